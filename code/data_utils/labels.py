@@ -1,0 +1,174 @@
+"""What is known of each dataset beforehand: labels, pickle layout, speakers, sizes. Data, no logic.
+
+Sources: arXiv 2309.11911 (InstructERC), its released scripts, and the COSMIC pickles they read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+SPLITS = ("train", "valid", "test")
+
+WEIGHTED_F1 = "weighted_f1"
+MICRO_F1_WITHOUT_NEUTRAL = "micro_f1_without_neutral"
+
+# How the speakers slot of a pickle names a speaker.
+LETTERS = "letters"  # 'M' -> 0, 'F' -> 1
+ONE_HOT = "one_hot"  # a row with a single 1; its index is the speaker
+ZERO_OR_OTHER = "zero_or_other"  # '0' -> 0, any other text -> 1
+
+SIX_SLOTS = ("speakers", "labels", "sentences", "train", "test", "valid")
+SEVEN_SLOTS = ("speakers", "labels", "sentiments", "sentences", "train", "test", "valid")
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Size of one split; `per_label` follows the label order. None = not known beforehand."""
+
+    dialogues: int
+    utterances: int | None = None
+    per_label: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One dataset: how its pickle is read and how its rows are asked and scored.
+
+    labels: index -> emotion, also the order in which a prompt lists them.
+    slots: meaning of each place of the pickled list.
+    speakers: how many speakers the speaker prompt offers, `Speaker_0` first.
+    max_length: prompt and target in tokens, as in the released scripts.
+    expected: split -> its size, None where no release is fixed.
+    metric: the headline score, WEIGHTED_F1 or MICRO_F1_WITHOUT_NEUTRAL.
+    speaker_encoding: LETTERS, ONE_HOT or ZERO_OR_OTHER.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    slots: tuple[str, ...]
+    speakers: int
+    max_length: int
+    expected: Mapping[str, SplitCounts] | None
+    metric: str
+    speaker_encoding: str
+
+
+_MELD_LABELS = ("neutral", "surprise", "fear", "sad", "joyful", "disgust", "angry")
+
+_SAMPLE = DatasetSpec(
+    name="sample",
+    labels=_MELD_LABELS,
+    slots=SEVEN_SLOTS,
+    speakers=9,
+    max_length=1024,
+    expected=MappingProxyType(
+        {
+            "train": SplitCounts(40, 431, (191, 48, 16, 36, 82, 13, 45)),
+            "valid": SplitCounts(10, 111, (49, 11, 4, 9, 23, 3, 12)),
+            "test": SplitCounts(10, 116, (50, 14, 4, 11, 19, 4, 14)),
+        }
+    ),
+    metric=WEIGHTED_F1,
+    speaker_encoding=ONE_HOT,
+)
+
+_IEMOCAP = DatasetSpec(
+    name="iemocap",
+    labels=("happy", "sad", "neutral", "angry", "excited", "frustrated"),
+    slots=SIX_SLOTS,
+    speakers=2,
+    max_length=1200,
+    expected=MappingProxyType(
+        {
+            "train": SplitCounts(108, 5163, (451, 771, 1221, 831, 593, 1296)),
+            "valid": SplitCounts(12, 647, (53, 68, 103, 102, 149, 172)),
+            "test": SplitCounts(31, 1623, (144, 245, 384, 170, 299, 381)),
+        }
+    ),
+    metric=WEIGHTED_F1,
+    speaker_encoding=LETTERS,
+)
+
+_MELD = DatasetSpec(
+    name="meld",
+    labels=_MELD_LABELS,
+    slots=SEVEN_SLOTS,
+    speakers=9,
+    max_length=1024,
+    expected=MappingProxyType(
+        {
+            "train": SplitCounts(1038, 9989, (4710, 1205, 268, 683, 1743, 271, 1109)),
+            "valid": SplitCounts(114, 1109, (470, 150, 40, 111, 163, 22, 153)),
+            "test": SplitCounts(280, 2610, (1256, 281, 50, 208, 402, 68, 345)),
+        }
+    ),
+    metric=WEIGHTED_F1,
+    speaker_encoding=ONE_HOT,
+)
+
+_EMORYNLP = DatasetSpec(
+    name="EmoryNLP",
+    labels=("Joyful", "Mad", "Peaceful", "Neutral", "Sad", "Powerful", "Scared"),
+    slots=SIX_SLOTS,
+    speakers=9,
+    max_length=1024,
+    expected=MappingProxyType(
+        {
+            "train": SplitCounts(659, 7551, (1677, 785, 638, 2485, 474, 551, 941)),
+            "valid": SplitCounts(89, 954, (205, 97, 82, 322, 51, 70, 127)),
+            "test": SplitCounts(79, 984, (217, 86, 111, 288, 70, 96, 116)),
+        }
+    ),
+    metric=WEIGHTED_F1,
+    speaker_encoding=ONE_HOT,
+)
+
+_DAILYDIALOG = DatasetSpec(
+    name="dailydialog",
+    labels=("happy", "neutral", "angry", "sad", "fear", "surprise", "disgust"),
+    slots=SIX_SLOTS,
+    speakers=9,
+    max_length=1024,
+    expected=MappingProxyType(
+        {
+            "train": SplitCounts(11118),
+            "valid": SplitCounts(1000, 8069),
+            "test": SplitCounts(1000, 7740),
+        }
+    ),
+    metric=MICRO_F1_WITHOUT_NEUTRAL,
+    speaker_encoding=ZERO_OR_OTHER,
+)
+
+DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
+    {spec.name: spec for spec in (_SAMPLE, _IEMOCAP, _MELD, _EMORYNLP, _DAILYDIALOG)}
+)
+
+# The feeling wheel of the paper, index by index of `labels`; dailydialog and sample are ours.
+_UNIFIED_ORDER = {
+    "sample": ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad"),
+    "iemocap": ("joyful", "sad", "neutral", "mad", "excited", "fear"),
+    "meld": ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad"),
+    "EmoryNLP": ("joyful", "mad", "peaceful", "neutral", "sad", "powerful", "fear"),
+    "dailydialog": ("joyful", "neutral", "mad", "sad", "fear", "powerful", "disgust"),
+}
+
+# dataset -> own label -> unified label.
+UNIFIED_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        name: MappingProxyType(dict(zip(DATASETS[name].labels, unified, strict=True)))
+        for name, unified in _UNIFIED_ORDER.items()
+    }
+)
+
+UNIFIED_PROMPT_LABELS = (
+    "joyful",
+    "sad",
+    "neutral",
+    "mad",
+    "excited",
+    "fear",
+    "disgust",
+    "peaceful",
+    "powerful",
+)

@@ -1,0 +1,167 @@
+"""Token rows that share prefixes, packed into one sequence that holds every distinct prefix once.
+
+The prompt of turn i is a prefix of the prompt of turn i + 1 (until the history window slides), the
+emotion-prediction rows share it too, and all labels share the whole prompt. A `PrefixTree` is the trie of
+such rows in depth-first order, so that its attention mask is one line: node k is visible to node q exactly
+when `k <= q < end[k]`. One forward pass over the nodes yields every row's logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TokenRow = Sequence[int]
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """A trie over token ids in depth-first order, with the (node, token) pairs that its rows are scored on.
+
+    A *sequence* is one prompt with one of its continuations; sequences are numbered row by row. A
+    continuation of n tokens gives n pairs: the node before each token, and that token. The last token of a
+    continuation is predicted but never read, so it is no node.
+    """
+
+    tokens: np.ndarray  # (nodes,) int64: token id of the node
+    positions: np.ndarray  # (nodes,) int64: depth, the position of the token in its row
+    end: np.ndarray  # (nodes,) int64: index after the node's last descendant
+    pair_nodes: np.ndarray  # (pairs,) int64: the node whose logits predict the token
+    pair_tokens: np.ndarray  # (pairs,) int64: the token to predict
+    pair_sequences: np.ndarray  # (pairs,) int64: the sequence that the pair belongs to
+    sequence_rows: np.ndarray  # (sequences,) int64: the row of every sequence
+    row_tokens: int  # tokens that the rows would hold one at a time, each sequence on its own
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def pair_weights(self) -> np.ndarray:
+        """(pairs,) float64: 1 / length of the pair's continuation, so that a sequence's weights sum to 1."""
+        return 1.0 / np.bincount(self.pair_sequences)[self.pair_sequences]
+
+    def visibility(self) -> np.ndarray:
+        """(nodes, nodes) bool: row q, column k is True where node q may attend to node k."""
+        node = np.arange(len(self))
+        return (node[None, :] <= node[:, None]) & (node[:, None] < self.end[None, :])
+
+    @classmethod
+    def from_rows(
+        cls, prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]
+    ) -> "PrefixTree":
+        """Builds the tree of all rows; `continuations[i]` are the token rows that may follow `prompt_ids[i]`.
+
+        Time is linear in the tokens, but for one sort of the rows by their bytes.
+
+        Raises:
+            ValueError: a prompt or a continuation is empty, or the two lists differ in length.
+        """
+        sequences, lengths, rows = _join(prompt_ids, continuations)
+        order = sorted(range(len(sequences)), key=lambda index: sequences[index].astype(">i4").tobytes())
+        builder = _Builder(sum(map(len, sequences)), max(map(len, sequences), default=0))
+        pair_nodes: list[np.ndarray] = [np.empty(0, np.int64)] * len(sequences)
+        for index in order:
+            path = builder.add(sequences[index])
+            pair_nodes[index] = path[-lengths[index] :].copy()
+        tokens, positions, end = builder.finish()
+        targets = [token for row in continuations for continuation in row for token in continuation]
+        return cls(
+            tokens=tokens,
+            positions=positions,
+            end=end,
+            pair_nodes=np.concatenate(pair_nodes) if pair_nodes else np.empty(0, np.int64),
+            pair_tokens=np.asarray(targets, np.int64),
+            pair_sequences=np.repeat(np.arange(len(sequences)), lengths),
+            sequence_rows=rows,
+            row_tokens=sum(map(len, sequences)),
+        )
+
+
+class _Builder:
+    """Adds sequences in lexicographic order; keeps the path of nodes that leads to the last one."""
+
+    def __init__(self, most_nodes: int, longest: int) -> None:
+        self.tokens = np.empty(most_nodes, np.int64)
+        self.positions = np.empty(most_nodes, np.int64)
+        self.end = np.empty(most_nodes, np.int64)
+        self.path = np.empty(longest, np.int64)
+        self.last = np.empty(0, np.int64)
+        self.count = 0
+
+    def add(self, sequence: np.ndarray) -> np.ndarray:
+        """Returns the nodes of `sequence`, from the root to its last token; a view that the next call changes."""
+        shared = common_prefix_length(self.last, sequence)
+        self.end[self.path[shared : len(self.last)]] = self.count
+        new = slice(self.count, self.count + len(sequence) - shared)
+        self.tokens[new] = sequence[shared:]
+        self.positions[new] = np.arange(shared, len(sequence))
+        self.path[shared : len(sequence)] = np.arange(new.start, new.stop)
+        self.count, self.last = new.stop, sequence
+        return self.path[: len(sequence)]
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self.end[self.path[: len(self.last)]] = self.count
+        used = slice(0, self.count)
+        return self.tokens[used].copy(), self.positions[used].copy(), self.end[used].copy()
+
+
+def common_prefix_length(first: np.ndarray, second: np.ndarray) -> int:
+    """The number of leading tokens that two token rows share."""
+    shorter = min(len(first), len(second))
+    differs = first[:shorter] != second[:shorter]
+    return int(differs.argmax()) if differs.any() else shorter
+
+
+def _join(
+    prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """The tokens that are read (all but the last of each continuation), continuation lengths, row indices."""
+    sequences, lengths, rows = [], [], []
+    for row, (prompt, choices) in enumerate(zip(prompt_ids, continuations, strict=True)):
+        if not len(prompt):
+            raise ValueError(f"row {row}: the prompt has no token")
+        for continuation in choices:
+            if not len(continuation):
+                raise ValueError(f"row {row}: a continuation has no token")
+            sequences.append(np.asarray([*prompt, *continuation[:-1]], np.int64))
+            lengths.append(len(continuation))
+            rows.append(row)
+    return sequences, np.asarray(lengths, np.int64), np.asarray(rows, np.int64)
+
+
+def split_at_budget(
+    prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]], budget: int
+) -> list[list[int]]:
+    """Groups rows so that each group's tree has at most `budget` nodes where that is possible.
+
+    Rows are taken in lexicographic order, which keeps those that share most together; a path that two groups
+    share is computed in both. A single row that is longer than the budget gets a group of its own. Group sizes
+    are evened out, since the slowest of several equal groups costs less than one full and one nearly empty.
+
+    Returns: row indices, one list a group; every row in exactly one.
+    """
+    rows = [np.asarray(prompt, np.int64) for prompt in prompt_ids]
+    order = sorted(range(len(rows)), key=lambda index: rows[index].astype(">i4").tobytes())
+    tails = [sum(len(choice) - 1 for choice in choices) for choices in continuations]
+    alone = [len(rows[index]) + tails[index] for index in order]
+    grown = [
+        cost - (common_prefix_length(rows[order[place - 1]], rows[order[place]]) if place else 0)
+        for place, cost in enumerate(alone)
+    ]
+    groups = max(1, -(-sum(grown) // budget))
+    even = min(budget, sum(grown) // groups + max(alone, default=0) // 2)
+    return min((_fill(order, alone, grown, limit) for limit in (even, budget)), key=len)
+
+
+def _fill(order: list[int], alone: list[int], grown: list[int], limit: int) -> list[list[int]]:
+    """Greedy: a row joins the open group while the group's nodes stay within `limit`."""
+    groups: list[list[int]] = []
+    nodes = 0
+    for place, row in enumerate(order):
+        if groups and nodes + grown[place] <= limit:
+            groups[-1].append(row)
+            nodes += grown[place]
+        else:
+            groups.append([row])
+            nodes = alone[place]
+    return groups

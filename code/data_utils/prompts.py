@@ -1,0 +1,129 @@
+"""Every prompt of InstructERC, word for word; pure functions from text to text.
+
+Source: the released scripts (LIN-SHANG/InstructERC, commit 44014f1) for the exact strings and arXiv
+2309.11911 for their meaning. A "turn" here is one utterance already rendered by `render_turn`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+
+ROLE = "Now you are expert of sentiment and emotional analysis. "
+HISTORY_START = ROLE + "The following conversation noted between '### ###' involves several speakers. ### "
+
+TEMPLATES = {
+    "turn": 'Speaker_{speaker}:"{text}"',
+    "turn_in_history": "\t {turn}",
+    "speaker_name": "Speaker_{speaker}",
+    "recognition": HISTORY_START
+    + "{history} ### Please select the emotional label of < {target}> from <{labels}>:",
+    "prediction": HISTORY_START
+    + "{history}###Based on the above historical utterances, next utterance is spoken by <{speaker}>, "
+    "please predict the emotion states of <{speaker}> from <{labels}>:",
+    "plain": "Please select the emotional label of <{text}> from <{labels}>:",
+    "speaker": ROLE + "Please select the Speaker label of the utterance <Speaker: {text}> from <{speakers}>:",
+}
+
+# Changes with any template, so that rows made from older ones are seen to be stale.
+TEMPLATE_SHA256 = hashlib.sha256(json.dumps(TEMPLATES, sort_keys=True).encode("utf-8")).hexdigest()
+
+_TURN_START = re.compile(r'\t Speaker_\d+:"')
+_RECOGNITION_QUESTION = " ### Please select the emotional label of < "
+_RECOGNITION_END = re.compile(r"> from <[^<>]*>:\Z")
+_PREDICTION_QUESTION = re.compile(
+    r"###Based on the above historical utterances, next utterance is spoken by <\d+>, "
+    r"please predict the emotion states of <\d+> from <[^<>]*>:\Z"
+)
+
+
+def render_turn(speaker: int, text: str) -> str:
+    """Return one utterance as a conversation shows it: `Speaker_0:"..."`."""
+    return TEMPLATES["turn"].format(speaker=speaker, text=text)
+
+
+def render_speaker_name(speaker: int) -> str:
+    """Return the answer of the speaker task: `Speaker_0`."""
+    return TEMPLATES["speaker_name"].format(speaker=speaker)
+
+
+def render_labels(labels: Sequence[str]) -> str:
+    """Return the labels as a question lists them."""
+    return ", ".join(labels)
+
+
+def render_history(turns: Sequence[str]) -> str:
+    """Return the conversation between the two `###`; each turn brings its own tab and blank."""
+    return "".join(TEMPLATES["turn_in_history"].format(turn=turn) for turn in turns)
+
+
+def render_recognition_prompt(turns: Sequence[str], labels: Sequence[str]) -> str:
+    """Return the main prompt (emotion_recognition).
+
+    turns: the history, oldest first, then the target utterance as the last one; at least one.
+    """
+    return TEMPLATES["recognition"].format(
+        history=render_history(turns), target=turns[-1], labels=render_labels(labels)
+    )
+
+
+def render_prediction_prompt(history: Sequence[str], speaker: int, labels: Sequence[str]) -> str:
+    """Return the prompt of emotion_prediction: the emotion of an utterance that is not shown.
+
+    history: the turns before the target, oldest first, at least one (at turn 0 the method puts the
+    main prompt in this one's place). speaker: who says the target.
+    """
+    return TEMPLATES["prediction"].format(
+        history=render_history(history), speaker=speaker, labels=render_labels(labels)
+    )
+
+
+def render_plain_prompt(text: str, labels: Sequence[str]) -> str:
+    """Return the prompt of the Plain setting ("LoRA + Backbone"): the utterance and nothing else."""
+    return TEMPLATES["plain"].format(text=text, labels=render_labels(labels))
+
+
+def render_speaker_prompt(text: str, speakers: int) -> str:
+    """Return the prompt of speaker_identification with `speakers` names to choose from."""
+    names = [render_speaker_name(speaker) for speaker in range(speakers)]
+    return TEMPLATES["speaker"].format(text=text, speakers=", ".join(names))
+
+
+def drop_oldest_utterance(prompt: str) -> str | None:
+    """Return a prompt without its oldest history utterance, None when there is none to give up.
+
+    A recognition prompt keeps its target utterance, a prediction prompt one turn of history, and
+    both keep the question whole; plain and speaker prompts have no history. Tabs, quotes and `###`
+    inside utterances do no harm: a turn starts only where `\\t Speaker_<number>:"` stands.
+    """
+    if not prompt.startswith(HISTORY_START):
+        return None
+    prediction = _PREDICTION_QUESTION.search(prompt)
+    if prediction:
+        history, kept_turns = prompt[len(HISTORY_START) : prediction.start()], 1
+    else:
+        history, kept_turns = _find_recognition_history(prompt), 0
+    if history is None:
+        return None
+    starts = [match.start() for match in _TURN_START.finditer(history)]
+    if len(starts) <= kept_turns:
+        return None
+    second = starts[1] if len(starts) > 1 else len(history)
+    return HISTORY_START + history[second:] + prompt[len(HISTORY_START) + len(history) :]
+
+
+def _find_recognition_history(prompt: str) -> str | None:
+    """Return the turns before the target, None if the prompt is no recognition prompt.
+
+    The target stands twice, at the end of the conversation and in the question. Only at the true
+    border between the two do both copies agree, whatever the utterance itself contains.
+    """
+    end = _RECOGNITION_END.search(prompt)
+    border = prompt.find(_RECOGNITION_QUESTION) if end else -1
+    while border >= 0:
+        target = prompt[border + len(_RECOGNITION_QUESTION) : end.start()]
+        last_turn = render_history([target])
+        if target and prompt.startswith(last_turn, border - len(last_turn)):
+            return prompt[len(HISTORY_START) : border - len(last_turn)]
+        border = prompt.find(_RECOGNITION_QUESTION, border + 1)
+    return None

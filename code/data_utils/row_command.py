@@ -1,0 +1,61 @@
+"""What the data_process scripts have in common: their shared flags, and folders made and named."""
+
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_utils.argument_parsing import LineParser, true_or_false
+from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.errors import UserError
+from data_utils.examples import RowSettings
+from data_utils.files import find_repository
+from data_utils.labels import DATASETS
+from data_utils.row_folders import describe_folder, prepare_folder
+
+
+def build_row_parser(description: str) -> LineParser:
+    """Return a parser with the flags that every data_process script has."""
+    parser = LineParser(description=description)
+    parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="name of the dataset")
+    parser.add_argument(
+        "--clean_text",
+        type=true_or_false,
+        default=False,
+        help="repair cp1252 control characters, which the released prompts keep (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--check_counts",
+        type=true_or_false,
+        default=True,
+        help="False: accept another release of the data (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--original_data",
+        type=Path,
+        help="folder of <dataset>/<dataset>.pkl (default: $ERC_ORIGINAL_DATA, else original_data/)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=find_repository() / "data",
+        help="folder that <dataset>/<kind of rows> is written to (default: data/ of the repository)",
+    )
+    return parser
+
+
+def make_folders(wanted: Sequence[RowSettings], original_data: Path | None, data: Path) -> None:
+    """Build or reuse the folders; their paths, joined by commas, are the one line on stdout.
+
+    Raises UserError for bad input and for a path that a comma would cut in two.
+    """
+    if "," in str(data.absolute()):
+        raise UserError(f"--data: {data.absolute()} has a comma, allowed are paths without: it joins folders")
+    # Two folders of one dataset read its pickle once.
+    load = functools.cache(load_dialogues)
+    folders = []
+    for settings in wanted:
+        source = original_data or find_original_data(settings.dataset)
+        folders.append(prepare_folder(settings, source, data, load))
+        print(describe_folder(folders[-1]), file=sys.stderr)
+    print(",".join(map(str, folders)))

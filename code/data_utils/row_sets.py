@@ -1,0 +1,90 @@
+"""The rows of one run: train, valid and test from one folder or several, and the labels to choose from."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_utils.errors import UserError
+from data_utils.examples import RECOGNITION, SPEAKER, Example, read_manifest, read_rows
+from data_utils.labels import DATASETS, SPLITS
+from data_utils.prompts import render_speaker_name
+
+# The first task that a split holds is the one that is scored.
+SCORED_TASKS = (RECOGNITION, SPEAKER)
+
+
+@dataclass(frozen=True)
+class RowSets:
+    """What is trained on and what is scored.
+
+    train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
+    chooses from, in prompt order. seen_in_train: ids per split whose exact text also stands in train.
+    """
+
+    train: tuple[Example, ...]
+    scored: Mapping[str, tuple[Example, ...]]
+    labels: tuple[str, ...]
+    seen_in_train: Mapping[str, frozenset[str]]
+    digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
+
+
+def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> RowSets:
+    """Reads the folders that data_process.py printed, joined by commas.
+
+    Raises:
+        UserError: a folder without a manifest or of another dataset; a row that cannot be read (file and
+            line); a fraction that leaves no training row.
+    """
+    folders = [Path(folder) for folder in data_dir.split(",")]
+    manifests = [_checked_manifest(folder, dataset) for folder in folders]
+    splits = {
+        name: [row for folder in folders for row in read_rows(folder / f"{name}.json")] for name in SPLITS
+    }
+    task = next(task for task in SCORED_TASKS if any(row.task == task for row in splits["test"]))
+    seen = [manifest.get("seen_in_train", {}) for manifest in manifests]
+    return RowSets(
+        train=draw_fraction(splits["train"], fraction, seed),
+        scored={name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")},
+        labels=_labels_of(task, dataset, manifests),
+        seen_in_train={
+            name: frozenset(row_id for ids in seen for row_id in ids.get(name, ()))
+            for name in ("valid", "test")
+        },
+        digests={
+            f"{folder.name}/{file}": digest
+            for folder, manifest in zip(folders, manifests, strict=True)
+            for file, digest in manifest["sha256"].items()
+        },
+    )
+
+
+def draw_fraction(rows: Sequence[Example], fraction: float, seed: int) -> tuple[Example, ...]:
+    """A seeded draw of rows without replacement, in their order; 1 is all of them.
+
+    Raises:
+        UserError: no row would be left.
+    """
+    count = round(len(rows) * fraction)
+    if not count:
+        raise UserError(
+            f"--data_percent {fraction} of {len(rows)} training rows leaves none; choose a larger share"
+        )
+    if count == len(rows):
+        return tuple(rows)
+    chosen = sorted(random.Random(f"fraction/{seed}").sample(range(len(rows)), count))
+    return tuple(rows[index] for index in chosen)
+
+
+def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    if manifest["dataset"] != dataset:
+        raise UserError(f"{folder} holds rows of {manifest['dataset']}, but --dataset is {dataset}")
+    return manifest
+
+
+def _labels_of(task: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    if task == SPEAKER:
+        return tuple(render_speaker_name(number) for number in range(DATASETS[dataset].speakers))
+    return tuple(manifests[-1]["labels"])

@@ -1,0 +1,44 @@
+"""Fine-tunes a base on emotion rows, keeps the best epoch, and scores the test split once.
+
+    python code/data_process.py --dataset sample
+    python code/main_new.py --dataset sample --data_dir data/sample/window --model_name_or_path SmolLM2-135M \\
+        --output_dir experiments/try --model_dir checkpoint/try --lora_module_name all --learning_rate 1e-3
+
+The three train_and_inference_*.sh scripts call it with their defaults; several processes run under `deepspeed`.
+"""
+
+from data_utils.errors import run_script
+from data_utils.row_sets import load_row_sets
+from model_utils.arguments import parse_arguments
+from model_utils.bases import resolve_base
+from model_utils.engines import PlainEngine
+from model_utils.runs import build_model, fine_tune, load_best, prepare_run, score_split
+from model_utils.summary import report_run
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__)
+    model_arguments, data_arguments, training_arguments = arguments
+
+    # 1. rows, base, tokenizer
+    row_sets = load_row_sets(
+        data_arguments.data_dir, data_arguments.dataset, data_arguments.data_percent, training_arguments.seed
+    )
+    run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets)
+
+    # 2. the model as it starts
+    model = build_model(run)
+
+    # 3. training; the best epoch lies in model_dir afterwards
+    progress = None
+    if training_arguments.do_train:
+        progress = fine_tune(run, model, PlainEngine)
+        model = load_best(run)
+
+    # 4. test, once, and what is left behind
+    predictions = score_split(run, model, "test") if training_arguments.do_eval else []
+    report_run(run, model, progress, predictions)
+
+
+if __name__ == "__main__":
+    run_script(main)

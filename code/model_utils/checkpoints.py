@@ -1,0 +1,93 @@
+"""What a run leaves on disk: the best model, and the state from which it can go on. Never half-written."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_utils.errors import UserError
+from data_utils.files import write_atomically
+
+STATE_FILE = "resume.pt"
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes the place of `folder` when the block ends well."""
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_model(model, tokenizer, folder: Path, base: str, card: str) -> None:
+    """Writes adapter or model, tokenizer and model card in the PEFT or transformers format."""
+    with replaced_folder(folder) as new:
+        if hasattr(model, "peft_config"):
+            model.peft_config["default"].base_model_name_or_path = base
+            # False: the check whether embeddings were resized asks the hub for the base's configuration.
+            model.save_pretrained(new, save_embedding_layers=False)
+        else:
+            model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        write_atomically(new / "README.md", card)
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Writes the training state beside the results; a reader finds the old one or the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{STATE_FILE}.new"
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, folder / STATE_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
+    """The training state to go on from, None when there is none.
+
+    Raises:
+        UserError: the state belongs to a run with other arguments or data; the differences are named.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    there = state["fingerprint"]
+    changed = [
+        f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
+        for name in sorted({*there, *fingerprint})
+        if there.get(name) != fingerprint.get(name)
+    ]
+    if changed:
+        raise UserError(f"cannot resume {path}: {'; '.join(changed)}; use the same settings, or --resume False")
+    return state
+
+
+def discard_state(folder: Path) -> None:
+    """Forgets an earlier run."""
+    (folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def keep_log_until(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drops the lines of a log that lie after the state from which a run goes on."""
+    import json
+
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        write_atomically(path, "".join(line for line in whole if keep(json.loads(line))))

@@ -1,0 +1,141 @@
+"""What turns a loss into a step: plain PyTorch for one process, DeepSpeed for several or for ZeRO.
+
+Both take micro-step losses that already carry their share of the step (they are summed, not averaged),
+clip the gradient norm, follow a linear schedule with warm-up, and hold fp32 master weights.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with betas 0.9 and 0.95, as in the released scripts; linear decay to 0 after the warm-up."""
+
+    learning_rate: float
+    warmup_ratio: float
+    weight_decay: float
+    clip_norm: float
+    total_steps: int
+    betas: tuple[float, float] = (0.9, 0.95)
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        from transformers import get_linear_schedule_with_warmup
+
+        return get_linear_schedule_with_warmup(optimizer, round(self.warmup_ratio * self.total_steps), self.total_steps)
+
+
+class Engine(Protocol):
+    """The part of training that differs between one process and several."""
+
+    rank: int
+    world_size: int
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Adds the gradient of one micro-step; `last` marks the end of the step's micro-steps."""
+
+    def step(self) -> float:
+        """Updates the weights; returns the gradient norm before clipping."""
+
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        """The sum of a scalar over all processes."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs, beside the number of steps done; the same on every rank count."""
+
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+
+class MasterWeights:
+    """fp32 copies of trainable weights kept in less; updates smaller than bf16 can hold are not lost."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names, self.weights = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
+        self.masters = [w if w.dtype == torch.float32 else w.detach().float() for w in self.weights]
+        self.apart = [(m, w) for m, w in zip(self.masters, self.weights, strict=True) if m is not w]
+
+    @torch.no_grad()
+    def collect_gradients(self) -> None:
+        """Moves the gradients of one micro-step into fp32 sums."""
+        for master, weight in self.apart:
+            if weight.grad is None:
+                continue
+            if master.grad is None:
+                master.grad = weight.grad.float()
+            else:
+                master.grad += weight.grad
+            weight.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Rounds the masters into the model's weights."""
+        if self.apart:
+            masters, weights = zip(*self.apart, strict=True)
+            torch._foreach_copy_(list(weights), list(masters))
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(zip(self.names, self.masters, strict=True))
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        for name, master in zip(self.names, self.masters, strict=True):
+            master.copy_(state[name])
+        self.publish()
+
+
+class PlainEngine:
+    """One process: autograd, fused AdamW on fp32 masters."""
+
+    rank = 0
+    world_size = 1
+
+    def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
+        self.settings = settings
+        self.masters = MasterWeights(model)
+        self.optimizer = torch.optim.AdamW(
+            self.masters.masters,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.schedule = settings.schedule(self.optimizer)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+        self.masters.collect_gradients()
+
+    def step(self) -> float:
+        norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or float("inf"))
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        self.masters.publish()
+        return float(norm)
+
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        return value
+
+    def state(self) -> dict[str, Any]:
+        moments = self.optimizer.state_dict()["state"]
+        named = {name: moments.get(index, {}) for index, name in enumerate(self.masters.names)}
+        return {"weights": self.masters.state(), "moments": named, "schedule": self.schedule.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.masters.load_state(state["weights"])
+        current = self.optimizer.state_dict()
+        current["state"] = {i: state["moments"][name] for i, name in enumerate(self.masters.names)}
+        self.optimizer.load_state_dict(current)
+        self.schedule.load_state_dict(state["schedule"])
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+
+
+def seed_draws(seed: int, *counters: int) -> None:
+    """Makes the draws that follow depend on the seed and the counters alone, so that resuming is exact."""
+    for counter in counters:
+        seed = (seed * 1_000_003 + counter) % (1 << 63)
+    torch.manual_seed(seed)

@@ -1,0 +1,77 @@
+"""LoRA layers in fewer passes over memory: the same sums as PEFT's, fused into the matrix products.
+
+PEFT computes base, A, B, scaling and sum as five operations that autograd records one by one. Here B's product
+is added inside the matrix product, and the backward pass keeps nothing but x and the rank-16 product.
+"""
+
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+
+class LoraProduct(torch.autograd.Function):
+    """x W' + bias + scale * d A' B', where d is x after dropout (None: x itself); W and bias are frozen."""
+
+    @staticmethod
+    def forward(context, x: Tensor, dropped: Tensor | None, weight, bias, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        inner = (rows if dropped is None else dropped.reshape_as(rows)) @ a.t()
+        output = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+        output.addmm_(inner, b.t(), alpha=scale)
+        context.save_for_backward(rows if dropped is None else dropped.reshape_as(rows), inner, weight, a, b)
+        context.scale, context.dropped = scale, dropped is not None
+        return output.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(context, gradient: Tensor):
+        adapted, inner, weight, a, b = context.saved_tensors
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        d_inner = (rows @ b).mul_(context.scale)
+        d_a = d_inner.t() @ adapted
+        d_b = (rows.t() @ inner).mul_(context.scale)
+        shape = (*gradient.shape[:-1], -1)
+        if not context.needs_input_grad[0]:
+            return None, None, None, None, d_a, d_b, None
+        d_x = rows @ weight
+        if context.dropped:
+            return d_x.view(shape), (d_inner @ a).view(shape), None, None, d_a, d_b, None
+        return d_x.addmm_(d_inner, a).view(shape), None, None, None, d_a, d_b, None
+
+
+def use_fast_lora(model: nn.Module) -> int:
+    """Gives every plain LoRA layer the fused product; returns how many.
+
+    Layers that PEFT treats otherwise (DoRA, quantized or merged bases, several adapters, other types than the
+    base's) keep PEFT's own forward.
+    """
+    from peft.tuners.lora import Linear
+
+    layers = [layer for layer in model.modules() if type(layer) is Linear and _is_plain(layer)]
+    for layer in layers:
+        layer.forward = MethodType(_fused_forward, layer)
+    return len(layers)
+
+
+def _is_plain(layer) -> bool:
+    base = layer.base_layer
+    names = list(layer.lora_A)
+    return (
+        type(base) is nn.Linear
+        and len(names) == 1
+        and not base.weight.requires_grad
+        and not layer.fan_in_fan_out
+        and not getattr(layer, "lora_variant", None)
+        and not getattr(layer, "lora_bias", {}).get(names[0], False)
+        and layer.lora_A[names[0]].weight.dtype == base.weight.dtype
+    )
+
+
+def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
+    name = layer.active_adapters[0] if layer.active_adapters else None
+    if layer.disable_adapters or layer.merged or name is None or args or kwargs:
+        return type(layer).forward(layer, x, *args, **kwargs)
+    dropout = layer.lora_dropout[name]
+    dropped = dropout(x) if layer.training and not isinstance(dropout, nn.Identity) else None
+    base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
+    return LoraProduct.apply(x, dropped, base.weight, base.bias, a, b, layer.scaling[name])

@@ -1,0 +1,135 @@
+"""log p(label | prompt) for a closed set of labels, in one forward pass; greedy generation as the reference."""
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from data_utils.batching import EncodedRow, RowEncoder, scoring_batches
+from data_utils.examples import Example
+from model_utils.metrics import Prediction, extract_label
+from model_utils.packing import Packer, sequence_log_probabilities
+
+Advance = Callable[[int], None]  # told how many more rows are done
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How labels are read off the model.
+
+    packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
+    eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
+    becomes the nearest label.
+    """
+
+    packer: Packer
+    decode: str = "score"
+    token_budget: int = 2048
+    eval_batch_size: int = 8
+    num_beams: int = 1
+    max_new_tokens: int = 16
+    repair_answers: bool = False
+
+
+def predict_labels(
+    model,
+    encoder: RowEncoder,
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    settings: DecodeSettings,
+    advance: Advance = lambda rows: None,
+) -> list[Prediction]:
+    """One prediction per example, in the examples' order."""
+    rows = encoder.encode(examples, labels)
+    method = {"score": score_labels, "generate": generate_answers}[settings.decode]
+    with evaluating(model), torch.inference_mode():
+        found = method(model, encoder, rows, labels, settings, advance)
+    return [
+        Prediction(example.id, example.task, example.target, *outcome)
+        for example, outcome in zip(examples, found, strict=True)
+    ]
+
+
+@contextmanager
+def evaluating(model):
+    """Dropout off inside, back as it was after."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+Outcome = tuple[str | None, dict[str, float] | None, str | None]  # label, log p of every label, answer
+
+
+def score_labels(
+    model,
+    encoder: RowEncoder,
+    rows: Sequence[EncodedRow],
+    labels: Sequence[str],
+    settings: DecodeSettings,
+    advance: Advance,
+) -> list[Outcome]:
+    """The most probable label of each row by log p of all its tokens and EOS; ties go to the earlier label."""
+    packer = settings.packer
+    device = next(model.parameters()).device
+    choices = [encoder.encode_label(label) for label in labels]
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    for batch in scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes):
+        packed = packer.pack(batch).to(device)
+        scores = sequence_log_probabilities(model, packed).view(len(batch.rows), len(labels)).cpu()
+        for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
+            best = max(range(len(labels)), key=row_scores.__getitem__)
+            outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
+        advance(len(batch.rows))
+    return [outcomes[row.id, row.task] for row in rows]
+
+
+def generate_answers(
+    model,
+    encoder: RowEncoder,
+    rows: Sequence[EncodedRow],
+    labels: Sequence[str],
+    settings: DecodeSettings,
+    advance: Advance,
+) -> list[Outcome]:
+    """The label found in the greedy answer, None where there is none; prompts of like length go together."""
+    from transformers import GenerationConfig
+
+    tokenizer = encoder.tokenizer
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=settings.num_beams,
+        max_new_tokens=settings.max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    outcomes: dict[int, Outcome] = {}
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
+    for start in range(0, len(order), settings.eval_batch_size):
+        chosen = order[start : start + settings.eval_batch_size]
+        for index, answer in zip(chosen, _generate(model, tokenizer, [rows[i] for i in chosen], config), strict=True):
+            outcomes[index] = (extract_label(answer, labels, settings.repair_answers), None, answer)
+        advance(len(chosen))
+    return [outcomes[index] for index in range(len(rows))]
+
+
+def _generate(model, tokenizer, rows: Sequence[EncodedRow], config) -> list[str]:
+    """Answers to a batch of prompts, padded on the left."""
+    device = next(model.parameters()).device
+    longest = max(len(row.prompt) for row in rows)
+    input_ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    mask = torch.zeros_like(input_ids)
+    for index, row in enumerate(rows):
+        input_ids[index, longest - len(row.prompt) :] = torch.tensor(row.prompt)
+        mask[index, longest - len(row.prompt) :] = 1
+    output = model.generate(
+        input_ids=input_ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=config,
+        use_cache=True,
+    )
+    return tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)

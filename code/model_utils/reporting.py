@@ -1,0 +1,245 @@
+"""What a run leaves behind: results.json, predictions.jsonl, and a table on the terminal."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from data_utils.errors import UserError
+from data_utils.files import find_repository, write_atomically
+from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from model_utils.metrics import EvalResult, MajorityBaseline, Prediction
+
+RESULTS_FILE = "results.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+SCORE_DECIMALS = 6
+TABLE_WIDTH = 100
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "scikit-learn")
+
+NO_TRAINING = "none"
+GIVEN_CHECKPOINT = "given"
+# How the scored model was chosen -> the words that stand wherever its score stands.
+SELECTIONS: Mapping[str, str] = {
+    "valid": "chosen on valid",
+    "test": "best epoch chosen on TEST, the paper's way: not a held-out score",
+    NO_TRAINING: "no training",
+    GIVEN_CHECKPOINT: "checkpoint as given, not chosen by this run",
+}
+FULL_NAMES = {WEIGHTED_F1: "weighted F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral"}
+SHORT_NAMES = {WEIGHTED_F1: "W-F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1"}
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """The scores of one split, and all that must be read beside them.
+
+    selection: a key of SELECTIONS. seen, unseen: only the rows whose exact text does, or does not, stand in
+    train; None where there are no such rows. majority: what the commonest label of train scores.
+    Raises ValueError for an unknown selection.
+    """
+
+    result: EvalResult
+    selection: str
+    split: str = "test"
+    unseen: EvalResult | None = None
+    seen: EvalResult | None = None
+    majority: MajorityBaseline | None = None
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection '{self.selection}': allowed are {', '.join(SELECTIONS)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entries of results.json that hold scores; `selection` is in words."""
+        majority = self.majority and {"label": self.majority.label, **_plain_numbers(self.majority.result)}
+        return self.result.to_dict() | {
+            "split": self.split,
+            "selection": SELECTIONS[self.selection],
+            "unseen_text": self.unseen and _plain_numbers(self.unseen),
+            "seen_text": self.seen and _plain_numbers(self.seen),
+            "majority": majority,
+        }
+
+
+def _plain_numbers(result: EvalResult) -> dict[str, Any]:
+    """The scores of the whole, without those of each label."""
+    return {name: value for name, value in result.to_dict().items() if not isinstance(value, dict | list)}
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
+    """Write results.json with sorted keys and unrounded numbers, whole or not at all; return its path.
+
+    Raises ValueError for a number that is not finite (JSON has none), OSError naming the file.
+    """
+    path = Path(folder) / RESULTS_FILE
+    text = json.dumps(results, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, text + "\n")
+    return path
+
+
+def write_predictions(folder: Path, predictions: Iterable[Prediction], order: Sequence[str] | None = None) -> Path:
+    """Write predictions.jsonl, whole or not at all; return its path.
+
+    order: the ids in data order, for predictions that several processes gathered; else they stand as given.
+    Raises KeyError for an id that `order` lacks, OSError naming the file.
+    """
+    path = Path(folder) / PREDICTIONS_FILE
+    if order is not None:
+        place = {identifier: number for number, identifier in enumerate(order)}
+        predictions = sorted(predictions, key=lambda prediction: place[prediction.id])
+    lines = (json.dumps(_to_row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
+    write_atomically(path, "".join(lines))
+    return path
+
+
+def _to_row(prediction: Prediction) -> dict[str, Any]:
+    row = {name: getattr(prediction, name) for name in ("id", "task", "target", "label")}
+    if prediction.scores is not None:
+        row["scores"] = {label: round(score, SCORE_DECIMALS) for label, score in prediction.scores.items()}
+    return row if prediction.response is None else row | {"response": prediction.response}
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote; UserError names a missing file or a line that cannot be read."""
+    try:
+        # Not splitlines(): a generated answer may hold U+0085 or U+2028, which are no ends of a row.
+        lines = Path(path).read_bytes().rstrip(b"\n").split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a {PREDICTIONS_FILE}") from error
+    predictions = []
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
+        try:
+            predictions.append(Prediction(**json.loads(line)))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} line {number}: not a row of {PREDICTIONS_FILE} ({error})") from error
+    return predictions
+
+
+def environment_report() -> dict[str, Any]:
+    """Return versions, machine, git commit and the most memory this process has held so far, in MiB."""
+    return {
+        "versions": {"python": platform.python_version()} | _library_versions(),
+        "platform": platform.platform(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "commit": find_commit(find_repository()),
+        "peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident size of this process so far, in MiB; its children are not in it."""
+    units_per_mib = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mib
+
+
+def find_commit(repository: Path) -> str | None:
+    """Return the checked-out commit, followed by `+changes` when the working tree differs from it.
+
+    A file that git does not know counts as a change only inside code/, where it may take part in a run.
+    None when `repository` is not itself a git checkout with a commit, or there is no git.
+    """
+    top = _git(repository, "rev-parse", "--show-toplevel")
+    commit = _git(repository, "rev-parse", "HEAD")
+    if not top or not commit or Path(top).resolve() != Path(repository).resolve():
+        return None
+    changed = _git(repository, "status", "--porcelain", "--untracked-files=no")
+    unknown = _git(repository, "ls-files", "--others", "--exclude-standard", "--", "code")
+    return commit + ("+changes" if changed or unknown else "")
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """Return what git prints, None when it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def print_table(scorecard: Scorecard, title: str, file: TextIO | None = None) -> None:
+    """Print the scores of every label, then of the whole, in percent with two decimals.
+
+    file: stdout unless given. Where it is no terminal the table is plain text, at most 100 columns wide.
+    """
+    console = _make_console(file or sys.stdout)
+    console.print(f"{title}: {scorecard.split}, {scorecard.result.rows} utterances", style="bold")
+    console.print(_label_table(scorecard.result))
+    console.print()
+    console.print(_summary_table(scorecard))
+
+
+def _make_console(file: TextIO) -> Console:
+    """Return a console that never writes colour codes into a file, whatever the environment asks."""
+    plain = {} if file.isatty() else {"width": TABLE_WIDTH, "force_terminal": False, "color_system": None}
+    return Console(file=file, markup=False, emoji=False, highlight=False, **plain)
+
+
+def _label_table(result: EvalResult) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False)
+    table.add_column("label")
+    for name in ("precision", "recall", "F1", "support"):
+        table.add_column(name, justify="right")
+    for label, scores in result.per_label.items():
+        shares = (scores.precision, scores.recall, scores.f1)
+        table.add_row(label, *map(_percent, shares), str(scores.support))
+    return table
+
+
+def _summary_table(scorecard: Scorecard) -> Table:
+    """Name, number, note; the name of the headline and the longest words of SELECTIONS just fit the width."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    for row in _summary_rows(scorecard):
+        table.add_row(*row)
+    return table
+
+
+def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
+    result, unseen, majority = scorecard.result, scorecard.unseen, scorecard.majority
+    shown, short = dict.fromkeys((result.metric, WEIGHTED_F1)), SHORT_NAMES[result.metric]
+    words = SELECTIONS[scorecard.selection]
+    rows = [(FULL_NAMES[name], _percent(getattr(result, name)), words) for name in shown]
+    rows += [
+        ("accuracy", _percent(result.accuracy), ""),
+        ("macro F1", _percent(result.macro_f1), "mean over the labels"),
+        ("invalid answers", str(result.invalid), "hold no label; each counts as wrong"),
+    ]
+    if unseen:
+        rows.append(
+            (
+                f"{short} on unseen text",
+                _percent(unseen.score),
+                f"the {unseen.rows} utterances whose text is not in train",
+            )
+        )
+    if majority:
+        note = f"always '{majority.label}', the commonest label of train"
+        rows.append((f"{short} of majority label", _percent(majority.result.score), note))
+    return rows
+
+
+def _percent(score: float) -> str:
+    return f"{score:.2f}"

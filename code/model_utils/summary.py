@@ -1,0 +1,118 @@
+"""After the scores: results.json, predictions, figures and the table, from what the stages know."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model_utils.arguments import NOTHING
+from model_utils.base_folder import SOURCE_FILE
+from model_utils.bases import count_trainable
+from model_utils.figures import draw_confusion_matrix, draw_learning_curve
+from model_utils.metrics import (
+    Prediction,
+    baseline_majority,
+    evaluate_predictions,
+    evaluate_seen,
+    evaluate_unseen,
+)
+from model_utils.reporting import (
+    GIVEN_CHECKPOINT,
+    NO_TRAINING,
+    RESULTS_FILE,
+    Scorecard,
+    environment_report,
+    print_table,
+    write_predictions,
+    write_results,
+)
+from model_utils.runs import Run
+from model_utils.training import Progress
+
+STARTED = time.time()
+
+
+def report_run(run: Run, model, progress: Progress | None, predictions: list[Prediction]) -> None:
+    """Writes what the run leaves behind to `output_dir`; results.json comes last, so it marks a finished run."""
+    folder = Path(run.arguments[2].output_dir)
+    title = run_title(run)
+    results = describe_run(run, model, progress)
+    if progress:
+        draw_learning_curve(folder / "learning_curve.png", progress.history, progress.best_epoch, title, run.metric)
+    if predictions:
+        scorecard = make_scorecard(run, predictions)
+        results |= scorecard.to_dict()
+        write_predictions(folder, predictions)
+        draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
+    write_results(folder, results)
+    if predictions:
+        print_table(scorecard, title)
+    print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
+
+
+def run_title(run: Run) -> str:
+    """Dataset, base and setting, as figures and table name them."""
+    model, data, training = run.arguments
+    setting = "zero-shot" if training.zero_shot else "LoRA" if model.lora else "all parameters"
+    return f"{data.dataset}, {Path(model.model_name_or_path).name}, {setting}"
+
+
+def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
+    """Scores of the test split and what must be read beside them."""
+    labels, metric, seen = run.row_sets.labels, run.metric, run.row_sets.seen_in_train["test"]
+    task = predictions[0].task
+    train_targets = [row.target for row in run.row_sets.train if row.task == task]
+    return Scorecard(
+        result=evaluate_predictions(predictions, labels, metric),
+        selection=how_chosen(run),
+        unseen=evaluate_unseen(predictions, labels, seen, metric),
+        seen=evaluate_seen(predictions, labels, seen, metric),
+        majority=baseline_majority(train_targets, [row.target for row in predictions], labels, metric)
+        if train_targets
+        else None,
+    )
+
+
+def how_chosen(run: Run) -> str:
+    """The key of `SELECTIONS` that says where the scored weights come from."""
+    model, _, training = run.arguments
+    if training.do_train:
+        return training.select_on
+    return NO_TRAINING if model.checkpoint_dir == NOTHING else GIVEN_CHECKPOINT
+
+
+def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
+    """Everything of results.json but the scores."""
+    trainable, parameters = count_trainable(model)
+    values = {name: value for group in run.arguments for name, value in asdict(group).items()}
+    training_rows = [row.task for row in run.row_sets.train] if progress else []
+    return {
+        "arguments": values,
+        "seed": run.arguments[2].seed,
+        "base": {"name": run.arguments[0].model_name_or_path, "source": base_source(run.base)},
+        "parameters": parameters,
+        "trainable_parameters": run.trainable_parameters or trainable,
+        "precision": str(run.dtype).removeprefix("torch."),
+        "packing": run.packer.kind,
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
+        "row_digests": dict(run.row_sets.digests),
+        "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
+        "epochs": progress.history if progress else [],
+        "best_epoch": progress.best_epoch if progress else None,
+        "seconds": {
+            "training_steps": progress.seconds if progress else 0.0,
+            "process": time.time() - STARTED,
+        },
+        "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
+        **environment_report(),
+    }
+
+
+def base_source(base: str) -> dict[str, Any] | None:
+    """Where the base's weights came from and their SHA-256, as fetch.py recorded it; None for others."""
+    path = Path(base) / SOURCE_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,132 @@
+"""Attention over a packed prefix tree, block by block: each block of queries sees its own path only.
+
+Registered with transformers under the name `NAME`; without a tree in the call (padded rows, generation) it
+is SDPA. The cost follows the depth of the tree, where a dense mask pays for every pair of nodes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data_utils.prefix_tree import PrefixTree
+from data_utils.tree_blocks import BlockBucket, plan_blocks
+
+NAME = "prefix_tree"
+BLOCK = 64  # queries of a block; measured on two CPU cores: 32 and 128 are slower
+BUCKETS = 6  # groups of blocks by key count; fewer pad more, more run smaller products
+
+# 0 and -inf as bits, since numpy has no bf16.
+_BIAS_BITS = {
+    torch.float32: (0, np.float32(-np.inf).view(np.int32), np.int32),
+    torch.bfloat16: (0, np.uint16(0xFF80).view(np.int16), np.int16),
+    torch.float16: (0, np.float16(-np.inf).view(np.int16), np.int16),
+}
+
+
+@dataclass(frozen=True)
+class TreeBucket:
+    """A `BlockBucket` for a number of heads, as indices into (nodes * heads, d) tables of vectors."""
+
+    queries: Tensor  # (blocks * kv heads * group * block,) int64
+    keys: Tensor  # (blocks * kv heads * keys,) int64
+    bias: Tensor  # (blocks * kv heads, group * block, keys): 0 where visible, -inf elsewhere
+
+    @classmethod
+    def from_blocks(cls, bucket: BlockBucket, heads: int, kv_heads: int, dtype: torch.dtype) -> "TreeBucket":
+        """All in numpy: torch operations in the packing thread would start a second team of OpenMP threads,
+        which halves the speed of the model on a CPU."""
+        group = heads // kv_heads
+        blocks, block, width = bucket.visible.shape
+        head = np.arange(heads).reshape(1, kv_heads, group, 1)
+        queries = bucket.queries[:, None, None] * heads + head
+        keys = bucket.keys[:, None] * kv_heads + np.arange(kv_heads).reshape(1, kv_heads, 1)
+        zero, masked, bits = _BIAS_BITS[dtype]
+        bias = np.where(bucket.visible, zero, masked).astype(bits)[:, None, None]
+        bias = np.broadcast_to(bias, (blocks, kv_heads, group, block, width))
+        return cls(
+            torch.from_numpy(queries.reshape(-1)),
+            torch.from_numpy(keys.reshape(-1)),
+            torch.from_numpy(bias.reshape(blocks * kv_heads, group * block, width)).view(dtype),
+        )
+
+    def to(self, device: torch.device) -> "TreeBucket":
+        return TreeBucket(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+
+def plan_attention(tree: PrefixTree, heads: int, kv_heads: int, dtype: torch.dtype) -> tuple[TreeBucket, ...]:
+    """The buckets of a tree for a model's heads; shared by all layers of a forward and backward pass."""
+    plan = plan_blocks(tree, BLOCK, BUCKETS)
+    return tuple(TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in plan)
+
+
+class TreeAttention(torch.autograd.Function):
+    """softmax(q k' * scale + mask) v of every block; keeps the probabilities for the backward pass."""
+
+    @staticmethod
+    def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, buckets: Sequence[TreeBucket]):
+        """query (nodes, heads, d), key and value (nodes, kv heads, d), contiguous -> (nodes, heads, d)."""
+        width = query.shape[-1]
+        output = torch.empty_like(query)
+        saved = []
+        for bucket in buckets:
+            q, k, v = _gather(query, bucket.queries), _gather(key, bucket.keys), _gather(value, bucket.keys)
+            products = bucket.bias.shape[0]
+            q, k, v = (x.view(products, -1, width) for x in (q, k, v))
+            probabilities = torch.baddbmm(bucket.bias, q, k.transpose(1, 2), alpha=scale).softmax(-1)
+            output.view(-1, width).index_copy_(0, bucket.queries, torch.bmm(probabilities, v).view(-1, width))
+            saved += [q, k, v, probabilities]
+        context.save_for_backward(*saved)
+        context.buckets, context.scale = buckets, scale
+        context.shapes = query.shape, key.shape
+        return output
+
+    @staticmethod
+    def backward(context, gradient: Tensor):
+        query_shape, key_shape = context.shapes
+        width = query_shape[-1]
+        gradient = gradient.contiguous()
+        d_query = gradient.new_empty(query_shape)
+        d_key, d_value = gradient.new_zeros(2, *key_shape).unbind(0)
+        for index, bucket in enumerate(context.buckets):
+            q, k, v, probabilities = context.saved_tensors[4 * index : 4 * index + 4]
+            d_output = _gather(gradient, bucket.queries).view_as(q)
+            _scatter_add(d_value, bucket.keys, torch.bmm(probabilities.transpose(1, 2), d_output))
+            d_probabilities = torch.bmm(d_output, v.transpose(1, 2))
+            d_scores = torch._softmax_backward_data(d_probabilities, probabilities, -1, probabilities.dtype)
+            d_scores *= context.scale
+            d_query.view(-1, width).index_copy_(0, bucket.queries, torch.bmm(d_scores, k).view(-1, width))
+            _scatter_add(d_key, bucket.keys, torch.bmm(d_scores.transpose(1, 2), q))
+        return d_query, d_key, d_value, None, None
+
+
+def _gather(table: Tensor, index: Tensor) -> Tensor:
+    return table.view(-1, table.shape[-1]).index_select(0, index)
+
+
+def _scatter_add(table: Tensor, index: Tensor, rows: Tensor) -> None:
+    table.view(-1, table.shape[-1]).index_add_(0, index, rows.view(-1, table.shape[-1]))
+
+
+def tree_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, tree_plan=None, **kwargs):
+    """transformers' attention interface: (1, heads, nodes, d) each -> ((1, nodes, heads, d), None)."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if tree_plan is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
+    return TreeAttention.apply(*by_node, scale, tree_plan)[None], None
+
+
+def register() -> str:
+    """Makes the attention known to transformers; returns its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, tree_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    return NAME

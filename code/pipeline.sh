@@ -1,0 +1,217 @@
+# shellcheck shell=bash disable=SC2016,SC2154
+# One experiment: settings -> checks -> environment -> base -> rows -> training and scores. Sourced by
+# train_and_inference_*.sh, which bring `rows_of` (window or plain) and their defaults.
+#
+# Every knob of settings.sh is set from the environment; further arguments go to code/main_new.py as they are
+# and may repeat its flags (the last one counts). Relative paths start in the caller's folder, those among the
+# further arguments in the repository. All problems are reported at once, one line each, with exit code 2,
+# before anything is installed or written.
+#   FLAG=0      check, say what would run, stop
+#   DRY_RUN=1   print the commands, a script that does the same, and run nothing
+#   NPROC       processes on each machine; unset: the visible GPUs, graphics_card at most, and 1 without any.
+#               The batch is graphics_card x accumulations rows all the same: fewer processes take more each.
+#   HOSTFILE    the machines, for a run on several, as DeepSpeed reads it
+set -euo pipefail
+if ((BASH_VERSINFO[0] < 5)); then
+    printf 'error: this is bash %s: use bash 5 or newer\n' "$BASH_VERSION" >&2
+    exit 2
+fi
+caller=$PWD
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# shellcheck source=code/settings.sh
+source "$repository/code/settings.sh"
+
+problems=() row_flags=() main_flags=() variant=""
+complain() { problems+=("$1=$2: $3"); }
+
+# The default of a knob, the most particular one there is; nothing where main_new.py decides.
+find_default() {
+    local selector
+    for selector in "@$base_name@$Experiments_setting" "@$base_name@$dataset" "@$base_name@$rows_of" \
+        "@$rows_of" "@$base_name" "@$dataset" "@$Experiments_setting" ""; do
+        if [[ -n ${default[$1$selector]+there} ]]; then
+            printf '%s' "${default[$1$selector]}"
+            return
+        fi
+    done
+}
+
+# A path of the caller's as it is called in the repository, which is where the commands run.
+from_repository() {
+    local path=$1
+    [[ $path == /* ]] || path=$caller/$path
+    printf '%s' "${path#"$repository/"}"
+}
+
+is_listed() {
+    local word
+    for word in $2; do
+        [[ $word != "$1" ]] || return 0
+    done
+    return 1
+}
+
+# is_path ALLOWED VALUE: whether a value is a path of the caller's.
+is_path() {
+    case $1 in
+        file | folder) [[ -n $2 && $2 != none ]] ;;
+        program) [[ $2 == */* ]] ;;
+        base) [[ -d $2 ]] && ! is_listed "$2" "$bases" ;;
+        *) return 1 ;;
+    esac
+}
+
+check_base() {
+    if [[ -d $2 ]]; then
+        [[ -f $2/config.json ]] ||
+            complain "$1" "$2" "this folder holds no config.json, so no transformers model"
+    elif [[ ! -f $repository/LLM_bases/$2/config.json && ! $2 =~ ${pattern[hub_id]} ]]; then
+        is_listed "$2" "$bases" ||
+            complain "$1" "$2" "choose one of $bases, a folder with a transformers model, or a hub id (owner/name)"
+    fi
+}
+
+check_dataset() {
+    local pickle=${ERC_ORIGINAL_DATA:-$repository/original_data}/$2/$2.pkl
+    if ! is_listed "$2" "$datasets"; then
+        complain "$1" "$2" "choose one of $datasets"
+    elif [[ $2 != sample && ! -f $pickle ]]; then
+        complain "$1" "$2" "there is no $pickle: see original_data/README.md, or set ERC_ORIGINAL_DATA"
+    fi
+}
+
+check_value() {
+    local name=$1 value=$2 allowed=$3 choices=${3#oneof:}
+    choices=${choices//,/ }
+    case $allowed in
+        oneof:*) is_listed "$value" "$choices" || complain "$name" "$value" "choose one of $choices" ;;
+        dataset) check_dataset "$name" "$value" ;;
+        base) check_base "$name" "$value" ;;
+        file) [[ $value == none || -f $value ]] || complain "$name" "$value" "there is no such file" ;;
+        folder) [[ $value == none || -d $value ]] || complain "$name" "$value" "there is no such folder" ;;
+        program) [[ -n $(command -v "$value") ]] || complain "$name" "$value" "there is no such program" ;;
+        *) [[ $value =~ ${pattern[$allowed]} ]] || complain "$name" "$value" "${meaning[$allowed]}" ;;
+    esac
+}
+
+# Sets the variable of a knob, and files it where it is read: row_flags, main_flags, variant.
+settle_knob() {
+    local name=$1 reader=$2 allowed=$3 suffix=$4 usual value
+    usual=$(find_default "$name")
+    value=${!name-$usual}
+    if [[ " ${readers[$Experiments_setting]-${readers[lora]}} $rows_of " != *" $reader "* ]]; then
+        [[ $value == "$usual" ]] || complain "$name" "$value" \
+            "Experiments_setting=$Experiments_setting on $rows_of rows has no use for it"
+        return
+    fi
+    [[ -z ${!name+set} ]] || check_value "$name" "$value" "$allowed"
+    if is_path "$allowed" "$value"; then value=$(from_repository "$value"); fi
+    printf -v "$name" '%s' "$value"
+    [[ $suffix == - || $value == "$usual" ]] || variant+="-${suffix}_$value"
+    case $reader in
+        shell) ;;
+        rows | window) row_flags+=("--$name" "$value") ;;
+        *) [[ -z $value || $value == none ]] || main_flags+=("--$name" "$value") ;;
+    esac
+}
+
+count_gpus() {
+    local gpus
+    gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
+    if ((gpus > 0)) && [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
+        gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c '^[^-]' || true)
+    fi
+    printf '%s' "$gpus"
+}
+
+# Prints words as a line for a shell; those that name a variable of the dry run stay variables.
+show() {
+    local word line=""
+    for word in "$@"; do
+        case $word in
+            '$python' | '$base' | '$rows') word="\"$word\"" ;;
+            *[!A-Za-z0-9_./:=,+@%-]* | "") word=${word@Q} ;;
+        esac
+        line+="${line:+ }$word"
+    done
+    printf '%s\n' "$line"
+}
+
+run() { if ((DRY_RUN)); then show "$@"; else "$@"; fi; }
+
+# capture NAME COMMAND...: the command's stdout becomes the variable NAME.
+capture() {
+    # shellcheck disable=SC2034
+    local -n target=$1
+    if ((DRY_RUN)); then
+        printf '%s=$(%s)\n' "$1" "$(show "${@:2}")"
+        target="\$$1"
+    else
+        target=$("${@:2}")
+    fi
+}
+
+# 1. Settings. The first three decide on the defaults of the others.
+MODEL_NAME=${MODEL_NAME-${default[MODEL_NAME]}}
+Experiments_setting=${Experiments_setting-${default[Experiments_setting]}}
+dataset=${dataset-${default[dataset]}}
+base_name=$MODEL_NAME
+if [[ -d $MODEL_NAME ]]; then base_name=$(cd "$MODEL_NAME" && pwd); fi
+base_name=${base_name##*/}
+for knob in "${knobs[@]}"; do
+    read -r name reader allowed suffix <<<"$knob"
+    settle_knob "$name" "$reader" "$allowed" "$suffix"
+done
+if ((${#problems[@]})); then
+    for problem in "${problems[@]}"; do
+        printf 'error: %s\n' "${problem//$'\n'/ }" >&2
+    done
+    exit 2
+fi
+
+# 2. What follows from them: the batch, the processes, the folders of the result.
+batch_size=$((graphics_card * accumulations))
+usual_batch_size=$(($(find_default graphics_card) * $(find_default accumulations)))
+((batch_size == usual_batch_size)) || variant+="-batch_$batch_size"
+if [[ $rows_of == window ]]; then variant=window_$historical_window$variant; else variant=$rows_of$variant; fi
+further=("${@#--}")
+variant+=${1+-${further[*]}}
+variant=${variant//,/+}
+result=$base_name/$Experiments_setting/$dataset/${variant//[^A-Za-z0-9_.=+-]/_}
+gpus=$(count_gpus)
+processes=${NPROC:-$((gpus == 0 ? 1 : gpus < graphics_card ? gpus : graphics_card))}
+summary="$Experiments_setting on $dataset with $MODEL_NAME, batches of $graphics_card x $accumulations = \
+$batch_size rows, processes: $processes -> experiments/$result"
+if ((FLAG == 0)); then
+    printf 'the settings are fine; FLAG=1 would run %s\n' "$summary"
+    exit 0
+fi
+
+# 3. Environment, base, rows.
+cd "$repository"
+if ((DRY_RUN)); then
+    printf 'set -euo pipefail\n'
+    show cd "$repository"
+    for name in ERC_ORIGINAL_DATA ERC_PYTHON ERC_TORCH; do
+        [[ -z ${!name} ]] || show export "$name=${!name}"
+    done
+else
+    printf '%s\n' "$summary" >&2
+fi
+capture python bash envs/setup.sh
+capture base "$python" LLM_bases/fetch.py "$MODEL_NAME"
+capture rows "$python" "${row_writer[$rows_of]}" --dataset "$dataset" "${row_flags[@]}"
+
+# 4. Train and score. DeepSpeed builds its operators with the environment's ninja.
+launcher=("$python")
+if ((processes > 1)) || [[ $HOSTFILE || $deepspeed_config != none || ${offload_optimizer-} == True ]]; then
+    [[ $deepspeed_config != none ]] || main_flags+=(--deepspeed_config code/data_utils/deepspeed_config.json)
+    if ((DRY_RUN)); then echo 'export PATH="${python%/*}:$PATH"'; else export PATH="${python%/*}:$PATH"; fi
+    launcher=("$python" -m deepspeed.launcher.runner ${HOSTFILE:+--hostfile "$HOSTFILE"})
+    [[ -n $HOSTFILE && -z $NPROC ]] || launcher+=(--num_accelerators "$processes")
+fi
+read -ra flags <<<"${setting_flags[$Experiments_setting]}"
+run "${launcher[@]}" code/main_new.py --dataset "$dataset" --data_dir "$rows" --model_name_or_path "$base" \
+    --output_dir "experiments/$result" --model_dir "checkpoint/$result" "${flags[@]}" \
+    --batch_size "$batch_size" "${main_flags[@]}" "$@"

@@ -1,0 +1,109 @@
+# shellcheck shell=bash disable=SC2034
+# The settings of an experiment as data; pipeline.sh reads them. A new knob is one line in `knobs`, a new
+# value of a knob one word there, the recipe of a new base a few entries in `default`.
+
+# Who reads a knob: shell = pipeline.sh itself, rows = the row writers, window = the writer of rows with a
+# history; and of main_new.py: every = all settings, train = those that train, lora = those with adapters.
+# A value other than the default gets `-<suffix>_<value>` in the names of the result folders; - is for what
+# leaves the result as it is or stands in their names already.
+knobs=(
+    # name                  reader  allowed                                         suffix
+    "FLAG                   shell   oneof:0,1                                       -"
+    "DRY_RUN                shell   oneof:0,1                                       -"
+    "MODEL_NAME             shell   base                                            -"
+    "Experiments_setting    shell   oneof:zero_shot,lora,all_parameters             -"
+    "dataset                shell   dataset                                         -"
+    "graphics_card          shell   count                                           -"
+    "accumulations          shell   count                                           -"
+    "NPROC                  shell   count                                           -"
+    "HOSTFILE               shell   file                                            -"
+    "ERC_ORIGINAL_DATA      shell   folder                                          -"
+    "ERC_PYTHON             shell   program                                         -"
+    "ERC_TORCH              shell   oneof:cpu,cuda                                  -"
+    "historical_window      window  whole                                           -"
+    "speaker_task           window  oneof:None                                      speaker"
+    "domain_base            window  oneof:False                                     domain_base"
+    "emotion_prediction     window  oneof:False                                     prediction"
+    "clean_text             rows    oneof:False,True                                clean_text"
+    "check_counts           rows    oneof:True,False                                check_counts"
+    "max_length             every   count                                           max_length"
+    "eval_batch_size        every   count                                           -"
+    "decode                 every   oneof:score,generate                            decode"
+    "num_beams              every   count                                           beams"
+    "max_new_tokens         every   count                                           max_new_tokens"
+    "repair_answers         every   oneof:False,True                                repair_answers"
+    "precision              every   oneof:auto,bf16,fp32,fp16                       precision"
+    "packing                every   oneof:tree,rows                                 packing"
+    "token_budget           every   whole                                           -"
+    "seed                   every   whole                                           seed"
+    "checkpoint_dir         every   folder                                          from"
+    "deepspeed_config       every   file                                            deepspeed"
+    "num_train_epochs       train   count                                           epochs"
+    "learning_rate          train   positive                                        rate"
+    "warmup_ratio           train   share                                           warmup"
+    "weight_decay           train   number                                          decay"
+    "clip_norm              train   number                                          clip"
+    "data_percent           train   fraction                                        data"
+    "rows_per_dialogue      train   count                                           rows_per_dialogue"
+    "beta                   train   number                                          beta"
+    "select_on              train   oneof:valid,test                                select"
+    "gradient_checkpointing train   oneof:False,True                                -"
+    "offload_optimizer      train   oneof:False,True                                -"
+    "save_steps             train   whole                                           -"
+    "resume                 train   oneof:False,True                                -"
+    "lora_dim               lora    count                                           lora_dim"
+    "lora_alpha             lora    count                                           lora_alpha"
+    "lora_dropout           lora    share                                           dropout"
+    "lora_module_name       lora    names                                           lora_on"
+)
+declare -A readers=(
+    [zero_shot]="shell rows every"
+    [lora]="shell rows every train lora"
+    [all_parameters]="shell rows every train"
+)
+declare -A setting_flags=(
+    [zero_shot]="--zero_shot True --do_train False --do_eval True --lora False"
+    [lora]="--zero_shot False --do_train True --do_eval True --lora True"
+    [all_parameters]="--zero_shot False --do_train True --do_eval True --lora False"
+)
+declare -A row_writer=([window]=code/data_process.py [plain]=code/data_process_plain.py)
+declare -A pattern=(
+    [whole]='^(0|[1-9][0-9]{0,8})$'
+    [count]='^[1-9][0-9]{0,8}$'
+    [number]='^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$'
+    [positive]='^([0-9]*[1-9][0-9]*\.?[0-9]*|[0-9]*\.[0-9]*[1-9][0-9]*)([eE][-+]?[0-9]{1,3})?$'
+    [fraction]='^(1(\.0*)?|0?\.[0-9]*[1-9][0-9]*)$'
+    [share]='^(0(\.[0-9]*)?|\.[0-9]+)$'
+    [hub_id]='^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$'
+    [names]='^[A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*$'
+)
+declare -A meaning=(
+    [whole]="give a whole number, 0 or more"
+    [count]="give a whole number, 1 or more"
+    [number]="give a number, 0 or more"
+    [positive]="give a number above 0"
+    [fraction]="give a number above 0 and up to 1"
+    [share]="give a number from 0 to below 1"
+    [names]="give names joined by commas, or all"
+)
+datasets="sample iemocap meld EmoryNLP dailydialog"
+bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m" # LLM_bases/fetch.py --list says what each is
+
+# knob@base, @dataset, @setting or @rows, or two of them: where it is set so; pipeline.sh takes the most
+# particular. What is absent is left to main_new.py. The paper's and its released scripts' values (four cards,
+# two for plain) but for those of SmolLM2-135M, which are ours.
+default+=(
+    [DRY_RUN]=0 [clean_text]=False [check_counts]=True [repair_answers]=False [decode]=score
+    [precision]=auto [packing]=tree [seed]=42 [select_on]=valid
+    [checkpoint_dir]=none [deepspeed_config]=none [gradient_checkpointing]=False [offload_optimizer]=False
+    [resume]=False
+    [graphics_card]=4 [graphics_card@plain]=2
+    [graphics_card@SmolLM2-135M]=1 [graphics_card@SmolLM2-135M@plain]=1
+    [accumulations]=8 [accumulations@SmolLM2-135M]=32 [accumulations@SmolLM2-135M@plain]=16
+    [max_length]=1024 [max_length@iemocap]=1200 [max_length@plain]=300
+    [num_train_epochs]=6 [num_train_epochs@SmolLM2-135M]=3 [num_train_epochs@SmolLM2-135M@sample]=6
+    [learning_rate]=2e-4 [learning_rate@all_parameters]=2e-5
+    [learning_rate@SmolLM2-135M]=1e-3 [learning_rate@SmolLM2-135M@all_parameters]=1e-4
+    [lora_dim]=16 [lora_alpha]=16 [lora_dropout]=0.05
+    [lora_module_name]="q_proj,k_proj,v_proj,query_key_value" [lora_module_name@SmolLM2-135M]=all
+)

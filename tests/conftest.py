@@ -1,0 +1,117 @@
+"""Fixtures that many tests share: the published data where it is, small corpora of our own, commands."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_utils.dialogues import load_dialogues
+from data_utils.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# Beside some checkouts lie the published pickles and rows made by the released scripts.
+SHARED = REPOSITORY.parent / "shared"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs the published pickles where they are not."""
+    if find_published_data() is not None:
+        return
+    skip = pytest.mark.skip(reason="no published pickles: ERC_ORIGINAL_DATA names no folder that has them")
+    for item in items:
+        if "real_data" in item.keywords:
+            item.add_marker(skip)
+
+
+def find_published_data() -> Path | None:
+    """Return the folder of the published pickles, None if this machine has none."""
+    candidates = [Path(os.environ.get("ERC_ORIGINAL_DATA") or SHARED / "original_data")]
+    return next((folder for folder in candidates if (folder / "meld" / "meld.pkl").is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def original_data() -> Path:
+    """Folder of the published pickles; the test is skipped where there is none."""
+    folder = find_published_data()
+    if folder is None:
+        pytest.skip("no published pickles")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gold() -> Path:
+    """Folder of prompt_digests.json and prompt_examples.jsonl, made by the released scripts."""
+    folder = SHARED / "gold"
+    if not (folder / "prompt_digests.json").is_file():
+        pytest.skip("no gold prompts beside this checkout")
+    return folder
+
+
+def one_hot(speaker: int, width: int = 9) -> list[int]:
+    """A speaker as MELD and EmoryNLP write it."""
+    return [int(index == speaker) for index in range(width)]
+
+
+def small_corpus() -> list[Any]:
+    """A corpus in EmoryNLP's layout: three dialogues, one a split, that the checks accept."""
+    speakers = {"a": [0, 1, 0], "b": [0, 1], "c": [2, 0]}
+    return [
+        {name: [one_hot(speaker) for speaker in turns] for name, turns in speakers.items()},
+        {"a": [0, 3, 6], "b": [1, 2], "c": [4, 5]},
+        {"a": ["Hello.", "Go away!", "Oh."], "b": ["Oh.", "Fine."], "c": ["So?", "Hello."]},
+        ["a"],
+        ["b"],
+        ["c"],
+    ]
+
+
+def load_unchecked(folder: Path, dataset: str = "EmoryNLP", **options: Any) -> dict[str, Any]:
+    """A corpus of any size."""
+    return load_dialogues(dataset, folder, **{"check_counts": False, **options})
+
+
+def refusal(folder: Path, dataset: str = "EmoryNLP", **options: Any) -> str:
+    """The one line that a corpus is refused with."""
+    with pytest.raises(UserError) as caught:
+        load_unchecked(folder, dataset, **options)
+    message = str(caught.value)
+    assert "\n" not in message and f"{dataset}.pkl" in message and "allowed" in message, message
+    return message
+
+
+@pytest.fixture
+def write_corpus(tmp_path: Path) -> Callable[..., Path]:
+    """Write a corpus (or raw bytes) as a dataset's pickle; returns the folder for --original_data."""
+
+    def write(content: Any, dataset: str = "EmoryNLP") -> Path:
+        path = tmp_path / "original" / dataset / f"{dataset}.pkl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
+        return tmp_path / "original"
+
+    return write
+
+
+@pytest.fixture
+def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script of code/ (path from the repository) with arguments, in a process of its own."""
+
+    def run(script: str, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(REPOSITORY / script), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+    return run
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """The way every fault of the user must end: exit code 2, one line that holds `parts`, no output."""
+    lines = result.stderr.splitlines()
+    assert (result.returncode, len(lines), result.stdout) == (2, 1, ""), result.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0], lines[0]

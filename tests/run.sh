@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Set-up, lint and tests, from any folder; takes pytest's arguments, with paths as seen from the repository:
+#
+#     bash tests/run.sh
+#     bash tests/run.sh tests/test_pipeline.py -k plain
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=$(bash envs/setup.sh)
+if [[ -z ${ERC_ORIGINAL_DATA:-} && -d ../shared/original_data ]]; then
+    ERC_ORIGINAL_DATA=$(cd ../shared/original_data && pwd)
+    export ERC_ORIGINAL_DATA
+fi
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+"$python" -m ruff check .
+exec "$python" -m pytest "$@" # exits with 5 where there is no test

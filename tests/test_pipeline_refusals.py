@@ -1,0 +1,97 @@
+"""The shell pipeline: what it refuses, and that it then writes nothing."""
+
+from pathlib import Path
+
+import pytest
+from shell_checkout import PLAIN, Result, ShellCheckout, make_checkout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> ShellCheckout:
+    """The shell files of the repository in a folder of their own."""
+    return make_checkout(tmp_path)
+
+
+def assert_refused(result: Result, *lines: str) -> None:
+    """Exit code 2, nothing on stdout, and exactly these lines on stderr."""
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [f"error: {line}" for line in lines]
+
+
+# Each names its own knob and value.
+REFUSALS = [
+    "dataset=foo: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "dataset=meld EmoryNLP: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "Experiments_setting=LoRA: choose one of zero_shot lora all_parameters",
+    "FLAG=2: choose one of 0 1",
+    "DRY_RUN=yes: choose one of 0 1",
+    "historical_window=: give a whole number, 0 or more",
+    "historical_window=-1: give a whole number, 0 or more",
+    "seed=a[$(touch x)]: give a whole number, 0 or more",
+    "graphics_card=0: give a whole number, 1 or more",
+    "accumulations=08: give a whole number, 1 or more",
+    "NPROC=two: give a whole number, 1 or more",
+    "learning_rate=0: give a number above 0",
+    "learning_rate=1e-3x: give a number above 0",
+    "data_percent=1.5: give a number above 0 and up to 1",
+    "lora_dropout=1: give a number from 0 to below 1",
+    "lora_module_name=q proj: give names joined by commas, or all",
+    "speaker_task=Both: choose one of None",
+    "domain_base=true: choose one of False",
+    "emotion_prediction=1: choose one of False",
+    "select_on=train: choose one of valid test",
+    "decode=beam: choose one of score generate",
+    "precision=bf16,fp32: choose one of auto bf16 fp32 fp16",
+    "precision=*: choose one of auto bf16 fp32 fp16",
+    "precision=fp8: choose one of auto bf16 fp32 fp16",
+    "deepspeed_config=nowhere.json: there is no such file",
+    "HOSTFILE=nowhere: there is no such file",
+    "checkpoint_dir=nowhere: there is no such folder",
+    "ERC_ORIGINAL_DATA=nowhere: there is no such folder",
+    "ERC_PYTHON=nowhere/python: there is no such program",
+    "ERC_TORCH=gpu: choose one of cpu cuda",
+    "MODEL_NAME=code: this folder holds no config.json, so no transformers model",
+    "MODEL_NAME=GPT9: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m, a folder with a transformers "
+    "model, or a hub id (owner/name)",
+]
+
+
+@pytest.mark.parametrize("line", REFUSALS, ids=[line.partition(":")[0] for line in REFUSALS])
+def test_wrong_values_are_refused_before_anything_is_written(checkout: ShellCheckout, line: str) -> None:
+    before = checkout.list_files()
+    name, value = line.partition(":")[0].split("=")
+    assert_refused(checkout.run(**{"DRY_RUN": "0", name: value}), line)
+    assert checkout.list_files() == before
+
+
+def test_a_value_of_several_lines_is_told_in_one(checkout: ShellCheckout) -> None:
+    line = "precision=bf16 fp32: choose one of auto bf16 fp32 fp16"
+    assert_refused(checkout.run(precision="bf16\nfp32"), line)
+
+
+def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
+    assert_refused(
+        checkout.run(lora_dim=8, Experiments_setting="all_parameters"),
+        "lora_dim=8: Experiments_setting=all_parameters on window rows has no use for it",
+    )
+    assert_refused(
+        checkout.run(historical_window=5, script=PLAIN),
+        "historical_window=5: Experiments_setting=lora on plain rows has no use for it",
+    )
+
+
+def test_missing_pickle_is_refused(checkout: ShellCheckout) -> None:
+    pickle = checkout.root / "original_data/meld/meld.pkl"
+    assert_refused(
+        checkout.run(dataset="meld"),
+        f"dataset=meld: there is no {pickle}: see original_data/README.md, or set ERC_ORIGINAL_DATA",
+    )
+
+
+def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
+    wrong = {"dataset": "foo", "historical_window": "x", "decode": "beam", "lora_dim": "-1"}
+    result = checkout.run(**wrong)
+    names = [line.removeprefix("error: ").partition("=")[0] for line in result.stderr.splitlines()]
+    assert result.returncode == 2
+    assert sorted(names) == sorted(wrong)

@@ -1,0 +1,118 @@
+"""The table on the terminal, and the scores as results.json holds them."""
+
+import io
+import json
+
+import pytest
+
+from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL
+from model_utils.metrics import Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
+from model_utils.reporting import SELECTIONS, Scorecard, print_table
+
+LABELS = ("neutral", "joyful", "[bold]mad[/bold]")
+ANSWERS = (
+    ("neutral", "neutral"),
+    ("neutral", "joyful"),
+    ("joyful", None),
+    ("joyful", "joyful"),
+    ("joyful", "joyful"),
+)
+PREDICTIONS = [Prediction(f"small/d/{turn}", "emotion_recognition", *answer) for turn, answer in enumerate(ANSWERS)]
+
+
+def make_card(selection: str = "valid", metric: str = "weighted_f1") -> Scorecard:
+    """Scores of PREDICTIONS; the text of the second stands in train."""
+    targets = [prediction.target for prediction in PREDICTIONS]
+    return Scorecard(
+        evaluate_predictions(PREDICTIONS, LABELS, metric),
+        selection,
+        unseen=evaluate_unseen(PREDICTIONS, LABELS, ["small/d/1"], metric),
+        majority=baseline_majority(["joyful"], targets, LABELS, metric),
+    )
+
+
+def render(card: Scorecard, title: str = "SmolLM2-135M, lora, sample") -> str:
+    """The table as it goes into a file."""
+    file = io.StringIO()
+    print_table(card, title, file)
+    return file.getvalue()
+
+
+def row_of(table: str, name: str) -> str:
+    """The one line of a table that begins with `name`, blanks as one."""
+    lines = [" ".join(line.split()) for line in table.splitlines() if line.startswith(name)]
+    assert len(lines) == 1, table
+    return lines[0]
+
+
+def test_table_holds_the_scores(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "30")
+    table = render(make_card())
+    assert "\x1b" not in table and max(map(len, table.splitlines())) <= 100
+    assert table.startswith("SmolLM2-135M, lora, sample: test, 5 utterances\n")
+    # neutral 1 of 1 said, 1 of 2 found; joyful 2 of 3, 2 of 3
+    assert row_of(table, "neutral") == "neutral 100.00 50.00 66.67 2"
+    assert row_of(table, "joyful") == "joyful 66.67 66.67 66.67 3"
+    assert row_of(table, "[bold]mad[/bold]") == "[bold]mad[/bold] 0.00 0.00 0.00 0"
+    assert row_of(table, "weighted F1") == "weighted F1 66.67 chosen on valid"
+    assert row_of(table, "accuracy") == "accuracy 60.00"
+    assert row_of(table, "macro F1").startswith("macro F1 44.44 ")
+    assert row_of(table, "invalid").startswith("invalid answers 1 ")
+    # unseen: neutral 1 of 1; joyful 2 of 2 said, 2 of 3 found
+    assert row_of(table, "W-F1 on unseen").startswith("W-F1 on unseen text 85.00 the 4 ")
+    assert row_of(table, "W-F1 of majority") == (
+        "W-F1 of majority label 45.00 always 'joyful', the commonest label of train"
+    )
+
+
+def test_table_without_unseen_text_or_majority():
+    table = render(Scorecard(make_card().result, "valid"))
+    assert "unseen" not in table and "majority" not in table
+
+
+@pytest.mark.parametrize("metric", ["weighted_f1", MICRO_F1_WITHOUT_NEUTRAL])
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        ("valid", "chosen on valid"),
+        ("test", "best epoch chosen on TEST, the paper's way: not a held-out score"),
+        ("none", "no training"),
+        ("given", "checkpoint as given, not chosen by this run"),
+    ],
+)
+def test_selection_stands_beside_the_score(selection, words, metric):
+    card = make_card(selection, metric)
+    assert card.to_dict()["selection"] == words
+    headline = {"weighted_f1": "weighted F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral"}[metric]
+    assert row_of(render(card), headline) == f"{headline} {card.result.score:.2f} {words}"
+    assert words in row_of(render(card), "weighted F1")
+
+
+def test_headline_is_the_metric_of_the_dataset():
+    table = render(make_card(metric=MICRO_F1_WITHOUT_NEUTRAL))
+    assert table.index("micro F1 without neutral") < table.index("weighted F1")
+    assert row_of(table, "micro F1 on unseen").split()[5] == "80.00"
+
+
+def test_unknown_selection_is_refused():
+    with pytest.raises(ValueError, match=f"'luck': allowed are {', '.join(SELECTIONS)}"):
+        make_card("luck")
+
+
+def test_scorecard_goes_into_json():
+    card = make_card()
+    entries = json.loads(json.dumps(card.to_dict(), allow_nan=False))
+    assert entries["split"] == "test" and entries["weighted_f1"] == card.result.weighted_f1
+    assert entries["unseen_text"]["rows"] == 4 and entries["seen_text"] is None
+    assert entries["unseen_text"]["weighted_f1"] == pytest.approx(85)
+    assert entries["majority"]["label"] == "joyful"
+    assert entries["majority"]["weighted_f1"] == pytest.approx(45)
+    assert entries["confusion"]["counts"][0] == [1, 1, 0, 0]
+
+
+def test_table_goes_to_stdout_and_an_ascii_stream_takes_it(capsys):
+    print_table(make_card(), "to stdout")
+    assert capsys.readouterr().out == render(make_card(), "to stdout")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    print_table(make_card(), "ascii", stream)

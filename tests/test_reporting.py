@@ -1,0 +1,166 @@
+"""results.json, predictions.jsonl, and where a run comes from."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from data_utils.errors import UserError
+from model_utils import reporting
+from model_utils.metrics import Prediction
+from model_utils.reporting import (
+    environment_report,
+    find_commit,
+    read_predictions,
+    write_predictions,
+    write_results,
+)
+
+TASK = "emotion_recognition"
+PREDICTIONS = [
+    Prediction("small/d/0", TASK, "neutral", "neutral", {"neutral": -0.12345678, "joyful": -2.0}),
+    Prediction("small/d/1", TASK, "neutral", "joyful", {"neutral": -3.5, "joyful": -0.5}),
+    Prediction("small/d/2", TASK, "joyful", None, None, "so:\n\u0085\u2028\u00e9 \U0001f600 \x92"),
+    Prediction("small/d/3", TASK, "joyful", "joyful", None, "joyful"),
+    Prediction("small/d/4", TASK, "joyful", "joyful", None, "joyful"),
+]
+
+
+@pytest.fixture(params=["fsync", "replace"])
+def failing_disk(request, monkeypatch):
+    """A disk that turns out full at the end of writing, or a rename that is refused."""
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, request.param, fail)
+
+
+def test_results_are_sorted_and_unrounded(tmp_path):
+    results = {"weighted_f1": 100 / 3, "seed": 42, "arguments": {"b": "é", "a": None}}
+    path = write_results(tmp_path / "new" / "folder", results)
+    assert path == tmp_path / "new" / "folder" / "results.json"
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == results
+    assert text == (
+        '{\n  "arguments": {\n    "a": null,\n    "b": "é"\n  },\n'
+        '  "seed": 42,\n  "weighted_f1": 33.333333333333336\n}\n'
+    )
+    write_results(tmp_path / "again", dict(reversed(results.items())))
+    assert (tmp_path / "again" / "results.json").read_text(encoding="utf-8") == text
+
+
+def test_results_that_json_cannot_hold_leave_the_old_file(tmp_path):
+    path = write_results(tmp_path, {"seed": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_results(tmp_path, {"loss": float("nan")})
+    assert json.loads(path.read_text()) == {"seed": 1} and os.listdir(tmp_path) == ["results.json"]
+
+
+def test_failed_writing_leaves_the_old_files_whole(tmp_path, failing_disk):
+    (tmp_path / "results.json").write_text("old")
+    (tmp_path / "predictions.jsonl").write_text("old")
+    with pytest.raises(OSError, match="results.json"):
+        write_results(tmp_path, {"seed": 1})
+    with pytest.raises(OSError, match="predictions.jsonl"):
+        write_predictions(tmp_path, PREDICTIONS)
+    assert sorted(os.listdir(tmp_path)) == ["predictions.jsonl", "results.json"]
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_predictions_are_written_and_read_back(tmp_path):
+    path = write_predictions(tmp_path, PREDICTIONS)
+    lines = path.read_bytes().decode("utf-8").split("\n")
+    assert len(lines) == len(PREDICTIONS) + 1 and lines[-1] == ""
+    first, third = json.loads(lines[0]), json.loads(lines[2])
+    assert list(first) == ["id", "task", "target", "label", "scores"]
+    assert first["scores"] == {"neutral": -0.123457, "joyful": -2.0}
+    assert third["label"] is None and "scores" not in third
+    assert third["response"] == PREDICTIONS[2].response
+    back = read_predictions(path)
+    assert back[1:] == PREDICTIONS[1:] and back[0].scores["neutral"] == -0.123457
+    assert write_predictions(tmp_path / "again", back).read_bytes() == path.read_bytes()
+
+
+def test_gathered_predictions_are_put_in_data_order(tmp_path):
+    order = [prediction.id for prediction in PREDICTIONS]
+    gathered = PREDICTIONS[1::2] + PREDICTIONS[0::2]
+    assert [row.id for row in read_predictions(write_predictions(tmp_path, gathered, order))] == order
+    as_given = [row.id for row in read_predictions(write_predictions(tmp_path, gathered))]
+    assert as_given == [row.id for row in gathered]
+    with pytest.raises(KeyError, match="small/d/4"):
+        write_predictions(tmp_path, gathered, order[:-1])
+
+
+def test_no_predictions_are_no_rows(tmp_path):
+    assert read_predictions(write_predictions(tmp_path, [])) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"id": "a"', b"[1]", b"", b'{"id": "a", "task": "b"}', b'{"unknown": 1}', b"\xff", b"7"],
+)
+def test_an_unreadable_prediction_is_named_by_its_line(tmp_path, line):
+    good = b'{"id": "a", "task": "b", "target": "c", "label": null}'
+    path = tmp_path / "predictions.jsonl"
+    path.write_bytes(b"\n".join([good, line, good, b""]))
+    with pytest.raises(UserError, match=r"predictions\.jsonl line 2: "):
+        read_predictions(path)
+
+
+def test_a_missing_prediction_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.jsonl: No such file"):
+        read_predictions(tmp_path / "nowhere.jsonl")
+
+
+def test_environment_names_versions_and_leaves_out_what_is_absent(monkeypatch):
+    monkeypatch.setattr(reporting, "LIBRARIES", ("scikit-learn", "no-such-library-of-ours"))
+    report = environment_report()
+    assert report["versions"] == {
+        "python": sys.version.split()[0],
+        "scikit-learn": version("scikit-learn"),
+    }
+    assert report["processors"] >= 1 and report["platform"]
+    # Python with scikit-learn holds more than 40 MiB and this test less than 64 GiB.
+    assert 40 < report["peak_memory_mib"] < 65536
+    json.dumps(report)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """A git checkout with one commit."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "checkout"
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "a.py").write_text("1\n")
+    person = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "."], [*person, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(folder), *command], check=True)
+    return folder
+
+
+def test_commit_and_changes(repository):
+    clean = find_commit(repository)
+    assert len(clean) == 40 and set(clean) <= set("0123456789abcdef")
+    (repository / "notes.txt").write_text("not part of a run\n")
+    assert find_commit(repository) == clean
+    (repository / "code" / "b.py").write_text("2\n")
+    assert find_commit(repository) == clean + "+changes"
+    (repository / "code" / "b.py").unlink()
+    (repository / "code" / "a.py").write_text("3\n")
+    assert find_commit(repository) == clean + "+changes"
+
+
+def test_no_commit_outside_a_checkout_of_its_own(repository, tmp_path, monkeypatch):
+    assert find_commit(tmp_path) is None
+    assert find_commit(repository / "code") is None
+    subprocess.run(["git", "init", "-q", str(tmp_path / "empty")], check=True)
+    assert find_commit(tmp_path / "empty") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_commit(repository) is None
