@@ -99,11 +99,12 @@ default+=(
     [resume]=False
     [graphics_card]=4 [graphics_card@plain]=2
     [graphics_card@SmolLM2-135M]=1 [graphics_card@SmolLM2-135M@plain]=1
-    [accumulations]=8 [accumulations@SmolLM2-135M]=32 [accumulations@SmolLM2-135M@plain]=16
+    [accumulations]=8 [accumulations@SmolLM2-135M]=32 [accumulations@SmolLM2-135M@sample]=16
+    [accumulations@SmolLM2-135M@plain]=16
     [max_length]=1024 [max_length@iemocap]=1200 [max_length@plain]=300
-    [num_train_epochs]=6 [num_train_epochs@SmolLM2-135M]=3 [num_train_epochs@SmolLM2-135M@sample]=6
+    [num_train_epochs]=6 [num_train_epochs@SmolLM2-135M]=2 [num_train_epochs@SmolLM2-135M@sample]=3
     [learning_rate]=2e-4 [learning_rate@all_parameters]=2e-5
     [learning_rate@SmolLM2-135M]=1e-3 [learning_rate@SmolLM2-135M@all_parameters]=1e-4
-    [lora_dim]=16 [lora_alpha]=16 [lora_dropout]=0.05
+    [lora_dim]=16 [lora_alpha]=16 [lora_dropout]=0.05 [lora_dropout@SmolLM2-135M]=0
     [lora_module_name]="q_proj,k_proj,v_proj,query_key_value" [lora_module_name@SmolLM2-135M]=all
 )

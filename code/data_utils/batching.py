@@ -45,9 +45,7 @@ class RowEncoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.task_weights = task_weights or {}
-        marks_words_itself = (
-            bool(tokenizer.tokenize("neutral")) and tokenizer.tokenize("neutral")[0][:1] == "▁"
-        )
+        marks_words_itself = bool(tokenizer.tokenize("neutral")) and tokenizer.tokenize("neutral")[0][:1] == "▁"
         self.label_prefix = "" if marks_words_itself else " "
 
     def encode_label(self, label: str) -> tuple[int, ...]:
@@ -73,9 +71,7 @@ class RowEncoder:
         targets = {label: self.encode_label(label) for label in {*choices, *(row.target for row in examples)}}
         longest_choice = max((len(targets[label]) for label in choices), default=0)
         rows = []
-        for example, prompt in zip(
-            examples, self.encode_prompts([row.input for row in examples]), strict=True
-        ):
+        for example, prompt in zip(examples, self.encode_prompts([row.input for row in examples]), strict=True):
             target = targets[example.target]
             room = self.max_length - max(len(target), longest_choice)
             fitted, dropped = self._fit(example, prompt, room)

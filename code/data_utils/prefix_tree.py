@@ -46,9 +46,7 @@ class PrefixTree:
         return (node[None, :] <= node[:, None]) & (node[:, None] < self.end[None, :])
 
     @classmethod
-    def from_rows(
-        cls, prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]
-    ) -> "PrefixTree":
+    def from_rows(cls, prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]) -> "PrefixTree":
         """Builds the tree of all rows; `continuations[i]` are the token rows that may follow `prompt_ids[i]`.
 
         Time is linear in the tokens, but for one sort of the rows by their bytes.

@@ -39,9 +39,7 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
     """
     folders = [Path(folder) for folder in data_dir.split(",")]
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
-    splits = {
-        name: [row for folder in folders for row in read_rows(folder / f"{name}.json")] for name in SPLITS
-    }
+    splits = {name: [row for folder in folders for row in read_rows(folder / f"{name}.json")] for name in SPLITS}
     task = next(task for task in SCORED_TASKS if any(row.task == task for row in splits["test"]))
     seen = [manifest.get("seen_in_train", {}) for manifest in manifests]
     return RowSets(
@@ -49,8 +47,7 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
         scored={name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")},
         labels=_labels_of(task, dataset, manifests),
         seen_in_train={
-            name: frozenset(row_id for ids in seen for row_id in ids.get(name, ()))
-            for name in ("valid", "test")
+            name: frozenset(row_id for ids in seen for row_id in ids.get(name, ())) for name in ("valid", "test")
         },
         digests={
             f"{folder.name}/{file}": digest
@@ -68,9 +65,7 @@ def draw_fraction(rows: Sequence[Example], fraction: float, seed: int) -> tuple[
     """
     count = round(len(rows) * fraction)
     if not count:
-        raise UserError(
-            f"--data_percent {fraction} of {len(rows)} training rows leaves none; choose a larger share"
-        )
+        raise UserError(f"--data_percent {fraction} of {len(rows)} training rows leaves none; choose a larger share")
     if count == len(rows):
         return tuple(rows)
     chosen = sorted(random.Random(f"fraction/{seed}").sample(range(len(rows)), count))

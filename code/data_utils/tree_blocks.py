@@ -54,7 +54,5 @@ def _bucket(tree: PrefixTree, starts: np.ndarray, keys: list[np.ndarray], block:
     for index, row in enumerate(keys):
         padded[index, : len(row)] = row
     real = np.arange(width) < lengths[:, None]
-    visible = (padded[:, None, :] <= queries[:, :, None]) & (
-        queries[:, :, None] < tree.end[padded][:, None, :]
-    )
+    visible = (padded[:, None, :] <= queries[:, :, None]) & (queries[:, :, None] < tree.end[padded][:, None, :])
     return BlockBucket(queries, padded, visible & real[:, None, :])

@@ -70,15 +70,15 @@ def load_tokenizer(base: str):
 
 
 def load_model(base: str, dtype: torch.dtype, device: torch.device):
-    """The base with the attention that fits it best.
+    """The base with the attention that fits it and the device best.
 
-    Prefix-tree attention where the architecture takes attention functions, else SDPA, else its own. Never
-    eager by choice: it would add a boolean mask as 0 and 1.
+    On a CPU block-wise attention over prefix trees, where the architecture takes attention functions; else
+    SDPA with a dense mask. Never eager by choice: it would add a boolean mask as 0 and 1.
     """
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    if getattr(model, "_supports_attention_backend", False):
+    if device.type == "cpu" and getattr(model, "_supports_attention_backend", False):
         model.set_attn_implementation(tree_attention.register())
     model.config.use_cache = False
     return model.to(device)

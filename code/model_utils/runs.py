@@ -45,7 +45,7 @@ FREE_ON_RESUME = frozenset(
     {"output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
     | {"deepspeed_config", "offload_optimizer"}
 )
-TOKEN_BUDGETS = {"cpu": 4096, "cuda": 16384}
+TOKEN_BUDGETS = {"cpu": 4096, "cuda": 4096}
 
 
 @dataclass

@@ -7,6 +7,7 @@ is SDPA. The cost follows the depth of the tree, where a dense mask pays for eve
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,7 @@ class TreeBucket:
         keys = bucket.keys[:, None] * kv_heads + np.arange(kv_heads).reshape(1, kv_heads, 1)
         zero, masked, bits = _BIAS_BITS[dtype]
         bias = np.where(bucket.visible, zero, masked).astype(bits)[:, None, None]
-        bias = np.broadcast_to(bias, (blocks, kv_heads, group, block, width))
+        bias = np.array(np.broadcast_to(bias, (blocks, kv_heads, group, block, width)))
         return cls(
             torch.from_numpy(queries.reshape(-1)),
             torch.from_numpy(keys.reshape(-1)),
