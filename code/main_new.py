@@ -11,20 +11,25 @@ from data_utils.errors import run_script
 from data_utils.row_sets import load_row_sets
 from model_utils.arguments import parse_arguments
 from model_utils.bases import resolve_base
-from model_utils.engines import PlainEngine
-from model_utils.runs import build_model, fine_tune, load_best, prepare_run, score_split
-from model_utils.summary import report_run
+from model_utils.deepspeed_config import wants_deepspeed
+from model_utils.distributed import join_world
+from model_utils.fine_tuning import fine_tune
+from model_utils.runs import build_model, load_best, prepare_run, score_split
+from model_utils.summary import finished_before, report_run
 
 
 def main() -> None:
     arguments = parse_arguments(__doc__)
     model_arguments, data_arguments, training_arguments = arguments
 
-    # 1. rows, base, tokenizer
+    # 1. processes, rows, base, tokenizer
+    world = join_world(training_arguments.local_rank, alone_too=wants_deepspeed(training_arguments))
     row_sets = load_row_sets(
         data_arguments.data_dir, data_arguments.dataset, data_arguments.data_percent, training_arguments.seed
     )
-    run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets)
+    run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets, world)
+    if training_arguments.resume and world.from_first(lambda: finished_before(run)):
+        return
 
     # 2. the model as it starts
     model = build_model(run)
@@ -32,12 +37,13 @@ def main() -> None:
     # 3. training; the best epoch lies in model_dir afterwards
     progress = None
     if training_arguments.do_train:
-        progress = fine_tune(run, model, PlainEngine)
+        progress = fine_tune(run, model)
         model = load_best(run)
 
     # 4. test, once, and what is left behind
     predictions = score_split(run, model, "test") if training_arguments.do_eval else []
-    report_run(run, model, progress, predictions)
+    if world.is_first:
+        report_run(run, model, progress, predictions)
 
 
 if __name__ == "__main__":

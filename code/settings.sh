@@ -35,6 +35,7 @@ knobs=(
     "precision              every   oneof:auto,bf16,fp32,fp16                       precision"
     "packing                every   oneof:tree,rows                                 packing"
     "token_budget           every   whole                                           -"
+    "compile_layers         train   oneof:auto,True,False                           -"
     "seed                   every   whole                                           seed"
     "checkpoint_dir         every   folder                                          from"
     "deepspeed_config       every   file                                            deepspeed"

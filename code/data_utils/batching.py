@@ -25,7 +25,7 @@ class EncodedRow:
 
     @property
     def dialogue(self) -> str:
-        """`<dataset>/<dialogue>`, and the task, since rows of different tasks may be told apart by it."""
+        """`<dataset>/<dialogue>`, the same for all tasks."""
         return self.id.rsplit("/", 1)[0]
 
     @property

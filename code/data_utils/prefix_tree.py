@@ -40,10 +40,21 @@ class PrefixTree:
         """(pairs,) float64: 1 / length of the pair's continuation, so that a sequence's weights sum to 1."""
         return 1.0 / np.bincount(self.pair_sequences)[self.pair_sequences]
 
-    def visibility(self) -> np.ndarray:
-        """(nodes, nodes) bool: row q, column k is True where node q may attend to node k."""
+    @property
+    def depth(self) -> int:
+        """The length of the longest path."""
+        return int(self.positions.max(initial=-1)) + 1
+
+    def visibility(self, window: int | None = None) -> np.ndarray:
+        """(nodes, nodes) bool: row q, column k is True where node q may attend to node k.
+
+        window: a node sees so many nodes of its path, itself among them (sliding attention); None: all.
+        """
         node = np.arange(len(self))
-        return (node[None, :] <= node[:, None]) & (node[:, None] < self.end[None, :])
+        visible = (node[None, :] <= node[:, None]) & (node[:, None] < self.end[None, :])
+        if window is not None:
+            visible &= self.positions[:, None] - self.positions[None, :] < window
+        return visible
 
     @classmethod
     def from_rows(cls, prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]) -> "PrefixTree":

@@ -35,17 +35,20 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
 
     Raises:
         UserError: a folder without a manifest or of another dataset; a row that cannot be read (file and
-            line); a fraction that leaves no training row.
+            line); no row to score, or one whose target is no label; a fraction that leaves no training row.
     """
     folders = [Path(folder) for folder in data_dir.split(",")]
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
     splits = {name: [row for folder in folders for row in read_rows(folder / f"{name}.json")] for name in SPLITS}
-    task = next(task for task in SCORED_TASKS if any(row.task == task for row in splits["test"]))
+    task = _scored_task(splits["test"], data_dir)
+    labels = _labels_of(task, dataset, manifests)
+    scored = {name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")}
+    _check_targets([row for rows in scored.values() for row in rows], labels)
     seen = [manifest.get("seen_in_train", {}) for manifest in manifests]
     return RowSets(
         train=draw_fraction(splits["train"], fraction, seed),
-        scored={name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")},
-        labels=_labels_of(task, dataset, manifests),
+        scored=scored,
+        labels=labels,
         seen_in_train={
             name: frozenset(row_id for ids in seen for row_id in ids.get(name, ())) for name in ("valid", "test")
         },
@@ -77,6 +80,20 @@ def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
     if manifest["dataset"] != dataset:
         raise UserError(f"{folder} holds rows of {manifest['dataset']}, but --dataset is {dataset}")
     return manifest
+
+
+def _scored_task(rows: Sequence[Example], data_dir: str) -> str:
+    tasks = {row.task for row in rows}
+    found = [task for task in SCORED_TASKS if task in tasks]
+    if not found:
+        raise UserError(f"--data_dir {data_dir}: test.json has no row of {' or '.join(SCORED_TASKS)}: nothing to score")
+    return found[0]
+
+
+def _check_targets(rows: Sequence[Example], labels: Sequence[str]) -> None:
+    wrong = next((row for row in rows if row.target not in labels), None)
+    if wrong:
+        raise UserError(f"row {wrong.id}: the target {wrong.target!r} is no label, allowed are {', '.join(labels)}")
 
 
 def _labels_of(task: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -25,27 +25,32 @@ class BlockBucket:
     visible: np.ndarray  # (blocks, block, keys) bool
 
 
-def plan_blocks(tree: PrefixTree, block: int, buckets: int) -> list[BlockBucket]:
+def plan_blocks(tree: PrefixTree, block: int, buckets: int, window: int | None = None) -> list[BlockBucket]:
     """Cuts the nodes into runs of `block` queries and groups the runs into `buckets` by number of keys.
 
-    What is left at the end, fewer than `block` queries, is a bucket of its own.
+    What is left at the end, fewer than `block` queries, is a bucket of its own. window: how many nodes of its
+    path a node sees, itself among them; None: all.
     """
+    reach = len(tree) if window is None else window
     full = len(tree) // block * block
     starts = np.arange(0, full, block)
-    keys = [_visible_keys(tree, start, start + block) for start in starts]
+    keys = [_visible_keys(tree, start, start + block, reach) for start in starts]
     order = sorted(range(len(starts)), key=lambda index: len(keys[index]))
     groups = [group for group in np.array_split(np.asarray(order, np.int64), buckets) if len(group)]
-    plan = [_bucket(tree, starts[group], [keys[index] for index in group], block) for group in groups]
+    plan = [_bucket(tree, starts[group], [keys[index] for index in group], block, reach) for group in groups]
     if full < len(tree):
-        plan.append(_bucket(tree, np.array([full]), [_visible_keys(tree, full, len(tree))], len(tree) - full))
+        rest = _visible_keys(tree, full, len(tree), reach)
+        plan.append(_bucket(tree, np.array([full]), [rest], len(tree) - full, reach))
     return plan
 
 
-def _visible_keys(tree: PrefixTree, start: int, stop: int) -> np.ndarray:
-    return np.concatenate([np.flatnonzero(tree.end[:start] > start), np.arange(start, stop)])
+def _visible_keys(tree: PrefixTree, start: int, stop: int, reach: int) -> np.ndarray:
+    shallowest = tree.positions[start:stop].min()
+    seen = (tree.end[:start] > start) & (tree.positions[:start] > shallowest - reach)
+    return np.concatenate([np.flatnonzero(seen), np.arange(start, stop)])
 
 
-def _bucket(tree: PrefixTree, starts: np.ndarray, keys: list[np.ndarray], block: int) -> BlockBucket:
+def _bucket(tree: PrefixTree, starts: np.ndarray, keys: list[np.ndarray], block: int, reach: int) -> BlockBucket:
     queries = starts[:, None] + np.arange(block)
     lengths = np.asarray([len(row) for row in keys])
     # A multiple of 32 keeps the rows of the score matrix aligned for the matrix units.
@@ -55,4 +60,6 @@ def _bucket(tree: PrefixTree, starts: np.ndarray, keys: list[np.ndarray], block:
         padded[index, : len(row)] = row
     real = np.arange(width) < lengths[:, None]
     visible = (padded[:, None, :] <= queries[:, :, None]) & (queries[:, :, None] < tree.end[padded][:, None, :])
+    if reach < tree.depth:
+        visible &= tree.positions[queries][:, :, None] - tree.positions[padded][:, None, :] < reach
     return BlockBucket(queries, padded, visible & real[:, None, :])

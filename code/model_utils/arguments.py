@@ -73,6 +73,7 @@ class TrainingArguments:
     packing: str = flag("tree", "tree: shared prefixes computed once; rows: padded rows", ("tree", "rows"))
     rows_per_dialogue: int = flag(8, "consecutive rows of a dialogue that stay together in a batch")
     token_budget: int = flag(0, "most tokens of one forward pass; 0: chosen for the device")
+    compile_layers: str = flag("auto", "compile the model's layers; auto: where it pays", ("auto", "True", "False"))
     deepspeed_config: str = flag(NOTHING, "DeepSpeed configuration file, or none for plain PyTorch")
     offload_optimizer: bool = flag(False, "keep DeepSpeed's optimizer state in main memory")
     local_rank: int = flag(-1, "set by the DeepSpeed launcher")

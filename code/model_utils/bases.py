@@ -7,7 +7,7 @@ import torch
 
 from data_utils.errors import UserError
 from data_utils.files import find_repository
-from model_utils import tree_attention
+from model_utils import alibi, tree_attention
 from model_utils.base_table import BASES
 from model_utils.fast_layers import use_fast_lora
 
@@ -70,18 +70,25 @@ def load_tokenizer(base: str):
 
 
 def load_model(base: str, dtype: torch.dtype, device: torch.device):
-    """The base with the attention that fits it and the device best.
-
-    On a CPU block-wise attention over prefix trees, where the architecture takes attention functions; else
-    SDPA with a dense mask. Never eager by choice: it would add a boolean mask as 0 and 1.
-    """
+    """The base with the attention that fits it and the device best."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    if device.type == "cpu" and getattr(model, "_supports_attention_backend", False):
-        model.set_attn_implementation(tree_attention.register())
+    prepare_attention(model, device)
     model.config.use_cache = False
     return model.to(device)
+
+
+def prepare_attention(model, device: torch.device) -> None:
+    """On a CPU block-wise attention over prefix trees, where the architecture takes attention functions.
+
+    Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more
+    than softmax(q k') v (Gemma 2 bounds the scores, GPT-OSS adds a sink), which the tree attention would skip.
+    """
+    takes_functions = getattr(model, "_supports_attention_backend", False) and model._supports_sdpa
+    if device.type == "cpu" and takes_functions:
+        model.set_attn_implementation(tree_attention.register())
+    alibi.follow_depth(model)
 
 
 def add_lora(model, rank: int, alpha: int, dropout: float, modules: str):

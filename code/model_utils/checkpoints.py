@@ -1,6 +1,7 @@
 """What a run leaves on disk: the best model, and the state from which it can go on. Never half-written."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from data_utils.errors import UserError
+from data_utils.errors import NO_SPACE_ERRNOS, UserError
 from data_utils.files import write_atomically
 
 STATE_FILE = "resume.pt"
@@ -33,15 +34,48 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def save_model(model, tokenizer, folder: Path, base: str, card: str) -> None:
-    """Writes adapter or model, tokenizer and model card in the PEFT or transformers format."""
-    with replaced_folder(folder) as new:
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Raises OSError with `path` where a library tells of a full disk in an exception of its own."""
+    try:
+        yield
+    except Exception as error:
+        number = _find_no_space(error)
+        if number is None or (isinstance(error, OSError) and error.filename):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _find_no_space(error: BaseException | None) -> int | None:
+    """The error number of a full disk in an exception or what led to it, as Python and Rust tell it."""
+    while error is not None:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        if number in NO_SPACE_ERRNOS:
+            return number
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter in the PEFT format."""
+    return (Path(folder) / "adapter_config.json").exists()
+
+
+def save_model(
+    model, tokenizer, folder: Path, base: str, card: str, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Writes adapter or model, tokenizer and model card in the PEFT or transformers format.
+
+    weights: the state dict to write for a model that does not hold its weights whole (`gather_weights`).
+    """
+    with full_disk_named(folder), replaced_folder(folder) as new:
         if hasattr(model, "peft_config"):
             model.peft_config["default"].base_model_name_or_path = base
             # False: the check whether embeddings were resized asks the hub for the base's configuration.
-            model.save_pretrained(new, save_embedding_layers=False)
+            model.save_pretrained(new, save_embedding_layers=False, state_dict=weights)
         else:
-            model.save_pretrained(new)
+            model.save_pretrained(new, state_dict=weights)
         tokenizer.save_pretrained(new)
         write_atomically(new / "README.md", card)
 
@@ -51,7 +85,10 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{STATE_FILE}.new"
     try:
-        torch.save(state, temporary)
+        with full_disk_named(folder / STATE_FILE), open(temporary, "wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(temporary, folder / STATE_FILE)
     finally:
         temporary.unlink(missing_ok=True)

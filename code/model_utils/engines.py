@@ -33,6 +33,7 @@ class Engine(Protocol):
 
     rank: int
     world_size: int
+    model: Any  # what to call for a forward pass that `backward` follows
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradient of one micro-step; `last` marks the end of the step's micro-steps."""
@@ -41,7 +42,7 @@ class Engine(Protocol):
         """Updates the weights; returns the gradient norm before clipping."""
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        """The sum of a scalar over all processes."""
+        """The sums over all processes, elementwise."""
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs, beside the number of steps done; the same on every rank count."""
@@ -93,7 +94,7 @@ class PlainEngine:
     world_size = 1
 
     def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
-        self.settings = settings
+        self.model, self.settings = model, settings
         self.masters = MasterWeights(model)
         self.optimizer = torch.optim.AdamW(
             self.masters.masters,

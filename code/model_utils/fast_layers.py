@@ -29,7 +29,7 @@ class LoraProduct(torch.autograd.Function):
         rows = gradient.reshape(-1, gradient.shape[-1])
         d_inner = (rows @ b).mul_(context.scale)
         d_a = d_inner.t() @ adapted
-        d_b = (rows.t() @ inner).mul_(context.scale)
+        d_b = (inner.t() @ rows).mul_(context.scale).t()  # wide times narrow is faster this way round
         shape = (*gradient.shape[:-1], -1)
         if not context.needs_input_grad[0]:
             return None, None, None, None, d_a, d_b, None
@@ -59,7 +59,7 @@ def _is_plain(layer) -> bool:
     return (
         type(base) is nn.Linear
         and len(names) == 1
-        and not base.weight.requires_grad
+        and not any(weight.requires_grad for weight in base.parameters())
         and not layer.fan_in_fan_out
         and not getattr(layer, "lora_variant", None)
         and not getattr(layer, "lora_bias", {}).get(names[0], False)
@@ -68,9 +68,10 @@ def _is_plain(layer) -> bool:
 
 
 def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
-    name = layer.active_adapters[0] if layer.active_adapters else None
-    if layer.disable_adapters or layer.merged or name is None or args or kwargs:
+    active = layer.active_adapters
+    if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] not in layer.lora_A or args or kwargs:
         return type(layer).forward(layer, x, *args, **kwargs)
+    name = active[0]
     dropout = layer.lora_dropout[name]
     dropped = dropout(x) if layer.training and not isinstance(dropout, nn.Identity) else None
     base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight

@@ -8,6 +8,8 @@ import torch
 
 from data_utils.batching import EncodedRow, RowEncoder, scoring_batches
 from data_utils.examples import Example
+from model_utils.deepspeed_state import is_sharded
+from model_utils.distributed import World
 from model_utils.metrics import Prediction, extract_label
 from model_utils.packing import Packer, sequence_log_probabilities
 
@@ -20,7 +22,7 @@ class DecodeSettings:
 
     packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
     eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
-    becomes the nearest label.
+    becomes the nearest label. world: the processes that score at the same time.
     """
 
     packer: Packer
@@ -30,6 +32,7 @@ class DecodeSettings:
     num_beams: int = 1
     max_new_tokens: int = 16
     repair_answers: bool = False
+    world: World = World()
 
 
 def predict_labels(
@@ -40,10 +43,11 @@ def predict_labels(
     settings: DecodeSettings,
     advance: Advance = lambda rows: None,
 ) -> list[Prediction]:
-    """One prediction per example, in the examples' order."""
+    """One prediction per example, in the examples' order; several processes bring examples of their own each."""
     rows = encoder.encode(examples, labels)
     method = {"score": score_labels, "generate": generate_answers}[settings.decode]
-    with evaluating(model), torch.inference_mode():
+    # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
+    with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
         found = method(model, encoder, rows, labels, settings, advance)
     return [
         Prediction(example.id, example.task, example.target, *outcome)
@@ -78,13 +82,15 @@ def score_labels(
     device = next(model.parameters()).device
     choices = [encoder.encode_label(label) for label in labels]
     outcomes: dict[tuple[str, str], Outcome] = {}
-    for batch in scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes):
+    batches = scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes)
+    for batch in settings.world.in_step(batches):
+        already = len(outcomes)
         packed = packer.pack(batch).to(device)
         scores = sequence_log_probabilities(model, packed).view(len(batch.rows), len(labels)).cpu()
         for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
             best = max(range(len(labels)), key=row_scores.__getitem__)
             outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
-        advance(len(batch.rows))
+        advance(len(outcomes) - already)
     return [outcomes[row.id, row.task] for row in rows]
 
 
@@ -109,12 +115,29 @@ def generate_answers(
     )
     outcomes: dict[int, Outcome] = {}
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
-    for start in range(0, len(order), settings.eval_batch_size):
-        chosen = order[start : start + settings.eval_batch_size]
-        for index, answer in zip(chosen, _generate(model, tokenizer, [rows[i] for i in chosen], config), strict=True):
+    size = settings.eval_batch_size
+    chunks = [order[start : start + size] for start in range(0, len(order), size)]
+    for chosen in settings.world.in_step(chunks):
+        already = len(outcomes)
+        with without_own_settings(model):
+            answers = _generate(model, tokenizer, [rows[index] for index in chosen], config)
+        for index, answer in zip(chosen, answers, strict=True):
             outcomes[index] = (extract_label(answer, labels, settings.repair_answers), None, answer)
-        advance(len(chosen))
+        advance(len(outcomes) - already)
     return [outcomes[index] for index in range(len(rows))]
+
+
+@contextmanager
+def without_own_settings(model):
+    """A checkpoint's generation settings away inside; `generate` would take penalties and forced tokens from them."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _generate(model, tokenizer, rows: Sequence[EncodedRow], config) -> list[str]:
@@ -131,5 +154,6 @@ def _generate(model, tokenizer, rows: Sequence[EncodedRow], config) -> list[str]
         attention_mask=mask.to(device),
         generation_config=config,
         use_cache=True,
+        synced_gpus=is_sharded(model),
     )
     return tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)

@@ -3,7 +3,8 @@
 Both ways end in the same quantities, so training and scoring do not know which one ran.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,9 @@ def _move(value: Any, device: torch.device) -> Any:
 class Packer:
     """How a model takes micro-batches.
 
-    kind: `tree` or `rows`. heads, kv_heads, dtype: of the model's attention when it runs block by block over
-    the tree; heads 0: the tree comes as a dense mask.
+    kind: `tree` or `rows`. heads, kv_heads: of the model's attention when it runs block by block over the
+    tree; heads 0: the tree comes as a dense mask. dtype: the model's. windows: layer type -> how many tokens
+    its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention adds.
     """
 
     kind: str
@@ -58,6 +60,8 @@ class Packer:
     heads: int = 0
     kv_heads: int = 0
     dtype: torch.dtype = torch.float32
+    windows: Mapping[str, int | None] = field(default_factory=lambda: {"every": None})
+    additive: bool = False
 
     @property
     def shares_prefixes(self) -> bool:
@@ -68,13 +72,17 @@ class Packer:
 
 
 def packer_for(model, kind: str, pad_token_id: int) -> Packer:
-    """The packer that fits a model's attention."""
-    config = model.config.get_text_config()
-    if kind != "tree" or config._attn_implementation != tree_attention.NAME:
+    """The packer that fits a model's attention; ValueError when its layers attend in a way no tree can hold."""
+    if kind != "tree":
         return Packer(kind, pad_token_id)
+    config = model.config.get_text_config()
+    attention, dtype = config._attn_implementation, next(model.parameters()).dtype
+    windows = tree_attention.attention_windows(config)
+    if attention != tree_attention.NAME:
+        return Packer(kind, pad_token_id, dtype=dtype, windows=windows, additive=attention == "eager")
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    return Packer(kind, pad_token_id, heads, kv_heads, next(model.parameters()).dtype)
+    return Packer(kind, pad_token_id, heads, kv_heads, dtype, windows)
 
 
 def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
@@ -105,10 +113,18 @@ def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
     With a plan, the mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take
     positions that jump back for several packed samples.
     """
-    if not packer.heads:
-        return {"attention_mask": torch.from_numpy(tree.visibility())[None, None]}
-    plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype)
-    return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
+    windows = packer.windows
+    if packer.heads:
+        plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
+        return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
+    masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
+    return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
+
+
+def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:
+    """(1, 1, nodes, nodes), True or 0 where a node may attend."""
+    mask = torch.from_numpy(visible)[None, None]
+    return torch.zeros(mask.shape, dtype=packer.dtype).masked_fill_(~mask, -torch.inf) if packer.additive else mask
 
 
 def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:

@@ -16,9 +16,8 @@ ROWS_CHECKED = 4
 
 def packer_that_agrees(model, batch: MicroBatch, wanted: str, pad_token_id: int, device: torch.device) -> Packer:
     """The wanted packer when the base agrees on the first rows of `batch`, else `rows` with a warning on stderr."""
-    packer = packer_for(model, wanted, pad_token_id)
-    if not packer.shares_prefixes:
-        return packer
+    if wanted != "tree":
+        return packer_for(model, wanted, pad_token_id)
     chosen = slice(0, ROWS_CHECKED)
     few = replace(
         batch,
@@ -27,6 +26,7 @@ def packer_that_agrees(model, batch: MicroBatch, wanted: str, pad_token_id: int,
         weights=batch.weights[chosen],
     )
     try:
+        packer = packer_for(model, wanted, pad_token_id)
         difference = packing_difference(model, few, packer, device)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = f"does not run it ({type(error).__name__}: {str(error).splitlines()[0]})"

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from data_utils.files import find_repository
 from model_utils.arguments import NOTHING
 from model_utils.base_folder import SOURCE_FILE
 from model_utils.bases import count_trainable
+from model_utils.checkpoints import discard_state
 from model_utils.figures import draw_confusion_matrix, draw_learning_curve
 from model_utils.metrics import (
     Prediction,
@@ -23,10 +25,12 @@ from model_utils.metrics import (
 from model_utils.reporting import (
     GIVEN_CHECKPOINT,
     NO_TRAINING,
+    PREDICTIONS_FILE,
     RESULTS_FILE,
     Scorecard,
     environment_report,
     print_table,
+    read_predictions,
     write_predictions,
     write_results,
 )
@@ -49,9 +53,25 @@ def report_run(run: Run, model, progress: Progress | None, predictions: list[Pre
         write_predictions(folder, predictions)
         draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
+    discard_state(folder)
     if predictions:
         print_table(scorecard, title)
     print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
+
+
+def finished_before(run: Run) -> bool:
+    """Whether this very run has its results already; then its table is printed again, for `--resume True`."""
+    folder = Path(run.arguments[2].output_dir)
+    try:
+        results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if results.get("fingerprint") != json.loads(json.dumps(run.fingerprint())):
+        return False
+    predictions = read_predictions(folder / PREDICTIONS_FILE)
+    print_table(make_scorecard(run, predictions), run_title(run))
+    print(f"finished before: {folder / RESULTS_FILE}", file=sys.stderr)
+    return True
 
 
 def run_title(run: Run) -> str:
@@ -88,16 +108,19 @@ def how_chosen(run: Run) -> str:
 def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
     """Everything of results.json but the scores."""
     trainable, parameters = count_trainable(model)
-    values = {name: value for group in run.arguments for name, value in asdict(group).items()}
+    values = {name: _shown(value) for group in run.arguments for name, value in asdict(group).items()}
     training_rows = [row.task for row in run.row_sets.train] if progress else []
     return {
         "arguments": values,
         "seed": run.arguments[2].seed,
-        "base": {"name": run.arguments[0].model_name_or_path, "source": base_source(run.base)},
+        "fingerprint": run.fingerprint(),
+        "base": {"name": Path(run.arguments[0].model_name_or_path).name, "source": base_source(run.base)},
         "parameters": parameters,
         "trainable_parameters": run.trainable_parameters or trainable,
         "precision": str(run.dtype).removeprefix("torch."),
         "packing": run.packer.kind,
+        "processes": run.world.size,
+        "deepspeed": run.deepspeed,
         "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
         "row_digests": dict(run.row_sets.digests),
         "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
@@ -110,6 +133,12 @@ def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
         "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
         **environment_report(),
     }
+
+
+def _shown(value: Any) -> Any:
+    """Paths inside the repository as seen from it: a result should not name the machine it was made on."""
+    inside = f"{find_repository()}/"
+    return value.replace(inside, "") if isinstance(value, str) else value
 
 
 def base_source(base: str) -> dict[str, Any] | None:

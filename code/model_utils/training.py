@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from data_utils.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
-from model_utils.checkpoints import discard_state, keep_log_until, load_state, save_state
+from model_utils.checkpoints import discard_state, full_disk_named, keep_log_until, load_state, save_state
 from model_utils.engines import Engine, seed_draws
 from model_utils.packing import PackedBatch, Packer, batch_loss
 from model_utils.progress import progress_bar
@@ -111,7 +111,12 @@ class Trainer:
         if self.engine.rank == 0 and not state:
             discard_state(self.folder)
         if self.engine.rank == 0:
-            keep_log_until(self.folder / LOG_FILE, lambda line: bool(state) and line["step"] <= self.progress.step)
+            keep_log_until(self.folder / LOG_FILE, self._lies_behind)
+
+    def _lies_behind(self, line: dict[str, Any]) -> bool:
+        """Whether a line of the log tells of what the run need not do again."""
+        counter = "epoch" if line["kind"] == "epoch" else "step"
+        return line[counter] <= getattr(self.progress, counter)
 
     def _run_epoch(self, bar) -> None:
         progress, settings = self.progress, self.settings
@@ -119,26 +124,27 @@ class Trainer:
         done = progress.step - progress.epoch * self.steps_per_epoch
         for packed in self._packed_ahead(plan[done:]):
             began = time.perf_counter()
-            loss, norm = self._run_step(packed)
+            loss, tokens, norm = self._run_step(packed)
             seconds = time.perf_counter() - began
             progress.step += 1
             progress.loss_sum += loss
             progress.seconds += seconds
-            self._log_step(loss, norm, packed, seconds)
+            self._log_step(loss, norm, tokens, seconds)
             bar.set_postfix(epoch=progress.epoch + 1, loss=f"{loss:.3f}", refresh=False)
             bar.update(1)
             if settings.save_steps and progress.step % settings.save_steps == 0:
                 self._save()
 
-    def _run_step(self, batches: list[PackedBatch]) -> tuple[float, float]:
-        """One optimizer step over its micro-batches; (loss, gradient norm)."""
-        total = torch.zeros((), device=self.device)
+    def _run_step(self, batches: list[PackedBatch]) -> tuple[float, int, float]:
+        """One optimizer step over its micro-batches; (loss, tokens of all processes, gradient norm)."""
+        total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
-            loss = batch_loss(self.model, packed.to(self.device))
+            loss = batch_loss(self.engine.model, packed.to(self.device))
             self.engine.backward(loss, last=number == len(batches) - 1)
-            total += loss.detach()
-        return float(self.engine.sum_over_ranks(total)), self.engine.step()
+            total[0] += loss.detach()
+        loss, tokens = self.engine.sum_over_ranks(total).tolist()
+        return loss, int(tokens), self.engine.step()
 
     def _packed_ahead(self, plan: Sequence[Sequence[int]]) -> Iterator[list[PackedBatch]]:
         """The micro-batches of each step, built by a second thread while the model computes."""
@@ -156,7 +162,7 @@ class Trainer:
             [self.rows[index] for index in step],
             settings.token_budget,
             self.packer.shares_prefixes,
-            settings.micro_steps,
+            settings.micro_steps * self.engine.world_size,
         )
         mine = share_of_rank(batches, self.engine.rank, self.engine.world_size)
         return [self.packer.pack(batch) for batch in mine]
@@ -174,7 +180,7 @@ class Trainer:
         self.callbacks.record({"kind": "epoch", "step": progress.step, **record})
         self._save()
 
-    def _log_step(self, loss: float, norm: float, packed: list[PackedBatch], seconds: float) -> None:
+    def _log_step(self, loss: float, norm: float, tokens: int, seconds: float) -> None:
         self.callbacks.record(
             {
                 "kind": "step",
@@ -183,7 +189,7 @@ class Trainer:
                 "loss": loss,
                 "gradient_norm": norm,
                 "seconds": seconds,
-                "tokens": sum(batch.tokens for batch in packed),
+                "tokens": tokens,
             }
         )
 
@@ -203,7 +209,7 @@ def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> 
 
 
 def append_line(path: Path, values: dict[str, Any]) -> None:
-    """Adds one JSON line to a log, on disk before the call returns."""
+    """Adds one JSON line to a log; OSError names the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
+    with full_disk_named(path), path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(values) + "\n")

@@ -4,7 +4,7 @@ Registered with transformers under the name `NAME`; without a tree in the call (
 is SDPA. The cost follows the depth of the tree, where a dense mask pays for every pair of nodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +56,54 @@ class TreeBucket:
         return TreeBucket(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
 
-def plan_attention(tree: PrefixTree, heads: int, kv_heads: int, dtype: torch.dtype) -> tuple[TreeBucket, ...]:
-    """The buckets of a tree for a model's heads; shared by all layers of a forward and backward pass."""
-    plan = plan_blocks(tree, BLOCK, BUCKETS)
-    return tuple(TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in plan)
+@dataclass(frozen=True)
+class TreePlan:
+    """The buckets of a tree, shared by all layers of a forward and backward pass that see equally far back."""
+
+    depth: int
+    by_window: dict[int | None, tuple[TreeBucket, ...]]  # None: layers that see their whole path
+
+    def buckets(self, window: int | None) -> tuple[TreeBucket, ...]:
+        """The buckets for a layer with this sliding window; ValueError when none were planned."""
+        reach = _shorter_than(self.depth, window)
+        if reach not in self.by_window:
+            raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
+        return self.by_window[reach]
+
+    def to(self, device: torch.device) -> "TreePlan":
+        moved = {reach: tuple(bucket.to(device) for bucket in plan) for reach, plan in self.by_window.items()}
+        return TreePlan(self.depth, moved)
+
+
+def _shorter_than(depth: int, window: int | None) -> int | None:
+    """The window, None where it hides nothing."""
+    return None if window is None or window >= depth else window
+
+
+def plan_attention(
+    tree: PrefixTree, heads: int, kv_heads: int, dtype: torch.dtype, windows: Iterable[int | None] = (None,)
+) -> TreePlan:
+    """The plan of a tree for a model's heads and the sliding windows of its layers."""
+    plans = {}
+    for reach in {_shorter_than(tree.depth, window) for window in windows}:
+        blocks = plan_blocks(tree, BLOCK, BUCKETS, reach)
+        plans[reach] = tuple(TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in blocks)
+    return TreePlan(tree.depth, plans)
+
+
+def attention_windows(config) -> dict[str, int | None]:
+    """Layer type -> how many tokens its layers see, the own one among them; None: all before it.
+
+    Raises:
+        ValueError: some layers attend otherwise, or with dropout.
+    """
+    window = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    known = {"full_attention": None, "sliding_attention": window} if types else {"every": window}
+    strange = sorted(set(types or ()) - known.keys())
+    if strange or getattr(config, "attention_dropout", 0.0):
+        raise ValueError(f"it has layers of {', '.join(strange)}" if strange else "it drops out attention")
+    return {name: known[name] for name in known if not types or name in types}
 
 
 class TreeAttention(torch.autograd.Function):
@@ -88,10 +132,11 @@ class TreeAttention(torch.autograd.Function):
         query_shape, key_shape = context.shapes
         width = query_shape[-1]
         gradient = gradient.contiguous()
+        saved = context.saved_tensors  # read once: activation checkpointing gives them out only once
         d_query = gradient.new_empty(query_shape)
         d_key, d_value = gradient.new_zeros(2, *key_shape).unbind(0)
         for index, bucket in enumerate(context.buckets):
-            q, k, v, probabilities = context.saved_tensors[4 * index : 4 * index + 4]
+            q, k, v, probabilities = saved[4 * index : 4 * index + 4]
             d_output = _gather(gradient, bucket.queries).view_as(q)
             _scatter_add(d_value, bucket.keys, torch.bmm(probabilities.transpose(1, 2), d_output))
             d_probabilities = torch.bmm(d_output, v.transpose(1, 2))
@@ -120,7 +165,8 @@ def tree_attention(module, query, key, value, attention_mask, scaling=None, drop
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    return TreeAttention.apply(*by_node, scale, tree_plan)[None], None
+    buckets = tree_plan.buckets(kwargs.get("sliding_window"))
+    return TreeAttention.apply(*by_node, scale, buckets)[None], None
 
 
 def register() -> str:

@@ -1,0 +1,97 @@
+"""This repository's own trainer, as main_new.py runs it, on the benchmark's rows."""
+
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.ceiling import synchronize
+from benchmarks.contender import (
+    ALL_LAYERS,
+    CLIP_NORM,
+    LEARNING_RATE,
+    LORA_ALPHA,
+    LORA_RANK,
+    Outcome,
+    Repetition,
+    Setting,
+    load_weights,
+)
+from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
+from model_utils.bases import add_lora, prepare_attention
+from model_utils.engines import OptimizerSettings, PlainEngine
+from model_utils.packing import Packer, packer_for
+from model_utils.runs import TOKEN_BUDGETS
+from model_utils.training import Callbacks, Trainer, TrainingSettings
+
+
+def build_engine(setting: Setting) -> Repetition:
+    """options: packing (`tree` or `rows`), attention (by default what main_new.py chooses), adapted (layers)."""
+    options, device = setting.options, setting.torch_device
+    model = load_weights(setting.base, setting.dtype, device)
+    if "attention" in options:
+        model.set_attn_implementation(options["attention"])
+    else:
+        prepare_attention(model, device)
+    pad_token_id = model.config.pad_token_id or 0
+    model.config.use_cache = False
+    torch.manual_seed(SEED)
+    model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted", ALL_LAYERS))
+    packer = packer_for(model, options["packing"], pad_token_id)
+
+    def run(steps: int) -> Outcome:
+        return train_once(model, packer, setting.workload.first(steps), LEARNING_RATE)
+
+    return run
+
+
+def train_once(model, packer: Packer, workload: Workload, learning_rate: float) -> Outcome:
+    """One epoch of the trainer over the workload's rows; the clock stops at its last optimizer step."""
+    device = next(model.parameters()).device
+    steps: list[dict[str, Any]] = []
+
+    def record(values: dict[str, Any]) -> None:
+        if values["kind"] == "step":
+            synchronize(device)
+            steps.append(values | {"clock": time.perf_counter()})
+
+    callbacks = Callbacks(evaluate=lambda epoch: {"score": 0.0}, keep_best=lambda: None, record=record)
+    optimizer = OptimizerSettings(learning_rate, 0.0, 0.0, CLIP_NORM, len(workload.steps))
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        synchronize(device)
+        began = time.perf_counter()
+        with contextlib.redirect_stderr(nowhere):  # the progress bar
+            Trainer(
+                model,
+                PlainEngine(model, optimizer),
+                workload.rows,
+                packer,
+                training_settings(device),
+                callbacks,
+                Path(folder),
+                fingerprint={},
+            ).run()
+    return Outcome(
+        seconds=steps[-1]["clock"] - began,
+        losses=tuple(step["loss"] for step in steps),
+        norms=tuple(step["gradient_norm"] for step in steps),
+        tokens=sum(step["tokens"] for step in steps),
+    )
+
+
+def training_settings(device: torch.device) -> TrainingSettings:
+    """The trainer's defaults for one epoch."""
+    return TrainingSettings(
+        epochs=1,
+        batch_size=ROWS_PER_STEP,
+        rows_per_dialogue=ROWS_PER_DIALOGUE,
+        token_budget=TOKEN_BUDGETS[device.type],
+        micro_steps=1,
+        seed=SEED,
+        save_steps=0,
+        resume=False,
+    )

@@ -1,0 +1,97 @@
+"""Rows and machine: what the measurements start from, and what is written down about where they ran."""
+
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.worker import usable_cores
+from data_utils.batching import EncodedRow, RowEncoder
+from data_utils.examples import Example, read_manifest, read_rows
+from data_utils.files import find_repository
+from data_utils.labels import DATASETS
+
+DATASET = "meld"
+KINDS = ("window", "predict")
+LIBRARIES = ("torch", "transformers", "peft", "trl", "triton")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A base and the folder that holds `<dataset>/<kind>` with rows."""
+
+    base: str
+    data: Path
+
+    def has(self, dataset: str, kind: str) -> bool:
+        return (self.data / dataset / kind / "manifest.json").is_file()
+
+    def train_rows(self, dataset: str, kind: str) -> list[EncodedRow]:
+        """All training rows as token ids, each with weight 1; UserError when there are none."""
+        return self.encode(dataset, kind, read_rows(self._folder(dataset, kind) / "train.json"))
+
+    def encode(self, dataset: str, kind: str, examples: Iterable[Example]) -> list[EncodedRow]:
+        return self.encoder(dataset).encode(list(examples), self.labels(dataset, kind))
+
+    def encoder(self, dataset: str) -> RowEncoder:
+        from model_utils.bases import load_tokenizer
+
+        return RowEncoder(load_tokenizer(self.base), DATASETS[dataset].max_length)
+
+    def valid_examples(self, dataset: str, least: int) -> list[Example]:
+        """Rows of valid in file order: whole dialogues until there are at least `least`."""
+        examples = read_rows(self._folder(dataset, "window") / "valid.json")
+        dialogues: dict[str, list[Example]] = {}
+        for example in examples:
+            dialogues.setdefault(example.id.rsplit("/", 1)[0], []).append(example)
+        chosen: list[Example] = []
+        for dialogue in dialogues.values():
+            if len(chosen) < least:
+                chosen += dialogue
+        return chosen
+
+    def labels(self, dataset: str, kind: str) -> tuple[str, ...]:
+        return tuple(read_manifest(self._folder(dataset, kind))["labels"])
+
+    def _folder(self, dataset: str, kind: str) -> Path:
+        return self.data / dataset / kind
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """Processor, cores or GPU, versions and commit."""
+    import torch
+
+    found = {
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "commit": _commit(),
+    }
+    if device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(find_repository()), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,86 @@
+"""Contenders taking turns: each in its own process, one at a time, round after round."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contender import Contender
+from benchmarks.worker import ContenderFailed, Worker
+
+CEILING = "ceiling"
+
+
+class Rounds:
+    """Starts contenders, runs them in turns, keeps what each said. A contender that fails leaves the rounds.
+
+    make_setting: contender -> what its builder takes.
+    """
+
+    def __init__(
+        self, contenders: Sequence[Contender], make_setting: Callable[[Contender], Any], logs: Path
+    ) -> None:
+        self.contenders = {contender.name: contender for contender in contenders}
+        self.make_setting, self.logs = make_setting, logs
+        self.outcomes: dict[str, list[Any]] = {name: [] for name in self.contenders}
+        self.errors: dict[str, str] = {}
+        self.peaks: dict[str, int] = {}
+        self.workers: dict[str, Worker] = {}
+
+    def run(self, warm_up: int, size: int, repetitions: int, between: Callable[[], None]) -> None:
+        """Builds and warms up each contender, then `repetitions` rounds; `between` runs once a round."""
+        with ExitStack() as stack:
+            for name in self.contenders:
+                self._attempt(name, lambda name=name: self._start(name, stack, warm_up))
+            for number in range(repetitions):
+                between()
+                for name in list(self.workers):
+                    say(f"round {number + 1} of {repetitions}: {name}")
+                    self._attempt(name, lambda name=name: self._measure(name, size))
+            for name in list(self.workers):
+                self._attempt(name, lambda name=name: self._read_peak(name))
+
+    def _start(self, name: str, stack: ExitStack, warm_up: int) -> None:
+        say(f"building {name}")
+        contender = self.contenders[name]
+        worker = stack.enter_context(Worker(contender.build, self.make_setting(contender), self.logs / f"{name}.log"))
+        worker.ready()
+        worker.run(warm_up)
+        self.workers[name] = worker
+
+    def _measure(self, name: str, size: int) -> None:
+        self.outcomes[name].append(self.workers[name].run(size))
+
+    def _read_peak(self, name: str) -> None:
+        self.peaks[name] = self.workers[name].peak_memory()
+
+    def _attempt(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except ContenderFailed as error:
+            say(f"{name} failed: {error} (more in {self.logs / name}.log)")
+            self.errors[name] = str(error)
+            self.workers.pop(name, None)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What is the same for every kind of contender, for the results file."""
+        contender = self.contenders[name]
+        described = asdict(contender) | {"options": dict(contender.options)}
+        if name in self.errors:
+            return described | {"error": self.errors[name]}
+        return described | {
+            "seconds": [outcome.seconds for outcome in self.outcomes[name]],
+            "peak_memory": self.peaks[name],
+        }
+
+
+def best_ceiling(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Product -> the most operations a second that it reached in any round."""
+    return {shape: max(one[shape] for one in measured) for shape in measured[0]}
+
+
+def say(text: str) -> None:
+    """One line of progress on stderr."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,107 @@
+"""Scoring contenders side by side: labels of the same rows of valid, from the same briefly trained adapter."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contender import LORA_RANK, Contender, Setting
+from benchmarks.flops import ModelShape, forward_flops
+from benchmarks.inputs import DATASET, Inputs
+from benchmarks.rounds import Rounds, best_ceiling, say
+from benchmarks.scoring_contenders import CONTENDERS, OURS
+from benchmarks.training_section import CEILING
+from benchmarks.worker import Worker
+from benchmarks.workload import Work, Workload, draw_workload, tree_counts
+from data_utils.batching import scoring_batches
+from data_utils.examples import Example
+from data_utils.labels import DATASETS
+
+ADAPTER = "benchmarks.adapter:build_training"
+WARM_UP_ROWS = 8
+UNLIMITED = 1 << 30
+
+
+@dataclass(frozen=True)
+class ScoringEffort:
+    """rows: least number of rows; adapter_steps: optimizer steps of the training run before."""
+
+    rows: int
+    repetitions: int
+    adapter_steps: int
+
+
+@dataclass(frozen=True)
+class ScoringSection:
+    inputs: Inputs
+    shape: ModelShape
+    effort: ScoringEffort
+    logs: Path
+    adapter: Path  # folder to save the adapter to
+
+    def measure(self) -> dict[str, Any]:
+        """Trains the adapter, then measures in rounds."""
+        examples = self.inputs.valid_examples(DATASET, self.effort.rows)
+        labels = self.inputs.labels(DATASET, "window")
+        trained = self._train_adapter()
+        rounds = Rounds(CONTENDERS, lambda contender: self._setting(contender, examples, labels), self.logs)
+        ceilings: list[dict[str, float]] = []
+        with Worker(CEILING, list(self.shape.linear.values()), self.logs / "ceiling.log") as ceiling:
+            ceiling.ready()
+            rounds.run(
+                WARM_UP_ROWS, len(examples), self.effort.repetitions, lambda: ceilings.append(ceiling.run("bf16"))
+            )
+        work = self._count_work(examples, labels)
+        ours = rounds.outcomes[OURS][-1].labels if rounds.outcomes[OURS] else ()
+        return {
+            "work": asdict(work),
+            "flops": forward_flops(self.shape, work),
+            "ceiling": best_ceiling(ceilings),
+            "adapter": trained,
+            "contenders": {
+                contender.name: _describe(rounds, contender, examples, ours) for contender in CONTENDERS
+            },
+        }
+
+    def _setting(self, contender: Contender, examples: Sequence[Example], labels: Sequence[str]) -> Setting:
+        task = {"examples": tuple(examples), "labels": tuple(labels), "max_length": DATASETS[DATASET].max_length}
+        options = {**contender.options, **task, "adapter": str(self.adapter)}
+        return Setting(self.inputs.base, Workload(()), contender.precision, "cpu", options)
+
+    def _train_adapter(self) -> dict[str, Any]:
+        say(f"training an adapter for {self.effort.adapter_steps} steps, to be scored with")
+        workload = draw_workload(self.inputs.train_rows(DATASET, "window"), self.effort.adapter_steps)
+        setting = Setting(self.inputs.base, workload, "bf16", "cpu", {"folder": str(self.adapter)})
+        with Worker(ADAPTER, setting, self.logs / "adapter.log") as worker:
+            worker.ready()
+            outcome = worker.run()
+        return {"steps": len(outcome.losses), "first_loss": outcome.losses[0], "last_loss": outcome.losses[-1]}
+
+    def _count_work(self, examples: Sequence[Example], labels: Sequence[str]) -> Work:
+        """Trees of about 32 rows with all their labels, which are what the engine computes at least."""
+        encoder = self.inputs.encoder(DATASET)
+        rows = encoder.encode(list(examples), labels)
+        choices = [encoder.encode_label(label) for label in labels]
+        trees = [batch.tree() for batch in scoring_batches(rows, choices, UNLIMITED, share_prefixes=True)]
+        _, nodes, pairs, kept = map(sum, zip(*map(tree_counts, trees), strict=True))
+        # Useful tokens are those of the prompts: a label is an answer, whichever way it is found.
+        return Work(len(rows), sum(len(row.prompt) for row in rows), nodes, pairs, kept)
+
+
+def _describe(
+    rounds: Rounds, contender: Contender, examples: Sequence[Example], ours: Sequence[str | None]
+) -> dict[str, Any]:
+    described = rounds.describe(contender.name)
+    if "error" in described:
+        return described
+    found = rounds.outcomes[contender.name][-1].labels
+    targets = [example.target for example in examples]
+    return described | {
+        "agreement": _share_equal(found, ours) if ours else None,
+        "accuracy": _share_equal(found, targets),
+        "without_label": found.count(None),
+    }
+
+
+def _share_equal(found: Sequence[str | None], others: Sequence[str | None]) -> float:
+    return sum(one == other for one, other in zip(found, others, strict=True)) / len(found)

@@ -1,0 +1,32 @@
+"""The table of training contenders."""
+
+from benchmarks.contender import Contender
+
+LOOP = "benchmarks.loops:build_loop"
+TRL = "benchmarks.trl_loop:build_trl"
+ENGINE = "benchmarks.engine_loop:build_engine"
+REFERENCE = "benchmarks.reference:build_reference"
+
+RELEASED = {"collator": "one row"}
+PADDED = {"collator": "padded", "size": 8, "fused": True}
+# The fastest of trl_loop.SETTINGS takes the place of the size.
+AS_IT_IS = {"size": 8}
+PATCHED = {"size": 8, "targets_only": True}
+
+CONTENDERS = (
+    Contender("released_fp32", "released program's loop", "fp32", "row", LOOP, RELEASED),
+    Contender("released_bf16", "released program's loop", "bf16", "row", LOOP, RELEASED),
+    Contender("padded_bf16", "padded batches of 8", "bf16", "token", LOOP, PADDED),
+    Contender("trl_bf16", "TRL SFTTrainer", "bf16", "token", TRL, AS_IT_IS),
+    Contender("trl_patched_bf16", "TRL SFTTrainer, head patched", "bf16", "token", TRL, PATCHED),
+    Contender("engine_rows_bf16", "this engine, nothing shared", "bf16", "row", ENGINE, {"packing": "rows"}),
+    Contender("engine_fp32", "this engine", "fp32", "row", ENGINE, {"packing": "tree"}),
+    Contender("engine_bf16", "this engine", "bf16", "row", ENGINE, {"packing": "tree"}),
+)
+BY_NAME = {contender.name: contender for contender in CONTENDERS}
+OURS = "engine_bf16"
+# What the engine's speed is divided by: a name -> the contenders of which the fastest counts.
+RIVALS = {
+    "the released program's loop in fp32": ("released_fp32",),
+    "the best of padded batches and TRL in bf16": ("padded_bf16", "trl_bf16", "trl_patched_bf16"),
+}

@@ -1,0 +1,113 @@
+"""Fine-tuning as one stage of main_new.py: engine, settings and what the loop calls back."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_utils.batching import EncodedRow
+from model_utils.checkpoints import save_model
+from model_utils.deepspeed_state import gather_weights
+from model_utils.engines import Engine, OptimizerSettings, PlainEngine
+from model_utils.metrics import evaluate_predictions
+from model_utils.model_card import render_model_card
+from model_utils.runs import Run, score_split
+from model_utils.training import (
+    LOG_FILE,
+    Callbacks,
+    Progress,
+    Trainer,
+    TrainingSettings,
+    append_line,
+    steps_in_epoch,
+)
+
+
+def fine_tune(run: Run, model) -> Progress:
+    """Trains, scores the selecting split after every epoch, keeps the best under `model_dir`."""
+    model_arguments, _, training = run.arguments
+    rows = run.encoder.encode(run.row_sets.train, run.row_sets.labels)
+    if run.world.is_first:
+        report_dropped_history(rows)
+    steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
+    optimizer = OptimizerSettings(
+        training.learning_rate, training.warmup_ratio, training.weight_decay, training.clip_norm, steps
+    )
+    engine = start_engine(run, model, optimizer)
+    settings = TrainingSettings(
+        epochs=training.num_train_epochs,
+        batch_size=training.batch_size,
+        rows_per_dialogue=training.rows_per_dialogue,
+        token_budget=run.token_budget,
+        micro_steps=training.gradient_accumulation_steps,
+        seed=training.seed,
+        save_steps=training.save_steps,
+        resume=training.resume,
+    )
+    folder = Path(training.output_dir)
+    callbacks = run_callbacks(run, model, folder)
+    return Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
+
+
+def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
+    """DeepSpeed's for several processes or where a flag asks for it, else plain PyTorch."""
+    if run.deepspeed is None:
+        return PlainEngine(model, optimizer)
+    from model_utils.deepspeed_engine import DeepSpeedEngine
+
+    return DeepSpeedEngine(model, optimizer, run.deepspeed)
+
+
+def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
+    """Scores, saves and logs for the training loop; only the first process writes."""
+    training = run.arguments[2]
+
+    def evaluate(epoch: int) -> dict[str, Any]:
+        predictions = score_split(run, model, training.select_on)
+        result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
+        quantities = ("weighted_f1", "accuracy", "macro_f1", "micro_f1_without_neutral", "invalid")
+        named = {f"{training.select_on}_{name}": getattr(result, name) for name in quantities}
+        return {"score": result.score, **named}
+
+    return Callbacks(evaluate, lambda: keep_model(run, model), recorder(folder) if run.world.is_first else forget)
+
+
+def keep_model(run: Run, model) -> None:
+    """Saves the model as it is now to `model_dir`; it is there when any process returns."""
+    weights = gather_weights(model, trainable_only=run.arguments[0].lora)
+    if run.world.is_first:
+        card = render_model_card(run.arguments, run.row_sets.labels)
+        folder = Path(run.arguments[2].model_dir)
+        base = run.whole_checkpoint or run.arguments[0].model_name_or_path
+        save_model(model, run.encoder.tokenizer, folder, base, card, weights)
+    run.world.wait()
+
+
+def recorder(folder: Path) -> Callable[[dict[str, Any]], None]:
+    """Writes what the loop records to the log and to TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    events = SummaryWriter(str(folder / "tensorboard"))
+
+    def record(values: dict[str, Any]) -> None:
+        append_line(folder / LOG_FILE, values)
+        for name, value in values.items():
+            if isinstance(value, int | float) and name not in ("step", "kind"):
+                events.add_scalar(f"{values['kind']}/{name}", value, values["step"])
+
+    return record
+
+
+def forget(values: dict[str, Any]) -> None:
+    """What the other processes do with what the first one records."""
+
+
+def report_dropped_history(rows: Sequence[EncodedRow]) -> None:
+    """Says how many prompts were too long and lost their oldest history."""
+    shortened = [row for row in rows if row.utterances_dropped]
+    if shortened:
+        dropped = sum(row.utterances_dropped for row in shortened)
+        print(
+            f"{len(shortened)} prompts were too long and lost {dropped} of their oldest utterances",
+            file=sys.stderr,
+        )

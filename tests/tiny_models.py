@@ -1,0 +1,160 @@
+"""Tiny random models of every kind, a character tokenizer and rows of our own: whole runs in seconds."""
+
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from data_utils.batching import EncodedRow, RowEncoder
+from data_utils.dialogues import Dialogue, Utterance
+from data_utils.examples import Example, RowSettings, build_examples
+from data_utils.labels import DATASETS
+from data_utils.prompts import TEMPLATES
+from data_utils.row_folders import prepare_folder
+from model_utils.bases import prepare_attention
+
+torch.set_num_threads(1)
+
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+PAD, BOS, EOS = range(3)
+DATASET = "EmoryNLP"
+LABELS = DATASETS[DATASET].labels
+# The fixed sentences of the prompts are one token each, so that rows stay short; all else is characters.
+SENTENCES = sorted({text for form in TEMPLATES.values() for text in re.split(r"\{\w+\}", form) if len(text) > 5})
+VOCABULARY_SIZE = 3 + 256 + len(SENTENCES)
+
+# What a speaker says -> the emotion that it is. A model that learns anything learns these.
+LINES = {
+    "Great!": "Joyful",
+    "No way!": "Mad",
+    "Calm down.": "Peaceful",
+    "Fine.": "Neutral",
+    "He died.": "Sad",
+    "I won it.": "Powerful",
+    "Run!": "Scared",
+}
+
+SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+GROUPED = SIZE | {"num_key_value_heads": 2}
+ALTERNATING = {"layer_types": ["sliding_attention", "full_attention"], "head_dim": 8}
+# Kind -> (model type, configuration). Weights are drawn wide, so that who attends to whom shows in the loss.
+KINDS = {
+    "llama": ("llama", GROUPED),
+    "qwen2": ("qwen2", GROUPED),
+    "qwen3": ("qwen3", GROUPED | {"head_dim": 8}),
+    "glm": ("glm", GROUPED | {"head_dim": 8}),
+    "glm4": ("glm4", GROUPED | {"head_dim": 8}),
+    "gemma2": ("gemma2", GROUPED | ALTERNATING | {"sliding_window": 40, "attn_logit_softcapping": 2.0}),
+    "gemma3": ("gemma3_text", GROUPED | ALTERNATING | {"sliding_window": 40}),
+    "mistral": ("mistral", GROUPED | {"sliding_window": 40}),
+    "bloom": ("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
+}
+
+
+def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) -> PreTrainedTokenizerFast:
+    """Characters and the fixed sentences; BOS leads. marks_words: a word begins with a mark, as in SentencePiece."""
+    characters = sorted({*pre_tokenizers.ByteLevel.alphabet(), "▁"})
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL.values(), *characters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    if marks_words:
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIAL.values()))
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in SENTENCES])
+    form = "<s> $A </s>" if closing_eos else "<s> $A"
+    tokenizer.post_processor = processors.TemplateProcessing(single=form, special_tokens=[("<s>", BOS), ("</s>", EOS)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+
+
+def tiny_model(kind: str, attention: str | None = None, seed: int = 0, **changes):
+    """A random model in fp32, its attention chosen as for a real base, or `attention` ("sdpa", "eager")."""
+    name, settings = KINDS[kind]
+    tokens = {"vocab_size": VOCABULARY_SIZE + 1, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
+    config = AutoConfig.for_model(name, **settings | tokens | {"initializer_range": 0.15} | changes)
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config)
+    prepare_attention(model, torch.device("cpu"))
+    if attention:
+        model.set_attn_implementation(attention)
+    model.config.use_cache = False
+    return model.eval()
+
+
+def save_base(folder: Path, kind: str = "llama", **changes) -> Path:
+    """A base as a user has it: a transformers folder of model and tokenizer."""
+    tiny_model(kind, **changes).save_pretrained(folder)
+    character_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def small_dialogues(split: str, count: int, turns: int) -> tuple[Dialogue, ...]:
+    """Made-up dialogues of two speakers, all different."""
+    texts = list(LINES)
+    return tuple(
+        Dialogue(
+            f"{split}{number}",
+            tuple(
+                Utterance(turn % 2, text, LINES[text])
+                for turn in range(turns + number % 2)
+                for text in [texts[(5 * number + turn * (number + 2)) % len(texts)]]
+            ),
+        )
+        for number in range(count)
+    )
+
+
+def small_examples(kind: str = "window", window: int = 12, count: int = 3, turns: int = 4) -> list[Example]:
+    """Training rows of a few dialogues; kind "predict" holds both tasks."""
+    settings = RowSettings(DATASET, kind=kind, historical_window=window)
+    dialogues = {"train": small_dialogues("train", count, turns), "valid": (), "test": ()}
+    return build_examples(settings, dialogues)["train"]
+
+
+def small_rows(kind: str = "window", window: int = 12, alpha: float = 0.1, **sizes: int) -> list[EncodedRow]:
+    """The same as token rows; emotion-prediction rows weigh `alpha`."""
+    encoder = RowEncoder(character_tokenizer(), 1024, {"emotion_prediction": alpha})
+    return encoder.encode(small_examples(kind, window, **sizes))
+
+
+def save_rows(folder: Path, kind: str = "window", window: int = 2) -> Path:
+    """A folder of rows as data_process.py writes it, from a pickle of made-up dialogues."""
+    sizes = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
+    splits = {split: small_dialogues(split, *size) for split, size in sizes.items()}
+    everyone = {one.dialogue_id: one.utterances for dialogues in splits.values() for one in dialogues}
+    columns = (
+        lambda one: [int(place == one.speaker) for place in range(9)],
+        lambda one: LABELS.index(one.label),
+        lambda one: one.text,
+    )
+    slots = [{name: [column(one) for one in turns] for name, turns in everyone.items()} for column in columns]
+    ids = [[one.dialogue_id for one in splits[split]] for split in ("train", "test", "valid")]
+    path = folder / "original" / DATASET / f"{DATASET}.pkl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps([*slots, *ids]))
+    settings = RowSettings(DATASET, kind=kind, historical_window=window, check_counts=False)
+    return prepare_folder(settings, folder / "original", folder / "data")
+
+
+def main_command(base: Path, rows: Path, output: Path, **changes: object) -> list[str]:
+    """Flags of main_new.py for a run of a few seconds: 27 rows, 4 steps an epoch, 3 epochs."""
+    flags = {
+        "dataset": DATASET,
+        "data_dir": rows,
+        "model_name_or_path": base,
+        "output_dir": output / "results",
+        "model_dir": output / "model",
+        "batch_size": 8,
+        "num_train_epochs": 3,
+        "learning_rate": 2e-2,
+        "lora_module_name": "all",
+        "lora_dim": 4,
+        "precision": "fp32",
+        "rows_per_dialogue": 3,
+        "save_steps": 2,
+    }
+    return [part for name, value in (flags | changes).items() for part in (f"--{name}", str(value))]
