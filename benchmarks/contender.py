@@ -4,6 +4,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -97,8 +98,6 @@ class Stopwatch:
 
 def load_weights(base: str, dtype: torch.dtype, device: torch.device, attention: str = "sdpa"):
     """The base as transformers loads it; random weights where the folder holds a configuration alone."""
-    from pathlib import Path
-
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if any(Path(base).glob("*.safetensors")):
@@ -106,8 +105,10 @@ def load_weights(base: str, dtype: torch.dtype, device: torch.device, attention:
         return model.to(device)
     config = AutoConfig.from_pretrained(base)
     torch.manual_seed(SEED)
+    # Drawn in fp32 and rounded, so that a model is the same one in every precision.
     with device:
-        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=attention)
+    return model.to(dtype)
 
 
 def wrap_in_lora(model, adapted: str | None, adapters_in_fp32: bool = False):

@@ -40,7 +40,7 @@ def build_engine(setting: Setting) -> Repetition:
     pad_token_id = model.config.pad_token_id or 0
     model.config.use_cache = False
     torch.manual_seed(SEED)
-    model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted", ALL_LAYERS))
+    model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS)
     packer = packer_for(model, options["packing"], pad_token_id)
 
     def run(steps: int) -> Outcome:

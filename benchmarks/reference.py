@@ -71,12 +71,11 @@ def check_against_reference(contender: Contender, outcome: Outcome, reference: O
         ("first gradient norm", outcome.norms[:1], reference.norms, NORM_TOLERANCES),
     )
     for what, found, expected, tolerances in comparisons:
-        pairs = list(zip(found, expected, strict=True))
-        worst = max(abs(one - other) / abs(other) for one, other in pairs)
-        if not worst <= tolerances[contender.precision]:
+        allowed = tolerances[contender.precision]
+        if not all(abs(one - other) <= allowed * abs(other) for one, other in zip(found, expected, strict=True)):
             raise UserError(
                 f"{contender.name}: {what} {_listed(found)} where the reference has {_listed(expected)}; "
-                f"allowed is a difference of {tolerances[contender.precision]:.1%}"
+                f"allowed is a difference of {allowed:.1%}"
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contender import LORA_RANK, Contender, Setting
+from benchmarks.contender import Contender, Setting
 from benchmarks.flops import ModelShape, forward_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import Rounds, best_ceiling, say

@@ -1,17 +1,20 @@
 """Fixtures that many tests share: the published data where it is, small corpora of our own, commands."""
 
+import io
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from data_utils.dialogues import load_dialogues
-from data_utils.errors import UserError
+from data_utils.errors import UserError, run_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Beside some checkouts lie the published pickles and rows made by the released scripts.
@@ -106,6 +109,18 @@ def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
     return run
+
+
+def call_script(main: Callable[[], None], *arguments: Any) -> subprocess.CompletedProcess[str]:
+    """Run a script's main function in this process, as `python script arguments` would; imports are not paid twice."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    command = ["script", *map(str, arguments)]
+    with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
+        try:
+            run_script(main)
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
 def assert_one_line_error(result: subprocess.CompletedProcess[str], *parts: str) -> None:

@@ -45,6 +45,12 @@ def write_atomically(path: Path, data: str | bytes) -> None:
         stream.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; nobody else may be writing there."""
+    for leftover in Path(folder).glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()

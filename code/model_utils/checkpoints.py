@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,3 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
 def discard_state(folder: Path) -> None:
     """Forgets an earlier run."""
     (folder / STATE_FILE).unlink(missing_ok=True)
-
-
-def keep_log_until(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the lines of a log that lie after the state from which a run goes on."""
-    import json
-
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        write_atomically(path, "".join(line for line in whole if keep(json.loads(line))))

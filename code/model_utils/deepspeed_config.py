@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from data_utils.errors import UserError, raise_together
+from data_utils.errors import UserError
 from model_utils.arguments import NOTHING, TrainingArguments
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed_config.json"
@@ -32,10 +32,8 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
     config = _read(path)
     zero = config.setdefault("zero_optimization", {})
     stage = zero.setdefault("stage", 0)
-    problems = [f"{path}: {problem}" for problem in _contradictions(config, training, dtype)]
-    if training.offload_optimizer and not stage:
-        problems.append(f"{path}: zero_optimization.stage 0 has nothing that --offload_optimizer True could move")
-    raise_together(problems)
+    if problems := list(_contradictions(config, training, dtype)):
+        raise UserError(f"--deepspeed_config {path}: {'; '.join(problems)}")
     if training.offload_optimizer:
         zero.setdefault("offload_optimizer", {"device": "cpu", "pin_memory": torch.cuda.is_available()})
     if stage:
@@ -101,3 +99,7 @@ def _contradictions(config: dict[str, Any], training: TrainingArguments, dtype: 
             given = given.get(key) if isinstance(given, dict) else None
         if given is not None and given != expected:
             yield f"{place} {given} contradicts {flag}"
+    if training.offload_optimizer and not config["zero_optimization"]["stage"]:
+        yield "zero_optimization.stage 0 leaves nothing that --offload_optimizer True could move: choose 1, 2 or 3"
+    if training.compile_layers == "True" and config["zero_optimization"]["stage"] == 3:
+        yield "zero_optimization.stage 3 contradicts --compile_layers True, which needs whole weights"

@@ -88,12 +88,20 @@ def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
         torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device, **place)
     else:
+        _share_cores()
         torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
     atexit.register(torch.distributed.destroy_process_group)
     world = World(torch.distributed.get_rank(), size)
     if not world.is_first:
         _silence_transformers()
     return world
+
+
+def _share_cores() -> None:
+    """Several processes on one machine take an equal part of its cores each, unless OMP_NUM_THREADS says how many."""
+    neighbours = int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // neighbours))
 
 
 def _silence_transformers() -> None:

@@ -1,7 +1,7 @@
 """Fine-tuning as one stage of main_new.py: engine, settings and what the loop calls back."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ from model_utils.deepspeed_state import gather_weights
 from model_utils.engines import Engine, OptimizerSettings, PlainEngine
 from model_utils.metrics import evaluate_predictions
 from model_utils.model_card import render_model_card
+from model_utils.reporting import RESULTS_FILE
+from model_utils.run_log import RunLog
 from model_utils.runs import Run, score_split
 from model_utils.training import (
-    LOG_FILE,
     Callbacks,
     Progress,
     Trainer,
     TrainingSettings,
-    append_line,
     steps_in_epoch,
 )
 
@@ -28,6 +28,8 @@ def fine_tune(run: Run, model) -> Progress:
     model_arguments, _, training = run.arguments
     rows = run.encoder.encode(run.row_sets.train, run.row_sets.labels)
     if run.world.is_first:
+        # What an earlier run found does not stand beside a model that is not finished.
+        (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
         report_dropped_history(rows)
     steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
     optimizer = OptimizerSettings(
@@ -69,7 +71,7 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
         named = {f"{training.select_on}_{name}": getattr(result, name) for name in quantities}
         return {"score": result.score, **named}
 
-    return Callbacks(evaluate, lambda: keep_model(run, model), recorder(folder) if run.world.is_first else forget)
+    return Callbacks(evaluate, lambda: keep_model(run, model), RunLog(folder).record if run.world.is_first else forget)
 
 
 def keep_model(run: Run, model) -> None:
@@ -81,21 +83,6 @@ def keep_model(run: Run, model) -> None:
         base = run.whole_checkpoint or run.arguments[0].model_name_or_path
         save_model(model, run.encoder.tokenizer, folder, base, card, weights)
     run.world.wait()
-
-
-def recorder(folder: Path) -> Callable[[dict[str, Any]], None]:
-    """Writes what the loop records to the log and to TensorBoard."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    events = SummaryWriter(str(folder / "tensorboard"))
-
-    def record(values: dict[str, Any]) -> None:
-        append_line(folder / LOG_FILE, values)
-        for name, value in values.items():
-            if isinstance(value, int | float) and name not in ("step", "kind"):
-                events.add_scalar(f"{values['kind']}/{name}", value, values["step"])
-
-    return record
 
 
 def forget(values: dict[str, Any]) -> None:

@@ -100,8 +100,15 @@ class Run:
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:
-    """Chooses device, precision, token budget and engine; loads the tokenizer."""
+    """Chooses device, precision, token budget and engine; loads the tokenizer.
+
+    Raises:
+        UserError: the split that is to choose the best epoch has no rows.
+    """
     model_arguments, data_arguments, training_arguments = arguments
+    chooser = training_arguments.select_on
+    if training_arguments.do_train and not row_sets.scored[chooser]:
+        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {data_arguments.data_dir}")
     device = choose_device()
     max_length = data_arguments.max_length or DATASETS[data_arguments.dataset].max_length
     encoder = RowEncoder(load_tokenizer(base), max_length, {PREDICTION: training_arguments.beta})

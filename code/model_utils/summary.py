@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from data_utils.files import find_repository
+from data_utils.files import find_repository, remove_leftovers
 from model_utils.arguments import NOTHING
 from model_utils.base_folder import SOURCE_FILE
 from model_utils.bases import count_trainable
@@ -53,8 +53,9 @@ def report_run(run: Run, model, progress: Progress | None, predictions: list[Pre
         write_predictions(folder, predictions)
         draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
-    discard_state(folder)
+    remove_leftovers(folder)
     if predictions:
+        discard_state(folder)
         print_table(scorecard, title)
     print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
 
@@ -66,10 +67,13 @@ def finished_before(run: Run) -> bool:
         results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    if results.get("fingerprint") != json.loads(json.dumps(run.fingerprint())):
+    same_run = results.get("fingerprint") == json.loads(json.dumps(run.fingerprint()))
+    scored = "score" in results
+    if not same_run or (run.arguments[2].do_eval and not scored):
         return False
-    predictions = read_predictions(folder / PREDICTIONS_FILE)
-    print_table(make_scorecard(run, predictions), run_title(run))
+    if scored:
+        discard_state(folder)
+        print_table(make_scorecard(run, read_predictions(folder / PREDICTIONS_FILE)), run_title(run))
     print(f"finished before: {folder / RESULTS_FILE}", file=sys.stderr)
     return True
 

@@ -1,6 +1,5 @@
 """The training loop: plan, micro-batches ahead of the model, step, score on valid, keep the best, resume."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +11,12 @@ from typing import Any
 import torch
 
 from data_utils.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
-from model_utils.checkpoints import discard_state, full_disk_named, keep_log_until, load_state, save_state
+from model_utils.checkpoints import discard_state, load_state, save_state
 from model_utils.engines import Engine, seed_draws
 from model_utils.packing import PackedBatch, Packer, batch_loss
 from model_utils.progress import progress_bar
+from model_utils.run_log import LOG_FILE, keep_lines
 
-LOG_FILE = "log.jsonl"
 STEPS_PACKED_AHEAD = 3
 
 
@@ -111,7 +110,7 @@ class Trainer:
         if self.engine.rank == 0 and not state:
             discard_state(self.folder)
         if self.engine.rank == 0:
-            keep_log_until(self.folder / LOG_FILE, self._lies_behind)
+            keep_lines(self.folder / LOG_FILE, self._lies_behind)
 
     def _lies_behind(self, line: dict[str, Any]) -> bool:
         """Whether a line of the log tells of what the run need not do again."""
@@ -206,10 +205,3 @@ def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> 
     """Every world_size-th micro-batch; ranks that come out one short run a batch that counts nothing."""
     padded = [*batches, *(without_weight(batches[0]) for _ in range(-len(batches) % world_size))]
     return padded[rank::world_size]
-
-
-def append_line(path: Path, values: dict[str, Any]) -> None:
-    """Adds one JSON line to a log; OSError names the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with full_disk_named(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(values) + "\n")

@@ -1,0 +1,58 @@
+"""The bar chart of README.md: samples a second of every contender, drawn without a display."""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.figures_of_merit import Result, merits
+from data_utils.files import write_atomically
+
+DOTS_PER_INCH = 160
+# Okabe and Ito's colours, told apart by the colour-blind too.
+OURS_COLOUR, OTHER_COLOUR = "#0072B2", "#B8B8B8"
+STYLE = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.0}
+INCHES_PER_BAR = 0.34
+
+
+def draw_speeds(path: Path, results: Result) -> None:
+    """Draws training on window rows and scoring as a PNG, medians with the range of the repetitions.
+
+    Raises OSError naming the file, which is either whole or not there.
+    """
+    training = results["training"]["workloads"]["window"]
+    panels = (
+        ("training, samples a second", training, "this engine"),
+        ("scoring, rows a second", results["scoring"], "this engine"),
+    )
+    bars = [len(merits(section)) for _, section, _ in panels]
+    with mpl.style.context(["default", STYLE]):
+        figure = Figure(figsize=(7.2, INCHES_PER_BAR * sum(bars) + 1.3), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(panels), 1, height_ratios=bars)
+        for one, (title, section, ours) in zip(axes, panels, strict=True):
+            _draw_panel(one, title, section, ours)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    write_atomically(path, drawn.getvalue())
+
+
+def _draw_panel(axes: Axes, title: str, section: Result, ours: str) -> None:
+    found = merits(section)
+    entries = section["contenders"]
+    names = list(found)
+    speeds = [found[name].samples for name in names]
+    colours = [OURS_COLOUR if entries[name]["title"] == ours else OTHER_COLOUR for name in names]
+    ranges = [[one.median - one.least for one in speeds], [one.most - one.median for one in speeds]]
+    places = range(len(names))
+    bars = axes.barh(places, [one.median for one in speeds], color=colours, xerr=ranges, error_kw={"lw": 1.0})
+    axes.bar_label(bars, [f"{one.median:.1f}" for one in speeds], padding=6)
+    axes.set_yticks(places, [f"{entries[name]['title']}, {entries[name]['precision']}" for name in names])
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left")
+    axes.margins(x=0.1)
+    axes.tick_params(axis="y", length=0)

@@ -1,0 +1,92 @@
+"""The same contenders on a GPU, and ways to attend over a tree: writes results/gpu.json and renders README.md.
+
+    bash benchmarks/run_gpu.sh
+
+One contender after the other in this process. One that fails, or has no time left, is written down as such
+and the others go on; what is measured is on disk at once. A base of which only configuration and tokenizer
+are there runs with random weights: speed is the same.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu_case import Budget, Case, Measurement
+from benchmarks.inputs import DATASET, Inputs, describe_machine
+from benchmarks.report import RESULTS, write_readme, write_results
+from benchmarks.workload import draw_workload
+from data_utils.errors import UserError, run_script
+from data_utils.files import find_repository
+
+STEPS, REPETITIONS = 3, 5
+LLAMA_7B = {
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device: run benchmarks/run.sh on a CPU, or --device cpu to try this script out")
+    torch.set_float32_matmul_precision("high")  # TF32, as fp32 is computed on such a GPU
+    inputs = Inputs(_find_base(arguments.base), arguments.data)
+    workload = draw_workload(inputs.train_rows(DATASET, "window"), arguments.steps)
+    budget = Budget()
+    measured: dict[str, Any] = {"machine": describe_machine(device.type), "models": {}}
+
+    def save() -> None:
+        write_results(arguments.output, measured | {"took": round(budget.spent)})
+
+    measurement = Measurement(workload, device, arguments.repetitions, budget, save)
+    with tempfile.TemporaryDirectory() as scratch:
+        for case in _cases(inputs, Path(scratch), arguments.small_only):
+            measured["models"][case.name] = found = {}
+            measurement.run(case, found)
+    if arguments.output == RESULTS / "gpu.json":
+        write_readme(RESULTS)
+
+
+def _cases(inputs: Inputs, scratch: Path, small_only: bool) -> Iterator[Case]:
+    """The base as it is, and a 7B LLaMA that exists as a configuration alone."""
+    from transformers import LlamaConfig
+
+    yield Case(Path(inputs.base).name, inputs.base)
+    if not small_only:
+        tokenizer = inputs.encoder(DATASET).tokenizer
+        tokenizer.save_pretrained(scratch)
+        tokens = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        LlamaConfig(**LLAMA_7B, **tokens).save_pretrained(scratch)
+        adapted, without = "q_proj,k_proj,v_proj", frozenset({"released_fp32"})
+        yield Case("LLaMA of 7B random weights, LoRA on q, k, v", str(scratch), adapted, without)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = argparse.ArgumentParser(description="Measure this engine beside other ways to train, on a GPU.")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
+    parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
+    parser.add_argument("--output", type=Path, default=RESULTS / "gpu.json", help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps a repetition (%(default)s)")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
+    parser.add_argument("--small_only", action="store_true", help="leave the 7B model out")
+    return parser.parse_args()
+
+
+def _find_base(name: str) -> str:
+    from model_utils.bases import resolve_base
+
+    return resolve_base(name)
+
+
+if __name__ == "__main__":
+    run_script(main)

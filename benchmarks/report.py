@@ -1,0 +1,113 @@
+"""Results files -> the tables and the chart of README.md; equal results give equal text."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import scoring_contenders, training_contenders
+from benchmarks.chart import draw_speeds
+from benchmarks.figures_of_merit import Result
+from benchmarks.gpu_tables import render_gpu
+from benchmarks.tables import contender_rows, factor_lines, machine_line, table, training_table, work_line
+from benchmarks.tree_tables import render_trees
+from data_utils.errors import UserError
+from data_utils.files import find_repository, write_atomically
+
+HOME = find_repository() / "benchmarks"
+RESULTS = HOME / "results"
+README = HOME / "README.md"
+CHART = HOME / "speed.png"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+KIND_TITLES = {"window": "MELD, window 12", "predict": "MELD, window 12 with the prediction task"}
+SCORING_HEADER = (
+    "contender",
+    "precision",
+    "rows/s (range)",
+    "useful tokens/s",
+    "distinct tokens/s",
+    "of the ceiling",
+    "peak memory",
+    "same label as ours",
+    "right",
+    "no label",
+)
+
+
+def write_results(path: Path, measured: Mapping[str, Any]) -> None:
+    """One section as JSON."""
+    write_atomically(path, json.dumps(measured, indent=2) + "\n")
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Section -> what was measured, of those that are there."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def write_readme(folder: Path) -> None:
+    """Puts the tables of `folder` between the markers of README.md and draws the chart beside it."""
+    results = read_results(folder)
+    if {"training", "scoring"} <= results.keys():
+        draw_speeds(CHART, results)
+    write_atomically(README, with_tables(README.read_text(encoding="utf-8"), render(folder)))
+
+
+def with_tables(readme: str, tables: str) -> str:
+    """The text with `tables` between its markers; UserError when it has no markers."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{README.name}: the lines {BEGIN} and {END} are missing; put them back")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def render(folder: Path) -> str:
+    """All tables of the results that are there, as Markdown."""
+    results = read_results(folder)
+    parts = [part for name, renderer in RENDERERS.items() if name in results for part in renderer(results)]
+    return "\n\n".join(parts)
+
+
+def _render_training(results: Result) -> list[str]:
+    section = results["training"]
+    chart = [f"![Samples a second of every contender]({CHART.name})"] if "scoring" in results else []
+    parts = [f"### Training\n\n{machine_line(section)}", *chart]
+    for kind, workload in section["workloads"].items():
+        parts.append(work_line(KIND_TITLES[kind], workload))
+        parts.append(training_table(workload))
+        parts += factor_lines(workload, "trains", training_contenders.OURS, training_contenders.RIVALS)
+        parts += _trl_lines(workload["trl_settings"])
+    return parts
+
+
+def _trl_lines(settings: Mapping[str, float]) -> list[str]:
+    listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in settings.items())
+    return [f"Settings of TRL tried, one optimizer step each (bf16, head patched): {listed}."] if listed else []
+
+
+def _render_scoring(results: Result) -> list[str]:
+    section = results["scoring"]
+    work, trained = section["work"], section["adapter"]
+
+    def answers(entry: Result) -> list[str]:
+        agreement = "" if entry["agreement"] is None else f"{entry['agreement']:.0%}"
+        return [agreement, f"{entry['accuracy']:.0%}", str(entry["without_label"])]
+
+    return [
+        f"### Scoring\n\n{machine_line(section)}",
+        f"{work['rows']} rows of MELD valid, {work['tokens']:,} tokens of prompts; {work['nodes']:,} distinct tokens, "
+        f"all labels with them. The adapter was trained for {trained['steps']} steps before (loss "
+        f"{trained['first_loss']:.2f} to {trained['last_loss']:.2f}), so that `generate` answers with labels and "
+        "stops.",
+        table(SCORING_HEADER, contender_rows(section, len(SCORING_HEADER), answers)),
+        *factor_lines(section, "scores", scoring_contenders.OURS, scoring_contenders.RIVALS),
+    ]
+
+
+# Section -> its part of README.md, in this order.
+RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
+    "training": _render_training,
+    "scoring": _render_scoring,
+    "trees": render_trees,
+    "gpu": render_gpu,
+}

@@ -1,0 +1,77 @@
+"""The pieces of README.md's tables that several sections share."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from benchmarks.figures_of_merit import Merit, Result, factors, merits
+
+GIBIBYTE = 1 << 30
+TERA = 1e12
+TRAINING_HEADER = (
+    "contender",
+    "precision",
+    "samples/s (range)",
+    "useful tokens/s",
+    "distinct tokens/s",
+    "of the ceiling",
+    "peak memory",
+    "loss",
+    "should be",
+)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+
+
+def machine_line(section: Result) -> str:
+    """Where, with what and how long a section was measured."""
+    machine = section["machine"]
+    versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items() if found)
+    where = machine.get("gpu") or f"{machine['processor']}, {machine['cores']} cores"
+    return f"{where}; {versions}; commit {machine['commit']}; measured in {section['took'] / 60:.0f} minutes."
+
+
+def work_line(title: str, section: Result) -> str:
+    """What one repetition of a training section holds, and the ceiling above it."""
+    work, ceiling = section["work"], max(section["ceiling"].values()) / TERA
+    return (
+        f"**{title}**: {work['rows']} rows a repetition, {work['tokens']:,} tokens, {work['nodes']:,} of them "
+        f"distinct; ceiling {ceiling:.2f} TFLOP/s in bf16."
+    )
+
+
+def training_table(section: Result) -> str:
+    """Every contender's rates, and its loss beside the one that it should have."""
+
+    def losses(entry: Result) -> list[str]:
+        expected = section["reference"][entry["reduction"]]["losses"]
+        return [f"{entry['loss']:.4f}", f"{sum(expected) / len(expected):.4f}"]
+
+    return table(TRAINING_HEADER, contender_rows(section, len(TRAINING_HEADER), losses))
+
+
+def contender_rows(section: Result, columns: int, last_cells: Callable[[Result], list[str]]) -> list[list[str]]:
+    """The cells of every contender; of one that failed, its error."""
+    found = merits(section)
+    rows = []
+    for name, entry in section["contenders"].items():
+        first = [entry["title"], entry["precision"]]
+        if name in found:
+            memory = f"{entry['peak_memory'] / GIBIBYTE:.1f} GiB"
+            rows.append([*first, *_merit_cells(found[name]), memory, *last_cells(entry)])
+        else:
+            rows.append([*first, entry["error"].replace("|", "/"), *[""] * (columns - len(first) - 1)])
+    return rows
+
+
+def _merit_cells(merit: Merit) -> list[str]:
+    return [str(merit.samples), f"{merit.tokens:,.0f}", f"{merit.nodes:,.0f}", f"{merit.share:.0%}"]
+
+
+def factor_lines(section: Result, verb: str, ours: str, rivals: Mapping[str, Iterable[str]]) -> list[str]:
+    """How many times as fast as its rivals this engine is, where it and any of them ran."""
+    found = factors(section, ours, rivals)
+    listed = "; ".join(f"**{factor:.1f} times** as fast as {title}" for title, factor in found.items())
+    return [f"In bf16 this engine {verb} {listed}."] if found else []
