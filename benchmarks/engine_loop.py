@@ -23,6 +23,7 @@ from benchmarks.contender import (
 )
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
 from model_utils.bases import add_lora, prepare_attention
+from model_utils.compilation import compile_layers
 from model_utils.engines import OptimizerSettings, PlainEngine
 from model_utils.packing import Packer, packer_for
 from model_utils.runs import TOKEN_BUDGETS
@@ -30,7 +31,7 @@ from model_utils.training import Callbacks, Trainer, TrainingSettings
 
 
 def build_engine(setting: Setting) -> Repetition:
-    """options: packing (`tree` or `rows`), attention (by default what main_new.py chooses), adapted (layers)."""
+    """options: packing (`tree` or `rows`), attention (by default what main_new.py chooses), adapted, compile."""
     options, device = setting.options, setting.torch_device
     model = load_weights(setting.base, setting.dtype, device)
     if "attention" in options:
@@ -42,6 +43,8 @@ def build_engine(setting: Setting) -> Repetition:
     torch.manual_seed(SEED)
     model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS)
     packer = packer_for(model, options["packing"], pad_token_id)
+    if options.get("compile"):
+        compile_layers(model)
 
     def run(steps: int) -> Outcome:
         return train_once(model, packer, setting.workload.first(steps), LEARNING_RATE)

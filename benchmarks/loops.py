@@ -20,6 +20,7 @@ from benchmarks.contender import (
     wrap_in_lora,
 )
 from data_utils.batching import IGNORE_INDEX, EncodedRow
+from model_utils.compilation import compile_layers
 
 BETAS = (0.9, 0.95)
 MicroSteps = Iterator[tuple[float, dict[str, Any]]]  # weight of the loss, what the model is called with
@@ -60,12 +61,14 @@ def pad_batch(rows: Sequence[EncodedRow], pad_token_id: int) -> dict[str, torch.
 
 
 def build_loop(setting: Setting) -> Repetition:
-    """options: collator (a key of COLLATORS), size (rows a micro-step), fused (the optimizer), adapted (layers)."""
+    """options: collator (a key of COLLATORS), size (rows a micro-step), fused (the optimizer), adapted, compile."""
     options, device = setting.options, setting.torch_device
     model = load_weights(setting.base, setting.dtype, device)
     pad_token_id = model.config.pad_token_id or 0
     model.config.use_cache = False
     model = wrap_in_lora(model, options.get("adapted")).train()
+    if options.get("compile"):
+        compile_layers(model)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     fused = {"fused": True} if options.get("fused") else {}
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, betas=BETAS, weight_decay=0.0, **fused)

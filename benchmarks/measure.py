@@ -36,16 +36,17 @@ class Plan:
     minutes: int
     kinds: Sequence[str]
     training: Effort
+    trl_settings: Sequence[str]
     scoring: ScoringEffort
     sections: Sequence[str] = ALWAYS
 
 
-FEW = Effort(steps=1, repetitions=1, trl_settings=())
-ENOUGH = Effort(steps=3, repetitions=5, trl_settings=tuple(SETTINGS))
+LITTLE = Effort(steps=1, repetitions=1), (), ScoringEffort(rows=8, repetitions=1, adapter_steps=2)
+ENOUGH = Effort(steps=2, repetitions=5), tuple(SETTINGS), ScoringEffort(rows=96, repetitions=5, adapter_steps=40)
 PLANS = {
-    "quick": Plan(10, ("window",), FEW, ScoringEffort(rows=8, repetitions=1, adapter_steps=2)),
-    "default": Plan(90, KINDS, ENOUGH, ScoringEffort(rows=96, repetitions=5, adapter_steps=40)),
-    "full": Plan(150, KINDS, ENOUGH, ScoringEffort(rows=96, repetitions=5, adapter_steps=40), (*ALWAYS, "epochs")),
+    "quick": Plan(15, ("window",), *LITTLE),
+    "default": Plan(100, KINDS, *ENOUGH),
+    "full": Plan(160, KINDS, *ENOUGH, (*ALWAYS, "epochs")),
 }
 QUICK_RESULTS = RESULTS / "quick"
 LOGS = QUICK_RESULTS / "logs"
@@ -77,14 +78,20 @@ def sections_of(plan: Plan, inputs: Inputs, wanted: Sequence[str]) -> dict[str, 
     """Name of a results file -> what measures it, given a folder for what is thrown away."""
     shape = _shape_of(inputs.base)
 
-    def train(kind: str) -> dict[str, Any]:
-        say(f"training, {DATASET} {kind}")
+    def prepare(kind: str) -> TrainingSection:
         workload = draw_workload(inputs.train_rows(DATASET, kind), plan.training.steps)
-        return TrainingSection(inputs.base, workload, shape, plan.training, LOGS / kind).measure()
+        return TrainingSection(inputs.base, workload, shape, plan.training, LOGS / kind)
+
+    def train(_: Path) -> dict[str, Any]:
+        settings = prepare(plan.kinds[0]).measure_trl_settings(plan.trl_settings)
+        return {
+            "trl_settings": settings,
+            "workloads": {kind: prepare(kind).measure(settings) for kind in plan.kinds},
+        }
 
     sections: dict[str, Section] = {
         "trees": lambda _: measure_trees(inputs, plan.kinds),
-        "training": lambda _: {"workloads": {kind: train(kind) for kind in plan.kinds}},
+        "training": train,
         "scoring": lambda scratch: ScoringSection(inputs, shape, plan.scoring, LOGS, scratch / "adapter").measure(),
         "epochs": lambda _: {"fractions": measure_epochs(inputs, LOGS)},
     }

@@ -76,8 +76,16 @@ def _render_training(results: Result) -> list[str]:
         parts.append(work_line(KIND_TITLES[kind], workload))
         parts.append(training_table(workload))
         parts += factor_lines(workload, "trains", training_contenders.OURS, training_contenders.RIVALS)
-        parts += _trl_lines(workload["trl_settings"])
-    return parts
+        parts += _compile_lines(workload)
+    return parts + _trl_lines(section["trl_settings"])
+
+
+def _compile_lines(workload: Result) -> list[str]:
+    """What compiling costs, once a run: the first step beside the others."""
+    entry = workload["contenders"][training_contenders.OURS]
+    if "error" in entry:
+        return []
+    return [f"Its first optimizer step, in which the layers are compiled, took {entry['warm_up']:.0f} s; once a run."]
 
 
 def _trl_lines(settings: Mapping[str, float]) -> list[str]:

@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.contender import Contender
 from benchmarks.worker import ContenderFailed, Worker
 
-CEILING = "ceiling"
-
 
 class Rounds:
     """Starts contenders, runs them in turns, keeps what each said. A contender that fails leaves the rounds.
@@ -25,6 +23,7 @@ class Rounds:
         self.contenders = {contender.name: contender for contender in contenders}
         self.make_setting, self.logs = make_setting, logs
         self.outcomes: dict[str, list[Any]] = {name: [] for name in self.contenders}
+        self.warm_ups: dict[str, float] = {}
         self.errors: dict[str, str] = {}
         self.peaks: dict[str, int] = {}
         self.workers: dict[str, Worker] = {}
@@ -47,7 +46,7 @@ class Rounds:
         contender = self.contenders[name]
         worker = stack.enter_context(Worker(contender.build, self.make_setting(contender), self.logs / f"{name}.log"))
         worker.ready()
-        worker.run(warm_up)
+        self.warm_ups[name] = worker.run(warm_up).seconds
         self.workers[name] = worker
 
     def _measure(self, name: str, size: int) -> None:
@@ -72,6 +71,7 @@ class Rounds:
             return described | {"error": self.errors[name]}
         return described | {
             "seconds": [outcome.seconds for outcome in self.outcomes[name]],
+            "warm_up": self.warm_ups[name],
             "peak_memory": self.peaks[name],
         }
 

@@ -1,6 +1,6 @@
 """Training contenders side by side on the same rows, and the settings of TRL that are fastest here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ class Effort:
 
     steps: int
     repetitions: int
-    trl_settings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,9 @@ class TrainingSection:
     def setting(self, contender: Contender) -> Setting:
         return Setting(self.base, self.workload, contender.precision, "cpu", contender.options)
 
-    def measure(self) -> dict[str, Any]:
-        """Fastest TRL settings, reference, rounds; UserError when a contender's loss is another one."""
-        settings = self._measure_trl_settings()
-        contenders = [_with_fastest(contender, settings) for contender in CONTENDERS]
+    def measure(self, trl_settings: Mapping[str, float]) -> dict[str, Any]:
+        """Reference, then rounds; UserError when a contender's loss is another one."""
+        contenders = [_with_fastest(contender, trl_settings) for contender in CONTENDERS]
         reference = self._run_reference()
         rounds = Rounds(contenders, self.setting, self.logs)
         ceilings: list[dict[str, float]] = []
@@ -57,7 +55,6 @@ class TrainingSection:
             "flops": training_flops(self.shape, work),
             "ceiling": best_ceiling(ceilings),
             "reference": {name: asdict(outcome) for name, outcome in reference.items()},
-            "trl_settings": settings,
             "contenders": {
                 contender.name: _describe(rounds, contender, reference[contender.reduction])
                 for contender in contenders
@@ -71,10 +68,10 @@ class TrainingSection:
             worker.ready()
             return worker.run(len(self.workload.steps))
 
-    def _measure_trl_settings(self) -> dict[str, float]:
+    def measure_trl_settings(self, names: Sequence[str]) -> dict[str, float]:
         """Setting -> seconds of one optimizer step, its head patched as for a GPU; only those that ran."""
         seconds = {}
-        for name in self.effort.trl_settings:
+        for name in names:
             options = SETTINGS[name] | {"targets_only": True}
             contender = Contender("trl_setting", name, "bf16", "token", TRL, options)
             say(f"TRL, {name}")
@@ -88,7 +85,7 @@ class TrainingSection:
         return seconds
 
 
-def _with_fastest(contender: Contender, settings: dict[str, float]) -> Contender:
+def _with_fastest(contender: Contender, settings: Mapping[str, float]) -> Contender:
     """A TRL contender with the settings that took least time."""
     if contender.build != TRL or not settings:
         return contender

@@ -26,13 +26,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "batches of 8": {"size": 8},
     "batches of 16": {"size": 16},
     "batches of 8, autocast": {"size": 8, "autocast": True},
+    "batches of 8, compiled": {"size": 8, "compile": True},
     "padding-free, 4": {"size": 4, "padding_free": True},
     "padding-free, 8": {"size": 8, "padding_free": True},
 }
 
 
 def build_trl(setting: Setting) -> Repetition:
-    """options: size (rows a micro-step), autocast, padding_free, targets_only, adapted (layers)."""
+    """options: size (rows a micro-step), autocast, compile, padding_free, targets_only, adapted (layers)."""
     from trl import SFTTrainer
 
     options, device = setting.options, setting.torch_device
@@ -85,6 +86,7 @@ def _configure(setting: Setting, folder: str):
         output_dir=folder,
         use_cpu=on_cpu,
         bf16=options.get("autocast", False),
+        torch_compile=options.get("compile", False),
         per_device_train_batch_size=options["size"],
         gradient_accumulation_steps=ROWS_PER_STEP // options["size"],
         padding_free=options.get("padding_free", False),

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 BYTES_PER_KIBIBYTE = 1024
+LEAVING_SECONDS = 60
 
 
 class ContenderFailed(Exception):
@@ -31,7 +32,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = context.Process(target=_serve, args=(theirs, build, setting, str(log)), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, build, setting, str(log)))
         self.process.start()
         theirs.close()
 
@@ -41,8 +42,11 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.terminate()
-        self.process.join()
+        self.connection.close()  # the other end leaves when it next listens
+        self.process.join(LEAVING_SECONDS if kind is None else 0)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
 
     def ready(self) -> None:
         """Waits until the contender is built; raises ContenderFailed."""

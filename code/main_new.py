@@ -4,22 +4,24 @@
     python code/main_new.py --dataset sample --data_dir data/sample/window --model_name_or_path SmolLM2-135M \\
         --output_dir experiments/try --model_dir checkpoint/try --lora_module_name all --learning_rate 1e-3
 
-The three train_and_inference_*.sh scripts call it with their defaults; several processes run under `deepspeed`.
+The train_and_inference_*.sh scripts call it with their defaults; several processes run under `deepspeed`.
 """
 
-from data_utils.errors import run_script
+from data_utils.errors import raise_together, run_script
 from data_utils.row_sets import load_row_sets
 from model_utils.arguments import parse_arguments
 from model_utils.bases import resolve_base
 from model_utils.deepspeed_config import wants_deepspeed
 from model_utils.distributed import join_world
 from model_utils.fine_tuning import fine_tune
-from model_utils.runs import build_model, load_best, prepare_run, score_split
+from model_utils.run_folders import claim_folders, find_folder_problems
+from model_utils.runs import build_model, load_best, prepare_run, report_shortened, score_split
 from model_utils.summary import finished_before, report_run
 
 
 def main() -> None:
     arguments = parse_arguments(__doc__)
+    raise_together(find_folder_problems(arguments))
     model_arguments, data_arguments, training_arguments = arguments
 
     # 1. processes, rows, base, tokenizer
@@ -32,12 +34,16 @@ def main() -> None:
         return
 
     # 2. the model as it starts
+    if world.is_first:
+        report_shortened(run.encoded)
     model = build_model(run)
+    world.from_first(lambda: claim_folders(arguments))
 
     # 3. training; the best epoch lies in model_dir afterwards
     progress = None
     if training_arguments.do_train:
         progress = fine_tune(run, model)
+        del model  # the one on disk takes its place
         model = load_best(run)
 
     # 4. test, once, and what is left behind

@@ -21,9 +21,10 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # shellcheck source=code/settings.sh
 source "$repository/code/settings.sh"
+# shellcheck source=code/checks.sh
+source "$repository/code/checks.sh"
 
-problems=() row_flags=() main_flags=() variant=""
-complain() { problems+=("$1=$2: $3"); }
+row_flags=() main_flags=() variant=""
 
 # The default of a knob, the most particular one there is; nothing where main_new.py decides.
 find_default() {
@@ -42,57 +43,6 @@ from_repository() {
     local path=$1
     [[ $path == /* ]] || path=$caller/$path
     printf '%s' "${path#"$repository/"}"
-}
-
-is_listed() {
-    local word
-    for word in $2; do
-        [[ $word != "$1" ]] || return 0
-    done
-    return 1
-}
-
-# is_path ALLOWED VALUE: whether a value is a path of the caller's.
-is_path() {
-    case $1 in
-        file | folder) [[ -n $2 && $2 != none ]] ;;
-        program) [[ $2 == */* ]] ;;
-        base) [[ -d $2 ]] && ! is_listed "$2" "$bases" ;;
-        *) return 1 ;;
-    esac
-}
-
-check_base() {
-    if [[ -d $2 ]]; then
-        [[ -f $2/config.json ]] ||
-            complain "$1" "$2" "this folder holds no config.json, so no transformers model"
-    elif [[ ! -f $repository/LLM_bases/$2/config.json && ! $2 =~ ${pattern[hub_id]} ]]; then
-        is_listed "$2" "$bases" ||
-            complain "$1" "$2" "choose one of $bases, a folder with a transformers model, or a hub id (owner/name)"
-    fi
-}
-
-check_dataset() {
-    local pickle=${ERC_ORIGINAL_DATA:-$repository/original_data}/$2/$2.pkl
-    if ! is_listed "$2" "$datasets"; then
-        complain "$1" "$2" "choose one of $datasets"
-    elif [[ $2 != sample && ! -f $pickle ]]; then
-        complain "$1" "$2" "there is no $pickle: see original_data/README.md, or set ERC_ORIGINAL_DATA"
-    fi
-}
-
-check_value() {
-    local name=$1 value=$2 allowed=$3 choices=${3#oneof:}
-    choices=${choices//,/ }
-    case $allowed in
-        oneof:*) is_listed "$value" "$choices" || complain "$name" "$value" "choose one of $choices" ;;
-        dataset) check_dataset "$name" "$value" ;;
-        base) check_base "$name" "$value" ;;
-        file) [[ $value == none || -f $value ]] || complain "$name" "$value" "there is no such file" ;;
-        folder) [[ $value == none || -d $value ]] || complain "$name" "$value" "there is no such folder" ;;
-        program) [[ -n $(command -v "$value") ]] || complain "$name" "$value" "there is no such program" ;;
-        *) [[ $value =~ ${pattern[$allowed]} ]] || complain "$name" "$value" "${meaning[$allowed]}" ;;
-    esac
 }
 
 # Sets the variable of a knob, and files it where it is read: row_flags, main_flags, variant.
@@ -152,17 +102,39 @@ capture() {
     fi
 }
 
+# name_further ARGUMENT...: what the further arguments add to the names of the result folders: nothing for
+# those that leave the result as it is.
+name_further() {
+    local word name reader allowed suffix silent="" is_value=0 kept=()
+    for word in "${knobs[@]}"; do
+        read -r name reader allowed suffix <<<"$word"
+        [[ $reader == shell || $suffix != - ]] || silent+=" --$name"
+    done
+    for word in "$@"; do
+        if ((is_value)); then
+            is_value=0
+        elif is_listed "${word%%=*}" "$silent"; then
+            [[ $word == *=* ]] || is_value=1
+        else
+            kept+=("${word#--}")
+        fi
+    done
+    printf '%s' "${kept[*]+-${kept[*]}}"
+}
+
 # 1. Settings. The first three decide on the defaults of the others.
+for name in ERC_ORIGINAL_DATA ERC_PYTHON ERC_TORCH HOSTFILE NPROC; do
+    [[ -n ${!name-} ]] || unset "$name" # set to nothing is how a caller unsets them for one command
+done
 MODEL_NAME=${MODEL_NAME-${default[MODEL_NAME]}}
 Experiments_setting=${Experiments_setting-${default[Experiments_setting]}}
 dataset=${dataset-${default[dataset]}}
-base_name=$MODEL_NAME
-if [[ -d $MODEL_NAME ]]; then base_name=$(cd "$MODEL_NAME" && pwd); fi
-base_name=${base_name##*/}
+name_base "$MODEL_NAME"
 for knob in "${knobs[@]}"; do
     read -r name reader allowed suffix <<<"$knob"
     settle_knob "$name" "$reader" "$allowed" "$suffix"
 done
+check_decoding
 if ((${#problems[@]})); then
     for problem in "${problems[@]}"; do
         printf 'error: %s\n' "${problem//$'\n'/ }" >&2
@@ -173,12 +145,11 @@ fi
 # 2. What follows from them: the batch, the processes, the folders of the result.
 batch_size=$((graphics_card * accumulations))
 usual_batch_size=$(($(find_default graphics_card) * $(find_default accumulations)))
-((batch_size == usual_batch_size)) || variant+="-batch_$batch_size"
+[[ $Experiments_setting == zero_shot ]] || ((batch_size == usual_batch_size)) || variant+="-batch_$batch_size"
 if [[ $rows_of == window ]]; then variant=window_$historical_window$variant; else variant=$rows_of$variant; fi
-further=("${@#--}")
-variant+=${1+-${further[*]}}
+variant+=$(name_further "$@")
 variant=${variant//,/+}
-result=$base_name/$Experiments_setting/$dataset/${variant//[^A-Za-z0-9_.=+-]/_}
+result=$result_name/$Experiments_setting/$dataset/${variant//[^A-Za-z0-9_.=+-]/_}
 gpus=$(count_gpus)
 processes=${NPROC:-$((gpus == 0 ? 1 : gpus < graphics_card ? gpus : graphics_card))}
 summary="$Experiments_setting on $dataset with $MODEL_NAME, batches of $graphics_card x $accumulations = \

@@ -5,7 +5,7 @@
 # Who reads a knob: shell = pipeline.sh itself, rows = the row writers, window = the writer of rows with a
 # history; and of main_new.py: every = all settings, train = those that train, lora = those with adapters.
 # A value other than the default gets `-<suffix>_<value>` in the names of the result folders; - is for what
-# leaves the result as it is or stands in their names already.
+# leaves the result as it is or stands in their names already; further arguments likewise.
 knobs=(
     # name                  reader  allowed                                         suffix
     "FLAG                   shell   oneof:0,1                                       -"
@@ -37,7 +37,7 @@ knobs=(
     "token_budget           every   whole                                           -"
     "compile_layers         train   oneof:auto,True,False                           -"
     "seed                   every   whole                                           seed"
-    "checkpoint_dir         every   folder                                          from"
+    "checkpoint_dir         train   model                                           from"
     "deepspeed_config       every   file                                            deepspeed"
     "num_train_epochs       train   count                                           epochs"
     "learning_rate          train   positive                                        rate"
@@ -71,8 +71,8 @@ declare -A row_writer=([window]=code/data_process.py [plain]=code/data_process_p
 declare -A pattern=(
     [whole]='^(0|[1-9][0-9]{0,8})$'
     [count]='^[1-9][0-9]{0,8}$'
-    [number]='^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$'
-    [positive]='^([0-9]*[1-9][0-9]*\.?[0-9]*|[0-9]*\.[0-9]*[1-9][0-9]*)([eE][-+]?[0-9]{1,3})?$'
+    [number]='^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$'
+    [positive]='^([0-9]*[1-9][0-9]*\.?[0-9]*|[0-9]*\.[0-9]*[1-9][0-9]*)([eE][-+]?[0-9]{1,2})?$'
     [fraction]='^(1(\.0*)?|0?\.[0-9]*[1-9][0-9]*)$'
     [share]='^(0(\.[0-9]*)?|\.[0-9]+)$'
     [hub_id]='^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$'
@@ -81,14 +81,23 @@ declare -A pattern=(
 declare -A meaning=(
     [whole]="give a whole number, 0 or more"
     [count]="give a whole number, 1 or more"
-    [number]="give a number, 0 or more"
-    [positive]="give a number above 0"
+    [number]="give a number, 0 or more, with an exponent of two digits at most"
+    [positive]="give a number above 0, with an exponent of two digits at most"
     [fraction]="give a number above 0 and up to 1"
     [share]="give a number from 0 to below 1"
     [names]="give names joined by commas, or all"
 )
+# Knobs that only decode=generate reads -> main_new.py's default.
+declare -A read_by_generate=([eval_batch_size]=8 [num_beams]=1 [max_new_tokens]=16 [repair_answers]=False)
 datasets="sample iemocap meld EmoryNLP dailydialog"
+published="meld EmoryNLP" # original_data/fetch.py gets them
 bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m" # LLM_bases/fetch.py --list says what each is
+declare -A base_of_hub_id=(
+    [HuggingFaceTB/SmolLM2-135M-Instruct]=SmolLM2-135M
+    [huggyllama/llama-7b]=LLaMA
+    [meta-llama/Llama-2-7b-hf]=LLaMA2
+    [bigscience/bloom-560m]=Bloom-560m
+)
 
 # knob@base, @dataset, @setting or @rows, or two of them: where it is set so; pipeline.sh takes the most
 # particular. What is absent is left to main_new.py. The paper's and its released scripts' values (four cards,

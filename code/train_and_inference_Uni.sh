@@ -4,7 +4,7 @@
 #   bash code/train_and_inference_Uni.sh                # the sample corpus, SmolLM2-135M, LoRA: a few minutes
 #   dataset=meld bash code/train_and_inference_Uni.sh   # the real benchmark; hours on a CPU
 #   Experiments_setting=zero_shot bash code/train_and_inference_Uni.sh
-#   dataset=iemocap MODEL_NAME=LLaMA2 bash code/train_and_inference_Uni.sh --num_beams 4
+#   dataset=iemocap MODEL_NAME=LLaMA2 decode=generate bash code/train_and_inference_Uni.sh --num_beams 4
 #   DRY_RUN=1 dataset=iemocap MODEL_NAME=LLaMA2 bash code/train_and_inference_Uni.sh
 #
 # The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter

@@ -12,6 +12,7 @@ import urllib.request
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
@@ -157,10 +158,20 @@ def download(address: str, part: Path) -> None:
     request = urllib.request.Request(address, headers={"Range": f"bytes={begin}-"} if begin else {})
     with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response:
         mode = "ab" if response.status == http.HTTPStatus.PARTIAL_CONTENT else "wb"
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, mode) as stream:
+        with open_part(part, mode) as stream:
             while block := response.read(READ_BLOCK_BYTES):
                 stream.write(block)
+
+
+def open_part(part: Path, mode: str) -> BinaryIO:
+    """Open a download for writing; UserError where the folder does not allow it, OSError for a full disk."""
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return open(part, mode)
+    except OSError as error:
+        if error.errno in NO_SPACE_ERRNOS:
+            raise
+        raise UserError(f"cannot write {part}: {error.strerror}; --original_data names another folder") from None
 
 
 if __name__ == "__main__":

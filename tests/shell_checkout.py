@@ -40,3 +40,9 @@ def make_checkout(folder: Path) -> ShellCheckout:
         shutil.copy(script, root / "code")
     shutil.copytree(REPOSITORY / "envs", root / "envs")
     return ShellCheckout(root)
+
+
+def training_command(result: Result) -> str:
+    """The last command of a dry run that went well."""
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    return result.stdout.splitlines()[-1]

@@ -48,7 +48,7 @@ def test_every_fault_is_told_at_once_in_groups_too() -> None:
         "--rate: 'fast' is not allowed, allowed is a number",
         "--count: '0' is not allowed, allowed are whole numbers from 1",
         "--steps is missing",
-        "unknown argument '--nam a', allowed are --name, --flag, --rate, --count, --steps",
+        "unknown argument '--nam a', allowed are --name, --flag, --many, --rate, --count, --steps",
     ]
 
 

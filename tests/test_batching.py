@@ -17,7 +17,7 @@ from data_utils.batching import (
 from data_utils.errors import UserError
 from data_utils.examples import Example
 from data_utils.prompts import render_plain_prompt
-from model_utils.runs import report_dropped_history
+from model_utils.runs import report_shortened
 
 
 def numbered_rows(turns: tuple[int, ...], tasks: int = 1) -> list[EncodedRow]:
@@ -155,11 +155,11 @@ class TestTruncation:
             RowEncoder(character_tokenizer(), 10).encode([plain])
 
     def test_how_many_is_told(self, capsys) -> None:
-        report_dropped_history([self.WHOLE])
+        report_shortened({"train": [self.WHOLE]})
         assert capsys.readouterr().err == ""
-        report_dropped_history([self.WHOLE, replace(self.WHOLE, utterances_dropped=2), self.fit(110)])
+        report_shortened({"train": [self.WHOLE, replace(self.WHOLE, utterances_dropped=2), self.fit(110)]})
         lost = 2 + self.fit(110).utterances_dropped
-        assert capsys.readouterr().err == f"2 prompts were too long and lost {lost} of their oldest utterances\n"
+        assert capsys.readouterr().err == f"train: 2 prompts were too long and lost {lost} of their oldest utterances\n"
 
 
 class TestMicroBatches:

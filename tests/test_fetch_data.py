@@ -1,5 +1,6 @@
 """original_data/fetch.py against a server on this machine: resume, wrong bytes, no network."""
 
+import errno
 import http.server
 import importlib.util
 import subprocess
@@ -197,6 +198,21 @@ def test_without_a_network(run_code: Run, tmp_path: Path) -> None:
     )
     assert_one_line_error(result, "http://127.0.0.1:9/meld/meld.pkl: no answer", "README.md")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", [PermissionError, NotADirectoryError])
+def test_a_folder_that_cannot_be_written_is_not_the_address_at_fault(
+    command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[OSError]
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise fault(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError) as caught:
+        command.main()
+    message = str(caught.value)
+    assert message.startswith(f"cannot write {tmp_path}/meld/meld.pkl.part: Permission denied")
+    assert "no answer" not in message
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from conftest import assert_one_line_error, call_script
 from tiny_models import LABELS, main_command, save_base, save_rows
 
 import main_new
+from data_utils.files import sha256_of
 
 
 class Bench:
@@ -32,6 +33,9 @@ class Bench:
         lines = path.read_text(encoding="utf-8").splitlines()
         change(lines)
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        manifest = json.loads((self.rows / "manifest.json").read_text(encoding="utf-8"))
+        manifest["sha256"][path.name] = sha256_of(path)
+        (self.rows / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
     def assert_nothing_written(self) -> None:
         assert {path.name for path in self.folder.iterdir()} == {"rows"}
@@ -57,7 +61,7 @@ def test_every_bad_flag_is_named_at_once(bench: Bench, run_code) -> None:
         "--lora_dropout 1.0: 0 or more, below 1",
         "--batch_size 0: 1 or more",
         "--warmup_ratio -1.0: 0 to 1",
-        "--checkpoint_dir nowhere: there is no such path, or none",
+        "--checkpoint_dir nowhere: no adapter or model there; or none",
     )
     bench.assert_nothing_written()
 
@@ -127,7 +131,7 @@ def last_line(result: CompletedProcess[str]) -> str:
 
 def test_a_target_that_does_not_fit_is_named(bench: Bench) -> None:
     line = last_line(bench.call(max_length=40))
-    assert line.startswith("error: row EmoryNLP/test0/0 (emotion_recognition): ") and "--max_length is 40" in line
+    assert line.startswith("error: row EmoryNLP/train0/0 (emotion_recognition): ") and "--max_length is 40" in line
     bench.assert_nothing_written()
 
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from shell_checkout import PLAIN, Result, ShellCheckout, make_checkout
+from shell_checkout import PLAIN, ShellCheckout, make_checkout, training_command
 
 from data_utils.labels import DATASETS
 
@@ -36,12 +36,6 @@ def pickles(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True)
         path.touch()
     return tmp_path / "pickles"
-
-
-def training_command(result: Result) -> str:
-    """The last command of a dry run that went well."""
-    assert (result.returncode, result.stderr) == (0, ""), result.stderr
-    return result.stdout.splitlines()[-1]
 
 
 SAMPLE_COMMANDS = """\
@@ -143,35 +137,6 @@ def test_deepspeed_setting_and_machines(checkout: ShellCheckout) -> None:
     assert "--deepspeed_config code/../zero3.json" in command
 
 
-@pytest.mark.parametrize(
-    ("knobs", "folder"),
-    [
-        ({"historical_window": 5}, "lora/sample/window_5"),
-        ({"seed": 7}, "lora/sample/window_12-seed_7"),
-        ({"select_on": "test"}, "lora/sample/window_12-select_test"),
-        ({"data_percent": 0.25}, "lora/sample/window_12-data_0.25"),
-        ({"seed": 7, "data_percent": 0.25}, "lora/sample/window_12-seed_7-data_0.25"),
-        ({"clean_text": True}, "lora/sample/window_12-clean_text_True"),
-        ({"accumulations": 8}, "lora/sample/window_12-batch_8"),
-        ({"accumulations": 8, "graphics_card": 2, "NPROC": 1}, "lora/sample/window_12"),
-        ({"lora_module_name": "q_proj,v_proj"}, "lora/sample/window_12-lora_on_q_proj+v_proj"),
-        ({"resume": True, "save_steps": 5}, "lora/sample/window_12"),
-        ({"seed": 42}, "lora/sample/window_12"),
-        ({"script": PLAIN, "seed": 7}, "lora/sample/plain-seed_7"),
-    ],
-)
-def test_two_settings_never_share_a_folder(checkout: ShellCheckout, knobs: dict[str, object], folder: str) -> None:
-    command = training_command(checkout.run(**knobs))
-    assert f"--output_dir experiments/SmolLM2-135M/{folder} " in command
-    assert f"--model_dir checkpoint/SmolLM2-135M/{folder} " in command
-
-
-def test_further_arguments_come_last_and_in_the_folder_name(checkout: ShellCheckout) -> None:
-    command = training_command(checkout.run("--num_beams", "3", "--note", "two words; and $more"))
-    assert command.endswith(" --num_beams 3 --note 'two words; and $more'")
-    assert "sample/window_12-num_beams_3_note_two_words__and__more " in command
-
-
 def test_flag_0_checks_and_stops(checkout: ShellCheckout) -> None:
     before = checkout.list_files()
     result = checkout.run(FLAG=0, DRY_RUN=0)
@@ -199,9 +164,13 @@ def test_paths_of_the_caller(checkout: ShellCheckout, tmp_path: Path) -> None:
     assert "fetch.py LLM_bases/mine)" in inside.stdout
     outside = checkout.run(cwd=tmp_path / "my models", MODEL_NAME="other/")
     assert f"fetch.py '{tmp_path}/my models/other/')" in outside.stdout
-    assert "experiments/other/lora/sample/window_12 " in training_command(outside)
+    assert re.search(r"experiments/other-[0-9a-f]{8}/lora/sample/window_12 ", training_command(outside))
     assert "fetch.py mine)" in checkout.run(MODEL_NAME="mine").stdout
-    assert "experiments/tiny/lora" in checkout.run(MODEL_NAME="someone/tiny", NPROC=1).stdout
+
+
+def test_set_to_nothing_is_unset(checkout: ShellCheckout) -> None:
+    names = ("ERC_PYTHON", "ERC_ORIGINAL_DATA", "ERC_TORCH", "HOSTFILE", "NPROC")
+    assert checkout.run(**dict.fromkeys(names, "")).stdout == checkout.run().stdout
 
 
 @pytest.fixture

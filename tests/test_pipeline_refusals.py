@@ -32,8 +32,10 @@ REFUSALS = [
     "graphics_card=0: give a whole number, 1 or more",
     "accumulations=08: give a whole number, 1 or more",
     "NPROC=two: give a whole number, 1 or more",
-    "learning_rate=0: give a number above 0",
-    "learning_rate=1e-3x: give a number above 0",
+    "learning_rate=0: give a number above 0, with an exponent of two digits at most",
+    "learning_rate=1e-3x: give a number above 0, with an exponent of two digits at most",
+    "learning_rate=1e400: give a number above 0, with an exponent of two digits at most",
+    "beta=1e400: give a number, 0 or more, with an exponent of two digits at most",
     "data_percent=1.5: give a number above 0 and up to 1",
     "lora_dropout=1: give a number from 0 to below 1",
     "lora_module_name=q proj: give names joined by commas, or all",
@@ -48,10 +50,17 @@ REFUSALS = [
     "deepspeed_config=nowhere.json: there is no such file",
     "HOSTFILE=nowhere: there is no such file",
     "checkpoint_dir=nowhere: there is no such folder",
+    "checkpoint_dir=code: this folder holds no config.json or adapter_config.json, so no model and no adapter",
+    "num_beams=4: decode=score has no use for it; set decode=generate",
+    "max_new_tokens=8: decode=score has no use for it; set decode=generate",
+    "repair_answers=True: decode=score has no use for it; set decode=generate",
+    "eval_batch_size=4: decode=score has no use for it; set decode=generate",
     "ERC_ORIGINAL_DATA=nowhere: there is no such folder",
     "ERC_PYTHON=nowhere/python: there is no such program",
     "ERC_TORCH=gpu: choose one of cpu cuda",
     "MODEL_NAME=code: this folder holds no config.json, so no transformers model",
+    "MODEL_NAME=: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m, a folder with a transformers "
+    "model, or a hub id (owner/name)",
     "MODEL_NAME=GPT9: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m, a folder with a transformers "
     "model, or a hub id (owner/name)",
 ]
@@ -79,14 +88,29 @@ def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
         checkout.run(historical_window=5, script=PLAIN),
         "historical_window=5: Experiments_setting=lora on plain rows has no use for it",
     )
+    (checkout.root / "adapter").mkdir()
+    (checkout.root / "adapter/adapter_config.json").touch()
+    assert_refused(
+        checkout.run(checkpoint_dir="adapter", Experiments_setting="zero_shot"),
+        "checkpoint_dir=adapter: Experiments_setting=zero_shot on window rows has no use for it",
+    )
+    assert "--checkpoint_dir adapter " in checkout.run(checkpoint_dir="adapter").stdout
 
 
 def test_missing_pickle_is_refused(checkout: ShellCheckout) -> None:
-    pickle = checkout.root / "original_data/meld/meld.pkl"
-    assert_refused(
-        checkout.run(dataset="meld"),
-        f"dataset=meld: there is no {pickle}: see original_data/README.md, or set ERC_ORIGINAL_DATA",
-    )
+    folder = checkout.root / "original_data"
+    advice = {
+        "meld": "python original_data/fetch.py meld gets it",
+        "EmoryNLP": "python original_data/fetch.py EmoryNLP gets it",
+        "iemocap": "see original_data/README.md",
+    }
+    for dataset, told in advice.items():
+        assert_refused(
+            checkout.run(dataset=dataset),
+            f"dataset={dataset}: there is no {folder}/{dataset}/{dataset}.pkl: {told}, or set ERC_ORIGINAL_DATA",
+        )
+    elsewhere = checkout.run(dataset="meld", ERC_ORIGINAL_DATA=checkout.root)
+    assert f"fetch.py meld --original_data {checkout.root} gets it" in elsewhere.stderr
 
 
 def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:

@@ -1,14 +1,19 @@
 """The shell pipeline's tables say the same as those in Python."""
 
 import re
+import runpy
+import sys
 from dataclasses import fields
 from pathlib import Path
+
+import pytest
 
 from data_utils.labels import DATASETS
 from model_utils.arguments import GROUPS
 from model_utils.base_table import BASES
 
-SETTINGS = (Path(__file__).resolve().parents[1] / "code/settings.sh").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parents[1]
+SETTINGS = (REPOSITORY / "code/settings.sh").read_text(encoding="utf-8")
 # name, reader, allowed, suffix
 KNOBS = [line.split() for line in re.findall(r'^    "(\w+ .*)"$', SETTINGS, re.MULTILINE)]
 FLAGS = {item.name: item for group in GROUPS for item in fields(group)}
@@ -18,6 +23,24 @@ DEFAULTS = dict(re.findall(r'\[(\w+)\]="?([\w.,-]+)', SETTINGS[SETTINGS.index("d
 def test_datasets_and_bases() -> None:
     assert f'datasets="{" ".join(DATASETS)}"' in SETTINGS
     assert f'bases="{" ".join(BASES)}"' in SETTINGS
+
+
+def test_hub_ids_of_the_table() -> None:
+    named = dict(re.findall(r"^    \[([\w.-]+/[\w.-]+)\]=([\w.-]+)$", SETTINGS, re.MULTILINE))
+    assert named == {base.hub_id: base.name for base in BASES.values()}
+
+
+def test_published_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    fetch = runpy.run_path(str(REPOSITORY / "original_data/fetch.py"))
+    assert f'published="{" ".join(fetch["PUBLIC"])}"' in SETTINGS
+
+
+def test_what_generate_alone_reads_has_the_defaults_of_main_new() -> None:
+    table = re.search(r"read_by_generate=\((.*)\)", SETTINGS)
+    named = dict(re.findall(r"\[(\w+)\]=(\w+)", table.group(1)))
+    assert len(named) == 4
+    assert named == {name: str(FLAGS[name].default) for name in named}
 
 
 def test_every_knob_of_main_new_is_a_flag_with_the_same_choices() -> None:

@@ -17,6 +17,9 @@ LAYERS = ("scripts", "model_utils", "data_utils")
 # data_utils below these knows no tensors: they are what turns rows into them.
 TENSOR_MODULES = {"data_utils.batching", "data_utils.retrieval"}
 SLOW_LIBRARIES = {"torch", "transformers", "peft", "deepspeed", "accelerate", "sentence_transformers"}
+LONGEST_FUNCTION = 40
+# The target of a Markdown link, without an anchor.
+LINK = re.compile(r"\]\(([^)#\s]+)")
 COMMAND = re.compile(r"\b(?:bash|python3?)\s+([\w./-]+)")
 
 
@@ -110,6 +113,31 @@ def test_python_files_are_short() -> None:
     assert len(lengths) > len(MODULES) > 0
     too_long = {str(path.relative_to(REPOSITORY)): lines for path, lines in lengths.items() if lines >= 250}
     assert too_long == {}
+
+
+def test_functions_are_short() -> None:
+    found = {}
+    for path in list_files("code/*.py", "LLM_bases/*.py", "original_data/*.py", "benchmarks/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found[f"{path.relative_to(REPOSITORY)}:{node.name}"] = node.end_lineno - node.lineno + 1
+    assert len(found) > len(MODULES)
+    assert {name: lines for name, lines in found.items() if lines > LONGEST_FUNCTION} == {}
+
+
+def test_shell_files_are_short() -> None:
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in list_files("*.sh")}
+    assert lengths
+    assert {name: lines for name, lines in lengths.items() if lines >= 250} == {}
+
+
+def test_links_of_the_readme_lead_to_files_that_exist() -> None:
+    readme = REPOSITORY / "README.md"
+    if not readme.is_file():
+        pytest.skip("no README.md yet")
+    targets = {name for name in LINK.findall(readme.read_text(encoding="utf-8")) if "://" not in name}
+    assert targets, "the README links nothing"
+    assert {name for name in targets if not (REPOSITORY / name).exists()} == set()
 
 
 def test_commands_of_the_readme_name_files_that_exist() -> None:

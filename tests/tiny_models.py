@@ -51,6 +51,8 @@ KINDS = {
     "gemma3": ("gemma3_text", GROUPED | ALTERNATING | {"sliding_window": 40}),
     "mistral": ("mistral", GROUPED | {"sliding_window": 40}),
     "bloom": ("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),
+    # Absolute positions: the others see only how far apart two tokens are.
+    "gpt2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "attn_pdrop": 0.0}),
 }
 
 

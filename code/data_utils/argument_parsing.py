@@ -76,6 +76,7 @@ class LineParser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         # argparse's own __init__ adds --help and its groups through the two methods below.
         self._checks: list[_Check] = []
+        self._names: list[str] = []
         super().__init__(allow_abbrev=False, **options)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
@@ -91,6 +92,8 @@ class LineParser(argparse.ArgumentParser):
     def _add_checked(
         self, add: Callable[..., argparse.Action], *names: str, **options: Any
     ) -> argparse.Action:
+        if options.get("action") != "help":
+            self._names.append(names[0])
         if "action" in options or "nargs" in options:
             return add(*names, **options)
         read = options.pop("type", None) or str
@@ -110,8 +113,7 @@ class LineParser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(args, namespace)
         problems = [problem for check in self._checks if (problem := check.apply(parsed))]
         if unknown:
-            flags = ", ".join(check.flag for check in self._checks)
-            problems.append(f"unknown argument {' '.join(unknown)!r}, allowed are {flags}")
+            problems.append(f"unknown argument {' '.join(unknown)!r}, allowed are {', '.join(self._names)}")
         raise_together(problems)
         return parsed
 

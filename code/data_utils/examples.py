@@ -1,6 +1,7 @@
 """Dialogues -> rows: what a row is, which rows a setting asks for, and the files they are kept in."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +27,8 @@ TASKS = (RECOGNITION, SPEAKER, PREDICTION)
 
 MANIFEST_NAME = "manifest.json"
 DEFAULT_WINDOW = 12
+
+_ROW_ID = re.compile(r".+/.+/[0-9]+", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,8 @@ def _parse_lines(content: bytes, path: Path) -> Iterator[Example]:
             yield _parse_row(json.loads(line.decode("utf-8")))
         except ValueError as error:
             raise UserError(
-                f"{path} line {number}: not a row ({error}); allowed is a JSON object of id, task "
-                f"({', '.join(TASKS)}), input and target, each a text"
+                f"{path} line {number}: not a row ({error}); allowed is a JSON object of id "
+                f"(dataset/dialogue/turn), task ({', '.join(TASKS)}), input and target, each a text"
             ) from None
 
 
@@ -179,17 +182,19 @@ def _parse_row(row: Any) -> Example:
     for name in names:
         if not isinstance(row[name], str) or not row[name].strip():
             raise ValueError(f"{name} is empty or no text")
+    if not _ROW_ID.fullmatch(row["id"]):
+        raise ValueError(f"id is {row['id']!r}")
     if row["task"] not in TASKS:
         raise ValueError(f"task is {row['task']!r}")
     return Example(**row)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what manifest.json of a row folder says; UserError if there is none or it is no JSON object.
+    """Return what manifest.json of a row folder says; UserError if there is none, or none of ours.
 
     Keys: dataset, labels (prompt order), arguments, counts (split -> task -> rows), sha256 (file -> hex),
     source_path (file name), source_sha256, template_sha256, seen_in_train (valid and test -> ids of
-    utterances whose text also stands in train, letter case aside).
+    utterances whose text, letter case and outer blanks aside, also stands in train).
     """
     path = Path(folder) / MANIFEST_NAME
     try:
@@ -203,4 +208,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not JSON ({error}); data_process.py writes it anew") from None
     if not isinstance(manifest, dict):
         raise UserError(f"{path}: holds a {type(manifest).__name__}, allowed is a JSON object")
+    wrong = [key for key, is_right in _MANIFEST_KEYS.items() if not is_right(manifest.get(key))]
+    if wrong:
+        raise UserError(
+            f"{path}: {', '.join(wrong)} missing or of the wrong kind, allowed are dataset (a text), labels "
+            "(texts) and sha256 (file names with texts); data_process.py writes it anew"
+        )
     return manifest
+
+
+def _are_texts(values: Any) -> bool:
+    return bool(values) and all(isinstance(value, str) for value in values)
+
+
+# What every run relies on -> whether it is of the right kind.
+_MANIFEST_KEYS: Mapping[str, Callable[[Any], bool]] = {
+    "dataset": lambda value: isinstance(value, str),
+    "labels": lambda value: isinstance(value, list) and _are_texts(value),
+    "sha256": lambda value: isinstance(value, dict) and _are_texts(value.values()),
+}

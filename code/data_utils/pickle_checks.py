@@ -14,6 +14,7 @@ Slots = dict[str, Any]
 TURN_SLOTS = ("speakers", "labels", "sentences")
 
 _LETTERS = {"M": 0, "F": 1}
+_HALF_CHARACTER = "half a character (a lone surrogate), allowed is Unicode text"
 
 
 def _decode_letter(speaker: Any, _width: int) -> int | None:
@@ -80,6 +81,9 @@ def _find_split_problems(slots: Slots) -> Iterator[str]:
             if type(dialogue_id) not in (int, str):
                 yield f"slot {split} holds {reprlib.repr(dialogue_id)}, allowed are ids: text or whole numbers"
                 continue
+            if type(dialogue_id) is str and not _is_unicode(dialogue_id):
+                yield f"slot {split} holds {dialogue_id!r} with {_HALF_CHARACTER}"
+                continue
             # 7 and '7' would give rows of the same id.
             name = str(dialogue_id)
             if name in split_of:
@@ -120,7 +124,7 @@ def _find_turn_problems(speaker: Any, label: Any, text: Any, spec: DatasetSpec) 
     if type(text) is not str or not text.strip():
         yield f"utterance {reprlib.repr(text)} is empty or no text, allowed is text"
     elif not _is_unicode(text):
-        yield f"utterance {reprlib.repr(text)} has half a character (a lone surrogate), allowed is Unicode text"
+        yield f"utterance {reprlib.repr(text)} has {_HALF_CHARACTER}"
 
 
 def _is_unicode(text: str) -> bool:

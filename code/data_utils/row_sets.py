@@ -1,13 +1,14 @@
 """The rows of one run: train, valid and test from one folder or several, and the labels to choose from."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_utils.errors import UserError
-from data_utils.examples import RECOGNITION, SPEAKER, Example, read_manifest, read_rows
+from data_utils.examples import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
+from data_utils.files import sha256_of
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import render_speaker_name
 
@@ -20,7 +21,8 @@ class RowSets:
     """What is trained on and what is scored.
 
     train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
-    chooses from, in prompt order. seen_in_train: ids per split whose exact text also stands in train.
+    chooses from, in prompt order. seen_in_train: ids per split whose text, letter case and outer blanks aside,
+    also stands in train.
     """
 
     train: tuple[Example, ...]
@@ -35,20 +37,21 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
 
     Raises:
         UserError: a folder without a manifest or of another dataset; a row that cannot be read (file and
-            line); no row to score, or one whose target is no label; a fraction that leaves no training row.
+            line); a file that is not the one its manifest tells of; a row given twice; no row to score; a
+            target that is no answer to its task; a fraction that leaves no training row.
     """
     folders = [Path(folder) for folder in data_dir.split(",")]
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
-    splits = {name: [row for folder in folders for row in read_rows(folder / f"{name}.json")] for name in SPLITS}
+    splits = {name: _read_split(name, folders, manifests) for name in SPLITS}
     task = _scored_task(splits["test"], data_dir)
-    labels = _labels_of(task, dataset, manifests)
     scored = {name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")}
-    _check_targets([row for rows in scored.values() for row in rows], labels)
+    for rows in (splits["train"], *scored.values()):
+        _check_targets(rows, dataset, manifests)
     seen = [manifest.get("seen_in_train", {}) for manifest in manifests]
     return RowSets(
         train=draw_fraction(splits["train"], fraction, seed),
         scored=scored,
-        labels=labels,
+        labels=_labels_of(task, dataset, manifests),
         seen_in_train={
             name: frozenset(row_id for ids in seen for row_id in ids.get(name, ())) for name in ("valid", "test")
         },
@@ -82,6 +85,29 @@ def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
     return manifest
 
 
+def _read_split(
+    name: str, folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]
+) -> list[Example]:
+    rows: list[Example] = []
+    for folder, manifest in zip(folders, manifests, strict=True):
+        path = folder / f"{name}.json"
+        # Read first: of a row that was spoilt by hand, the line says more than the hash.
+        rows += read_rows(path)
+        if sha256_of(path) != manifest["sha256"].get(path.name):
+            raise UserError(f"{path} is not the file that its manifest tells of; data_process.py writes it anew")
+    _refuse_repeated(rows, name, folders)
+    return rows
+
+
+def _refuse_repeated(rows: Iterable[Example], split: str, folders: Sequence[Path]) -> None:
+    met: set[tuple[str, str]] = set()
+    for row in rows:
+        if (row.id, row.task) in met:
+            named = ", ".join(map(str, folders))
+            raise UserError(f"row {row.id} ({row.task}) stands twice in {split}.json of {named}, allowed is once")
+        met.add((row.id, row.task))
+
+
 def _scored_task(rows: Sequence[Example], data_dir: str) -> str:
     tasks = {row.task for row in rows}
     found = [task for task in SCORED_TASKS if task in tasks]
@@ -90,10 +116,14 @@ def _scored_task(rows: Sequence[Example], data_dir: str) -> str:
     return found[0]
 
 
-def _check_targets(rows: Sequence[Example], labels: Sequence[str]) -> None:
-    wrong = next((row for row in rows if row.target not in labels), None)
+def _check_targets(rows: Sequence[Example], dataset: str, manifests: Sequence[Mapping[str, Any]]) -> None:
+    answers = {task: _labels_of(task, dataset, manifests) for task in TASKS}
+    wrong = next((row for row in rows if row.target not in answers[row.task]), None)
     if wrong:
-        raise UserError(f"row {wrong.id}: the target {wrong.target!r} is no label, allowed are {', '.join(labels)}")
+        allowed = ", ".join(answers[wrong.task])
+        raise UserError(
+            f"row {wrong.id} ({wrong.task}): the target {wrong.target!r} is no label, allowed are {allowed}"
+        )
 
 
 def _labels_of(task: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

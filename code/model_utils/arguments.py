@@ -1,5 +1,7 @@
 """The flags of main_new.py: three dataclasses, one field a flag; every problem is reported at once."""
 
+import argparse
+import math
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from data_utils.errors import raise_together
 from data_utils.labels import DATASETS
 
 NOTHING = "none"
+MODEL_FILES = ("adapter_config.json", "config.json")
 
 
 def flag(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -85,7 +88,7 @@ GROUPS = (ModelArguments, DataArguments, TrainingArguments)
 
 def build_parser(description: str) -> LineParser:
     """A parser with one flag per field; boolean flags take the words True and False."""
-    parser = LineParser(description=description)
+    parser = LineParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for group in GROUPS:
         for item in fields(group):
             required = item.default is MISSING
@@ -112,17 +115,27 @@ def parse_arguments(description: str, command: list[str] | None = None) -> Argum
     return parsed
 
 
+def holds_model(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter in the PEFT format, or a model in the transformers format."""
+    return any((Path(folder) / name).is_file() for name in MODEL_FILES)
+
+
 def find_problems(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:
     """One line per flag whose value cannot work."""
     checks = [
         (0 < data.data_percent <= 1, f"--data_percent {data.data_percent}: above 0, at most 1"),
         (0 <= model.lora_dropout < 1, f"--lora_dropout {model.lora_dropout}: 0 or more, below 1"),
         (0 <= training.warmup_ratio <= 1, f"--warmup_ratio {training.warmup_ratio}: 0 to 1"),
+        (0 <= training.seed < 2**32, f"--seed {training.seed}: 0 to {2**32 - 1}"),
         (training.learning_rate > 0, f"--learning_rate {training.learning_rate}: above 0"),
         (training.beta >= 0, f"--beta {training.beta}: 0 or more"),
         (
             not (training.zero_shot and training.do_train),
             "--zero_shot True trains nothing: add --do_train False",
+        ),
+        (
+            not (training.zero_shot and model.checkpoint_dir != NOTHING),
+            "--zero_shot True scores the base itself: leave --checkpoint_dir none",
         ),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
     ]
@@ -146,9 +159,15 @@ def find_problems(model: ModelArguments, data: DataArguments, training: Training
         "weight_decay": training.weight_decay,
     }
     checks += [(value >= 0, f"--{name} {value}: 0 or more") for name, value in at_least_zero.items()]
-    for name, value in (
-        ("checkpoint_dir", model.checkpoint_dir),
-        ("deepspeed_config", training.deepspeed_config),
-    ):
-        checks.append((value == NOTHING or Path(value).exists(), f"--{name} {value}: there is no such path, or none"))
+    finite = {item.name: getattr(group, item.name) for group in (model, data, training) for item in fields(group)}
+    checks += [
+        (math.isfinite(value), f"--{name} {value}: a finite number")
+        for name, value in finite.items()
+        if isinstance(value, float)
+    ]
+    start, config = model.checkpoint_dir, training.deepspeed_config
+    checks.append(
+        (start == NOTHING or holds_model(start), f"--checkpoint_dir {start}: no adapter or model there; or none")
+    )
+    checks.append((config == NOTHING or Path(config).is_file(), f"--deepspeed_config {config}: no such file, or none"))
     return [problem for fine, problem in checks if not fine]

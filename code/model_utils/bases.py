@@ -1,6 +1,8 @@
 """A base by name or folder -> tokenizer and model, with LoRA adapters or all parameters trainable."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -57,11 +59,24 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Tells in one line why something cannot be loaded: not there, broken, or not made for the other."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{what} cannot be loaded: {reason[:300]}") from error
+
+
 def load_tokenizer(base: str):
     """The base's tokenizer, with a pad token (EOS where it has none)."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    with explained(f"the tokenizer of {base}"):
+        tokenizer = AutoTokenizer.from_pretrained(base)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.eos_token_id is None:
@@ -73,7 +88,8 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device):
     """The base with the attention that fits it and the device best."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    with explained(f"the model {base}"):
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     prepare_attention(model, device)
     model.config.use_cache = False
     return model.to(device)
@@ -112,7 +128,8 @@ def load_adapter(model, folder: str, trainable: bool):
     """The adapter saved in `folder` on top of its base."""
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)
+    with explained(f"the adapter {folder} on this base"):
+        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)
     use_fast_lora(model)
     return model
 

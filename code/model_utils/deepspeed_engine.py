@@ -61,7 +61,9 @@ class DeepSpeedEngine:
             group["lr"] = rate
 
 
-def start_deepspeed(model: nn.Module, named: dict[str, nn.Parameter], settings: OptimizerSettings, config):
+def start_deepspeed(
+    model: nn.Module, named: dict[str, nn.Parameter], settings: OptimizerSettings, config: dict[str, Any]
+):
     """DeepSpeed's engine around a model and fused AdamW on the named parameters; it says nothing of its own.
 
     Raises:

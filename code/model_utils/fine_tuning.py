@@ -1,17 +1,14 @@
 """Fine-tuning as one stage of main_new.py: engine, settings and what the loop calls back."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_utils.batching import EncodedRow
 from model_utils.checkpoints import save_model
 from model_utils.deepspeed_state import gather_weights
 from model_utils.engines import Engine, OptimizerSettings, PlainEngine
 from model_utils.metrics import evaluate_predictions
 from model_utils.model_card import render_model_card
-from model_utils.reporting import RESULTS_FILE
+from model_utils.run_folders import public_name
 from model_utils.run_log import RunLog
 from model_utils.runs import Run, score_split
 from model_utils.training import (
@@ -26,11 +23,7 @@ from model_utils.training import (
 def fine_tune(run: Run, model) -> Progress:
     """Trains, scores the selecting split after every epoch, keeps the best under `model_dir`."""
     model_arguments, _, training = run.arguments
-    rows = run.encoder.encode(run.row_sets.train, run.row_sets.labels)
-    if run.world.is_first:
-        # What an earlier run found does not stand beside a model that is not finished.
-        (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
-        report_dropped_history(rows)
+    rows = run.encoded["train"]
     steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
     optimizer = OptimizerSettings(
         training.learning_rate, training.warmup_ratio, training.weight_decay, training.clip_norm, steps
@@ -76,25 +69,14 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
 
 def keep_model(run: Run, model) -> None:
     """Saves the model as it is now to `model_dir`; it is there when any process returns."""
-    weights = gather_weights(model, trainable_only=run.arguments[0].lora)
+    weights = gather_weights(model, trainable_only=hasattr(model, "peft_config"))
     if run.world.is_first:
-        card = render_model_card(run.arguments, run.row_sets.labels)
+        base = public_name(run.whole_checkpoint or run.base)
+        card = render_model_card(run.arguments, base, run.row_sets.labels)
         folder = Path(run.arguments[2].model_dir)
-        base = run.whole_checkpoint or run.arguments[0].model_name_or_path
         save_model(model, run.encoder.tokenizer, folder, base, card, weights)
     run.world.wait()
 
 
 def forget(values: dict[str, Any]) -> None:
     """What the other processes do with what the first one records."""
-
-
-def report_dropped_history(rows: Sequence[EncodedRow]) -> None:
-    """Says how many prompts were too long and lost their oldest history."""
-    shortened = [row for row in rows if row.utterances_dropped]
-    if shortened:
-        dropped = sum(row.utterances_dropped for row in shortened)
-        print(
-            f"{len(shortened)} prompts were too long and lost {dropped} of their oldest utterances",
-            file=sys.stderr,
-        )

@@ -4,16 +4,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from model_utils.arguments import Arguments
+from model_utils.run_folders import shown_path
 
 
-def render_model_card(arguments: Arguments, labels: Sequence[str]) -> str:
-    """What the weights are, what they were trained on, and how to load them."""
+def render_model_card(arguments: Arguments, base: str, labels: Sequence[str]) -> str:
+    """What the weights are, what they were trained on, and how to score with them; `base`: its public name."""
     model, data, training = arguments
     kind = "LoRA adapter" if model.lora else "model with all parameters fine-tuned"
     settings = "\n".join(
-        f"| {name} | {value} |" for group in arguments for name, value in asdict(group).items() if name != "local_rank"
+        f"| {name} | {shown_path(str(value))} |"
+        for group in arguments
+        for name, value in asdict(group).items()
+        if name != "local_rank"
     )
-    header = ["---", f"base_model: {model.model_name_or_path}", "tags: [emotion-recognition-in-conversation]"]
+    command = (
+        f"python code/main_new.py --do_train False --checkpoint_dir {shown_path(training.model_dir)} "
+        f"--dataset {data.dataset} --data_dir {shown_path(data.data_dir)} "
+        f"--model_name_or_path {shown_path(model.model_name_or_path)} --output_dir scored --model_dir none"
+    )
+    header = ["---", f"base_model: {base}", "tags: [emotion-recognition-in-conversation]"]
     header += ["library_name: " + ("peft" if model.lora else "transformers"), "---"]
     return (
         "\n".join(header)
@@ -21,13 +30,15 @@ def render_model_card(arguments: Arguments, labels: Sequence[str]) -> str:
 
 # InstructERC: {kind} for {data.dataset}
 
-Emotion recognition in conversation (method: arXiv 2309.11911). Base: `{model.model_name_or_path}`.
+Emotion recognition in conversation (method: arXiv 2309.11911). Base: `{base}`.
 Labels, in prompt order: {", ".join(labels)}.
 Epoch chosen on {training.select_on}{" (the paper's way: not a held-out choice)" * (training.select_on == "test")}.
 
-Loaded with its base by `code/main_new.py --do_train False --checkpoint_dir <this folder>`.
+Scored again by
 
-The adapter learned from the rows of `{data.dataset}` and may only be passed on as that dataset's licence allows.
+    {command}
+
+What it learned from `{data.dataset}` may only be passed on as that dataset's licence allows.
 
 | setting | value |
 |---|---|

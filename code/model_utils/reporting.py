@@ -44,8 +44,9 @@ SHORT_NAMES = {WEIGHTED_F1: "W-F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1"}
 class Scorecard:
     """The scores of one split, and all that must be read beside them.
 
-    selection: a key of SELECTIONS. seen, unseen: only the rows whose exact text does, or does not, stand in
-    train; None where there are no such rows. majority: what the commonest label of train scores.
+    selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
+    aside, does, or does not, stand in train; None where there are no such rows. majority: what the commonest
+    label of train scores.
     Raises ValueError for an unknown selection.
     """
 

@@ -1,18 +1,18 @@
 """What the stages of main_new.py share, and those around training: the model to start from, scoring a split."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from data_utils.batching import RowEncoder, training_batches
+from data_utils.batching import EncodedRow, RowEncoder, training_batches
 from data_utils.errors import UserError
 from data_utils.examples import PREDICTION
 from data_utils.labels import DATASETS
 from data_utils.row_sets import RowSets
-from model_utils.arguments import NOTHING, Arguments
+from model_utils.arguments import NOTHING, Arguments, TrainingArguments
 from model_utils.bases import (
     add_lora,
     choose_device,
@@ -31,6 +31,7 @@ from model_utils.label_scoring import DecodeSettings, predict_labels
 from model_utils.metrics import Prediction
 from model_utils.packing import Packer
 from model_utils.progress import progress_bar
+from model_utils.run_folders import identify_base, shown_path
 from model_utils.self_check import packer_that_agrees
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
@@ -61,6 +62,8 @@ class Run:
     deepspeed: dict[str, Any] | None = None  # its configuration; None: plain PyTorch
     packer: Packer | None = None  # chosen once a model is there to check it on
     trainable_parameters: int = 0
+    encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
+    whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
 
     @property
     def metric(self) -> str:
@@ -81,12 +84,6 @@ class Run:
         )
 
     @property
-    def whole_checkpoint(self) -> str | None:
-        """`--checkpoint_dir` when it holds a whole model, which then takes the base's place."""
-        start = self.arguments[0].checkpoint_dir
-        return None if start == NOTHING or is_adapter(start) else start
-
-    @property
     def shards_weights(self) -> bool:
         """Whether each process will hold a part of every weight (ZeRO-3)."""
         return bool(self.deepspeed) and self.deepspeed["zero_optimization"]["stage"] == 3
@@ -95,8 +92,8 @@ class Run:
         """What decides the result of training; a run is resumed only under an equal one."""
         values = {name: value for group in self.arguments for name, value in asdict(group).items()}
         kept = {name: value for name, value in values.items() if name not in FREE_ON_RESUME}
-        found = {"base": Path(self.base).name, "rows": dict(self.row_sets.digests), "dtype": str(self.dtype)}
-        return kept | found
+        found = {"base": identify_base(self.base), "rows": dict(self.row_sets.digests), "dtype": str(self.dtype)}
+        return {name: shown_path(value) if isinstance(value, str) else value for name, value in kept.items()} | found
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:
@@ -114,6 +111,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     encoder = RowEncoder(load_tokenizer(base), max_length, {PREDICTION: training_arguments.beta})
     dtype = choose_precision(model_arguments.precision, device)
     several = world.size > 1 or wants_deepspeed(training_arguments)
+    start = model_arguments.checkpoint_dir
     return Run(
         arguments=arguments,
         base=base,
@@ -123,8 +121,33 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         dtype=dtype,
         token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
+        encoded=encode_splits(encoder, row_sets, training_arguments),
+        whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed_config(training_arguments, dtype) if several else None,
     )
+
+
+def encode_splits(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> dict[str, list[EncodedRow]]:
+    """The rows of every split that will be used: what does not fit is found now, not after hours."""
+    used = {"train": row_sets.train} if training.do_train else {}
+    names = {training.select_on} if training.do_train else set()
+    names |= {"test"} if training.do_eval else set()
+    used |= {name: row_sets.scored[name] for name in sorted(names)}
+    return {name: encoder.encode(rows, row_sets.labels) for name, rows in used.items()}
+
+
+def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
+    """Split -> how many prompts were too long, and how many of their oldest utterances they lost."""
+    dropped = {name: [row.utterances_dropped for row in rows] for name, rows in encoded.items()}
+    return {name: {"prompts": sum(map(bool, lost)), "utterances": sum(lost)} for name, lost in dropped.items()}
+
+
+def report_shortened(encoded: dict[str, list[EncodedRow]]) -> None:
+    """Says for every split how many prompts were too long, if any."""
+    for name, lost in count_shortened(encoded).items():
+        if lost["prompts"]:
+            told = f"{lost['prompts']} prompts were too long and lost {lost['utterances']} of their oldest utterances"
+            print(f"{name}: {told}", file=sys.stderr)
 
 
 def build_model(run: Run):
@@ -166,8 +189,8 @@ def build_model(run: Run):
 
 
 def _checked_packer(run: Run, model) -> Packer:
-    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of test."""
-    rows = run.encoder.encode(run.row_sets.scored["test"][:8], run.row_sets.labels)
+    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train."""
+    rows = run.encoder.encode(run.row_sets.train[:8], run.row_sets.labels)
     batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
     return packer_that_agrees(model, batch, run.arguments[2].packing, run.encoder.tokenizer.pad_token_id, run.device)
 

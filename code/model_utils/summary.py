@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from data_utils.files import find_repository, remove_leftovers
+from data_utils.files import remove_leftovers
 from model_utils.arguments import NOTHING
-from model_utils.base_folder import SOURCE_FILE
+from model_utils.base_folder import read_source
 from model_utils.bases import count_trainable
 from model_utils.checkpoints import discard_state
 from model_utils.figures import draw_confusion_matrix, draw_learning_curve
@@ -34,7 +34,8 @@ from model_utils.reporting import (
     write_predictions,
     write_results,
 )
-from model_utils.runs import Run
+from model_utils.run_folders import shown_path
+from model_utils.runs import Run, count_shortened
 from model_utils.training import Progress
 
 STARTED = time.time()
@@ -81,7 +82,9 @@ def finished_before(run: Run) -> bool:
 def run_title(run: Run) -> str:
     """Dataset, base and setting, as figures and table name them."""
     model, data, training = run.arguments
-    setting = "zero-shot" if training.zero_shot else "LoRA" if model.lora else "all parameters"
+    setting = "LoRA" if model.lora else "all parameters"
+    if not training.do_train:
+        setting = "zero-shot" if model.checkpoint_dir == NOTHING else f"from {Path(model.checkpoint_dir).name}"
     return f"{data.dataset}, {Path(model.model_name_or_path).name}, {setting}"
 
 
@@ -111,22 +114,24 @@ def how_chosen(run: Run) -> str:
 
 def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
     """Everything of results.json but the scores."""
-    trainable, parameters = count_trainable(model)
-    values = {name: _shown(value) for group in run.arguments for name, value in asdict(group).items()}
+    _, parameters = count_trainable(model)
+    values = {name: value for group in run.arguments for name, value in asdict(group).items()}
+    values = {name: shown_path(value) if isinstance(value, str) else value for name, value in values.items()}
     training_rows = [row.task for row in run.row_sets.train] if progress else []
     return {
         "arguments": values,
         "seed": run.arguments[2].seed,
         "fingerprint": run.fingerprint(),
-        "base": {"name": Path(run.arguments[0].model_name_or_path).name, "source": base_source(run.base)},
+        "base": {"name": Path(run.arguments[0].model_name_or_path).name, "source": read_source(Path(run.base)) or None},
         "parameters": parameters,
-        "trainable_parameters": run.trainable_parameters or trainable,
+        "trainable_parameters": run.trainable_parameters,
         "precision": str(run.dtype).removeprefix("torch."),
         "packing": run.packer.kind,
         "processes": run.world.size,
         "deepspeed": run.deepspeed,
         "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
         "row_digests": dict(run.row_sets.digests),
+        "shortened": count_shortened(run.encoded),
         "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
         "epochs": progress.history if progress else [],
         "best_epoch": progress.best_epoch if progress else None,
@@ -137,15 +142,3 @@ def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
         "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
         **environment_report(),
     }
-
-
-def _shown(value: Any) -> Any:
-    """Paths inside the repository as seen from it: a result should not name the machine it was made on."""
-    inside = f"{find_repository()}/"
-    return value.replace(inside, "") if isinstance(value, str) else value
-
-
-def base_source(base: str) -> dict[str, Any] | None:
-    """Where the base's weights came from and their SHA-256, as fetch.py recorded it; None for others."""
-    path = Path(base) / SOURCE_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -16,6 +16,7 @@ from data_utils.tree_blocks import BlockBucket, plan_blocks
 
 NAME = "prefix_tree"
 BLOCK = 64  # queries of a block; measured on two CPU cores: 32 and 128 are slower
+ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop")  # how configurations name it; not drawn here
 BUCKETS = 6  # groups of blocks by key count; fewer pad more, more run smaller products
 
 # 0 and -inf as bits, since numpy has no bf16.
@@ -101,7 +102,7 @@ def attention_windows(config) -> dict[str, int | None]:
     types = getattr(config, "layer_types", None)
     known = {"full_attention": None, "sliding_attention": window} if types else {"every": window}
     strange = sorted(set(types or ()) - known.keys())
-    if strange or getattr(config, "attention_dropout", 0.0):
+    if strange or any(getattr(config, name, 0.0) for name in ATTENTION_DROPOUT):
         raise ValueError(f"it has layers of {', '.join(strange)}" if strange else "it drops out attention")
     return {name: known[name] for name in known if not types or name in types}
 
