@@ -120,54 +120,46 @@ def holds_model(folder: str | Path) -> bool:
     return any((Path(folder) / name).is_file() for name in MODEL_FILES)
 
 
+# The least value that a number may have.
+AT_LEAST = {
+    "lora_dim": 1,
+    "lora_alpha": 1,
+    "num_train_epochs": 1,
+    "batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "eval_batch_size": 1,
+    "num_beams": 1,
+    "max_new_tokens": 1,
+    "rows_per_dialogue": 1,
+    "max_length": 0,
+    "save_steps": 0,
+    "token_budget": 0,
+    "clip_norm": 0,
+    "weight_decay": 0,
+    "beta": 0,
+}
+
+
 def find_problems(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:
     """One line per flag whose value cannot work."""
-    checks = [
+    values = {item.name: getattr(group, item.name) for group in (model, data, training) for item in fields(group)}
+    checks = [(values[name] >= least, f"--{name} {values[name]}: {least} or more") for name, least in AT_LEAST.items()]
+    checks += [
+        (math.isfinite(value), f"--{name} {value}: a finite number")
+        for name, value in values.items()
+        if isinstance(value, float)
+    ]
+    start, config = model.checkpoint_dir, training.deepspeed_config
+    checks += [
         (0 < data.data_percent <= 1, f"--data_percent {data.data_percent}: above 0, at most 1"),
         (0 <= model.lora_dropout < 1, f"--lora_dropout {model.lora_dropout}: 0 or more, below 1"),
         (0 <= training.warmup_ratio <= 1, f"--warmup_ratio {training.warmup_ratio}: 0 to 1"),
         (0 <= training.seed < 2**32, f"--seed {training.seed}: 0 to {2**32 - 1}"),
         (training.learning_rate > 0, f"--learning_rate {training.learning_rate}: above 0"),
-        (training.beta >= 0, f"--beta {training.beta}: 0 or more"),
-        (
-            not (training.zero_shot and training.do_train),
-            "--zero_shot True trains nothing: add --do_train False",
-        ),
-        (
-            not (training.zero_shot and model.checkpoint_dir != NOTHING),
-            "--zero_shot True scores the base itself: leave --checkpoint_dir none",
-        ),
+        (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
+        (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
+        (start == NOTHING or holds_model(start), f"--checkpoint_dir {start}: no adapter or model there; or none"),
+        (config == NOTHING or Path(config).is_file(), f"--deepspeed_config {config}: no such file, or none"),
     ]
-    at_least_one = {
-        "lora_dim": model.lora_dim,
-        "lora_alpha": model.lora_alpha,
-        "num_train_epochs": training.num_train_epochs,
-        "batch_size": training.batch_size,
-        "gradient_accumulation_steps": training.gradient_accumulation_steps,
-        "eval_batch_size": training.eval_batch_size,
-        "num_beams": training.num_beams,
-        "max_new_tokens": training.max_new_tokens,
-        "rows_per_dialogue": training.rows_per_dialogue,
-    }
-    checks += [(value >= 1, f"--{name} {value}: 1 or more") for name, value in at_least_one.items()]
-    at_least_zero = {
-        "max_length": data.max_length,
-        "save_steps": training.save_steps,
-        "token_budget": training.token_budget,
-        "clip_norm": training.clip_norm,
-        "weight_decay": training.weight_decay,
-    }
-    checks += [(value >= 0, f"--{name} {value}: 0 or more") for name, value in at_least_zero.items()]
-    finite = {item.name: getattr(group, item.name) for group in (model, data, training) for item in fields(group)}
-    checks += [
-        (math.isfinite(value), f"--{name} {value}: a finite number")
-        for name, value in finite.items()
-        if isinstance(value, float)
-    ]
-    start, config = model.checkpoint_dir, training.deepspeed_config
-    checks.append(
-        (start == NOTHING or holds_model(start), f"--checkpoint_dir {start}: no adapter or model there; or none")
-    )
-    checks.append((config == NOTHING or Path(config).is_file(), f"--deepspeed_config {config}: no such file, or none"))
     return [problem for fine, problem in checks if not fine]
