@@ -148,6 +148,17 @@ class TestPlainEngine:
         assert exact.abs().min() > 5e-4
         torch.testing.assert_close(ends[torch.bfloat16], exact, rtol=0.05, atol=1e-5)
 
+    def test_gradients_add_up_in_fp32(self) -> None:
+        """In bf16 the 200th would be rounded against the sum of those before it."""
+        layer = self.layer(torch.bfloat16)
+        engine = PlainEngine(layer, self.settings())
+        expected = torch.zeros(3, 4)
+        for number in range(200):
+            x = torch.full((1, 4), 1 + number / 256, dtype=torch.bfloat16)
+            expected += x.float()
+            engine.backward(layer(x).sum(), last=number == 199)
+        assert torch.equal(engine.masters.masters[0].grad, expected)
+
     def test_weights_are_the_rounded_masters(self) -> None:
         layer = self.layer(torch.bfloat16)
         engine = PlainEngine(layer, self.settings(learning_rate=0.1))

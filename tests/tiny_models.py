@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from data_utils.batching import EncodedRow, RowEncoder
@@ -62,7 +62,7 @@ def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) ->
     vocabulary = {token: number for number, token in enumerate([*SPECIAL.values(), *characters])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     if marks_words:
-        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
