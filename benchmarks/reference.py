@@ -10,7 +10,7 @@ from data_utils.batching import EncodedRow, MicroBatch
 from data_utils.errors import UserError
 from model_utils.packing import Packer, pair_log_probabilities
 
-ROWS_PER_PASS = 4
+ROWS_PER_PASS = 2
 REDUCTIONS = ("row", "token")
 
 # Relative difference from the reference: rounding stays below, another problem far above.
@@ -19,7 +19,7 @@ NORM_TOLERANCES = {"fp32": 0.01, "bf16": 0.1}
 
 
 def build_reference(setting: Setting) -> Callable[[int], dict[str, Outcome]]:
-    """Rows padded four by four, PEFT's layers, SDPA: reduction -> losses of all steps, norm of the first alone.
+    """Rows padded two by two, PEFT's layers, SDPA: reduction -> losses of all steps, norm of the first alone.
 
     `row` means over the tokens of a row, then over the rows of a step; `token` over all tokens of a step.
     """

@@ -24,14 +24,16 @@ def write(folder: Path, rows: Sequence[Row], task: str = "emotion_recognition") 
 
 
 def test_the_share_and_the_rows_apart(tmp_path: Path, run_code) -> None:
-    others = [(row, target, {"angry": "fear", None: "sad"}.get(label, label)) for row, target, label in ROWS]
+    changes = {"meld/0/1": "fear", "meld/1/0": "sad", "meld/2/9": None}
+    others = [(row, target, changes.get(row, label)) for row, target, label in ROWS]
     result = run_code("code/compare_predictions.py", write(tmp_path / "a", ROWS), write(tmp_path / "b", others[::-1]))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
-        "same label: 50.00% (2 of 4 rows)",
+        "same label: 25.00% (1 of 4 rows)",
         "id\ttarget\tlabel A\tlabel B",
         "meld/0/1\tfear\tangry\tfear",
         "meld/1/0\tneutral\tinvalid\tsad",
+        "meld/2/9\tsad\tsad\tinvalid",
     ]
 
 
