@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.epoch_section import measure_epochs
+from benchmarks.grouping_section import measure_grouping
 from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
 from benchmarks.report import RESULTS, render, write_readme, write_results
 from benchmarks.rounds import say
@@ -27,6 +28,7 @@ from data_utils.errors import UserError, run_script
 from data_utils.files import find_repository
 
 ALWAYS = ("trees", "training", "scoring")
+ON_DEMAND = ("epochs", "grouping")
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class Plan:
 
 
 LITTLE = Effort(steps=1, repetitions=1), (), ScoringEffort(rows=8, repetitions=1, adapter_steps=2)
-ENOUGH = Effort(steps=2, repetitions=5), tuple(SETTINGS), ScoringEffort(rows=96, repetitions=5, adapter_steps=40)
+ENOUGH = Effort(steps=2, repetitions=3), tuple(SETTINGS), ScoringEffort(rows=96, repetitions=3, adapter_steps=40)
 PLANS = {
     "quick": Plan(15, ("window",), *LITTLE),
-    "default": Plan(100, KINDS, *ENOUGH),
-    "full": Plan(160, KINDS, *ENOUGH, (*ALWAYS, "epochs")),
+    "default": Plan(60, KINDS, *ENOUGH),
+    "full": Plan(150, KINDS, *ENOUGH, (*ALWAYS, *ON_DEMAND)),
 }
 QUICK_RESULTS = RESULTS / "quick"
 LOGS = QUICK_RESULTS / "logs"
@@ -94,6 +96,7 @@ def sections_of(plan: Plan, inputs: Inputs, wanted: Sequence[str]) -> dict[str, 
         "training": train,
         "scoring": lambda scratch: ScoringSection(inputs, shape, plan.scoring, LOGS, scratch / "adapter").measure(),
         "epochs": lambda _: {"fractions": measure_epochs(inputs, LOGS)},
+        "grouping": lambda scratch: measure_grouping(inputs, scratch),
     }
     return {name: sections[name] for name in wanted or plan.sections}
 
@@ -104,7 +107,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--effort", choices=PLANS, default="default", help="quick shows that it runs, no more")
     parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
-    parser.add_argument("--sections", nargs="*", default=(), choices=(*ALWAYS, "epochs"), help="only these")
+    parser.add_argument("--sections", nargs="*", default=(), choices=(*ALWAYS, *ON_DEMAND), help="only these")
     return parser.parse_args()
 
 

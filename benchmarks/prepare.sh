@@ -35,6 +35,8 @@ make_rows() {
 }
 
 python=${BENCHMARK_PYTHON:-$(bash envs/setup.sh)}
+# shellcheck source=envs/allocator.sh
+source envs/allocator.sh # for all contenders alike
 export PYTHONPATH=$PWD/code:$PWD${PYTHONPATH:+:$PYTHONPATH}
 install_rivals
 export PYTHONPATH=$PYTHONPATH:$packages

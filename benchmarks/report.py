@@ -9,6 +9,7 @@ from benchmarks import scoring_contenders, training_contenders
 from benchmarks.chart import draw_speeds
 from benchmarks.figures_of_merit import Result
 from benchmarks.gpu_tables import render_gpu
+from benchmarks.grouping_section import render_grouping
 from benchmarks.tables import contender_rows, factor_lines, machine_line, table, training_table, work_line
 from benchmarks.tree_tables import render_trees
 from data_utils.errors import UserError
@@ -117,5 +118,6 @@ RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
     "training": _render_training,
     "scoring": _render_scoring,
     "trees": render_trees,
+    "grouping": render_grouping,
     "gpu": render_gpu,
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Measures this engine beside other ways to train and score, on the CPU, from any folder:
 #
-#     bash benchmarks/run.sh              # about 100 minutes on two cores that do nothing else
+#     bash benchmarks/run.sh              # about an hour on two cores that do nothing else
 #     bash benchmarks/run.sh --quick      # a quarter of an hour: shows that it runs; its numbers are worth little
-#     bash benchmarks/run.sh --full       # also trains on 1/8, 1/4, 1/2 and all of MELD: an hour more
+#     bash benchmarks/run.sh --full       # also epochs over 1/8, 1/4, 1/2 and all of MELD, and rows grouped three
+#                                         # ways against weighted F1: an hour and a half more
 #
 # The first makes results/*.json, and from them the tables and the chart of README.md; --quick writes to
 # results/quick/ and the terminal alone. Further arguments go to benchmarks/measure.py (--sections scoring, ...).

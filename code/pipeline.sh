@@ -174,8 +174,9 @@ capture python bash envs/setup.sh
 capture base "$python" LLM_bases/fetch.py "$MODEL_NAME"
 capture rows "$python" "${row_writer[$rows_of]}" --dataset "$dataset" "${row_flags[@]}"
 
-# 4. Train and score. DeepSpeed builds its operators with the environment's ninja.
+# 4. Train and score. DeepSpeed builds its operators with tools of the environment.
 launcher=("$python")
+if ((DRY_RUN)); then show source envs/allocator.sh; else source envs/allocator.sh; fi
 if ((processes > 1)) || [[ $HOSTFILE || $deepspeed_config != none || ${offload_optimizer-} == True ]]; then
     [[ $deepspeed_config != none ]] || main_flags+=(--deepspeed_config code/data_utils/deepspeed_config.json)
     if ((DRY_RUN)); then echo 'export PATH="${python%/*}:$PATH"'; else export PATH="${python%/*}:$PATH"; fi

@@ -10,11 +10,15 @@ import torch
 from tiny_models import LABELS, save_base, small_examples, small_rows, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
+from data_utils.examples import read_rows
+from data_utils.row_sets import load_row_sets
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 contender_module = importlib.import_module("benchmarks.contender")
 flops = importlib.import_module("benchmarks.flops")
+grouping = importlib.import_module("benchmarks.grouping_section")
 merit_module = importlib.import_module("benchmarks.figures_of_merit")
 reference_module = importlib.import_module("benchmarks.reference")
 report = importlib.import_module("benchmarks.report")
@@ -177,3 +181,34 @@ def test_readme_shows_the_committed_results() -> None:
         pytest.skip("no results are committed")
     text = report.README.read_text(encoding="utf-8")
     assert report.with_tables(text, report.render(report.RESULTS)) == text
+
+
+# Grouping
+
+
+def test_parts_of_train_are_whole_dialogues(tmp_path: Path, run_code) -> None:
+    result = run_code("code/data_process.py", "--dataset", "sample", "--data", tmp_path / "data")
+    assert result.returncode == 0, result.stderr
+    source, target = Path(result.stdout.strip()), tmp_path / "part"
+    count = grouping.draw_dialogues(source, target, share=0.25)
+    everything, part = (read_rows(folder / "train.json") for folder in (source, target))
+    drawn = {row.id.rsplit("/", 1)[0] for row in part}
+    assert part and [row for row in everything if row.id.rsplit("/", 1)[0] in drawn] == sorted(
+        part, key=everything.index
+    )
+    assert len(everything) / 4 <= count == len(part) < len(everything) / 4 + 14  # turns of the longest dialogue
+    row_sets = load_row_sets(str(target), "sample", 1.0, 42)
+    assert row_sets.scored["valid"] == tuple(read_rows(source / "valid.json"))
+
+
+def test_grouping_is_compared_with_random_batches() -> None:
+    scores = {"1": [50.0, 53.0], "8": [52.0, 51.0], "whole dialogues": [50.0, 51.0]}
+    runs = {
+        name: {seed: {"score": score, "seconds": 90.0} for seed, score in zip(("42", "43"), found, strict=True)}
+        for name, found in scores.items()
+    }
+    machine = {"versions": {}, "processor": "a processor", "cores": 2, "commit": "abc"}
+    section = {"rows": 1248, "epochs": 1, "runs": runs, "machine": machine, "took": 60}
+    *_, table, sentence = grouping.render_grouping({"grouping": section})
+    assert table.splitlines()[3] == "| 8 | 52.00 | 51.00 | 51.50 | 1.5 |"
+    assert "8: +0.00; whole dialogues: -1.00. Widest spread between seeds: 3.00." in sentence

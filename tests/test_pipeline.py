@@ -14,6 +14,7 @@ STUB_SETUP = """printf '%s\\n' "$PWD/stub_python"\n"""
 STUB_PYTHON = """#!/usr/bin/env bash
 printf '<%s>' "$@" >>calls.txt
 printf '\\n' >>calls.txt
+echo "${MALLOC_TOP_PAD_-unset}" >>allocator.txt
 case $1 in
     *fetch.py) echo "the base" ;;
     *data_process*) echo "the rows" ;;
@@ -45,6 +46,7 @@ python=$(bash envs/setup.sh)
 base=$("$python" LLM_bases/fetch.py SmolLM2-135M)
 rows=$("$python" code/data_process.py --dataset sample --historical_window 12 --speaker_task None \
 --domain_base False --emotion_prediction False --clean_text False --check_counts True)
+source envs/allocator.sh
 "$python" code/main_new.py --dataset sample --data_dir "$rows" --model_name_or_path "$base" \
 --output_dir experiments/SmolLM2-135M/lora/sample/window_12 \
 --model_dir checkpoint/SmolLM2-135M/lora/sample/window_12 \
@@ -198,3 +200,12 @@ def test_a_run_does_what_the_dry_run_prints(stubbed: ShellCheckout, knobs: dict[
 
 def test_exit_code_of_the_training_is_passed_on(stubbed: ShellCheckout) -> None:
     assert stubbed.run(DRY_RUN=0, STUB_EXIT=7).returncode == 7
+
+
+@pytest.mark.parametrize(("knobs", "expected"), [({}, "268435456"), ({"MALLOC_TOP_PAD_": "4096"}, "4096")])
+def test_training_keeps_its_memory_unless_the_caller_says_otherwise(stubbed, knobs, expected: str) -> None:
+    script = stubbed.run(**knobs).stdout
+    assert stubbed.run(DRY_RUN=0, **knobs).returncode == 0
+    subprocess.run(["bash", "-c", script], check=True, timeout=60, env={"PATH": "/usr/bin:/bin", **knobs})
+    seen = (stubbed.root / "allocator.txt").read_text().split()
+    assert seen[2::3] == [expected] * 2, seen

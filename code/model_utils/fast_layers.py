@@ -16,10 +16,9 @@ class LoraProduct(torch.autograd.Function):
     @staticmethod
     def forward(context, x: Tensor, dropped: Tensor | None, weight, bias, a: Tensor, b: Tensor, scale: float) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        inner = (rows if dropped is None else dropped.reshape_as(rows)) @ a.t()
-        output = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-        output.addmm_(inner, b.t(), alpha=scale)
-        context.save_for_backward(rows if dropped is None else dropped.reshape_as(rows), inner, weight, a, b)
+        adapted = rows if dropped is None else dropped.reshape_as(rows)
+        output, inner = lora_forward(rows, adapted, weight, bias, a, b, scale)
+        context.save_for_backward(adapted, inner, weight, a, b)
         context.scale, context.dropped = scale, dropped is not None
         return output.view(*x.shape[:-1], -1)
 
@@ -27,16 +26,47 @@ class LoraProduct(torch.autograd.Function):
     def backward(context, gradient: Tensor):
         adapted, inner, weight, a, b = context.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
-        d_inner = (rows @ b).mul_(context.scale)
-        d_a = d_inner.t() @ adapted
-        d_b = (inner.t() @ rows).mul_(context.scale).t()  # wide times narrow is faster this way round
-        shape = (*gradient.shape[:-1], -1)
         if not context.needs_input_grad[0]:
+            _, d_a, d_b = lora_backward(rows, adapted, inner, weight, a, b, context.scale, False)
             return None, None, None, None, d_a, d_b, None
-        d_x = rows @ weight
+        shape = (*gradient.shape[:-1], -1)
+        d_x, d_a, d_b = lora_backward(rows, adapted, inner, weight, a, b, context.scale, not context.dropped)
         if context.dropped:
-            return d_x.view(shape), (d_inner @ a).view(shape), None, None, d_a, d_b, None
-        return d_x.addmm_(d_inner, a).view(shape), None, None, None, d_a, d_b, None
+            return (rows @ weight).view(shape), d_x.view(shape), None, None, d_a, d_b, None
+        return d_x.view(shape), None, None, None, d_a, d_b, None
+
+
+# Operators of their own: a compiler that looked inside would copy the output instead of adding to it in place.
+@torch.library.custom_op("instruct_erc::lora_forward", mutates_args=())
+def lora_forward(
+    rows: Tensor, adapted: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """(rows W' + bias + scale * inner B', inner = adapted A')."""
+    inner = adapted @ a.t()
+    output = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+    return output.addmm_(inner, b.t(), alpha=scale), inner
+
+
+@lora_forward.register_fake
+def _(rows, adapted, weight, bias, a, b, scale):
+    return rows.new_empty(rows.shape[0], weight.shape[0]), rows.new_empty(rows.shape[0], a.shape[0])
+
+
+@torch.library.custom_op("instruct_erc::lora_backward", mutates_args=())
+def lora_backward(
+    gradient: Tensor, adapted: Tensor, inner: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float, whole: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of what A reads, of A and of B; whole: the first also holds the gradient through W."""
+    d_inner = (gradient @ b).mul_(scale)
+    d_a = d_inner.t() @ adapted
+    d_b = (inner.t() @ gradient).mul_(scale).t().contiguous()  # wide times narrow is faster this way round
+    d_adapted = (gradient @ weight).addmm_(d_inner, a) if whole else d_inner @ a
+    return d_adapted, d_a, d_b
+
+
+@lora_backward.register_fake
+def _(gradient, adapted, inner, weight, a, b, scale, whole):
+    return torch.empty_like(adapted), torch.empty_like(a), torch.empty_like(b)
 
 
 def use_fast_lora(model: nn.Module) -> int:

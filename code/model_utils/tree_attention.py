@@ -58,22 +58,50 @@ class TreeBucket:
 
 
 @dataclass(frozen=True)
+class TreeLayout:
+    """All buckets of a tree, and the way back from their rows, one bucket after another, to the nodes' vectors.
+
+    A key's gradient is the sum of the rows that read it: they are listed key by key and summed as bags, which
+    is several times faster than scattering and adds in the same order every time.
+    """
+
+    buckets: tuple[TreeBucket, ...]
+    query_rows: Tensor  # (nodes * heads,) int64: the row that answers each query
+    key_rows: Tensor  # (all keys,) int64: the rows that read key 0, then those of key 1, ...
+    key_starts: Tensor  # (nodes * kv heads,) int64: where the rows of each key begin
+
+    @classmethod
+    def from_buckets(cls, buckets: Sequence[TreeBucket]) -> "TreeLayout":
+        queries = np.concatenate([bucket.queries.numpy() for bucket in buckets])
+        keys = np.concatenate([bucket.keys.numpy() for bucket in buckets])
+        rows = np.argsort(keys, kind="stable")
+        starts = np.searchsorted(keys[rows], np.arange(keys.max() + 1))
+        return cls(tuple(buckets), *map(torch.from_numpy, (np.argsort(queries), rows, starts)))
+
+    def to(self, device: torch.device) -> "TreeLayout":
+        tables = (self.query_rows, self.key_rows, self.key_starts)
+        return TreeLayout(
+            tuple(bucket.to(device) for bucket in self.buckets),
+            *(table.to(device, non_blocking=True) for table in tables),
+        )
+
+
+@dataclass(frozen=True)
 class TreePlan:
-    """The buckets of a tree, shared by all layers of a forward and backward pass that see equally far back."""
+    """The layouts of a tree, shared by all layers of a forward and backward pass that see equally far back."""
 
     depth: int
-    by_window: dict[int | None, tuple[TreeBucket, ...]]  # None: layers that see their whole path
+    by_window: dict[int | None, TreeLayout]  # None: layers that see their whole path
 
-    def buckets(self, window: int | None) -> tuple[TreeBucket, ...]:
-        """The buckets for a layer with this sliding window; ValueError when none were planned."""
+    def layout(self, window: int | None) -> TreeLayout:
+        """The layout for a layer with this sliding window; ValueError when none was planned."""
         reach = _shorter_than(self.depth, window)
         if reach not in self.by_window:
             raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
         return self.by_window[reach]
 
     def to(self, device: torch.device) -> "TreePlan":
-        moved = {reach: tuple(bucket.to(device) for bucket in plan) for reach, plan in self.by_window.items()}
-        return TreePlan(self.depth, moved)
+        return TreePlan(self.depth, {reach: layout.to(device) for reach, layout in self.by_window.items()})
 
 
 def _shorter_than(depth: int, window: int | None) -> int | None:
@@ -88,7 +116,8 @@ def plan_attention(
     plans = {}
     for reach in {_shorter_than(tree.depth, window) for window in windows}:
         blocks = plan_blocks(tree, BLOCK, BUCKETS, reach)
-        plans[reach] = tuple(TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in blocks)
+        buckets = [TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in blocks]
+        plans[reach] = TreeLayout.from_buckets(buckets)
     return TreePlan(tree.depth, plans)
 
 
@@ -111,49 +140,62 @@ class TreeAttention(torch.autograd.Function):
     """softmax(q k' * scale + mask) v of every block; keeps the probabilities for the backward pass."""
 
     @staticmethod
-    def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, buckets: Sequence[TreeBucket]):
+    def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, layout: TreeLayout):
         """query (nodes, heads, d), key and value (nodes, kv heads, d), contiguous -> (nodes, heads, d)."""
         width = query.shape[-1]
-        output = torch.empty_like(query)
+        answers = _Rows(len(layout.query_rows), query)
         saved = []
-        for bucket in buckets:
+        for bucket in layout.buckets:
             q, k, v = _gather(query, bucket.queries), _gather(key, bucket.keys), _gather(value, bucket.keys)
             products = bucket.bias.shape[0]
             q, k, v = (x.view(products, -1, width) for x in (q, k, v))
             probabilities = torch.baddbmm(bucket.bias, q, k.transpose(1, 2), alpha=scale).softmax(-1)
-            output.view(-1, width).index_copy_(0, bucket.queries, torch.bmm(probabilities, v).view(-1, width))
+            torch.bmm(probabilities, v, out=answers.next_like(q))
             saved += [q, k, v, probabilities]
         context.save_for_backward(*saved)
-        context.buckets, context.scale = buckets, scale
+        context.layout, context.scale = layout, scale
         context.shapes = query.shape, key.shape
-        return output
+        return answers.rows.index_select(0, layout.query_rows).view_as(query)
 
     @staticmethod
     def backward(context, gradient: Tensor):
-        query_shape, key_shape = context.shapes
-        width = query_shape[-1]
+        layout, (query_shape, key_shape) = context.layout, context.shapes
         gradient = gradient.contiguous()
         saved = context.saved_tensors  # read once: activation checkpointing gives them out only once
-        d_query = gradient.new_empty(query_shape)
-        d_key, d_value = gradient.new_zeros(2, *key_shape).unbind(0)
-        for index, bucket in enumerate(context.buckets):
+        d_query = _Rows(len(layout.query_rows), gradient)
+        d_key, d_value = (_Rows(len(layout.key_rows), gradient) for _ in range(2))
+        for index, bucket in enumerate(layout.buckets):
             q, k, v, probabilities = saved[4 * index : 4 * index + 4]
             d_output = _gather(gradient, bucket.queries).view_as(q)
-            _scatter_add(d_value, bucket.keys, torch.bmm(probabilities.transpose(1, 2), d_output))
+            torch.bmm(probabilities.transpose(1, 2), d_output, out=d_value.next_like(v))
             d_probabilities = torch.bmm(d_output, v.transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_probabilities, probabilities, -1, probabilities.dtype)
             d_scores *= context.scale
-            d_query.view(-1, width).index_copy_(0, bucket.queries, torch.bmm(d_scores, k).view(-1, width))
-            _scatter_add(d_key, bucket.keys, torch.bmm(d_scores.transpose(1, 2), q))
-        return d_query, d_key, d_value, None, None
+            torch.bmm(d_scores, k, out=d_query.next_like(q))
+            torch.bmm(d_scores.transpose(1, 2), q, out=d_key.next_like(k))
+        by_node = d_query.rows.index_select(0, layout.query_rows).view(query_shape)
+        return by_node, *(_sum_of_bags(layout, d.rows).view(key_shape) for d in (d_key, d_value)), None, None
+
+
+class _Rows:
+    """Vectors of all buckets, one bucket after another, filled in turn."""
+
+    def __init__(self, count: int, like: Tensor) -> None:
+        self.rows = like.new_empty(count, like.shape[-1])
+        self.filled = 0
+
+    def next_like(self, block: Tensor) -> Tensor:
+        """Where to write the next bucket, in the shape of `block`: (products, rows, d)."""
+        start, self.filled = self.filled, self.filled + block.shape[0] * block.shape[1]
+        return self.rows[start : self.filled].view_as(block)
 
 
 def _gather(table: Tensor, index: Tensor) -> Tensor:
     return table.view(-1, table.shape[-1]).index_select(0, index)
 
 
-def _scatter_add(table: Tensor, index: Tensor, rows: Tensor) -> None:
-    table.view(-1, table.shape[-1]).index_add_(0, index, rows.view(-1, table.shape[-1]))
+def _sum_of_bags(layout: TreeLayout, rows: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(layout.key_rows, rows, layout.key_starts, mode="sum")
 
 
 def tree_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, tree_plan=None, **kwargs):
@@ -166,8 +208,8 @@ def tree_attention(module, query, key, value, attention_mask, scaling=None, drop
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    buckets = tree_plan.buckets(kwargs.get("sliding_window"))
-    return TreeAttention.apply(*by_node, scale, buckets)[None], None
+    layout = tree_plan.layout(kwargs.get("sliding_window"))
+    return TreeAttention.apply(*by_node, scale, layout)[None], None
 
 
 def register() -> str:

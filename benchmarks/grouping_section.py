@@ -1,0 +1,122 @@
+"""What `--rows_per_dialogue` does to weighted F1: the same rows and steps, grouped three ways, over two seeds."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inputs import DATASET, Inputs
+from benchmarks.rounds import say
+from benchmarks.tables import machine_line, table
+from benchmarks.workload import ROWS_PER_STEP, SEED
+from data_utils.examples import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
+from data_utils.files import find_repository, sha256_of, write_atomically
+from data_utils.labels import SPLITS
+
+GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}
+SEEDS = (SEED, SEED + 1)
+SHARE = 1 / 8  # of MELD's training rows, in whole dialogues
+EPOCHS = 1
+RECIPE = {  # of the small base, as settings.sh has it
+    "lora": True,
+    "lora_dim": 16,
+    "lora_alpha": 16,
+    "lora_dropout": 0,
+    "lora_module_name": "all",
+    "learning_rate": 1e-3,
+    "num_train_epochs": EPOCHS,
+    "batch_size": ROWS_PER_STEP,
+    "compile_layers": False,
+    "do_eval": False,
+    "save_steps": 0,
+}
+
+
+def measure_grouping(inputs: Inputs, scratch: Path, share: float = SHARE) -> dict[str, Any]:
+    """Grouping -> seed -> weighted F1 on valid and seconds of training."""
+    folder = scratch / DATASET / "window"
+    rows = draw_dialogues(inputs.data / DATASET / "window", folder, share)
+    runs: dict[str, dict[str, Any]] = {name: {} for name in GROUPINGS}
+    for seed in SEEDS:
+        for name, rows_per_dialogue in GROUPINGS.items():
+            say(f"training on {rows} rows of {DATASET}, grouped by {name}, seed {seed}")
+            output = scratch / f"grouped_{rows_per_dialogue}_{seed}"
+            runs[name][str(seed)] = train_once(inputs.base, folder, output, rows_per_dialogue, seed)
+    return {"rows": rows, "epochs": EPOCHS, "runs": runs}
+
+
+def draw_dialogues(source: Path, target: Path, share: float) -> int:
+    """Writes a folder of rows with whole dialogues of train, drawn until they hold `share` of its rows; how many."""
+    target.mkdir(parents=True)
+    train = read_rows(source / "train.json")
+    dialogues: dict[str, list[Example]] = {}
+    for row in train:
+        dialogues.setdefault(row.id.rsplit("/", 1)[0], []).append(row)
+    order = random.Random(f"dialogues/{SEED}").sample(sorted(dialogues), len(dialogues))
+    drawn: list[Example] = []
+    for name in order:
+        if len(drawn) < share * len(train):
+            drawn += dialogues[name]
+    write_rows(target / "train.json", drawn)
+    for split in ("valid", "test"):
+        write_rows(target / f"{split}.json", read_rows(source / f"{split}.json"))
+    digests = {f"{split}.json": sha256_of(target / f"{split}.json") for split in SPLITS}
+    write_atomically(target / MANIFEST_NAME, json.dumps(read_manifest(source) | {"sha256": digests}))
+    return len(drawn)
+
+
+def train_once(base: str, data: Path, output: Path, rows_per_dialogue: int, seed: int) -> dict[str, float]:
+    """One run of main_new.py; CalledProcessError when it fails, its words go to stderr."""
+    flags: Mapping[str, Any] = RECIPE | {
+        "dataset": DATASET,
+        "data_dir": data,
+        "model_name_or_path": base,
+        "output_dir": output,
+        "model_dir": output / "model",
+        "rows_per_dialogue": rows_per_dialogue,
+        "seed": seed,
+    }
+    script = find_repository() / "code" / "main_new.py"
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    subprocess.run([sys.executable, str(script), *words], check=True, stdout=subprocess.DEVNULL)
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    best = max(line["valid_weighted_f1"] for line in lines if line["kind"] == "epoch")
+    return {"score": best, "seconds": sum(line["seconds"] for line in lines if line["kind"] == "step")}
+
+
+def render_grouping(results: Mapping[str, Any]) -> list[str]:
+    """A table, and the differences beside the seed spread."""
+    section = results["grouping"]
+    runs, seeds = section["runs"], list(next(iter(section["runs"].values())))
+    header = ["rows of a dialogue together", *[f"seed {seed}" for seed in seeds], "mean", "minutes of training"]
+    cells = [[name, *_describe([by_seed[seed] for seed in seeds])] for name, by_seed in runs.items()]
+    return [
+        f"### Grouping rows and weighted F1\n\n{machine_line(section)}",
+        f"MELD valid after {section['epochs']} epoch over {section['rows']:,} training rows in whole dialogues, LoRA, "
+        "steps of 32 rows, the same rows for all (`--sections grouping`):",
+        table(header, cells),
+        _compare(runs),
+    ]
+
+
+def _describe(runs: Sequence[Mapping[str, float]]) -> list[str]:
+    scores = [run["score"] for run in runs]
+    minutes = sum(run["seconds"] for run in runs) / len(runs) / 60
+    return [*[f"{score:.2f}" for score in scores], f"{_mean(scores):.2f}", f"{minutes:.1f}"]
+
+
+def _compare(runs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    scores = {name: [run["score"] for run in by_seed.values()] for name, by_seed in runs.items()}
+    spread = max(max(found) - min(found) for found in scores.values())
+    first, *others = scores
+    apart = "; ".join(f"{name}: {_mean(scores[name]) - _mean(scores[first]):+.2f}" for name in others)
+    return (
+        f"Against fully random batches ({first}), mean over seeds: {apart}. Widest spread between seeds: {spread:.2f}."
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
