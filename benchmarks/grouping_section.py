@@ -12,9 +12,9 @@ from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
 from benchmarks.tables import machine_line, table
 from benchmarks.workload import ROWS_PER_STEP, SEED
-from data_utils.examples import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
 from data_utils.files import find_repository, sha256_of, write_atomically
 from data_utils.labels import SPLITS
+from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
 
 GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}
 SEEDS = (SEED, SEED + 1)

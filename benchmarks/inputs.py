@@ -10,9 +10,9 @@ from typing import Any
 
 from benchmarks.worker import usable_cores
 from data_utils.batching import EncodedRow, RowEncoder
-from data_utils.examples import Example, read_manifest, read_rows
 from data_utils.files import find_repository
 from data_utils.labels import DATASETS
+from data_utils.row_files import Example, read_manifest, read_rows
 
 DATASET = "meld"
 KINDS = ("window", "predict")

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.contender import Contender, Setting, Stopwatch
 from data_utils.batching import EncodedRow, MicroBatch, RowEncoder
-from data_utils.examples import Example
+from data_utils.row_files import Example
 from model_utils.bases import load_adapter, load_model, load_tokenizer
 from model_utils.label_scoring import DecodeSettings, evaluating, predict_labels
 from model_utils.packing import Packer, packer_for, sequence_log_probabilities

@@ -122,7 +122,7 @@ def _print_into(log: str) -> None:
 
 
 def _give_back_memory() -> None:
-    """What the allocator keeps would be missing to the others, who are alive too. Only glibc can; elsewhere it stays."""
+    """What the allocator keeps would be missing to the others, who are alive too; only glibc can be asked to."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -29,12 +29,25 @@ name_base() {
     fi
 }
 
+# Whether the settings of this run have a use for a reader's knobs.
+is_read() {
+    local under=${read_under[$1]-}
+    local knob=${under%%=*}
+    if [[ $under ]]; then
+        [[ ${!knob-} == "${under#*=}" ]] && is_listed window "$rows_of" &&
+            { [[ $1 != stage_1 ]] || is_listed train "${readers[$Experiments_setting]-}"; }
+    else
+        is_listed "$1" "${readers[$Experiments_setting]-${readers[lora]}} ${row_readers[$rows_of]}"
+    fi
+}
+
 # is_path ALLOWED VALUE: whether a value is a path of the caller's.
 is_path() {
     case $1 in
         file | folder | model) [[ -n $2 && $2 != none ]] ;;
         program) [[ $2 == */* ]] ;;
         base) is_base_folder "$2" ;;
+        encoder) [[ -d $2 ]] && ! is_listed "$2" "$encoders" ;;
         *) return 1 ;;
     esac
 }
@@ -49,10 +62,22 @@ check_base() {
     fi
 }
 
+check_encoder() {
+    if [[ -d $2 ]] && ! is_listed "$2" "$encoders"; then
+        [[ -f $2/modules.json || -f $2/config.json ]] ||
+            complain "$1" "$2" "this folder holds no modules.json, so no sentence encoder"
+    elif [[ ! -f $repository/LLM_bases/$2/modules.json && ! $2 =~ ${pattern[hub_id]} ]]; then
+        is_listed "$2" "$encoders" ||
+            complain "$1" "$2" "choose one of $encoders, a folder with a sentence encoder, or a hub id (owner/name)"
+    fi
+}
+
 check_dataset() {
     local pickle=${ERC_ORIGINAL_DATA:-$repository/original_data}/$2/$2.pkl advice="see original_data/README.md"
-    if ! is_listed "$2" "$datasets"; then
-        complain "$1" "$2" "choose one of $datasets"
+    if [[ $1 == dataset && $rows_of == mixed ]]; then
+        [[ $2 == unified ]] || complain "$1" "$2" "mixed rows are of several datasets; set datasets, joined by commas"
+    elif ! is_listed "$2" "$known_datasets"; then
+        complain "$1" "$2" "choose one of $known_datasets"
     elif [[ $2 != sample && ! -f $pickle ]]; then
         if is_listed "$2" "$published"; then
             advice="python original_data/fetch.py $2${ERC_ORIGINAL_DATA:+ --original_data $ERC_ORIGINAL_DATA} gets it"
@@ -78,13 +103,47 @@ check_decoding() {
     done
 }
 
+# Names joined by commas, each once.
+check_datasets() {
+    local name names
+    IFS=, read -ra names <<<"$2"
+    for name in "${names[@]}"; do check_dataset "$1" "$name"; done
+    [[ -n $2 && -z $(printf '%s\n' "${names[@]}" | sort | uniq -d) ]] ||
+        complain "$1" "$2" "give each of $known_datasets at most once, joined by commas, and at least one"
+}
+
+check_mix() {
+    [[ $rows_of == mixed ]] || return 0
+    [[ $mode == mixed || $mix == total ]] ||
+        complain mix "$mix" "mode=sequence draws of each set in turn; leave mix away"
+    if [[ $mix == single ]]; then
+        is_listed "$train_on" "${datasets//,/ }" ||
+            complain train_on "$train_on" "mix=single trains on one of ${datasets//,/ }"
+    elif [[ $train_on ]]; then
+        complain train_on "$train_on" "only mix=single reads it"
+    fi
+}
+
+# The modules that are there for training need a setting that trains.
+check_modules() {
+    local name
+    [[ $Experiments_setting == zero_shot ]] || return 0
+    for name in speaker_task emotion_prediction; do
+        [[ ${!name-None} =~ ^(None|False)$ ]] ||
+            complain "$name" "${!name}" "Experiments_setting=zero_shot trains nothing; choose lora or all_parameters"
+    done
+}
+
 check_value() {
     local name=$1 value=$2 allowed=$3 choices=${3#oneof:}
     choices=${choices//,/ }
     case $allowed in
         oneof:*) is_listed "$value" "$choices" || complain "$name" "$value" "choose one of $choices" ;;
         dataset) check_dataset "$name" "$value" ;;
+        datasets) check_datasets "$name" "$value" ;;
+        optional) ;;
         base) check_base "$name" "$value" ;;
+        encoder) check_encoder "$name" "$value" ;;
         file) [[ $value == none || -f $value ]] || complain "$name" "$value" "there is no such file" ;;
         folder) [[ $value == none || -d $value ]] || complain "$name" "$value" "there is no such folder" ;;
         model) check_checkpoint "$name" "$value" ;;

@@ -8,11 +8,13 @@ first. An unchanged folder is left as it is. Source: the three tasks of arXiv 23
 """
 
 from argparse import Namespace
+from pathlib import Path
 
-from data_utils.argument_parsing import true_or_false, whole_number
+from data_utils.argument_parsing import LineParser, true_or_false, whole_number
 from data_utils.errors import run_script
 from data_utils.examples import DEFAULT_WINDOW, RowSettings
-from data_utils.row_command import build_row_parser, make_folders
+from data_utils.retrieval import PAIRINGS, POSITIONS, Embed, RetrievalSettings
+from data_utils.row_command import build_row_parser, make_own_folders
 
 SPEAKER_TASKS = ("None", "True", "True_mixed")
 
@@ -35,9 +37,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--domain_base",
         type=true_or_false,
-        choices=(False,),
         default=False,
-        help="demonstrations from the training set in the prompt; not built yet (default: %(default)s)",
+        help="demonstrations from the training set in the main prompt (default: %(default)s)",
     )
     parser.add_argument(
         "--emotion_prediction",
@@ -45,7 +46,49 @@ def parse_arguments() -> Namespace:
         default=False,
         help="also write training rows of emotion prediction (default: %(default)s)",
     )
+    add_retrieval_flags(parser)
     return parser.parse_args()
+
+
+def add_retrieval_flags(parser: LineParser) -> None:
+    """The flags that --domain_base True reads."""
+    usual = RetrievalSettings("all-MiniLM-L6-v2")
+    yes_or_no = {"type": true_or_false}
+    flags = (
+        ("encoder", usual.encoder, {}, "sentence encoder: a name of LLM_bases/fetch.py, a folder, or a hub id"),
+        ("demonstrations", usual.count, {"type": whole_number(1)}, "demonstrations of a prompt"),
+        ("pairing", usual.pairing, {"choices": PAIRINGS}, "whose label they have in train; paper: the row's, all: any"),
+        ("position", usual.position, {"choices": POSITIONS}, "after the question, as in the paper, or after the role"),
+        ("domain_balance", usual.balance, yes_or_no, "of every label as many to choose from as of the rarest"),
+        ("exclude_identical", usual.exclude_identical, yes_or_no, "none with the text of the row's utterance"),
+        ("retrieval_seed", usual.seed, {"type": whole_number(0)}, "seed of the balancing draw"),
+    )
+    for name, default, options, meaning in flags:
+        parser.add_argument(f"--{name}", default=default, help=f"{meaning} (default: %(default)s)", **options)
+
+
+def retrieval_settings(arguments: Namespace) -> RetrievalSettings | None:
+    """What the flags ask for; None: no demonstrations."""
+    if not arguments.domain_base:
+        return None
+    return RetrievalSettings(
+        encoder=Path(arguments.encoder).name,
+        count=arguments.demonstrations,
+        pairing=arguments.pairing,
+        position=arguments.position,
+        balance=arguments.domain_balance,
+        exclude_identical=arguments.exclude_identical,
+        seed=arguments.retrieval_seed,
+    )
+
+
+def open_encoder(arguments: Namespace) -> Embed | None:
+    """The sentence encoder, its vectors kept beside the rows; None: nothing is retrieved."""
+    if not arguments.domain_base:
+        return None
+    from model_utils.sentence_encoder import SentenceEncoder
+
+    return SentenceEncoder(arguments.encoder, arguments.data / ".embeddings")
 
 
 def main() -> None:
@@ -59,12 +102,12 @@ def main() -> None:
     main_rows = RowSettings(
         kind="predict" if arguments.emotion_prediction else "window",
         historical_window=arguments.historical_window,
-        domain_base=arguments.domain_base,
+        retrieval=retrieval_settings(arguments),
         **shared,
     )
     speaker_rows = RowSettings(kind="speaker", historical_window=0, **shared)
     wanted = [main_rows] if arguments.speaker_task == "None" else [speaker_rows, main_rows]
-    make_folders(wanted, arguments.original_data, arguments.data)
+    make_own_folders(wanted, arguments, open_encoder(arguments))
 
 
 if __name__ == "__main__":

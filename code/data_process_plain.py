@@ -7,7 +7,7 @@ The published "LoRA + Backbone" baseline of arXiv 2309.11911: no role sentence, 
 
 from data_utils.errors import run_script
 from data_utils.examples import RowSettings
-from data_utils.row_command import build_row_parser, make_folders
+from data_utils.row_command import build_row_parser, make_own_folders
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         clean_text=arguments.clean_text,
         check_counts=arguments.check_counts,
     )
-    make_folders([settings], arguments.original_data, arguments.data)
+    make_own_folders([settings], arguments)
 
 
 if __name__ == "__main__":

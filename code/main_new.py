@@ -15,7 +15,7 @@ from model_utils.deepspeed_config import wants_deepspeed
 from model_utils.distributed import join_world
 from model_utils.fine_tuning import fine_tune
 from model_utils.run_folders import claim_folders, find_folder_problems
-from model_utils.runs import build_model, load_best, prepare_run, report_shortened, score_split
+from model_utils.runs import build_model, load_best, prepare_run, report_shortened, score_other_tasks, score_split
 from model_utils.summary import finished_before, report_run
 
 
@@ -48,8 +48,9 @@ def main() -> None:
 
     # 4. test, once, and what is left behind
     predictions = score_split(run, model, "test") if training_arguments.do_eval else []
+    others = score_other_tasks(run, model) if training_arguments.do_eval else {}
     if world.is_first:
-        report_run(run, model, progress, predictions)
+        report_run(run, model, progress, predictions, others)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,10 @@ settle_knob() {
     local name=$1 reader=$2 allowed=$3 suffix=$4 usual value
     usual=$(find_default "$name")
     value=${!name-$usual}
-    if [[ " ${readers[$Experiments_setting]-${readers[lora]}} $rows_of " != *" $reader "* ]]; then
+    if ! is_read "$reader"; then
         [[ $value == "$usual" ]] || complain "$name" "$value" \
-            "Experiments_setting=$Experiments_setting on $rows_of rows has no use for it"
+            "${read_under[$reader]+only ${read_under[$reader]} reads it; }Experiments_setting=$Experiments_setting on \
+$rows_of rows has no use for it"
         return
     fi
     [[ -z ${!name+set} ]] || check_value "$name" "$value" "$allowed"
@@ -60,8 +61,9 @@ settle_knob() {
     printf -v "$name" '%s' "$value"
     [[ $suffix == - || $value == "$usual" ]] || variant+="-${suffix}_$value"
     case $reader in
-        shell) ;;
-        rows | window) row_flags+=("--$name" "$value") ;;
+        shell | fetched | stage_1) ;;
+        rows | window | history | mixed | domain) [[ -z $value ]] || row_flags+=("--$name" "$value") ;;
+        drawn) if [[ $rows_of == mixed ]]; then row_flags+=("--$name" "$value"); else main_flags+=("--$name" "$value"); fi ;;
         *) [[ -z $value || $value == none ]] || main_flags+=("--$name" "$value") ;;
     esac
 }
@@ -80,7 +82,7 @@ show() {
     local word line=""
     for word in "$@"; do
         case $word in
-            '$python' | '$base' | '$rows') word="\"$word\"" ;;
+            '$python' | '$base' | '$encoder' | '$rows' | '${folders['[0-9]']}') word="\"$word\"" ;;
             *[!A-Za-z0-9_./:=,+@%-]* | "") word=${word@Q} ;;
         esac
         line+="${line:+ }$word"
@@ -135,6 +137,8 @@ for knob in "${knobs[@]}"; do
     settle_knob "$name" "$reader" "$allowed" "$suffix"
 done
 check_decoding
+check_modules
+check_mix
 if ((${#problems[@]})); then
     for problem in "${problems[@]}"; do
         printf 'error: %s\n' "${problem//$'\n'/ }" >&2
@@ -146,7 +150,7 @@ fi
 batch_size=$((graphics_card * accumulations))
 usual_batch_size=$(($(find_default graphics_card) * $(find_default accumulations)))
 [[ $Experiments_setting == zero_shot ]] || ((batch_size == usual_batch_size)) || variant+="-batch_$batch_size"
-if [[ $rows_of == window ]]; then variant=window_$historical_window$variant; else variant=$rows_of$variant; fi
+variant=$rows_of${historical_window:+_$historical_window}$variant
 variant+=$(name_further "$@")
 variant=${variant//,/+}
 result=$result_name/$Experiments_setting/$dataset/${variant//[^A-Za-z0-9_.=+-]/_}
@@ -172,7 +176,12 @@ else
 fi
 capture python bash envs/setup.sh
 capture base "$python" LLM_bases/fetch.py "$MODEL_NAME"
-capture rows "$python" "${row_writer[$rows_of]}" --dataset "$dataset" "${row_flags[@]}"
+if is_read fetched; then
+    capture encoder "$python" LLM_bases/fetch.py "$encoder"
+    row_flags+=(--encoder "$encoder")
+fi
+if [[ $rows_of == mixed ]]; then row_flags+=(--seed "$seed"); else row_flags=(--dataset "$dataset" "${row_flags[@]}"); fi
+capture rows "$python" "${row_writer[$rows_of]}" "${row_flags[@]}"
 
 # 4. Train and score. DeepSpeed builds its operators with tools of the environment.
 launcher=("$python")
@@ -184,6 +193,31 @@ if ((processes > 1)) || [[ $HOSTFILE || $deepspeed_config != none || ${offload_o
     [[ -n $HOSTFILE && -z $NPROC ]] || launcher+=(--num_accelerators "$processes")
 fi
 read -ra flags <<<"${setting_flags[$Experiments_setting]}"
-run "${launcher[@]}" code/main_new.py --dataset "$dataset" --data_dir "$rows" --model_name_or_path "$base" \
-    --output_dir "experiments/$result" --model_dir "checkpoint/$result" "${flags[@]}" \
-    --batch_size "$batch_size" "${main_flags[@]}" "$@"
+
+# train_and_score ROWS RESULT ARGUMENT...: one run of main_new.py.
+train_and_score() {
+    run "${launcher[@]}" code/main_new.py --dataset "$dataset" --data_dir "$1" --model_name_or_path "$base" \
+        --output_dir "experiments/$2" --model_dir "checkpoint/$2" "${flags[@]}" \
+        --batch_size "$batch_size" "${main_flags[@]}" "${@:3}"
+}
+
+# Stages, each from the weights of the one before: who speaks, then what is felt; or one dataset after the other.
+stages=1
+if [[ ${speaker_task-} == True ]]; then stages=2; fi
+if [[ ${mode-} == sequence ]]; then
+    commas=${datasets//[^,]/}
+    stages=$((1 + ${#commas}))
+fi
+if ((stages == 1)); then
+    train_and_score "$rows" "$result" "$@"
+    exit
+fi
+if ((DRY_RUN)); then printf '%s\n' 'IFS=, read -ra folders <<<"$rows"'; else IFS=, read -ra folders <<<"$rows"; fi
+for ((stage = 1; stage <= stages; stage++)); do
+    if ((DRY_RUN)); then folder="\${folders[$((stage - 1))]}"; else folder=${folders[stage - 1]}; fi
+    place=$result stage_flags=()
+    ((stage == stages)) || place+=/stage_$stage
+    if ((stage > 1)); then stage_flags+=(--checkpoint_dir "checkpoint/$result/stage_$((stage - 1))"); fi
+    if ((stage == 1)) && is_read stage_1; then stage_flags+=(--num_train_epochs "$speaker_epochs"); fi
+    train_and_score "$folder" "$place" "${stage_flags[@]}" "$@"
+done

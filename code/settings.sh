@@ -2,8 +2,9 @@
 # The settings of an experiment as data; pipeline.sh reads them. A new knob is one line in `knobs`, a new
 # value of a knob one word there, the recipe of a new base a few entries in `default`.
 
-# Who reads a knob: shell = pipeline.sh itself, rows = the row writers, window = the writer of rows with a
-# history; and of main_new.py: every = all settings, train = those that train, lora = those with adapters.
+# Who reads a knob: shell = pipeline.sh itself, rows = the row writers, window, mixed = one of them, history = both
+# of these, drawn = whoever draws training rows (mixed: the row writer, else main_new.py), domain = the same for demonstrations, fetched = LLM_bases/fetch.py for them; and of main_new.py:
+# every = all settings, train = those that train, lora = those with adapters, stage_1 = the speaker stage alone.
 # A value other than the default gets `-<suffix>_<value>` in the names of the result folders; - is for what
 # leaves the result as it is or stands in their names already; further arguments likewise.
 knobs=(
@@ -20,10 +21,21 @@ knobs=(
     "ERC_ORIGINAL_DATA      shell   folder                                          -"
     "ERC_PYTHON             shell   program                                         -"
     "ERC_TORCH              shell   oneof:cpu,cuda                                  -"
-    "historical_window      window  whole                                           -"
-    "speaker_task           window  oneof:None                                      speaker"
-    "domain_base            window  oneof:False                                     domain_base"
-    "emotion_prediction     window  oneof:False                                     prediction"
+    "historical_window      history whole                                           -"
+    "datasets               mixed   datasets                                        sets"
+    "mode                   mixed   oneof:mixed,sequence                            mode"
+    "mix                    mixed   oneof:total,ratio,single                        mix"
+    "train_on               mixed   optional                                        trained_on"
+    "speaker_task           window  oneof:None,True,True_mixed                      speaker"
+    "domain_base            window  oneof:False,True                                domain_base"
+    "emotion_prediction     window  oneof:False,True                                prediction"
+    "encoder                fetched encoder                                         encoder"
+    "demonstrations         domain  count                                           top"
+    "pairing                domain  oneof:all,paper                                 pairing"
+    "position               domain  oneof:last,role                                 position"
+    "domain_balance         domain  oneof:True,False                                balance"
+    "exclude_identical      domain  oneof:False,True                                exclude_identical"
+    "speaker_epochs         stage_1 count                                           speaker_epochs"
     "clean_text             rows    oneof:False,True                                clean_text"
     "check_counts           rows    oneof:True,False                                check_counts"
     "max_length             every   count                                           max_length"
@@ -44,7 +56,7 @@ knobs=(
     "warmup_ratio           train   share                                           warmup"
     "weight_decay           train   number                                          decay"
     "clip_norm              train   number                                          clip"
-    "data_percent           train   fraction                                        data"
+    "data_percent           drawn   fraction                                        data"
     "rows_per_dialogue      train   count                                           rows_per_dialogue"
     "beta                   train   number                                          beta"
     "select_on              train   oneof:valid,test                                select"
@@ -59,15 +71,20 @@ knobs=(
 )
 declare -A readers=(
     [zero_shot]="shell rows every"
-    [lora]="shell rows every train lora"
-    [all_parameters]="shell rows every train"
+    [lora]="shell rows every train drawn lora"
+    [all_parameters]="shell rows every train drawn"
 )
+declare -A row_readers=([window]="window history" [plain]="" [mixed]="mixed history drawn")
+# Readers that are there only under another knob's value.
+declare -A read_under=([domain]="domain_base=True" [fetched]="domain_base=True" [stage_1]="speaker_task=True")
 declare -A setting_flags=(
     [zero_shot]="--zero_shot True --do_train False --do_eval True --lora False"
     [lora]="--zero_shot False --do_train True --do_eval True --lora True"
     [all_parameters]="--zero_shot False --do_train True --do_eval True --lora False"
 )
-declare -A row_writer=([window]=code/data_process.py [plain]=code/data_process_plain.py)
+declare -A row_writer=(
+    [window]=code/data_process.py [plain]=code/data_process_plain.py [mixed]=code/data_process_mixed.py
+)
 declare -A pattern=(
     [whole]='^(0|[1-9][0-9]{0,8})$'
     [count]='^[1-9][0-9]{0,8}$'
@@ -89,9 +106,10 @@ declare -A meaning=(
 )
 # Knobs that only decode=generate reads -> main_new.py's default.
 declare -A read_by_generate=([eval_batch_size]=8 [num_beams]=1 [max_new_tokens]=16 [repair_answers]=False)
-datasets="sample iemocap meld EmoryNLP dailydialog"
+known_datasets="sample iemocap meld EmoryNLP dailydialog"
 published="meld EmoryNLP" # original_data/fetch.py gets them
 bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m" # LLM_bases/fetch.py --list says what each is
+encoders="all-MiniLM-L6-v2"
 declare -A base_of_hub_id=(
     [HuggingFaceTB/SmolLM2-135M-Instruct]=SmolLM2-135M
     [huggyllama/llama-7b]=LLaMA
@@ -111,10 +129,13 @@ default+=(
     [graphics_card@SmolLM2-135M]=1 [graphics_card@SmolLM2-135M@plain]=1
     [accumulations]=8 [accumulations@SmolLM2-135M]=32 [accumulations@SmolLM2-135M@sample]=16
     [accumulations@SmolLM2-135M@plain]=16
-    [max_length]=1024 [max_length@iemocap]=1200 [max_length@plain]=300
+    [max_length]=1024 [max_length@iemocap]=1200 [max_length@plain]=300 [max_length@mixed]=1200
+    [num_train_epochs@mixed]=8 [num_train_epochs@SmolLM2-135M@mixed]=3 [accumulations@SmolLM2-135M@mixed]=16
     [num_train_epochs]=6 [num_train_epochs@SmolLM2-135M]=2 [num_train_epochs@SmolLM2-135M@sample]=3
     [learning_rate]=2e-4 [learning_rate@all_parameters]=2e-5
     [learning_rate@SmolLM2-135M]=1e-3 [learning_rate@SmolLM2-135M@all_parameters]=1e-4
+    [encoder]=all-MiniLM-L6-v2 [demonstrations]=1 [pairing]=all [position]=last [domain_balance]=True
+    [exclude_identical]=False [speaker_epochs]=3 [speaker_epochs@SmolLM2-135M]=1
     [lora_dim]=16 [lora_alpha]=16 [lora_dropout]=0.05 [lora_dropout@SmolLM2-135M]=0
     [lora_module_name]="q_proj,k_proj,v_proj,query_key_value" [lora_module_name@SmolLM2-135M]=all
 )

@@ -12,9 +12,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from shell_checkout import ShellCheckout, make_checkout
 
 from data_utils.dialogues import load_dialogues
 from data_utils.errors import UserError, run_script
+from data_utils.labels import DATASETS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Beside some checkouts lie the published pickles and rows made by the released scripts.
@@ -53,6 +55,22 @@ def gold() -> Path:
     if not (folder / "prompt_digests.json").is_file():
         pytest.skip("no gold prompts beside this checkout")
     return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> ShellCheckout:
+    """The shell files of the repository in a folder of their own."""
+    return make_checkout(tmp_path)
+
+
+@pytest.fixture
+def pickles(tmp_path: Path) -> Path:
+    """A folder that looks as if every dataset had its pickle there."""
+    for dataset in DATASETS:
+        path = tmp_path / "pickles" / dataset / f"{dataset}.pkl"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    return tmp_path / "pickles"
 
 
 def one_hot(speaker: int, width: int = 9) -> list[int]:

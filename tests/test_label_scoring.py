@@ -9,7 +9,7 @@ from tiny_models import EOS, LABELS, LINES, PAD, character_tokenizer, small_exam
 
 from data_utils.batching import RowEncoder, training_batches
 from data_utils.errors import UserError
-from data_utils.examples import Example
+from data_utils.row_files import Example
 from model_utils import tree_attention
 from model_utils.engines import OptimizerSettings, PlainEngine
 from model_utils.label_scoring import DecodeSettings, generate_answers, predict_labels

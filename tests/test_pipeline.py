@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from shell_checkout import PLAIN, ShellCheckout, make_checkout, training_command
-
-from data_utils.labels import DATASETS
+from shell_checkout import MIXED, PLAIN, ShellCheckout, training_command
 
 # Stands in for envs/setup.sh and the python that it names: writes down what it was asked to run.
 STUB_SETUP = """printf '%s\\n' "$PWD/stub_python"\n"""
@@ -17,26 +15,10 @@ printf '\\n' >>calls.txt
 echo "${MALLOC_TOP_PAD_-unset}" >>allocator.txt
 case $1 in
     *fetch.py) echo "the base" ;;
-    *data_process*) echo "the rows" ;;
+    *data_process*) if [[ $* == *"--speaker_task True "* ]]; then echo "the rows,more rows"; else echo "the rows"; fi ;;
     *main_new.py) exit "${STUB_EXIT:-0}" ;;
 esac
 """
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> ShellCheckout:
-    """The shell files of the repository in a folder of their own."""
-    return make_checkout(tmp_path)
-
-
-@pytest.fixture
-def pickles(tmp_path: Path) -> Path:
-    """A folder that looks as if every dataset had its pickle there."""
-    for dataset in DATASETS:
-        path = tmp_path / "pickles" / dataset / f"{dataset}.pkl"
-        path.parent.mkdir(parents=True)
-        path.touch()
-    return tmp_path / "pickles"
 
 
 SAMPLE_COMMANDS = """\
@@ -184,7 +166,11 @@ def stubbed(checkout: ShellCheckout) -> ShellCheckout:
     return checkout
 
 
-@pytest.mark.parametrize("knobs", [{}, {"NPROC": 2}, {"script": PLAIN}], ids=["one", "two", "plain"])
+@pytest.mark.parametrize(
+    "knobs",
+    [{}, {"NPROC": 2}, {"script": PLAIN}, {"script": MIXED}, {"speaker_task": True, "domain_base": True}],
+    ids=["one", "two", "plain", "mixed", "stages"],
+)
 def test_a_run_does_what_the_dry_run_prints(stubbed: ShellCheckout, knobs: dict[str, object]) -> None:
     calls = stubbed.root / "calls.txt"
     script = stubbed.run("--note", "two words", "", **knobs).stdout

@@ -4,13 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from shell_checkout import PLAIN, ShellCheckout, make_checkout, training_command
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> ShellCheckout:
-    """The shell files of the repository in a folder of their own."""
-    return make_checkout(tmp_path)
+from shell_checkout import PLAIN, ShellCheckout, training_command
 
 
 @pytest.mark.parametrize(

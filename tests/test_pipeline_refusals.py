@@ -1,15 +1,8 @@
 """The shell pipeline: what it refuses, and that it then writes nothing."""
 
-from pathlib import Path
 
 import pytest
-from shell_checkout import PLAIN, Result, ShellCheckout, make_checkout
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> ShellCheckout:
-    """The shell files of the repository in a folder of their own."""
-    return make_checkout(tmp_path)
+from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
 
 
 def assert_refused(result: Result, *lines: str) -> None:
@@ -19,6 +12,9 @@ def assert_refused(result: Result, *lines: str) -> None:
 
 
 # Each names its own knob and value.
+ENCODER_LINE = (
+    "encoder={value}: choose one of all-MiniLM-L6-v2, a folder with a sentence encoder, or a hub id (owner/name)"
+)
 REFUSALS = [
     "dataset=foo: choose one of sample iemocap meld EmoryNLP dailydialog",
     "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog",
@@ -39,9 +35,12 @@ REFUSALS = [
     "data_percent=1.5: give a number above 0 and up to 1",
     "lora_dropout=1: give a number from 0 to below 1",
     "lora_module_name=q proj: give names joined by commas, or all",
-    "speaker_task=Both: choose one of None",
-    "domain_base=true: choose one of False",
-    "emotion_prediction=1: choose one of False",
+    "speaker_task=Both: choose one of None True True_mixed",
+    "domain_base=true: choose one of False True",
+    "emotion_prediction=1: choose one of False True",
+    "pairing=paper: only domain_base=True reads it; Experiments_setting=lora on window rows has no use for it",
+    "encoder=other: only domain_base=True reads it; Experiments_setting=lora on window rows has no use for it",
+    "speaker_epochs=9: only speaker_task=True reads it; Experiments_setting=lora on window rows has no use for it",
     "select_on=train: choose one of valid test",
     "decode=beam: choose one of score generate",
     "precision=bf16,fp32: choose one of auto bf16 fp32 fp16",
@@ -119,3 +118,38 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
     names = [line.removeprefix("error: ").partition("=")[0] for line in result.stderr.splitlines()]
     assert result.returncode == 2
     assert sorted(names) == sorted(wrong)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "line"),
+    [
+        ({"domain_base": True, "encoder": "nowhere"}, ENCODER_LINE.format(value="nowhere")),
+        ({"domain_base": True, "demonstrations": 0}, "demonstrations=0: give a whole number, 1 or more"),
+        (
+            {"speaker_task": True, "Experiments_setting": "zero_shot"},
+            "speaker_task=True: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
+        ),
+        (
+            {"emotion_prediction": True, "Experiments_setting": "zero_shot"},
+            "emotion_prediction=True: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
+        ),
+        (
+            {"script": MIXED, "dataset": "sample"},
+            "dataset=sample: mixed rows are of several datasets; set datasets, joined by commas",
+        ),
+        (
+            {"script": MIXED, "datasets": "sample,sample"},
+            "datasets=sample,sample: give each of sample iemocap meld EmoryNLP dailydialog at most once, joined by "
+            "commas, and at least one",
+        ),
+        ({"script": MIXED, "mix": "single"}, "train_on=: mix=single trains on one of sample"),
+        (
+            {"script": MIXED, "mode": "sequence", "mix": "ratio"},
+            "mix=ratio: mode=sequence draws of each set in turn; leave mix away",
+        ),
+        ({"script": MIXED, "train_on": "sample"}, "train_on=sample: only mix=single reads it"),
+    ],
+    ids=["encoder", "count", "speaker", "prediction", "dataset", "twice", "single", "sequence", "train_on"],
+)
+def test_modules_are_refused_where_they_cannot_work(checkout: ShellCheckout, knobs: dict, line: str) -> None:
+    assert_refused(checkout.run(DRY_RUN=0, **knobs), line)

@@ -10,7 +10,7 @@ import pytest
 
 from data_utils.labels import DATASETS
 from model_utils.arguments import GROUPS
-from model_utils.base_table import BASES
+from model_utils.base_table import BASES, ENCODERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS = (REPOSITORY / "code/settings.sh").read_text(encoding="utf-8")
@@ -23,6 +23,7 @@ DEFAULTS = dict(re.findall(r'\[(\w+)\]="?([\w.,-]+)', SETTINGS[SETTINGS.index("d
 def test_datasets_and_bases() -> None:
     assert f'datasets="{" ".join(DATASETS)}"' in SETTINGS
     assert f'bases="{" ".join(BASES)}"' in SETTINGS
+    assert f'encoders="{" ".join(ENCODERS)}"' in SETTINGS
 
 
 def test_hub_ids_of_the_table() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL
 from model_utils.metrics import Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
-from model_utils.reporting import SELECTIONS, Scorecard, print_table
+from model_utils.reporting import SELECTIONS, Scorecard
+from model_utils.score_table import print_table
 
 LABELS = ("neutral", "joyful", "[bold]mad[/bold]")
 ANSWERS = (

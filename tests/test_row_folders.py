@@ -13,8 +13,9 @@ from conftest import small_corpus
 
 from data_utils import files, row_folders
 from data_utils.errors import UserError
-from data_utils.examples import RowSettings, read_manifest, read_rows
+from data_utils.examples import RowSettings
 from data_utils.files import sha256_of, write_atomically
+from data_utils.row_files import read_manifest, read_rows
 from data_utils.row_folders import describe_folder, prepare_folder
 
 SETTINGS = RowSettings("EmoryNLP", check_counts=False)

@@ -10,9 +10,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from data_utils.batching import EncodedRow, RowEncoder
 from data_utils.dialogues import Dialogue, Utterance
-from data_utils.examples import Example, RowSettings, build_examples
+from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS
 from data_utils.prompts import TEMPLATES
+from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
 from model_utils.bases import prepare_attention
 

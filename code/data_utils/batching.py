@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from data_utils.errors import UserError
-from data_utils.examples import Example
 from data_utils.prefix_tree import PrefixTree, split_at_budget
 from data_utils.prompts import drop_oldest_utterance
+from data_utils.row_files import Example
 
 IGNORE_INDEX = -100
 

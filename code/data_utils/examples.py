@@ -1,17 +1,12 @@
-"""Dialogues -> rows: what a row is, which rows a setting asks for, and the files they are kept in."""
+"""Dialogues -> rows: which rows a setting asks for."""
 
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from data_utils.dialogues import Dialogue, Utterance
-from data_utils.errors import UserError
-from data_utils.files import open_atomically
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import (
+    add_demonstrations,
     render_plain_prompt,
     render_prediction_prompt,
     render_recognition_prompt,
@@ -19,26 +14,10 @@ from data_utils.prompts import (
     render_speaker_prompt,
     render_turn,
 )
+from data_utils.retrieval import Match, RetrievalSettings
+from data_utils.row_files import PREDICTION, RECOGNITION, SPEAKER, Demonstration, Example
 
-RECOGNITION = "emotion_recognition"
-SPEAKER = "speaker_identification"
-PREDICTION = "emotion_prediction"
-TASKS = (RECOGNITION, SPEAKER, PREDICTION)
-
-MANIFEST_NAME = "manifest.json"
 DEFAULT_WINDOW = 12
-
-_ROW_ID = re.compile(r".+/.+/[0-9]+", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Example:
-    """One JSON row. `id` is `<dataset>/<dialogue>/<turn>` with turns from 0; (id, task) is unique."""
-
-    id: str
-    task: str
-    input: str
-    target: str
 
 
 @dataclass(frozen=True)
@@ -48,22 +27,24 @@ class RowSettings:
     kind: window (main task), predict (main task, and emotion_prediction in train), speaker or plain.
     historical_window: utterances shown before the target; 0 for speaker and plain, which show none.
     clean_text, check_counts: see `load_dialogues`.
-    domain_base: demonstrations from the training set in the prompt.
+    retrieval: demonstrations in the main prompt, None: none. Rows of emotion_prediction never get any: the
+        utterance that would look for them is what they may not show.
     """
 
     dataset: str
     kind: str = "window"
     historical_window: int = DEFAULT_WINDOW
     clean_text: bool = False
-    domain_base: bool = False
     check_counts: bool = True
+    retrieval: RetrievalSettings | None = None
 
     @property
     def folder_name(self) -> str:
         """Name of the folder below `data/<dataset>`; the default window has no number in it."""
         has_number = self.kind in ("window", "predict") and self.historical_window != DEFAULT_WINDOW
         number = f"_{self.historical_window}" if has_number else ""
-        return self.kind + number + ("_clean" if self.clean_text else "")
+        demonstrations = f"_{self.retrieval.folder_suffix}" if self.retrieval else ""
+        return self.kind + number + ("_clean" if self.clean_text else "") + demonstrations
 
 
 def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
@@ -146,84 +127,17 @@ def build_examples(
     }
 
 
-def write_rows(path: Path, examples: Sequence[Example]) -> None:
-    """Write rows as JSON Lines in UTF-8, whole or not at all; OSError names the file."""
-    encode = json.JSONEncoder(ensure_ascii=False).encode
-    with open_atomically(path) as stream:
-        stream.writelines(f"{encode(vars(example))}\n".encode() for example in examples)
-
-
-def read_rows(path: Path) -> list[Example]:
-    """Read the rows of one file in order; UserError names the file and the line (from 1) of a bad one."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); data_process.py writes it") from None
-    return list(_parse_lines(content, path))
-
-
-def _parse_lines(content: bytes, path: Path) -> Iterator[Example]:
-    # Only \n ends a row: MELD's U+0085 would be a line break to str.splitlines.
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n") if content else (), start=1):
-        try:
-            yield _parse_row(json.loads(line.decode("utf-8")))
-        except ValueError as error:
-            raise UserError(
-                f"{path} line {number}: not a row ({error}); allowed is a JSON object of id "
-                f"(dataset/dialogue/turn), task ({', '.join(TASKS)}), input and target, each a text"
-            ) from None
-
-
-def _parse_row(row: Any) -> Example:
-    names = [field.name for field in fields(Example)]
-    if not isinstance(row, dict) or set(row) != set(names):
-        found = ", ".join(sorted(map(str, row))) if isinstance(row, dict) else f"a {type(row).__name__}"
-        raise ValueError(f"holds {found}")
-    for name in names:
-        if not isinstance(row[name], str) or not row[name].strip():
-            raise ValueError(f"{name} is empty or no text")
-    if not _ROW_ID.fullmatch(row["id"]):
-        raise ValueError(f"id is {row['id']!r}")
-    if row["task"] not in TASKS:
-        raise ValueError(f"task is {row['task']!r}")
-    return Example(**row)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what manifest.json of a row folder says; UserError if there is none, or none of ours.
-
-    Keys: dataset, labels (prompt order), arguments, counts (split -> task -> rows), sha256 (file -> hex),
-    source_path (file name), source_sha256, template_sha256, seen_in_train (valid and test -> ids of
-    utterances whose text, letter case and outer blanks aside, also stands in train).
-    """
-    path = Path(folder) / MANIFEST_NAME
-    try:
-        manifest = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{folder} is no folder of rows: {path.name} cannot be read ({error.strerror}); "
-            "data_process.py writes it"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); data_process.py writes it anew") from None
-    if not isinstance(manifest, dict):
-        raise UserError(f"{path}: holds a {type(manifest).__name__}, allowed is a JSON object")
-    wrong = [key for key, is_right in _MANIFEST_KEYS.items() if not is_right(manifest.get(key))]
-    if wrong:
-        raise UserError(
-            f"{path}: {', '.join(wrong)} missing or of the wrong kind, allowed are dataset (a text), labels "
-            "(texts) and sha256 (file names with texts); data_process.py writes it anew"
-        )
-    return manifest
-
-
-def _are_texts(values: Any) -> bool:
-    return bool(values) and all(isinstance(value, str) for value in values)
-
-
-# What every run relies on -> whether it is of the right kind.
-_MANIFEST_KEYS: Mapping[str, Callable[[Any], bool]] = {
-    "dataset": lambda value: isinstance(value, str),
-    "labels": lambda value: isinstance(value, list) and _are_texts(value),
-    "sha256": lambda value: isinstance(value, dict) and _are_texts(value.values()),
-}
+def with_demonstrations(
+    rows: Sequence[Example], demonstrations: Mapping[str, Sequence[Match]], position: str
+) -> list[Example]:
+    """The rows, those of the main task with what was retrieved for them (row id -> matches) in their prompt."""
+    shown = []
+    for row in rows:
+        if row.task != RECOGNITION:
+            shown.append(row)
+            continue
+        matches = demonstrations[row.id]
+        pairs = [(match.entry.text, match.entry.label) for match in matches]
+        named = tuple(Demonstration(match.entry.id, match.entry.label, match.similarity) for match in matches)
+        shown.append(replace(row, input=add_demonstrations(row.input, pairs, position), demonstrations=named))
+    return shown

@@ -172,3 +172,23 @@ UNIFIED_PROMPT_LABELS = (
     "peaceful",
     "powerful",
 )
+
+# Added to a set's speaker numbers where sets are mixed; dailydialog and sample are ours.
+SPEAKER_OFFSETS: Mapping[str, int] = MappingProxyType(
+    {"iemocap": 0, "meld": 2, "EmoryNLP": 10, "dailydialog": 19, "sample": 21}
+)
+
+# The mixed sets as one: rows of several datasets, all in the unified labels. It has no pickle of its own.
+UNIFIED = DatasetSpec(
+    name="unified",
+    labels=UNIFIED_PROMPT_LABELS,
+    slots=(),
+    speakers=0,
+    max_length=1200,
+    expected=None,
+    metric=WEIGHTED_F1,
+    speaker_encoding="",
+)
+
+# Whatever rows can be of.
+ROW_SETS: Mapping[str, DatasetSpec] = MappingProxyType({**DATASETS, UNIFIED.name: UNIFIED})

@@ -7,7 +7,7 @@ Source: the released scripts (LIN-SHANG/InstructERC, commit 44014f1) for the exa
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 ROLE = "Now you are expert of sentiment and emotional analysis. "
 HISTORY_START = ROLE + "The following conversation noted between '### ###' involves several speakers. ### "
@@ -23,6 +23,9 @@ TEMPLATES = {
     "please predict the emotion states of <{speaker}> from <{labels}>:",
     "plain": "Please select the emotional label of <{text}> from <{labels}>:",
     "speaker": ROLE + "Please select the Speaker label of the utterance <Speaker: {text}> from <{speakers}>:",
+    "demonstration": "<{text}>: {label}",
+    "demonstrations_last": "\nDemonstration:\n{demonstrations}",
+    "demonstrations_role": "Demonstration:\n{demonstrations}\n",
 }
 
 # Changes with any template, so that rows made from older ones are seen to be stale.
@@ -89,13 +92,43 @@ def render_speaker_prompt(text: str, speakers: int) -> str:
     return TEMPLATES["speaker"].format(text=text, speakers=", ".join(names))
 
 
+def add_demonstrations(prompt: str, demonstrations: Sequence[tuple[str, str]], position: str) -> str:
+    """Return a main prompt with demonstrations, (text, label) each, nearest first.
+
+    position: `last` puts them after the question, as the paper does; `role` after the role sentence, where
+    the released scripts have an empty slot (the words there are ours).
+    """
+    lines = "\n".join(TEMPLATES["demonstration"].format(text=text, label=label) for text, label in demonstrations)
+    part = TEMPLATES[f"demonstrations_{position}"].format(demonstrations=lines)
+    return prompt + part if position == "last" else prompt.replace(ROLE, ROLE + part, 1)
+
+
 def drop_oldest_utterance(prompt: str) -> str | None:
     """Return a prompt without its oldest history utterance, None when there is none to give up.
 
     A recognition prompt keeps its target utterance, a prediction prompt one turn of history, and
-    both keep the question whole; plain and speaker prompts have no history. Tabs, quotes and `###`
-    inside utterances do no harm: a turn starts only where `\\t Speaker_<number>:"` stands.
+    both keep the question and demonstrations whole; plain and speaker prompts have no history. Tabs, quotes
+    and `###` inside utterances do no harm: a turn starts only where `\\t Speaker_<number>:"` stands.
     """
+    for before, conversation, after in _without_demonstrations(prompt):
+        shorter = _drop_oldest(conversation)
+        if shorter is not None:
+            return shorter.replace(ROLE, ROLE + before, 1) + after
+    return None
+
+
+def _without_demonstrations(prompt: str) -> Iterator[tuple[str, str, str]]:
+    """(text after the role sentence, prompt without demonstrations, text after it), as often as it can be read so."""
+    yield "", prompt, ""
+    for marker in re.finditer(re.escape("\nDemonstration:\n<"), prompt):
+        yield "", prompt[: marker.start()], prompt[marker.start() :]
+    opening = f"{ROLE}Demonstration:\n<"
+    if prompt.startswith(opening):
+        for border in re.finditer(re.escape("\n" + HISTORY_START.removeprefix(ROLE)), prompt):
+            yield prompt[len(ROLE) : border.start() + 1], ROLE + prompt[border.start() + 1 :], ""
+
+
+def _drop_oldest(prompt: str) -> str | None:
     if not prompt.startswith(HISTORY_START):
         return None
     prediction = _PREDICTION_QUESTION.search(prompt)

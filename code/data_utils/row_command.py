@@ -2,8 +2,10 @@
 
 import functools
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from data_utils.argument_parsing import LineParser, true_or_false
 from data_utils.dialogues import find_original_data, load_dialogues
@@ -11,13 +13,18 @@ from data_utils.errors import UserError
 from data_utils.examples import RowSettings
 from data_utils.files import find_repository
 from data_utils.labels import DATASETS
+from data_utils.retrieval import Embed
 from data_utils.row_folders import describe_folder, prepare_folder
 
+Settings = TypeVar("Settings")
+Loader = Callable[..., Any]
 
-def build_row_parser(description: str) -> LineParser:
-    """Return a parser with the flags that every data_process script has."""
+
+def build_row_parser(description: str, one: bool = True) -> LineParser:
+    """Return a parser with the flags that every data_process script has; one: it reads one dataset."""
     parser = LineParser(description=description)
-    parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="name of the dataset")
+    if one:
+        parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="name of the dataset")
     parser.add_argument(
         "--clean_text",
         type=true_or_false,
@@ -44,9 +51,10 @@ def build_row_parser(description: str) -> LineParser:
     return parser
 
 
-def make_folders(wanted: Sequence[RowSettings], original_data: Path | None, data: Path) -> None:
+def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Settings, Loader], Path]) -> None:
     """Build or reuse the folders; their paths, joined by commas, are the one line on stdout.
 
+    prepare: settings of a folder, what reads a dataset's dialogues -> the folder.
     Raises UserError for bad input and for a path that a comma would cut in two.
     """
     if "," in str(data.absolute()):
@@ -55,7 +63,16 @@ def make_folders(wanted: Sequence[RowSettings], original_data: Path | None, data
     load = functools.cache(load_dialogues)
     folders = []
     for settings in wanted:
-        source = original_data or find_original_data(settings.dataset)
-        folders.append(prepare_folder(settings, source, data, load))
+        folders.append(prepare(settings, load))
         print(describe_folder(folders[-1]), file=sys.stderr)
     print(",".join(map(str, folders)))
+
+
+def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed: Embed | None = None) -> None:
+    """`make_folders` for rows in a dataset's own labels; arguments: with original_data and data."""
+
+    def prepare(settings: RowSettings, load: Loader) -> Path:
+        source = arguments.original_data or find_original_data(settings.dataset)
+        return prepare_folder(settings, source, arguments.data, load, embed)
+
+    make_folders(wanted, arguments.data, prepare)

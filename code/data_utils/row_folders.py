@@ -13,45 +13,62 @@ from typing import Any
 
 from data_utils.dialogues import Dialogue, find_pickle, load_dialogues
 from data_utils.errors import NO_SPACE_ERRNOS, UserError
-from data_utils.examples import (
-    MANIFEST_NAME,
-    Example,
-    RowSettings,
-    build_examples,
-    read_manifest,
-    row_id,
-    write_rows,
-)
+from data_utils.examples import RowSettings, build_examples, row_id, with_demonstrations
 from data_utils.files import sha256_of, write_atomically
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import TEMPLATE_SHA256
+from data_utils.retrieval import Embed, find_demonstrations, fold_text
+from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, write_rows
 
 _BUILDING = ".building-"
 
 
 def prepare_folder(
-    settings: RowSettings, original_data: Path, data: Path, load: Callable[..., Any] = load_dialogues
+    settings: RowSettings,
+    original_data: Path,
+    data: Path,
+    load: Callable[..., Any] = load_dialogues,
+    embed: Embed | None = None,
 ) -> Path:
     """Return the absolute folder `<data>/<dataset>/<name>` that holds the rows of `settings`.
 
     A folder made from the same arguments, pickle and templates, with its files unharmed, is left as it
     is; every other is replaced, whole, once its successor is complete. UserError for bad input, for a
     folder of that name that holds something else, and where nothing can be written. `load` lets a
-    caller that prepares several folders read the pickle once.
+    caller that prepares several folders read the pickle once; `embed` is what retrieval asks for vectors.
     """
     source = find_pickle(settings.dataset, original_data)
-    origin = _describe_origin(settings, source)
-    folder = Path(data).absolute() / settings.dataset / settings.folder_name
+    labels = DATASETS[settings.dataset].labels
+    origin = describe_origin(settings, labels, [source]) | ({"encoder": embed.identity} if settings.retrieval else {})
+
+    def make() -> Content:
+        dialogues = load(
+            settings.dataset, original_data, clean_text=settings.clean_text, check_counts=settings.check_counts
+        )
+        rows, described = build_examples(settings, dialogues), {}
+        if settings.retrieval:
+            found, described["demonstrations"] = find_demonstrations(
+                settings.dataset, labels, dialogues, settings.retrieval, embed
+            )
+            position = settings.retrieval.position
+            rows = {split: with_demonstrations(rows[split], found[split], position) for split in SPLITS}
+        seen = {split: find_seen_in_train(settings.dataset, dialogues, split) for split in ("valid", "test")}
+        return rows, {"seen_in_train": seen, **described}
+
+    return build_folder(Path(data).absolute() / settings.dataset / settings.folder_name, origin, make)
+
+
+Content = tuple[Mapping[str, Sequence[Example]], dict[str, Any]]  # split -> rows, further keys of the manifest
+
+
+def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Content]) -> Path:
+    """Return `folder` with the rows that `make` returns, made only where `origin` or a file has changed."""
     if is_current(folder, origin):
         return folder
-    dialogues = load(
-        settings.dataset, original_data, clean_text=settings.clean_text, check_counts=settings.check_counts
-    )
-    rows = build_examples(settings, dialogues)
-    seen = {split: find_seen_in_train(settings.dataset, dialogues, split) for split in ("valid", "test")}
+    rows, described = make()
     try:
         _refuse_foreign(folder)
-        _build(folder, rows, {**origin, "counts": count_rows(rows), "seen_in_train": seen})
+        _build(folder, rows, {**origin, "counts": count_rows(rows), **described})
     except OSError as error:
         if error.errno in NO_SPACE_ERRNOS:
             raise
@@ -59,14 +76,14 @@ def prepare_folder(
     return folder
 
 
-def _describe_origin(settings: RowSettings, source: Path) -> dict[str, Any]:
-    """Return the part of the manifest that is known before the rows are."""
+def describe_origin(settings: Any, labels: Sequence[str], sources: Sequence[Path]) -> dict[str, Any]:
+    """Return the part of the manifest that is known before the rows are. settings: a dataclass with `dataset`."""
     return {
         "dataset": settings.dataset,
-        "labels": list(DATASETS[settings.dataset].labels),
-        "arguments": asdict(settings),
-        "source_path": source.name,
-        "source_sha256": sha256_of(source),
+        "labels": list(labels),
+        "arguments": json.loads(json.dumps(asdict(settings))),
+        "source_path": ",".join(source.name for source in sources),
+        "source_sha256": ",".join(map(sha256_of, sources)),
         "template_sha256": TEMPLATE_SHA256,
     }
 
@@ -97,17 +114,13 @@ def find_seen_in_train(dataset: str, dialogues: Mapping[str, Sequence[Dialogue]]
     Letter case and outer blanks do not count, as in the method's figures (284, 328 and 168 test
     utterances of iemocap, meld and EmoryNLP).
     """
-    known = {_fold(utterance.text) for dialogue in dialogues["train"] for utterance in dialogue.utterances}
+    known = {fold_text(utterance.text) for dialogue in dialogues["train"] for utterance in dialogue.utterances}
     return [
         row_id(dataset, dialogue.dialogue_id, turn)
         for dialogue in dialogues[split]
         for turn, utterance in enumerate(dialogue.utterances)
-        if _fold(utterance.text) in known
+        if fold_text(utterance.text) in known
     ]
-
-
-def _fold(text: str) -> str:
-    return text.strip().lower()
 
 
 def describe_folder(folder: Path) -> str:
@@ -117,7 +130,11 @@ def describe_folder(folder: Path) -> str:
         f"{split} " + ", ".join(f"{number} {task}" for task, number in manifest["counts"][split].items())
         for split in SPLITS
     )
-    return f"{manifest['dataset']}/{folder.name}: {counts}"
+    shown = "; ".join(
+        f"{split} {100 * found['label_agreement']:.1f}%" for split, found in manifest.get("demonstrations", {}).items()
+    )
+    leak = f"; nearest demonstration has the gold label: {shown}" if shown else ""
+    return f"{manifest['dataset']}/{folder.name}: {counts}{leak}"
 
 
 def _refuse_foreign(folder: Path) -> None:

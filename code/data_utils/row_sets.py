@@ -2,15 +2,15 @@
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_utils.errors import UserError
-from data_utils.examples import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
 from data_utils.files import sha256_of
-from data_utils.labels import DATASETS, SPLITS
+from data_utils.labels import ROW_SETS, SPLITS
 from data_utils.prompts import render_speaker_name
+from data_utils.row_files import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
 
 # The first task that a split holds is the one that is scored.
 SCORED_TASKS = (RECOGNITION, SPEAKER)
@@ -21,7 +21,8 @@ class RowSets:
     """What is trained on and what is scored.
 
     train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
-    chooses from, in prompt order. seen_in_train: ids per split whose text, letter case and outer blanks aside,
+    chooses from, in prompt order. also_scored: the test rows of other tasks, and what those choose from; they
+    choose no epoch. seen_in_train: ids per split whose text, letter case and outer blanks aside,
     also stands in train.
     """
 
@@ -30,6 +31,7 @@ class RowSets:
     labels: tuple[str, ...]
     seen_in_train: Mapping[str, frozenset[str]]
     digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
+    also_scored: Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]] = field(default_factory=dict)
 
 
 def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> RowSets:
@@ -59,6 +61,11 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
             f"{folder.name}/{file}": digest
             for folder, manifest in zip(folders, manifests, strict=True)
             for file, digest in manifest["sha256"].items()
+        },
+        also_scored={
+            other: (tuple(rows), _labels_of(other, dataset, manifests))
+            for other in SCORED_TASKS
+            if other != task and (rows := [row for row in splits["test"] if row.task == other])
         },
     )
 
@@ -128,5 +135,5 @@ def _check_targets(rows: Sequence[Example], dataset: str, manifests: Sequence[Ma
 
 def _labels_of(task: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if task == SPEAKER:
-        return tuple(render_speaker_name(number) for number in range(DATASETS[dataset].speakers))
+        return tuple(render_speaker_name(number) for number in range(ROW_SETS[dataset].speakers))
     return tuple(manifests[-1]["labels"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_utils.argument_parsing import LineParser, true_or_false
 from data_utils.errors import raise_together
-from data_utils.labels import DATASETS
+from data_utils.labels import ROW_SETS
 
 NOTHING = "none"
 MODEL_FILES = ("adapter_config.json", "config.json")
@@ -41,7 +41,7 @@ class ModelArguments:
 class DataArguments:
     """Which rows are read, and how they become tokens."""
 
-    dataset: str = flag(MISSING, "dataset", tuple(DATASETS))
+    dataset: str = flag(MISSING, "dataset", tuple(ROW_SETS))
     data_dir: str = flag(MISSING, "folder of rows that data_process.py wrote; several joined by commas")
     data_percent: float = flag(1.0, "share of the training rows that is drawn, above 0 up to 1")
     max_length: int = flag(0, "most tokens of prompt and target; 0: the dataset's own (1200 iemocap, 1024 others)")

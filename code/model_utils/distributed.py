@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 
 from data_utils.errors import UserError
-from data_utils.examples import Example
+from data_utils.row_files import Example
 from model_utils.metrics import Prediction
 
 # Longer than the first process needs to write the largest base to a slow disk.

@@ -7,6 +7,7 @@ from model_utils.checkpoints import save_model
 from model_utils.deepspeed_state import gather_weights
 from model_utils.engines import Engine, OptimizerSettings, PlainEngine
 from model_utils.metrics import evaluate_predictions
+from model_utils.mixed_scores import evaluate_by_dataset, mean_score
 from model_utils.model_card import render_model_card
 from model_utils.run_folders import public_name
 from model_utils.run_log import RunLog
@@ -62,7 +63,10 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
         quantities = ("weighted_f1", "accuracy", "macro_f1", "micro_f1_without_neutral", "invalid")
         named = {f"{training.select_on}_{name}": getattr(result, name) for name in quantities}
-        return {"score": result.score, **named}
+        by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
+        if len(by_dataset) > 1:
+            named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
+        return {"score": mean_score(by_dataset), **named}
 
     return Callbacks(evaluate, lambda: keep_model(run, model), RunLog(folder).record if run.world.is_first else forget)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from data_utils.batching import EncodedRow, RowEncoder, scoring_batches
-from data_utils.examples import Example
+from data_utils.row_files import Example
 from model_utils.deepspeed_state import is_sharded
 from model_utils.distributed import World
 from model_utils.metrics import Prediction, extract_label

@@ -1,4 +1,4 @@
-"""What a run leaves behind: results.json, predictions.jsonl, and a table on the terminal."""
+"""What a run leaves behind: results.json and predictions.jsonl."""
 
 import json
 import os
@@ -7,24 +7,18 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from data_utils.errors import UserError
 from data_utils.files import find_repository, write_atomically
-from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from model_utils.metrics import EvalResult, MajorityBaseline, Prediction
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_DECIMALS = 6
-TABLE_WIDTH = 100
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "scikit-learn")
 
 NO_TRAINING = "none"
@@ -36,8 +30,6 @@ SELECTIONS: Mapping[str, str] = {
     NO_TRAINING: "no training",
     GIVEN_CHECKPOINT: "checkpoint as given, not chosen by this run",
 }
-FULL_NAMES = {WEIGHTED_F1: "weighted F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral"}
-SHORT_NAMES = {WEIGHTED_F1: "W-F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class Scorecard:
 
     selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
     aside, does, or does not, stand in train; None where there are no such rows. majority: what the commonest
-    label of train scores.
+    label of train scores. by_dataset: the scores of each dataset, where rows come from several.
     Raises ValueError for an unknown selection.
     """
 
@@ -56,6 +48,7 @@ class Scorecard:
     unseen: EvalResult | None = None
     seen: EvalResult | None = None
     majority: MajorityBaseline | None = None
+    by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -70,6 +63,7 @@ class Scorecard:
             "unseen_text": self.unseen and _plain_numbers(self.unseen),
             "seen_text": self.seen and _plain_numbers(self.seen),
             "majority": majority,
+            "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
         }
 
 
@@ -176,71 +170,3 @@ def _library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def print_table(scorecard: Scorecard, title: str, file: TextIO | None = None) -> None:
-    """Print the scores of every label, then of the whole, in percent with two decimals.
-
-    file: stdout unless given. Where it is no terminal the table is plain text, at most 100 columns wide.
-    """
-    console = _make_console(file or sys.stdout)
-    console.print(f"{title}: {scorecard.split}, {scorecard.result.rows} utterances", style="bold")
-    console.print(_label_table(scorecard.result))
-    console.print()
-    console.print(_summary_table(scorecard))
-
-
-def _make_console(file: TextIO) -> Console:
-    """Return a console that never writes colour codes into a file, whatever the environment asks."""
-    plain = {} if file.isatty() else {"width": TABLE_WIDTH, "force_terminal": False, "color_system": None}
-    return Console(file=file, markup=False, emoji=False, highlight=False, **plain)
-
-
-def _label_table(result: EvalResult) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column("label")
-    for name in ("precision", "recall", "F1", "support"):
-        table.add_column(name, justify="right")
-    for label, scores in result.per_label.items():
-        shares = (scores.precision, scores.recall, scores.f1)
-        table.add_row(label, *map(_percent, shares), str(scores.support))
-    return table
-
-
-def _summary_table(scorecard: Scorecard) -> Table:
-    """Name, number, note; the name of the headline and the longest words of SELECTIONS just fit the width."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column()
-    for row in _summary_rows(scorecard):
-        table.add_row(*row)
-    return table
-
-
-def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
-    result, unseen, majority = scorecard.result, scorecard.unseen, scorecard.majority
-    shown, short = dict.fromkeys((result.metric, WEIGHTED_F1)), SHORT_NAMES[result.metric]
-    words = SELECTIONS[scorecard.selection]
-    rows = [(FULL_NAMES[name], _percent(getattr(result, name)), words) for name in shown]
-    rows += [
-        ("accuracy", _percent(result.accuracy), ""),
-        ("macro F1", _percent(result.macro_f1), "mean over the labels"),
-        ("invalid answers", str(result.invalid), "hold no label; each counts as wrong"),
-    ]
-    if unseen:
-        rows.append(
-            (
-                f"{short} on unseen text",
-                _percent(unseen.score),
-                f"the {unseen.rows} utterances whose text is not in train",
-            )
-        )
-    if majority:
-        note = f"always '{majority.label}', the commonest label of train"
-        rows.append((f"{short} of majority label", _percent(majority.result.score), note))
-    return rows
-
-
-def _percent(score: float) -> str:
-    return f"{score:.2f}"

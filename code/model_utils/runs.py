@@ -1,6 +1,7 @@
 """What the stages of main_new.py share, and those around training: the model to start from, scoring a split."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import torch
 
 from data_utils.batching import EncodedRow, RowEncoder, training_batches
 from data_utils.errors import UserError
-from data_utils.examples import PREDICTION
-from data_utils.labels import DATASETS
+from data_utils.labels import ROW_SETS
+from data_utils.row_files import PREDICTION, Example
 from data_utils.row_sets import RowSets
 from model_utils.arguments import NOTHING, Arguments, TrainingArguments
 from model_utils.bases import (
@@ -28,7 +29,7 @@ from model_utils.deepspeed_config import deepspeed_config, wants_deepspeed
 from model_utils.distributed import World, gather_predictions, share_of_dialogues
 from model_utils.engines import seed_draws
 from model_utils.label_scoring import DecodeSettings, predict_labels
-from model_utils.metrics import Prediction
+from model_utils.metrics import EvalResult, Prediction, evaluate_predictions
 from model_utils.packing import Packer
 from model_utils.progress import progress_bar
 from model_utils.run_folders import identify_base, shown_path
@@ -67,7 +68,7 @@ class Run:
 
     @property
     def metric(self) -> str:
-        return DATASETS[self.arguments[1].dataset].metric
+        return ROW_SETS[self.arguments[1].dataset].metric
 
     @property
     def decode(self) -> DecodeSettings:
@@ -107,7 +108,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     if training_arguments.do_train and not row_sets.scored[chooser]:
         raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {data_arguments.data_dir}")
     device = choose_device()
-    max_length = data_arguments.max_length or DATASETS[data_arguments.dataset].max_length
+    max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
     encoder = RowEncoder(load_tokenizer(base), max_length, {PREDICTION: training_arguments.beta})
     dtype = choose_precision(model_arguments.precision, device)
     several = world.size > 1 or wants_deepspeed(training_arguments)
@@ -212,8 +213,22 @@ def load_best(run: Run):
 
 def score_split(run: Run, model, split: str) -> list[Prediction]:
     """One prediction for every row of a split's scored task, in file order; each process scores its share."""
-    rows = run.row_sets.scored[split]
+    return score_rows(run, model, run.row_sets.scored[split], run.row_sets.labels, split)
+
+
+def score_rows(
+    run: Run, model, rows: Sequence[Example], labels: Sequence[str], description: str
+) -> list[Prediction]:
+    """One prediction for every row, in their order; all rows are of one task."""
     share = share_of_dialogues(rows, run.world)
-    with progress_bar(len(share), f"score {split}", "row", silent=not run.world.is_first) as bar:
-        mine = predict_labels(model, run.encoder, share, run.row_sets.labels, run.decode, bar.update)
+    with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
+        mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
     return gather_predictions(mine, rows, run.world)
+
+
+def score_other_tasks(run: Run, model) -> dict[str, EvalResult]:
+    """Scores of the test rows of tasks beside the scored one (speaker identification in one stage with emotions)."""
+    return {
+        task: evaluate_predictions(score_rows(run, model, rows, labels, f"test, {task}"), labels)
+        for task, (rows, labels) in run.row_sets.also_scored.items()
+    }

@@ -3,8 +3,10 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,12 +18,14 @@ from model_utils.bases import count_trainable
 from model_utils.checkpoints import discard_state
 from model_utils.figures import draw_confusion_matrix, draw_learning_curve
 from model_utils.metrics import (
+    EvalResult,
     Prediction,
     baseline_majority,
     evaluate_predictions,
     evaluate_seen,
     evaluate_unseen,
 )
+from model_utils.mixed_scores import evaluate_by_dataset
 from model_utils.reporting import (
     GIVEN_CHECKPOINT,
     NO_TRAINING,
@@ -29,20 +33,29 @@ from model_utils.reporting import (
     RESULTS_FILE,
     Scorecard,
     environment_report,
-    print_table,
     read_predictions,
     write_predictions,
     write_results,
 )
 from model_utils.run_folders import shown_path
 from model_utils.runs import Run, count_shortened
+from model_utils.score_table import print_table
 from model_utils.training import Progress
 
 STARTED = time.time()
 
 
-def report_run(run: Run, model, progress: Progress | None, predictions: list[Prediction]) -> None:
-    """Writes what the run leaves behind to `output_dir`; results.json comes last, so it marks a finished run."""
+def report_run(
+    run: Run,
+    model,
+    progress: Progress | None,
+    predictions: list[Prediction],
+    others: Mapping[str, EvalResult] = MappingProxyType({}),
+) -> None:
+    """Writes what the run leaves behind to `output_dir`; results.json comes last, so it marks a finished run.
+
+    others: task -> its scores, of test rows of other tasks than the scored one.
+    """
     folder = Path(run.arguments[2].output_dir)
     title = run_title(run)
     results = describe_run(run, model, progress)
@@ -51,6 +64,7 @@ def report_run(run: Run, model, progress: Progress | None, predictions: list[Pre
     if predictions:
         scorecard = make_scorecard(run, predictions)
         results |= scorecard.to_dict()
+        results["other_tasks"] = {task: result.to_dict() for task, result in others.items()}
         write_predictions(folder, predictions)
         draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
@@ -58,6 +72,8 @@ def report_run(run: Run, model, progress: Progress | None, predictions: list[Pre
     if predictions:
         discard_state(folder)
         print_table(scorecard, title)
+    for task, result in others.items():
+        print(f"{task}: weighted F1 {result.weighted_f1:.2f} on {result.rows} rows of test", file=sys.stderr)
     print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
 
 
@@ -93,7 +109,9 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
     labels, metric, seen = run.row_sets.labels, run.metric, run.row_sets.seen_in_train["test"]
     task = predictions[0].task
     train_targets = [row.target for row in run.row_sets.train if row.task == task]
+    by_dataset = evaluate_by_dataset(predictions, labels, metric)
     return Scorecard(
+        by_dataset=by_dataset if len(by_dataset) > 1 else {},
         result=evaluate_predictions(predictions, labels, metric),
         selection=how_chosen(run),
         unseen=evaluate_unseen(predictions, labels, seen, metric),

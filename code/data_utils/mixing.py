@@ -1,0 +1,139 @@
+"""Several datasets as one, in the unified labels of the feeling wheel: mixed, or one after the other.
+
+Source: arXiv 2309.11911, section 4 (unified label mapping, data scaling): Total = merge the sets, then draw the
+fraction; Ratio = draw the fraction of each set, then merge; Single = one set alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_utils.dialogues import Dialogue, find_original_data, find_pickle, load_dialogues
+from data_utils.errors import UserError
+from data_utils.examples import DEFAULT_WINDOW, render_window, row_id
+from data_utils.labels import SPEAKER_OFFSETS, SPLITS, UNIFIED, UNIFIED_LABELS
+from data_utils.row_files import RECOGNITION, Example
+from data_utils.row_folders import Content, build_folder, describe_origin, find_seen_in_train
+from data_utils.row_sets import draw_fraction
+
+MIXED, SEQUENCE = "mixed", "sequence"
+MODES = (MIXED, SEQUENCE)
+TOTAL, RATIO, SINGLE = "total", "ratio", "single"
+MIXES = (TOTAL, RATIO, SINGLE)
+
+Rows = Mapping[str, Sequence[Example]]  # split -> rows
+Splits = Mapping[str, Sequence[Dialogue]]
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """What decides the rows of a folder in unified labels.
+
+    datasets: those whose valid and test are scored, and that are mixed. mix: how train is drawn from them.
+    trained: `single` only: the one set that train comes from. fraction: of the training rows, above 0 up to 1.
+    """
+
+    datasets: tuple[str, ...]
+    mix: str = TOTAL
+    trained: str | None = None
+    fraction: float = 1.0
+    historical_window: int = DEFAULT_WINDOW
+    clean_text: bool = False
+    check_counts: bool = True
+    seed: int = 42
+    dataset: str = UNIFIED.name
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder below `data/unified`."""
+        drawn = "+".join(self.datasets) if self.trained is None else f"{self.trained}_of_{'+'.join(self.datasets)}"
+        parts = [self.mix, drawn]
+        parts += [f"{self.fraction:.6g}"] if self.fraction != 1 else []
+        parts += [f"window_{self.historical_window}"] if self.historical_window != DEFAULT_WINDOW else []
+        parts += ["clean"] if self.clean_text else []
+        parts += [f"seed_{self.seed}"] if self.seed != 42 and self.fraction != 1 else []
+        return "_".join(parts)
+
+
+def one_after_the_other(settings: MixSettings) -> list[MixSettings]:
+    """The folders of `--mode sequence`: each set's training rows alone, in the sets' order, scored on all."""
+    return [replace(settings, mix=SINGLE, trained=name) for name in settings.datasets]
+
+
+def unify(dataset: str, dialogue: Dialogue) -> Dialogue:
+    """The dialogue with unified labels and speaker numbers that no other of the paper's sets begins with."""
+    labels, offset = UNIFIED_LABELS[dataset], SPEAKER_OFFSETS[dataset]
+    utterances = (replace(one, speaker=one.speaker + offset, label=labels[one.label]) for one in dialogue.utterances)
+    return replace(dialogue, utterances=tuple(utterances))
+
+
+def unified_rows(dataset: str, dialogues: Splits, window: int) -> dict[str, list[Example]]:
+    """Split -> rows of the main task, each asking for one of the unified labels."""
+    return {
+        split: [
+            Example(
+                row_id(dataset, dialogue.dialogue_id, turn),
+                RECOGNITION,
+                render_window(dialogue.utterances[: turn + 1], window, UNIFIED.labels),
+                dialogue.utterances[turn].label,
+            )
+            for dialogue in (unify(dataset, one) for one in dialogues[split])
+            for turn in range(len(dialogue.utterances))
+        ]
+        for split in SPLITS
+    }
+
+
+def mix_training_rows(by_dataset: Mapping[str, Sequence[Example]], settings: MixSettings) -> list[Example]:
+    """The training rows that `settings` asks for, set by set, each in its order.
+
+    Raises:
+        UserError: the fraction leaves a set without a row.
+    """
+    fraction, seed = settings.fraction, settings.seed
+    drawn = by_dataset if settings.mix != SINGLE else {settings.trained: by_dataset[settings.trained]}
+    if settings.mix == TOTAL:
+        merged = [row for rows in drawn.values() for row in rows]
+        chosen = list(draw_fraction(merged, fraction, seed))
+    else:
+        chosen = [row for name, rows in drawn.items() for row in _draw_of(name, rows, fraction, seed)]
+    left = {row.id.split("/", 1)[0] for row in chosen}
+    empty = [name for name in drawn if name not in left]
+    if empty:
+        raise UserError(
+            f"--data_percent {fraction}: {settings.mix} mix leaves no training row of {', '.join(empty)}; "
+            "choose a larger share"
+        )
+    return chosen
+
+
+def _draw_of(name: str, rows: Sequence[Example], fraction: float, seed: int) -> Sequence[Example]:
+    return draw_fraction(rows, fraction, seed) if round(len(rows) * fraction) else ()
+
+
+def prepare_mixed_folder(
+    settings: MixSettings, original_data: Path | None, data: Path, load: Callable[..., Splits] = load_dialogues
+) -> Path:
+    """Return the absolute folder `<data>/unified/<name>`; see `row_folders.prepare_folder`.
+
+    Raises:
+        UserError: bad input, or a fraction that leaves a set without a training row.
+    """
+    places = {name: original_data or find_original_data(name) for name in settings.datasets}
+    origin = describe_origin(settings, UNIFIED.labels, [find_pickle(name, place) for name, place in places.items()])
+
+    def make() -> Content:
+        dialogues = {
+            name: load(name, place, clean_text=settings.clean_text, check_counts=settings.check_counts)
+            for name, place in places.items()
+        }
+        rows = {name: unified_rows(name, of_set, settings.historical_window) for name, of_set in dialogues.items()}
+        train = mix_training_rows({name: of_set["train"] for name, of_set in rows.items()}, settings)
+        scored = {split: [row for of_set in rows.values() for row in of_set[split]] for split in ("valid", "test")}
+        seen = {
+            split: [row for name, of_set in dialogues.items() for row in find_seen_in_train(name, of_set, split)]
+            for split in scored
+        }
+        return {"train": train, **scored}, {"seen_in_train": seen}
+
+    return build_folder(Path(data).absolute() / UNIFIED.name / settings.folder_name, origin, make)

@@ -1,0 +1,164 @@
+"""Rows in unified labels: what they say, how they are drawn, and how they are scored set by set."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from data_utils.dialogues import load_dialogues
+from data_utils.errors import UserError
+from data_utils.examples import RowSettings, build_examples
+from data_utils.files import find_repository
+from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
+from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
+from data_utils.row_files import RECOGNITION, Example, read_rows
+from data_utils.row_sets import load_row_sets
+from model_utils.metrics import Prediction
+from model_utils.mixed_scores import evaluate_by_dataset, mean_score
+
+SAMPLE = find_repository() / "original_data"
+SETS = ("iemocap", "meld", "EmoryNLP")
+SIZES = {"iemocap": 40, "meld": 80, "EmoryNLP": 20}
+
+
+def translate(row: Example, dataset: str) -> Example:
+    """A row of the dataset's own, as it reads in unified labels; by text replacement alone."""
+    own, offset = ", ".join(DATASETS[dataset].labels), SPEAKER_OFFSETS[dataset]
+    speakers = re.compile(r'((?:\t |< )Speaker_)(\d+)(?=:")')
+    text = speakers.sub(lambda match: f"{match[1]}{int(match[2]) + offset}", row.input)
+    assert text.endswith(f"> from <{own}>:")
+    text = text.removesuffix(f"<{own}>:") + f"<{', '.join(UNIFIED_PROMPT_LABELS)}>:"
+    return Example(row.id, row.task, text, UNIFIED_LABELS[dataset][row.target])
+
+
+def assert_translated(dataset: str, folder: Path, window: int) -> None:
+    dialogues = load_dialogues(dataset, folder)
+    own = build_examples(RowSettings(dataset, historical_window=window), dialogues)
+    unified = unified_rows(dataset, dialogues, window)
+    for split in SPLITS:
+        assert unified[split] == [translate(row, dataset) for row in own[split]]
+
+
+@pytest.mark.parametrize("window", [0, 3, 12])
+def test_unified_rows_are_the_sets_own_translated(window: int) -> None:
+    assert_translated("sample", SAMPLE, window)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("dataset", SETS)
+def test_published_rows_are_translated_whole(dataset: str, original_data: Path) -> None:
+    assert_translated(dataset, original_data, 12)
+
+
+def rows_of(sizes: dict[str, int]) -> dict[str, list[Example]]:
+    return {
+        name: [Example(f"{name}/d{number}/0", RECOGNITION, "text", "joyful") for number in range(size)]
+        for name, size in sizes.items()
+    }
+
+
+def drawn(mix: str, fraction: float, seed: int = 1, trained: str | None = None, sizes=SIZES) -> list[Example]:
+    return mix_training_rows(rows_of(sizes), MixSettings(SETS, mix, trained, fraction, seed=seed))
+
+
+def count_sets(rows: list[Example]) -> Counter[str]:
+    return Counter(row.id.split("/")[0] for row in rows)
+
+
+def test_what_each_mix_draws() -> None:
+    everything = [row for rows in rows_of(SIZES).values() for row in rows]
+    assert drawn("total", 1) == drawn("ratio", 1) == everything
+    assert count_sets(drawn("ratio", 0.25)) == {"iemocap": 10, "meld": 20, "EmoryNLP": 5}
+    assert len(drawn("total", 0.25)) == 35
+    assert count_sets(drawn("single", 0.25, trained="meld")) == {"meld": 20}
+    assert [row for row in everything if row in drawn("total", 0.5)] == drawn("total", 0.5)
+
+
+def test_draws_follow_the_seed() -> None:
+    for mix in ("total", "ratio"):
+        assert drawn(mix, 0.5) == drawn(mix, 0.5) != drawn(mix, 0.5, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("mix", "fraction", "sizes", "named"),
+    [
+        ("ratio", 1 / 64, SIZES, "EmoryNLP"),
+        ("total", 0.01, SIZES, "iemocap|EmoryNLP"),
+        ("total", 1, SIZES | {"meld": 0}, "meld"),
+    ],
+)
+def test_a_set_without_rows_is_refused(mix: str, fraction: float, sizes: dict[str, int], named: str) -> None:
+    with pytest.raises(UserError, match=f"--data_percent {fraction}: {mix} mix leaves no training row of .*({named})"):
+        drawn(mix, fraction, sizes=sizes)
+
+
+def test_sequence_is_each_set_alone() -> None:
+    folders = one_after_the_other(MixSettings(SETS))
+    assert [one.trained for one in folders] == list(SETS) and len({one.folder_name for one in folders}) == 3
+    assert {one.datasets for one in folders} == {SETS}
+
+
+def test_folder_is_made_once_and_loads(tmp_path: Path) -> None:
+    folder = prepare_mixed_folder(MixSettings(("sample",), fraction=0.5), None, tmp_path)
+    assert folder == tmp_path / "unified" / "total_sample_0.5"
+    before = (folder / "manifest.json").stat().st_mtime_ns
+    assert prepare_mixed_folder(MixSettings(("sample",), fraction=0.5), None, tmp_path) == folder
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    rows = load_row_sets(str(folder), "unified", 1.0, 42)
+    assert rows.labels == UNIFIED_PROMPT_LABELS and len(rows.train) == round(431 / 2)
+    assert rows.scored["test"] == tuple(read_rows(folder / "test.json")) and rows.seen_in_train["test"]
+
+
+FOLDERS = {
+    "--mode sequence": ["single_sample_of_sample"],
+    "--mix ratio --data_percent 0.25 --seed 7": ["ratio_sample_0.25_seed_7"],
+    "--mix single --train_on sample --historical_window 3": ["single_sample_of_sample_window_3"],
+}
+
+
+@pytest.mark.parametrize("flags", FOLDERS)
+def test_script_prints_the_folders_alone(flags: str, run_code, tmp_path: Path) -> None:
+    command = ["--datasets", "sample", "--data", tmp_path, *flags.split()]
+    result = run_code("code/data_process_mixed.py", *command)
+    assert result.returncode == 0, result.stderr
+    folders = [str(tmp_path / "unified" / name) for name in FOLDERS[flags]]
+    assert result.stdout == ",".join(folders) + "\n"
+    assert json.loads(Path(folders[0], "manifest.json").read_text())["dataset"] == "unified"
+
+
+BAD_FLAGS = {
+    "--data_percent 0": "--data_percent: '0' is not allowed, allowed is a number above 0 and up to 1",
+    "--datasets sample,friends": "allowed are, joined by commas: sample, iemocap",
+    "--datasets sample,sample": "allowed are, joined by commas: sample, iemocap",
+    "--datasets sample --mix single": "--train_on names the set, allowed are sample",
+    "--datasets sample --train_on sample": "only --mix single reads it",
+    "--datasets sample --mode sequence --mix ratio": "leave --mix away",
+    "--datasets sample --data_percent 0.0001": "leaves none; choose a larger share",
+}
+
+
+@pytest.mark.parametrize("flags", BAD_FLAGS)
+def test_bad_flags_are_one_line(flags: str, run_code, tmp_path: Path) -> None:
+    result = run_code("code/data_process_mixed.py", *flags.split(), "--data", tmp_path / "data")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("error: ") and BAD_FLAGS[flags] in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_each_set_is_scored_by_its_own_metric_and_counts_the_same() -> None:
+    said = {
+        "meld/a/0": ("sad", "sad"),
+        "meld/a/1": ("neutral", "neutral"),
+        "meld/a/2": ("joyful", "sad"),
+        "dailydialog/b/0": ("neutral", "neutral"),
+        "dailydialog/b/1": ("sad", "joyful"),
+    }
+    predictions = [Prediction(name, RECOGNITION, target, label) for name, (target, label) in said.items()]
+    found = evaluate_by_dataset(predictions, UNIFIED_PROMPT_LABELS, "weighted_f1")
+    assert list(found) == ["meld", "dailydialog"]
+    # meld: sad 2/3, neutral 1, joyful 0; dailydialog: micro F1 without neutral of one wrong answer.
+    assert found["meld"].score == pytest.approx(100 * (2 / 3 + 1) / 3)
+    assert found["dailydialog"].score == 0
+    assert mean_score(found) == pytest.approx(100 * (2 / 3 + 1) / 6)

@@ -1,0 +1,48 @@
+"""The shell pipeline's stages: speakers first, demonstrations, and several datasets at once or in turn."""
+
+from pathlib import Path
+
+from shell_checkout import MIXED, Result, ShellCheckout
+
+
+def stages_of(result: Result) -> list[dict[str, str]]:
+    """The flags of every training command that a dry run prints."""
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    commands = [line.split() for line in result.stdout.splitlines() if "main_new.py" in line]
+    return [dict(zip(words[2::2], words[3::2], strict=False)) for words in commands]
+
+
+def test_speaker_stage_comes_first_and_hands_on_its_weights(checkout: ShellCheckout) -> None:
+    first, second = stages_of(checkout.run(speaker_task=True, emotion_prediction=True, speaker_epochs=5))
+    assert (first["--data_dir"], second["--data_dir"]) == ('"${folders[0]}"', '"${folders[1]}"')
+    assert first["--num_train_epochs"] == "5" and second["--num_train_epochs"] == "3"
+    assert "--checkpoint_dir" not in first and second["--checkpoint_dir"] == first["--model_dir"]
+    assert first["--output_dir"] == second["--output_dir"] + "/stage_1"
+
+
+def test_one_stage_on_both_kinds_of_rows(checkout: ShellCheckout) -> None:
+    (only,) = stages_of(checkout.run(speaker_task="True_mixed"))
+    assert only["--data_dir"] == '"$rows"' and only["--output_dir"].endswith("window_12-speaker_True_mixed")
+
+
+def test_demonstrations_bring_an_encoder(checkout: ShellCheckout) -> None:
+    lines = checkout.run(domain_base=True, demonstrations=2, pairing="paper").stdout.splitlines()
+    assert 'encoder=$("$python" LLM_bases/fetch.py all-MiniLM-L6-v2)' in lines
+    rows = next(line for line in lines if line.startswith("rows="))
+    assert rows.endswith('--encoder "$encoder")') and "--demonstrations 2 --pairing paper" in rows
+
+
+def test_mixed_rows_are_drawn_by_their_writer(checkout: ShellCheckout, pickles: Path) -> None:
+    knobs = {"script": MIXED, "datasets": "meld,EmoryNLP", "ERC_ORIGINAL_DATA": pickles}
+    result = checkout.run(mix="ratio", data_percent=0.25, seed=7, **knobs)
+    (only,) = stages_of(result)
+    assert only["--dataset"] == "unified" and only["--seed"] == "7" and "--data_percent" not in only
+    rows = next(line for line in result.stdout.splitlines() if line.startswith("rows="))
+    assert "--datasets meld,EmoryNLP --mode mixed --mix ratio" in rows and "--data_percent 0.25 --seed 7" in rows
+
+
+def test_sets_one_after_the_other(checkout: ShellCheckout, pickles: Path) -> None:
+    sets = "meld,EmoryNLP,iemocap"
+    stages = stages_of(checkout.run(script=MIXED, datasets=sets, mode="sequence", ERC_ORIGINAL_DATA=pickles))
+    assert [stage["--data_dir"] for stage in stages] == [f'"${{folders[{number}]}}"' for number in range(3)]
+    assert [stage.get("--checkpoint_dir") for stage in stages] == [None, *(s["--model_dir"] for s in stages[:2])]

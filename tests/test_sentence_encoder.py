@@ -1,0 +1,80 @@
+"""Sentence encoders: unit vectors, kept on disk, and one line for one that is not there; on a tiny random encoder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from data_utils.errors import UserError
+from model_utils import sentence_encoder
+from model_utils.sentence_encoder import SentenceEncoder, resolve_encoder
+
+TEXTS = ["what a day", "a day", "what a day", "oh no"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "a", "day", "oh", "no"]
+
+
+@pytest.fixture(scope="module")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence-transformers folder: a random BERT of two small layers, mean pooling."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    folder = tmp_path_factory.mktemp("encoder")
+    bert, vocabulary = folder / "bert", folder / "vocab.txt"
+    vocabulary.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(bert)
+    BertTokenizer(str(vocabulary)).save_pretrained(bert)
+    layers = Transformer(str(bert))
+    SentenceTransformer(modules=[layers, Pooling(16)], device="cpu").save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def test_vectors_have_length_one_and_equal_texts_are_equal(tiny_encoder: Path, tmp_path: Path) -> None:
+    vectors = SentenceEncoder(str(tiny_encoder), tmp_path)(TEXTS)
+    assert vectors.dtype == np.float32 and vectors.shape == (4, 16)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert (vectors[0] == vectors[2]).all() and not np.allclose(vectors[0], vectors[1])
+
+
+def test_texts_are_embedded_once(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = SentenceEncoder(str(tiny_encoder), tmp_path)(TEXTS)
+    again = SentenceEncoder(str(tiny_encoder), tmp_path)
+    monkeypatch.setattr(SentenceEncoder, "_load", lambda self: pytest.fail("loaded the model again"))
+    assert (again(TEXTS) == vectors).all() and (again(TEXTS[::-1]) == vectors[::-1]).all()
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+def test_other_weights_are_another_encoder(tiny_encoder: Path, tmp_path: Path) -> None:
+    first = SentenceEncoder(str(tiny_encoder), tmp_path)
+    weights = tiny_encoder / "model.safetensors"
+    content = weights.read_bytes()
+    identity = first.identity
+    try:
+        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert first.identity != identity
+    finally:
+        weights.write_bytes(content)
+    assert first.identity == identity
+
+
+@pytest.mark.parametrize("name", ["no-such-encoder", "owner/name", "/nowhere/at/all"])
+def test_missing_encoder_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=f"^encoder {name}: neither a folder.*all-MiniLM-L6-v2") as raised:
+        resolve_encoder(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_default_is_fetched_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sentence_encoder, "find_repository", lambda: tmp_path)
+    with pytest.raises(UserError, match="python LLM_bases/fetch.py all-MiniLM-L6-v2"):
+        resolve_encoder("all-MiniLM-L6-v2")
+
+
+def test_a_folder_that_is_no_encoder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / "config.json").write_text("not JSON")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        SentenceEncoder(str(tmp_path), tmp_path / "cache")(TEXTS)
