@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from letter_counts import LetterCounts
 
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.errors import UserError
@@ -30,19 +30,6 @@ from data_utils.row_folders import prepare_folder
 LABELS = DATASETS["sample"].labels
 SAMPLE = find_repository() / "original_data"
 PAIRS = [("Oh my God!", "surprise"), ("What?", "neutral")]
-
-
-class LetterCounts:
-    """An encoder that can be followed by hand: how often each letter occurs, as a unit vector."""
-
-    identity = "letter counts"
-
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        counts = np.zeros((len(texts), 128), np.float32)
-        for row, text in enumerate(texts):
-            for letter in text.lower():
-                counts[row, ord(letter) % 128] += 1
-        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
 
 
 def entry(number: int, text: str, label: str = "neutral", dialogue: str | None = None) -> Entry:
