@@ -1,10 +1,11 @@
 """The folders that a run writes to, looked at before anything is computed: nothing foreign is replaced."""
 
 import hashlib
+import json
 import tempfile
 from pathlib import Path
 
-from data_utils.errors import raise_together
+from data_utils.errors import UserError, raise_together
 from data_utils.files import find_repository
 from model_utils.arguments import NOTHING, Arguments, holds_model
 from model_utils.base_folder import read_source
@@ -59,6 +60,17 @@ def shown_path(value: str) -> str:
 def public_name(base: str) -> str:
     """How others can find a base: its hub id where SOURCE.json knows it, else its path in the repository."""
     return read_source(Path(base)).get("hub_id") or shown_path(base)
+
+
+def refuse_other_base(adapter: str, base: str) -> None:
+    """UserError when an adapter was trained on a base of another name; `base`: its public name."""
+    config = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
+    trained_on = config.get("base_model_name_or_path")
+    if trained_on and Path(trained_on).name != Path(base).name:
+        raise UserError(
+            f"--checkpoint_dir {adapter} is an adapter of {trained_on}, but --model_name_or_path is {base}: "
+            "name the base that it was trained on"
+        )
 
 
 def identify_base(base: str) -> str:

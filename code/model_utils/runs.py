@@ -32,7 +32,7 @@ from model_utils.label_scoring import DecodeSettings, predict_labels
 from model_utils.metrics import EvalResult, Prediction, evaluate_predictions
 from model_utils.packing import Packer
 from model_utils.progress import progress_bar
-from model_utils.run_folders import identify_base, shown_path
+from model_utils.run_folders import identify_base, public_name, refuse_other_base, shown_path
 from model_utils.self_check import packer_that_agrees
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
@@ -162,6 +162,8 @@ def build_model(run: Run):
     adapted = is_adapter(start)
     if adapted and training.do_train and not arguments.lora:
         raise UserError(f"--checkpoint_dir {start} is a LoRA adapter: with --lora False give a whole model, or none")
+    if adapted:
+        refuse_other_base(start, public_name(run.base))
     model = load_model(run.whole_checkpoint or run.base, run.dtype, run.device)
     seed_draws(training.seed)
     if adapted:
