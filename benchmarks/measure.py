@@ -17,7 +17,9 @@ from typing import Any
 from benchmarks.epoch_section import measure_epochs
 from benchmarks.grouping_section import measure_grouping
 from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
+from benchmarks.profile_section import measure_profile
 from benchmarks.report import RESULTS, render, write_readme, write_results
+from benchmarks.retrieval_section import measure_retrieval
 from benchmarks.rounds import say
 from benchmarks.scoring_section import ScoringEffort, ScoringSection
 from benchmarks.training_section import Effort, TrainingSection, llama_shape
@@ -27,7 +29,7 @@ from benchmarks.workload import draw_workload
 from data_utils.errors import UserError, run_script
 from data_utils.files import find_repository
 
-ALWAYS = ("trees", "training", "scoring")
+ALWAYS = ("trees", "retrieval", "training", "profile", "scoring")
 ON_DEMAND = ("epochs", "grouping")
 
 
@@ -93,7 +95,9 @@ def sections_of(plan: Plan, inputs: Inputs, wanted: Sequence[str]) -> dict[str, 
 
     sections: dict[str, Section] = {
         "trees": lambda _: measure_trees(inputs, plan.kinds),
+        "retrieval": lambda _: measure_retrieval(LOGS),
         "training": train,
+        "profile": lambda _: measure_profile(inputs, shape, LOGS),
         "scoring": lambda scratch: ScoringSection(inputs, shape, plan.scoring, LOGS, scratch / "adapter").measure(),
         "epochs": lambda _: {"fractions": measure_epochs(inputs, LOGS)},
         "grouping": lambda scratch: measure_grouping(inputs, scratch),

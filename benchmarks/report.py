@@ -10,6 +10,8 @@ from benchmarks.chart import draw_speeds
 from benchmarks.figures_of_merit import Result
 from benchmarks.gpu_tables import render_gpu
 from benchmarks.grouping_section import render_grouping
+from benchmarks.profile_section import render_profile
+from benchmarks.retrieval_section import render_retrieval
 from benchmarks.tables import contender_rows, factor_lines, machine_line, table, training_table, work_line
 from benchmarks.tree_tables import render_trees
 from data_utils.errors import UserError
@@ -116,8 +118,10 @@ def _render_scoring(results: Result) -> list[str]:
 # Section -> its part of README.md, in this order.
 RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
     "training": _render_training,
+    "profile": render_profile,
     "scoring": _render_scoring,
     "trees": render_trees,
     "grouping": render_grouping,
+    "retrieval": render_retrieval,
     "gpu": render_gpu,
 }

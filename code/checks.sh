@@ -96,6 +96,8 @@ check_checkpoint() {
 
 check_decoding() {
     local name
+    [[ $decode == score || ${calibrate:-False} == False ]] ||
+        complain calibrate "$calibrate" "decode=$decode has no use for it; set decode=score"
     [[ $decode == score ]] || return 0
     for name in "${!read_by_generate[@]}"; do
         [[ -z ${!name} || ${!name} == "${read_by_generate[$name]}" ]] ||

@@ -95,6 +95,20 @@ class TestEncoding:
         assert (row.prompt[0], row.target[-1], row.utterances_dropped) == (BOS, EOS, 0)
         assert (row.id, row.task, row.dialogue, row.turn) == (example.id, example.task, "EmoryNLP/train0", 0)
 
+    def test_chat_template_holds_the_prompt_and_the_label_is_the_answer(self) -> None:
+        tokenizer = character_tokenizer()
+        with pytest.raises(ValueError, match="no chat template"):
+            RowEncoder(tokenizer, 1024, chat=True)
+        tokenizer.chat_template = (
+            "<s>{% for one in messages %}[{{ one['role'] }}]{{ one['content'] }}{% endfor %}"
+            "{% if add_generation_prompt %}[assistant]{% endif %}"
+        )
+        example = small_examples()[0]
+        (row,) = RowEncoder(tokenizer, 1024, chat=True).encode([example])
+        text = tokenizer.decode(row.prompt, skip_special_tokens=False)
+        assert text == f"<s>[user]{example.input}[assistant]"
+        assert (row.prompt.count(BOS), tokenizer.decode(row.target)) == (1, f"{example.target}</s>")
+
     def test_a_closing_eos_of_the_tokenizer_is_left_out(self) -> None:
         example = small_examples()[:1]
         plain, closing = (RowEncoder(character_tokenizer(closing_eos=choice), 1024) for choice in (False, True))

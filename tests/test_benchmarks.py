@@ -20,6 +20,7 @@ contender_module = importlib.import_module("benchmarks.contender")
 flops = importlib.import_module("benchmarks.flops")
 grouping = importlib.import_module("benchmarks.grouping_section")
 merit_module = importlib.import_module("benchmarks.figures_of_merit")
+profile_section = importlib.import_module("benchmarks.profile_section")
 reference_module = importlib.import_module("benchmarks.reference")
 report = importlib.import_module("benchmarks.report")
 scoring = importlib.import_module("benchmarks.scoring_contenders")
@@ -181,6 +182,20 @@ def test_readme_shows_the_committed_results() -> None:
         pytest.skip("no results are committed")
     text = report.README.read_text(encoding="utf-8")
     assert report.with_tables(text, report.render(report.RESULTS)) == text
+
+
+# Profile
+
+
+def test_profile_adds_up_to_the_operations_of_the_step(base: str, workload) -> None:
+    setting = contender_module.Setting(base, workload, "fp32", "cpu", {"packing": "tree"})
+    run = profile_section.build_profiled(setting)
+    run(1)
+    seconds = run(1)
+    assert set(seconds) == {*profile_section.KINDS, profile_section.OTHER}
+    assert all(value > 0 for value in seconds.values())
+    assert profile_section.kind_of("aten::addmm_") == profile_section.kind_of("aten::mm")
+    assert profile_section.kind_of("aten::something") == profile_section.OTHER
 
 
 # Grouping

@@ -9,6 +9,7 @@ from tiny_models import EOS, LABELS, LINES, PAD, character_tokenizer, small_exam
 
 from data_utils.batching import RowEncoder, training_batches
 from data_utils.errors import UserError
+from data_utils.prompts import without_content
 from data_utils.row_files import Example
 from model_utils import tree_attention
 from model_utils.engines import OptimizerSettings, PlainEngine
@@ -177,3 +178,18 @@ def test_generate_and_score_agree_on_a_model_that_has_learned(memorised) -> None
     )
     assert [one.label for one in scored] == [one.label for one in generated] == [row.target for row in rows]
     assert {row.target for row in rows} <= set(LINES.values()) and len({row.target for row in rows}) > 3
+
+
+def test_calibration_divides_by_what_a_prompt_without_content_gets() -> None:
+    model, rows = tiny_model("llama"), examples()
+    settings = DecodeSettings(packer_for(model, "tree", PAD))
+    plain = predict_labels(model, encoder(), rows, NESTED, settings)
+    found = predict_labels(model, encoder(), rows, NESTED, replace(settings, calibrate=True))
+    bare = without_content(rows[0].input, NESTED)
+    assert "N/A" in bare and LINES[0] not in bare
+    bias = {label: scored_alone(model, bare, label) for label in NESTED}
+    for one, before in zip(found, plain, strict=True):
+        expected = {label: before.scores[label] - bias[label] for label in NESTED}
+        assert one.scores == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
+        assert one.label == max(NESTED, key=one.scores.__getitem__)
+    assert predict_labels(model, encoder(), [], NESTED, replace(settings, calibrate=True)) == []

@@ -15,6 +15,7 @@ from data_utils.prompts import (
     render_recognition_prompt,
     render_speaker_prompt,
     render_turn,
+    without_content,
 )
 
 LABELS = ("happy", "sad")
@@ -107,3 +108,14 @@ def test_an_utterance_that_imitates_the_prompt_never_costs_the_target(text: str)
         assert len(shorter) < len(prompt) and shorter.startswith(HISTORY_START)
         prompt = shorter
     assert prompt == target_only
+
+
+def test_prompt_without_content_asks_the_same_of_nothing() -> None:
+    turns = [render_turn(0, "Hello."), render_turn(1, "Oh.")]
+    turn = 'Speaker_0:"N/A"'
+    history = "The following conversation noted between '### ###' involves several speakers. ### \t " + turn
+    assert without_content(render_recognition_prompt(turns, ("sad", "angry")), ("sad", "angry")) == (
+        f"{ROLE}{history} ### Please select the emotional label of < {turn}> from <sad, angry>:"
+    )
+    plain = without_content(render_plain_prompt("Oh.", ("sad", "angry")), ("sad", "angry"))
+    assert plain == "Please select the emotional label of <N/A> from <sad, angry>:"

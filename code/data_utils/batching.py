@@ -39,14 +39,21 @@ class RowEncoder:
     The prompt carries the tokenizer's own leading tokens (BOS, [gMASK]<sop>, ...), never a closing EOS. The
     target is encoded apart and ends with EOS. Byte-level tokenizers write a label after a colon with a leading
     blank, as SentencePiece does by itself: so the label is one word to the model, not the middle of one.
+    chat: the prompt is a user's turn of the tokenizer's chat template and the label the whole answer; ValueError
+    when the tokenizer has no template.
     """
 
-    def __init__(self, tokenizer, max_length: int, task_weights: dict[str, float] | None = None) -> None:
+    def __init__(
+        self, tokenizer, max_length: int, task_weights: dict[str, float] | None = None, chat: bool = False
+    ) -> None:
+        if chat and not tokenizer.chat_template:
+            raise ValueError("the tokenizer has no chat template")
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.task_weights = task_weights or {}
+        self.chat = chat
         marks_words_itself = bool(tokenizer.tokenize("neutral")) and tokenizer.tokenize("neutral")[0][:1] == "▁"
-        self.label_prefix = "" if marks_words_itself else " "
+        self.label_prefix = "" if marks_words_itself or chat else " "
 
     def encode_label(self, label: str) -> tuple[int, ...]:
         """The label's token ids followed by EOS."""
@@ -55,9 +62,15 @@ class RowEncoder:
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, each with its leading special tokens and without a closing EOS."""
+        if self.chat:
+            return self.tokenizer([self._as_turn(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
         encoded = self.tokenizer(list(prompts))["input_ids"]
         closing = self.tokenizer.eos_token_id
         return [ids[:-1] if ids and ids[-1] == closing else ids for ids in encoded]
+
+    def _as_turn(self, prompt: str) -> str:
+        turn = [{"role": "user", "content": prompt}]
+        return self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
 
     def encode(self, examples: Sequence[Example], choices: Iterable[str] = ()) -> list[EncodedRow]:
         """Encodes rows; a prompt that is too long loses its oldest history, never its question.

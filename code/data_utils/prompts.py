@@ -103,6 +103,19 @@ def add_demonstrations(prompt: str, demonstrations: Sequence[tuple[str, str]], p
     return prompt + part if position == "last" else prompt.replace(ROLE, ROLE + part, 1)
 
 
+CONTENT_FREE = "N/A"
+
+
+def without_content(prompt: str, labels: Sequence[str]) -> str:
+    """Return the prompt that asks the same of nothing: what a model answers to it is its bias.
+
+    Source: contextual calibration (arXiv 2102.09690), whose content-free text this is.
+    """
+    if prompt.startswith(ROLE):
+        return render_recognition_prompt([render_turn(0, CONTENT_FREE)], labels)
+    return render_plain_prompt(CONTENT_FREE, labels)
+
+
 def drop_oldest_utterance(prompt: str) -> str | None:
     """Return a prompt without its oldest history utterance, None when there is none to give up.
 

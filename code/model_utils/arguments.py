@@ -44,6 +44,7 @@ class DataArguments:
     dataset: str = flag(MISSING, "dataset", tuple(ROW_SETS))
     data_dir: str = flag(MISSING, "folder of rows that data_process.py wrote; several joined by commas")
     data_percent: float = flag(1.0, "share of the training rows that is drawn, above 0 up to 1")
+    chat_template: bool = flag(False, "put the prompt into the base's chat template, as a user's turn")
     max_length: int = flag(0, "most tokens of prompt and target; 0: the dataset's own (1200 iemocap, 1024 others)")
 
 
@@ -69,6 +70,7 @@ class TrainingArguments:
     resume: bool = flag(False, "go on from the last saved state in output_dir")
     select_on: str = flag("valid", "split that chooses the best epoch; test: the paper's way", ("valid", "test"))
     decode: str = flag("score", "score: log p of every label; generate: greedy answer", ("score", "generate"))
+    calibrate: bool = flag(False, "divide by each label's probability under a prompt without content")
     eval_batch_size: int = flag(8, "prompts that generate decodes together")
     num_beams: int = flag(1, "beams of generate; 1: greedy")
     max_new_tokens: int = flag(16, "longest answer of generate, tokens")
@@ -158,6 +160,7 @@ def find_problems(model: ModelArguments, data: DataArguments, training: Training
         (training.learning_rate > 0, f"--learning_rate {training.learning_rate}: above 0"),
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
         (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
+        (training.decode == "score" or not training.calibrate, "--calibrate True: needs --decode score"),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
         (start == NOTHING or holds_model(start), f"--checkpoint_dir {start}: no adapter or model there; or none"),
         (config == NOTHING or Path(config).is_file(), f"--deepspeed_config {config}: no such file, or none"),

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from data_utils.batching import EncodedRow, RowEncoder, scoring_batches
+from data_utils.prompts import without_content
 from data_utils.row_files import Example
 from model_utils.deepspeed_state import is_sharded
 from model_utils.distributed import World
@@ -22,7 +23,8 @@ class DecodeSettings:
 
     packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
     eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
-    becomes the nearest label. world: the processes that score at the same time.
+    becomes the nearest label. calibrate: divide each label's probability by the one that it has under a prompt
+    without content. world: the processes that score at the same time.
     """
 
     packer: Packer
@@ -32,6 +34,7 @@ class DecodeSettings:
     num_beams: int = 1
     max_new_tokens: int = 16
     repair_answers: bool = False
+    calibrate: bool = False
     world: World = World()
 
 
@@ -49,6 +52,9 @@ def predict_labels(
     # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
     with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
         found = method(model, encoder, rows, labels, settings, advance)
+        if settings.calibrate:
+            bias = score_without_content(model, encoder, examples[:1], labels, settings)
+            found = [calibrated(scores, bias) for _, scores, _ in found]
     return [
         Prediction(example.id, example.task, example.target, *outcome)
         for example, outcome in zip(examples, found, strict=True)
@@ -92,6 +98,24 @@ def score_labels(
             outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
         advance(len(outcomes) - already)
     return [outcomes[row.id, row.task] for row in rows]
+
+
+def score_without_content(
+    model, encoder: RowEncoder, examples: Sequence[Example], labels: Sequence[str], settings: DecodeSettings
+) -> dict[str, float]:
+    """log p of every label where a prompt like that of the example holds no utterance; {} without an example.
+
+    Every process asks for itself: the ranks of ZeRO-3 have to take the same steps.
+    """
+    bare = [replace(example, input=without_content(example.input, labels)) for example in examples]
+    outcomes = score_labels(model, encoder, encoder.encode(bare, labels), labels, settings, lambda rows: None)
+    return outcomes[0][1] if outcomes else {}
+
+
+def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
+    """log p minus the bias; the highest label, the first of equals."""
+    corrected = {label: score - bias[label] for label, score in scores.items()}
+    return max(corrected, key=corrected.__getitem__), corrected, None
 
 
 def generate_answers(

@@ -81,6 +81,7 @@ class Run:
             num_beams=training.num_beams,
             max_new_tokens=training.max_new_tokens,
             repair_answers=training.repair_answers,
+            calibrate=training.calibrate,
             world=self.world,
         )
 
@@ -109,7 +110,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {data_arguments.data_dir}")
     device = choose_device()
     max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
-    encoder = RowEncoder(load_tokenizer(base), max_length, {PREDICTION: training_arguments.beta})
+    encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)
     dtype = choose_precision(model_arguments.precision, device)
     several = world.size > 1 or wants_deepspeed(training_arguments)
     start = model_arguments.checkpoint_dir
@@ -126,6 +127,14 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed_config(training_arguments, dtype) if several else None,
     )
+
+
+def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEncoder:
+    """The base's tokenizer at work; UserError when a chat template is wanted that it does not have."""
+    try:
+        return RowEncoder(load_tokenizer(base), max_length, {PREDICTION: beta}, chat)
+    except ValueError as error:
+        raise UserError(f"--chat_template True with base {base}: {error}; choose an instruction-tuned base") from None
 
 
 def encode_splits(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> dict[str, list[EncodedRow]]:
