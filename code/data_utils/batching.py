@@ -151,7 +151,9 @@ class MicroBatch:
 def training_batches(
     rows: Sequence[EncodedRow], token_budget: int, share_prefixes: bool, micro_steps: int = 1
 ) -> list[MicroBatch]:
-    """Splits one optimizer step into micro-batches of about `token_budget` tokens, at least `micro_steps`.
+    """Splits one optimizer step into micro-batches of about `token_budget` tokens, `micro_steps` of them or more.
+
+    Fewer where the step has fewer rows than `micro_steps`.
 
     Row weights are `row.weight / number of rows`, so that the losses of the micro-batches add up to the step's
     loss: the mean over its rows.

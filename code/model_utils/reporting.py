@@ -6,7 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -83,16 +83,9 @@ def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
     return path
 
 
-def write_predictions(folder: Path, predictions: Iterable[Prediction], order: Sequence[str] | None = None) -> Path:
-    """Write predictions.jsonl, whole or not at all; return its path.
-
-    order: the ids in data order, for predictions that several processes gathered; else they stand as given.
-    Raises KeyError for an id that `order` lacks, OSError naming the file.
-    """
+def write_predictions(folder: Path, predictions: Iterable[Prediction]) -> Path:
+    """Write predictions.jsonl in the given order, whole or not at all; return its path. OSError names the file."""
     path = Path(folder) / PREDICTIONS_FILE
-    if order is not None:
-        place = {identifier: number for number, identifier in enumerate(order)}
-        predictions = sorted(predictions, key=lambda prediction: place[prediction.id])
     lines = (json.dumps(_to_row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
     write_atomically(path, "".join(lines))
     return path
