@@ -26,7 +26,9 @@ class Workload:
         return tuple(tuple(self.rows[index] for index in step) for step in plan)
 
     def first(self, count: int) -> "Workload":
-        """The rows of the first `count` steps, which are planned into the same steps of their own."""
+        """The rows of the first `count` steps; itself when that is all, since other rows are planned otherwise."""
+        if count >= len(self.steps):
+            return self
         return replace(self, rows=tuple(row for step in self.steps[:count] for row in step))
 
 

@@ -81,6 +81,9 @@ def test_workload_is_planned_as_the_trainer_plans_it(workload) -> None:
     assert [len(step) for step in workload.steps] == [workload_module.ROWS_PER_STEP]
     assert {row.weight for row in workload.rows} == {1.0}
     assert {row.id for row in workload.first(1).rows} == {row.id for row in workload.steps[0]}
+    two = workload_module.draw_workload(small_rows(count=20, turns=4), steps=2)
+    assert len(two.steps) == 2 and two.first(2).steps == two.steps
+    assert {row.id for row in two.first(1).rows} == {row.id for row in two.steps[0]}
 
 
 # Contenders
