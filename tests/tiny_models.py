@@ -24,7 +24,9 @@ PAD, BOS, EOS = range(3)
 DATASET = "EmoryNLP"
 LABELS = DATASETS[DATASET].labels
 # The fixed sentences of the prompts are one token each, so that rows stay short; all else is characters.
-SENTENCES = sorted({text for form in TEMPLATES.values() for text in re.split(r"\{\w+\}", form) if len(text) > 5})
+# Without the demonstrations', so that a new form leaves the drawn weights, and the losses written down, as they are.
+_FORMS = [form for name, form in TEMPLATES.items() if not name.startswith("demonstration")]
+SENTENCES = sorted({text for form in _FORMS for text in re.split(r"\{\w+\}", form) if len(text) > 5})
 VOCABULARY_SIZE = 3 + 256 + len(SENTENCES)
 
 # What a speaker says -> the emotion that it is. A model that learns anything learns these.
