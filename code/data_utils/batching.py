@@ -62,6 +62,8 @@ class RowEncoder:
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, each with its leading special tokens and without a closing EOS."""
+        if not prompts:
+            return []  # tokenizers cannot take none; a process may have no row
         if self.chat:
             return self.tokenizer([self._as_turn(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
         encoded = self.tokenizer(list(prompts))["input_ids"]
