@@ -51,6 +51,7 @@ def main() -> None:
     others = score_other_tasks(run, model) if training_arguments.do_eval else {}
     if world.is_first:
         report_run(run, model, progress, predictions, others)
+    world.leave()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,11 @@ def main(folder: Path) -> None:
     world = join_world()
     results = {case.name: run_case(case, folder, world) for case in TOGETHER}
     if world.is_first:
+        time.sleep(0.5)  # the others are at the end by then
         torch.save(results, folder / "results.pt")
+    world.leave()
+    assert (folder / "results.pt").exists(), "this process left before the first one was done"
+    assert not torch.distributed.is_initialized()
 
 
 if __name__ == "__main__":

@@ -56,6 +56,14 @@ class World:
             torch.distributed.broadcast_object_list(made)
         return made[0]
 
+    def leave(self) -> None:
+        """Ends the group, once every process has come here.
+
+        A process that ends while another still works, or with the group's threads alive, may abort on its way out.
+        """
+        self.wait()
+        _leave_group()
+
     def in_step(self, batches: Sequence[Item]) -> list[Item]:
         """The batches, the first one repeated at the end until every process has as many.
 
@@ -90,11 +98,16 @@ def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
     else:
         _share_cores()
         torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
-    atexit.register(torch.distributed.destroy_process_group)
+    atexit.register(_leave_group)
     world = World(torch.distributed.get_rank(), size)
     if not world.is_first:
         _silence_transformers()
     return world
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _share_cores() -> None:
