@@ -13,7 +13,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 CODE = REPOSITORY / "code"
 # A layer may import itself (but for the scripts) and what stands to its right.
-LAYERS = ("scripts", "model_utils", "data_utils")
+LAYERS = ("scripts", "experiment_utils", "model_utils", "data_utils")
 # data_utils below these knows no tensors: they are what turns rows into them.
 TENSOR_MODULES = {"data_utils.batching", "data_utils.retrieval"}
 SLOW_LIBRARIES = {"torch", "transformers", "peft", "deepspeed", "accelerate", "sentence_transformers"}

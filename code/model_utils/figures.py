@@ -48,7 +48,7 @@ def draw_confusion_matrix(path: Path, result: EvalResult, labels: Sequence[str],
     counts = [[result.confusion[row][column] for column in columns] for row in rows]
     totals = [sum(result.confusion[row]) for row in rows]
     shares = [[count / max(total, 1) for count in row] for row, total in zip(counts, totals, strict=True)]
-    with _own_style():
+    with own_style():
         # The cells alone fill the figure: saving adds room for whatever stands around them.
         figure = Figure(figsize=(CELL_INCHES * len(columns), CELL_INCHES * len(rows)))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -57,7 +57,7 @@ def draw_confusion_matrix(path: Path, result: EvalResult, labels: Sequence[str],
         _name_axes(axes, labels, totals, bool(result.invalid))
         axes.set_title(title, pad=10)
         _draw_scale(figure, axes, image)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _draw_scale(figure: Figure, axes: Axes, image: AxesImage) -> None:
@@ -114,7 +114,7 @@ def draw_learning_curve(
     """
     if not _splits_with(epochs, metric):
         raise ValueError(f"no epoch has a score to draw: {metric}")
-    with _own_style():
+    with own_style():
         figure = Figure(figsize=(7.2, 2.9), layout="constrained")
         score_axes, loss_axes = figure.subplots(1, 2)
         _draw_series(score_axes, epochs, metric, SCORE_NAMES[metric])
@@ -125,7 +125,7 @@ def draw_learning_curve(
         _mark_best(score_axes, epochs, metric, best_epoch)
         figure.suptitle(title, fontsize=10)
         figure.get_layout_engine().set(wspace=0.06, h_pad=0.08)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _splits_with(epochs: Sequence[Mapping[str, Any]], quantity: str) -> list[str]:
@@ -164,13 +164,13 @@ def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], metric: str, bes
 
 
 @contextmanager
-def _own_style() -> Iterator[None]:
+def own_style() -> Iterator[None]:
     """The library's defaults and STYLE inside, whatever the user's matplotlibrc says; as it was after."""
     with mpl.style.context(["default", STYLE]):
         yield
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write the PNG whole or not at all; without the library's version in it."""
     drawn = io.BytesIO()
     FigureCanvasAgg(figure)

@@ -165,8 +165,9 @@ def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
     output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
     logits = output.logits.flatten(0, -2)  # (kept, vocabulary)
-    rows = logits[packed.pair_rows].float()
-    return rows.gather(1, packed.pair_tokens[:, None])[:, 0] - rows.logsumexp(1)
+    # Once for each place, not for each of the tokens that are read there.
+    totals = logits.float().logsumexp(1)
+    return logits[packed.pair_rows, packed.pair_tokens].float() - totals[packed.pair_rows]
 
 
 def batch_loss(model, packed: PackedBatch) -> Tensor:

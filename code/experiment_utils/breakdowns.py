@@ -1,0 +1,79 @@
+"""Where a model is right: scores by turn position, emotion shift, length, and text that train has too."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_utils.dialogues import Dialogue
+from data_utils.examples import row_id
+from data_utils.row_folders import find_seen_in_train
+from model_utils.metrics import Prediction, evaluate_predictions
+
+
+@dataclass(frozen=True)
+class TurnFacts:
+    """What is known of a test utterance beside its label.
+
+    turn: from 0. words: parted by blanks. shifts: whether its gold emotion differs from that of the same speaker's
+    previous utterance; None where there is none. seen: its text, letter case and outer blanks aside, is in train.
+    """
+
+    turn: int
+    words: int
+    shifts: bool | None
+    seen: bool
+
+
+def describe_test(dataset: str, dialogues: Mapping[str, Sequence[Dialogue]]) -> dict[str, TurnFacts]:
+    """Row id -> facts, for the test split."""
+    seen = set(find_seen_in_train(dataset, dialogues, "test"))
+    facts = {}
+    for dialogue in dialogues["test"]:
+        latest: dict[int, str | None] = {}
+        for turn, utterance in enumerate(dialogue.utterances):
+            before = latest.get(utterance.speaker)
+            name = row_id(dataset, dialogue.dialogue_id, turn)
+            shifts = None if before is None else before != utterance.label
+            facts[name] = TurnFacts(turn, len(utterance.text.split()), shifts, name in seen)
+            latest[utterance.speaker] = utterance.label
+    return facts
+
+
+def _range_of(value: int, starts: Sequence[int]) -> str:
+    """The range that holds a value, its first and last number in words: starts 0, 1, 3 make 0, 1-2, 3 and more."""
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        if following is None:
+            return f"{start} and more"
+        if value < following:
+            return str(start) if following == start + 1 else f"{start}-{following - 1}"
+    raise ValueError("starts is empty")
+
+
+# What is asked -> the answer of one utterance.
+BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str]] = {
+    "turn position": lambda facts: _range_of(facts.turn, (0, 1, 3, 6, 11, 21)),
+    "emotion of the same speaker": lambda facts: {None: "first turn", True: "shifts", False: "stays"}[facts.shifts],
+    "words": lambda facts: _range_of(facts.words, (0, 4, 8, 16)),
+    "text": lambda facts: "also in train" if facts.seen else "not in train",
+}
+
+
+def break_down(
+    predictions: Sequence[Prediction], facts: Mapping[str, TurnFacts], labels: Sequence[str], metric: str
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Question -> answer -> score in percent and number of utterances."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for question, answer_of in BREAKDOWNS.items():
+        groups: dict[str, list[Prediction]] = {}
+        # Sorted, so that the answers come in the order of their numbers.
+        for prediction in sorted(predictions, key=lambda row: _order(question, facts[row.id])):
+            groups.setdefault(answer_of(facts[prediction.id]), []).append(prediction)
+        found[question] = {
+            answer: {"score": evaluate_predictions(rows, labels, metric).score, "rows": len(rows)}
+            for answer, rows in groups.items()
+        }
+    return found
+
+
+def _order(question: str, facts: TurnFacts) -> int:
+    return {"turn position": facts.turn, "words": facts.words}.get(question, 0)

@@ -1,0 +1,83 @@
+"""A condition and a seed as a command of the three scripts, and the folder where its results go."""
+
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_utils.errors import UserError
+from data_utils.files import find_repository
+from experiment_utils.conditions import Condition
+
+# Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
+PASSED_ON = frozenset(
+    {"ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "NPROC", "HOSTFILE", "token_budget", "eval_batch_size"}
+    | {"compile_layers", "gradient_checkpointing", "offload_optimizer", "save_steps"}
+)
+_KNOB = re.compile(r'^ +"(\w+) +\w+ +\S+ +\S+"$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run. name: of the condition and the seed, for people."""
+
+    condition: Condition
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.condition.name}, seed {self.seed}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {**self.condition.settings, "seed": str(self.seed)}
+
+    @property
+    def script(self) -> str:
+        return f"code/train_and_inference_{self.condition.script}.sh"
+
+    @property
+    def command(self) -> str:
+        """What to paste into a shell, in the repository."""
+        settings = (f"{name}={shlex.quote(value)}" for name, value in self.settings.items())
+        return " ".join([*settings, "bash", self.script])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job would do. folder: of its results. steps: its commands, equal for jobs that are one run."""
+
+    folder: Path
+    steps: tuple[str, ...]
+
+
+def read_knobs(settings: Path | None = None) -> list[str]:
+    """Names of all knobs of code/settings.sh."""
+    path = settings or find_repository() / "code" / "settings.sh"
+    return _KNOB.findall(path.read_text(encoding="utf-8"))
+
+
+def job_environment(job: Job, **more: str) -> dict[str, str]:
+    """The caller's environment without any knob that would make it another experiment."""
+    hidden = set(read_knobs()) - PASSED_ON
+    return {name: value for name, value in os.environ.items() if name not in hidden} | job.settings | more
+
+
+def plan_job(job: Job) -> Plan:
+    """Ask the script what it would do, which checks the settings too; UserError holds what it refuses."""
+    done = subprocess.run(
+        ["bash", job.script],
+        cwd=find_repository(),
+        env=job_environment(job, DRY_RUN="1"),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        reasons = "; ".join(line.removeprefix("error: ") for line in done.stderr.splitlines())
+        raise UserError(f"{job.name}: {reasons}")
+    words = shlex.split(done.stdout)
+    last = len(words) - 1 - words[::-1].index("--output_dir")
+    steps = tuple(line for line in done.stdout.splitlines() if "code/" in line)
+    return Plan(find_repository() / words[last + 1], steps)

@@ -1,0 +1,134 @@
+"""What finished runs came to, without any text of a dataset: experiments/scores.json, from which reports are made."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.errors import UserError
+from data_utils.files import write_atomically
+from data_utils.labels import DATASETS
+from experiment_utils.breakdowns import TurnFacts, break_down, describe_test
+from experiment_utils.conditions import Condition
+from experiment_utils.jobs import Job, Plan
+from experiment_utils.runner import MANIFEST
+from experiment_utils.significance import compare_runs, score_interval
+from model_utils.metrics import Prediction, evaluate_predictions
+from model_utils.reporting import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
+
+SCORES_FILE = "scores.json"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The content of the file: runs, one for each condition and seed, and comparisons between conditions."""
+
+    runs: tuple[Record, ...] = ()
+    comparisons: tuple[Record, ...] = ()
+
+    def merge(self, newer: "Scores") -> "Scores":
+        """Both; a newer record takes the place of the older one of its name."""
+        runs = {(run["condition"], run["seed"]): run for run in (*self.runs, *newer.runs)}
+        found = {(one["first"], one["second"], one["dataset"]): one for one in (*self.comparisons, *newer.comparisons)}
+        return Scores(tuple(runs[name] for name in sorted(runs)), tuple(found[name] for name in sorted(found)))
+
+    def of(self, condition: str) -> list[Record]:
+        """The runs of a condition, by seed."""
+        return [run for run in self.runs if run["condition"] == condition]
+
+
+def read_scores(path: Path) -> Scores:
+    """Read the file, nothing where it is not there; UserError for one that cannot be read."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Scores(tuple(content["runs"]), tuple(content["comparisons"]))
+    except FileNotFoundError:
+        return Scores()
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error!r}); take the committed one, git checkout {path}") from error
+
+
+def write_scores(scores: Scores, path: Path) -> None:
+    """Equal scores make equal files."""
+    content = {"runs": scores.runs, "comparisons": scores.comparisons}
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def make_record(job: Job, plan: Plan) -> Record:
+    """Scores, their 95% intervals and their breakdowns, set by set, and where they come from."""
+    results = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    manifest = json.loads((plan.folder / MANIFEST).read_text(encoding="utf-8"))
+    best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
+    kept = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters")
+    return {
+        "condition": job.condition.name,
+        "seed": job.seed,
+        "command": job.command,
+        "date": manifest["date"],
+        "minutes": round(manifest["seconds"] / 60, 1),
+        "training_minutes": round(results["seconds"]["training_steps"] / 60, 1),
+        "training_rows": results["training_rows"],
+        "batch_size": results["arguments"]["batch_size"],
+        "valid": best.get("score"),
+        "scores": score_sets(read_predictions(plan.folder / PREDICTIONS_FILE), results["labels"], job),
+        **{name: results[name] for name in kept},
+    }
+
+
+def score_sets(predictions: Sequence[Prediction], labels: Sequence[str], job: Job) -> dict[str, Record]:
+    """Dataset -> scores of its test rows by its own metric."""
+    return {
+        dataset: _score_set([row for row in predictions if row.id.startswith(f"{dataset}/")], labels, dataset)
+        for dataset in job.condition.datasets
+    }
+
+
+def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset: str) -> Record:
+    metric = DATASETS[dataset].metric
+    result = evaluate_predictions(predictions, labels, metric)
+    interval = score_interval(predictions, labels, metric)
+    return {
+        "metric": metric,
+        "score": result.score,
+        "interval": [interval.low, interval.high],
+        "rows": result.rows,
+        "invalid": result.invalid,
+        "accuracy": result.accuracy,
+        "macro_f1": result.macro_f1,
+        "labels": list(labels),
+        "f1_per_label": {label: scores.f1 for label, scores in result.per_label.items()},
+        "confusion": [list(row) for row in result.confusion],
+        "breakdowns": break_down(predictions, test_facts(dataset), labels, metric),
+    }
+
+
+@cache
+def test_facts(dataset: str) -> Mapping[str, TurnFacts]:
+    """Row id -> what is known of a test utterance, from the pickle; UserError where it is not there."""
+    return describe_test(dataset, load_dialogues(dataset, find_original_data(dataset)))
+
+
+def make_comparison(
+    first: Condition, second: Condition, dataset: str, folders: Mapping[str, Mapping[int, Path]]
+) -> Record:
+    """The second condition against the first on a dataset, over the seeds that both have.
+
+    folders: condition -> seed -> folder of its results.
+    """
+    runs = {
+        name: {seed: _rows_of(folder, dataset) for seed, folder in folders[name].items()}
+        for name in (first.name, second.name)
+    }
+    labels = json.loads((next(iter(folders[first.name].values())) / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
+    found = compare_runs(runs[first.name], runs[second.name], labels, DATASETS[dataset].metric)
+    names = {"first": first.name, "second": second.name, "dataset": dataset}
+    return names | json.loads(json.dumps(asdict(found)))  # seeds as text, as in the file
+
+
+def _rows_of(folder: Path, dataset: str) -> list[Prediction]:
+    return [row for row in read_predictions(folder / PREDICTIONS_FILE) if row.id.startswith(f"{dataset}/")]

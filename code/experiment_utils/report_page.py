@@ -1,0 +1,66 @@
+"""The report as one HTML file that opens from disk: tables, figures, and every dialogue of test with what was said.
+
+The page holds utterances of the datasets: it is for whoever has them, and not to be passed on.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_utils.dialogues import Dialogue
+from data_utils.examples import row_id
+from data_utils.files import write_atomically
+from model_utils.metrics import Prediction
+
+TEMPLATE = Path(__file__).with_name("report_page.html")
+_IMAGE = re.compile(r'src="(figures/[^"]+)"')
+
+
+def write_page(path: Path, report: str, folder: Path, browsed: Sequence[Mapping[str, Any]]) -> None:
+    """Write the page. report: the Markdown of REPORT.md, whose figures lie in `folder`; browsed: of `browse_runs`."""
+    import markdown
+
+    body = markdown.markdown(report, extensions=["tables"])
+    body = _IMAGE.sub(lambda found: f'src="{_as_data(folder / found.group(1))}"', body)
+    # "</" inside the data would end its element.
+    data = json.dumps(browsed, ensure_ascii=False).replace("</", "<\\/")
+    page = TEMPLATE.read_text(encoding="utf-8")
+    write_atomically(path, page.replace("{{ report }}", body).replace("{{ dialogues }}", data))
+
+
+def _as_data(image: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode("ascii")
+
+
+def browse_runs(
+    dataset: str, dialogues: Sequence[Dialogue], runs: Mapping[str, Sequence[Prediction]]
+) -> dict[str, Any]:
+    """The test dialogues of a dataset with what each run said. runs: name -> its predictions of that dataset."""
+    said = {name: {row.id: row for row in rows} for name, rows in runs.items()}
+    return {
+        "dataset": dataset,
+        "runs": list(runs),
+        "dialogues": [
+            {
+                "name": dialogue.dialogue_id,
+                "turns": [
+                    {
+                        "speaker": f"Speaker_{utterance.speaker}",
+                        "text": utterance.text,
+                        "label": _label_of(said, row_id(dataset, dialogue.dialogue_id, turn)),
+                        "said": [of[row_id(dataset, dialogue.dialogue_id, turn)].label for of in said.values()],
+                    }
+                    for turn, utterance in enumerate(dialogue.utterances)
+                ],
+            }
+            for dialogue in dialogues
+        ],
+    }
+
+
+def _label_of(said: Mapping[str, Mapping[str, Prediction]], name: str) -> str:
+    """The gold label in the words of the runs, which may be the unified ones."""
+    return next(iter(said.values()))[name].target

@@ -1,0 +1,148 @@
+"""Scores as Markdown: the paper's number, ours, their difference, the command and the commit. Made, never typed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean, stdev
+
+from experiment_utils.conditions import Condition, Table
+from experiment_utils.records import Record, Scores
+
+HEADER = ("condition", "dataset", "paper", "ours", "difference", "valid", "minutes", "command", "commit")
+NOTHING = "-"
+
+
+def render_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def render_group(conditions: Sequence[Condition], scores: Scores) -> str:
+    """The table of a group: one line for each number, also where it has not been run."""
+    return render_table(HEADER, [_line(one, dataset, scores) for one in conditions for dataset in one.datasets])
+
+
+def _line(condition: Condition, dataset: str, scores: Scores) -> list[str]:
+    runs = scores.of(condition.name)
+    paper = condition.paper.get(dataset)
+    found = [run["scores"][dataset]["score"] for run in runs]
+    command = runs[0]["command"] if runs else f"python code/reproduce.py --condition {condition.name}"
+    return [
+        condition.row,
+        dataset,
+        NOTHING if paper is None else f"{paper:.2f}",
+        describe_scores(runs, dataset),
+        describe_difference(condition, dataset, found),
+        _spread([run["valid"] for run in runs if run["valid"] is not None]),
+        _spread([run["minutes"] for run in runs], 1),
+        f"`{command}`",
+        ", ".join(dict.fromkeys((run["commit"] or "unknown")[:7] for run in runs)) or NOTHING,
+    ]
+
+
+def describe_scores(runs: Sequence[Record], dataset: str) -> str:
+    """Mean and standard deviation over seeds, or one seed with its 95% interval over utterances."""
+    if not runs:
+        return "not run"
+    found = [run["scores"][dataset]["score"] for run in runs]
+    if len(runs) > 1:
+        return f"**{mean(found):.2f}** ± {stdev(found):.2f} ({len(runs)} seeds)"
+    low, high = runs[0]["scores"][dataset]["interval"]
+    return f"**{found[0]:.2f}** (one seed; {low:.2f} to {high:.2f})"
+
+
+def describe_difference(condition: Condition, dataset: str, found: Sequence[float]) -> str:
+    """Ours minus the paper's, and whether it is within the tolerance."""
+    if not found or dataset not in condition.paper:
+        return NOTHING
+    difference = mean(found) - condition.paper[dataset]
+    verdict = "beyond" if is_missed(condition, dataset, found) else "within"
+    return f"{difference:+.2f} ({verdict} ±{condition.tolerance:g})"
+
+
+def is_missed(condition: Condition, dataset: str, found: Sequence[float]) -> bool:
+    """Whether the mean of the scores found is further from the paper's than the tolerance."""
+    paper = condition.paper.get(dataset)
+    return bool(found) and paper is not None and abs(mean(found) - paper) > condition.tolerance
+
+
+def list_misses(conditions: Sequence[Condition], scores: Scores) -> list[str]:
+    """One line for every finished number that is further from the paper's than its tolerance."""
+    lines = []
+    for condition in conditions:
+        for dataset in condition.paper:
+            found = [run["scores"][dataset]["score"] for run in scores.of(condition.name)]
+            if is_missed(condition, dataset, found):
+                lines.append(f"{condition.name} on {dataset}: {describe_difference(condition, dataset, found)}")
+    return lines
+
+
+def render_comparisons(conditions: Sequence[Condition], scores: Scores) -> str:
+    """Each condition against the one that its group names; empty where none has been computed."""
+    known = {condition.name: condition for condition in conditions}
+    rows = [
+        [
+            known[one["second"]].row,
+            known[one["first"]].row,
+            one["dataset"],
+            f"{one['difference']:+.2f}",
+            f"{one['interval']['low']:+.2f} to {one['interval']['high']:+.2f}",
+            f"{one['p_bootstrap']:.3f}",
+            ", ".join(f"{p:.3f}" for p in one["p_mcnemar"].values()),
+        ]
+        for one in scores.comparisons
+        if one["first"] in known and one["second"] in known
+    ]
+    header = ("condition", "against", "dataset", "points", "95% interval", "p, paired bootstrap", "p, McNemar, by seed")
+    return render_table(header, rows) if rows else ""
+
+
+def render_systems(systems: Mapping[str, Mapping[str, float]], datasets: Sequence[str]) -> str:
+    """Other published systems, as they were published."""
+    rows = [[name, *(f"{of[one]:.2f}" if one in of else NOTHING for one in datasets)] for name, of in systems.items()]
+    return render_table(("published by others", *datasets), rows)
+
+
+def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Condition]]:
+    """Group -> its conditions."""
+    groups: dict[str, list[Condition]] = {}
+    for condition in conditions.values():
+        groups.setdefault(condition.name.split("/", 1)[0], []).append(condition)
+    return groups
+
+
+def render_report(table: Table, conditions: Mapping[str, Condition], scores: Scores, figures: Sequence[str]) -> str:
+    """The whole of experiments/REPORT.md. figures: files beside it, drawn from the same scores."""
+    parts = [
+        "# Reproduction report",
+        "Made by `python code/reproduce.py --report` from `scores.json`. Weighted F1 on test, in percent (dailydialog: "
+        "micro F1 without neutral); the epoch was chosen on valid unless the command says otherwise. Mean ± standard "
+        "deviation over seeds; for one seed the 95% bootstrap interval over utterances.",
+    ]
+    for members in group_conditions(conditions).values():
+        parts += [f"## Table {members[0].table}: {members[0].title}", render_group(members, scores)]
+        parts += filter(None, [render_comparisons(members, scores)])
+    parts += ["## Other systems", render_systems(table.systems, ("iemocap", "meld", "EmoryNLP"))]
+    parts += [f"![{name.removesuffix('.png').replace('_', ' ')}](figures/{name})" for name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
+    """The README's section: the groups of which something has been run, and how much of the paper has."""
+    parts = []
+    for members in group_conditions(conditions).values():
+        ran = [condition for condition in members if scores.of(condition.name)]
+        if ran:
+            parts += [f"**{members[0].title}**", render_group(ran, scores)]
+            parts += filter(None, [render_comparisons(members, scores)])
+    published = [condition for condition in conditions.values() if condition.paper]
+    numbers = sum(len(condition.paper) for condition in published)
+    done = sum(len(condition.paper) for condition in published if scores.of(condition.name))
+    parts.append(
+        f"Of {numbers} published numbers in [conditions.yaml](experiments/conditions.yaml), {done} have been run here; "
+        "[REPORT.md](experiments/REPORT.md) shows all."
+    )
+    return "\n\n".join(parts)
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    return ", ".join(f"{value:.{digits}f}" for value in values) or NOTHING

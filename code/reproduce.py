@@ -1,0 +1,177 @@
+"""Runs published numbers as conditions of experiments/conditions.yaml, and sets ours beside the paper's.
+
+    python code/reproduce.py --list
+    python code/reproduce.py --table 1 --dry-run               # the exact commands
+    python code/reproduce.py --condition sample --resume       # all of a group; or one: sample/window/sample
+    python code/reproduce.py --report                          # tables, figures, a page, from what has finished
+
+A run that dies leaves the others going. Exit code 1: a run failed, or a finished number is further from the
+paper's than its tolerance. Every run adds a line to experiments/LOG.md.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_utils.argument_parsing import LineParser, whole_number
+from data_utils.errors import UserError, run_script
+from experiment_utils.conditions import (
+    CONDITIONS_FILE,
+    Condition,
+    Table,
+    choose_conditions,
+    list_conditions,
+    read_table,
+)
+from experiment_utils.jobs import Job, Plan, plan_job
+from experiment_utils.records import make_comparison
+from experiment_utils.report_tables import list_misses
+from experiment_utils.reports import log_run, update_scores, write_browser, write_report
+from experiment_utils.runner import Outcome, Runner, is_finished
+
+EXIT_MISSED = 1
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    table = read_table(arguments.conditions)
+    conditions = list_conditions(table)
+    chosen = choose_conditions(conditions, arguments.table, arguments.condition)
+    if arguments.list:
+        print_list(chosen)
+        return
+    if arguments.compare:
+        print_comparison(conditions, arguments.compare)
+        return
+    jobs = [Job(condition, seed) for condition in chosen for seed in (arguments.seeds or condition.seeds)]
+    if arguments.dry_run:
+        print("\n".join(f"# {job.name}\n{job.command}" for job in jobs))
+        return
+    failed: list[Outcome] = []
+    if not arguments.report:
+        if not arguments.table and not arguments.condition:
+            raise UserError("say what to run: --condition NAME or --table NUMBER; --list shows all")
+        failed = run_jobs(jobs, arguments)
+    misses = report(table, conditions, chosen, jobs)
+    for line in [*(f"{outcome.job.name}: failed, see {outcome.plan.folder}/output.log" for outcome in failed), *misses]:
+        print(line, file=sys.stderr)
+    if failed or misses:
+        sys.exit(EXIT_MISSED)
+
+
+def parse_arguments() -> Namespace:
+    """Read and check the command line."""
+    parser = LineParser(description="Run published numbers, and set ours beside the paper's.")
+    parser.add_argument("--list", action="store_true", help="print the conditions: paper, tolerance, seeds, needs")
+    parser.add_argument("--table", help="only this table: 1, 2, 10, ablation, window, alpha, scaling, small, ...")
+    parser.add_argument("--condition", help="only this condition, or all whose names begin so: plain, plain/LLaMA2")
+    parser.add_argument("--seeds", type=read_seeds, help="instead of the conditions' own, joined by commas")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at once (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="skip what has finished, go on with what was stopped")
+    parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
+    parser.add_argument("--compare", nargs=2, metavar="NAME", help="test the second condition against the first")
+    parser.add_argument("--conditions", type=Path, default=CONDITIONS_FILE, help="another file of conditions")
+    return parser.parse_args()
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Whole numbers joined by commas."""
+    return tuple(whole_number(0)(word) for word in text.split(","))
+
+
+def print_list(conditions: Sequence[Condition]) -> None:
+    """One line for each condition."""
+    for one in conditions:
+        paper = ", ".join(f"{dataset} {score:.2f} ±{one.tolerance:g}" for dataset, score in one.paper.items())
+        needs = [f"{one.memory_gib:g} GiB"] if one.memory_gib else []
+        needs += [f"{one.minutes:g} minutes a run"] if one.minutes else []
+        base = one.settings.get("MODEL_NAME", "SmolLM2-135M")
+        cells = [one.name, f"table {one.table}", base, paper or "no published number", f"{len(one.seeds)} seeds"]
+        print("; ".join([*cells, *needs]))
+
+
+def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[Outcome]:
+    """Run what is to be run, with progress; the outcomes that failed. Settings are checked before the first run."""
+    planned = unique_runs([(job, plan_job(job)) for job in jobs])
+    failed = []
+    with tqdm(total=len(planned), unit="run", smoothing=0) as bar:
+        runner = Runner(arguments.jobs, arguments.resume, lambda job, log: bar.write(f"{job.name}: {log}", sys.stderr))
+        for outcome in runner.run(planned):
+            bar.update()
+            minutes = outcome.seconds / 60
+            if outcome.code is None:
+                bar.write(f"{outcome.job.name}: finished before", sys.stderr)
+                continue
+            log_run(outcome.job, outcome.plan, outcome.code, minutes)
+            word = f"failed with exit status {outcome.code}" if outcome.failed else "finished"
+            bar.write(f"{outcome.job.name}: {word} after {minutes:.1f} minutes", sys.stderr)
+            failed += [outcome] if outcome.failed else []
+    return failed
+
+
+def unique_runs(planned: Sequence[tuple[Job, Plan]]) -> list[tuple[Job, Plan]]:
+    """Conditions of several tables may be one run: the first of them stays."""
+    return list({plan.folder: (job, plan) for job, plan in reversed(planned)}.values())[::-1]
+
+
+def report(
+    table: Table, conditions: Mapping[str, Condition], chosen: Sequence[Condition], jobs: Sequence[Job]
+) -> list[str]:
+    """Write the report of all that has finished here; the chosen conditions that miss their tolerance.
+
+    jobs: looked for beside the conditions' own seeds.
+    """
+    others = [Job(condition, seed) for condition in conditions.values() for seed in condition.seeds]
+    planned = [pair for pair in plan_all({job.name: job for job in (*others, *jobs)}.values()) if is_finished(pair[1])]
+    scores = update_scores(conditions, planned)
+    for path in [*write_report(table, conditions, scores), write_browser(planned)]:
+        print(path)
+    return list_misses(chosen, scores)
+
+
+def plan_all(jobs: Iterable[Job]) -> list[tuple[Job, Plan]]:
+    """Those that could be run here: where settings are refused, for want of data, a job is left out."""
+    jobs = list(jobs)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each asks a script, in a process of its own
+        plans = pool.map(plan_or_nothing, jobs)
+        return [(job, plan) for job, plan in zip(jobs, plans, strict=True) if plan]
+
+
+def plan_or_nothing(job: Job) -> Plan | None:
+    """The plan of a job, None where its settings are refused."""
+    try:
+        return plan_job(job)
+    except UserError:
+        return None
+
+
+def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) -> None:
+    """Points apart, interval and p-values, dataset by dataset."""
+    pair = [choose_conditions(conditions, name=name) for name in names]
+    if any(len(found) != 1 for found in pair):
+        raise UserError(f"--compare {' '.join(names)}: name two conditions in full, as --list prints them")
+    (first,), (second,) = pair
+    folders = {
+        one.name: {seed: plan.folder for seed in one.seeds if is_finished(plan := plan_job(Job(one, seed)))}
+        for one in (first, second)
+    }
+    for name, found in folders.items():
+        if not found:
+            raise UserError(f"--compare: {name} has not finished here; run it with --condition {name}")
+    for dataset in [dataset for dataset in first.datasets if dataset in second.datasets]:
+        found = make_comparison(first, second, dataset, folders)
+        print(f"{dataset}: {second.name} is {found['difference']:+.2f} points from {first.name}")
+        print(f"  95% interval {found['interval']['low']:+.2f} to {found['interval']['high']:+.2f}")
+        print(f"  paired bootstrap p = {found['p_bootstrap']:.3f}")
+        for seed, p in found["p_mcnemar"].items():
+            print(f"  McNemar, seed {seed}: p = {p:.3f}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,155 @@
+"""Reports are made from scores alone, and what is committed is what they make."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from data_utils.dialogues import Dialogue, Utterance
+from data_utils.errors import UserError
+from experiment_utils.breakdowns import break_down, describe_test
+from experiment_utils.conditions import list_conditions, read_table
+from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
+from experiment_utils.report_figures import draw_all
+from experiment_utils.report_page import browse_runs, write_page
+from experiment_utils.report_tables import render_readme, render_report, render_table
+from experiment_utils.reports import BEGIN, END, EXPERIMENTS, README, replace_section
+from model_utils.metrics import Prediction
+
+LABELS = ("neutral", "joyful", "sad")
+TABLE = read_table()
+CONDITIONS = list_conditions(TABLE)
+
+
+def utterances(*turns: tuple[int, str, str]) -> tuple[Utterance, ...]:
+    return tuple(Utterance(*turn) for turn in turns)
+
+
+TRAIN = Dialogue("t", utterances((0, "Hello.", "neutral")))
+TEST = Dialogue(
+    "d",
+    utterances(
+        (0, " hello. ", "neutral"),
+        (1, "What is it that you want from me?", "sad"),
+        (0, "Nothing.", "joyful"),
+        (1, "<script>alert(1)</script>", "sad"),
+    ),
+)
+SAID = ("neutral", "sad", "sad", None)
+PREDICTIONS = [
+    Prediction(f"meld/d/{turn}", "emotion_recognition", of.label, said)
+    for turn, (of, said) in enumerate(zip(TEST.utterances, SAID, strict=True))
+]
+
+
+def make_run(condition: str, seed: int, score: float, **changes: object) -> dict:
+    facts = describe_test("meld", {"train": (TRAIN,), "test": (TEST,)})
+    of_set = {
+        "metric": "weighted_f1",
+        "score": score,
+        "interval": [score - 2, score + 2],
+        "rows": 4,
+        "labels": list(LABELS),
+        "f1_per_label": dict.fromkeys(LABELS, 50.0),
+        "confusion": [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]],
+        "breakdowns": break_down(PREDICTIONS, facts, LABELS, "weighted_f1"),
+    }
+    datasets = CONDITIONS[condition].datasets
+    common = {"command": "bash it", "commit": "abcdef0123", "valid": 40.0, "minutes": 3.0}
+    return {"condition": condition, "seed": seed, "scores": dict.fromkeys(datasets, of_set), **common, **changes}
+
+
+def test_answers_to_each_question() -> None:
+    facts = describe_test("meld", {"train": (TRAIN,), "test": (TEST,)})
+    found = break_down(PREDICTIONS, facts, LABELS, "weighted_f1")
+    assert {question: {key: of["rows"] for key, of in answers.items()} for question, answers in found.items()} == {
+        "turn position": {"0": 1, "1-2": 2, "3-5": 1},
+        "emotion of the same speaker": {"first turn": 2, "shifts": 1, "stays": 1},
+        "words": {"0-3": 3, "8-15": 1},
+        "text": {"also in train": 1, "not in train": 3},
+    }
+    assert found["emotion of the same speaker"]["first turn"]["score"] == 100.0
+    assert found["turn position"]["3-5"]["score"] == 0.0
+
+
+def test_newer_runs_take_the_place_of_older_ones(tmp_path: Path) -> None:
+    older = Scores((make_run("small/window/meld", 43, 50.0), make_run("small/window/meld", 42, 51.0)))
+    both = older.merge(Scores((make_run("small/window/meld", 43, 60.0),)))
+    write_scores(both, tmp_path / SCORES_FILE)
+    again = read_scores(tmp_path / SCORES_FILE)
+    assert [(run["seed"], run["scores"]["meld"]["score"]) for run in again.of("small/window/meld")] == [
+        (42, 51.0),
+        (43, 60.0),
+    ]
+    assert read_scores(tmp_path / "none.json") == Scores()
+    (tmp_path / SCORES_FILE).write_text('{"runs": []}')
+    with pytest.raises(UserError, match="cannot be read"):
+        read_scores(tmp_path / SCORES_FILE)
+
+
+def test_a_report_holds_every_published_number() -> None:
+    report = render_report(TABLE, CONDITIONS, Scores(), [])
+    for condition in CONDITIONS.values():
+        for dataset, score in condition.paper.items():
+            assert f"| {condition.row} | {dataset} | {score:.2f} | not run |" in report
+    assert "| EmotionIC (attention) | 69.50 | 66.40 | 40.01 |" in report and "| 68.91 | 58.86 | - |" in report
+
+
+def test_scores_beside_the_paper() -> None:
+    runs = [make_run("plain/LLaMA2/meld", seed, score) for seed, score in ((42, 64.0), (43, 66.0))]
+    report = render_report(TABLE, CONDITIONS, Scores((*runs, make_run("scaling_total/1", 42, 68.5))), [])
+    assert (
+        "| LLaMA2 | meld | 65.84 | **65.00** ± 1.41 (2 seeds) | -0.84 (beyond ±0.5) | 40.00, 40.00 | 3.0, 3.0 "
+        "| `bash it` | abcdef0 |" in report
+    )
+    assert "| 1 | meld | 68.07 | **68.50** (one seed; 66.50 to 70.50) | +0.43 (within ±0.5) |" in report
+    assert "| 1 | iemocap | 68.99 | **68.50** (one seed; 66.50 to 70.50) | -0.49 (within ±0.5) |" in report
+    readme = render_readme(CONDITIONS, Scores(tuple(runs)))
+    assert "LoRA + Backbone" in readme and "zero-shot" not in readme and ", 1 have been run here" in readme
+
+
+def test_a_bar_in_a_cell_stays_in_it() -> None:
+    assert render_table(("a",), [["x|y"]]).splitlines()[-1] == r"| x\|y |"
+
+
+def test_the_readme_is_left_alone_around_its_section() -> None:
+    assert replace_section(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\nnew\n{END} b"
+    with pytest.raises(UserError, match="no section"):
+        replace_section(f"a {BEGIN} b", "new")
+
+
+def test_figures_are_drawn_from_scores(tmp_path: Path) -> None:
+    runs = [make_run(f"scaling_total/{row}", seed, 60.0 + seed) for row in ("1", "0.5") for seed in (1, 2)]
+    names = draw_all(tmp_path, CONDITIONS, Scores((*runs, make_run("small/window/meld", 42, 60.0))))
+    assert names[0] == "data_scaling.png"
+    assert {"labels_small_meld.png", "breakdowns_small_meld.png", "confusion_small_window_meld.png"} <= set(names)
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
+    assert draw_all(tmp_path, CONDITIONS, Scores()) == []
+
+
+def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "a.png").write_bytes(b"\x89PNG")
+    browsed = [browse_runs("meld", (TEST,), {"window": PREDICTIONS})]
+    write_page(tmp_path / "index.html", "# Title\n\n| a |\n|---|\n| b |\n\n![a](figures/a.png)\n", tmp_path, browsed)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<h1>Title</h1>" in page and "<td>b</td>" in page
+    assert 'src="data:image/png;base64,iVBORw=="' in page and "figures/a.png" not in page and "{{" not in page
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1)
+    (only,) = json.loads(data)
+    assert [turn["said"] for turn in only["dialogues"][0]["turns"]] == [[said] for said in SAID]
+    assert only["dialogues"][0]["turns"][3]["text"] == "<script>alert(1)</script>"
+    assert page.count("</script>") == 2, "the data ended its element"
+
+
+def test_committed_report_and_readme_are_what_the_scores_make() -> None:
+    scores = read_scores(EXPERIMENTS / SCORES_FILE)
+    assert scores.runs, "no scores are committed"
+    report = (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\(figures/([^)]+)\)", report)
+    assert render_report(TABLE, CONDITIONS, scores, figures) == report
+    assert all((EXPERIMENTS / "figures" / name).is_file() for name in figures)
+    readme = README.read_text(encoding="utf-8")
+    assert replace_section(readme, render_readme(CONDITIONS, scores)) == readme
