@@ -110,13 +110,15 @@ declare -A meaning=(
 declare -A read_by_generate=([eval_batch_size]=8 [num_beams]=1 [max_new_tokens]=16 [repair_answers]=False)
 known_datasets="sample iemocap meld EmoryNLP dailydialog"
 published="meld EmoryNLP" # original_data/fetch.py gets them
-bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m" # LLM_bases/fetch.py --list says what each is
+bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2" # LLM_bases/fetch.py --list says what each is
 encoders="all-MiniLM-L6-v2"
 declare -A base_of_hub_id=(
     [HuggingFaceTB/SmolLM2-135M-Instruct]=SmolLM2-135M
     [huggyllama/llama-7b]=LLaMA
     [meta-llama/Llama-2-7b-hf]=LLaMA2
     [bigscience/bloom-560m]=Bloom-560m
+    [THUDM/chatglm-6b]=ChatGLM
+    [THUDM/chatglm2-6b]=ChatGLM2
 )
 
 # knob@base, @dataset, @setting or @rows, or two of them: where it is set so; pipeline.sh takes the most

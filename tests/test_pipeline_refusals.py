@@ -58,10 +58,10 @@ REFUSALS = [
     "ERC_PYTHON=nowhere/python: there is no such program",
     "ERC_TORCH=gpu: choose one of cpu cuda",
     "MODEL_NAME=code: this folder holds no config.json, so no transformers model",
-    "MODEL_NAME=: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m, a folder with a transformers "
+    "MODEL_NAME=: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2, a folder with a transformers "
     "model, or a hub id (owner/name)",
-    "MODEL_NAME=GPT9: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m, a folder with a transformers "
-    "model, or a hub id (owner/name)",
+    "MODEL_NAME=GPT9: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2, a folder with a "
+    "transformers model, or a hub id (owner/name)",
 ]
 
 

@@ -111,6 +111,24 @@ ROWS = (
         purpose="a base of the released scripts; many languages",
         lora_targets=("query_key_value",),
     ),
+    Base(
+        name="ChatGLM",
+        hub_id="THUDM/chatglm-6b",
+        folder="ChatGLM",
+        licence="ChatGLM-6B License (research; commercial use on registration)",
+        size_mb=13_400,
+        purpose="a base of the paper; English and Chinese",
+        lora_targets=("query_key_value",),
+    ),
+    Base(
+        name="ChatGLM2",
+        hub_id="THUDM/chatglm2-6b",
+        folder="ChatGLM2",
+        licence="ChatGLM2-6B License (research; commercial use on registration)",
+        size_mb=12_500,
+        purpose="a base of the paper; English and Chinese",
+        lora_targets=("q_proj", "k_proj", "v_proj"),
+    ),
 )
 
 ENCODER_ROWS = (

@@ -11,6 +11,7 @@ from data_utils.errors import UserError
 from data_utils.files import find_repository
 from model_utils import alibi, tree_attention
 from model_utils.base_table import BASES
+from model_utils.chatglm_layout import refuse_unconverted
 from model_utils.fast_layers import use_fast_lora
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
@@ -20,10 +21,11 @@ def resolve_base(name_or_path: str) -> str:
     """The folder of a base: a folder as given, `LLM_bases/<name>`, or a hub id when a hub may be asked.
 
     Raises:
-        UserError: there is no such folder, and the name is in no table.
+        UserError: there is no such folder, and the name is in no table; or the folder has to be converted first.
     """
     for folder in (Path(name_or_path), find_repository() / "LLM_bases" / name_or_path):
         if (folder / "config.json").is_file():
+            refuse_unconverted(folder)
             return str(folder)
     if name_or_path in BASES:
         raise UserError(
@@ -71,10 +73,18 @@ def explained(what: str) -> Iterator[None]:
         raise UserError(f"{what} cannot be loaded: {reason[:300]}") from error
 
 
+def know_own_architectures() -> None:
+    """Makes the Auto classes of transformers load the architectures that this project brings: ChatGLM-6B."""
+    from model_utils.chatglm import register
+
+    register()
+
+
 def load_tokenizer(base: str):
     """The base's tokenizer, with a pad token (EOS where it has none)."""
     from transformers import AutoTokenizer
 
+    know_own_architectures()
     with explained(f"the tokenizer of {base}"):
         tokenizer = AutoTokenizer.from_pretrained(base)
     if tokenizer.pad_token_id is None:
@@ -88,6 +98,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device):
     """The base with the attention that fits it and the device best."""
     from transformers import AutoModelForCausalLM
 
+    know_own_architectures()
     with explained(f"the model {base}"):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     prepare_attention(model, device)
