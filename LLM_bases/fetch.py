@@ -58,7 +58,8 @@ def render_table() -> str:
     for base in TABLE.values():
         licence = f"{base.licence}, to be accepted on the hub" if base.gated else base.licence
         wheel = f"`{base.wheel.requirement}`" if base.wheel else ""
-        rows.append((f"`{base.name}`", base.hub_id, base.architecture, licence, f"{base.size_mb:,}", wheel, base.purpose))
+        size = f"{base.size_mb:,}"
+        rows.append((f"`{base.name}`", base.hub_id, base.architecture, licence, size, wheel, base.purpose))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

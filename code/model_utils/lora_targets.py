@@ -24,17 +24,23 @@ def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
     row = find_row(base)
     if row and row.lora_targets == ALL:
         return ALL, f"the table's for {row.name}"
-    if row and set(row.lora_targets) & set(linear_names(model)):
+    if row and _names_in(model, row.lora_targets):
         return ",".join(row.lora_targets), f"the table's for {row.name}"
     return ",".join(find_targets(model)) or ALL, "found by inspection, the base is not in the table"
 
 
 def find_targets(model: nn.Module) -> list[str]:
-    """The fused projection where there is one, else every linear layer of the attention; empty without attention."""
-    names = linear_names(model)
-    if FUSED in names:
+    """The fused projection where there is one, else every linear layer of the attention; empty without attention.
+
+    A name that layers outside the attention have too comes with the name of its module: `attn.c_proj`.
+    """
+    paths = linear_paths(model)
+    inside = [path for path in paths if ATTENTION.search(path.rpartition(".")[0])]
+    if FUSED in map(_last, inside):
         return [FUSED]
-    return [name for name, paths in names.items() if any(ATTENTION.search(path) for path in paths)]
+    elsewhere = {_last(path) for path in paths if path not in inside}
+    parts = {_last(path): 2 if _last(path) in elsewhere else 1 for path in inside}
+    return list(dict.fromkeys(".".join(path.split(".")[-parts[_last(path)] :]) for path in inside))
 
 
 def present_targets(model: nn.Module, wanted: Sequence[str]) -> list[str]:
@@ -43,24 +49,29 @@ def present_targets(model: nn.Module, wanted: Sequence[str]) -> list[str]:
     Raises:
         UserError: it has none of them.
     """
-    names = linear_names(model)
-    present = [name for name in wanted if name in names]
+    present = _names_in(model, wanted)
     if not present:
+        names = sorted({_last(path) for path in linear_paths(model)})
         raise UserError(
             f"--lora_module_name {','.join(wanted)}: the base has none of these; "
-            f"choose from {', '.join(sorted(names))}, {ALL} or {AUTO}"
+            f"choose from {', '.join(names)}, {ALL} or {AUTO}"
         )
     return present
 
 
-def linear_names(model: nn.Module) -> dict[str, list[str]]:
-    """Last name of each linear layer but the head -> the paths of the modules that hold one."""
+def linear_paths(model: nn.Module) -> list[str]:
+    """The path of each linear layer but the head."""
     from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    names: dict[str, list[str]] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Linear | Conv1D) and module is not head:
-            parent, _, name = path.rpartition(".")
-            names.setdefault(name, []).append(parent)
-    return names
+    modules = model.named_modules()
+    return [path for path, module in modules if isinstance(module, nn.Linear | Conv1D) and module is not head]
+
+
+def _names_in(model: nn.Module, names: Sequence[str]) -> list[str]:
+    paths = [f".{path}" for path in linear_paths(model)]
+    return [name for name in names if any(path.endswith(f".{name}") for path in paths)]
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

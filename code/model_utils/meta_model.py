@@ -122,7 +122,7 @@ def count_saved(model: nn.Module, packed: PackedBatch) -> Saved:
         handles.append(layer.register_forward_pre_hook(lambda *_, number=number: running.__setitem__(0, number)))
         handles.append(layer.register_forward_hook(lambda *_: running.__setitem__(0, len(layers))))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = batch_loss(model, packed.to(META))
+        loss = batch_loss(model, packed.to(next(model.parameters()).device))
     for handle in handles:
         handle.remove()
     sums = [0] * (len(layers) + 1)
