@@ -142,7 +142,7 @@ def test_a_failure_leaves_the_earlier_export(place: Place, adapter: Path, tmp_pa
     def break_off(*_) -> str:
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(exporting, "merged_card", break_off)
+    monkeypatch.setattr(exporting, "write_atomically", break_off)
     with pytest.raises(RuntimeError, match="killed"):
         place.export(adapter, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

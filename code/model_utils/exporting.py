@@ -56,6 +56,7 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, dtype: torch
         UserError: the base or the checkpoint cannot be loaded, or the output would replace something else.
     """
     raise_together(find_output_problems(checkpoint, output))
+    card = merged_card(read_card(checkpoint), output)
     source = base_of(checkpoint, base) if is_adapter(checkpoint) else str(checkpoint)
     model = load_model(source, dtype, CPU)
     if is_adapter(checkpoint):
@@ -68,7 +69,7 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, dtype: torch
         for name in EXTRA_TOKENIZER_FILES:
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, new / name)
-        write_atomically(new / CARD, merged_card(read_card(checkpoint), output))
+        write_atomically(new / CARD, card)
 
 
 def merge(model):
@@ -88,13 +89,14 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     if not is_adapter(checkpoint):
         raise UserError(f"--kind adapter: {checkpoint} holds a whole model; choose merged")
     raise_together(find_output_problems(checkpoint, output))
+    card = moved_card(read_card(checkpoint), output)
     config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = public_name(config["base_model_name_or_path"])
+    config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
     with full_disk_named(output), replaced_folder(output) as new:
         for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
             shutil.copy(path, new / path.name)
         write_atomically(new / ADAPTER_FILES[0], json.dumps(config, indent=2) + "\n")
-        write_atomically(new / CARD, moved_card(read_card(checkpoint), output))
+        write_atomically(new / CARD, card)
 
 
 def read_card(checkpoint: Path) -> str:
