@@ -8,6 +8,7 @@ the scripts are told. The hours suppose that --utilisation of the device's dense
 """
 
 import argparse
+import math
 import time
 
 import torch
@@ -86,8 +87,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def positive(text: str) -> float:
     """Read a number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed are numbers above 0")
     return value
 

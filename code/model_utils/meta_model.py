@@ -33,7 +33,7 @@ def load_config(base: str):
         return AutoConfig.for_model(row.architecture, **SHAPES[row.name])
     source = str(folder) if folder else row.hub_id if row else resolve_base(base)
     with explained(f"the configuration of {base}"):
-        return AutoConfig.from_pretrained(source).get_text_config()
+        return AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
 
 
 def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
