@@ -24,7 +24,7 @@ from model_utils.base_table import BASES, ENCODERS, Base  # noqa: E402
 SOURCES = ("auto", "hub", "wheel")
 TABLE = {**BASES, **ENCODERS}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-COLUMNS = ("name", "hub id", "licence", "MB", "also from", "what it is for")
+COLUMNS = ("name", "hub id", "architecture", "licence", "MB", "also from", "what it is for")
 
 
 def main() -> None:
@@ -58,7 +58,8 @@ def render_table() -> str:
     for base in TABLE.values():
         licence = f"{base.licence}, to be accepted on the hub" if base.gated else base.licence
         wheel = f"`{base.wheel.requirement}`" if base.wheel else ""
-        rows.append((f"`{base.name}`", base.hub_id, licence, f"{base.size_mb:,}", wheel, base.purpose))
+        size = f"{base.size_mb:,}"
+        rows.append((f"`{base.name}`", base.hub_id, base.architecture, licence, size, wheel, base.purpose))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -89,7 +90,7 @@ def find_base(name: str, bases_dir: Path) -> Base | Path:
 def base_of_hub_id(hub_id: str, folder: str) -> Base:
     """Return the table's row for a hub id, or a row made up for one that is not in the table."""
     known = next((base for base in TABLE.values() if base.hub_id == hub_id), None)
-    return known or Base(folder, hub_id, folder, "see its page on the hub", 0, "not in the table", "all")
+    return known or Base(folder, hub_id, folder, "see its page on the hub", 0, "not in the table", ())
 
 
 def choose_folder(hub_id: str, bases_dir: Path) -> str:

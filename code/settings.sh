@@ -70,6 +70,9 @@ knobs=(
     "lora_alpha             lora    count                                           lora_alpha"
     "lora_dropout           lora    share                                           dropout"
     "lora_module_name       lora    names                                           lora_on"
+    "rslora                 lora    oneof:False,True                                rslora"
+    "dora                   lora    oneof:False,True                                dora"
+    "quantize               lora    oneof:none,nf4                                  quantize"
 )
 declare -A readers=(
     [zero_shot]="shell rows every"
@@ -104,13 +107,14 @@ declare -A meaning=(
     [positive]="give a number above 0, with an exponent of two digits at most"
     [fraction]="give a number above 0 and up to 1"
     [share]="give a number from 0 to below 1"
-    [names]="give names joined by commas, or all"
+    [names]="give names joined by commas, all or auto"
 )
 # Knobs that only decode=generate reads -> main_new.py's default.
 declare -A read_by_generate=([eval_batch_size]=8 [num_beams]=1 [max_new_tokens]=16 [repair_answers]=False)
 known_datasets="sample iemocap meld EmoryNLP dailydialog"
 published="meld EmoryNLP" # original_data/fetch.py gets them
-bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2" # LLM_bases/fetch.py --list says what each is
+# LLM_bases/fetch.py --list says what each is.
+bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2 Llama-3.2-1B Llama-3.1-8B Qwen2.5-0.5B Qwen2.5-7B Qwen3-0.6B Qwen3-8B Gemma-3-1B Gemma-3-4B Mistral-7B GLM-4-9B"
 encoders="all-MiniLM-L6-v2"
 declare -A base_of_hub_id=(
     [HuggingFaceTB/SmolLM2-135M-Instruct]=SmolLM2-135M
@@ -119,6 +123,16 @@ declare -A base_of_hub_id=(
     [bigscience/bloom-560m]=Bloom-560m
     [THUDM/chatglm-6b]=ChatGLM
     [THUDM/chatglm2-6b]=ChatGLM2
+    [meta-llama/Llama-3.2-1B-Instruct]=Llama-3.2-1B
+    [meta-llama/Llama-3.1-8B-Instruct]=Llama-3.1-8B
+    [Qwen/Qwen2.5-0.5B-Instruct]=Qwen2.5-0.5B
+    [Qwen/Qwen2.5-7B-Instruct]=Qwen2.5-7B
+    [Qwen/Qwen3-0.6B]=Qwen3-0.6B
+    [Qwen/Qwen3-8B]=Qwen3-8B
+    [google/gemma-3-1b-it]=Gemma-3-1B
+    [google/gemma-3-4b-it]=Gemma-3-4B
+    [mistralai/Mistral-7B-Instruct-v0.3]=Mistral-7B
+    [zai-org/GLM-4-9B-0414]=GLM-4-9B
 )
 
 # knob@base, @dataset, @setting or @rows, or two of them: where it is set so; pipeline.sh takes the most
@@ -141,5 +155,8 @@ default+=(
     [encoder]=all-MiniLM-L6-v2 [demonstrations]=1 [pairing]=all [position]=last [domain_balance]=True
     [exclude_identical]=False [speaker_epochs]=3 [speaker_epochs@SmolLM2-135M]=1
     [lora_dim]=16 [lora_alpha]=16 [lora_dropout]=0.05 [lora_dropout@SmolLM2-135M]=0
-    [lora_module_name]="q_proj,k_proj,v_proj,query_key_value" [lora_module_name@SmolLM2-135M]=all
+    [quantize]=none [lora_module_name]=auto [lora_module_name@SmolLM2-135M]=all
+    [lora_module_name@LLaMA]="q_proj,k_proj,v_proj,query_key_value"
+    [lora_module_name@LLaMA2]="q_proj,k_proj,v_proj,query_key_value"
+    [lora_module_name@Bloom-560m]="q_proj,k_proj,v_proj,query_key_value"
 )

@@ -119,6 +119,24 @@ def test_trouble_is_explained(error, words, fake_hub: FakeHub, tmp_path: Path, m
     assert all(word in str(caught.value) for word in words)
 
 
+def test_a_licence_that_is_not_accepted_is_told_before_anything_comes(
+    fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = fake_hub.model_info("me/mine")
+    listed.gated = "manual"
+    refused = errors.GatedRepoError.__new__(errors.GatedRepoError)
+    Exception.__init__(refused, "what the client said")
+    monkeypatch.setattr(fake_hub, "model_info", lambda *_arguments, **_options: listed)
+    monkeypatch.setattr(fake_hub, "auth_check", raising(refused), raising=False)
+    with pytest.raises(UserError, match="gated: accept its licence .Gemma Terms of Use. on .*gemma-3-1b-it.* HF_TOKEN"):
+        get(tmp_path, BASES["Gemma-3-1B"])
+    assert not fake_hub.fetched and list(tmp_path.iterdir()) == []
+    asked = []
+    monkeypatch.setattr(fake_hub, "auth_check", asked.append)
+    get(tmp_path)
+    assert asked == ["me/mine"]
+
+
 def test_disk_that_fills_up_and_faults_of_ours_stay_as_they_are(
     fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,11 @@
 """The shell pipeline: what it refuses, and that it then writes nothing."""
 
-
 import pytest
 from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
+
+from model_utils.base_table import BASES
+
+BASE_NAMES = " ".join(BASES)
 
 
 def assert_refused(result: Result, *lines: str) -> None:
@@ -34,7 +37,7 @@ REFUSALS = [
     "beta=1e400: give a number, 0 or more, with an exponent of two digits at most",
     "data_percent=1.5: give a number above 0 and up to 1",
     "lora_dropout=1: give a number from 0 to below 1",
-    "lora_module_name=q proj: give names joined by commas, or all",
+    "lora_module_name=q proj: give names joined by commas, all or auto",
     "speaker_task=Both: choose one of None True True_mixed",
     "domain_base=true: choose one of False True",
     "emotion_prediction=1: choose one of False True",
@@ -58,10 +61,10 @@ REFUSALS = [
     "ERC_PYTHON=nowhere/python: there is no such program",
     "ERC_TORCH=gpu: choose one of cpu cuda",
     "MODEL_NAME=code: this folder holds no config.json, so no transformers model",
-    "MODEL_NAME=: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2, a folder with a transformers "
+    f"MODEL_NAME=: choose one of {BASE_NAMES}, a folder with a transformers "
     "model, or a hub id (owner/name)",
-    "MODEL_NAME=GPT9: choose one of SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2, a folder with a "
-    "transformers model, or a hub id (owner/name)",
+    f"MODEL_NAME=GPT9: choose one of {BASE_NAMES}, a folder with a transformers "
+    "model, or a hub id (owner/name)",
 ]
 
 

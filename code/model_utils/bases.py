@@ -4,29 +4,34 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from data_utils.errors import UserError
-from data_utils.files import find_repository
 from model_utils import alibi, tree_attention
+from model_utils.base_lookup import find_folder, find_row
 from model_utils.base_table import BASES
 from model_utils.chatglm_layout import refuse_unconverted
 from model_utils.fast_layers import use_fast_lora
+from model_utils.lora_targets import ALL, present_targets
+from model_utils.quantization import NO_QUANTIZATION, quantized_options
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+# What the weights of the text part are called inside a base that also sees, in published files and in newer ones.
+TEXT_WEIGHTS = r"^(model\.language_model\.|language_model\.model\.)"
+TEXT_HEAD = r"^language_model\.lm_head\."
 
 
 def resolve_base(name_or_path: str) -> str:
-    """The folder of a base: a folder as given, `LLM_bases/<name>`, or a hub id when a hub may be asked.
+    """The folder of a base: as given, in `LLM_bases` by its name or hub id, or a hub id when a hub may be asked.
 
     Raises:
         UserError: there is no such folder, and the name is in no table; or the folder has to be converted first.
     """
-    for folder in (Path(name_or_path), find_repository() / "LLM_bases" / name_or_path):
-        if (folder / "config.json").is_file():
-            refuse_unconverted(folder)
-            return str(folder)
+    if folder := find_folder(name_or_path):
+        refuse_unconverted(folder)
+        return str(folder)
     if name_or_path in BASES:
         raise UserError(
             f"base {name_or_path} is not in LLM_bases: run `python LLM_bases/fetch.py {name_or_path}` first"
@@ -81,29 +86,49 @@ def know_own_architectures() -> None:
 
 
 def load_tokenizer(base: str):
-    """The base's tokenizer, with a pad token (EOS where it has none)."""
+    """The base's tokenizer, with the EOS and pad tokens of its row (EOS pads where nothing else does)."""
     from transformers import AutoTokenizer
 
     know_own_architectures()
     with explained(f"the tokenizer of {base}"):
         tokenizer = AutoTokenizer.from_pretrained(base)
+    row = find_row(base)
+    known = tokenizer.get_vocab() if row and (row.eos or row.pad) else {}
+    if row and row.eos in known:
+        tokenizer.eos_token = row.eos
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = row.pad if row and row.pad in known else tokenizer.eos_token
     if tokenizer.eos_token_id is None:
         raise UserError(f"the tokenizer of {base} has no EOS token, which ends every target")
     return tokenizer
 
 
-def load_model(base: str, dtype: torch.dtype, device: torch.device):
-    """The base with the attention that fits it and the device best."""
+def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: str = NO_QUANTIZATION):
+    """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits."""
     from transformers import AutoModelForCausalLM
 
     know_own_architectures()
+    options = quantized_options(quantize, dtype, device)
     with explained(f"the model {base}"):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **text_part(base))
     prepare_attention(model, device)
     model.config.use_cache = False
-    return model.to(device)
+    return model if options else model.to(device)
+
+
+def text_part(base: str) -> dict[str, Any]:
+    """What to load of a base that also sees or hears: the part that reads text, under the names it has there.
+
+    Empty for others, and where the library takes the text part by itself.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+    text = config.get_text_config()
+    whole_class, text_class = (MODEL_FOR_CAUSAL_LM_MAPPING.get(type(one), None) for one in (config, text))
+    if text_class in (None, whole_class):
+        return {}
+    return {"config": text, "key_mapping": {TEXT_WEIGHTS: "model.", TEXT_HEAD: "lm_head."}}
 
 
 def prepare_attention(model, device: torch.device) -> None:
@@ -118,18 +143,29 @@ def prepare_attention(model, device: torch.device) -> None:
     alibi.follow_depth(model)
 
 
-def add_lora(model, rank: int, alpha: int, dropout: float, modules: str):
+def add_lora(
+    model, rank: int, alpha: int, dropout: float, modules: str, rslora: bool = False, dora: bool = False
+):
     """Wraps the model in LoRA adapters of the model's own precision; only these are trainable.
 
-    `modules` is a comma list of module names, or `all` for every linear layer but the head.
+    modules: a comma list of module names, or `all` for every linear layer but the head. rslora: scaled by
+    alpha / sqrt(rank) (arXiv 2312.03732). dora: a trained magnitude for each output (arXiv 2402.09353).
 
     Raises:
         UserError: no module of the base has one of the names.
     """
     from peft import LoraConfig, get_peft_model
 
-    names = "all-linear" if modules == "all" else _present(model, modules.split(","))
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, task_type="CAUSAL_LM")
+    names = "all-linear" if modules == ALL else present_targets(model, modules.split(","))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=names,
+        use_rslora=rslora,
+        use_dora=dora,
+        task_type="CAUSAL_LM",
+    )
     model = get_peft_model(model, config, autocast_adapter_dtype=False)
     use_fast_lora(model)
     return model
@@ -145,19 +181,12 @@ def load_adapter(model, folder: str, trainable: bool):
     return model
 
 
-def _present(model, wanted: list[str]) -> list[str]:
-    """The paper's list names modules of several architectures; those that this base lacks are left out."""
-    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    present = [name for name in wanted if name in linear]
-    if not present:
-        raise UserError(
-            f"--lora_module_name {','.join(wanted)}: the base has none of these; "
-            f"choose from {', '.join(sorted(linear))} or all"
-        )
-    return present
-
-
 def count_trainable(model) -> tuple[int, int]:
-    """(trainable, all) parameters; a parameter that ZeRO-3 has sharded counts in full."""
-    sizes = [(p.requires_grad, getattr(p, "ds_numel", p.numel())) for p in model.parameters()]
+    """(trainable, all) parameters; one that ZeRO-3 has sharded, or that is stored in 4 bits, counts in full."""
+    sizes = [(p.requires_grad, _full_size(p)) for p in model.parameters()]
     return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
+
+
+def _full_size(parameter: torch.nn.Parameter) -> int:
+    quantized = getattr(parameter, "quant_state", None)
+    return quantized.shape.numel() if quantized else getattr(parameter, "ds_numel", parameter.numel())

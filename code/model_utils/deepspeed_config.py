@@ -20,6 +20,11 @@ def wants_deepspeed(training: TrainingArguments) -> bool:
     return training.deepspeed_config != NOTHING or training.offload_optimizer
 
 
+def shards_weights(config: dict[str, Any] | None) -> bool:
+    """Whether each process will hold a part of every weight (ZeRO-3); None: no DeepSpeed."""
+    return bool(config) and config["zero_optimization"]["stage"] == 3
+
+
 def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[str, Any]:
     """The file of `--deepspeed_config` (ours without one), completed by the flags.
 

@@ -13,9 +13,10 @@ from data_utils.errors import UserError
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION, Example
 from data_utils.row_sets import RowSets
+from model_utils.adaptation import adapt
 from model_utils.arguments import NOTHING, Arguments, TrainingArguments
+from model_utils.base_lookup import check_precision, find_row
 from model_utils.bases import (
-    add_lora,
     choose_device,
     choose_precision,
     count_trainable,
@@ -25,13 +26,14 @@ from model_utils.bases import (
 )
 from model_utils.checkpoints import is_adapter
 from model_utils.compilation import compile_layers, should_compile
-from model_utils.deepspeed_config import deepspeed_config, wants_deepspeed
+from model_utils.deepspeed_config import deepspeed_config, shards_weights, wants_deepspeed
 from model_utils.distributed import World, gather_predictions, share_of_dialogues
 from model_utils.engines import seed_draws
 from model_utils.label_scoring import DecodeSettings, predict_labels
 from model_utils.metrics import EvalResult, Prediction, evaluate_predictions
 from model_utils.packing import Packer
 from model_utils.progress import progress_bar
+from model_utils.quantization import NO_QUANTIZATION, check_quantization
 from model_utils.run_folders import identify_base, public_name, refuse_other_base, shown_path
 from model_utils.self_check import packer_that_agrees
 
@@ -42,8 +44,6 @@ FREE_ON_RESUME = frozenset(
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path"}
 )
 TOKEN_BUDGETS = {"cpu": 2048, "cuda": 4096}
-
-
 # Eager attention keeps heads x nodes x nodes numbers of every layer for the backward pass.
 EAGER_TOKEN_BUDGET = 1024
 
@@ -85,11 +85,6 @@ class Run:
             world=self.world,
         )
 
-    @property
-    def shards_weights(self) -> bool:
-        """Whether each process will hold a part of every weight (ZeRO-3)."""
-        return bool(self.deepspeed) and self.deepspeed["zero_optimization"]["stage"] == 3
-
     def fingerprint(self) -> dict[str, Any]:
         """What decides the result of training; a run is resumed only under an equal one."""
         values = {name: value for group in self.arguments for name, value in asdict(group).items()}
@@ -109,10 +104,13 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     if training_arguments.do_train and not row_sets.scored[chooser]:
         raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {data_arguments.data_dir}")
     device = choose_device()
-    max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
-    encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)
+    check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
     several = world.size > 1 or wants_deepspeed(training_arguments)
+    deepspeed = deepspeed_config(training_arguments, dtype) if several else None
+    check_quantization(model_arguments.quantize, device, shards_weights(deepspeed))
+    max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
+    encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)
     start = model_arguments.checkpoint_dir
     return Run(
         arguments=arguments,
@@ -125,7 +123,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         world=world,
         encoded=encode_splits(encoder, row_sets, training_arguments),
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
-        deepspeed=deepspeed_config(training_arguments, dtype) if several else None,
+        deepspeed=deepspeed,
     )
 
 
@@ -173,25 +171,20 @@ def build_model(run: Run):
         raise UserError(f"--checkpoint_dir {start} is a LoRA adapter: with --lora False give a whole model, or none")
     if adapted:
         refuse_other_base(start, public_name(run.base))
-    model = load_model(run.whole_checkpoint or run.base, run.dtype, run.device)
+    model = load_model(run.whole_checkpoint or run.base, run.dtype, run.device, arguments.quantize)
     seed_draws(training.seed)
     if adapted:
         model = load_adapter(model, start, trainable=training.do_train)
     elif arguments.lora and training.do_train:
-        model = add_lora(
-            model,
-            arguments.lora_dim,
-            arguments.lora_alpha,
-            arguments.lora_dropout,
-            arguments.lora_module_name,
-        )
+        model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
         model.activation_checkpointing_enable()
     run.packer = run.world.from_first(lambda: _checked_packer(run, model))
     if run.packer.additive and not training.token_budget:
         run.token_budget = min(run.token_budget, EAGER_TOKEN_BUDGET)
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
-    if not run.shards_weights and should_compile(training.compile_layers, rows, run.device):
+    compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
+    if compilable and should_compile(training.compile_layers, rows, run.device):
         compile_layers(model)
     if training.do_train:
         run.trainable_parameters, parameters = count_trainable(model)
@@ -201,10 +194,15 @@ def build_model(run: Run):
 
 
 def _checked_packer(run: Run, model) -> Packer:
-    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train."""
+    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train.
+
+    Or when its row of the table says that it reads a prompt in both directions.
+    """
+    row = find_row(run.base)
+    wanted = run.arguments[2].packing if row is None or row.shares_prefixes else "rows"
     rows = run.encoder.encode(run.row_sets.train[:8], run.row_sets.labels)
     batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
-    return packer_that_agrees(model, batch, run.arguments[2].packing, run.encoder.tokenizer.pad_token_id, run.device)
+    return packer_that_agrees(model, batch, wanted, run.encoder.tokenizer.pad_token_id, run.device)
 
 
 def load_best(run: Run):
@@ -215,7 +213,8 @@ def load_best(run: Run):
     """
     folder = run.arguments[2].model_dir
     if is_adapter(folder):
-        base = load_model(run.whole_checkpoint or run.base, run.dtype, run.device)
+        quantize = run.arguments[0].quantize
+        base = load_model(run.whole_checkpoint or run.base, run.dtype, run.device, quantize)
         return load_adapter(base, folder, trainable=False)
     if not (Path(folder) / "config.json").exists():
         raise UserError(f"--model_dir {folder} holds no model: it must be the folder that the run began with")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from data_utils.files import remove_leftovers
+from model_utils.adaptation import name_way
 from model_utils.arguments import NOTHING
 from model_utils.base_folder import read_source
 from model_utils.bases import count_trainable
@@ -98,7 +99,7 @@ def finished_before(run: Run) -> bool:
 def run_title(run: Run) -> str:
     """Dataset, base and setting, as figures and table name them."""
     model, data, training = run.arguments
-    setting = "LoRA" if model.lora else "all parameters"
+    setting = name_way(model)
     if not training.do_train:
         setting = "zero-shot" if model.checkpoint_dir == NOTHING else f"from {Path(model.checkpoint_dir).name}"
     return f"{data.dataset}, {Path(model.model_name_or_path).name}, {setting}"

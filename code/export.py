@@ -1,0 +1,51 @@
+"""Turn what a run has saved into a folder for other programs.
+
+    python code/export.py --checkpoint_dir checkpoint/SmolLM2-135M/lora/sample/window_12 --output_dir exports/sample
+    python code/export.py --checkpoint_dir ... --output_dir exports/adapter --kind adapter
+
+merged: an adapter added to the weights of its base, or a whole model, as a plain transformers folder: what
+AutoModelForCausalLM loads, and what vLLM and llama.cpp's convert_hf_to_gguf.py read. adapter: the adapter alone
+with its model card, its base by its public name. A folder appears whole or not at all. Prints the folder.
+"""
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from data_utils.argument_parsing import LineParser
+from data_utils.errors import UserError, run_script
+from model_utils.arguments import holds_model
+from model_utils.bases import PRECISIONS
+from model_utils.exporting import export_adapter, export_merged
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    checkpoint, output = arguments.checkpoint_dir, arguments.output_dir
+    if not holds_model(checkpoint):
+        raise UserError(f"--checkpoint_dir {checkpoint}: no adapter or model there")
+    with redirect_stdout(sys.stderr):  # libraries print notices
+        if arguments.kind == "adapter":
+            export_adapter(checkpoint, output)
+        else:
+            export_merged(checkpoint, output, arguments.model_name_or_path, PRECISIONS[arguments.precision])
+    print(output)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint_dir", type=Path, required=True, help="folder that main_new.py saved")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder to write; an earlier export is replaced")
+    parser.add_argument("--kind", choices=("merged", "adapter"), default="merged", help="(default: %(default)s)")
+    base_help = "base of the adapter: a folder, a name, a hub id (default: the one it was trained on)"
+    parser.add_argument("--model_name_or_path", help=base_help)
+    parser.add_argument(
+        "--precision", choices=tuple(PRECISIONS), default="bf16", help="of the merged weights (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,80 @@
+"""What plans are made of: the texts of an epoch, the ways to train, the GPUs. Data, no logic, no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The rows of one epoch. tokens: of a row, in the mean; shared: tokens of the rows for each distinct one."""
+
+    rows: int
+    tokens: float
+    shared: float
+
+
+# Window 12, in the tokens of SmolLM2-135M; shared: in micro-batches of 4096 tokens, 8 rows of a dialogue together.
+TEXTS: Mapping[str, Texts] = MappingProxyType(
+    {
+        "sample": Texts(431, 0.0, 0.0),
+        "iemocap": Texts(5163, 0.0, 0.0),
+        "meld": Texts(9989, 0.0, 0.0),
+        "EmoryNLP": Texts(7551, 0.0, 0.0),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train. knobs: what the scripts are told. stage: of ZeRO; None: 2 on several GPUs, none on one."""
+
+    name: str
+    knobs: str = ""
+    lora: bool = True
+    quantized: bool = False
+    checkpointing: bool = False
+    stage: int | None = None
+    offload: bool = False
+
+
+CHECKPOINTING = "gradient_checkpointing=True"
+ALL = "Experiments_setting=all_parameters"
+WAYS = (
+    Way("LoRA"),
+    Way("LoRA, checkpointing", CHECKPOINTING, checkpointing=True),
+    Way("QLoRA", "quantize=nf4", quantized=True),
+    Way("QLoRA, checkpointing", f"quantize=nf4 {CHECKPOINTING}", quantized=True, checkpointing=True),
+    Way("all parameters", ALL, lora=False),
+    Way("all parameters, checkpointing", f"{ALL} {CHECKPOINTING}", lora=False, checkpointing=True),
+    Way(
+        "all parameters, checkpointing, offload", f"{ALL} {CHECKPOINTING} offload_optimizer=True",
+        lora=False, checkpointing=True, stage=2, offload=True,
+    ),
+    Way(
+        "all parameters, checkpointing, ZeRO-3", f"{ALL} {CHECKPOINTING} deepspeed_config=<stage 3>",
+        lora=False, checkpointing=True, stage=3,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Memory of one card in GiB, and its dense bf16 products in 10^12 operations a second, as its maker states them."""
+
+    memory_gib: float
+    tflops: float
+
+
+ACCELERATORS: Mapping[str, Accelerator] = MappingProxyType(
+    {
+        "h200": Accelerator(140, 989),
+        "h100": Accelerator(80, 989),
+        "a100": Accelerator(80, 312),
+        "a100-40": Accelerator(40, 312),
+        "l40s": Accelerator(48, 362),
+        "l4": Accelerator(24, 121),
+        "rtx4090": Accelerator(24, 165),
+        "rtx3090": Accelerator(24, 71),
+    }
+)

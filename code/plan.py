@@ -1,0 +1,100 @@
+"""Estimate, before anything is downloaded, the memory, operations and hours that training a base takes.
+
+    python code/plan.py --model_name_or_path Qwen2.5-7B --dataset meld --memory_gib 24
+    python code/plan.py --model_name_or_path LLaMA2 --gpu a100 --gpus 4
+
+From the base's configuration alone (the table's, a folder's, or the hub's); no weights are read. `knobs` is what
+the scripts are told. The hours suppose that --utilisation of the device's dense bf16 products is reached.
+"""
+
+import argparse
+import math
+import time
+
+import torch
+
+from data_utils.argument_parsing import LineParser, whole_number
+from data_utils.errors import UserError, run_script
+from model_utils.base_table import BASES
+from model_utils.bases import PRECISIONS
+from model_utils.planning import Workload, plan_base
+from model_utils.planning_data import ACCELERATORS, TEXTS
+from model_utils.planning_table import render_bases, render_plan
+from model_utils.runs import TOKEN_BUDGETS
+
+CPU = "cpu"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.table:
+        print(render_bases(BASES.values(), plan_base))
+        return
+    if arguments.model_name_or_path is None:
+        raise UserError(f"--model_name_or_path is missing: one of {', '.join(BASES)}, a folder, or a hub id")
+    card = ACCELERATORS.get(arguments.gpu)
+    tflops = arguments.tflops or (card.tflops if card else measure_tflops())
+    memory = arguments.memory_gib or (card.memory_gib if card else None)
+    load = Workload(
+        texts=TEXTS[arguments.dataset],
+        token_budget=arguments.token_budget or TOKEN_BUDGETS["cuda" if card else CPU],
+        gpus=arguments.gpus,
+        device=torch.device("cuda" if card else CPU),
+        dtype=PRECISIONS[arguments.precision],
+        rank=arguments.lora_dim,
+        dropout=arguments.lora_dropout,
+        modules=arguments.lora_module_name,
+    )
+    estimates = plan_base(arguments.model_name_or_path, load)
+    seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * arguments.gpus)
+    place = f"{arguments.gpus} x {arguments.gpu}" if card else "this CPU"
+    title = f"{arguments.model_name_or_path} on {arguments.dataset}, {place}, {load.token_budget} tokens at a time"
+    print(render_plan(title, estimates, memory, seconds_per_flop))
+
+
+def measure_tflops(size: int = 1024, repeats: int = 5) -> float:
+    """The fastest of a few square bf16 products on this CPU, in 10^12 operations a second."""
+    square = torch.randn(size, size).bfloat16()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        square @ square
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds) / 1e12
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_name_or_path", help="base: a name of the table, a folder, or a hub id")
+    parser.add_argument("--table", action="store_true", help="print README's table of bases and stop")
+    dataset_help = "whose rows make an epoch (default: %(default)s)"
+    parser.add_argument("--dataset", choices=tuple(TEXTS), default="meld", help=dataset_help)
+    gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"
+    parser.add_argument("--gpu", choices=(*ACCELERATORS, CPU), default="a100", help=gpu_help)
+    parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many (default: %(default)s)")
+    parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
+    parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one (default: the kind's; cpu: measured)")
+    parser.add_argument("--utilisation", type=positive, default=0.35, help="share reached (default: %(default)s)")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="(default: %(default)s)")
+    budget_help = "tokens of one forward pass; 0: chosen for the device (default: %(default)s)"
+    parser.add_argument("--token_budget", type=whole_number(0), default=0, help=budget_help)
+    parser.add_argument("--lora_dim", type=whole_number(1), default=16, help="rank (default: %(default)s)")
+    parser.add_argument("--lora_dropout", type=float, default=0.05, help="(default: %(default)s)")
+    parser.add_argument("--lora_module_name", default="auto", help="as main_new.py's (default: %(default)s)")
+    return parser.parse_args()
+
+
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed are numbers above 0")
+    return value
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,214 @@
+"""Plans against what is known, counted and measured: parameters, kept bytes, operations, peak memory."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import assert_one_line_error
+from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig
+
+from data_utils.batching import training_batches
+from data_utils.files import find_repository
+from model_utils.base_shapes import SHAPES
+from model_utils.base_table import BASES
+from model_utils.bases import add_lora, count_trainable
+from model_utils.meta_model import build_empty, count_saved, load_config
+from model_utils.packing import batch_loss, packer_for
+from model_utils.planning import (
+    GIB,
+    Measured,
+    Workload,
+    estimate,
+    measure,
+    plan_base,
+    training_flops,
+    typical_batch,
+)
+from model_utils.planning_data import TEXTS, WAYS, Texts
+from model_utils.planning_table import name_fitting, render_bases
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
+FEW = Texts(rows=100, tokens=60, shared=2.0)
+# As their pages on the hub and the library's own counts give them.
+PUBLISHED = {
+    "SmolLM2-135M": 134_515_008,
+    "LLaMA": 6_738_415_616,
+    "LLaMA2": 6_738_415_616,
+    "Bloom-560m": 559_214_592,
+    "Llama-3.2-1B": 1_235_814_400,
+    "Llama-3.1-8B": 8_030_261_248,
+    "Qwen2.5-0.5B": 494_032_768,
+    "Qwen2.5-7B": 7_615_616_512,
+    "Qwen3-0.6B": 596_049_920,
+    "Qwen3-8B": 8_190_735_360,
+    "Gemma-3-1B": 999_885_952,
+    "Gemma-3-4B": 3_880_263_168,
+    "Mistral-7B": 7_248_023_552,
+    "GLM-4-9B": 9_400_279_040,
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_have_the_published_number_of_parameters(name: str) -> None:
+    model = build_empty(AutoConfig.for_model(BASES[name].architecture, **SHAPES[name]), torch.bfloat16, CPU)
+    assert count_trainable(model) == (PUBLISHED[name],) * 2
+    assert all(weight.is_meta for weight in model.parameters())
+
+
+def pack_small(model):
+    rows = small_rows("predict", window=2, count=2, turns=4)
+    return packer_for(model, "tree", 0).pack(training_batches(rows, 10_000, True)[0])
+
+
+@pytest.mark.parametrize("lora", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool) -> None:
+    """The same hooks on numbers: every storage that autograd keeps, layer by layer."""
+    real = tiny_model(kind).train()
+    empty = build_empty(real.config, torch.float32, CPU)
+    if lora:
+        real, empty = (add_lora(model, 4, 4, 0.1, "all").train() for model in (real, empty))
+    found, expected = (count_saved(model, pack_small(real)) for model in (empty, real))
+    assert found.total == pytest.approx(expected.total, rel=0.01) and expected.total > 0
+    assert found.layers == pytest.approx(expected.layers, rel=0.01) and len(found.layers) == 2
+
+
+def test_operations_are_those_that_pytorch_counts(monkeypatch) -> None:
+    """Products of the linear layers and the head; those of the attention depend on how it cuts its blocks."""
+    model = tiny_model("llama").train()
+    monkeypatch.setattr("model_utils.bases.use_fast_lora", lambda model: 0)  # its operators show no products
+    for way in (ALL, LORA):
+        if way.lora:
+            model = add_lora(model, 4, 4, 0.0, "all").train()
+        packed = packer_for(model, "tree", 0).pack(typical_batch(FEW, 500))
+        packed.inputs["input_ids"] %= VOCABULARY_SIZE
+        packed.pair_tokens.remainder_(VOCABULARY_SIZE)
+        with FlopCounterMode(display=False) as counter:
+            batch_loss(model, packed).backward()
+        counted = counter.get_flop_counts()["Global"]
+        products = sum(count for name, count in counted.items() if "bmm" not in str(name))
+        load = Workload(FEW, 500, dtype=torch.float32, rank=4, dropout=0.0, modules="all")
+        found = replace(measure("tiny", model.config, way, load), pairs=0)
+        first = 0 if way is ALL else 2 * found.nodes * (32 * 64 + 3 * 4 * 32)  # q, k, v of the first block and their A
+        assert training_flops(found, way) - first == products
+
+
+def test_a_typical_batch_is_as_long_and_as_shared_as_the_texts() -> None:
+    for texts in TEXTS.values():
+        batch = typical_batch(texts, 8192)
+        tree = batch.tree()
+        assert 0.8 * 8192 < len(tree) <= 8192
+        assert {len(row.prompt) for row in batch.rows} == {round(texts.tokens)}
+        assert tree.row_tokens / len(tree) == pytest.approx(texts.shared, rel=0.15)
+    assert len(typical_batch(TEXTS["meld"], 1).rows) == 1
+
+
+SMALL = {
+    "model_type": "llama",
+    "vocab_size": 16_384,
+    "hidden_size": 384,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+CASES = [
+    ("LoRA", "bfloat16"),
+    ("LoRA", "float32"),
+    ("LoRA, checkpointing", "bfloat16"),
+    ("all parameters", "bfloat16"),
+    ("all parameters", "float32"),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_memory_is_near_a_measured_peak(name: str, dtype: str) -> None:
+    """A process of its own trains; the plan may be above what it took by a third, and below by a fifth."""
+    wanted = {"config": SMALL, "way": name, "dtype": dtype, "tokens": 2048}
+    script = Path(__file__).with_name("peak_memory.py")
+    done = subprocess.run([sys.executable, str(script), json.dumps(wanted)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    measured = int(done.stdout)
+    way = next(way for way in WAYS if way.name == name)
+    load = Workload(TEXTS["meld"], 2048, dtype=getattr(torch, dtype), modules="all")
+    planned = estimate(measure("tiny", AutoConfig.for_model(**SMALL), way, load), way, load)
+    assert 0.8 < (planned.total - planned.libraries) / measured < 1.33
+
+
+def by_name(base: str, load: Workload) -> dict:
+    return {one.way.name: one for one in plan_base(base, load)}
+
+
+def test_plans_of_llama2() -> None:
+    load = Workload(TEXTS["meld"], 4096, device=GPU)
+    plans = by_name("LLaMA2", load)
+    assert plans["LoRA"].trainable == 12_582_912
+    assert plans["LoRA"].weights == pytest.approx(2 * (6_738_415_616 + 12_582_912))
+    assert plans["QLoRA"].weights < plans["LoRA"].weights / 3
+    assert plans["LoRA, checkpointing"].activations < plans["LoRA"].activations / 4
+    assert plans["LoRA, checkpointing"].flops > 1.3 * plans["LoRA"].flops
+    everything = plans["all parameters"]
+    assert everything.optimizer == 12 * 6_738_415_616 and everything.total > 120 * GIB
+    offloaded = plans["all parameters, checkpointing, offload"]
+    assert offloaded.optimizer == 0 and offloaded.main_memory == everything.optimizer
+    assert "all parameters, checkpointing, ZeRO-3" not in plans
+    shared = by_name("LLaMA2", replace(load, gpus=4))
+    assert shared["all parameters"].optimizer == everything.optimizer / 4
+    assert shared["all parameters, checkpointing, ZeRO-3"].weights == everything.weights / 4
+    assert shared["LoRA"].flops == plans["LoRA"].flops
+
+
+def test_no_cpu_quantizes_or_offloads() -> None:
+    plans = by_name("SmolLM2-135M", Workload(TEXTS["sample"], 2048))
+    assert list(plans) == [
+        "LoRA", "LoRA, checkpointing", "all parameters", "all parameters, checkpointing",
+    ]
+
+
+def test_what_fits_is_named() -> None:
+    measured = Measured(10**9, 10**6, 10**9, 10**6, 10**6, 1000, 1000, count_small(), 100, 1000, 10)
+    ways = [way for way in WAYS if way.name in ("LoRA", "QLoRA", "all parameters")]
+    load = Workload(FEW, 4096, device=GPU)
+    plans = [estimate(replace(measured, trainable=10**6 if way.lora else 10**9), way, load) for way in ways]
+    assert name_fitting(plans, 24) == "fits 24 GiB: LoRA; QLoRA; all parameters"
+    assert name_fitting(plans, 4) == "fits 4 GiB: LoRA; QLoRA"
+    assert name_fitting(plans, 1).startswith("nothing fits 1 GiB: the least is QLoRA with ")
+
+
+def count_small():
+    model = tiny_model("llama").train()
+    return count_saved(model, pack_small(model))
+
+
+def test_the_script_plans_without_weights_or_network(run_code) -> None:
+    environment = {"HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
+    flags = ("--model_name_or_path", "LLaMA2", "--gpu", "l4", "--memory_gib", "20")
+    done = run_code("code/plan.py", *flags, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "12,582,912" in done.stdout and "quantize=nf4" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("fits 20 GiB: ")
+    refused = run_code("code/plan.py", "--model_name_or_path", "no-such-base", "--gpus", "0", env=environment)
+    assert_one_line_error(refused, "--gpus", "from 1")
+    refused = run_code("code/plan.py", "--model_name_or_path", "no-such-base", env=environment)
+    assert_one_line_error(refused, "no-such-base", "SmolLM2-135M")
+
+
+def test_the_table_of_the_readme_is_the_planners() -> None:
+    readme = (find_repository() / "README.md").read_text(encoding="utf-8")
+    assert render_bases(BASES.values(), plan_base) in readme
+
+
+def test_a_folder_is_planned_by_its_own_configuration(tmp_path: Path) -> None:
+    tiny_model("qwen3").config.save_pretrained(tmp_path)
+    assert load_config(str(tmp_path)).model_type == "qwen3"
+    plans = by_name(str(tmp_path), Workload(FEW, 500))
+    assert plans["all parameters"].trainable == count_trainable(tiny_model("qwen3"))[0]
