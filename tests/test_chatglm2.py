@@ -7,17 +7,21 @@ import pytest
 import torch
 from conftest import call_script
 from test_main_new import Place
-from tiny_chatglm import chatglm2_weights, save_chatglm2
+from tiny_chatglm import chatglm2_config, chatglm2_weights, save_chatglm2
 from tiny_models import main_command, save_rows
-from transformers import AutoModelForCausalLM, GlmForCausalLM
+from transformers import AutoModelForCausalLM, GlmConfig, GlmForCausalLM
 
 import main_new
-from model_utils.chatglm2_conversion import convert_chatglm2
+from model_utils.chatglm2_conversion import convert_chatglm2, native_settings
 
 IDS = [5, 9, 300, 42, 17, 17, 8]
-# Logits of the tiny model below for IDS, made once by SwissArmyTransformer's ChatGLM2Model: token -> the first four
-# and the last.
-GOLDEN: dict[int, list[float]] = {}
+# Logits of the tiny model below for IDS, made once by SwissArmyTransformer 0.4.3 (its `chatglm2_model`): token -> the
+# first four and the last.
+GOLDEN = {
+    0: [-0.657971, -1.087805, -0.788908, 0.826337, 1.586807],
+    3: [-0.433143, -0.150165, 0.094266, -0.253288, 1.452221],
+    6: [-0.366755, -0.800725, 1.10123, -1.400992, 0.147182],
+}
 VOCABULARY = 320  # of the golden logits
 
 
@@ -32,15 +36,22 @@ def native(published: Path) -> Path:
 
 
 def test_logits_are_those_of_an_independent_implementation(tmp_path: Path) -> None:
-    source = save_chatglm2(tmp_path / "published", padded_vocab_size=VOCABULARY, vocab_size=VOCABULARY)
+    source = save_chatglm2(tmp_path / "published", padded_vocab_size=VOCABULARY)
     # Its tokenizer is larger than this vocabulary; the logits need none.
     model = AutoModelForCausalLM.from_pretrained(convert_chatglm2(source, tmp_path / "native"), dtype=torch.float32)
     with torch.no_grad():
         logits = model(torch.tensor([IDS])).logits[0]
-    assert GOLDEN
     for token, values in GOLDEN.items():
         found = torch.cat((logits[token, :4], logits[token, -1:]))
         torch.testing.assert_close(found, torch.tensor(values), atol=1e-5, rtol=0)
+
+
+def test_published_size_has_the_published_number_of_parameters(tmp_path: Path) -> None:
+    sizes = {"num_layers": 28, "hidden_size": 4096, "num_attention_heads": 32, "kv_channels": 128}
+    config = chatglm2_config(65_024, ffn_hidden_size=13_696, **sizes)
+    with torch.device("meta"):
+        model = GlmForCausalLM(GlmConfig(**native_settings(config, tmp_path)))
+    assert sum(weight.numel() for weight in model.parameters()) == 6_243_584_000
 
 
 def test_every_weight_is_where_glm_has_it(published: Path, native: Path) -> None:

@@ -168,7 +168,7 @@ def test_chatglm2_special_tokens(chatglm2: PreTrainedTokenizerFast, model_file: 
     [
         {"model_type": "unigram", "hard_vocab_limit": False},
         {"normalization_rule_name": "nmt_nfkc", "remove_extra_whitespaces": True},
-        {"add_dummy_prefix": False, "byte_fallback": False},
+        {"vocab_size": 300, "add_dummy_prefix": False, "byte_fallback": False},
         {"user_defined_symbols": ["<n>", "好的"]},
     ],
 )

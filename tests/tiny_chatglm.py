@@ -57,10 +57,10 @@ def chatglm_pieces() -> bytes:
     return model.SerializeToString()
 
 
-def chatglm2_pieces(**options: Any) -> bytes:
+def chatglm2_pieces(vocab_size: int = 560, **options: Any) -> bytes:
     """As ChatGLM2's `tokenizer.model`: BPE over unchanged text, bytes for what is in no piece."""
     usual = {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity"}
-    return train_pieces(560, **usual | {"remove_extra_whitespaces": False, "split_digits": True} | options)
+    return train_pieces(vocab_size, **usual | {"remove_extra_whitespaces": False, "split_digits": True} | options)
 
 
 def drawn(name: str, shape: Sequence[int], scale: float = 0.3) -> Tensor:

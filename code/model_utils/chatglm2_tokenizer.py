@@ -68,7 +68,12 @@ def read_model(path: Path, pieces: SentencePieceProcessor) -> Any:
 
 
 def make_model(spec: Any, marks: Sequence[str]) -> models.Model | None:
-    """BPE or unigram over all pieces and the marks, which no text becomes; None for other kinds."""
+    """BPE or unigram over all pieces and the marks, which no text becomes; None where no fast model does the same.
+
+    Symbols that its maker defined are found before a text is split, which fast tokenizers do in another way.
+    """
+    if any(piece.type == USER_DEFINED for piece in spec.pieces):
+        return None
     names = [piece.piece for piece in spec.pieces] + list(marks)
     trainer = spec.trainer_spec
     if trainer.model_type == BPE:
@@ -77,7 +82,7 @@ def make_model(spec: Any, marks: Sequence[str]) -> models.Model | None:
         unknown = names[trainer.unk_id]
         return models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=trainer.byte_fallback)
     if trainer.model_type == UNIGRAM:
-        scores = {piece.piece: piece.score for piece in spec.pieces if piece.type in (NORMAL, USER_DEFINED)}
+        scores = {piece.piece: piece.score for piece in spec.pieces if piece.type == NORMAL}
         unreachable = min(scores.values()) - UNREACHABLE
         vocabulary = [(name, scores.get(name, unreachable)) for name in names]
         return models.Unigram(vocabulary, trainer.unk_id, trainer.byte_fallback)
@@ -97,7 +102,6 @@ def make_tokenizer(model: models.Model, spec: Any, pieces: SentencePieceProcesso
     tokenizer.normalizer = make_normalizer(spec.normalizer_spec)
     tokenizer.decoder = make_decoder(spec.normalizer_spec)
     unknown, end = pieces.id_to_piece(pieces.unk_id()), pieces.id_to_piece(pieces.eos_id())
-    tokenizer.add_tokens([AddedToken(p.piece, normalized=True) for p in spec.pieces if p.type == USER_DEFINED])
     tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in (unknown, end)])
     before = " ".join(prefix)
     tokenizer.post_processor = processors.TemplateProcessing(
