@@ -20,8 +20,8 @@ from model_utils.planning_data import WAYS, Texts, Way
 from model_utils.runs import EAGER_TOKEN_BUDGET
 
 GIB = 2**30
-# What Python and the libraries hold before a model is there; on a GPU, its context and the allocator's gaps.
-LIBRARIES = {"cpu": 0.6 * GIB, "cuda": 0.9 * GIB}
+# What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
+LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
 # 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
