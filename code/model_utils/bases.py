@@ -110,7 +110,10 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     know_own_architectures()
     options = quantized_options(quantize, dtype, device)
     with explained(f"the model {base}"):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **text_part(base))
+        part = text_part(base)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **part)
+    if part:
+        model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
     prepare_attention(model, device)
     model.config.use_cache = False
     return model if options else model.to(device)
@@ -123,6 +126,7 @@ def text_part(base: str) -> dict[str, Any]:
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
+    know_own_architectures()
     config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     text = config.get_text_config()
     whole_class, text_class = (MODEL_FOR_CAUSAL_LM_MAPPING.get(type(one), None) for one in (config, text))
@@ -171,12 +175,12 @@ def add_lora(
     return model
 
 
-def load_adapter(model, folder: str, trainable: bool):
-    """The adapter saved in `folder` on top of its base."""
+def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
+    """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`."""
     from peft import PeftModel
 
     with explained(f"the adapter {folder} on this base"):
-        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=False)
+        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
     use_fast_lora(model)
     return model
 

@@ -60,7 +60,7 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, dtype: torch
     source = base_of(checkpoint, base) if is_adapter(checkpoint) else str(checkpoint)
     model = load_model(source, dtype, CPU)
     if is_adapter(checkpoint):
-        model = merge(load_adapter(model, str(checkpoint), trainable=False))
+        model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
     model.config.use_cache = True
     tokenizer = load_tokenizer(str(checkpoint))
     with full_disk_named(output), replaced_folder(output) as new:
@@ -73,11 +73,16 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, dtype: torch
 
 
 def merge(model):
-    """The base with the products of its adapters added to its weights, each sum rounded once."""
-    for name, weight in model.named_parameters():
-        if "lora_" in name:
-            weight.data = weight.data.float()
-    return model.merge_and_unload()
+    """The base with the products of its adapters added to its weights: each layer in fp32, rounded once."""
+    from peft.tuners.lora import LoraLayer
+
+    for layer in [module for module in model.modules() if isinstance(module, LoraLayer)]:
+        weight = layer.get_base_layer().weight
+        precision = weight.dtype
+        layer.float()
+        layer.merge()
+        layer.to(precision)
+    return model.unload()
 
 
 def export_adapter(checkpoint: Path, output: Path) -> None:

@@ -61,11 +61,15 @@ def present_targets(model: nn.Module, wanted: Sequence[str]) -> list[str]:
 
 def linear_paths(model: nn.Module) -> list[str]:
     """The path of each linear layer but the head."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return [path for path, module in model.named_modules() if is_linear(module) and module is not head]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear layer of PyTorch's or GPT-2's kind; PEFT's layers around one are not."""
     from transformers.pytorch_utils import Conv1D
 
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    modules = model.named_modules()
-    return [path for path, module in modules if isinstance(module, nn.Linear | Conv1D) and module is not head]
+    return isinstance(module, nn.Linear | Conv1D)
 
 
 def _names_in(model: nn.Module, names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model_utils.base_lookup import find_folder, find_row
 from model_utils.base_shapes import SHAPES
-from model_utils.bases import add_lora, explained, prepare_attention, resolve_base
+from model_utils.bases import add_lora, explained, know_own_architectures, prepare_attention, resolve_base
 from model_utils.compilation import decoder_layers
 from model_utils.lora_targets import choose_targets
 from model_utils.packing import PackedBatch, batch_loss
@@ -28,6 +28,7 @@ def load_config(base: str):
     """
     from transformers import AutoConfig
 
+    know_own_architectures()
     folder, row = find_folder(base), find_row(base)
     if folder is None and row and row.name in SHAPES:
         return AutoConfig.for_model(row.architecture, **SHAPES[row.name])

@@ -1,27 +1,27 @@
 """How much memory and arithmetic a run will take, from the base's configuration alone. Every number is an estimate.
 
 Memory of one process: weights, gradients, optimizer state, what a micro-batch keeps for its backward pass with
-half a layer of gradients beside it, and what the libraries take. Operations are counted as in
+the gradients of one layer beside it, and what the libraries take. Operations are counted as in
 `benchmarks/flops.py`: products alone, on distinct tokens.
 """
 
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from data_utils.batching import EncodedRow, MicroBatch
 from model_utils.base_lookup import find_row
 from model_utils.bases import count_trainable
 from model_utils.compilation import decoder_layers
+from model_utils.lora_targets import is_linear
 from model_utils.meta_model import Saved, add_empty_lora, build_empty, count_saved, load_config
 from model_utils.packing import packer_for
 from model_utils.planning_data import WAYS, Texts, Way
 from model_utils.runs import EAGER_TOKEN_BUDGET
 
 GIB = 2**30
-# What Python and the libraries hold before a model is there; on a GPU, its context and the allocator's gaps.
-LIBRARIES = {"cpu": 0.6 * GIB, "cuda": 0.9 * GIB}
+# What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
+LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
 # 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
@@ -72,7 +72,7 @@ class Estimate:
     activations: float
     libraries: float
     start: float  # before ZeRO-3 has divided the weights, which each process loads whole
-    main_memory: float  # optimizer state that lies in main memory, not on the GPU
+    main_memory: float  # sums of gradients and optimizer state that lie in main memory, not on the GPU
     flops: float
 
     @property
@@ -106,7 +106,7 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
     batch = typical_batch(load.texts, min(most, load.token_budget))
     tree = batch.tree()
     trainable, parameters = count_trainable(model)
-    linear = [module.weight for module in decoder_layers(model).modules() if _is_linear(module)]
+    linear = [module.weight for module in decoder_layers(model).modules() if is_linear(module)]
     text = model.config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return Measured(
@@ -122,11 +122,6 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
         pairs=int((tree.positions + 1).sum()),
         kept=len(set(tree.pair_nodes.tolist())),
     )
-
-
-def _is_linear(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return weight is not None and weight.ndim == 2 and not isinstance(module, nn.Embedding)
 
 
 def typical_batch(texts: Texts, token_budget: int) -> MicroBatch:
@@ -159,8 +154,9 @@ def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
     in_bits = found.frozen_linear if way.quantized else 0
     trained, mixed = found.trainable, size < 4
     state = trained * (12 if mixed else 8) / share[1]  # moments, and masters in fp32
-    gradients = trained * 4 / share[2] + mixed * trained * size / share[3]
-    buffers = min(BUCKETS, trained) * size if stage else 0
+    sums = trained * 4 / share[2]
+    # ZeRO-2 empties gradients bucket by bucket, and sums them where the optimizer is.
+    passing = min(BUCKETS, trained) * size if stage >= 2 else mixed * trained * size
     weights = in_bits * NF4_BYTES + (found.parameters - in_bits) * size
     layer_input = found.nodes * found.hidden * size
     kept = found.saved.checkpointed(layer_input) if way.checkpointing else found.saved.total
@@ -168,12 +164,12 @@ def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
         way=way,
         trainable=trained,
         weights=weights / share[3],
-        gradients=gradients + buffers,
+        gradients=passing + (0.0 if way.offload else sums),
         optimizer=0.0 if way.offload else state,
-        activations=kept + max(found.saved.layers) / 2,
+        activations=kept + max(found.saved.layers),
         libraries=LIBRARIES[load.device.type],
         start=weights,
-        main_memory=state if way.offload else 0.0,
+        main_memory=state + sums if way.offload else 0.0,
         flops=training_flops(found, way) * load.texts.rows * load.texts.tokens / load.texts.shared / found.nodes,
     )
 
