@@ -82,6 +82,9 @@ def test_newer_runs_take_the_place_of_older_ones(tmp_path: Path) -> None:
         (42, 51.0),
         (43, 60.0),
     ]
+    answers = again.runs[0]["scores"]["meld"]["breakdowns"]["turn position"]
+    assert list(answers) == ["0", "1-2", "3-5"], "answers have lost their order"
+    assert list(again.runs[0]["scores"]["meld"]["f1_per_label"]) == list(LABELS)
     assert read_scores(tmp_path / "none.json") == Scores()
     (tmp_path / SCORES_FILE).write_text('{"runs": []}')
     with pytest.raises(UserError, match="cannot be read"):

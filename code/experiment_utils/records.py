@@ -54,9 +54,9 @@ def read_scores(path: Path) -> Scores:
 
 
 def write_scores(scores: Scores, path: Path) -> None:
-    """Equal scores make equal files."""
+    """Equal scores make equal files; labels and answers stay in their order."""
     content = {"runs": scores.runs, "comparisons": scores.comparisons}
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def make_record(job: Job, plan: Plan) -> Record:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -46,7 +47,10 @@ def draw_all(folder: Path, conditions: Mapping[str, Condition], scores: Scores) 
         if any(scores.of(condition.name) for condition in members):
             draw_curves(folder / name, members, scores, curve)
             names.append(name)
+    curves = {table for curve in CURVES.values() for table in curve.tables}
     for group, members in group_conditions(conditions).items():
+        if members[0].table in curves:
+            continue
         for dataset, runs in _runs_by_dataset(members, scores).items():
             for kind, draw in {"labels": draw_labels, "breakdowns": draw_breakdowns}.items():
                 names.append(f"{kind}_{group}_{dataset}.png")
@@ -77,12 +81,21 @@ def draw_curves(path: Path, members: Sequence[Condition], scores: Scores, curve:
             _draw_panel(axes, members, scores, dataset)
             axes.set_title(dataset)
             axes.set_xlabel(curve.axis)
-            if curve.logarithmic:
-                axes.set_xscale("log", base=2)
+            _write_ticks(axes, sorted({float(condition.row) for condition in members}), curve)
         panels[0].set_ylabel("weighted F1 (%)")
-        handles, texts = panels[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+        found = [axes.get_legend_handles_labels() for axes in panels]
+        named = {text: handle for handles, texts in found for handle, text in zip(handles, texts, strict=True)}
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
         save_figure(figure, path)
+
+
+def _write_ticks(axes: Axes, values: Sequence[float], curve: Curve) -> None:
+    """A tick at every value, as a fraction on a logarithmic axis."""
+    if curve.logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+    names = [str(Fraction(value)) if curve.logarithmic else f"{value:g}" for value in values]
+    axes.set_xticks(values, names, fontsize=7)
 
 
 def _draw_panel(axes: Axes, members: Sequence[Condition], scores: Scores, dataset: str) -> None:
