@@ -87,10 +87,11 @@ class EmotionRecognizer:
         if config.template_sha256 != TEMPLATE_SHA256:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
         demonstrator = open_demonstrator(config, demonstrations)
-        base, place = find_base(folder), choose_device() if device is None else _checked_device(device)
+        base = find_base(folder)
+        place, dtype = choose_place(device, precision)
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
         encoder = make_encoder(str(folder) if own_tokenizer else base, config.max_length, 1.0, config.chat_template)
-        model = load_model(base, choose_precision(precision, place), place)
+        model = load_model(base, dtype, place)
         if is_adapter(folder):
             model = load_adapter(model, str(folder), trainable=False)
         return cls(model.eval(), encoder, config, place, demonstrator)
@@ -168,6 +169,16 @@ def _numbered(dialogues: Sequence[Spoken]) -> Iterator[SpokenTurn]:
         yield from number_turns(turns)
     except LineError as error:
         raise UserError(f"turn {error.line} of a dialogue: {error.problem}") from None
+
+
+def choose_place(name: str | None, precision: str) -> tuple[torch.device, torch.dtype]:
+    """The device of that name, None: the GPU where there is one; and what a precision means there.
+
+    Raises:
+        UserError: there is no such device, or it does not compute in that precision.
+    """
+    device = choose_device() if name is None else _checked_device(name)
+    return device, choose_precision(precision, device)
 
 
 def _checked_device(name: str) -> torch.device:
