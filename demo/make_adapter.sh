@@ -9,9 +9,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export MODEL_NAME=SmolLM2-135M Experiments_setting=lora dataset=sample precision=bf16 lora_dim=${lora_dim:-8}
+export lora_alpha=${lora_alpha:-$lora_dim}
 results=experiments/demo_adapter
 model=checkpoint/demo_adapter
 bash code/train_and_inference_Uni.sh --output_dir "$results" --model_dir "$model" "$@"
+[[ ${DRY_RUN:-0} == 0 ]] || exit 0
 
 new=demo/.adapter.new
 rm -rf "$new"
