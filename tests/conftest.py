@@ -118,6 +118,20 @@ def write_corpus(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a finished run of a tiny base: base/, data/, original/, run/model/ (the adapter), run/results/."""
+    from tiny_models import main_command, save_base, save_rows
+
+    import main_new
+
+    folder = tmp_path_factory.mktemp("trained")
+    flags = main_command(save_base(folder / "base"), save_rows(folder), folder / "run", num_train_epochs=2)
+    result = call_script(main_new.main, *flags)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
 @pytest.fixture
 def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script of code/ (path from the repository) with arguments, in a process of its own."""

@@ -46,6 +46,15 @@ def test_texts_are_embedded_once(tiny_encoder: Path, tmp_path: Path, monkeypatch
     assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
+def test_without_a_cache_nothing_is_kept(tiny_encoder: Path, tmp_path: Path) -> None:
+    vectors = SentenceEncoder(str(tiny_encoder), tmp_path)(TEXTS)
+    written = list(tmp_path.iterdir())
+    own = SentenceEncoder(str(tiny_encoder), tmp_path)
+    own.cache = None
+    np.testing.assert_allclose(own(TEXTS), vectors, atol=1e-6)
+    assert own(TEXTS[:1]).shape == (1, 16) and list(tmp_path.iterdir()) == written
+
+
 def test_other_weights_are_another_encoder(tiny_encoder: Path, tmp_path: Path) -> None:
     first = SentenceEncoder(str(tiny_encoder), tmp_path)
     weights = tiny_encoder / "model.safetensors"

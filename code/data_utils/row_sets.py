@@ -23,7 +23,7 @@ class RowSets:
     train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
     chooses from, in prompt order. also_scored: the test rows of other tasks, and what those choose from; they
     choose no epoch. seen_in_train: ids per split whose text, letter case and outer blanks aside,
-    also stands in train.
+    also stands in train. row_settings: what the rows of the scored task were made with, as their manifest says.
     """
 
     train: tuple[Example, ...]
@@ -32,6 +32,7 @@ class RowSets:
     seen_in_train: Mapping[str, frozenset[str]]
     digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
     also_scored: Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]] = field(default_factory=dict)
+    row_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> RowSets:
@@ -67,6 +68,7 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
             for other in SCORED_TASKS
             if other != task and (rows := [row for row in splits["test"] if row.task == other])
         },
+        row_settings=_settings_of(task, manifests),
     )
 
 
@@ -131,6 +133,12 @@ def _check_targets(rows: Sequence[Example], dataset: str, manifests: Sequence[Ma
         raise UserError(
             f"row {wrong.id} ({wrong.task}): the target {wrong.target!r} is no label, allowed are {allowed}"
         )
+
+
+def _settings_of(task: str, manifests: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    settings = [manifest.get("arguments", {}) for manifest in manifests]
+    fitting = [one for one in settings if (one.get("kind") == "speaker") == (task == SPEAKER)]
+    return (fitting or settings)[-1]
 
 
 def _labels_of(task: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

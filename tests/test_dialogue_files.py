@@ -1,0 +1,198 @@
+"""Readers of one's own dialogues: every format, the same turns; bad lines by file and number; bounded memory."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from data_utils.dialogue_files import FORMATS, count_turns, find_format, read_text, read_turns
+from data_utils.errors import UserError
+from data_utils.spoken_turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
+
+# Two dialogues: Ben speaks first in the second one.
+SPOKEN = [("1", 0, "Ann", 0, "Hello: you!"), ("1", 1, "Ben Ö.", 1, "Oh?"), ("1", 2, "Ann", 0, 'He said "no".')]
+SECOND = [("2", 0, "Ben Ö.", 0, "Fine, thanks."), ("2", 1, "Ann", 1, "Good.")]
+
+PLAIN = 'Ann: Hello: you!\nBen Ö.: Oh?\n  Ann :  He said "no".\n\n\nBen Ö.: Fine, thanks.\nAnn: Good.\n'
+TABLE = (
+    "Sr No.,Utterance,Speaker,Dialogue_ID\n1,Hello: you!,Ann,1\n2,Oh?,Ben Ö.,1\n"
+    '3,"He said ""no"".",Ann,1\n4,"Fine, thanks.",Ben Ö.,2\n\n5,Good.,Ann,2\n'
+)
+OBJECTS = [
+    {"dialogue": dialogue, "turn": turn, "speaker": speaker, "text": text, "emotion": "sad"}
+    for dialogue, turn, speaker, _, text in SPOKEN + SECOND
+]
+LISTS = [[{"name": name, "utterance": text} for _, _, name, _, text in spoken] for spoken in (SPOKEN, SECOND)]
+GOOD = {
+    "text": [PLAIN, "\ufeff" + PLAIN.replace("\n", "\r\n"), PLAIN.replace(":", "：", 1)],
+    "csv": [TABLE, TABLE.replace("\n", "\r\n")],
+    "json": [
+        json.dumps(OBJECTS),
+        json.dumps(LISTS, indent=1),
+        json.dumps({"dialogues": [{"utterances": turns} for turns in LISTS]}),
+        json.dumps({"1": LISTS[0], "2": {"turns": LISTS[1]}}),
+    ],
+    "jsonl": [
+        "\n\n".join(map(json.dumps, OBJECTS)),
+        "\n".join(json.dumps({"id": str(n), "messages": turns}) for n, turns in enumerate(LISTS, start=1)),
+    ],
+}
+GOOD["tsv"] = ["speaker\tdialogue id\ttext\n" + "".join(f"{s}\t{d}\t{t}\n" for d, _, s, _, t in SPOKEN + SECOND)]
+
+VTT = """WEBVTT - a title
+
+NOTE a comment
+of two lines
+
+STYLE
+::cue {color: red}
+
+intro
+00:00:01.000 --> 00:00:02.500 align:start
+<v.loud Ann>Hello: <i>you</i>!</v>
+
+00:02.500 --> 00:04.000
+<v Ben Ö.>Oh?
+<v Ann>He said
+&quot;no&quot;.
+
+00:04.000 --> 00:05.000
+And left.
+"""
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+Ann: Hello: you!
+
+2
+00:00:02,500 --> 00:00:04,000
+- Ben Ö.: Oh?
+- Ann: He said
+{\\an8}<i>"no".</i>
+
+3
+
+4
+00:00:04,000 --> 00:00:05,000
+And left.
+"""
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / f"own{FORMATS[name].suffixes[0]}"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    return path
+
+
+def seen(path: Path, name: str) -> list[tuple]:
+    return [(one.dialogue, one.turn, one.speaker, one.number, one.text) for one in read_turns(path, name)]
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name, all_of in GOOD.items() for content in all_of])
+def test_every_format_gives_the_same_turns(tmp_path: Path, name: str, content: str) -> None:
+    path = write(tmp_path, name, content)
+    assert find_format(path) == name
+    assert seen(path, name) == SPOKEN + SECOND
+    counts = count_turns(path, name)
+    assert (counts.dialogues, counts.turns, counts.speakers) == (2, 5, 2)
+
+
+@pytest.mark.parametrize(("name", "content"), [("vtt", VTT), ("srt", SRT)])
+def test_subtitles(tmp_path: Path, name: str, content: str) -> None:
+    assert seen(write(tmp_path, name, content), name) == [*SPOKEN, ("1", 3, "Ann", 0, "And left.")]
+
+
+def test_tables_without_a_column_for_dialogues_are_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "csv", 'Speaker,Text\nAnn,"two\nlines"\nBen,b\n')
+    assert seen(path, "csv") == [("1", 0, "Ann", 0, "two lines"), ("1", 1, "Ben", 1, "b")]
+
+
+LONG = "x" * (LONGEST_UTTERANCE + 1)
+DEEP = "[" * 100_000
+BAD = [
+    ("text", "Ann: a\nno name here\n", "line 2: 'no name here' is no turn"),
+    ("text", "Ann:\n", "line 1: 'Ann:' is no turn"),
+    ("text", ": hello\n", "line 1"),
+    ("text", f"{'n' * 101}: hello\n", "line 1"),
+    ("text", f"A: b\n\nAnn: {LONG}\n", "line 3: the utterance has 10,001 characters"),
+    ("text", b"Ann: a\nBen: \xff\n", "line 2: not UTF-8"),
+    ("text", "Ann: a\n".encode("utf-16"), "line 1: not UTF-8"),
+    ("text", b"Ann: " + b"x" * LONGEST_LINE, "line 1: longer than"),
+    ("text", "\n \n", "holds no utterance"),
+    ("text", "".join(f"S{n}: a\n" for n in range(MOST_SPEAKERS + 1)), f"line {MOST_SPEAKERS + 1}: speaker"),
+    ("csv", "", "line 1: the header names no speaker and no utterance"),
+    ("csv", "who,text\nAnn,a\n", "names no speaker (it names who, text)"),
+    ("csv", "speaker,text\nAnn,a\nBen\n", "line 3: 1 cells, but the header has 2"),
+    ("csv", 'speaker,text\nAnn,"a"b\n', "line 2: not a row"),
+    ("csv", f'speaker,text\nAnn,"{"y" * 200_000}\n', "line 2: not a row"),
+    ("csv", "speaker,text\nAnn,\n", "line 2: the utterance is empty"),
+    ("csv", "speaker,text,scene id\nA,a,1\nA,b,2\nA,c,1\n", "line 4: dialogue '1' begins a second time"),
+    ("json", "", "line 1: not JSON"),
+    ("json", "[]", "holds no utterance"),
+    ("json", '[{"speaker": "A", "text": "a"}\n{"speaker": "A"}]', "line 2: not JSON, allowed is ','"),
+    ("json", '[\n{"speaker": "A", "text": "a"},\n{"speaker": "A"}\n]', "line 3: a turn has no utterance"),
+    ("json", '[{"speaker": "A", "text": 5}]', "line 1: a turn has the utterance 5"),
+    ("json", '[{"speaker": "A", "text": "\\ud800"}]', "line 1: the utterance holds half of a surrogate"),
+    ("json", '["a"]', "line 1: holds 'a'"),
+    ("json", '[["a"]]', "line 1: a turn is 'a'"),
+    ("json", '{"a": 1}', "line 1: 'a' is no dialogue"),
+    ("json", '[{"speaker": "A", "text": "a"}] 5', "line 1: more follows"),
+    ("json", '[{"speaker": "A", "text": "a"}', "line 1: not JSON"),
+    ("json", "[" + "9" * 5_000 + "]", "line 1: not JSON"),
+    ("json", DEEP, "not JSON"),
+    ("json", b'[{"speaker": "A", "text": "\xff"}]', "not UTF-8"),
+    ("jsonl", '{"speaker": "A", "text": "a"}\n{', "line 2: not JSON"),
+    ("jsonl", DEEP, "line 1: not JSON (nested too deeply)"),
+    ("vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n", "line 4: nobody has been named yet"),
+    ("vtt", "WEBVTT\n\nsome words\nAnn: a\n", "line 3: no cue begins with 'some words'"),
+    ("srt", "1\n00:00:01,000 --> 00:00:02,000\nThis is what I have said: go\n", "line 3: nobody has been named"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "told"), BAD, ids=range(len(BAD)))
+def test_bad_lines_are_named(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
+    path = write(tmp_path, name, content)
+    with pytest.raises(UserError) as caught:
+        count_turns(path, name)
+    message = str(caught.value)
+    assert str(path) in message and told in message and len(message) < 600, message
+
+
+def test_formats_are_found_by_name_or_refused(tmp_path: Path) -> None:
+    assert [find_format(Path(f"a{suffix.upper()}")) for suffix in (".srt", ".ndjson")] == ["srt", "jsonl"]
+    assert find_format(Path("a.log"), "csv") == "csv"
+    with pytest.raises(UserError, match=r"\.txt, \.csv, \.tsv.*--input_format"):
+        find_format(Path("a.log"))
+    for missing in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(UserError, match="cannot be read"):
+            count_turns(missing, "text")
+
+
+def test_typed_text_names_its_line() -> None:
+    assert [one.text for one in read_text("A: b\nC: \ud800")] == ["b", "?"]
+    with pytest.raises(UserError, match="^line 2"):
+        read_text("A: b\nC")
+
+
+@pytest.mark.parametrize("name", ["text", "csv", "json", "jsonl"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
+    """40,000 turns, 8 MB."""
+    text = "word " * 40
+    lines = {
+        "text": (f"Ann: {text}\n" for _ in range(40_000)),
+        "csv": (f"Ann,{text}\n" if n else "speaker,text\n" for n in range(40_001)),
+        "json": (f'{"," if n else "["}{{"speaker": "A", "text": "{text}"}}' for n in range(40_000)),
+        "jsonl": (f'{{"speaker": "A", "text": "{text}"}}\n' for n in range(40_000)),
+    }
+    path = tmp_path / "large"
+    with path.open("w") as stream:
+        stream.writelines(lines[name])
+        stream.write("]" if name == "json" else "")
+    assert path.stat().st_size > 8_000_000
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_turns(path, name)) == 40_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000, f"{peak:,} bytes"

@@ -1,0 +1,65 @@
+"""Whatever is written down in a format is read back, however the file is cut into blocks."""
+
+import csv
+import io
+import json
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_utils import dialogue_json
+from data_utils.dialogue_files import FORMATS
+from data_utils.spoken_turns import ReadTurn, clean, number_turns
+
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\r\n,\"'")
+WORDS = st.text(CHARACTERS, min_size=1, max_size=30)
+TEXTS = WORDS.filter(str.strip)
+NAMES = TEXTS.filter(lambda name: not {":", "："} & set(name))
+TURNS = st.lists(st.tuples(NAMES, TEXTS), min_size=1, max_size=6)
+DIALOGUES = st.lists(TURNS, min_size=1, max_size=4)
+
+
+def cleaned(dialogues) -> list[tuple[int, str, str]]:
+    return [
+        (part, clean(name, "speaker", 100, 0), clean(text, "utterance", 100, 0))
+        for part, turns in enumerate(dialogues)
+        for name, text in turns
+    ]
+
+
+def read(name: str, content: str) -> list[tuple[int, str, str]]:
+    turns = number_turns(FORMATS[name].read(io.BytesIO(content.encode("utf-8"))))
+    return [(one.part, one.speaker, one.text) for one in turns]
+
+
+@given(DIALOGUES, st.integers(1, 40), st.sampled_from([None, 1]))
+def test_json(dialogues, block: int, indent: int | None) -> None:
+    objects = [{"turns": [{"speaker": name, "text": text} for name, text in turns]} for turns in dialogues]
+    with patch.object(dialogue_json, "BLOCK", block):
+        assert read("json", json.dumps(objects, indent=indent)) == cleaned(dialogues)
+    assert read("jsonl", "\n".join(map(json.dumps, objects))) == cleaned(dialogues)
+
+
+@given(DIALOGUES, st.sampled_from(["csv", "tsv"]))
+def test_tables(dialogues, name: str) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="," if name == "csv" else "\t", quoting=csv.QUOTE_ALL)
+    writer.writerow(["dialogue", "speaker", "utterance"])
+    writer.writerows((part, *turn) for part, turns in enumerate(dialogues) for turn in turns)
+    assert read(name, text.getvalue()) == cleaned(dialogues)
+
+
+@given(DIALOGUES)
+def test_plain_text(dialogues) -> None:
+    plain = [[(name, text) for _, name, text in cleaned([turns])] for turns in dialogues]
+    text = "\n\n".join("\n".join(f"{name}: {text}" for name, text in turns) for turns in plain)
+    assert read("text", text) == cleaned(dialogues)
+
+
+@given(TURNS)
+def test_numbers_follow_the_order_of_appearance(turns) -> None:
+    numbered = list(number_turns(ReadTurn(0, None, name, text) for name, text in turns))
+    first = list(dict.fromkeys(one.speaker for one in numbered))
+    assert [one.number for one in numbered] == [first.index(one.speaker) for one in numbered]
+    assert [one.turn for one in numbered] == list(range(len(turns)))

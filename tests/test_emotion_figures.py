@@ -1,0 +1,49 @@
+"""Pictures of emotions: the same bytes for the same answer, for any length and any names."""
+
+import io
+
+import pytest
+from matplotlib import image
+
+from data_utils.emotion_files import TurnEmotion
+from data_utils.spoken_turns import SpokenTurn
+from model_utils.emotion_figures import (
+    COLOURS,
+    colour_of,
+    draw_label_shares,
+    draw_probabilities,
+    draw_shares,
+    draw_timeline,
+)
+
+LABELS = ("sad", "joyful", "angry")
+
+
+def rows(count: int, name: str = "Ann $x$ {b}") -> list[TurnEmotion]:
+    made = []
+    for turn in range(count):
+        shares = {"sad": 0.2, "joyful": 0.1, "angry": 0.7}
+        made.append(TurnEmotion(SpokenTurn(0, "1", turn, f"{name}{turn % 3}", turn % 3, "x"), "angry", 0.7, shares))
+    return made
+
+
+@pytest.mark.parametrize("count", [1, 12, 200])
+@pytest.mark.parametrize("draw", [draw_timeline, draw_probabilities])
+def test_any_length_is_drawn_the_same_way_twice(draw, count: int) -> None:
+    png = draw(rows(count), LABELS)
+    assert png == draw(rows(count), LABELS)
+    height, width, _ = image.imread(io.BytesIO(png)).shape
+    assert 100 < height < 600 and 300 < width < 1800
+
+
+def test_what_is_drawn_depends_on_what_was_found() -> None:
+    assert draw_timeline(rows(5), LABELS) != draw_timeline(rows(6), LABELS)
+    assert draw_timeline(rows(5), LABELS) != draw_timeline(rows(5, "Ben"), LABELS)
+    assert draw_shares([[0.1, 0.9]], ["a"], ["b", "c"], "", "") != draw_shares([[0.9, 0.1]], ["a"], ["b", "c"], "", "")
+    counts = {"train": {"sad": 1, "joyful": 3, "angry": 0}}
+    assert draw_label_shares(counts, LABELS) != draw_label_shares({"train": dict.fromkeys(LABELS, 1)}, LABELS)
+
+
+def test_colours_are_told_apart() -> None:
+    assert len(set(COLOURS)) == len(COLOURS) == 9
+    assert len({colour_of(label, LABELS) for label in LABELS}) == 3

@@ -1,0 +1,59 @@
+"""Emotions as a table, JSON Lines and CSV."""
+
+import csv
+import io
+import json
+
+from data_utils.emotion_files import OUTPUTS, Shown, TurnEmotion, csv_header
+from data_utils.spoken_turns import SpokenTurn
+
+LABELS = ("sad", "joyful")
+
+
+def made(
+    dialogue: str = "a", turn: int = 0, speaker: str = "Ann", text: str = 'He said "no", so', **more
+) -> TurnEmotion:
+    spoken = SpokenTurn(more.pop("part", 0), dialogue, turn, speaker, 0, text)
+    return TurnEmotion(spoken, "joyful", 0.7512345678, {"sad": 0.2487654322, "joyful": 0.7512345678}, **more)
+
+
+def test_json_lines_hold_everything() -> None:
+    shown = (Shown("Yes!", "joyful", 0.5),)
+    second = made(turn=1, text="Ö\u2028", demonstrations=shown, shortened=True)
+    lines = OUTPUTS["jsonl"].render([made(), second]).split("\n")
+    first, second = map(json.loads, lines[:2])
+    assert lines[2:] == [""]
+    assert first == {
+        "dialogue": "a",
+        "turn": 0,
+        "speaker": "Ann",
+        "text": 'He said "no", so',
+        "emotion": "joyful",
+        "probability": 0.751235,
+        "probabilities": {"sad": 0.248765, "joyful": 0.751235},
+    }
+    assert second["demonstrations"] == [{"text": "Yes!", "label": "joyful", "similarity": 0.5}]
+    assert second["shortened"] is True and second["text"] == "Ö\u2028"
+
+
+def test_csv_can_be_read_back() -> None:
+    text = OUTPUTS["csv"].head(LABELS) + OUTPUTS["csv"].render([made(), made(demonstrations=(Shown("x", "sad", 1.0),))])
+    first, second = csv.DictReader(io.StringIO(text))
+    assert (first["text"], first["emotion"], first["p_sad"], first["demonstrations"]) == (
+        'He said "no", so',
+        "joyful",
+        "0.248765",
+        "",
+    )
+    assert json.loads(second["demonstrations"])[0]["text"] == "x"
+    assert csv_header(LABELS).startswith("dialogue,turn,speaker,text,emotion,probability,p_sad,p_joyful,")
+
+
+def test_the_table_heads_each_dialogue_and_obeys_no_text() -> None:
+    hostile = made("b", 0, "\x1b[31mRed\x07 and a long name", "clear\x1b[2J", part=1)
+    table = OUTPUTS["table"].render([made(), made(turn=1, speaker="李明"), hostile])
+    lines = table.splitlines()
+    assert lines[0] == "dialogue a" and lines[3:5] == ["", "dialogue b"]
+    assert lines[1] == '   0  Ann             joyful  0.75  He said "no", so'
+    assert lines[2].startswith("   1  李明            joyful")  # wide characters count twice
+    assert "\x1b" not in table and "\x07" not in table and "clear\ufffd[2J" in table
