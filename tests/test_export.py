@@ -14,6 +14,7 @@ from tiny_models import main_command, save_base, save_rows
 import export
 import main_new
 from model_utils import exporting
+from model_utils.base_table import BASES
 from model_utils.bases import load_adapter, load_model
 from model_utils.exporting import merge
 
@@ -149,7 +150,9 @@ def test_a_failure_leaves_the_earlier_export(place: Place, adapter: Path, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
 
 
-def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path) -> None:
+def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
     def refuse(checkpoint: Path, output: Path, *flags: str, told: tuple[str, ...]) -> None:
         before = sorted(tmp_path.rglob("*"))
         assert_one_line_error(place.export(checkpoint, output, *flags), *told)
@@ -164,6 +167,8 @@ def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path) -> None:
     refuse(copy, tmp_path, told=("would replace --checkpoint_dir",))
     refuse(copy, tmp_path / "new", "--kind", "both", told=("merged, adapter",))
     refuse(copy, tmp_path / "new", "--model_name_or_path", "GPT-5", told=("GPT-5",))
+    refuse(copy, tmp_path / "new", "--model_name_or_path", "Qwen3-8B", told=("LLM_bases/fetch.py Qwen3-8B",))
+    refuse(copy, tmp_path / "new", "--model_name_or_path", BASES["Qwen3-8B"].hub_id, told=("fetch.py Qwen3-8B",))
     refuse(place.base, tmp_path / "new", "--kind", "adapter", told=("holds a whole model",))
     (copy / "README.md").unlink()
     refuse(copy, tmp_path / "new", "--kind", "adapter", told=("README.md", "model card"))

@@ -122,7 +122,7 @@ SMALL = {
     "num_attention_heads": 6,
     "num_key_value_heads": 2,
 }
-TOKENS = 1536
+TOKENS = 1024
 CASES = [("LoRA", "bfloat16"), ("LoRA, checkpointing", "bfloat16"), ("all parameters", "float32")]
 
 

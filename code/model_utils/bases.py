@@ -32,11 +32,11 @@ def resolve_base(name_or_path: str) -> str:
     if folder := find_folder(name_or_path):
         refuse_unconverted(folder)
         return str(folder)
-    if name_or_path in BASES:
-        raise UserError(
-            f"base {name_or_path} is not in LLM_bases: run `python LLM_bases/fetch.py {name_or_path}` first"
-        )
-    if name_or_path.count("/") == 1 and not Path(name_or_path).exists() and os.environ.get("HF_HUB_OFFLINE") != "1":
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    row = find_row(name_or_path)
+    if row and (offline or name_or_path in BASES):
+        raise UserError(f"base {name_or_path} is not in LLM_bases: run `python LLM_bases/fetch.py {row.name}` first")
+    if name_or_path.count("/") == 1 and not Path(name_or_path).exists() and not offline:
         return name_or_path
     raise UserError(
         f"base {name_or_path}: neither a folder with a config.json nor one of {', '.join(BASES)}; "
