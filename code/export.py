@@ -6,6 +6,7 @@
 merged: an adapter added to the weights of its base, or a whole model, as a plain transformers folder: what
 AutoModelForCausalLM loads, and what vLLM and llama.cpp's convert_hf_to_gguf.py read. adapter: the adapter alone
 with its model card, its base by its public name. A folder appears whole or not at all. Prints the folder.
+Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
 """
 
 import argparse
