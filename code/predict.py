@@ -30,7 +30,7 @@ def parse_arguments() -> Namespace:
     inputs = "; ".join(f"{name}: {one.meaning}" for name, one in FORMATS.items())
     flags = (
         ("input", None, {"type": Path, "required": True}, "file of dialogues"),
-        ("checkpoint", None, {}, "folder that training saved (default: demo/adapter, else the newest of sample)"),
+        ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
         ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
         ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
         ("input_format", None, {"choices": tuple(FORMATS)}, f"(default: by the file's name) {inputs}"),
@@ -77,6 +77,7 @@ def main() -> None:
     from model_utils.file_prediction import FileTask, check_output, find_position, fingerprint, predict_file
     from model_utils.own_demonstrations import DemonstrationSource
     from model_utils.recognizer import EmotionRecognizer, choose_place
+    from model_utils.run_folders import shown_path
 
     task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
     checkpoint = find_checkpoint(arguments.checkpoint)
@@ -97,7 +98,8 @@ def main() -> None:
         return
     told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
     cut = f"; {end.shortened} were too long for the prompt and cut at their end" if end.shortened else ""
-    print(f"{told}, by {checkpoint}{cut}{f' -> {task.output}' if task.output else ''}", file=sys.stderr)
+    written = f" -> {task.output}" if task.output else ""
+    print(f"{told}, by {shown_path(str(checkpoint))}{cut}{written}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import call_script
@@ -15,7 +17,8 @@ from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, prepare_mixed_folder
 from data_utils.row_folders import prepare_folder
-from model_utils.checkpoint_choice import find_base, find_checkpoint
+from model_utils import checkpoint_choice, demo_steps
+from model_utils.checkpoint_choice import ensure_base, find_base, find_checkpoint
 from model_utils.erc_config import ErcConfig, read_erc_config
 from model_utils.recognizer import EmotionRecognizer
 
@@ -77,6 +80,7 @@ def test_a_config_that_is_not_there_or_wrong(trained: Path, tmp_path: Path, cont
 def test_checkpoints_and_bases_are_found_or_missed_in_words(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
     model = trained / "run" / "model"
     assert find_base(model) == str(trained / "base")
     for module in ("checkpoint_choice", "bases"):
@@ -109,3 +113,65 @@ def test_a_device_that_is_not_there(trained: Path) -> None:
     for name in ("cuda:7", "nonsense"):
         with pytest.raises(UserError, match="allowed are cpu"):
             EmotionRecognizer.from_pretrained(trained / "run" / "model", device=name)
+
+
+def test_a_small_base_is_fetched_when_it_is_not_there(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Path(shutil.copytree(trained / "run" / "model", tmp_path / "adapter"))
+    adapter = json.loads((place / "adapter_config.json").read_text())
+    asked, codes = [], [1, 0]
+
+    def run(command, **options):
+        asked.append(command[1:])
+        return SimpleNamespace(returncode=codes.pop(0))
+
+    monkeypatch.setattr(checkpoint_choice, "find_repository", lambda: tmp_path)
+    monkeypatch.setattr(checkpoint_choice.subprocess, "run", run)
+    ensure_base(place)  # its base is in no table
+    for hub_id in ("meta-llama/Llama-2-7b-hf", "HuggingFaceTB/SmolLM2-135M-Instruct"):
+        assert asked == []  # the large ones are left to the user
+        (place / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": hub_id}))
+        if "Smol" in hub_id:
+            with pytest.raises(UserError, match="fetch.py SmolLM2-135M"):
+                ensure_base(place)
+        ensure_base(place)
+    assert asked == [[str(tmp_path / "LLM_bases" / "fetch.py"), "SmolLM2-135M"]] * 2
+    save_base(tmp_path / "LLM_bases" / "SmolLM2-135M")
+    ensure_base(place)
+    assert len(asked) == 2
+
+
+def test_the_notebook_trains_a_small_one_where_there_is_none(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
+    found = [UserError("there is none"), trained / "run" / "model"]
+
+    def find():
+        one = found.pop(0)
+        if isinstance(one, UserError):
+            raise one
+        return one
+
+    steps = []
+    monkeypatch.setattr(demo_steps, "find_checkpoint", find)
+    monkeypatch.setattr(demo_steps, "train_small", lambda: steps.append("trained"))
+    recognizer = demo_steps.open_recognizer()
+    assert steps == ["trained"] and recognizer.config.labels == LABELS
+    rows = demo_steps.ask(recognizer, "Ann: Great!\nBen: Run!")
+    table = demo_steps.compare_without_history(recognizer, rows)
+    assert [row["speaker"] for row in demo_steps.tabulate(rows)] == ["Ann", "Ben"]
+    # Nothing stands before the first turn, so it is the same with and without.
+    assert table[0]["with history"] == table[0]["on its own"] and table[0]["history decides"] == ""
+
+
+def test_training_the_small_one_is_the_script_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(command, env, **options):
+        asked.append((Path(command[1]).name, env["num_train_epochs"], env["ERC_PYTHON"]))
+        return SimpleNamespace(returncode=2)
+
+    monkeypatch.setattr(demo_steps.subprocess, "run", run)
+    with pytest.raises(UserError, match="train_and_inference_Uni.sh failed"):
+        demo_steps.train_small()
+    assert asked == [("train_and_inference_Uni.sh", "1", sys.executable)]

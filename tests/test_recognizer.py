@@ -137,7 +137,7 @@ def test_prompts_follow_the_checkpoint() -> None:
         prompts_of(maker(max_length=20), [("A", "some words")])
 
 
-def test_demonstrations_come_from_train_and_fit(trained: Path) -> None:
+def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = DemonstrationSource(count=2, original_data=trained / "original", embed=LetterCounts())
     model = trained / "run" / "model"
     balanced = replace(read_erc_config(model), retrieval=RetrievalSettings("letters", balance=False))
@@ -152,6 +152,9 @@ def test_demonstrations_come_from_train_and_fit(trained: Path) -> None:
     assert long[0].shortened and len(long[0].demonstrations) < 2
     assert open_demonstrator(balanced, DemonstrationSource(count=0)) is None
     assert open_demonstrator(read_erc_config(model), DemonstrationSource()) is None
+    with pytest.raises(UserError, match="no training utterance|may demonstrate|has the label"):
+        open_demonstrator(replace(read_erc_config(model), labels=("none",)), source)
+    assert "trained on prompts without demonstrations" in capsys.readouterr().err
     with pytest.raises(UserError, match="no pickle of"):
         open_demonstrator(balanced, DemonstrationSource(original_data=trained))
 

@@ -15,7 +15,7 @@ from model_utils.checkpoint_choice import ensure_base, find_checkpoint
 from model_utils.recognizer import EmotionRecognizer
 
 # One epoch over the sample corpus: a minute or two on two CPU cores.
-SMALL_RUN = {"num_train_epochs": "1", "lora_dim": "8"}
+SMALL_RUN = {"num_train_epochs": "1", "lora_dim": "8", "lora_alpha": "8"}
 
 
 def open_recognizer() -> EmotionRecognizer:

@@ -1,5 +1,6 @@
 """Demonstrations for one's own turns, from the training utterances of the checkpoint's dataset."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,8 @@ def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonst
     settings = replace(settings, count=source.count or settings.count, encoder=source.encoder or settings.encoder)
     folder = source.original_data or find_original_data(config.dataset)
     dialogues = load_dialogues(config.dataset, folder, clean_text=config.clean_text, check_counts=False)
+    if config.retrieval is None:
+        print("warning: this checkpoint was trained on prompts without demonstrations", file=sys.stderr)
     entries = entries_of(config.dataset, "train", dialogues["train"])
     base = balance_labels(entries, config.labels, settings.seed) if settings.balance else entries
     return Demonstrator(_index(base, settings.encoder, source.embed), settings)
