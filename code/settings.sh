@@ -114,13 +114,15 @@ declare -A read_by_generate=([eval_batch_size]=8 [num_beams]=1 [max_new_tokens]=
 known_datasets="sample iemocap meld EmoryNLP dailydialog"
 published="meld EmoryNLP" # original_data/fetch.py gets them
 # LLM_bases/fetch.py --list says what each is.
-bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m Llama-3.2-1B Llama-3.1-8B Qwen2.5-0.5B Qwen2.5-7B Qwen3-0.6B Qwen3-8B Gemma-3-1B Gemma-3-4B Mistral-7B GLM-4-9B"
+bases="SmolLM2-135M LLaMA LLaMA2 Bloom-560m ChatGLM ChatGLM2 Llama-3.2-1B Llama-3.1-8B Qwen2.5-0.5B Qwen2.5-7B Qwen3-0.6B Qwen3-8B Gemma-3-1B Gemma-3-4B Mistral-7B GLM-4-9B"
 encoders="all-MiniLM-L6-v2"
 declare -A base_of_hub_id=(
     [HuggingFaceTB/SmolLM2-135M-Instruct]=SmolLM2-135M
     [huggyllama/llama-7b]=LLaMA
     [meta-llama/Llama-2-7b-hf]=LLaMA2
     [bigscience/bloom-560m]=Bloom-560m
+    [THUDM/chatglm-6b]=ChatGLM
+    [THUDM/chatglm2-6b]=ChatGLM2
     [meta-llama/Llama-3.2-1B-Instruct]=Llama-3.2-1B
     [meta-llama/Llama-3.1-8B-Instruct]=Llama-3.1-8B
     [Qwen/Qwen2.5-0.5B-Instruct]=Qwen2.5-0.5B

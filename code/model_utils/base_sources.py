@@ -54,6 +54,9 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
     # What the hub's client notes there is of no use in the finished folder.
     remove(folder / ".cache")
     origin = {"source": "hub", "revision": info.sha, "tokenizer_class_replaced": repaired}
+    if native := _convert_published(folder, cache / f"{base.folder}.native", work):
+        origin["converted_from"] = {name: file["sha256"] for name, file in described.items()}
+        folder, described = native, describe_files(native)
     write_source(folder, base, origin, described)
     return folder
 
@@ -112,6 +115,23 @@ def _keep_tokenization(folder: Path) -> bool:
     from model_utils.gguf_base import keep_published_tokenization
 
     return keep_published_tokenization(folder, TOKENIZER_PROBE)
+
+
+def _convert_published(folder: Path, native: Path, work: Path) -> Path | None:
+    """The folder that transformers loads, where it does not load the published one (ChatGLM2 and 3); else None.
+
+    The download then lies in `work`, to be removed.
+    """
+    from model_utils.chatglm_layout import is_published_chatglm2, read_config
+
+    if not is_published_chatglm2(read_config(folder)):
+        return None
+    from model_utils.chatglm2_conversion import convert_chatglm2
+
+    remove(native)  # of another revision, perhaps; what a stopped conversion has done lies beside it
+    convert_chatglm2(folder, native)
+    os.rename(folder, work / folder.name)
+    return native
 
 
 def _check_downloads(folder: Path, described: dict[str, dict], listed: dict[str, str]) -> None:

@@ -134,6 +134,29 @@ ROWS = (
         lora_targets=("query_key_value",),
         architecture="bloom",
     ),
+    Base(
+        name="ChatGLM",
+        hub_id="THUDM/chatglm-6b",
+        folder="ChatGLM",
+        licence="ChatGLM-6B License (research; commercial use on registration)",
+        size_mb=13_400,
+        purpose="a base of the paper; English and Chinese",
+        lora_targets=("query_key_value",),
+        architecture="chatglm",
+        shares_prefixes=False,
+        verified="tiny random weights: logits equal SwissArmyTransformer's, whole job in CI",
+    ),
+    Base(
+        name="ChatGLM2",
+        hub_id="THUDM/chatglm2-6b",
+        folder="ChatGLM2",
+        licence="ChatGLM2-6B License (research; commercial use on registration)",
+        size_mb=12_500,
+        purpose="a base of the paper; English and Chinese",
+        lora_targets=PAPER_TARGETS,
+        architecture="glm",
+        verified="tiny random weights, converted: logits equal SwissArmyTransformer's, whole job in CI",
+    ),
     # Today's. Adapters sit on every linear layer of the small ones, as on SmolLM2, and where the paper's recipe has
     # them on the large ones.
     Base(

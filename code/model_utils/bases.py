@@ -12,6 +12,7 @@ from data_utils.errors import UserError
 from model_utils import alibi, tree_attention
 from model_utils.base_lookup import find_folder, find_row
 from model_utils.base_table import BASES
+from model_utils.chatglm_layout import refuse_unconverted
 from model_utils.fast_layers import use_fast_lora
 from model_utils.lora_targets import ALL, present_targets
 from model_utils.quantization import NO_QUANTIZATION, quantized_options
@@ -26,9 +27,10 @@ def resolve_base(name_or_path: str) -> str:
     """The folder of a base: as given, in `LLM_bases` by its name or hub id, or a hub id when a hub may be asked.
 
     Raises:
-        UserError: there is no such folder, and the name is in no table.
+        UserError: there is no such folder, and the name is in no table; or the folder has to be converted first.
     """
     if folder := find_folder(name_or_path):
+        refuse_unconverted(folder)
         return str(folder)
     offline = os.environ.get("HF_HUB_OFFLINE") == "1"
     row = find_row(name_or_path)
@@ -76,10 +78,18 @@ def explained(what: str) -> Iterator[None]:
         raise UserError(f"{what} cannot be loaded: {reason[:300]}") from error
 
 
+def know_own_architectures() -> None:
+    """Makes the Auto classes of transformers load the architectures that this project brings: ChatGLM-6B."""
+    from model_utils.chatglm import register
+
+    register()
+
+
 def load_tokenizer(base: str):
     """The base's tokenizer, with the EOS and pad tokens of its row (EOS pads where nothing else does)."""
     from transformers import AutoTokenizer
 
+    know_own_architectures()
     with explained(f"the tokenizer of {base}"):
         tokenizer = AutoTokenizer.from_pretrained(base)
     row = find_row(base)
@@ -97,6 +107,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits."""
     from transformers import AutoModelForCausalLM
 
+    know_own_architectures()
     options = quantized_options(quantize, dtype, device)
     with explained(f"the model {base}"):
         part = text_part(base)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model_utils.base_lookup import find_folder, find_row
 from model_utils.base_shapes import SHAPES
-from model_utils.bases import add_lora, explained, prepare_attention, resolve_base
+from model_utils.bases import add_lora, explained, know_own_architectures, prepare_attention, resolve_base
 from model_utils.compilation import decoder_layers
 from model_utils.lora_targets import choose_targets
 from model_utils.packing import PackedBatch, batch_loss
@@ -28,6 +28,7 @@ def load_config(base: str):
     """
     from transformers import AutoConfig
 
+    know_own_architectures()
     folder, row = find_folder(base), find_row(base)
     if folder is None and row and row.name in SHAPES:
         return AutoConfig.for_model(row.architecture, **SHAPES[row.name])
@@ -44,7 +45,7 @@ def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
     with META:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     prepare_attention(model, device)
-    if device.type == "cuda" and model._supports_sdpa:
+    if device.type == "cuda" and getattr(model, "_supports_attention_backend", False) and model._supports_sdpa:
         AttentionInterface.register(STAND_IN, attend_on_paper)
         AttentionMaskInterface.register(STAND_IN, sdpa_mask)
         model.set_attn_implementation(STAND_IN)

@@ -71,10 +71,19 @@ class Packer:
         return pack_tree(batch, self) if self.shares_prefixes else pack_rows(batch, self.pad_token_id)
 
 
+def can_share_prefixes(model) -> bool:
+    """Whether a model computes the same for a prefix whatever follows it; its configuration says where it does not."""
+    return getattr(model.config, "shares_prefixes", True)
+
+
 def packer_for(model, kind: str, pad_token_id: int) -> Packer:
-    """The packer that fits a model's attention; ValueError when its layers attend in a way no tree can hold."""
-    if kind != "tree":
-        return Packer(kind, pad_token_id)
+    """The packer that fits a model's attention: rows where prefixes cannot be shared.
+
+    Raises:
+        ValueError: its layers attend in a way no tree can hold.
+    """
+    if kind != "tree" or not can_share_prefixes(model):
+        return Packer("rows", pad_token_id)
     config = model.config.get_text_config()
     attention, dtype = config._attn_implementation, next(model.parameters()).dtype
     windows = tree_attention.attention_windows(config)

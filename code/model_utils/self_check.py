@@ -7,7 +7,7 @@ import torch
 
 from data_utils.batching import MicroBatch
 from model_utils.label_scoring import evaluating
-from model_utils.packing import Packer, packer_for, pair_log_probabilities
+from model_utils.packing import Packer, can_share_prefixes, packer_for, pair_log_probabilities
 
 # Mean |difference of log p| / (1 + mean |log p|): rounding stays well below, a wrong mask far above.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.04, torch.float16: 0.04}
@@ -15,7 +15,10 @@ ROWS_CHECKED = 4
 
 
 def packer_that_agrees(model, batch: MicroBatch, wanted: str, pad_token_id: int, device: torch.device) -> Packer:
-    """The wanted packer when the base agrees on the first rows of `batch`, else `rows` with a warning on stderr."""
+    """The wanted packer when the base agrees on the first rows of `batch`, else `rows`; stderr says why."""
+    if wanted == "tree" and not can_share_prefixes(model):
+        print("this base reads prompts in both directions: no shared prefixes, --packing rows", file=sys.stderr)
+        wanted = "rows"
     if wanted != "tree":
         return packer_for(model, wanted, pad_token_id)
     chosen = slice(0, ROWS_CHECKED)
