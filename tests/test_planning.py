@@ -18,7 +18,7 @@ from data_utils.batching import training_batches
 from data_utils.files import find_repository
 from model_utils.base_shapes import SHAPES
 from model_utils.base_table import BASES
-from model_utils.bases import add_lora, count_trainable
+from model_utils.bases import add_lora, count_trainable, know_own_architectures
 from model_utils.meta_model import build_empty, count_saved, load_config
 from model_utils.packing import batch_loss, packer_for
 from model_utils.planning import (
@@ -60,6 +60,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_have_the_published_number_of_parameters(name: str) -> None:
+    know_own_architectures()
     model = build_empty(AutoConfig.for_model(BASES[name].architecture, **SHAPES[name]), torch.bfloat16, CPU)
     assert count_trainable(model) == (PUBLISHED[name],) * 2
     assert all(weight.is_meta for weight in model.parameters())
@@ -164,6 +165,12 @@ def test_plans_of_llama2() -> None:
     assert shared["all parameters"].optimizer == everything.optimizer / 4
     assert shared["all parameters, checkpointing, ZeRO-3"].weights == everything.weights / 4
     assert shared["LoRA"].flops == plans["LoRA"].flops
+
+
+def test_rows_that_share_nothing_cost_all_their_tokens() -> None:
+    plans = [plan_base(name, Workload(TEXTS["meld"], 2048, device=GPU))[0] for name in ("ChatGLM", "ChatGLM2")]
+    assert plans[0].flops == pytest.approx(TEXTS["meld"].shared * plans[1].flops, rel=0.15)
+    assert [one.trainable for one in plans] == [7_340_032, 7_569_408]
 
 
 def test_no_cpu_quantizes_or_offloads() -> None:

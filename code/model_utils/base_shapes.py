@@ -29,7 +29,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "LLaMA": LLAMA_7B,
         "LLaMA2": LLAMA_7B,
         "Bloom-560m": {"vocab_size": 250_880, "hidden_size": 1024, "n_layer": 24, "n_head": 16},
-        "ChatGLM": {},  # ChatGLMConfig's own defaults
+        "ChatGLM": {"vocab_size": 130_528, "hidden_size": 4096, "num_layers": 28, "num_attention_heads": 32},
         "ChatGLM2": _decoder(65_024, 4096, 13_696, 28, 32, 2, head_dim=128, attention_bias=True, pad_token_id=0),
         "Llama-3.2-1B": _decoder(128_256, 2048, 8192, 16, 32, 8, head_dim=64, **TIED),
         "Llama-3.1-8B": _decoder(128_256, 4096, 14_336, 32, 32, 8),

@@ -144,7 +144,7 @@ ROWS = (
         lora_targets=("query_key_value",),
         architecture="chatglm",
         shares_prefixes=False,
-        verified="logits of small random weights against an independent implementation; its file layout in CI",
+        verified="tiny random weights: logits equal SwissArmyTransformer's, whole job in CI",
     ),
     Base(
         name="ChatGLM2",
@@ -153,9 +153,9 @@ ROWS = (
         licence="ChatGLM2-6B License (research; commercial use on registration)",
         size_mb=12_500,
         purpose="a base of the paper; English and Chinese",
-        lora_targets=("q_proj", "k_proj", "v_proj"),
+        lora_targets=PAPER_TARGETS,
         architecture="glm",
-        verified="logits of small random weights against an independent implementation; its file layout in CI",
+        verified="tiny random weights, converted: logits equal SwissArmyTransformer's, whole job in CI",
     ),
     # Today's. Adapters sit on every linear layer of the small ones, as on SmolLM2, and where the paper's recipe has
     # them on the large ones.

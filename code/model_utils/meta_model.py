@@ -45,7 +45,7 @@ def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
     with META:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     prepare_attention(model, device)
-    if device.type == "cuda" and model._supports_sdpa:
+    if device.type == "cuda" and getattr(model, "_supports_attention_backend", False) and model._supports_sdpa:
         AttentionInterface.register(STAND_IN, attend_on_paper)
         AttentionMaskInterface.register(STAND_IN, sdpa_mask)
         model.set_attn_implementation(STAND_IN)

@@ -5,7 +5,7 @@ the gradients of one layer beside it, and what the libraries take. Operations ar
 `benchmarks/flops.py`: products alone, on distinct tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -83,7 +83,9 @@ class Estimate:
 
 def plan_base(base: str, load: Workload) -> list[Estimate]:
     """The estimates of every way that makes sense there; models that differ are built once each."""
-    config = load_config(base)
+    config, row = load_config(base), find_row(base)
+    if row and not row.shares_prefixes:
+        load = replace(load, texts=replace(load.texts, shared=1.0))
     on_gpu = load.device.type == "cuda"
     ways = [way for way in WAYS if (on_gpu or not (way.quantized or way.offload)) and (load.gpus > 1 or way.stage != 3)]
     found = {}
