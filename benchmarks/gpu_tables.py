@@ -1,8 +1,9 @@
 """The tables of what a GPU measured."""
 
 from benchmarks.figures_of_merit import Result, Spread
-from benchmarks.tables import GIBIBYTE, factor_lines, machine_line, table, training_table, work_line
+from benchmarks.tables import GIBIBYTE, factor_lines, machine_line, training_table, work_line
 from benchmarks.training_contenders import OURS
+from data_utils.markdown import render_table
 
 RIVALS = {
     "the released program's loop in bf16": ("released_bf16",),
@@ -30,7 +31,7 @@ def _render_model(name: str, model: Result) -> list[str]:
         training_table(model),
         *factor_lines(model, "trains", OURS, RIVALS),
         "Forward and backward pass of one optimizer step, packed beforehand:",
-        table(ATTENTION_HEADER, [_attention_row(entry) for entry in model["attention"].values()]),
+        render_table(ATTENTION_HEADER, map(_attention_row, model["attention"].values()), numbers=True),
         *failed,
     ]
 

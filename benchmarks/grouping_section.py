@@ -10,10 +10,11 @@ from typing import Any
 
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
-from benchmarks.tables import machine_line, table
+from benchmarks.tables import machine_line
 from benchmarks.workload import ROWS_PER_STEP, SEED
 from data_utils.files import find_repository, sha256_of, write_atomically
 from data_utils.labels import SPLITS
+from data_utils.markdown import render_table
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
 
 GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}
@@ -97,7 +98,7 @@ def render_grouping(results: Mapping[str, Any]) -> list[str]:
         f"### Grouping rows and weighted F1\n\n{machine_line(section)}",
         f"MELD valid after {section['epochs']} epoch over {section['rows']:,} training rows in whole dialogues, LoRA, "
         "steps of 32 rows, the same rows for all (`--sections grouping`):",
-        table(header, cells),
+        render_table(header, cells, numbers=True),
         _compare(runs),
     ]
 

@@ -10,10 +10,11 @@ from benchmarks.engine_loop import build_engine
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
-from benchmarks.tables import TERA, machine_line, table
+from benchmarks.tables import TERA, machine_line
 from benchmarks.training_contenders import BY_NAME, OURS
 from benchmarks.worker import Worker
 from benchmarks.workload import count_work, draw_workload
+from data_utils.markdown import render_table
 
 STEPS = 2
 PROFILED = "benchmarks.profile_section:build_profiled"
@@ -83,7 +84,7 @@ def render_profile(results: Mapping[str, Any]) -> list[str]:
         f"### Where the time goes\n\n{machine_line(section)}",
         f"{section['steps']} steps of this engine ({section['nodes']:,} distinct tokens) under PyTorch's profiler, "
         f"which slows them down itself: {total:.1f} s.",
-        table(["operations", "seconds", "share"], rows),
+        render_table(["operations", "seconds", "share"], rows, numbers=True),
     ]
     training = results.get("training", {}).get("workloads", {}).get("window")
     if training:

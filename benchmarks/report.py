@@ -12,16 +12,15 @@ from benchmarks.gpu_tables import render_gpu
 from benchmarks.grouping_section import render_grouping
 from benchmarks.profile_section import render_profile
 from benchmarks.retrieval_section import render_retrieval
-from benchmarks.tables import contender_rows, factor_lines, machine_line, table, training_table, work_line
+from benchmarks.tables import contender_rows, factor_lines, machine_line, training_table, work_line
 from benchmarks.tree_tables import render_trees
-from data_utils.errors import UserError
 from data_utils.files import find_repository, write_atomically
+from data_utils.markdown import render_table, replace_section
 
 HOME = find_repository() / "benchmarks"
 RESULTS = HOME / "results"
 README = HOME / "README.md"
 CHART = HOME / "speed.png"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 KIND_TITLES = {"window": "MELD, window 12", "predict": "MELD, window 12 with the prediction task"}
 SCORING_HEADER = (
     "contender",
@@ -52,16 +51,7 @@ def write_readme(folder: Path) -> None:
     results = read_results(folder)
     if {"training", "scoring"} <= results.keys():
         draw_speeds(CHART, results)
-    write_atomically(README, with_tables(README.read_text(encoding="utf-8"), render(folder)))
-
-
-def with_tables(readme: str, tables: str) -> str:
-    """The text with `tables` between its markers; UserError when it has no markers."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{README.name}: the lines {BEGIN} and {END} are missing; put them back")
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    write_atomically(README, replace_section(README.read_text(encoding="utf-8"), render(folder)))
 
 
 def render(folder: Path) -> str:
@@ -110,7 +100,7 @@ def _render_scoring(results: Result) -> list[str]:
         f"all labels with them. The adapter was trained for {trained['steps']} steps before (loss "
         f"{trained['first_loss']:.2f} to {trained['last_loss']:.2f}), so that `generate` answers with labels and "
         "stops.",
-        table(SCORING_HEADER, contender_rows(section, len(SCORING_HEADER), answers)),
+        render_table(SCORING_HEADER, contender_rows(section, len(SCORING_HEADER), answers), numbers=True),
         *factor_lines(section, "scores", scoring_contenders.OURS, scoring_contenders.RIVALS),
     ]
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rounds import say
-from benchmarks.tables import GIBIBYTE, machine_line, table
+from benchmarks.tables import GIBIBYTE, machine_line
 from benchmarks.worker import Worker
 from benchmarks.workload import SEED
+from data_utils.markdown import render_table
 from data_utils.retrieval import nearest
 
 WIDTH = 384
@@ -65,5 +66,5 @@ def render_retrieval(results: Mapping[str, Any]) -> list[str]:
     return [
         f"### Retrieval\n\n{machine_line(section)}",
         f"Random unit vectors of width {WIDTH}, cosine, {REPETITIONS} repetitions.",
-        table(header, rows),
+        render_table(header, rows, numbers=True),
     ]

@@ -1,8 +1,9 @@
 """The pieces of README.md's tables that several sections share."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from benchmarks.figures_of_merit import Merit, Result, factors, merits
+from data_utils.markdown import render_table
 
 GIBIBYTE = 1 << 30
 TERA = 1e12
@@ -17,12 +18,6 @@ TRAINING_HEADER = (
     "loss",
     "should be",
 )
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, the others to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
 
 
 def machine_line(section: Result) -> str:
@@ -49,7 +44,7 @@ def training_table(section: Result) -> str:
         expected = section["reference"][entry["reduction"]]["losses"]
         return [f"{entry['loss']:.4f}", f"{sum(expected) / len(expected):.4f}"]
 
-    return table(TRAINING_HEADER, contender_rows(section, len(TRAINING_HEADER), losses))
+    return render_table(TRAINING_HEADER, contender_rows(section, len(TRAINING_HEADER), losses), numbers=True)
 
 
 def contender_rows(section: Result, columns: int, last_cells: Callable[[Result], list[str]]) -> list[list[str]]:
@@ -62,7 +57,7 @@ def contender_rows(section: Result, columns: int, last_cells: Callable[[Result],
             memory = f"{entry['peak_memory'] / GIBIBYTE:.1f} GiB"
             rows.append([*first, *_merit_cells(found[name]), memory, *last_cells(entry)])
         else:
-            rows.append([*first, entry["error"].replace("|", "/"), *[""] * (columns - len(first) - 1)])
+            rows.append([*first, entry["error"], *[""] * (columns - len(first) - 1)])
     return rows
 
 

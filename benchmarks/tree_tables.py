@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.figures_of_merit import Merit, Result, merits
-from benchmarks.tables import table
 from benchmarks.training_contenders import OURS, RIVALS
+from data_utils.markdown import render_table
 
 KIND_TITLES = {"window": "window 12", "predict": "with the prediction task"}
 
@@ -30,7 +30,7 @@ def _render_sharing(sharing: Result) -> str:
         for kind, ratios in kinds.items()
     ]
     names = next((list(ratios) for kinds in sharing.values() for ratios in kinds.values()), [])
-    return table(["dataset", "rows", *names], rows)
+    return render_table(["dataset", "rows", *names], rows, numbers=True)
 
 
 def _render_fractions(kind: str, results: Result) -> str:
@@ -51,7 +51,7 @@ def _render_fractions(kind: str, results: Result) -> str:
         cells += [_minutes(measured[name]["seconds"])] if measured else []
         cells += [_minutes(part["rows"] / merit.samples.median) for merit in rivals.values()]
         rows.append(cells)
-    return table(header, rows)
+    return render_table(header, rows, numbers=True)
 
 
 def _merits_of(kind: str, results: Result) -> Mapping[str, Merit]:

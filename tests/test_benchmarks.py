@@ -10,6 +10,7 @@ import torch
 from tiny_models import LABELS, save_base, small_examples, small_rows, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
+from data_utils.markdown import BEGIN, END, replace_section
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
 
@@ -169,14 +170,14 @@ def test_factor_is_over_the_fastest_rival_that_ran() -> None:
 
 
 def test_tables_stand_between_the_markers() -> None:
-    readme = f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n"
-    assert report.with_tables(readme, "new") == f"above\n{report.BEGIN}\nnew\n{report.END}\nbelow\n"
-    with pytest.raises(reference_module.UserError, match="markers|missing"):
-        report.with_tables("no markers", "new")
+    readme = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
+    assert replace_section(readme, "new") == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
+    with pytest.raises(reference_module.UserError, match="missing"):
+        replace_section("no markers", "new")
 
 
 def test_readme_has_its_markers() -> None:
-    report.with_tables(report.README.read_text(encoding="utf-8"), "")
+    replace_section(report.README.read_text(encoding="utf-8"), "")
 
 
 def test_readme_shows_the_committed_results() -> None:
@@ -184,7 +185,7 @@ def test_readme_shows_the_committed_results() -> None:
     if not results:
         pytest.skip("no results are committed")
     text = report.README.read_text(encoding="utf-8")
-    assert report.with_tables(text, report.render(report.RESULTS)) == text
+    assert replace_section(text, report.render(report.RESULTS)) == text
 
 
 # Profile

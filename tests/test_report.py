@@ -8,13 +8,14 @@ import pytest
 
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.errors import UserError
+from data_utils.markdown import BEGIN, END, render_table, replace_section
 from experiment_utils.breakdowns import break_down, describe_test
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import render_readme, render_report, render_table
-from experiment_utils.reports import BEGIN, END, EXPERIMENTS, README, replace_section
+from experiment_utils.report_tables import render_readme, render_report
+from experiment_utils.reports import EXPERIMENTS, README
 from model_utils.metrics import Prediction
 
 LABELS = ("neutral", "joyful", "sad")

@@ -17,6 +17,7 @@ from experiment_utils.jobs import Job, Plan
 from experiment_utils.runner import MANIFEST
 from experiment_utils.significance import compare_runs, score_interval
 from model_utils.metrics import Prediction, evaluate_predictions
+from model_utils.mixed_scores import split_by_dataset
 from model_utils.reporting import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
 
 SCORES_FILE = "scores.json"
@@ -61,6 +62,13 @@ def write_scores(scores: Scores, path: Path) -> None:
 
 def make_record(job: Job, plan: Plan) -> Record:
     """Scores, their 95% intervals and their breakdowns, set by set, and where they come from."""
+    labels = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
+    scores = score_sets(read_predictions(plan.folder / PREDICTIONS_FILE), labels, job)
+    return {**describe_run(job, plan), "scores": scores}
+
+
+def describe_run(job: Job, plan: Plan) -> Record:
+    """A record without its scores: what was run, where, when, how long, and how it did on valid."""
     results = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))
     manifest = json.loads((plan.folder / MANIFEST).read_text(encoding="utf-8"))
     best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
@@ -75,17 +83,14 @@ def make_record(job: Job, plan: Plan) -> Record:
         "training_rows": results["training_rows"],
         "batch_size": results["arguments"]["batch_size"],
         "valid": best.get("score"),
-        "scores": score_sets(read_predictions(plan.folder / PREDICTIONS_FILE), results["labels"], job),
         **{name: results[name] for name in kept},
     }
 
 
 def score_sets(predictions: Sequence[Prediction], labels: Sequence[str], job: Job) -> dict[str, Record]:
     """Dataset -> scores of its test rows by its own metric."""
-    return {
-        dataset: _score_set([row for row in predictions if row.id.startswith(f"{dataset}/")], labels, dataset)
-        for dataset in job.condition.datasets
-    }
+    rows = split_by_dataset(predictions)
+    return {dataset: _score_set(rows[dataset], labels, dataset) for dataset in job.condition.datasets}
 
 
 def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset: str) -> Record:
@@ -121,14 +126,13 @@ def make_comparison(
     folders: condition -> seed -> folder of its results.
     """
     runs = {
-        name: {seed: _rows_of(folder, dataset) for seed, folder in folders[name].items()}
+        name: {
+            seed: split_by_dataset(read_predictions(folder / PREDICTIONS_FILE))[dataset]
+            for seed, folder in folders[name].items()
+        }
         for name in (first.name, second.name)
     }
     labels = json.loads((next(iter(folders[first.name].values())) / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
     found = compare_runs(runs[first.name], runs[second.name], labels, DATASETS[dataset].metric)
     names = {"first": first.name, "second": second.name, "dataset": dataset}
     return names | json.loads(json.dumps(asdict(found)))  # seeds as text, as in the file
-
-
-def _rows_of(folder: Path, dataset: str) -> list[Prediction]:
-    return [row for row in read_predictions(folder / PREDICTIONS_FILE) if row.id.startswith(f"{dataset}/")]

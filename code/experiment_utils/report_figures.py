@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from experiment_utils.conditions import Condition
 from experiment_utils.records import Record, Scores
 from experiment_utils.report_tables import group_conditions
-from model_utils.figures import draw_confusion_matrix, own_style, save_figure
+from model_utils.figures import OKABE_ITO, draw_confusion_matrix, own_style, save_figure
 from model_utils.metrics import Prediction, evaluate_predictions
 
-# Okabe and Ito's colours, told apart by the colour-blind too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = tuple(OKABE_ITO.values())
 
 
 @dataclass(frozen=True)

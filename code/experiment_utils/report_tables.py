@@ -1,19 +1,14 @@
 """Scores as Markdown: the paper's number, ours, their difference, the command and the commit. Made, never typed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
+from data_utils.markdown import render_table
 from experiment_utils.conditions import Condition, Table
 from experiment_utils.records import Record, Scores
 
 HEADER = ("condition", "dataset", "paper", "ours", "difference", "valid", "minutes", "command", "commit")
 NOTHING = "-"
-
-
-def render_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a bar inside a cell is escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def render_group(conditions: Sequence[Condition], scores: Scores) -> str:

@@ -1,19 +1,21 @@
 """Results that lie here -> scores.json -> REPORT.md, figures, the README's section, the page to browse, the log."""
 
+import json
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.errors import UserError
 from data_utils.files import find_repository, write_atomically
+from data_utils.labels import WEIGHTED_F1
+from data_utils.markdown import render_row, replace_section
 from experiment_utils.conditions import Condition, Table
 from experiment_utils.jobs import Job, Plan
 from experiment_utils.records import (
     SCORES_FILE,
     Record,
     Scores,
+    describe_run,
     make_comparison,
     make_record,
     read_scores,
@@ -22,13 +24,13 @@ from experiment_utils.records import (
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import render_readme, render_report
-from experiment_utils.runner import is_finished
-from model_utils.metrics import Prediction
-from model_utils.reporting import PREDICTIONS_FILE, read_predictions
+from experiment_utils.runner import today
+from model_utils.metrics import EvalResult, Prediction
+from model_utils.mixed_scores import evaluate_by_dataset, split_by_dataset
+from model_utils.reporting import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
 
 EXPERIMENTS = find_repository() / "experiments"
 README = find_repository() / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 LOG_HEADER = """# Reproduction log
 
 Every run of `code/reproduce.py`, oldest first; a run that failed or missed its tolerance stays in.
@@ -38,19 +40,18 @@ Every run of `code/reproduce.py`, oldest first; a run that failed or missed its 
 """
 
 
-def update_scores(conditions: Mapping[str, Condition], planned: Sequence[tuple[Job, Plan]]) -> Scores:
+def update_scores(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]]) -> Scores:
     """Add what has finished here to scores.json; what was measured elsewhere stays."""
-    here = [(job, plan) for job, plan in planned if is_finished(plan)]
-    runs = [make_record(job, plan) for job, plan in here]
+    runs = [make_record(job, plan) for job, plan in finished]
     path = EXPERIMENTS / SCORES_FILE
-    scores = read_scores(path).merge(Scores(tuple(runs), tuple(_compare(conditions, here))))
+    scores = read_scores(path).merge(Scores(tuple(runs), tuple(_compare(conditions, finished))))
     write_scores(scores, path)
     return scores
 
 
-def _compare(conditions: Mapping[str, Condition], here: Sequence[tuple[Job, Plan]]) -> list[Record]:
+def _compare(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]]) -> list[Record]:
     folders: dict[str, dict[int, Path]] = {}
-    for job, plan in here:
+    for job, plan in finished:
         folders.setdefault(job.condition.name, {})[job.seed] = plan.folder
     pairs = [
         (conditions[conditions[name].compared_with], conditions[name])
@@ -74,24 +75,13 @@ def write_report(table: Table, conditions: Mapping[str, Condition], scores: Scor
     return [report, README, *(EXPERIMENTS / "figures" / name for name in figures)]
 
 
-def replace_section(readme: str, section: str) -> str:
-    """The README with another results section; UserError where its two marks are missing."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"README.md has no section between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{section}\n{END}{after}"
-
-
-def write_browser(planned: Sequence[tuple[Job, Plan]]) -> Path:
+def write_browser(finished: Sequence[tuple[Job, Plan]]) -> Path:
     """The HTML page, with the predictions that lie here; its path."""
     runs: dict[tuple[str, bool], dict[str, list[Prediction]]] = {}
-    for job, plan in planned:
-        if is_finished(plan):
-            predictions = read_predictions(plan.folder / PREDICTIONS_FILE)
-            for dataset in job.condition.datasets:
-                rows = [row for row in predictions if row.id.startswith(f"{dataset}/")]
-                runs.setdefault((dataset, job.condition.script == "Mixed"), {})[job.name] = rows
+    for job, plan in finished:
+        rows = split_by_dataset(read_predictions(plan.folder / PREDICTIONS_FILE))
+        for dataset in job.condition.datasets:
+            runs.setdefault((dataset, job.condition.script == "Mixed"), {})[job.name] = rows[dataset]
     browsed = [
         browse_runs(dataset, load_dialogues(dataset, find_original_data(dataset))["test"], of)
         | ({"dataset": f"{dataset}, unified labels"} if unified else {})
@@ -111,15 +101,16 @@ def log_run(job: Job, plan: Plan, code: int | None, minutes: float) -> None:
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:
     if code:
-        cells = [_today(), "-", platform.machine(), job.name, f"failed with exit status {code}", "-"]
+        cells = [today(), "-", platform.machine(), job.name, f"failed with exit status {code}", "-"]
     else:
-        record = make_record(job, plan)
-        shown = ", ".join(f"{dataset} {of['score']:.2f}" for dataset, of in record["scores"].items())
+        record = describe_run(job, plan)
+        shown = ", ".join(f"{dataset} {result.score:.2f}" for dataset, result in _score(plan).items())
         machine = f"{record['device']}, {record['processors']} cores"
         valid = "-" if record["valid"] is None else f"{record['valid']:.2f}"
         cells = [record["date"], (record["commit"] or "-")[:7], machine, job.name, shown, valid]
-    return "| " + " | ".join([*cells, f"{minutes:.1f}"]) + " |"
+    return render_row([*cells, f"{minutes:.1f}"])
 
 
-def _today() -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime())
+def _score(plan: Plan) -> dict[str, EvalResult]:
+    labels = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
+    return evaluate_by_dataset(read_predictions(plan.folder / PREDICTIONS_FILE), labels, WEIGHTED_F1)

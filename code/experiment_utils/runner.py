@@ -42,6 +42,11 @@ def is_finished(plan: Plan) -> bool:
     return manifest.get("steps") == list(plan.steps) and manifest.get("results_sha256") == digest
 
 
+def today() -> str:
+    """The date in UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
 def write_manifest(plan: Plan, command: str, seconds: float) -> None:
     """Say in the folder what its results came from."""
     content = {
@@ -49,7 +54,7 @@ def write_manifest(plan: Plan, command: str, seconds: float) -> None:
         "steps": list(plan.steps),
         "results_sha256": sha256_of(plan.folder / RESULTS_FILE),
         "seconds": seconds,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "date": today(),
     }
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
@@ -68,10 +73,12 @@ class Runner:
 
     def run(self, planned: Sequence[tuple[Job, Plan]]) -> Iterator[Outcome]:
         """Outcomes in the order in which jobs end; an interrupt stops the jobs and goes on to the caller."""
-        waiting = [(job, plan) for job, plan in planned if not (self.resume and is_finished(plan))]
-        skipped = [(job, plan) for job, plan in planned if (job, plan) not in waiting]
-        for job, plan in skipped:
-            yield Outcome(job, plan, None, 0.0)
+        waiting: list[tuple[Job, Plan]] = []
+        for job, plan in planned:
+            if self.resume and is_finished(plan):
+                yield Outcome(job, plan, None, 0.0)
+            else:
+                waiting.append((job, plan))
         with ThreadPoolExecutor(self.parallel) as pool:
             try:
                 pending: set[Future[Outcome]] = {pool.submit(self._run_one, job, plan) for job, plan in waiting}

@@ -1,5 +1,6 @@
 """The table's row of a base, however the base is named. No torch."""
 
+from itertools import chain
 from pathlib import Path
 
 from data_utils.errors import UserError
@@ -23,11 +24,12 @@ def find_row(base: str | Path) -> Base | None:
 
 
 def find_folder(base: str) -> Path | None:
-    """Where a base lies: the folder as given, else that of its name or its row in `LLM_bases`; None if nowhere."""
+    """Where a base lies: the folder as given, else in `LLM_bases` by its name, row or hub id; None if nowhere."""
     bases = find_repository() / "LLM_bases"
     row = find_row(base)
-    candidates = [Path(base), bases / base, *([bases / row.folder] if row else [])]
-    return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+    named = [Path(base), bases / base, *([bases / row.folder] if row else [])]
+    fetched = (folder for folder in bases.glob("*/") if read_source(folder).get("hub_id") == base)
+    return next((folder for folder in chain(named, fetched) if (folder / "config.json").is_file()), None)
 
 
 def check_precision(base: str, wanted: str) -> None:

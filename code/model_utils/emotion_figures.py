@@ -1,17 +1,13 @@
 """Pictures of one dialogue's emotions, and of what is in a corpus, as PNG bytes; equal input gives equal bytes."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import matplotlib as mpl
-import matplotlib.style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from data_utils.emotion_files import TurnEmotion
-from model_utils.figures import STYLE
+from model_utils.figures import own_style, to_png
 
 DOTS_PER_INCH = 100
 MOST_TURNS_NAMED = 40  # beyond, the words would lie on top of one another
@@ -44,7 +40,7 @@ def draw_timeline(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> bytes:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("turn")
         axes.margins(x=0.05)
-        return _png(figure)
+        return to_png(figure, DOTS_PER_INCH)
 
 
 def draw_probabilities(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> bytes:
@@ -71,7 +67,7 @@ def draw_shares(
         axes.tick_params(length=0)
         axes.set_xlabel(below)
         axes.set_ylabel(beside)
-        return _png(figure)
+        return to_png(figure, DOTS_PER_INCH)
 
 
 def draw_label_shares(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> bytes:
@@ -86,21 +82,14 @@ def draw_label_shares(counts: Mapping[str, Mapping[str, int]], labels: Sequence[
         axes.set_xticks(range(len(labels)), labels)
         axes.set_ylabel("share of utterances (%)")
         axes.legend(frameon=False)
-        return _png(figure)
+        return to_png(figure, DOTS_PER_INCH)
 
 
 @contextmanager
 def _drawn(width: float, height: float) -> Iterator[Figure]:
     """An empty figure, in inches, in the style of this project whatever the user's matplotlibrc says."""
-    with mpl.style.context(["default", STYLE]):
+    with own_style():
         yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _png(figure: Figure) -> bytes:
-    drawn = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return drawn.getvalue()
 
 
 def _short(name: str) -> str:

@@ -10,8 +10,8 @@ import torch
 from data_utils.errors import UserError, raise_together
 from data_utils.files import find_repository, write_atomically
 from model_utils.arguments import holds_model
-from model_utils.base_lookup import find_folder
 from model_utils.bases import load_adapter, load_model, load_tokenizer, resolve_base
+from model_utils.checkpoint_choice import find_base
 from model_utils.checkpoints import full_disk_named, is_adapter, replaced_folder
 from model_utils.run_folders import public_name, refuse_other_base, shown_path
 
@@ -42,9 +42,7 @@ def base_of(checkpoint: Path, named: str | None) -> str:
     Raises:
         UserError: it is not there, or the adapter was trained on another.
     """
-    config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    written = str(find_repository() / config["base_model_name_or_path"])
-    base = resolve_base(named or (written if find_folder(written) else config["base_model_name_or_path"]))
+    base = resolve_base(named) if named else find_base(checkpoint)
     refuse_other_base(str(checkpoint), public_name(base))
     return base
 

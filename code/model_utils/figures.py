@@ -23,7 +23,17 @@ CELL_INCHES = 0.72
 DARK_SHADE = 0.68  # above it, white figures are easier to read than black ones
 SCORE_NAMES = {WEIGHTED_F1: "weighted F1 (%)", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral (%)"}
 # Okabe and Ito's colours, told apart by the colour-blind too.
-COLOURS = {"train": "#D55E00", "valid": "#0072B2", "test": "#009E73"}
+OKABE_ITO = {
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "black": "#000000",
+    "yellow": "#F0E442",
+}
+COLOURS = {"train": OKABE_ITO["vermilion"], "valid": OKABE_ITO["blue"], "test": OKABE_ITO["green"]}
 MARKERS = {"train": "s", "valid": "o", "test": "^"}
 STYLE = {
     "font.size": 9.0,
@@ -171,15 +181,13 @@ def own_style() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the PNG whole or not at all; without the library's version in it."""
+    """Write the PNG whole or not at all, with just the room that its content takes."""
+    write_atomically(Path(path), to_png(figure, DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.1))
+
+
+def to_png(figure: Figure, dots_per_inch: int, **room: Any) -> bytes:
+    """The picture, without the library's version in it. room: what `Figure.savefig` takes of that."""
     drawn = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(
-        drawn,
-        format="png",
-        dpi=DOTS_PER_INCH,
-        bbox_inches="tight",
-        pad_inches=0.1,
-        metadata={"Software": None},
-    )
-    write_atomically(Path(path), drawn.getvalue())
+    figure.savefig(drawn, format="png", dpi=dots_per_inch, metadata={"Software": None}, **room)
+    return drawn.getvalue()

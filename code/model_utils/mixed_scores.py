@@ -11,11 +11,17 @@ def evaluate_by_dataset(predictions: Sequence[Prediction], labels: Sequence[str]
 
     metric: for rows of a dataset that is not in the table. Raises UserError as `evaluate_predictions`.
     """
+    rows = split_by_dataset(predictions)
+    metrics = {name: DATASETS[name].metric if name in DATASETS else metric for name in rows}
+    return {name: evaluate_predictions(of_set, labels, metrics[name]) for name, of_set in rows.items()}
+
+
+def split_by_dataset(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """Dataset (first part of a row's id) -> its rows, in their order."""
     rows: dict[str, list[Prediction]] = {}
     for prediction in predictions:
         rows.setdefault(prediction.id.split("/", 1)[0], []).append(prediction)
-    metrics = {name: DATASETS[name].metric if name in DATASETS else metric for name in rows}
-    return {name: evaluate_predictions(of_set, labels, metrics[name]) for name, of_set in rows.items()}
+    return rows
 
 
 def mean_score(results: Mapping[str, EvalResult]) -> float:

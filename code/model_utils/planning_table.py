@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from data_utils.markdown import render_table
 from model_utils.base_shapes import SHAPES
 from model_utils.base_table import Base
 from model_utils.planning import GIB, Estimate, Workload
@@ -11,7 +12,14 @@ from model_utils.planning_data import TEXTS
 
 COLUMNS = ("way", "trained", "weights", "gradients", "optimizer", "activations", "in all", "PFLOP", "hours", "knobs")
 README_COLUMNS = (
-    "base", "architecture", "trained by LoRA", "prefixes shared", "GiB: LoRA", "QLoRA", "all parameters", "verified",
+    "base",
+    "architecture",
+    "trained by LoRA",
+    "prefixes shared",
+    "GiB: LoRA",
+    "QLoRA",
+    "all parameters",
+    "verified",
 )
 # What the README's estimates are for: one GPU with the defaults of the scripts.
 README_LOAD = Workload(TEXTS["meld"], 4096, device=torch.device("cuda"))
@@ -53,11 +61,11 @@ def name_fitting(estimates: Sequence[Estimate], memory_gib: float) -> str:
 
 def render_bases(bases: Iterable[Base], plan: Callable[[str, Workload], Sequence[Estimate]]) -> str:
     """The table of bases in Markdown; a base whose shape is not known has no estimates."""
-    rows = [README_COLUMNS, ("---",) * len(README_COLUMNS)]
+    rows = []
     for base in bases:
         found = {one.way.name: one for one in plan(base.name, README_LOAD)} if base.name in SHAPES else {}
         sizes = [f"{found[name].total / GIB:.1f}" if found else "-" for name in SHOWN_WAYS]
         trained = f"{found['LoRA'].trainable:,}" if found else "-"
         shared = "yes" if base.shares_prefixes else "no"
         rows.append((f"`{base.name}`", base.architecture, trained, shared, *sizes, base.verified))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return render_table(README_COLUMNS, rows)
