@@ -15,7 +15,8 @@ from model_utils.deepspeed_config import wants_deepspeed
 from model_utils.distributed import join_world
 from model_utils.fine_tuning import fine_tune
 from model_utils.run_folders import claim_folders, find_folder_problems
-from model_utils.runs import build_model, load_best, prepare_run, report_shortened, score_other_tasks, score_split
+from model_utils.run_scores import score_finished, score_other_tasks
+from model_utils.runs import build_model, load_best, prepare_run, report_shortened
 from model_utils.summary import finished_before, report_run
 
 
@@ -46,8 +47,8 @@ def main() -> None:
         del model  # the one on disk takes its place
         model = load_best(run)
 
-    # 4. test, once, and what is left behind
-    predictions = score_split(run, model, "test") if training_arguments.do_eval else []
+    # 4. test, once (or the split that was asked for), and what is left behind
+    predictions = score_finished(run, model) if training_arguments.do_eval else []
     others = score_other_tasks(run, model) if training_arguments.do_eval else {}
     if world.is_first:
         report_run(run, model, progress, predictions, others)

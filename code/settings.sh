@@ -46,6 +46,7 @@ knobs=(
     "num_beams              every   count                                           beams"
     "max_new_tokens         every   count                                           max_new_tokens"
     "repair_answers         every   oneof:False,True                                repair_answers"
+    "score_on               every   oneof:test,valid                                score"
     "precision              every   oneof:auto,bf16,fp32,fp16                       precision"
     "packing                every   oneof:tree,rows                                 packing"
     "token_budget           every   whole                                           -"
@@ -141,6 +142,7 @@ declare -A base_of_hub_id=(
 default+=(
     [DRY_RUN]=0 [clean_text]=False [check_counts]=True [repair_answers]=False [decode]=score
     [precision]=auto [packing]=tree [seed]=42 [select_on]=valid
+    [score_on]=test
     [checkpoint_dir]=none [deepspeed_config]=none [gradient_checkpointing]=False [offload_optimizer]=False
     [resume]=False
     [graphics_card]=4 [graphics_card@plain]=2

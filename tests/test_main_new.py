@@ -195,15 +195,6 @@ def test_an_adapter_does_not_pass_for_all_parameters(place: Place) -> None:
     assert not (place.folder / "refused").exists()
 
 
-def test_choosing_on_test_is_named_wherever_the_score_stands(place: Place) -> None:
-    result = place.finish("on test", select_on="test")
-    results = place.results("on test")
-    assert results["selection"].startswith("best epoch chosen on TEST")
-    assert results["selection"] in result.stdout
-    assert results["epochs"][0]["test_weighted_f1"] == results["weighted_f1"]
-    assert "not a held-out" in (place.model("on test") / "README.md").read_text(encoding="utf-8")
-
-
 def test_zero_shot_trains_and_saves_nothing(place: Place) -> None:
     result = place.score("zero", zero_shot=True)
     results = place.results("zero")

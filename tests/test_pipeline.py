@@ -33,7 +33,7 @@ source envs/allocator.sh
 --output_dir experiments/SmolLM2-135M/lora/sample/window_12 \
 --model_dir checkpoint/SmolLM2-135M/lora/sample/window_12 \
 --zero_shot False --do_train True --do_eval True --lora True --batch_size 16 --max_length 1024 \
---decode score --repair_answers False --precision auto --packing tree --seed 42 \
+--decode score --repair_answers False --score_on test --precision auto --packing tree --seed 42 \
 --num_train_epochs {epochs} --learning_rate 1e-3 --data_percent 1 --select_on valid \
 --gradient_checkpointing False --offload_optimizer False --resume False \
 --lora_dim 16 --lora_alpha 16 --lora_dropout 0 --lora_module_name all
@@ -91,7 +91,7 @@ def test_zero_shot_passes_nothing_about_training(checkout: ShellCheckout) -> Non
     assert command.endswith(
         "--model_dir checkpoint/SmolLM2-135M/zero_shot/sample/window_12 "
         "--zero_shot True --do_train False --do_eval True --lora False --batch_size 16 --max_length 1024 "
-        "--decode score --repair_answers False --precision auto --packing tree --seed 42"
+        "--decode score --repair_answers False --score_on test --precision auto --packing tree --seed 42"
     )
 
 

@@ -13,6 +13,7 @@ from shell_checkout import PLAIN, ShellCheckout, training_command
         ({"historical_window": 5}, "lora/sample/window_5"),
         ({"seed": 7}, "lora/sample/window_12-seed_7"),
         ({"select_on": "test"}, "lora/sample/window_12-select_test"),
+        ({"score_on": "valid"}, "lora/sample/window_12-score_valid"),
         ({"data_percent": 0.25}, "lora/sample/window_12-data_0.25"),
         ({"seed": 7, "data_percent": 0.25}, "lora/sample/window_12-seed_7-data_0.25"),
         ({"clean_text": True}, "lora/sample/window_12-clean_text_True"),

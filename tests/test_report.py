@@ -9,7 +9,7 @@ import pytest
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.errors import UserError
 from data_utils.markdown import BEGIN, END, render_table, replace_section
-from experiment_utils.breakdowns import break_down, describe_test
+from experiment_utils.breakdowns import break_down, describe_split
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
 from experiment_utils.report_figures import draw_all
@@ -45,7 +45,7 @@ PREDICTIONS = [
 
 
 def make_run(condition: str, seed: int, score: float, **changes: object) -> dict:
-    facts = describe_test("meld", {"train": (TRAIN,), "test": (TEST,)})
+    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
     of_set = {
         "metric": "weighted_f1",
         "score": score,
@@ -62,7 +62,7 @@ def make_run(condition: str, seed: int, score: float, **changes: object) -> dict
 
 
 def test_answers_to_each_question() -> None:
-    facts = describe_test("meld", {"train": (TRAIN,), "test": (TEST,)})
+    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
     found = break_down(PREDICTIONS, facts, LABELS, "weighted_f1")
     assert {question: {key: of["rows"] for key, of in answers.items()} for question, answers in found.items()} == {
         "turn position": {"0": 1, "1-2": 2, "3-5": 1},

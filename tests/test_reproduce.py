@@ -115,7 +115,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
     for module in (experiment_utils.reports, experiment_utils.records):
         monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
-    experiment_utils.records.test_facts.cache_clear()
+    experiment_utils.records.split_facts.cache_clear()
     return tmp_path
 
 

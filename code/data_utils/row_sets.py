@@ -21,8 +21,8 @@ class RowSets:
     """What is trained on and what is scored.
 
     train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
-    chooses from, in prompt order. also_scored: the test rows of other tasks, and what those choose from; they
-    choose no epoch. seen_in_train: ids per split whose text, letter case and outer blanks aside,
+    chooses from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose
+    from; they choose no epoch. seen_in_train: ids per split whose text, letter case and outer blanks aside,
     also stands in train. row_settings: what the rows of the scored task were made with, as their manifest says.
     """
 
@@ -31,7 +31,7 @@ class RowSets:
     labels: tuple[str, ...]
     seen_in_train: Mapping[str, frozenset[str]]
     digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
-    also_scored: Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]] = field(default_factory=dict)
+    also_scored: Mapping[str, Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]]] = field(default_factory=dict)
     row_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,9 +64,12 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
             for file, digest in manifest["sha256"].items()
         },
         also_scored={
-            other: (tuple(rows), _labels_of(other, dataset, manifests))
-            for other in SCORED_TASKS
-            if other != task and (rows := [row for row in splits["test"] if row.task == other])
+            name: {
+                other: (tuple(rows), _labels_of(other, dataset, manifests))
+                for other in SCORED_TASKS
+                if other != task and (rows := [row for row in splits[name] if row.task == other])
+            }
+            for name in scored
         },
         row_settings=_settings_of(task, manifests),
     )

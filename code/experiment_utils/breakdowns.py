@@ -12,7 +12,7 @@ from model_utils.metrics import Prediction, evaluate_predictions
 
 @dataclass(frozen=True)
 class TurnFacts:
-    """What is known of a test utterance beside its label.
+    """What is known of an utterance beside its label.
 
     turn: from 0. words: parted by blanks. shifts: whether its gold emotion differs from that of the same speaker's
     previous utterance; None where there is none. seen: its text, letter case and outer blanks aside, is in train.
@@ -24,11 +24,13 @@ class TurnFacts:
     seen: bool
 
 
-def describe_test(dataset: str, dialogues: Mapping[str, Sequence[Dialogue]]) -> dict[str, TurnFacts]:
-    """Row id -> facts, for the test split."""
-    seen = set(find_seen_in_train(dataset, dialogues, "test"))
+def describe_split(
+    dataset: str, dialogues: Mapping[str, Sequence[Dialogue]], split: str = "test"
+) -> dict[str, TurnFacts]:
+    """Row id -> facts, for the utterances of a split."""
+    seen = set(find_seen_in_train(dataset, dialogues, split))
     facts = {}
-    for dialogue in dialogues["test"]:
+    for dialogue in dialogues[split]:
         latest: dict[int, str | None] = {}
         for turn, utterance in enumerate(dialogue.utterances):
             before = latest.get(utterance.speaker)

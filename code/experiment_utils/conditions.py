@@ -89,6 +89,11 @@ class Condition:
     minutes: float | None
     compared_with: str | None
 
+    @property
+    def split(self) -> str:
+        """What is scored: test, unless the settings say otherwise."""
+        return self.settings.get("score_on", "test")
+
 
 def read_table(path: Path = CONDITIONS_FILE) -> Table:
     """Read and check the file; UserError names every place that is wrong."""

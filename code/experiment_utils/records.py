@@ -11,7 +11,7 @@ from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.errors import UserError
 from data_utils.files import write_atomically
 from data_utils.labels import DATASETS
-from experiment_utils.breakdowns import TurnFacts, break_down, describe_test
+from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
 from experiment_utils.conditions import Condition
 from experiment_utils.jobs import Job, Plan
 from experiment_utils.runner import MANIFEST
@@ -88,12 +88,13 @@ def describe_run(job: Job, plan: Plan) -> Record:
 
 
 def score_sets(predictions: Sequence[Prediction], labels: Sequence[str], job: Job) -> dict[str, Record]:
-    """Dataset -> scores of its test rows by its own metric."""
+    """Dataset -> scores of its rows by its own metric."""
     rows = split_by_dataset(predictions)
-    return {dataset: _score_set(rows[dataset], labels, dataset) for dataset in job.condition.datasets}
+    split = job.condition.split
+    return {dataset: _score_set(rows[dataset], labels, dataset, split) for dataset in job.condition.datasets}
 
 
-def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset: str) -> Record:
+def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset: str, split: str) -> Record:
     metric = DATASETS[dataset].metric
     result = evaluate_predictions(predictions, labels, metric)
     interval = score_interval(predictions, labels, metric)
@@ -108,14 +109,14 @@ def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset
         "labels": list(labels),
         "f1_per_label": {label: scores.f1 for label, scores in result.per_label.items()},
         "confusion": [list(row) for row in result.confusion],
-        "breakdowns": break_down(predictions, test_facts(dataset), labels, metric),
+        "breakdowns": break_down(predictions, split_facts(dataset, split), labels, metric),
     }
 
 
 @cache
-def test_facts(dataset: str) -> Mapping[str, TurnFacts]:
-    """Row id -> what is known of a test utterance, from the pickle; UserError where it is not there."""
-    return describe_test(dataset, load_dialogues(dataset, find_original_data(dataset)))
+def split_facts(dataset: str, split: str) -> Mapping[str, TurnFacts]:
+    """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there."""
+    return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split)
 
 
 def make_comparison(

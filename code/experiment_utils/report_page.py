@@ -1,4 +1,4 @@
-"""The report as one HTML file that opens from disk: tables, figures, and every dialogue of test with what was said.
+"""The report as one HTML file that opens from disk: tables, figures, and every scored dialogue with what was said.
 
 The page holds utterances of the datasets: it is for whoever has them, and not to be passed on.
 """
@@ -38,7 +38,7 @@ def _as_data(image: Path) -> str:
 def browse_runs(
     dataset: str, dialogues: Sequence[Dialogue], runs: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, Any]:
-    """The test dialogues of a dataset with what each run said. runs: name -> its predictions of that dataset."""
+    """The dialogues of a split with what each run said. runs: name -> its predictions of that dataset."""
     said = {name: {row.id: row for row in rows} for name, rows in runs.items()}
     return {
         "dataset": dataset,

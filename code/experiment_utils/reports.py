@@ -77,15 +77,16 @@ def write_report(table: Table, conditions: Mapping[str, Condition], scores: Scor
 
 def write_browser(finished: Sequence[tuple[Job, Plan]]) -> Path:
     """The HTML page, with the predictions that lie here; its path."""
-    runs: dict[tuple[str, bool], dict[str, list[Prediction]]] = {}
+    runs: dict[tuple[str, bool, str], dict[str, list[Prediction]]] = {}
     for job, plan in finished:
         rows = split_by_dataset(read_predictions(plan.folder / PREDICTIONS_FILE))
         for dataset in job.condition.datasets:
-            runs.setdefault((dataset, job.condition.script == "Mixed"), {})[job.name] = rows[dataset]
+            shown = (dataset, job.condition.script == "Mixed", job.condition.split)
+            runs.setdefault(shown, {})[job.name] = rows[dataset]
     browsed = [
-        browse_runs(dataset, load_dialogues(dataset, find_original_data(dataset))["test"], of)
-        | ({"dataset": f"{dataset}, unified labels"} if unified else {})
-        for (dataset, unified), of in runs.items()
+        browse_runs(dataset, load_dialogues(dataset, find_original_data(dataset))[split], of)
+        | {"dataset": f"{dataset} {split}{', unified labels' if unified else ''}"}
+        for (dataset, unified, split), of in runs.items()
     ]
     path = EXPERIMENTS / "report" / "index.html"
     write_page(path, (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8"), EXPERIMENTS, browsed)
@@ -104,7 +105,8 @@ def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str
         cells = [today(), "-", platform.machine(), job.name, f"failed with exit status {code}", "-"]
     else:
         record = describe_run(job, plan)
-        shown = ", ".join(f"{dataset} {result.score:.2f}" for dataset, result in _score(plan).items())
+        split = "" if job.condition.split == "test" else f" ({job.condition.split})"
+        shown = ", ".join(f"{dataset} {result.score:.2f}{split}" for dataset, result in _score(plan).items())
         machine = f"{record['device']}, {record['processors']} cores"
         valid = "-" if record["valid"] is None else f"{record['valid']:.2f}"
         cells = [record["date"], (record["commit"] or "-")[:7], machine, job.name, shown, valid]

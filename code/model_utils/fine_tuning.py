@@ -7,12 +7,13 @@ from model_utils.checkpoints import save_model
 from model_utils.deepspeed_state import gather_weights
 from model_utils.engines import Engine, OptimizerSettings, PlainEngine
 from model_utils.erc_config import ERC_CONFIG_FILE, erc_config_of
-from model_utils.metrics import evaluate_predictions
+from model_utils.metrics import Prediction, evaluate_predictions
 from model_utils.mixed_scores import evaluate_by_dataset, mean_score
 from model_utils.model_card import render_model_card
 from model_utils.run_folders import public_name
 from model_utils.run_log import RunLog
-from model_utils.runs import Run, score_split
+from model_utils.run_scores import score_split
+from model_utils.runs import Run
 from model_utils.training import (
     Callbacks,
     Progress,
@@ -59,8 +60,10 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
     """Scores, saves and logs for the training loop; only the first process writes."""
     training = run.arguments[2]
 
+    latest: list[Prediction] = []
+
     def evaluate(epoch: int) -> dict[str, Any]:
-        predictions = score_split(run, model, training.select_on)
+        predictions = latest[:] = score_split(run, model, training.select_on)
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
         quantities = ("weighted_f1", "accuracy", "macro_f1", "micro_f1_without_neutral", "invalid")
         named = {f"{training.select_on}_{name}": getattr(result, name) for name in quantities}
@@ -69,7 +72,11 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
         return {"score": mean_score(by_dataset), **named}
 
-    return Callbacks(evaluate, lambda: keep_model(run, model), RunLog(folder).record if run.world.is_first else forget)
+    def keep_best() -> None:
+        keep_model(run, model)
+        run.selected_by = list(latest)
+
+    return Callbacks(evaluate, keep_best, RunLog(folder).record if run.world.is_first else forget)
 
 
 def keep_model(run: Run, model) -> None:

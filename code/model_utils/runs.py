@@ -1,7 +1,6 @@
-"""What the stages of main_new.py share, and those around training: the model to start from, scoring a split."""
+"""What the stages of main_new.py share, and the model that they start from and end with."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from data_utils.batching import EncodedRow, RowEncoder, training_batches
 from data_utils.errors import UserError
 from data_utils.labels import ROW_SETS
-from data_utils.row_files import PREDICTION, Example
+from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
 from model_utils.adaptation import adapt
 from model_utils.arguments import NOTHING, Arguments, TrainingArguments
@@ -27,12 +26,11 @@ from model_utils.bases import (
 from model_utils.checkpoints import is_adapter
 from model_utils.compilation import compile_layers, should_compile
 from model_utils.deepspeed_config import deepspeed_config, shards_weights, wants_deepspeed
-from model_utils.distributed import World, gather_predictions, share_of_dialogues
+from model_utils.distributed import World
 from model_utils.engines import seed_draws
-from model_utils.label_scoring import DecodeSettings, predict_labels
-from model_utils.metrics import EvalResult, Prediction, evaluate_predictions
+from model_utils.label_scoring import DecodeSettings
+from model_utils.metrics import Prediction
 from model_utils.packing import Packer
-from model_utils.progress import progress_bar
 from model_utils.quantization import NO_QUANTIZATION, check_quantization
 from model_utils.run_folders import identify_base, public_name, refuse_other_base, shown_path
 from model_utils.self_check import packer_that_agrees
@@ -65,6 +63,7 @@ class Run:
     trainable_parameters: int = 0
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
+    selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
 
     @property
     def metric(self) -> str:
@@ -139,7 +138,7 @@ def encode_splits(encoder: RowEncoder, row_sets: RowSets, training: TrainingArgu
     """The rows of every split that will be used: what does not fit is found now, not after hours."""
     used = {"train": row_sets.train} if training.do_train else {}
     names = {training.select_on} if training.do_train else set()
-    names |= {"test"} if training.do_eval else set()
+    names |= {training.score_on} if training.do_eval else set()
     used |= {name: row_sets.scored[name] for name in sorted(names)}
     return {name: encoder.encode(rows, row_sets.labels) for name, rows in used.items()}
 
@@ -219,26 +218,3 @@ def load_best(run: Run):
     if not (Path(folder) / "config.json").exists():
         raise UserError(f"--model_dir {folder} holds no model: it must be the folder that the run began with")
     return load_model(folder, run.dtype, run.device)
-
-
-def score_split(run: Run, model, split: str) -> list[Prediction]:
-    """One prediction for every row of a split's scored task, in file order; each process scores its share."""
-    return score_rows(run, model, run.row_sets.scored[split], run.row_sets.labels, split)
-
-
-def score_rows(
-    run: Run, model, rows: Sequence[Example], labels: Sequence[str], description: str
-) -> list[Prediction]:
-    """One prediction for every row, in their order; all rows are of one task."""
-    share = share_of_dialogues(rows, run.world)
-    with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
-        mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
-    return gather_predictions(mine, rows, run.world)
-
-
-def score_other_tasks(run: Run, model) -> dict[str, EvalResult]:
-    """Scores of the test rows of tasks beside the scored one (speaker identification in one stage with emotions)."""
-    return {
-        task: evaluate_predictions(score_rows(run, model, rows, labels, f"test, {task}"), labels)
-        for task, (rows, labels) in run.row_sets.also_scored.items()
-    }

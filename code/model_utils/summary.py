@@ -55,7 +55,7 @@ def report_run(
 ) -> None:
     """Writes what the run leaves behind to `output_dir`; results.json comes last, so it marks a finished run.
 
-    others: task -> its scores, of test rows of other tasks than the scored one.
+    others: task -> its scores, of rows of other tasks than the scored one.
     """
     folder = Path(run.arguments[2].output_dir)
     title = run_title(run)
@@ -73,8 +73,9 @@ def report_run(
     if predictions:
         discard_state(folder)
         print_table(scorecard, title)
+    split = run.arguments[2].score_on
     for task, result in others.items():
-        print(f"{task}: weighted F1 {result.weighted_f1:.2f} on {result.rows} rows of test", file=sys.stderr)
+        print(f"{task}: weighted F1 {result.weighted_f1:.2f} on {result.rows} rows of {split}", file=sys.stderr)
     print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
 
 
@@ -106,8 +107,9 @@ def run_title(run: Run) -> str:
 
 
 def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
-    """Scores of the test split and what must be read beside them."""
-    labels, metric, seen = run.row_sets.labels, run.metric, run.row_sets.seen_in_train["test"]
+    """Scores of the split that was scored, and what must be read beside them."""
+    split = run.arguments[2].score_on
+    labels, metric, seen = run.row_sets.labels, run.metric, run.row_sets.seen_in_train[split]
     task = predictions[0].task
     train_targets = [row.target for row in run.row_sets.train if row.task == task]
     by_dataset = evaluate_by_dataset(predictions, labels, metric)
@@ -115,6 +117,7 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
         by_dataset=by_dataset if len(by_dataset) > 1 else {},
         result=evaluate_predictions(predictions, labels, metric),
         selection=how_chosen(run),
+        split=split,
         unseen=evaluate_unseen(predictions, labels, seen, metric),
         seen=evaluate_seen(predictions, labels, seen, metric),
         majority=baseline_majority(train_targets, [row.target for row in predictions], labels, metric)
