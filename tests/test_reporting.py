@@ -135,6 +135,8 @@ def repository(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "checkout"
     (folder / "code").mkdir(parents=True)
     (folder / "code" / "a.py").write_text("1\n")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "LOG.md").write_text("a log\n")
     person = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "."], [*person, "commit", "-qm", "first"]):
         subprocess.run(["git", "-C", str(folder), *command], check=True)
@@ -145,6 +147,7 @@ def test_commit_and_changes(repository):
     clean = find_commit(repository)
     assert len(clean) == 40 and set(clean) <= set("0123456789abcdef")
     (repository / "notes.txt").write_text("not part of a run\n")
+    (repository / "experiments" / "LOG.md").write_text("a longer log\n")
     assert find_commit(repository) == clean
     (repository / "code" / "b.py").write_text("2\n")
     assert find_commit(repository) == clean + "+changes"

@@ -19,6 +19,7 @@ from model_utils.metrics import EvalResult, MajorityBaseline, Prediction
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_DECIMALS = 6
+NOT_THE_PROGRAM = (":(exclude)experiments", ":(exclude)README.md")
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "scikit-learn")
 
 NO_TRAINING = "none"
@@ -135,13 +136,14 @@ def find_commit(repository: Path) -> str | None:
     """Return the checked-out commit, followed by `+changes` when the working tree differs from it.
 
     A file that git does not know counts as a change only inside code/, where it may take part in a run.
+    What code/reproduce.py writes after every run, experiments/ and the README's results, counts as none.
     None when `repository` is not itself a git checkout with a commit, or there is no git.
     """
     top = _git(repository, "rev-parse", "--show-toplevel")
     commit = _git(repository, "rev-parse", "HEAD")
     if not top or not commit or Path(top).resolve() != Path(repository).resolve():
         return None
-    changed = _git(repository, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(repository, "status", "--porcelain", "--untracked-files=no", "--", ".", *NOT_THE_PROGRAM)
     unknown = _git(repository, "ls-files", "--others", "--exclude-standard", "--", "code")
     return commit + ("+changes" if changed or unknown else "")
 
