@@ -2,10 +2,12 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL
+from model_utils.copying import Copying
 from model_utils.metrics import Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
 from model_utils.reporting import SELECTIONS, Scorecard
 from model_utils.score_table import print_table
@@ -70,6 +72,14 @@ def test_table_holds_the_scores(monkeypatch):
 def test_table_without_unseen_text_or_majority():
     table = render(Scorecard(make_card().result, "valid"))
     assert "unseen" not in table and "majority" not in table
+
+
+def test_copied_demonstrations_are_counted_beside_what_is_right():
+    card = replace(make_card(), copying=Copying(answered=62.5, gold=25.0, rows=8))
+    line = row_of(render(card), "demonstration copied")
+    assert line == "demonstration copied 62.50 of the answers are its label; of the targets 25.00"
+    assert card.to_dict()["copying"] == {"answered": 62.5, "gold": 25.0, "rows": 8}
+    assert make_card().to_dict()["copying"] is None
 
 
 @pytest.mark.parametrize("metric", ["weighted_f1", MICRO_F1_WITHOUT_NEUTRAL])

@@ -41,12 +41,14 @@ class Group(_Checked):
     """Rows that differ in a few settings.
 
     varied: the setting that each dataset of a row is put into, one run for each; none: one run scores them all.
-    compare_with: the row that the others are tested against. memory_gib: of one GPU, or of the machine for runs on a
-    CPU; estimated, as `minutes` for a row that has none.
+    finding: what its numbers say, in words, once they are there. compare_with: the row that the others are tested
+    against. memory_gib: of one GPU, or of the machine for runs on a CPU; estimated, as `minutes` for a row that has
+    none.
     """
 
     table: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     title: str
+    finding: str = ""
     script: Script
     varied: Literal["dataset", "train_on", "none"] = "dataset"
     datasets: tuple[str, ...] = BENCHMARKS
@@ -70,7 +72,8 @@ class Table(_Checked):
 class Condition:
     """What one command runs, once for every seed.
 
-    name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. settings: knobs of
+    name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. title, finding: of its group.
+    settings: knobs of
     code/settings.sh, without the seed. paper: dataset -> published weighted F1 in percent, empty for our own.
     tolerance: in points of weighted F1. compared_with: the name of the condition that this one is tested against.
     """
@@ -78,6 +81,7 @@ class Condition:
     name: str
     table: str
     title: str
+    finding: str
     row: str
     script: str
     settings: Mapping[str, str]
@@ -144,6 +148,7 @@ def _condition(
         name=name,
         table=group.table,
         title=group.title,
+        finding=group.finding,
         row=row_name,
         script=row.script or group.script,
         settings=settings,

@@ -83,6 +83,7 @@ def describe_run(job: Job, plan: Plan) -> Record:
         "training_rows": results["training_rows"],
         "batch_size": results["arguments"]["batch_size"],
         "valid": best.get("score"),
+        "copying": results.get("copying"),
         **{name: results[name] for name in kept},
     }
 

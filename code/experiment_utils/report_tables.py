@@ -91,6 +91,25 @@ def render_comparisons(conditions: Sequence[Condition], scores: Scores) -> str:
     return render_table(header, rows) if rows else ""
 
 
+def render_copying(conditions: Sequence[Condition], scores: Scores) -> str:
+    """How often answers are their demonstration's label, seed by seed; empty where no run had demonstrations."""
+    rows = []
+    for condition in conditions:
+        runs = [run for run in scores.of(condition.name) if run.get("copying")]
+        if runs:
+            answered, gold = ([run["copying"][name] for run in runs] for name in ("answered", "gold"))
+            rows.append([condition.row, ", ".join(condition.datasets), _spread(answered), _spread(gold)])
+    header = ("condition", "dataset", "answer is the demonstration's label, %", "gold label is, %")
+    return render_table(header, rows) if rows else ""
+
+
+def describe_group(conditions: Sequence[Condition], scores: Scores) -> list[str]:
+    """What stands under the table of a group of which something has been run: tests, copying, the finding in words."""
+    ran = any(scores.of(condition.name) for condition in conditions)
+    found = [render_comparisons(conditions, scores), render_copying(conditions, scores), conditions[0].finding * ran]
+    return [part for part in found if part]
+
+
 def render_systems(systems: Mapping[str, Mapping[str, float]], datasets: Sequence[str]) -> str:
     """Other published systems, as they were published."""
     rows = [[name, *(f"{of[one]:.2f}" if one in of else NOTHING for one in datasets)] for name, of in systems.items()]
@@ -115,7 +134,7 @@ def render_report(table: Table, conditions: Mapping[str, Condition], scores: Sco
     ]
     for members in group_conditions(conditions).values():
         parts += [f"## Table {members[0].table}: {members[0].title}", render_group(members, scores)]
-        parts += filter(None, [render_comparisons(members, scores)])
+        parts += describe_group(members, scores)
     parts += ["## Other systems", render_systems(table.systems, ("iemocap", "meld", "EmoryNLP"))]
     parts += [f"![{name.removesuffix('.png').replace('_', ' ')}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
@@ -128,7 +147,7 @@ def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
         ran = [condition for condition in members if scores.of(condition.name)]
         if ran:
             parts += [f"**{members[0].title}**", render_group(ran, scores)]
-            parts += filter(None, [render_comparisons(members, scores)])
+            parts += describe_group(members, scores)
     published = [condition for condition in conditions.values() if condition.paper]
     numbers = sum(len(condition.paper) for condition in published)
     done = sum(len(condition.paper) for condition in published if scores.of(condition.name))

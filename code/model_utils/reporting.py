@@ -7,13 +7,14 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from data_utils.errors import UserError
 from data_utils.files import find_repository, write_atomically
+from model_utils.copying import Copying
 from model_utils.metrics import EvalResult, MajorityBaseline, Prediction
 
 RESULTS_FILE = "results.json"
@@ -39,7 +40,8 @@ class Scorecard:
 
     selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
     aside, does, or does not, stand in train; None where there are no such rows. majority: what the commonest
-    label of train scores. by_dataset: the scores of each dataset, where rows come from several.
+    label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
+    often the answer is the label of the nearest demonstration, where there are demonstrations.
     Raises ValueError for an unknown selection.
     """
 
@@ -50,6 +52,7 @@ class Scorecard:
     seen: EvalResult | None = None
     majority: MajorityBaseline | None = None
     by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
+    copying: Copying | None = None
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -65,6 +68,7 @@ class Scorecard:
             "seen_text": self.seen and _plain_numbers(self.seen),
             "majority": majority,
             "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
+            "copying": self.copying and asdict(self.copying),
         }
 
 

@@ -79,6 +79,9 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
         rows.append((f"{SHORT_NAMES[of_set.metric]} of {name}", _percent(of_set.score), f"{of_set.rows} utterances"))
     if scorecard.by_dataset:
         rows.append(("mean of the sets", _percent(mean_score(scorecard.by_dataset)), "each set counts the same"))
+    if scorecard.copying:
+        note = f"of the answers are its label; of the targets {_percent(scorecard.copying.gold)}"
+        rows.append(("demonstration copied", _percent(scorecard.copying.answered), note))
     if majority:
         note = f"always '{majority.label}', the commonest label of train"
         rows.append((f"{short} of majority label", _percent(majority.result.score), note))

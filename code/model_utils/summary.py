@@ -17,6 +17,7 @@ from model_utils.arguments import NOTHING
 from model_utils.base_folder import read_source
 from model_utils.bases import count_trainable
 from model_utils.checkpoints import discard_state
+from model_utils.copying import measure_copying
 from model_utils.figures import draw_confusion_matrix, draw_learning_curve
 from model_utils.metrics import (
     EvalResult,
@@ -118,6 +119,7 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
         result=evaluate_predictions(predictions, labels, metric),
         selection=how_chosen(run),
         split=split,
+        copying=measure_copying(run.row_sets.scored[split], predictions),
         unseen=evaluate_unseen(predictions, labels, seen, metric),
         seen=evaluate_seen(predictions, labels, seen, metric),
         majority=baseline_majority(train_targets, [row.target for row in predictions], labels, metric)
