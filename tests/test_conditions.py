@@ -7,7 +7,7 @@ from shell_checkout import ShellCheckout
 
 from data_utils.errors import UserError
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
-from experiment_utils.jobs import PASSED_ON, Job, read_knobs
+from experiment_utils.jobs import PASSED_ON, Job, plan_job, read_knobs
 
 TABLE = read_table()
 CONDITIONS = list_conditions(TABLE)
@@ -115,3 +115,12 @@ def test_knobs_are_read_from_the_settings() -> None:
     knobs = read_knobs()
     assert {"seed", "domain_base", "MODEL_NAME", "learning_rate"} <= set(knobs)
     assert set(knobs) > PASSED_ON and set(knobs) > {key for one in CONDITIONS.values() for key in one.settings}
+
+
+def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(CONDITIONS["sample/window/sample"], 42)
+    plan = plan_job(job)
+    for knob, value in {"compile_layers": "True", "save_steps": "7", "token_budget": "512"}.items():
+        monkeypatch.setenv(knob, value)
+    assert plan_job(job) == plan
+    assert "--learning_rate" in plan.steps[-1] and "--save_steps" not in plan.steps[-1]

@@ -12,10 +12,10 @@ from data_utils.files import find_repository
 from experiment_utils.conditions import Condition
 
 # Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
-PASSED_ON = frozenset(
-    {"ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "NPROC", "HOSTFILE", "token_budget", "eval_batch_size"}
-    | {"compile_layers", "gradient_checkpointing", "offload_optimizer", "save_steps"}
-)
+_FLAGS = ("token_budget", "eval_batch_size", "compile_layers", "gradient_checkpointing")
+_FLAGS += ("offload_optimizer", "save_steps")
+PASSED_ON = frozenset({"ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "NPROC", "HOSTFILE", *_FLAGS})
+_PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}) \S+")
 _KNOB = re.compile(r'^ +"(\w+) +\w+ +\S+ +\S+"$', re.MULTILINE)
 
 
@@ -47,7 +47,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job would do. folder: of its results. steps: its commands, equal for jobs that are one run."""
+    """What a job would do.
+
+    folder: of its results. steps: its commands without flags of how to compute, equal for jobs that are one run.
+    """
 
     folder: Path
     steps: tuple[str, ...]
@@ -79,5 +82,5 @@ def plan_job(job: Job) -> Plan:
         raise UserError(f"{job.name}: {reasons}")
     words = shlex.split(done.stdout)
     last = len(words) - 1 - words[::-1].index("--output_dir")
-    steps = tuple(line for line in done.stdout.splitlines() if "code/" in line)
+    steps = tuple(_PASSED_ON_FLAG.sub("", line) for line in done.stdout.splitlines() if "code/" in line)
     return Plan(find_repository() / words[last + 1], steps)
