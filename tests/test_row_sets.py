@@ -11,8 +11,9 @@ from conftest import small_corpus
 from data_utils.errors import UserError
 from data_utils.examples import RowSettings
 from data_utils.files import sha256_of
+from data_utils.row_files import PREDICTION, RECOGNITION, Example
 from data_utils.row_folders import prepare_folder
-from data_utils.row_sets import RowSets, load_row_sets
+from data_utils.row_sets import RowSets, draw_fraction, load_row_sets
 
 
 @pytest.fixture
@@ -103,3 +104,13 @@ def test_a_target_that_is_no_answer_is_refused(
     message = str(caught.value)
     assert message.startswith(f"{place}: the target 'Bored' is no label, allowed are ")
     assert message.endswith("Speaker_8" if kind == "speaker" else "Scared")
+
+
+def test_a_draw_is_of_utterances_whatever_other_rows_they_have() -> None:
+    alone = [Example(f"meld/d/{turn}", RECOGNITION, "a prompt", "sad") for turn in range(40)]
+    also = [Example(row.id, PREDICTION, "a prompt", "sad") for row in alone[1:]]
+    drawn, both = draw_fraction(alone, 0.25, 7), draw_fraction([*alone, *also], 0.25, 7)
+    assert len(drawn) == 10 and list(drawn) == sorted(drawn, key=alone.index)
+    assert [row for row in both if row.task == RECOGNITION] == list(drawn)
+    assert {row.id for row in both if row.task == PREDICTION} == {row.id for row in drawn} - {"meld/d/0"}
+    assert draw_fraction(alone, 0.25, 8) != drawn and draw_fraction(also, 1.0, 7) == tuple(also)

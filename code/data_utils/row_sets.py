@@ -76,18 +76,21 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
 
 
 def draw_fraction(rows: Sequence[Example], fraction: float, seed: int) -> tuple[Example, ...]:
-    """A seeded draw of rows without replacement, in their order; 1 is all of them.
+    """The rows, in their order, of a seeded draw of utterances without replacement; 1 is all of them.
+
+    Utterances are drawn, and come with their rows of every task: runs with and without another task see the same.
 
     Raises:
         UserError: no row would be left.
     """
-    count = round(len(rows) * fraction)
+    utterances = list(dict.fromkeys(row.id for row in rows))
+    count = round(len(utterances) * fraction)
     if not count:
-        raise UserError(f"--data_percent {fraction} of {len(rows)} training rows leaves none; choose a larger share")
-    if count == len(rows):
-        return tuple(rows)
-    chosen = sorted(random.Random(f"fraction/{seed}").sample(range(len(rows)), count))
-    return tuple(rows[index] for index in chosen)
+        raise UserError(
+            f"--data_percent {fraction} of {len(utterances)} training utterances leaves none; choose a larger share"
+        )
+    chosen = set(random.Random(f"fraction/{seed}").sample(utterances, count))
+    return tuple(row for row in rows if row.id in chosen)
 
 
 def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:

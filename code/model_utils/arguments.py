@@ -47,7 +47,7 @@ class DataArguments:
 
     dataset: str = flag(MISSING, "dataset", tuple(ROW_SETS))
     data_dir: str = flag(MISSING, "folder of rows that data_process.py wrote; several joined by commas")
-    data_percent: float = flag(1.0, "share of the training rows that is drawn, above 0 up to 1")
+    data_percent: float = flag(1.0, "share of the training utterances that is drawn, above 0 up to 1")
     chat_template: bool = flag(False, "put the prompt into the base's chat template, as a user's turn")
     max_length: int = flag(0, "most tokens of prompt and target; 0: the dataset's own (1200 iemocap, 1024 others)")
 
