@@ -10,6 +10,7 @@ paper's than its tolerance. Every run adds a line to experiments/LOG.md.
 """
 
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ from experiment_utils.jobs import Job, Plan, plan_job
 from experiment_utils.records import make_comparison
 from experiment_utils.report_tables import list_misses
 from experiment_utils.reports import log_run, update_scores, write_browser, write_report
-from experiment_utils.runner import Outcome, Runner, is_finished
+from experiment_utils.runner import LOG, Runner, is_finished
 
 EXIT_MISSED = 1
 
@@ -52,16 +53,23 @@ def main() -> None:
     if arguments.dry_run:
         print("\n".join(f"# {job.name}\n{job.command}" for job in jobs))
         return
-    failed: list[Outcome] = []
+    troubles: list[str] = []
     if not arguments.report:
         if not arguments.table and not arguments.condition:
             raise UserError("say what to run: --condition NAME or --table NUMBER; --list shows all")
-        failed = run_jobs(jobs, arguments)
-    misses = report(table, conditions, chosen, jobs)
-    for line in [*(f"{outcome.job.name}: failed, see {outcome.plan.folder}/output.log" for outcome in failed), *misses]:
+        stop_on_signals()
+        troubles = run_jobs(jobs, arguments)
+    troubles += report(table, conditions, chosen, jobs)
+    for line in troubles:
         print(line, file=sys.stderr)
-    if failed or misses:
+    if troubles:
         sys.exit(EXIT_MISSED)
+
+
+def stop_on_signals() -> None:
+    """End as after Ctrl-C, the runs stopped, also when told to by `kill` or a terminal that closes."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, frame: sys.exit(128 + received))
 
 
 def parse_arguments() -> Namespace:
@@ -96,10 +104,15 @@ def print_list(conditions: Sequence[Condition]) -> None:
         print("; ".join([*cells, *needs]))
 
 
-def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[Outcome]:
-    """Run what is to be run, with progress; the outcomes that failed. Settings are checked before the first run."""
-    planned = unique_runs([(job, plan_job(job)) for job in jobs])
-    failed = []
+def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[str]:
+    """Run what can be run, with progress; one line for every run that failed, or whose settings were refused.
+
+    Settings are checked before the first run; UserError where all are refused.
+    """
+    planned, troubles = plan_all(jobs)
+    if not planned:
+        raise UserError("; ".join(troubles))
+    planned = unique_runs(planned)
     with tqdm(total=len(planned), unit="run", smoothing=0) as bar:
         runner = Runner(arguments.jobs, arguments.resume, lambda job, log: bar.write(f"{job.name}: {log}", sys.stderr))
         for outcome in runner.run(planned):
@@ -111,8 +124,8 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[Outcome]:
             log_run(outcome.job, outcome.plan, outcome.code, minutes)
             word = f"failed with exit status {outcome.code}" if outcome.failed else "finished"
             bar.write(f"{outcome.job.name}: {word} after {minutes:.1f} minutes", sys.stderr)
-            failed += [outcome] if outcome.failed else []
-    return failed
+            troubles += [f"{outcome.job.name}: failed, see {outcome.plan.folder}/{LOG}"] if outcome.failed else []
+    return troubles
 
 
 def unique_runs(planned: Sequence[tuple[Job, Plan]]) -> list[tuple[Job, Plan]]:
@@ -128,27 +141,29 @@ def report(
     jobs: looked for beside the conditions' own seeds.
     """
     others = [Job(condition, seed) for condition in conditions.values() for seed in condition.seeds]
-    planned = [pair for pair in plan_all({job.name: job for job in (*others, *jobs)}.values()) if is_finished(pair[1])]
+    planned, _ = plan_all({job.name: job for job in (*others, *jobs)}.values())
+    planned = [(job, plan) for job, plan in planned if is_finished(plan)]
     scores = update_scores(conditions, planned)
     for path in [*write_report(table, conditions, scores), write_browser(planned)]:
         print(path)
     return list_misses(chosen, scores)
 
 
-def plan_all(jobs: Iterable[Job]) -> list[tuple[Job, Plan]]:
-    """Those that could be run here: where settings are refused, for want of data, a job is left out."""
+def plan_all(jobs: Iterable[Job]) -> tuple[list[tuple[Job, Plan]], list[str]]:
+    """The jobs that can be run here, and a line for each whose settings are refused, as for want of data."""
     jobs = list(jobs)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each asks a script, in a process of its own
-        plans = pool.map(plan_or_nothing, jobs)
-        return [(job, plan) for job, plan in zip(jobs, plans, strict=True) if plan]
+        plans = list(pool.map(plan_or_reason, jobs))
+    planned = [(job, plan) for job, plan in zip(jobs, plans, strict=True) if isinstance(plan, Plan)]
+    return planned, [plan for plan in plans if isinstance(plan, str)]
 
 
-def plan_or_nothing(job: Job) -> Plan | None:
-    """The plan of a job, None where its settings are refused."""
+def plan_or_reason(job: Job) -> Plan | str:
+    """The plan of a job, or why its settings are refused."""
     try:
         return plan_job(job)
-    except UserError:
-        return None
+    except UserError as error:
+        return str(error)
 
 
 def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) -> None:
@@ -157,6 +172,9 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) 
     if any(len(found) != 1 for found in pair):
         raise UserError(f"--compare {' '.join(names)}: name two conditions in full, as --list prints them")
     (first,), (second,) = pair
+    shared = [dataset for dataset in first.datasets if dataset in second.datasets]
+    if not shared or first.split != second.split:
+        raise UserError(f"--compare {' '.join(names)}: they have no scored rows in common; name two of one dataset")
     folders = {
         one.name: {seed: plan.folder for seed in one.seeds if is_finished(plan := plan_job(Job(one, seed)))}
         for one in (first, second)
@@ -164,7 +182,7 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) 
     for name, found in folders.items():
         if not found:
             raise UserError(f"--compare: {name} has not finished here; run it with --condition {name}")
-    for dataset in [dataset for dataset in first.datasets if dataset in second.datasets]:
+    for dataset in shared:
         found = make_comparison(first, second, dataset, folders)
         print(f"{dataset}: {second.name} is {found['difference']:+.2f} points from {first.name}")
         print(f"  95% interval {found['interval']['low']:+.2f} to {found['interval']['high']:+.2f}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.errors import UserError
@@ -13,7 +14,7 @@ from data_utils.markdown import BEGIN, END, render_table, replace_section
 from experiment_utils.breakdowns import break_down, describe_split
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
-from experiment_utils.report_figures import draw_all
+from experiment_utils.report_figures import draw_all, draw_panel, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import describe_group, render_readme, render_report
 from experiment_utils.reports import EXPERIMENTS, README
@@ -88,13 +89,16 @@ def test_newer_runs_take_the_place_of_older_ones(tmp_path: Path) -> None:
     assert list(answers) == ["0", "1-2", "3-5"], "answers have lost their order"
     assert list(again.runs[0]["scores"]["meld"]["f1_per_label"]) == list(LABELS)
     assert read_scores(tmp_path / "none.json") == Scores()
+    changed = both.runs[0] | {"command": "dataset=meld seed=42 bash code/train_and_inference_Uni.sh"}
+    kept = Scores((changed, both.runs[1]), averages=({"condition": "small/window/meld", "seeds": [42, 43]},))
+    assert kept.current(CONDITIONS) == Scores((changed,)), "settings that have changed are other conditions"
     (tmp_path / SCORES_FILE).write_text('{"runs": []}')
     with pytest.raises(UserError, match="cannot be read"):
         read_scores(tmp_path / SCORES_FILE)
 
 
 def test_a_report_holds_every_published_number() -> None:
-    report = render_report(TABLE, CONDITIONS, Scores(), [])
+    report = render_report(TABLE, CONDITIONS, Scores(), {})
     for condition in CONDITIONS.values():
         for dataset, score in condition.paper.items():
             assert f"| {condition.row} | {dataset} | {score:.2f} | not run |" in report
@@ -103,11 +107,15 @@ def test_a_report_holds_every_published_number() -> None:
 
 def test_scores_beside_the_paper() -> None:
     runs = [make_run("plain/LLaMA2/meld", seed, score) for seed, score in ((42, 64.0), (43, 66.0))]
-    report = render_report(TABLE, CONDITIONS, Scores((*runs, make_run("scaling_total/1", 42, 68.5))), [])
+    average = {"condition": "plain/LLaMA2/meld", "dataset": "meld", "seeds": [42, 43], "interval": [63.5, 66.25]}
+    baselines = ({"dataset": "meld", "scores": {"majority": 31.27, "embedding": 55.5}},)
+    all_runs = (*runs, make_run("scaling_total/1", 42, 68.5))
+    report = render_report(TABLE, CONDITIONS, Scores(all_runs, averages=(average,), baselines=baselines), {})
     assert (
-        "| LLaMA2 | meld | 65.84 | **65.00** ± 1.41 (2 seeds) | -0.84 (beyond ±0.5) | 40.00, 40.00 | 3.0, 3.0 "
-        "| `bash it` | abcdef0 |" in report
+        "| LLaMA2 | meld | 65.84 | **65.00** ± 1.41 (2 seeds; 63.50 to 66.25) | -0.84 (beyond ±0.5) | 55.50 "
+        "| 40.00, 40.00 | 3.0, 3.0 | `bash it` | abcdef0 |" in report
     )
+    assert "| dataset | majority | embedding |" in report and "| meld | 31.27 | 55.50 |" in report
     assert "| 1 | meld | 68.07 | **68.50** (one seed; 66.50 to 70.50) | +0.43 (within ±0.5) |" in report
     assert "| 1 | iemocap | 68.99 | **68.50** (one seed; 66.50 to 70.50) | -0.49 (within ±0.5) |" in report
     readme = render_readme(CONDITIONS, Scores(tuple(runs)))
@@ -137,12 +145,32 @@ def test_the_readme_is_left_alone_around_its_section() -> None:
 
 def test_figures_are_drawn_from_scores(tmp_path: Path) -> None:
     runs = [make_run(f"scaling_total/{row}", seed, 60.0 + seed) for row in ("1", "0.5") for seed in (1, 2)]
-    names = draw_all(tmp_path, CONDITIONS, Scores((*runs, make_run("small/window/meld", 42, 60.0))))
-    assert names[0] == "data_scaling.png"
-    assert {"labels_small_meld.png", "breakdowns_small_meld.png", "confusion_small_window_meld.png"} <= set(names)
-    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    ours = [make_run(f"small/{row}/meld", 42, 60.0) for row in ("window", "plain")]
+    others = [make_run(name, 42, 60.0) for name in ("window/5/meld", "alpha/0.1/meld")]
+    names = draw_all(tmp_path, CONDITIONS, Scores((*runs, *ours, *others)))
+    assert names == {
+        "window": ["window.png"],
+        "alpha": ["alpha.png"],
+        "scaling_total": ["data_scaling.png"],
+        "small": ["breakdowns_small_meld.png", "labels_small_meld.png", "confusion_small_window_meld.png"],
+    }
+    assert sorted(name for of in names.values() for name in of) == sorted(path.name for path in tmp_path.iterdir())
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
-    assert draw_all(tmp_path, CONDITIONS, Scores()) == []
+    assert draw_all(tmp_path, CONDITIONS, Scores()) == {}
+
+
+def test_a_point_of_a_curve_shows_how_sure_it_is() -> None:
+    scores = Scores(tuple(make_run(f"scaling_total/{row}", 42, score) for row, score in (("1", 60.0), ("0.5", 50.0))))
+    members = [CONDITIONS["scaling_total/1"], CONDITIONS["scaling_total/0.5"]]
+    axes = Figure().subplots()
+    draw_panel(axes, members, scores, "meld")
+    assert axes.get_legend_handles_labels()[1] == [
+        "unified labels, Total Mix, LLaMA2 (paper)",
+        "unified labels, Total Mix (ours)",
+    ]
+    (drawn,) = axes.containers
+    assert [tuple(point) for point in drawn.lines[0].get_xydata()] == [(0.5, 50.0), (1.0, 60.0)]
+    assert [tuple(bar[:, 1]) for bar in drawn.lines[2][0].get_segments()] == [(48.0, 52.0), (58.0, 62.0)]
 
 
 def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None:
@@ -164,8 +192,10 @@ def test_committed_report_and_readme_are_what_the_scores_make() -> None:
     scores = read_scores(EXPERIMENTS / SCORES_FILE)
     assert scores.runs, "no scores are committed"
     report = (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8")
-    figures = re.findall(r"\(figures/([^)]+)\)", report)
+    figures = plan_figures(CONDITIONS, scores)
     assert render_report(TABLE, CONDITIONS, scores, figures) == report
-    assert all((EXPERIMENTS / "figures" / name).is_file() for name in figures)
+    names = {name for drawings in figures.values() for name in drawings}
+    assert names == {path.name for path in (EXPERIMENTS / "figures").glob("*.png")}
+    assert scores.current(CONDITIONS) == scores, "scores of conditions that are no more"
     readme = README.read_text(encoding="utf-8")
     assert replace_section(readme, render_readme(CONDITIONS, scores)) == readme

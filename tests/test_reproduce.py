@@ -1,131 +1,20 @@
 """reproduce.py: choosing, running, stopping and going on, and what a failed or missed number does."""
 
 import json
-import os
-import signal
-import threading
-import time
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import assert_one_line_error, call_script
+from conftest import assert_one_line_error
+from ended_scripts import call, make_repository, ran
 
-import experiment_utils.jobs
-import experiment_utils.records
-import experiment_utils.reports
-import experiment_utils.runner
 import reproduce
-from data_utils.dialogues import Dialogue, Utterance
-from experiment_utils.jobs import Job, Plan, job_environment
-from experiment_utils.runner import Runner
-
-LABELS = ("neutral", "joyful")
-# What the scripts do, as far as reproduce.py sees it. `beta` stands for the score: how many of ten are wrong.
-SCRIPT = r"""
-folder=experiments/$dataset/beta_$beta-seed_$seed
-if [[ ${DRY_RUN-0} == 1 ]]; then
-    [[ $beta != 9 ]] || { echo "error: beta=9: too much" >&2; exit 2; }
-    printf 'cd "a checkout"\npython code/main_new.py --output_dir %q --beta %q\n' "$folder" "$beta"
-    exit
-fi
-echo "$dataset $beta $seed ${resume-no} ${learning_rate-usual}" >>ran.txt
-[[ $beta != 5 ]] || exit 3
-mkdir -p "$folder"
-python3 write_results.py "$folder" "$beta" "$seed"
-"""
-WRITER = """
-import json, sys
-folder, wrong, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-with open(folder + "/predictions.jsonl", "w") as stream:
-    for turn in range(10):
-        gold = "joyful" if turn % 2 else "neutral"
-        said = gold if turn >= wrong else "neutral" if turn % 2 else "joyful"
-        row = {"id": f"meld/d/{turn}", "task": "emotion_recognition", "target": gold, "label": said}
-        print(json.dumps(row), file=stream)
-results = {"labels": ["neutral", "joyful"], "epochs": [{"epoch": 1, "score": 50.0}], "best_epoch": 1, "seed": seed,
-           "selection": "chosen on valid", "commit": "0123456789abcdef", "device": "cpu", "processors": 2,
-           "precision": "bfloat16", "trainable_parameters": 5, "seconds": {"training_steps": 6.0},
-           "training_rows": {"emotion_recognition": 10}, "arguments": {"batch_size": 32}}
-with open(folder + "/results.json", "w") as stream:
-    json.dump(results, stream)
-"""
-TABLE = """
-groups:
-  exact:
-    table: "1"
-    title: as published
-    script: Uni
-    compare_with: a
-    seeds: [1, 2]
-    tolerance: 0.5
-    rows:
-      a: {settings: {beta: 2}, paper: {meld: 80.0}}
-      b: {settings: {beta: 4}, paper: {meld: 60.2}}
-  same:
-    table: "2"
-    title: the same run as another
-    script: Uni
-    datasets: [meld]
-    seeds: [1]
-    rows:
-      a: {settings: {beta: 2}}
-  far:
-    table: "3"
-    title: further than allowed
-    script: Uni
-    seeds: [1]
-    rows:
-      c: {settings: {beta: 6}, paper: {meld: 80.0}}
-  dies:
-    table: "4"
-    title: one of them dies
-    script: Uni
-    datasets: [meld]
-    seeds: [1]
-    rows:
-      e: {settings: {beta: 5}}
-      f: {settings: {beta: 0}}
-  refused:
-    table: "5"
-    title: refused settings
-    script: Uni
-    datasets: [meld]
-    rows:
-      g: {settings: {beta: 9}}
-"""
+from experiment_utils.jobs import Job, job_environment
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose scripts end at once."""
-    (tmp_path / "code").mkdir()
-    script = tmp_path / "code" / "train_and_inference_Uni.sh"
-    script.write_text(SCRIPT)
-    (tmp_path / "write_results.py").write_text(WRITER)
-    (tmp_path / "conditions.yaml").write_text(TABLE)
-    (tmp_path / "README.md").write_text(
-        "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
-    )
-    monkeypatch.setattr(experiment_utils.jobs, "read_knobs", lambda: ["beta", "learning_rate", "resume", "seed"])
-    for module in (experiment_utils.jobs, experiment_utils.runner):
-        monkeypatch.setattr(module, "find_repository", lambda: tmp_path)
-    monkeypatch.setattr(experiment_utils.reports, "EXPERIMENTS", tmp_path / "experiments")
-    monkeypatch.setattr(experiment_utils.reports, "README", tmp_path / "README.md")
-    dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
-    for module in (experiment_utils.reports, experiment_utils.records):
-        monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
-    experiment_utils.records.split_facts.cache_clear()
-    return tmp_path
-
-
-def call(repository: Path, *arguments: Any):
-    return call_script(reproduce.main, "--conditions", repository / "conditions.yaml", *arguments)
-
-
-def ran(repository: Path) -> list[str]:
-    path = repository / "ran.txt"
-    return path.read_text().splitlines() if path.exists() else []
+    return make_repository(tmp_path, monkeypatch)
 
 
 def test_commands_are_printed_and_nothing_runs(repository: Path) -> None:
@@ -137,7 +26,7 @@ def test_commands_are_printed_and_nothing_runs(repository: Path) -> None:
     ]
     assert result.stdout.count("bash ") == 4 and ran(repository) == []
     listed = call(repository, "--list").stdout.splitlines()
-    assert len(listed) == 7 and listed[0] == "exact/a/meld; table 1; SmolLM2-135M; meld 80.00 ±0.5; 2 seeds"
+    assert len(listed) == 8 and listed[0] == "exact/a/meld; table 1; SmolLM2-135M; meld 80.00 ±0.5; 2 seeds"
 
 
 def test_numbers_within_their_tolerance(repository: Path) -> None:
@@ -145,13 +34,16 @@ def test_numbers_within_their_tolerance(repository: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert ran(repository) == [f"meld {beta} {seed} no usual" for beta in (2, 4) for seed in (1, 2)]
     report = (repository / "experiments" / "REPORT.md").read_text()
-    assert "| a | meld | 80.00 | **80.00** ± 0.00 (2 seeds) | +0.00 (within ±0.5) |" in report
-    assert "| b | meld | 60.20 | **60.00** ± 0.00 (2 seeds) | -0.20 (within ±0.5) |" in report
+    ours = re.findall(r"\| ([ab]) \| meld \| ([0-9.]+) \| (\*\*.+?) \(2 seeds; [0-9. to]+\) \| (.+?) \|", report)
+    assert ours == [
+        ("a", "80.00", "**80.00** ± 0.00", "+0.00 (within ±0.5)"),
+        ("b", "60.20", "**60.00** ± 0.00", "-0.20 (within ±0.5)"),
+    ]
     assert "| b | a | meld | -20.00 |" in report, "the comparison that the group asks for"
     assert "| c | meld | 80.00 | not run | - |" in report
     assert "Of 3 published numbers" in (repository / "README.md").read_text()
     log = (repository / "experiments" / "LOG.md").read_text().splitlines()
-    assert len(log) == 6 + 4 and "| 0123456 | cpu, 2 cores | exact/a/meld, seed 1 | meld 80.00 | 50.00 |" in log[6]
+    assert len(log) == 7 + 4 and "| 0123456 | cpu, 2 cores | exact/a/meld, seed 1 | meld 80.00 | 50.00 |" in log[7]
 
 
 def test_a_missed_number_ends_with_exit_code_1(repository: Path) -> None:
@@ -206,40 +98,3 @@ def test_other_settings_of_the_caller_do_not_reach_a_run(repository: Path, monke
     assert ran(repository) == ["meld 2 1 no usual"]
     condition = next(iter(reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml")).values()))
     assert job_environment(Job(condition, 1))["ERC_ORIGINAL_DATA"] == "/elsewhere"
-
-
-def test_two_conditions_are_compared(repository: Path) -> None:
-    assert_one_line_error(
-        call(repository, "--compare", "exact/a/meld", "exact/b/meld"), "exact/a/meld has not finished here"
-    )
-    call(repository, "--condition", "exact")
-    lines = call(repository, "--compare", "exact/a/meld", "exact/b/meld").stdout.splitlines()
-    assert lines[0] == "meld: exact/b/meld is -20.00 points from exact/a/meld"
-    assert lines[-2:] == ["  McNemar, seed 1: p = 0.500", "  McNemar, seed 2: p = 0.500"]
-    assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
-
-
-def is_alive(group: int) -> bool:
-    """Whether any process of a group is there."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_an_interrupt_stops_the_runs_and_goes_on(repository: Path) -> None:
-    script = repository / "code" / "train_and_inference_Uni.sh"
-    script.write_text('mkdir -p pids; echo $$ >"pids/$seed"; sleep 60 & wait\n')
-    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
-    planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in (1, 2, 3)]
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        list(Runner(parallel=2).run(planned))
-    pids = [int(path.read_text()) for path in (repository / "pids").iterdir()]
-    assert len(pids) == 2, "the third was still waiting, and is not begun"
-    deadline = time.monotonic() + 10
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a run goes on"
-        time.sleep(0.05)
-    assert not list(repository.glob("results_*/condition.json"))

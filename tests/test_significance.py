@@ -1,5 +1,7 @@
 """Intervals and tests against scikit-learn, closed forms and results worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
@@ -52,15 +54,32 @@ def test_scores_of_many_resamples_at_once() -> None:
 def test_the_interval_of_a_share_is_the_binomial_one() -> None:
     """With one label in the gold, micro F1 over the two labels is 2p / (1 + p), and p is binomial."""
     rows = make_predictions([("joyful", "joyful")] * 240 + [("joyful", "neutral")] * 160)
-    found = score_interval(rows, ("neutral", "joyful"), MICRO_F1_WITHOUT_NEUTRAL)
+    found = score_interval([rows], ("neutral", "joyful"), MICRO_F1_WITHOUT_NEUTRAL)
     bounds = binom.ppf([0.025, 0.975], 400, 0.6) / 400
     low, high = 100 * 2 * bounds / (1 + bounds)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.6)
 
 
 def test_a_run_that_is_always_right_has_no_spread() -> None:
-    found = score_interval(make_predictions([("joyful", "joyful"), ("sad", "sad")] * 20), LABELS, WEIGHTED_F1)
+    rows = make_predictions([("joyful", "joyful"), ("sad", "sad")] * 20)
+    found = score_interval([rows], LABELS, WEIGHTED_F1)
     assert (found.low, found.high) == (100.0, 100.0)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_mean_of_its_runs() -> None:
+    """Accuracy of two labels: the mean of two runs that err apart varies less over utterances than either."""
+    labels, rows = ("joyful", "sad"), 400
+    gold = ["joyful", "sad"] * (rows // 2)
+    wrong = {"joyful": "sad", "sad": "joyful"}
+    errors = np.random.default_rng(3).random((2, rows)) < 0.3
+    runs = [make_predictions([(g, wrong[g] if e else g) for g, e in zip(gold, of, strict=True)]) for of in errors]
+    found = score_interval(runs, labels, WEIGHTED_F1)
+    halves = (~errors).mean(axis=0)
+    deviation = halves.std() / np.sqrt(rows)
+    expected = [100 * (halves.mean() + norm.ppf(p) * deviation) for p in (0.025, 0.975)]
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.5)
+    alone = score_interval(runs[:1], labels, WEIGHTED_F1)
+    assert found.high - found.low < alone.high - alone.low
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
@@ -115,5 +134,7 @@ def test_runs_that_cannot_be_compared() -> None:
     with pytest.raises(UserError, match="3 utterances"):
         compare_runs({1: rows}, {1: rows[3:]}, LABELS, WEIGHTED_F1)
     other = [Prediction(rows[0].id, rows[0].task, "sad" if rows[0].target != "sad" else "joyful", "sad"), *rows[1:]]
+    with pytest.raises(UserError, match="labels mad: not among neutral, joyful, sad"):
+        compare_runs({1: rows}, {1: [*rows[:-1], replace(rows[-1], label="mad")]}, LABELS, WEIGHTED_F1)
     with pytest.raises(UserError, match="gold"):
         compare_runs({1: rows}, {1: other}, LABELS, WEIGHTED_F1)

@@ -1,5 +1,6 @@
 """Where a model is right: scores by turn position, emotion shift, length, and text that train has too."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,10 @@ BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str]] = {
 }
 
 
+# The order of answers that are no numbers.
+ORDER = ("first turn", "stays", "shifts", "also in train", "not in train")
+
+
 def break_down(
     predictions: Sequence[Prediction], facts: Mapping[str, TurnFacts], labels: Sequence[str], metric: str
 ) -> dict[str, dict[str, dict[str, Any]]]:
@@ -67,15 +72,15 @@ def break_down(
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for question, answer_of in BREAKDOWNS.items():
         groups: dict[str, list[Prediction]] = {}
-        # Sorted, so that the answers come in the order of their numbers.
-        for prediction in sorted(predictions, key=lambda row: _order(question, facts[row.id])):
+        for prediction in predictions:
             groups.setdefault(answer_of(facts[prediction.id]), []).append(prediction)
         found[question] = {
             answer: {"score": evaluate_predictions(rows, labels, metric).score, "rows": len(rows)}
-            for answer, rows in groups.items()
+            for answer, rows in sorted(groups.items(), key=lambda group: answer_order(group[0]))
         }
     return found
 
 
-def _order(question: str, facts: TurnFacts) -> int:
-    return {"turn position": facts.turn, "words": facts.words}.get(question, 0)
+def answer_order(answer: str) -> int:
+    """Where an answer stands: ranges by their first number, words as in `ORDER`."""
+    return ORDER.index(answer) if answer in ORDER else int(re.match(r"\d+", answer).group())

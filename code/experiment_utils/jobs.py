@@ -56,6 +56,11 @@ class Plan:
     steps: tuple[str, ...]
 
 
+def comparable_step(line: str) -> str:
+    """A command without the flags that say how to compute."""
+    return _PASSED_ON_FLAG.sub("", line)
+
+
 def read_knobs(settings: Path | None = None) -> list[str]:
     """Names of all knobs of code/settings.sh."""
     path = settings or find_repository() / "code" / "settings.sh"
@@ -82,5 +87,5 @@ def plan_job(job: Job) -> Plan:
         raise UserError(f"{job.name}: {reasons}")
     words = shlex.split(done.stdout)
     last = len(words) - 1 - words[::-1].index("--output_dir")
-    steps = tuple(_PASSED_ON_FLAG.sub("", line) for line in done.stdout.splitlines() if "code/" in line)
+    steps = tuple(comparable_step(line) for line in done.stdout.splitlines() if "code/" in line)
     return Plan(find_repository() / words[last + 1], steps)

@@ -23,31 +23,77 @@ from model_utils.reporting import PREDICTIONS_FILE, RESULTS_FILE, read_predictio
 SCORES_FILE = "scores.json"
 
 Record = dict[str, Any]
+# The lists of the file -> what names a record of theirs.
+KEYS = {
+    "runs": ("condition", "seed"),
+    "comparisons": ("first", "second", "dataset"),
+    "averages": ("condition", "dataset"),
+    "baselines": ("dataset",),
+}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The content of the file: runs, one for each condition and seed, and comparisons between conditions."""
+    """The content of the file.
+
+    runs: one for each condition and seed. comparisons: between two conditions. averages: the interval of a
+    condition's mean over its seeds. baselines: of a dataset, name -> score on test.
+    """
 
     runs: tuple[Record, ...] = ()
     comparisons: tuple[Record, ...] = ()
+    averages: tuple[Record, ...] = ()
+    baselines: tuple[Record, ...] = ()
 
     def merge(self, newer: "Scores") -> "Scores":
         """Both; a newer record takes the place of the older one of its name."""
-        runs = {(run["condition"], run["seed"]): run for run in (*self.runs, *newer.runs)}
-        found = {(one["first"], one["second"], one["dataset"]): one for one in (*self.comparisons, *newer.comparisons)}
-        return Scores(tuple(runs[name] for name in sorted(runs)), tuple(found[name] for name in sorted(found)))
+        merged = {}
+        for kind, key in KEYS.items():
+            found = {tuple(one[part] for part in key): one for one in (*getattr(self, kind), *getattr(newer, kind))}
+            merged[kind] = tuple(found[name] for name in sorted(found))
+        return Scores(**merged)
+
+    def current(self, conditions: Mapping[str, Condition]) -> "Scores":
+        """Without records of conditions that are no longer there, or whose settings have changed since."""
+        runs = tuple(run for run in self.runs if _is_current(run, conditions))
+        seeds: dict[str, list[int]] = {}
+        for run in runs:
+            seeds.setdefault(run["condition"], []).append(run["seed"])
+        return Scores(
+            runs,
+            tuple(one for one in self.comparisons if one["first"] in seeds and one["second"] in seeds),
+            tuple(one for one in self.averages if one["seeds"] == seeds.get(one["condition"])),
+            self.baselines,
+        )
 
     def of(self, condition: str) -> list[Record]:
         """The runs of a condition, by seed."""
         return [run for run in self.runs if run["condition"] == condition]
+
+    def interval_of(self, condition: str, dataset: str) -> list[float] | None:
+        """95% bounds of the condition's mean over its seeds, of one seed its own; None where it is not known."""
+        runs = self.of(condition)
+        if len(runs) == 1:
+            return runs[0]["scores"][dataset]["interval"]
+        found = [one for one in self.averages if (one["condition"], one["dataset"]) == (condition, dataset)]
+        return found[0]["interval"] if found else None
+
+    def best_baseline(self, dataset: str) -> float | None:
+        """The highest score on test of what needs no language model; None where none was measured."""
+        found = [of["scores"] for of in self.baselines if of["dataset"] == dataset]
+        return max(found[0].values()) if found else None
+
+
+def _is_current(run: Record, conditions: Mapping[str, Condition]) -> bool:
+    condition = conditions.get(run["condition"])
+    return condition is not None and run["command"] == Job(condition, run["seed"]).command
 
 
 def read_scores(path: Path) -> Scores:
     """Read the file, nothing where it is not there; UserError for one that cannot be read."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Scores(tuple(content["runs"]), tuple(content["comparisons"]))
+        return Scores(**{kind: tuple(content[kind]) for kind in KEYS})
     except FileNotFoundError:
         return Scores()
     except (ValueError, KeyError, TypeError) as error:
@@ -56,8 +102,7 @@ def read_scores(path: Path) -> Scores:
 
 def write_scores(scores: Scores, path: Path) -> None:
     """Equal scores make equal files; labels and answers stay in their order."""
-    content = {"runs": scores.runs, "comparisons": scores.comparisons}
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(path, json.dumps(asdict(scores), indent=1, ensure_ascii=False) + "\n")
 
 
 def make_record(job: Job, plan: Plan) -> Record:
@@ -98,7 +143,7 @@ def score_sets(predictions: Sequence[Prediction], labels: Sequence[str], job: Jo
 def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset: str, split: str) -> Record:
     metric = DATASETS[dataset].metric
     result = evaluate_predictions(predictions, labels, metric)
-    interval = score_interval(predictions, labels, metric)
+    interval = score_interval([predictions], labels, metric)
     return {
         "metric": metric,
         "score": result.score,
@@ -120,6 +165,19 @@ def split_facts(dataset: str, split: str) -> Mapping[str, TurnFacts]:
     return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split)
 
 
+def make_average(condition: Condition, dataset: str, folders: Mapping[int, Path]) -> Record:
+    """The 95% interval of a condition's mean over seeds. folders: seed -> folder of its results."""
+    runs = [split_by_dataset(read_predictions(folders[seed] / PREDICTIONS_FILE))[dataset] for seed in sorted(folders)]
+    interval = score_interval(runs, read_labels(folders), DATASETS[dataset].metric)
+    names = {"condition": condition.name, "dataset": dataset, "seeds": sorted(folders)}
+    return names | {"interval": [interval.low, interval.high]}
+
+
+def read_labels(folders: Mapping[int, Path]) -> list[str]:
+    """What the runs of a condition choose from."""
+    return json.loads((next(iter(folders.values())) / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
+
+
 def make_comparison(
     first: Condition, second: Condition, dataset: str, folders: Mapping[str, Mapping[int, Path]]
 ) -> Record:
@@ -134,7 +192,8 @@ def make_comparison(
         }
         for name in (first.name, second.name)
     }
-    labels = json.loads((next(iter(folders[first.name].values())) / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
-    found = compare_runs(runs[first.name], runs[second.name], labels, DATASETS[dataset].metric)
+    found = compare_runs(
+        runs[first.name], runs[second.name], read_labels(folders[first.name]), DATASETS[dataset].metric
+    )
     names = {"first": first.name, "second": second.name, "dataset": dataset}
     return names | json.loads(json.dumps(asdict(found)))  # seeds as text, as in the file

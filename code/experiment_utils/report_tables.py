@@ -1,48 +1,84 @@
 """Scores as Markdown: the paper's number, ours, their difference, the command and the commit. Made, never typed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
 
 from data_utils.markdown import render_table
 from experiment_utils.conditions import Condition, Table
-from experiment_utils.records import Record, Scores
+from experiment_utils.records import Scores
 
-HEADER = ("condition", "dataset", "paper", "ours", "difference", "valid", "minutes", "command", "commit")
 NOTHING = "-"
+NOT_IN_README = ("minutes", "command")
 
 
-def render_group(conditions: Sequence[Condition], scores: Scores) -> str:
-    """The table of a group: one line for each number, also where it has not been run."""
-    return render_table(HEADER, [_line(one, dataset, scores) for one in conditions for dataset in one.datasets])
-
-
-def _line(condition: Condition, dataset: str, scores: Scores) -> list[str]:
-    runs = scores.of(condition.name)
-    paper = condition.paper.get(dataset)
-    found = [run["scores"][dataset]["score"] for run in runs]
-    command = runs[0]["command"] if runs else f"python code/reproduce.py --condition {condition.name}"
-    return [
-        condition.row,
-        dataset,
-        NOTHING if paper is None else f"{paper:.2f}",
-        describe_scores(runs, dataset),
-        describe_difference(condition, dataset, found),
-        _spread([run["valid"] for run in runs if run["valid"] is not None]),
-        _spread([run["minutes"] for run in runs], 1),
-        f"`{command}`",
-        ", ".join(dict.fromkeys((run["commit"] or "unknown")[:7] for run in runs)) or NOTHING,
+def render_group(conditions: Sequence[Condition], scores: Scores, leave_out: Sequence[str] = ()) -> str:
+    """The table of a group: one line for each number, also where it has not been run. leave_out: columns."""
+    columns = {name: cell for name, cell in COLUMNS.items() if name not in leave_out}
+    lines = [
+        [cell(one, dataset, scores) for cell in columns.values()] for one in conditions for dataset in one.datasets
     ]
+    return render_table(tuple(columns), lines)
 
 
-def describe_scores(runs: Sequence[Record], dataset: str) -> str:
-    """Mean and standard deviation over seeds, or one seed with its 95% interval over utterances."""
-    if not runs:
+def _found(condition: Condition, dataset: str, scores: Scores) -> list[float]:
+    return [run["scores"][dataset]["score"] for run in scores.of(condition.name)]
+
+
+def _paper(condition: Condition, dataset: str, scores: Scores) -> str:
+    return f"{condition.paper[dataset]:.2f}" if dataset in condition.paper else NOTHING
+
+
+def _baseline(condition: Condition, dataset: str, scores: Scores) -> str:
+    """Of test and the dataset's own labels alone."""
+    best = scores.best_baseline(dataset)
+    comparable = condition.split == "test" and condition.script != "Mixed"
+    return f"{best:.2f}" if best is not None and comparable else NOTHING
+
+
+def _command(condition: Condition, dataset: str, scores: Scores) -> str:
+    runs = scores.of(condition.name)
+    return f"`{runs[0]['command'] if runs else f'python code/reproduce.py --condition {condition.name}'}`"
+
+
+def _valid(condition: Condition, dataset: str, scores: Scores) -> str:
+    return _spread([run["valid"] for run in scores.of(condition.name) if run["valid"] is not None])
+
+
+def _commits(condition: Condition, dataset: str, scores: Scores) -> str:
+    return ", ".join(dict.fromkeys(short_commit(run["commit"]) for run in scores.of(condition.name))) or NOTHING
+
+
+# Name of a column -> what it says of a condition on a dataset.
+COLUMNS: Mapping[str, Callable[[Condition, str, Scores], str]] = {
+    "condition": lambda condition, dataset, scores: condition.row,
+    "dataset": lambda condition, dataset, scores: dataset,
+    "paper": _paper,
+    "ours": lambda condition, dataset, scores: describe_scores(condition, dataset, scores),
+    "difference": lambda condition, dataset, scores: describe_difference(
+        condition, dataset, _found(condition, dataset, scores)
+    ),
+    "best baseline": _baseline,
+    "valid": _valid,
+    "minutes": lambda condition, dataset, scores: _spread([run["minutes"] for run in scores.of(condition.name)], 1),
+    "command": _command,
+    "commit": _commits,
+}
+
+
+def short_commit(commit: str | None) -> str:
+    """Seven digits, and a plus where the program had uncommitted changes."""
+    return "unknown" if commit is None else commit[:7] + "+" * commit.endswith("+changes")
+
+
+def describe_scores(condition: Condition, dataset: str, scores: Scores) -> str:
+    """The mean over seeds, their standard deviation, and the 95% interval of the mean over utterances."""
+    found = _found(condition, dataset, scores)
+    if not found:
         return "not run"
-    found = [run["scores"][dataset]["score"] for run in runs]
-    if len(runs) > 1:
-        return f"**{mean(found):.2f}** ± {stdev(found):.2f} ({len(runs)} seeds)"
-    low, high = runs[0]["scores"][dataset]["interval"]
-    return f"**{found[0]:.2f}** (one seed; {low:.2f} to {high:.2f})"
+    bounds = scores.interval_of(condition.name, dataset)
+    seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
+    spread = f" ± {stdev(found):.2f}" if len(found) > 1 else ""
+    return f"**{mean(found):.2f}**{spread} ({seeds}{f'; {bounds[0]:.2f} to {bounds[1]:.2f}' if bounds else ''})"
 
 
 def describe_difference(condition: Condition, dataset: str, found: Sequence[float]) -> str:
@@ -124,19 +160,31 @@ def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Cond
     return groups
 
 
-def render_report(table: Table, conditions: Mapping[str, Condition], scores: Scores, figures: Sequence[str]) -> str:
-    """The whole of experiments/REPORT.md. figures: files beside it, drawn from the same scores."""
+def render_baselines(scores: Scores) -> str:
+    """What needs no language model, dataset by dataset; empty where nothing was measured."""
+    names = list(dict.fromkeys(name for of in scores.baselines for name in of["scores"]))
+    rows = [[of["dataset"], *(f"{of['scores'][name]:.2f}" for name in names)] for of in scores.baselines]
+    return render_table(("dataset", *(name.replace("_", " ") for name in names)), rows) if rows else ""
+
+
+def render_report(
+    table: Table, conditions: Mapping[str, Condition], scores: Scores, figures: Mapping[str, Sequence[str]]
+) -> str:
+    """The whole of experiments/REPORT.md. figures: group -> files of its pictures, drawn from the same scores."""
     parts = [
         "# Reproduction report",
-        "Made by `python code/reproduce.py --report` from `scores.json`. Weighted F1 on test, in percent (dailydialog: "
-        "micro F1 without neutral); the epoch was chosen on valid unless the command says otherwise. Mean ± standard "
-        "deviation over seeds; for one seed the 95% bootstrap interval over utterances.",
+        "Made by `python code/reproduce.py --report` from `scores.json`. Weighted F1 in percent (dailydialog: micro F1 "
+        "without neutral), on test unless a title says valid; the epoch was chosen on valid unless the command says "
+        "otherwise. Mean ± standard deviation over seeds, and the 95% bootstrap interval over utterances.",
     ]
-    for members in group_conditions(conditions).values():
+    for group, members in group_conditions(conditions).items():
         parts += [f"## Table {members[0].table}: {members[0].title}", render_group(members, scores)]
         parts += describe_group(members, scores)
+        parts += [
+            f"![{name.removesuffix('.png').replace('_', ' ')}](figures/{name})" for name in figures.get(group, ())
+        ]
+    parts += filter(None, ["## Baselines" * bool(scores.baselines), render_baselines(scores)])
     parts += ["## Other systems", render_systems(table.systems, ("iemocap", "meld", "EmoryNLP"))]
-    parts += [f"![{name.removesuffix('.png').replace('_', ' ')}](figures/{name})" for name in figures]
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,14 +194,14 @@ def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
     for members in group_conditions(conditions).values():
         ran = [condition for condition in members if scores.of(condition.name)]
         if ran:
-            parts += [f"**{members[0].title}**", render_group(ran, scores)]
+            parts += [f"**{members[0].title}**", render_group(ran, scores, NOT_IN_README)]
             parts += describe_group(members, scores)
     published = [condition for condition in conditions.values() if condition.paper]
     numbers = sum(len(condition.paper) for condition in published)
     done = sum(len(condition.paper) for condition in published if scores.of(condition.name))
     parts.append(
         f"Of {numbers} published numbers in [conditions.yaml](experiments/conditions.yaml), {done} have been run here; "
-        "[REPORT.md](experiments/REPORT.md) shows all."
+        "[REPORT.md](experiments/REPORT.md) shows all, with commands and pictures."
     )
     return "\n\n".join(parts)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.files import find_repository, write_atomically
-from data_utils.labels import WEIGHTED_F1
+from data_utils.labels import DATASETS
 from data_utils.markdown import render_row, replace_section
 from experiment_utils.conditions import Condition, Table
 from experiment_utils.jobs import Job, Plan
@@ -16,63 +16,96 @@ from experiment_utils.records import (
     Record,
     Scores,
     describe_run,
+    make_average,
     make_comparison,
     make_record,
+    read_labels,
     read_scores,
     write_scores,
 )
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import render_readme, render_report
+from experiment_utils.report_tables import is_missed, render_readme, render_report, short_commit
 from experiment_utils.runner import today
-from model_utils.metrics import EvalResult, Prediction
-from model_utils.mixed_scores import evaluate_by_dataset, split_by_dataset
-from model_utils.reporting import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
+from model_utils.baselines import PREVIOUS_LABEL
+from model_utils.metrics import Prediction, evaluate_predictions
+from model_utils.mixed_scores import split_by_dataset
+from model_utils.reporting import PREDICTIONS_FILE, read_predictions
 
 EXPERIMENTS = find_repository() / "experiments"
 README = find_repository() / "README.md"
 LOG_HEADER = """# Reproduction log
 
-Every run of `code/reproduce.py`, oldest first; a run that failed or missed its tolerance stays in.
+Every run of `code/reproduce.py`, oldest first; one that failed, or missed the paper's number, stays in. The score
+is of test unless another split is named.
 
-| date | commit | machine | condition | score on test | valid | minutes |
+| date | commit | machine | condition | score | valid | minutes |
 |---|---|---|---|---|---|---|
 """
 
 
 def update_scores(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]]) -> Scores:
-    """Add what has finished here to scores.json; what was measured elsewhere stays."""
+    """Add what has finished here to scores.json; what was measured elsewhere stays, if it is still a condition."""
     runs = [make_record(job, plan) for job, plan in finished]
+    folders: dict[str, dict[int, Path]] = {}
+    for job, plan in finished:
+        folders.setdefault(job.condition.name, {})[job.seed] = plan.folder
     path = EXPERIMENTS / SCORES_FILE
-    scores = read_scores(path).merge(Scores(tuple(runs), tuple(_compare(conditions, finished))))
+    newer = Scores(tuple(runs), _compare(conditions, folders), _average(conditions, folders), read_baselines())
+    scores = read_scores(path).merge(newer).current(conditions)
     write_scores(scores, path)
     return scores
 
 
-def _compare(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]]) -> list[Record]:
-    folders: dict[str, dict[int, Path]] = {}
-    for job, plan in finished:
-        folders.setdefault(job.condition.name, {})[job.seed] = plan.folder
+def read_baselines() -> tuple[Record, ...]:
+    """Dataset and scores of what code/baselines.py has written here, but for the leak bound, which is none."""
+    found = []
+    for path in sorted((EXPERIMENTS / "baselines").glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        scores = {name: of["score"] for name, of in content.items() if isinstance(of, dict) and name != PREVIOUS_LABEL}
+        found.append({"dataset": path.stem, "scores": scores})
+    return tuple(found)
+
+
+def _average(conditions: Mapping[str, Condition], folders: Mapping[str, Mapping[int, Path]]) -> tuple[Record, ...]:
+    return tuple(
+        make_average(conditions[name], dataset, of)
+        for name, of in folders.items()
+        for dataset in conditions[name].datasets
+        if len(of) > 1
+    )
+
+
+def _compare(conditions: Mapping[str, Condition], folders: Mapping[str, Mapping[int, Path]]) -> tuple[Record, ...]:
     pairs = [
         (conditions[conditions[name].compared_with], conditions[name])
         for name in folders
         if conditions[name].compared_with in folders
     ]
-    return [
+    return tuple(
         make_comparison(first, second, dataset, folders)
         for first, second in pairs
         for dataset in second.datasets
         if set(folders[first.name]) & set(folders[second.name])
-    ]
+    )
 
 
 def write_report(table: Table, conditions: Mapping[str, Condition], scores: Scores) -> list[Path]:
     """REPORT.md, its figures and the README's section, from the scores alone; the paths written."""
     figures = draw_all(EXPERIMENTS / "figures", conditions, scores)
+    _forget_figures(figures)
     report = EXPERIMENTS / "REPORT.md"
     write_atomically(report, render_report(table, conditions, scores, figures))
     write_atomically(README, replace_section(README.read_text(encoding="utf-8"), render_readme(conditions, scores)))
-    return [report, README, *(EXPERIMENTS / "figures" / name for name in figures)]
+    return [report, README, *(EXPERIMENTS / "figures" / name for names in figures.values() for name in names)]
+
+
+def _forget_figures(figures: Mapping[str, Sequence[str]]) -> None:
+    """Remove pictures of an earlier report that this one does not show."""
+    shown = {name for names in figures.values() for name in names}
+    for path in (EXPERIMENTS / "figures").glob("*.png"):
+        if path.name not in shown:
+            path.unlink()
 
 
 def write_browser(finished: Sequence[tuple[Job, Plan]]) -> Path:
@@ -105,14 +138,20 @@ def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str
         cells = [today(), "-", platform.machine(), job.name, f"failed with exit status {code}", "-"]
     else:
         record = describe_run(job, plan)
+        scores = score_sets_of(job, plan)
         split = "" if job.condition.split == "test" else f" ({job.condition.split})"
-        shown = ", ".join(f"{dataset} {result.score:.2f}{split}" for dataset, result in _score(plan).items())
+        shown = ", ".join(
+            f"{dataset} {score:.2f}{split}{' (misses)' * is_missed(job.condition, dataset, [score])}"
+            for dataset, score in scores.items()
+        )
         machine = f"{record['device']}, {record['processors']} cores"
         valid = "-" if record["valid"] is None else f"{record['valid']:.2f}"
-        cells = [record["date"], (record["commit"] or "-")[:7], machine, job.name, shown, valid]
+        cells = [record["date"], short_commit(record["commit"]), machine, job.name, shown, valid]
     return render_row([*cells, f"{minutes:.1f}"])
 
 
-def _score(plan: Plan) -> dict[str, EvalResult]:
-    labels = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
-    return evaluate_by_dataset(read_predictions(plan.folder / PREDICTIONS_FILE), labels, WEIGHTED_F1)
+def score_sets_of(job: Job, plan: Plan) -> dict[str, float]:
+    """Dataset -> score of a finished run, by the dataset's own metric."""
+    labels = read_labels({job.seed: plan.folder})
+    rows = split_by_dataset(read_predictions(plan.folder / PREDICTIONS_FILE))
+    return {name: evaluate_predictions(of, labels, DATASETS[name].metric).score for name, of in rows.items()}

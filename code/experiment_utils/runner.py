@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_utils.files import find_repository, sha256_of, write_atomically
-from experiment_utils.jobs import Job, Plan, job_environment
+from experiment_utils.jobs import Job, Plan, comparable_step, job_environment
 from model_utils.reporting import RESULTS_FILE
 
 MANIFEST = "condition.json"
@@ -39,7 +39,8 @@ def is_finished(plan: Plan) -> bool:
         digest = sha256_of(plan.folder / RESULTS_FILE)
     except (OSError, ValueError):
         return False
-    return manifest.get("steps") == list(plan.steps) and manifest.get("results_sha256") == digest
+    steps = tuple(map(comparable_step, manifest.get("steps", ())))
+    return steps == plan.steps and manifest.get("results_sha256") == digest
 
 
 def today() -> str:

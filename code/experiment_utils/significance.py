@@ -42,6 +42,11 @@ def encode_answers(predictions: Sequence[Prediction], labels: Sequence[str]) -> 
     """(2, utterances) indices of labels: targets, and what was said, len(labels) for an answer without a label."""
     index: dict[str | None, int] = {label: number for number, label in enumerate(labels)} | {None: len(labels)}
     rows = unique_predictions(predictions)
+    unknown = sorted({str(word) for row in rows for word in (row.target, row.label) if word not in index})
+    if unknown:
+        raise UserError(
+            f"labels {', '.join(unknown)}: not among {', '.join(labels)}; compare runs of one set of labels"
+        )
     return np.array([[index[row.target] for row in rows], [index[row.label] for row in rows]])
 
 
@@ -67,14 +72,20 @@ def micro_f1_without_neutral(targets: np.ndarray, said: np.ndarray, labels: Sequ
 SCORES = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
 
 
-def score_interval(predictions: Sequence[Prediction], labels: Sequence[str], metric: str, seed: int = 0) -> Interval:
-    """95% interval of a score over the choice of utterances."""
-    targets, said = encode_answers(predictions, labels)
+def score_interval(runs: Sequence[Sequence[Prediction]], labels: Sequence[str], metric: str, seed: int = 0) -> Interval:
+    """95% interval, over the choice of utterances, of the mean score of runs that answered the same ones.
 
-    def statistic(targets: np.ndarray, said: np.ndarray, axis: int) -> np.ndarray:
-        return SCORES[metric](np.moveaxis(targets, axis, -1), np.moveaxis(said, axis, -1), labels)
+    Raises:
+        UserError: the runs are of other utterances.
+    """
+    answers = [_pair_answers(runs[0], run, labels) for run in runs]
 
-    return _bounds(_resample((targets, said), statistic, seed).confidence_interval)
+    def statistic(targets: np.ndarray, *said: np.ndarray, axis: int) -> np.ndarray:
+        moved = np.moveaxis(targets, axis, -1)
+        return np.mean([SCORES[metric](moved, np.moveaxis(one, axis, -1), labels) for one in said], axis=0)
+
+    data = (answers[0][0], *(one[2] for one in answers))
+    return _bounds(_resample(data, statistic, seed).confidence_interval)
 
 
 def compare_runs(
@@ -87,7 +98,7 @@ def compare_runs(
     """Two conditions, each seed -> predictions, over the seeds in common.
 
     Raises:
-        UserError: no seed in common, or other utterances.
+        UserError: no seed in common, other utterances, or other labels.
     """
     seeds = sorted(set(first) & set(second))
     if not seeds:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_utils.errors import UserError
-from data_utils.files import find_repository, write_atomically
+from data_utils.files import write_atomically
 from model_utils.copying import Copying
 from model_utils.metrics import EvalResult, MajorityBaseline, Prediction
 
@@ -120,12 +120,11 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def environment_report() -> dict[str, Any]:
-    """Return versions, machine, git commit and the most memory this process has held so far, in MiB."""
+    """Return versions, machine and the most memory this process has held so far, in MiB."""
     return {
         "versions": {"python": platform.python_version()} | _library_versions(),
         "platform": platform.platform(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "commit": find_commit(find_repository()),
         "peak_memory_mib": peak_memory_mib(),
     }
 

@@ -9,6 +9,7 @@ import torch
 
 from data_utils.batching import EncodedRow, RowEncoder, training_batches
 from data_utils.errors import UserError
+from data_utils.files import find_repository
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
@@ -32,6 +33,7 @@ from model_utils.label_scoring import DecodeSettings
 from model_utils.metrics import Prediction
 from model_utils.packing import Packer
 from model_utils.quantization import NO_QUANTIZATION, check_quantization
+from model_utils.reporting import find_commit
 from model_utils.run_folders import identify_base, public_name, refuse_other_base, shown_path
 from model_utils.self_check import packer_that_agrees
 
@@ -63,6 +65,7 @@ class Run:
     trainable_parameters: int = 0
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
+    commit: str | None = None  # of the program, as the run began
     selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
 
     @property
@@ -123,6 +126,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         encoded=encode_splits(encoder, row_sets, training_arguments),
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
+        commit=find_commit(find_repository()),
     )
 
 

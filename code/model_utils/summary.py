@@ -164,5 +164,6 @@ def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
             "process": time.time() - STARTED,
         },
         "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
+        "commit": run.commit,
         **environment_report(),
     }

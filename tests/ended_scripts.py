@@ -1,0 +1,128 @@
+"""A repository whose three scripts end at once, for the tests of reproduce.py."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import call_script
+
+import experiment_utils.jobs
+import experiment_utils.records
+import experiment_utils.reports
+import experiment_utils.runner
+import reproduce
+from data_utils.dialogues import Dialogue, Utterance
+
+LABELS = ("neutral", "joyful")
+# What the scripts do, as far as reproduce.py sees it. `beta` stands for the score: how many of ten are wrong.
+SCRIPT = r"""
+folder=experiments/$dataset/beta_$beta-seed_$seed
+if [[ ${DRY_RUN-0} == 1 ]]; then
+    [[ $beta != 9 ]] || { echo "error: beta=9: too much" >&2; exit 2; }
+    printf 'cd "a checkout"\npython code/main_new.py --output_dir %q --beta %q\n' "$folder" "$beta"
+    exit
+fi
+echo "$dataset $beta $seed ${resume-no} ${learning_rate-usual}" >>ran.txt
+[[ $beta != 5 ]] || exit 3
+mkdir -p "$folder"
+python3 write_results.py "$folder" "$beta" "$seed"
+"""
+WRITER = """
+import json, sys
+folder, wrong, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with open(folder + "/predictions.jsonl", "w") as stream:
+    for turn in range(10):
+        gold = "joyful" if turn % 2 else "neutral"
+        said = gold if turn >= wrong else "neutral" if turn % 2 else "joyful"
+        row = {"id": f"meld/d/{turn}", "task": "emotion_recognition", "target": gold, "label": said}
+        print(json.dumps(row), file=stream)
+results = {"labels": ["neutral", "joyful"], "epochs": [{"epoch": 1, "score": 50.0}], "best_epoch": 1, "seed": seed,
+           "selection": "chosen on valid", "commit": "0123456789abcdef", "device": "cpu", "processors": 2,
+           "precision": "bfloat16", "trainable_parameters": 5, "seconds": {"training_steps": 6.0},
+           "training_rows": {"emotion_recognition": 10}, "arguments": {"batch_size": 32}}
+with open(folder + "/results.json", "w") as stream:
+    json.dump(results, stream)
+"""
+TABLE = """
+groups:
+  exact:
+    table: "1"
+    title: as published
+    script: Uni
+    compare_with: a
+    seeds: [1, 2]
+    tolerance: 0.5
+    rows:
+      a: {settings: {beta: 2}, paper: {meld: 80.0}}
+      b: {settings: {beta: 4}, paper: {meld: 60.2}}
+  same:
+    table: "2"
+    title: the same run as another
+    script: Uni
+    datasets: [meld]
+    seeds: [1]
+    rows:
+      a: {settings: {beta: 2}}
+  far:
+    table: "3"
+    title: further than allowed
+    script: Uni
+    seeds: [1]
+    rows:
+      c: {settings: {beta: 6}, paper: {meld: 80.0}}
+  dies:
+    table: "4"
+    title: one of them dies
+    script: Uni
+    datasets: [meld]
+    seeds: [1]
+    rows:
+      e: {settings: {beta: 5}}
+      f: {settings: {beta: 0}}
+  refused:
+    table: "5"
+    title: refused settings
+    script: Uni
+    datasets: [meld]
+    rows:
+      g: {settings: {beta: 9}}
+  elsewhere:
+    table: "6"
+    title: another dataset
+    script: Uni
+    datasets: [iemocap]
+    seeds: [1]
+    rows:
+      h: {settings: {beta: 2}}
+"""
+
+
+def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that reproduce.py takes for the repository, with the conditions of `TABLE`."""
+    (tmp_path / "code").mkdir()
+    script = tmp_path / "code" / "train_and_inference_Uni.sh"
+    script.write_text(SCRIPT)
+    (tmp_path / "write_results.py").write_text(WRITER)
+    (tmp_path / "conditions.yaml").write_text(TABLE)
+    (tmp_path / "README.md").write_text(
+        "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(experiment_utils.jobs, "read_knobs", lambda: ["beta", "learning_rate", "resume", "seed"])
+    for module in (experiment_utils.jobs, experiment_utils.runner):
+        monkeypatch.setattr(module, "find_repository", lambda: tmp_path)
+    monkeypatch.setattr(experiment_utils.reports, "EXPERIMENTS", tmp_path / "experiments")
+    monkeypatch.setattr(experiment_utils.reports, "README", tmp_path / "README.md")
+    dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
+    for module in (experiment_utils.reports, experiment_utils.records):
+        monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
+    experiment_utils.records.split_facts.cache_clear()
+    return tmp_path
+
+
+def call(repository: Path, *arguments: Any):
+    return call_script(reproduce.main, "--conditions", repository / "conditions.yaml", *arguments)
+
+
+def ran(repository: Path) -> list[str]:
+    path = repository / "ran.txt"
+    return path.read_text().splitlines() if path.exists() else []
