@@ -30,6 +30,7 @@ from experiment_utils.conditions import (
     read_table,
 )
 from experiment_utils.jobs import Job, Plan, plan_job
+from experiment_utils.needs import estimate_all, read_needs, write_needs
 from experiment_utils.records import make_comparison
 from experiment_utils.report_tables import list_misses
 from experiment_utils.reports import log_run, update_scores, write_browser, write_report
@@ -45,6 +46,9 @@ def main() -> None:
     chosen = choose_conditions(conditions, arguments.table, arguments.condition)
     if arguments.list:
         print_list(chosen)
+        return
+    if arguments.estimate:
+        print(write_needs(estimate_all(list(conditions.values()))))
         return
     if arguments.compare:
         print_comparison(conditions, arguments.compare)
@@ -83,6 +87,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at once (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="skip what has finished, go on with what was stopped")
     parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
+    parser.add_argument("--estimate", action="store_true", help="run nothing; work out what every condition needs")
     parser.add_argument("--compare", nargs=2, metavar="NAME", help="test the second condition against the first")
     parser.add_argument("--conditions", type=Path, default=CONDITIONS_FILE, help="another file of conditions")
     return parser.parse_args()
@@ -94,14 +99,15 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 
 def print_list(conditions: Sequence[Condition]) -> None:
-    """One line for each condition."""
+    """One line for each condition; what it needs is an estimate."""
+    needs = read_needs()
     for one in conditions:
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.tolerance:g}" for dataset, score in one.paper.items())
-        needs = [f"{one.memory_gib:g} GiB"] if one.memory_gib else []
-        needs += [f"{one.minutes:g} minutes a run"] if one.minutes else []
+        found = needs.get(one.name)
+        costs = [f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"] if found else []
         base = one.settings.get("MODEL_NAME", "SmolLM2-135M")
         cells = [one.name, f"table {one.table}", base, paper or "no published number", f"{len(one.seeds)} seeds"]
-        print("; ".join([*cells, *needs]))
+        print("; ".join([*cells, *costs]))
 
 
 def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[str]:

@@ -33,8 +33,6 @@ class Row(_Checked):
     script: Script | None = None
     settings: dict[str, Setting] = {}
     paper: dict[str, float] = {}
-    memory_gib: float | None = None
-    minutes: float | None = None
 
 
 class Group(_Checked):
@@ -42,8 +40,7 @@ class Group(_Checked):
 
     varied: the setting that each dataset of a row is put into, one run for each; none: one run scores them all.
     finding: what its numbers say, in words, once they are there. compare_with: the row that the others are tested
-    against. memory_gib: of one GPU, or of the machine for runs on a CPU; estimated, as `minutes` for a row that has
-    none.
+    against.
     """
 
     table: str = Field(pattern=r"^[A-Za-z0-9_]+$")
@@ -56,8 +53,6 @@ class Group(_Checked):
     seeds: tuple[int, ...] = Field(default=(42, 43, 44), min_length=1)
     tolerance: float = Field(default=0.5, gt=0)
     compare_with: Name | None = None
-    memory_gib: float | None = None
-    minutes: float | None = None
     rows: dict[Name, Row] = Field(min_length=1)
 
 
@@ -89,8 +84,6 @@ class Condition:
     seeds: tuple[int, ...]
     paper: Mapping[str, float]
     tolerance: float
-    memory_gib: float | None
-    minutes: float | None
     compared_with: str | None
 
     @property
@@ -156,8 +149,6 @@ def _condition(
         seeds=group.seeds,
         paper={dataset: row.paper[dataset] for dataset in datasets if dataset in row.paper},
         tolerance=group.tolerance,
-        memory_gib=row.memory_gib or group.memory_gib,
-        minutes=row.minutes or group.minutes,
         compared_with=_other_row(name, row_name, group.compare_with),
     )
 

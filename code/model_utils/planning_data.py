@@ -24,6 +24,16 @@ TEXTS: Mapping[str, Texts] = MappingProxyType(
     }
 )
 
+# The same of prompts that hold the utterance alone.
+PLAIN_TEXTS: Mapping[str, Texts] = MappingProxyType(
+    {
+        "sample": Texts(431, 38.6, 1.18),
+        "iemocap": Texts(5163, 41.3, 1.19),
+        "meld": Texts(9989, 39.3, 1.19),
+        "EmoryNLP": Texts(7551, 42.8, 1.17),
+    }
+)
+
 
 @dataclass(frozen=True)
 class Way:

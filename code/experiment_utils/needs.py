@@ -1,0 +1,149 @@
+"""What a run of a condition needs, estimated from its base's shape: memory of one process, minutes of one seed.
+
+Kept in experiments/needs.json, which `python code/reproduce.py --estimate` writes. Good for planning, within a factor
+of two: windows other than 12 count as 12, and what modules add is a rule of thumb.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_utils.files import find_repository, write_atomically
+from data_utils.labels import DATASETS
+from experiment_utils.conditions import Condition
+from model_utils.planning_data import PLAIN_TEXTS, TEXTS, Texts
+
+if TYPE_CHECKING:  # it takes torch, which reading the file does not need
+    from model_utils.planning import Estimate
+
+GIB = 2**30
+NEEDS_FILE = find_repository() / "experiments" / "needs.json"
+SMALL = "SmolLM2-135M"
+EPOCHS = {SMALL: 2}  # where a condition does not say; every other one does
+# Distinct tokens with a module for each one without, in the mean of the datasets.
+MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
+SPEAKER_EPOCHS = {SMALL: 1}
+PAPER_SPEAKER_EPOCHS = 3
+WAY_OF_SETTING = {"lora": "LoRA", "all_parameters": "all parameters", "zero_shot": "LoRA"}
+PASSES = {"lora": 2, "all_parameters": 3, "zero_shot": 2}  # a training step for each forward pass alone
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run is supposed to take place. tflops: bf16 products that it does a second while training, in 10^12."""
+
+    name: str
+    device: str
+    token_budget: int
+    tflops: float
+
+
+CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with AVX-512
+CARD = Machine("one A100", "cuda", 4096, 0.35 * 312)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """memory_gib: of one process. minutes: of a run with one seed, scoring with it. machine: in words."""
+
+    memory_gib: float
+    minutes: float
+    machine: str
+
+
+def estimate_all(conditions: Sequence[Condition]) -> dict[str, Needs]:
+    """Name of a condition -> its needs; every base is looked at once."""
+    bases = dict.fromkeys(base_of(condition) for condition in conditions)
+    plans = {base: _plan(base) for base in bases}
+    return {one.name: estimate_needs(one, plans[base_of(one)]) for one in conditions}
+
+
+def base_of(condition: Condition) -> str:
+    return condition.settings.get("MODEL_NAME", SMALL)
+
+
+def _machine_of(base: str) -> Machine:
+    return CPU if base == SMALL else CARD
+
+
+def _plan(base: str) -> "dict[str, Estimate]":
+    import torch
+
+    from model_utils.planning import Workload, plan_base
+
+    machine = _machine_of(base)
+    load = Workload(TEXTS["meld"], machine.token_budget, device=torch.device(machine.device))
+    return {estimate.way.name: estimate for estimate in plan_base(base, load)}
+
+
+def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Needs:
+    """The needs of one condition. plan: name of a way -> its estimate for an epoch of MELD."""
+    base, setting = base_of(condition), condition.settings.get("Experiments_setting", "lora")
+    machine, estimate = _machine_of(base), plan[WAY_OF_SETTING[setting]]
+    per_token = estimate.flops / _distinct(TEXTS["meld"])  # of a training step
+    tokens = _training_tokens(condition, base) + sum(_scored_tokens(condition, base)) / PASSES[setting]
+    memory = estimate.weights + estimate.libraries if setting == "zero_shot" else estimate.total
+    return Needs(
+        memory_gib=round(memory / GIB, 1),
+        minutes=round(tokens * per_token / (machine.tflops * 1e12) / 60, 1),
+        machine=machine.name,
+    )
+
+
+def _epochs(condition: Condition, base: str) -> int:
+    if condition.settings.get("Experiments_setting") == "zero_shot":
+        return 0
+    return int(condition.settings.get("num_train_epochs", EPOCHS.get(base, 0)))
+
+
+def _distinct(texts: Texts) -> float:
+    """Tokens that the engine computes for all rows."""
+    return texts.rows * texts.tokens / texts.shared
+
+
+def _train_tokens_of(condition: Condition, dataset: str) -> float:
+    texts = PLAIN_TEXTS if condition.script == "Plain" else TEXTS
+    tokens = _distinct(texts[dataset])
+    for module, factor in MORE_TOKENS.items():
+        tokens *= factor if condition.settings.get(module) == "True" else 1
+    return tokens
+
+
+def _training_tokens(condition: Condition, base: str) -> float:
+    """Distinct tokens of all epochs and stages."""
+    only = condition.settings.get("train_on")
+    datasets = [only] if only else condition.datasets
+    total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition, base)
+    if condition.settings.get("speaker_task") == "True":
+        stage = SPEAKER_EPOCHS.get(base, PAPER_SPEAKER_EPOCHS)
+        total += stage * sum(_distinct(PLAIN_TEXTS[dataset]) for dataset in datasets)
+    return total * float(condition.settings.get("data_percent", 1))
+
+
+def _scored_tokens(condition: Condition, base: str) -> list[float]:
+    """Distinct tokens of valid after every epoch and of the split that is scored last."""
+    found = []
+    for dataset in condition.datasets:
+        texts = (PLAIN_TEXTS if condition.script == "Plain" else TEXTS)[dataset]
+        counts = DATASETS[dataset].expected
+        rows = _epochs(condition, base) * counts["valid"].utterances + counts[condition.split].utterances
+        found.append(rows * texts.tokens / texts.shared)
+    return found
+
+
+def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:
+    """Read the file; {} where it is not there."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {name: Needs(**of) for name, of in content.items()}
+
+
+def write_needs(needs: Mapping[str, Needs], path: Path = NEEDS_FILE) -> Path:
+    """Write the file; return its path."""
+    content = {name: asdict(of) for name, of in needs.items()}
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    return path
