@@ -194,11 +194,11 @@ if ((processes > 1)) || [[ $HOSTFILE || $deepspeed_config != none || ${offload_o
 fi
 read -ra flags <<<"${setting_flags[$Experiments_setting]}"
 
-# train_and_score ROWS RESULT ARGUMENT...: one run of main_new.py.
+# train_and_score ROWS RESULTS MODEL ARGUMENT...: one run of main_new.py.
 train_and_score() {
     run "${launcher[@]}" code/main_new.py --dataset "$dataset" --data_dir "$1" --model_name_or_path "$base" \
-        --output_dir "experiments/$2" --model_dir "checkpoint/$2" "${flags[@]}" \
-        --batch_size "$batch_size" "${main_flags[@]}" "${@:3}"
+        --output_dir "experiments/$2" --model_dir "checkpoint/$3" "${flags[@]}" \
+        --batch_size "$batch_size" "${main_flags[@]}" "${@:4}"
 }
 
 # Stages, each from the weights of the one before: who speaks, then what is felt; or one dataset after the other.
@@ -209,15 +209,16 @@ if [[ ${mode-} == sequence ]]; then
     stages=$((1 + ${#commas}))
 fi
 if ((stages == 1)); then
-    train_and_score "$rows" "$result" "$@"
+    train_and_score "$rows" "$result" "$result" "$@"
     exit
 fi
 if ((DRY_RUN)); then printf '%s\n' 'IFS=, read -ra folders <<<"$rows"'; else IFS=, read -ra folders <<<"$rows"; fi
 for ((stage = 1; stage <= stages; stage++)); do
     if ((DRY_RUN)); then folder="\${folders[$((stage - 1))]}"; else folder=${folders[stage - 1]}; fi
-    place=$result stage_flags=()
-    ((stage == stages)) || place+=/stage_$stage
-    if ((stage > 1)); then stage_flags+=(--checkpoint_dir "checkpoint/$result/stage_$((stage - 1))"); fi
+    # The last model takes the whole place of an older one, so those that lead to it lie beside it.
+    place=$result model=$result stage_flags=()
+    ((stage == stages)) || place=$result/stage_$stage model=$result-stages/stage_$stage
+    if ((stage > 1)); then stage_flags+=(--checkpoint_dir "checkpoint/$result-stages/stage_$((stage - 1))"); fi
     if ((stage == 1)) && is_read stage_1; then stage_flags+=(--num_train_epochs "$speaker_epochs"); fi
-    train_and_score "$folder" "$place" "${stage_flags[@]}" "$@"
+    train_and_score "$folder" "$place" "$model" "${stage_flags[@]}" "$@"
 done

@@ -18,6 +18,7 @@ def test_speaker_stage_comes_first_and_hands_on_its_weights(checkout: ShellCheck
     assert first["--num_train_epochs"] == "5" and second["--num_train_epochs"] == "3"
     assert "--checkpoint_dir" not in first and second["--checkpoint_dir"] == first["--model_dir"]
     assert first["--output_dir"] == second["--output_dir"] + "/stage_1"
+    assert first["--model_dir"] == second["--model_dir"] + "-stages/stage_1"
 
 
 def test_one_stage_on_both_kinds_of_rows(checkout: ShellCheckout) -> None:
