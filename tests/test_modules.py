@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ from letter_counts import LetterCounts
 from tiny_models import DATASET, main_command, save_base, save_rows
 
 import main_new
+from data_utils.errors import UserError
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, prepare_mixed_folder
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
+from model_utils.erc_config import read_erc_config
+from model_utils.run_folders import BASE_RECORDS, refuse_other_base
 
 OTHER = "dailydialog"  # the same dialogues in its format
 
@@ -91,11 +95,48 @@ def test_several_datasets_are_scored_one_by_one(place: Path, mix: str, trained: 
     assert "mean of the sets" in results["printed"] and f"micro F1 of {OTHER}" in results["printed"]
 
 
-def test_stage_of_another_base_is_one_line(place: Path) -> None:
-    run(place, "small", rows_of(place, "speaker"))
+@pytest.mark.parametrize("lora", [True, False])
+def test_stage_of_another_base_is_one_line(place: Path, lora: bool) -> None:
+    run(place, f"small_{lora}", rows_of(place, "speaker"), lora=lora)
     save_base(place / "other", seed=1)
     rows = rows_of(place, "window")
-    flags = {"checkpoint_dir": place / "small" / "model", "num_train_epochs": 1}
+    flags = {"checkpoint_dir": place / f"small_{lora}" / "model", "num_train_epochs": 1, "lora": lora}
     result = call_script(main_new.main, *main_command(place / "other", rows, place / "wrong", **flags))
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1) and "is an adapter of" in result.stderr
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert f"was trained on {place / 'base'}, but --model_name_or_path is {place / 'other'}" in result.stderr
     assert not (place / "wrong" / "results").exists()
+
+
+def test_whole_models_of_a_chain_all_name_the_base(place: Path) -> None:
+    start = {}
+    for stage in ("first", "second", "third"):
+        run(place, stage, rows_of(place, "window"), lora=False, **start)
+        assert read_erc_config(place / stage / "model").base == str(place / "base")
+        start = {"checkpoint_dir": place / stage / "model"}
+
+
+BASES_OF_CHECKPOINTS = [
+    ("owner/model", "owner/model", True),
+    ("owner/model", "another/model", False),
+    ("owner/model", "elsewhere/bases/model", True),  # fetched since, or moved: its own name is all there is
+    ("/one/model", "/two/model", True),
+    ("/one/model", "/one/model-2", False),
+    (None, "owner/model", True),  # says nothing of where it comes from
+]
+
+
+@pytest.mark.parametrize(("trained_on", "base", "fits"), BASES_OF_CHECKPOINTS)
+@pytest.mark.parametrize(("file", "key"), BASE_RECORDS.items())
+def test_bases_are_compared_as_far_as_names_go(
+    tmp_path: Path, file: str, key: str, trained_on: str | None, base: str, fits: bool
+) -> None:
+    (tmp_path / file).write_text(json.dumps({key: trained_on}), encoding="utf-8")
+    with nullcontext() if fits else pytest.raises(UserError, match=f"was trained on {trained_on}, but .* is {base}"):
+        refuse_other_base(str(tmp_path), base)
+
+
+def test_a_record_that_is_no_object_is_one_line(tmp_path: Path) -> None:
+    for content in ("[]", "{"):
+        (tmp_path / "erc_config.json").write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match="erc_config.json: not readable"):
+            refuse_other_base(str(tmp_path), "owner/model")

@@ -83,7 +83,9 @@ def keep_model(run: Run, model) -> None:
     """Saves the model as it is now to `model_dir`; it is there when any process returns."""
     weights = gather_weights(model, trainable_only=hasattr(model, "peft_config"))
     if run.world.is_first:
-        base = public_name(run.whole_checkpoint or run.base)
+        # An adapter needs the very weights below it; a whole model names the base whose tokenizer it goes with.
+        start = run.whole_checkpoint if hasattr(model, "peft_config") else None
+        base = public_name(start or run.base)
         texts = {
             "README.md": render_model_card(run.arguments, base, run.row_sets.labels),
             ERC_CONFIG_FILE: erc_config_of(run.arguments, base, run.row_sets).render(),

@@ -9,7 +9,11 @@ from data_utils.errors import UserError, raise_together
 from data_utils.files import find_repository
 from model_utils.arguments import NOTHING, Arguments, holds_model
 from model_utils.base_folder import read_source
+from model_utils.erc_config import ERC_CONFIG_FILE
 from model_utils.reporting import RESULTS_FILE
+
+# File of a checkpoint -> its key for the base; an adapter's own file comes first.
+BASE_RECORDS = {"adapter_config.json": "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
 
 
 def find_folder_problems(arguments: Arguments) -> list[str]:
@@ -62,15 +66,40 @@ def public_name(base: str) -> str:
     return read_source(Path(base)).get("hub_id") or shown_path(base)
 
 
-def refuse_other_base(adapter: str, base: str) -> None:
-    """UserError when an adapter was trained on a base of another name; `base`: its public name."""
-    config = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
-    trained_on = config.get("base_model_name_or_path")
-    if trained_on and Path(trained_on).name != Path(base).name:
+def refuse_other_base(checkpoint: str, base: str) -> None:
+    """UserError when a checkpoint, adapter or whole model, says that it comes from another base.
+
+    base: its public name. A model that records no base, as one from elsewhere, is taken as it is.
+    """
+    trained_on = _recorded_base(Path(checkpoint))
+    if trained_on and not _may_be_same(trained_on, base):
         raise UserError(
-            f"--checkpoint_dir {adapter} is an adapter of {trained_on}, but --model_name_or_path is {base}: "
+            f"--checkpoint_dir {checkpoint} was trained on {trained_on}, but --model_name_or_path is {base}: "
             "name the base that it was trained on"
         )
+
+
+def _recorded_base(checkpoint: Path) -> str | None:
+    """What a checkpoint says of its base, None where it says nothing."""
+    for name, key in BASE_RECORDS.items():
+        path = checkpoint / name
+        if path.is_file():
+            try:
+                return json.loads(path.read_bytes()).get(key)
+            except (ValueError, AttributeError) as error:
+                raise UserError(f"{path}: not readable ({error}), allowed is the file that training wrote") from None
+    return None
+
+
+def _may_be_same(one: str, other: str) -> bool:
+    """Two hub ids are the same base only when they are equal; a folder may have moved, so its own name decides."""
+    if _is_hub_id(one) and _is_hub_id(other):
+        return one == other
+    return Path(one).name == Path(other).name
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith(("/", ".")) and not (find_repository() / name).is_dir()
 
 
 def identify_base(base: str) -> str:

@@ -165,14 +165,14 @@ def build_model(run: Run):
     """The base, or a checkpoint to go on from, with the parameters trainable that the flags name.
 
     Raises:
-        UserError: all parameters are to be trained, but the checkpoint is an adapter.
+        UserError: all parameters are to be trained, but the checkpoint is an adapter; or it is of another base.
     """
     arguments, _, training = run.arguments
     start = arguments.checkpoint_dir
     adapted = is_adapter(start)
     if adapted and training.do_train and not arguments.lora:
         raise UserError(f"--checkpoint_dir {start} is a LoRA adapter: with --lora False give a whole model, or none")
-    if adapted:
+    if start != NOTHING:
         refuse_other_base(start, public_name(run.base))
     model = load_model(run.whole_checkpoint or run.base, run.dtype, run.device, arguments.quantize)
     seed_draws(training.seed)
