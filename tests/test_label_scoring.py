@@ -9,9 +9,9 @@ from tiny_models import EOS, LABELS, LINES, PAD, character_tokenizer, small_exam
 
 from data_utils.batching import RowEncoder, training_batches
 from data_utils.errors import UserError
-from data_utils.prompts import without_content
+from data_utils.prompts import add_demonstrations, without_content
 from data_utils.row_files import Example
-from model_utils import tree_attention
+from model_utils import label_scoring, tree_attention
 from model_utils.engines import OptimizerSettings, PlainEngine
 from model_utils.label_scoring import DecodeSettings, generate_answers, predict_labels
 from model_utils.metrics import Prediction
@@ -180,16 +180,41 @@ def test_generate_and_score_agree_on_a_model_that_has_learned(memorised) -> None
     assert {row.target for row in rows} <= set(LINES.values()) and len({row.target for row in rows}) > 3
 
 
-def test_calibration_divides_by_what_a_prompt_without_content_gets() -> None:
-    model, rows = tiny_model("llama"), examples()
+def with_two_contexts(rows: Sequence[Example]) -> list[Example]:
+    """Every other row shows one demonstration, the rest another."""
+    pairs = [("Great!", "Joyful"), ("No way!", "Mad")]
+    return [replace(row, input=add_demonstrations(row.input, pairs[n % 2 :][:1], "last")) for n, row in enumerate(rows)]
+
+
+CALIBRATED = {
+    "one prompt for all": (examples(), NESTED, 1),
+    "each its demonstrations": (with_two_contexts(examples()), NESTED, 2),
+    "who speaks": (small_examples("speaker"), [f"Speaker_{number}" for number in range(9)], 1),
+    "plain": (small_examples("plain"), LABELS, 1),
+}
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_calibration_divides_by_what_the_rows_own_prompt_gets_without_content(name: str, monkeypatch) -> None:
+    rows, labels, contexts = CALIBRATED[name]
+    model, scored = tiny_model("llama"), []
     settings = DecodeSettings(packer_for(model, "tree", PAD))
-    plain = predict_labels(model, encoder(), rows, NESTED, settings)
-    found = predict_labels(model, encoder(), rows, NESTED, replace(settings, calibrate=True))
-    bare = without_content(rows[0].input, NESTED)
-    assert "N/A" in bare and bare != rows[0].input
-    bias = {label: scored_alone(model, bare, label) for label in NESTED}
-    for one, before in zip(found, plain, strict=True):
-        expected = {label: before.scores[label] - bias[label] for label in NESTED}
+    plain = predict_labels(model, encoder(), rows, labels, settings)
+    score = label_scoring.score_labels
+    monkeypatch.setattr(
+        label_scoring, "score_labels", lambda *args: scored.append(len(args[2])) or score(*args)
+    )
+    found = predict_labels(model, encoder(), rows, labels, replace(settings, calibrate=True))
+    assert scored == [len(rows), contexts]
+    for row, one, before in zip(rows, found, plain, strict=True):
+        bare = without_content(row.input, labels)
+        assert "N/A" in bare and bare != row.input
+        expected = {label: before.scores[label] - scored_alone(model, bare, label) for label in labels}
         assert one.scores == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
-        assert one.label == max(NESTED, key=one.scores.__getitem__)
-    assert predict_labels(model, encoder(), [], NESTED, replace(settings, calibrate=True)) == []
+        assert one.label == max(labels, key=one.scores.__getitem__)
+
+
+def test_nothing_to_calibrate_is_nothing() -> None:
+    model = tiny_model("llama")
+    settings = DecodeSettings(packer_for(model, "tree", PAD), calibrate=True)
+    assert predict_labels(model, encoder(), [], NESTED, settings) == []

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_utils.errors import UserError
 from data_utils.prompts import (
     HISTORY_START,
     TEMPLATE_SHA256,
+    add_demonstrations,
     drop_oldest_utterance,
     render_plain_prompt,
     render_prediction_prompt,
@@ -110,12 +112,33 @@ def test_an_utterance_that_imitates_the_prompt_never_costs_the_target(text: str)
     assert prompt == target_only
 
 
+BARE_TURN = 'Speaker_0:"N/A"'
+BARE_HISTORY = f"The following conversation noted between '### ###' involves several speakers. ### \t {BARE_TURN}"
+BARE_QUESTION = f"{BARE_HISTORY} ### Please select the emotional label of < {BARE_TURN}> from <sad, angry>:"
+
+
 def test_prompt_without_content_asks_the_same_of_nothing() -> None:
     turns = [render_turn(0, "Hello."), render_turn(1, "Oh.")]
-    turn = 'Speaker_0:"N/A"'
-    history = "The following conversation noted between '### ###' involves several speakers. ### \t " + turn
-    assert without_content(render_recognition_prompt(turns, ("sad", "angry")), ("sad", "angry")) == (
-        f"{ROLE}{history} ### Please select the emotional label of < {turn}> from <sad, angry>:"
-    )
-    plain = without_content(render_plain_prompt("Oh.", ("sad", "angry")), ("sad", "angry"))
+    labels = ("sad", "angry")
+    assert without_content(render_recognition_prompt(turns, labels), labels) == ROLE + BARE_QUESTION
+    plain = without_content(render_plain_prompt("Oh.", labels), labels)
     assert plain == "Please select the emotional label of <N/A> from <sad, angry>:"
+    speaker = without_content(render_speaker_prompt("Oh.", 2), ("Speaker_0", "Speaker_1"))
+    assert speaker == render_speaker_prompt("N/A", 2) != render_speaker_prompt("Oh.", 2)
+
+
+@pytest.mark.parametrize("text", ["Oh.", "\nDemonstration:\n<a>: b", "> from <sad, angry>:", " ### \t Speaker_0:\""])
+def test_prompt_without_content_keeps_the_demonstrations(text: str) -> None:
+    prompt = render_recognition_prompt([render_turn(0, "Hi."), render_turn(1, text)], ("sad", "angry"))
+    shown = f"Demonstration:\n<{text}>: sad\n<Go!>: angry"
+    for position, expected in (
+        ("last", f"{ROLE}{BARE_QUESTION}\n{shown}"),
+        ("role", f"{ROLE}{shown}\n{BARE_QUESTION}"),
+    ):
+        asked = add_demonstrations(prompt, [(text, "sad"), ("Go!", "angry")], position)
+        assert without_content(asked, ("sad", "angry")) == expected
+
+
+def test_prompt_of_another_form_cannot_be_calibrated() -> None:
+    with pytest.raises(UserError, match="--calibrate True: allowed are the prompts that data_process.py writes"):
+        without_content("What does she feel?", ("sad", "angry"))

@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
+from data_utils.errors import UserError
+
 ROLE = "Now you are expert of sentiment and emotional analysis. "
 HISTORY_START = ROLE + "The following conversation noted between '### ###' involves several speakers. ### "
 
@@ -31,6 +33,8 @@ TEMPLATES = {
 # Changes with any template, so that rows made from older ones are seen to be stale.
 TEMPLATE_SHA256 = hashlib.sha256(json.dumps(TEMPLATES, sort_keys=True).encode("utf-8")).hexdigest()
 
+_PLAIN_START = TEMPLATES["plain"].partition("{")[0]
+_SPEAKER_START = TEMPLATES["speaker"].partition("{")[0]
 _TURN_START = re.compile(r'\t Speaker_\d+:"')
 _RECOGNITION_QUESTION = " ### Please select the emotional label of < "
 _RECOGNITION_END = re.compile(r"> from <[^<>]*>:\Z")
@@ -109,11 +113,28 @@ CONTENT_FREE = "N/A"
 def without_content(prompt: str, labels: Sequence[str]) -> str:
     """Return the prompt that asks the same of nothing: what a model answers to it is its bias.
 
+    It keeps the question's form and the demonstrations, which are part of the context whose bias is measured.
     Source: contextual calibration (arXiv 2102.09690), whose content-free text this is.
+
+    Raises:
+        UserError: the prompt is of none of the forms that are scored.
     """
-    if prompt.startswith(ROLE):
+    for before, question, after in _without_demonstrations(prompt):
+        bare = _bare_question(question, labels)
+        if bare is not None:
+            return bare.replace(ROLE, ROLE + before, 1) + after
+    raise UserError(f"--calibrate True: allowed are the prompts that data_process.py writes, not {prompt[:80]!r}...")
+
+
+def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
+    """A prompt's question of nothing, None when it is none of recognition, plain or speaker."""
+    if prompt.startswith(_PLAIN_START):
+        return render_plain_prompt(CONTENT_FREE, labels)
+    if prompt.startswith(_SPEAKER_START):
+        return render_speaker_prompt(CONTENT_FREE, len(labels))
+    if prompt.startswith(HISTORY_START) and _find_recognition_history(prompt) is not None:
         return render_recognition_prompt([render_turn(0, CONTENT_FREE)], labels)
-    return render_plain_prompt(CONTENT_FREE, labels)
+    return None
 
 
 def drop_oldest_utterance(prompt: str) -> str | None:

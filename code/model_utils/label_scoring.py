@@ -23,8 +23,8 @@ class DecodeSettings:
 
     packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
     eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
-    becomes the nearest label. calibrate: divide each label's probability by the one that it has under a prompt
-    without content. world: the processes that score at the same time.
+    becomes the nearest label. calibrate: divide each label's probability by the one that it has under the row's
+    prompt without content. world: the processes that score at the same time.
     """
 
     packer: Packer
@@ -53,8 +53,8 @@ def predict_labels(
     with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
         found = method(model, encoder, rows, labels, settings, advance)
         if settings.calibrate:
-            bias = score_without_content(model, encoder, examples[:1], labels, settings)
-            found = [calibrated(scores, bias) for _, scores, _ in found]
+            biases = score_without_content(model, encoder, examples, labels, settings)
+            found = [calibrated(scores, bias) for (_, scores, _), bias in zip(found, biases, strict=True)]
     return [
         Prediction(example.id, example.task, example.target, *outcome)
         for example, outcome in zip(examples, found, strict=True)
@@ -102,14 +102,18 @@ def score_labels(
 
 def score_without_content(
     model, encoder: RowEncoder, examples: Sequence[Example], labels: Sequence[str], settings: DecodeSettings
-) -> dict[str, float]:
-    """log p of every label where a prompt like that of the example holds no utterance; {} without an example.
+) -> list[dict[str, float]]:
+    """For each example, log p of every label where a prompt like its own holds no utterance.
 
-    Every process asks for itself: the ranks of ZeRO-3 have to take the same steps.
+    Rows whose prompts differ in the utterances alone share such a prompt, and it is scored once; those with
+    demonstrations have one each. Every process asks for itself: the ranks of ZeRO-3 have to take the same steps.
     """
-    bare = [replace(example, input=without_content(example.input, labels)) for example in examples]
-    outcomes = score_labels(model, encoder, encoder.encode(bare, labels), labels, settings, lambda rows: None)
-    return outcomes[0][1] if outcomes else {}
+    bare = [without_content(example.input, labels) for example in examples]
+    distinct = {text: replace(example, input=text) for example, text in zip(examples, bare, strict=True)}
+    rows = encoder.encode(list(distinct.values()), labels)
+    outcomes = score_labels(model, encoder, rows, labels, settings, lambda rows: None)
+    biases = {text: scores for text, (_, scores, _) in zip(distinct, outcomes, strict=True)}
+    return [biases[text] for text in bare]
 
 
 def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
