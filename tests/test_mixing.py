@@ -23,14 +23,35 @@ SETS = ("iemocap", "meld", "EmoryNLP")
 SIZES = {"iemocap": 40, "meld": 80, "EmoryNLP": 20}
 
 
+# The feeling wheel as the method states it, index by index, and its numbering of the speakers: written out once more,
+# so that no table is tested against itself. The sample corpus has MELD's labels.
+OF_MELD = ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad")
+WHEEL = {
+    "iemocap": ("joyful", "sad", "neutral", "mad", "excited", "fear"),
+    "meld": OF_MELD,
+    "EmoryNLP": ("joyful", "mad", "peaceful", "neutral", "sad", "powerful", "fear"),
+    "sample": OF_MELD,
+}
+WHEEL_LABELS = "joyful, sad, neutral, mad, excited, fear, disgust, peaceful, powerful"
+OFFSETS = {"iemocap": 0, "meld": 2, "EmoryNLP": 10, "sample": 21}  # the sample's is ours: after all others
+
+
 def translate(row: Example, dataset: str) -> Example:
     """A row of the dataset's own, as it reads in unified labels; by text replacement alone."""
-    own, offset = ", ".join(DATASETS[dataset].labels), SPEAKER_OFFSETS[dataset]
+    labels, offset = DATASETS[dataset].labels, OFFSETS[dataset]
+    own, unified = ", ".join(labels), dict(zip(labels, WHEEL[dataset], strict=True))
     speakers = re.compile(r'((?:\t |< )Speaker_)(\d+)(?=:")')
     text = speakers.sub(lambda match: f"{match[1]}{int(match[2]) + offset}", row.input)
     assert text.endswith(f"> from <{own}>:")
-    text = text.removesuffix(f"<{own}>:") + f"<{', '.join(UNIFIED_PROMPT_LABELS)}>:"
-    return Example(row.id, row.task, text, UNIFIED_LABELS[dataset][row.target])
+    text = text.removesuffix(f"<{own}>:") + f"<{WHEEL_LABELS}>:"
+    return Example(row.id, row.task, text, unified[row.target])
+
+
+@pytest.mark.parametrize("dataset", WHEEL)
+def test_tables_are_the_methods(dataset: str) -> None:
+    assert tuple(UNIFIED_LABELS[dataset][label] for label in DATASETS[dataset].labels) == WHEEL[dataset]
+    assert SPEAKER_OFFSETS[dataset] == OFFSETS[dataset]
+    assert ", ".join(UNIFIED_PROMPT_LABELS) == WHEEL_LABELS
 
 
 def assert_translated(dataset: str, folder: Path, window: int) -> None:
