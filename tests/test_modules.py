@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 from conftest import call_script
 from letter_counts import LetterCounts
-from tiny_models import DATASET, main_command, save_base, save_rows
+from tiny_models import DATASET, character_tokenizer, main_command, save_base, save_rows
 
 import main_new
 from data_utils.errors import UserError
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
-from data_utils.mixing import MixSettings, prepare_mixed_folder
+from data_utils.mixing import MixSettings, one_after_the_other, prepare_mixed_folder
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
 from model_utils.erc_config import read_erc_config
 from model_utils.run_folders import BASE_RECORDS, refuse_other_base
 
 OTHER = "dailydialog"  # the same dialogues in its format
+LETTERS = RetrievalSettings("letters", balance=False)
+CHAT = "{% for message in messages %}Ask: {{ message['content'] }} Say:{% endfor %}"
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,13 @@ def run(place: Path, name: str, rows: object, **flags: object) -> dict:
     return written | {"printed": result.stdout}
 
 
-def test_both_kinds_of_rows_in_one_stage(place: Path) -> None:
-    results = run(place, "one_stage", f"{rows_of(place, 'speaker')},{rows_of(place, 'window')}")
-    assert results["training_rows"] == {"emotion_recognition": 27, "speaker_identification": 27}
+@pytest.mark.parametrize("kind", ["window", "predict"])
+@pytest.mark.parametrize("retrieval", [None, LETTERS], ids=["no demonstrations", "demonstrations"])
+def test_both_kinds_of_rows_in_one_stage(place: Path, kind: str, retrieval: RetrievalSettings | None) -> None:
+    rows = f"{rows_of(place, 'speaker')},{rows_of(place, kind, retrieval)}"
+    results = run(place, f"one_stage_{kind}_{bool(retrieval)}", rows, beta=0.3)
+    predicted = {"emotion_prediction": 27} if kind == "predict" else {}
+    assert results["training_rows"] == {"emotion_recognition": 27, "speaker_identification": 27} | predicted
     assert results["rows"] == 13  # emotions choose the epoch and make the headline
     speakers = results["other_tasks"]["speaker_identification"]
     assert speakers["rows"] == 13 and set(speakers["per_label"]) == {f"Speaker_{number}" for number in range(9)}
@@ -93,6 +99,34 @@ def test_several_datasets_are_scored_one_by_one(place: Path, mix: str, trained: 
     epoch = results["epochs"][0]
     assert epoch["score"] == pytest.approx((epoch[f"valid_{DATASET}"] + epoch[f"valid_{OTHER}"]) / 2)
     assert "mean of the sets" in results["printed"] and f"micro F1 of {OTHER}" in results["printed"]
+
+
+def test_sequence_is_one_stage_after_the_other(place: Path) -> None:
+    settings = one_after_the_other(MixSettings((DATASET, OTHER), historical_window=2, check_counts=False))
+    first, second = (prepare_mixed_folder(one, place / "original", place / "data") for one in settings)
+    run(place, "sequence_1", first, dataset="unified")
+    start = place / "sequence_1" / "model"
+    results = run(place, "sequence_2", second, dataset="unified", checkpoint_dir=start)
+    assert results["training_rows"] == {"emotion_recognition": 27}
+    assert {name: scores["rows"] for name, scores in results["by_dataset"].items()} == {DATASET: 13, OTHER: 13}
+    alone = run(place, "sequence_alone", second, dataset="unified")
+    assert alone["epochs"][0]["train_loss"] != results["epochs"][0]["train_loss"]  # it did start from the first
+
+
+def test_chat_template_and_calibration_each_change_the_answers(place: Path) -> None:
+    base = save_base(place / "chat")
+    tokenizer = character_tokenizer()
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(base)
+    rows = rows_of(place, "window", LETTERS)
+    shared = {"do_train": False, "zero_shot": True, "lora": False, "model_name_or_path": base}
+    scores = {}
+    for flags in ({}, {"chat_template": True}, {"calibrate": True}, {"chat_template": True, "calibrate": True}):
+        name = "_".join(["asked", *flags])
+        assert run(place, name, rows, **shared, **flags)["rows"] == 13
+        lines = (place / name / "results" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        scores[name] = [json.dumps(json.loads(line)["scores"]) for line in lines]
+    assert len({tuple(found) for found in scores.values()}) == 4
 
 
 @pytest.mark.parametrize("lora", [True, False])
