@@ -45,6 +45,20 @@ from_repository() {
     printf '%s' "${path#"$repository/"}"
 }
 
+# A knob that is set under its other name; set under both, it must say the same.
+adopt_other_names() {
+    local name other
+    for name in "${!other_name[@]}"; do
+        other=${other_name[$name]}
+        [[ -n ${!other-} ]] || continue
+        if [[ -z ${!name+set} ]]; then
+            printf -v "$name" '%s' "${!other}"
+        elif [[ ${!name} != "${!other}" ]]; then
+            complain "$other" "${!other}" "$name=${!name} is the same knob and says otherwise; set one of them"
+        fi
+    done
+}
+
 # Sets the variable of a knob, and files it where it is read: row_flags, main_flags, variant.
 settle_knob() {
     local name=$1 reader=$2 allowed=$3 suffix=$4 usual value
@@ -128,6 +142,7 @@ name_further() {
 for name in ERC_ORIGINAL_DATA ERC_PYTHON ERC_TORCH HOSTFILE NPROC; do
     [[ -n ${!name-} ]] || unset "$name" # set to nothing is how a caller unsets them for one command
 done
+adopt_other_names
 MODEL_NAME=${MODEL_NAME-${default[MODEL_NAME]}}
 Experiments_setting=${Experiments_setting-${default[Experiments_setting]}}
 dataset=${dataset-${default[dataset]}}

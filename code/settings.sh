@@ -75,6 +75,8 @@ knobs=(
     "dora                   lora    oneof:False,True                                dora"
     "quantize               lora    oneof:none,nf4                                  quantize"
 )
+# Knob -> another name under which it may be set.
+declare -A other_name=([encoder]=ENCODER)
 declare -A readers=(
     [zero_shot]="shell rows every"
     [lora]="shell rows every train drawn lora"

@@ -99,6 +99,13 @@ def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
     assert "--checkpoint_dir adapter " in checkout.run(checkpoint_dir="adapter").stdout
 
 
+def test_two_names_of_a_knob_must_agree(checkout: ShellCheckout) -> None:
+    assert_refused(
+        checkout.run(domain_base=True, ENCODER="owner/one", encoder="owner/other"),
+        "ENCODER=owner/one: encoder=owner/other is the same knob and says otherwise; set one of them",
+    )
+
+
 def test_missing_pickle_is_refused(checkout: ShellCheckout) -> None:
     folder = checkout.root / "original_data"
     advice = {

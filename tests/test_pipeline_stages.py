@@ -33,6 +33,15 @@ def test_demonstrations_bring_an_encoder(checkout: ShellCheckout) -> None:
     assert rows.endswith('--encoder "$encoder")') and "--demonstrations 2 --pairing paper" in rows
 
 
+def test_encoder_has_another_name(checkout: ShellCheckout) -> None:
+    named = checkout.run(domain_base=True, encoder="owner/name")
+    assert 'encoder=$("$python" LLM_bases/fetch.py owner/name)' in named.stdout.splitlines()
+    assert checkout.run(domain_base=True, ENCODER="owner/name").stdout == named.stdout
+    assert checkout.run(domain_base=True, ENCODER="owner/name", encoder="owner/name").stdout == named.stdout
+    usual = checkout.run(domain_base=True).stdout
+    assert checkout.run(domain_base=True, ENCODER="").stdout == usual != named.stdout
+
+
 def test_mixed_rows_are_drawn_by_their_writer(checkout: ShellCheckout, pickles: Path) -> None:
     knobs = {"script": MIXED, "datasets": "meld,EmoryNLP", "ERC_ORIGINAL_DATA": pickles}
     result = checkout.run(mix="ratio", data_percent=0.25, seed=7, **knobs)
