@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_one_line_error, small_corpus
+from conftest import assert_one_line_error, call_script, small_corpus
+from letter_counts import LetterCounts
 
+import data_process
 from data_utils.row_files import read_manifest, read_rows
+from model_utils import sentence_encoder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 UNCHECKED = ("--check_counts", "False")
@@ -211,3 +214,12 @@ def test_a_corpus_of_dailydialogs_size_takes_under_five_seconds(
     assert result.returncode == 0, result.stderr
     assert read_manifest(Path(result.stdout.strip()))["counts"]["train"] == {"emotion_recognition": 88944}
     assert took < 5, f"{took:.1f} s"
+
+
+def test_more_demonstrations_than_there_are_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentence_encoder, "SentenceEncoder", lambda name, cache: LetterCounts())
+    flags = ("--dataset", "sample", "--data", tmp_path / "data", "--domain_base", "True", "--demonstrations", 99999)
+    result = call_script(data_process.main, *flags)
+    assert_one_line_error(result, "training utterances may demonstrate it, 99999 are asked for", "--demonstrations")
+    assert not list(tmp_path.rglob("*.json"))
+    assert call_script(data_process.main, *flags[:-1], 2).returncode == 0
