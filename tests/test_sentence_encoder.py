@@ -1,5 +1,6 @@
 """Sentence encoders: unit vectors, kept on disk, and one line for one that is not there; on a tiny random encoder."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,17 +56,30 @@ def test_without_a_cache_nothing_is_kept(tiny_encoder: Path, tmp_path: Path) -> 
     assert own(TEXTS[:1]).shape == (1, 16) and list(tmp_path.iterdir()) == written
 
 
-def test_other_weights_are_another_encoder(tiny_encoder: Path, tmp_path: Path) -> None:
-    first = SentenceEncoder(str(tiny_encoder), tmp_path)
-    weights = tiny_encoder / "model.safetensors"
-    content = weights.read_bytes()
-    identity = first.identity
-    try:
-        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        assert first.identity != identity
-    finally:
-        weights.write_bytes(content)
-    assert first.identity == identity
+DECIDES = {
+    "model.safetensors": True,
+    "modules.json": True,
+    "config.json": True,
+    "1_Pooling/config.json": True,
+    "tokenizer.json": True,
+    "tokenizer_config.json": True,
+    "2_Dense/model.safetensors": True,
+    "README.md": False,
+    "SOURCE.json": False,
+    ".cache/download/notes.json": False,
+}
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_other_files_are_another_encoder(tiny_encoder: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    first = SentenceEncoder(str(folder), tmp_path / "cache").identity
+    assert first == SentenceEncoder(str(tiny_encoder), None).identity  # where it lies does not matter
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with open(folder / name, "ab") as stream:
+        stream.write(b"\n")
+    assert (SentenceEncoder(str(folder), None).identity != first) is DECIDES[name]
 
 
 @pytest.mark.parametrize("name", ["no-such-encoder", "owner/name", "/nowhere/at/all"])

@@ -10,10 +10,13 @@ import numpy as np
 
 from data_utils.errors import UserError
 from data_utils.files import find_repository, sha256_of, sha256_of_text, write_atomically
+from model_utils.base_folder import SOURCE_FILE
 from model_utils.base_table import ENCODERS
 
 BATCH = 64
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+# What decides the vectors, in the folder of the encoder and of its modules: weights, which modules there are and how
+# they are set (pooling, longest text), tokenizer.
+DECIDING = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.txt", "*.model")
 
 
 def resolve_encoder(name: str) -> str:
@@ -44,10 +47,13 @@ class SentenceEncoder:
 
     @property
     def identity(self) -> str:
-        """What decides its vectors: the hash of its weights, or its name when they are still on the hub."""
+        """What decides its vectors: a hash of its files, or its name when they are still on the hub."""
         folder = Path(self.source)
-        weights = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern)) if folder.is_dir() else []
-        return sha256_of_text("".join(map(sha256_of, weights))) if weights else self.source
+        if not folder.is_dir():
+            return self.source
+        files = {path.relative_to(folder).as_posix(): path for kind in DECIDING for path in folder.rglob(kind)}
+        files = {name: path for name, path in files.items() if name != SOURCE_FILE and not name.startswith(".")}
+        return sha256_of_text("\n".join(f"{name} {sha256_of(path)}" for name, path in sorted(files.items())))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, width) float32, each row of length 1; equal texts are embedded once.
