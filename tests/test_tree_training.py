@@ -1,15 +1,16 @@
 """A tree micro-batch gives the loss and every gradient of its rows run one at a time, for every kind of base."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import KINDS, LABELS, PAD, small_rows, tiny_model
+from tiny_models import KINDS, LABELS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
 from torch import nn
 
-from data_utils.batching import EncodedRow, MicroBatch, training_batches
+from data_utils.batching import EncodedRow, MicroBatch, RowEncoder, training_batches
 from data_utils.prefix_tree import PrefixTree
-from model_utils import self_check, tree_attention
+from model_utils import runs, self_check, tree_attention
 from model_utils.packing import Packer, batch_loss, packer_for
 from model_utils.self_check import packer_that_agrees
 
@@ -195,3 +196,14 @@ def test_the_check_costs_a_few_rows_only(monkeypatch) -> None:
     packer_that_agrees(tiny_model("llama"), first_rows(), "tree", PAD, CPU)
     assert seen == [self_check.ROWS_CHECKED]
     assert len(LABELS) == 7
+
+
+def test_a_run_checks_the_first_rows_of_train(monkeypatch) -> None:
+    examples, seen = small_examples(window=2), []
+    monkeypatch.setattr(runs, "packer_that_agrees", lambda model, batch, *_: seen.extend(row.id for row in batch.rows))
+    row_sets = SimpleNamespace(train=examples, labels=LABELS)
+    encoder = RowEncoder(character_tokenizer(), 1024)
+    arguments = (None, None, SimpleNamespace(packing="tree"))
+    run = SimpleNamespace(base="tiny", row_sets=row_sets, encoder=encoder, arguments=arguments, device=CPU)
+    runs._checked_packer(run, tiny_model("llama"))
+    assert sorted(seen) == [row.id for row in examples[: self_check.ROWS_CHECKED]]

@@ -35,7 +35,7 @@ from model_utils.packing import Packer
 from model_utils.quantization import NO_QUANTIZATION, check_quantization
 from model_utils.reporting import find_commit
 from model_utils.run_folders import identify_base, public_name, refuse_other_base, shown_path
-from model_utils.self_check import packer_that_agrees
+from model_utils.self_check import ROWS_CHECKED, packer_that_agrees
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by what they lead to.
@@ -197,13 +197,13 @@ def build_model(run: Run):
 
 
 def _checked_packer(run: Run, model) -> Packer:
-    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train.
+    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train's file.
 
     Or when its row of the table says that it reads a prompt in both directions.
     """
     row = find_row(run.base)
     wanted = run.arguments[2].packing if row is None or row.shares_prefixes else "rows"
-    rows = run.encoder.encode(run.row_sets.train[:8], run.row_sets.labels)
+    rows = run.encoder.encode(run.row_sets.train[:ROWS_CHECKED], run.row_sets.labels)
     batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
     return packer_that_agrees(model, batch, wanted, run.encoder.tokenizer.pad_token_id, run.device)
 

@@ -1,4 +1,4 @@
-"""Once per run: does the shared-prefix pack give this base the same numbers as rows on their own?"""
+"""Once per run, on its first rows: does the shared-prefix pack give this base the same numbers as rows alone?"""
 
 import sys
 from dataclasses import replace
