@@ -34,6 +34,11 @@ RECIPE = {  # of the small base, as settings.sh has it
     "do_eval": False,
     "save_steps": 0,
 }
+# Share of the widest spread between seeds that a difference stays within -> what that says.
+VERDICTS = (
+    (0.5, "inside that spread"),
+    (1.0, "borderline: at the edge of that spread"),
+)
 
 
 def measure_grouping(inputs: Inputs, scratch: Path, share: float = SHARE) -> dict[str, Any]:
@@ -99,7 +104,7 @@ def render_grouping(results: Mapping[str, Any]) -> list[str]:
         f"MELD valid after {section['epochs']} epoch over {section['rows']:,} training rows in whole dialogues, LoRA, "
         "steps of 32 rows, the same rows for all (`--sections grouping`):",
         render_table(header, cells, numbers=True),
-        _compare(runs),
+        _compare(runs) + _other_cores(results),
     ]
 
 
@@ -113,10 +118,23 @@ def _compare(runs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     scores = {name: [run["score"] for run in by_seed.values()] for name, by_seed in runs.items()}
     spread = max(max(found) - min(found) for found in scores.values())
     first, *others = scores
-    apart = "; ".join(f"{name}: {_mean(scores[name]) - _mean(scores[first]):+.2f}" for name in others)
+    differences = {name: _mean(scores[name]) - _mean(scores[first]) for name in others}
+    apart = "; ".join(f"{name}: {value:+.2f}, {_judge(value, spread)}" for name, value in differences.items())
     return (
-        f"Against fully random batches ({first}), mean over seeds: {apart}. Widest spread between seeds: {spread:.2f}."
+        f"Widest spread between seeds: {spread:.2f}. Against fully random batches ({first}), mean over seeds: {apart}."
     )
+
+
+def _judge(difference: float, spread: float) -> str:
+    """What a difference of means is worth beside the spread of so few seeds."""
+    fitting = (verdict for share, verdict in VERDICTS if abs(difference) <= share * spread)
+    return next(fitting, "beyond that spread")
+
+
+def _other_cores(results: Mapping[str, Any]) -> str:
+    """Says so when this section had other cores than training, so that nobody compares their minutes."""
+    here, there = (results[name]["machine"]["cores"] if name in results else None for name in ("grouping", "training"))
+    return f" Cores: {here} here, {there} in the sections above: compare no times." if there not in (None, here) else ""
 
 
 def _mean(values: Sequence[float]) -> float:

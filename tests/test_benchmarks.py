@@ -24,6 +24,7 @@ merit_module = importlib.import_module("benchmarks.figures_of_merit")
 profile_section = importlib.import_module("benchmarks.profile_section")
 reference_module = importlib.import_module("benchmarks.reference")
 report = importlib.import_module("benchmarks.report")
+retrieval = importlib.import_module("benchmarks.retrieval_section")
 scoring = importlib.import_module("benchmarks.scoring_contenders")
 training = importlib.import_module("benchmarks.training_contenders")
 worker_module = importlib.import_module("benchmarks.worker")
@@ -221,13 +222,26 @@ def test_parts_of_train_are_whole_dialogues(tmp_path: Path, run_code) -> None:
 
 
 def test_grouping_is_compared_with_random_batches() -> None:
-    scores = {"1": [50.0, 53.0], "8": [52.0, 51.0], "whole dialogues": [50.0, 51.0]}
+    scores = {"1": [50.0, 53.0], "8": [52.0, 51.0], "whole dialogues": [48.5, 49.5]}
     runs = {
         name: {seed: {"score": score, "seconds": 90.0} for seed, score in zip(("42", "43"), found, strict=True)}
         for name, found in scores.items()
     }
     machine = {"versions": {}, "processor": "a processor", "cores": 2, "commit": "abc"}
     section = {"rows": 1248, "epochs": 1, "runs": runs, "machine": machine, "took": 60}
-    *_, table, sentence = grouping.render_grouping({"grouping": section})
+    *_, table, sentence = grouping.render_grouping({"grouping": section, "training": {"machine": {"cores": 8}}})
     assert table.splitlines()[3] == "| 8 | 52.00 | 51.00 | 51.50 | 1.5 |"
-    assert "8: +0.00; whole dialogues: -1.00. Widest spread between seeds: 3.00." in sentence
+    judged = "8: +0.00, inside that spread; whole dialogues: -2.50, borderline: at the edge of that spread."
+    assert sentence.startswith("Widest spread between seeds: 3.00. ") and judged in sentence
+    assert sentence.endswith("Cores: 2 here, 8 in the sections above: compare no times.")
+
+
+def test_search_is_measured_as_deep_as_it_goes(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(retrieval, "nearest", lambda queries, base, depth: asked.append((*queries.shape, depth)))
+    assert retrieval.build_search(((5, 20), 7))() >= 0 and asked == [(5, retrieval.WIDTH, 7)]
+    search = {"size": (5, 20), "seconds": [1.0], "peak_memory": 0}
+    searches = [search | {"neighbours": depth} for depth in retrieval.DEPTHS]
+    machine = {"versions": {}, "processor": "a processor", "cores": 2, "commit": "abc"}
+    *_, table = retrieval.render_retrieval({"retrieval": {"searches": searches, "machine": machine, "took": 1}})
+    assert [line.split(" | ")[1] for line in table.splitlines()[2:]] == ["1", "95"]
