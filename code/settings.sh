@@ -46,7 +46,7 @@ knobs=(
     "num_beams              every   count                                           beams"
     "max_new_tokens         every   count                                           max_new_tokens"
     "repair_answers         every   oneof:False,True                                repair_answers"
-    "score_on               every   oneof:test,valid                                score"
+    "score_on               every   oneof:valid,test                                score"
     "precision              every   oneof:auto,bf16,fp32,fp16                       precision"
     "packing                every   oneof:tree,rows                                 packing"
     "token_budget           every   whole                                           -"

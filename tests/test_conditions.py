@@ -113,7 +113,7 @@ def test_the_scripts_accept_every_condition(name: str, checkout: ShellCheckout, 
 
 def test_knobs_are_read_from_the_settings() -> None:
     knobs = read_knobs()
-    assert {"seed", "domain_base", "MODEL_NAME", "learning_rate"} <= set(knobs)
+    assert {"seed", "domain_base", "MODEL_NAME", "learning_rate", "encoder", "ENCODER"} <= set(knobs)
     assert set(knobs) > PASSED_ON and set(knobs) > {key for one in CONDITIONS.values() for key in one.settings}
 
 

@@ -17,6 +17,7 @@ _FLAGS += ("offload_optimizer", "save_steps")
 PASSED_ON = frozenset({"ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "NPROC", "HOSTFILE", *_FLAGS})
 _PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}) \S+")
 _KNOB = re.compile(r'^ +"(\w+) +\w+ +\S+ +\S+"$', re.MULTILINE)
+_OTHER_NAMES = re.compile(r"^declare -A other_name=\((.*)\)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,10 @@ def comparable_step(line: str) -> str:
 
 
 def read_knobs(settings: Path | None = None) -> list[str]:
-    """Names of all knobs of code/settings.sh."""
-    path = settings or find_repository() / "code" / "settings.sh"
-    return _KNOB.findall(path.read_text(encoding="utf-8"))
+    """Names of all knobs of code/settings.sh, other names of theirs with them."""
+    text = (settings or find_repository() / "code" / "settings.sh").read_text(encoding="utf-8")
+    others = re.findall(r"=(\w+)", " ".join(_OTHER_NAMES.findall(text)))
+    return _KNOB.findall(text) + others
 
 
 def job_environment(job: Job, **more: str) -> dict[str, str]:
