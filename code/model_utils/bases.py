@@ -18,6 +18,8 @@ from model_utils.lora_targets import ALL, present_targets
 from model_utils.quantization import NO_QUANTIZATION, quantized_options
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+# Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
+NO_FOREIGN_CODE = {"trust_remote_code": False}
 # What the weights of the text part are called inside a base that also sees, in published files and in newer ones.
 TEXT_WEIGHTS = r"^(model\.language_model\.|language_model\.model\.)"
 TEXT_HEAD = r"^language_model\.lm_head\."
@@ -91,7 +93,7 @@ def load_tokenizer(base: str):
 
     know_own_architectures()
     with explained(f"the tokenizer of {base}"):
-        tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer = AutoTokenizer.from_pretrained(base, **NO_FOREIGN_CODE)
     row = find_row(base)
     known = tokenizer.get_vocab() if row and (row.eos or row.pad) else {}
     if row and row.eos in known:
@@ -111,7 +113,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     options = quantized_options(quantize, dtype, device)
     with explained(f"the model {base}"):
         part = text_part(base)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **part)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **part, **NO_FOREIGN_CODE)
     if part:
         model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
     prepare_attention(model, device)
@@ -127,7 +129,7 @@ def text_part(base: str) -> dict[str, Any]:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     know_own_architectures()
-    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(base, **NO_FOREIGN_CODE)
     text = config.get_text_config()
     whole_class, text_class = (MODEL_FOR_CAUSAL_LM_MAPPING.get(type(one), None) for one in (config, text))
     if text_class in (None, whole_class):

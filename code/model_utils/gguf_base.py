@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from data_utils.errors import UserError
 from data_utils.files import write_atomically
+from model_utils.bases import NO_FOREIGN_CODE
 
 # Both exist from transformers 4 to 5, and both take the pre-tokenizer from tokenizer.json as it stands.
 # Other classes (GPT2Tokenizer) put their own in its place.
@@ -69,7 +70,7 @@ def check_tokenizer(folder: Path, text: str, ids: tuple[int, ...]) -> None:
     Raises:
         UserError: it does not, so this version of transformers reads the tokenizer in another way.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **NO_FOREIGN_CODE)
     found = tuple(tokenizer(text)["input_ids"])
     if found != ids or tokenizer.decode(found) != text:
         raise UserError(
@@ -93,7 +94,7 @@ def keep_published_tokenization(folder: Path, text: str) -> bool:
         return False
     published = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
     try:
-        loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        loaded = AutoTokenizer.from_pretrained(folder, **NO_FOREIGN_CODE)
     except (ValueError, ImportError, OSError) as error:
         raise UserError(f"transformers cannot load the tokenizer of {folder.name}: {error}") from error
     if loaded(text, add_special_tokens=False)["input_ids"] == published:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from model_utils.base_lookup import find_folder, find_row
 from model_utils.base_shapes import SHAPES
-from model_utils.bases import add_lora, explained, know_own_architectures, prepare_attention, resolve_base
+from model_utils.bases import (
+    NO_FOREIGN_CODE,
+    add_lora,
+    explained,
+    know_own_architectures,
+    prepare_attention,
+    resolve_base,
+)
 from model_utils.compilation import decoder_layers
 from model_utils.lora_targets import choose_targets
 from model_utils.packing import PackedBatch, batch_loss
@@ -34,7 +41,7 @@ def load_config(base: str):
         return AutoConfig.for_model(row.architecture, **SHAPES[row.name])
     source = str(folder) if folder else row.hub_id if row else resolve_base(base)
     with explained(f"the configuration of {base}"):
-        return AutoConfig.from_pretrained(source, trust_remote_code=False).get_text_config()
+        return AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE).get_text_config()
 
 
 def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
