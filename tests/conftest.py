@@ -133,6 +133,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def shipped_adapter(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """demo/adapter, taken where no checkpoint is named; the test is skipped where its base is not."""
+    folder = REPOSITORY / "demo" / "adapter"
+    base = REPOSITORY / "LLM_bases" / "SmolLM2-135M" / "config.json"
+    if not folder.is_dir() or not base.is_file():
+        pytest.skip("no demo/adapter, or its base is not there")
+    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
+    return folder
+
+
+@pytest.fixture
 def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script of code/ (path from the repository) with arguments, in a process of its own."""
 

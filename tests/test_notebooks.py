@@ -33,12 +33,18 @@ def test_demo_runs_with_any_checkpoint(trained: Path, monkeypatch: pytest.Monkey
     assert told.count("image/png") >= 2 and "Peaceful" in told and "Now you are expert" in told
 
 
-def test_demo_runs_with_the_shipped_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = REPOSITORY / "LLM_bases" / "SmolLM2-135M" / "config.json"
-    if not (REPOSITORY / "demo" / "adapter").is_dir() or not base.is_file():
-        pytest.skip("no demo/adapter, or its base is not there")
-    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
-    assert "joyful" in output_of(execute(DEMO, monkeypatch))
+def cells_of_tables(notebook: nbformat.NotebookNode) -> list[list[str]]:
+    """The rows of all tables, cell by cell."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    tables = "".join(output["data"].get("text/html", "") for output in outputs if "data" in output)
+    return [re.findall(r"<td>(.*?)</td>", row, re.S) for row in re.findall(r"<tr.*?</tr>", tables, re.S)]
+
+
+@pytest.mark.slow
+def test_demo_runs_with_the_shipped_adapter(shipped_adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = cells_of_tables(execute(DEMO, monkeypatch))
+    found = {row[1][:19]: row[2] for row in rows if row and row[0] in ("Nora", "Tim")}  # long texts are cut in tables
+    assert found["Everything is fine!"] == "joyful"
 
 
 def test_peek_runs_on_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,20 @@ def test_the_table_is_for_reading(trained: Path, source: Path) -> None:
     assert result.stderr.splitlines()[-1].startswith(f"{TURNS} utterances, {DIALOGUES} dialogues, labels of EmoryNLP")
 
 
+@pytest.mark.slow
+def test_the_command_of_the_readme_runs_with_the_shipped_adapter(shipped_adapter: Path, run_code) -> None:
+    result = run_code("code/predict.py", "--input", "demo/dialogue.txt", cwd=REPOSITORY)
+    assert result.returncode == 0, result.stderr
+    rows = [line.split(maxsplit=4) for line in result.stdout.splitlines() if line.startswith(" ")]
+    written = (REPOSITORY / "demo" / "dialogue.txt").read_text(encoding="utf-8").splitlines()
+    turns = [line.split(": ", 1) for line in written if line]
+    assert [[name, text] for _, name, _, _, text in rows] == turns and len(turns) == 17
+    emotions = {text: emotion for _, _, emotion, _, text in rows}
+    assert emotions["Everything is fine! It says that everything is fine!"] == "joyful"
+    assert emotions["Are you ready to order?"] == "neutral"
+    assert result.stderr.splitlines()[-1].endswith("labels of sample, by demo/adapter")
+
+
 def test_files_are_written_whole_in_the_form_that_their_name_says(trained: Path, source: Path, tmp_path: Path) -> None:
     for name in ("new/emotions.jsonl", "emotions.csv", "emotions.txt"):
         result = run(trained, source, "--output", tmp_path / name)
