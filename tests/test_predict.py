@@ -12,6 +12,7 @@ from conftest import REPOSITORY, assert_one_line_error, call_script
 from tiny_models import LABELS, LINES
 
 import predict
+from data_utils.dialogue_files import count_turns
 from model_utils import recognizer as recognizer_module
 
 DIALOGUES = 40
@@ -129,6 +130,32 @@ def test_nothing_is_gone_on_with_that_came_from_something_else(
     assert_one_line_error(run(trained, changed, "--output", output, "--resume", "True"), "not what this program wrote")
     assert run(trained, changed, "--output", output).returncode == 0
     assert len(output.read_text(encoding="utf-8").splitlines()) == TURNS + 2
+
+
+def test_what_can_be_read_only_once_is_refused(trained: Path, tmp_path: Path) -> None:
+    empty, fifo = Path(os.devnull), tmp_path / "own.txt"
+    os.mkfifo(fifo)
+    for path in (empty, fifo):
+        result = run(trained, path, "--input_format", "text")
+        assert_one_line_error(result, str(path), "no regular file", "write it to a file first")
+
+
+@pytest.mark.parametrize("change", [lambda text: text + "Ann: Run!\n", lambda text: text.rpartition("\n\n")[0]])
+def test_a_file_that_changes_while_it_is_read_is_told(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change
+) -> None:
+    changed, output = tmp_path / "own.txt", tmp_path / "emotions.csv"
+    changed.write_bytes(source.read_bytes())
+
+    def count_then_change(path: Path, name: str):
+        counts = count_turns(path, name)
+        changed.write_text(change(changed.read_text()))
+        return counts
+
+    monkeypatch.setattr(predict, "count_turns", count_then_change)
+    result = run(trained, changed, "--output", output)
+    assert result.returncode == 2 and not output.exists()
+    assert f"error: {changed} was changed while it was read ({TURNS} turns when" in result.stderr.splitlines()[-1]
 
 
 def test_many_speakers_and_long_utterances_are_told(trained: Path, tmp_path: Path) -> None:

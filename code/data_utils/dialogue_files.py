@@ -108,8 +108,11 @@ def count_turns(path: Path, name: str) -> FileCounts:
     """Read a file once from end to end, so that a bad line is found before hours are spent on those before it.
 
     Raises:
-        UserError: see `read_turns`; or there is no utterance.
+        UserError: see `read_turns`; or there is no utterance, or the file can be read only once.
     """
+    path = Path(path)
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise UserError(f"{path}: is no regular file, and it is read twice: write it to a file first")
     turns = speakers = dialogues = 0
     for one in read_turns(path, name):
         turns, speakers, dialogues = turns + 1, max(speakers, one.number + 1), one.part + 1

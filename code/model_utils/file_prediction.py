@@ -117,7 +117,13 @@ def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Positi
 def predict_file(
     recognizer: EmotionRecognizer, task: FileTask, counts: FileCounts, marks: dict[str, Any], position: Position
 ) -> Position:
-    """Answer every turn of a file from a position on and write it; returns the end, for who tells the user."""
+    """Answer every turn of a file from a position on and write it; returns the end, for who tells the user.
+
+    counts: of the file as it was when it was checked.
+
+    Raises:
+        UserError: the file has another number of turns by now.
+    """
     turns = read_turns(task.source, task.input_format)
     silent = task.output is None and sys.stdout.isatty()  # a bar would stand between the lines
     with (
@@ -128,6 +134,9 @@ def predict_file(
             shortened = position.shortened + sum(row.shortened for row in rows)
             position = write(rows, Position(position.turns + len(rows), position.bytes, shortened))
             bar.update(len(rows))
+        if position.turns != counts.turns:  # said before the output takes its name
+            told = f"{counts.turns} turns when it was checked, {position.turns} now"
+            raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
     return position
 
 
