@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from data_utils import dialogue_json
 from data_utils.dialogue_files import FORMATS, count_turns, find_format, read_text, read_turns
 from data_utils.errors import UserError
 from data_utils.spoken_turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
@@ -166,6 +167,16 @@ def test_formats_are_found_by_name_or_refused(tmp_path: Path) -> None:
     for missing in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match="cannot be read"):
             count_turns(missing, "text")
+
+
+def test_a_json_object_that_is_too_large_to_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue_json, "LARGEST_VALUE", 1 << 18)
+    turns = '{"speaker": "A", "text": "a"},\n' * 20_000 + '{"speaker": "A", "text": "a"}'
+    path = write(tmp_path, "json", f'{{"dialogues": [[{turns}]]}}')
+    with pytest.raises(UserError, match="each is held as a whole .*: write JSON Lines, a dialogue on each line"):
+        count_turns(path, "json")
+    path.write_text(f"[{turns}]")
+    assert count_turns(path, "json").turns == 20_001
 
 
 def test_typed_text_names_its_line() -> None:

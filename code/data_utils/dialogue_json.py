@@ -2,7 +2,8 @@
 
 A value is an utterance (`{"speaker": "Ann", "text": "Hi."}`, with a key for its dialogue if there are several), a
 list of utterances, or an object that holds such a list and perhaps an id. A file is an array of values, one
-dialogue, or an object of dialogues by name.
+dialogue, or an object of dialogues by name or of a list of them. Of an array one value is held at a time; a file that
+is one object is one value, and so held as a whole.
 """
 
 import codecs
@@ -15,6 +16,10 @@ from data_utils.spoken_turns import LineError, ReadTurn, read_lines
 
 BLOCK = 1 << 16  # bytes
 LARGEST_VALUE = 32 << 20  # characters
+TOO_LARGE = (
+    f", or a value of more than {LARGEST_VALUE >> 20} Mi characters, and each is held as a whole (a file that is one "
+    "object is one value): write JSON Lines, a dialogue on each line"
+)
 TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
 DIALOGUE_LISTS = ("dialogues", "dialogs", "data")
 FORMS = (
@@ -147,7 +152,7 @@ class _Text:
             except json.JSONDecodeError as error:
                 if self.ended or len(self.text) - self.at > LARGEST_VALUE:
                     line = self.line + self.text.count("\n", self.at, error.pos)
-                    raise LineError(line, f"not JSON, or a value too large to hold ({_reason(error)})") from None
+                    raise LineError(line, f"not JSON ({_reason(error)}){'' if self.ended else TOO_LARGE}") from None
             except (ValueError, RecursionError) as error:
                 raise LineError(self.line, f"not JSON ({_reason(error)})") from None
             else:
