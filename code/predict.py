@@ -86,9 +86,9 @@ def main() -> None:
     check_output(task)
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
     place = choose_place(arguments.device, arguments.precision)
+    ensure_base(checkpoint)
     marks = fingerprint(task, checkpoint, place, source) if task.output else {}
     start = find_position(task, marks, arguments.resume)
-    ensure_base(checkpoint)
     recognizer = EmotionRecognizer.from_pretrained(checkpoint, arguments.device, arguments.precision, source)
     try:
         end = predict_file(recognizer, task, counts, marks, start)

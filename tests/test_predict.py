@@ -3,17 +3,21 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import REPOSITORY, assert_one_line_error, call_script
 from tiny_models import LABELS, LINES
 
 import predict
 from data_utils.dialogue_files import count_turns
 from model_utils import recognizer as recognizer_module
+from model_utils.file_prediction import FileTask, fingerprint
+from model_utils.own_demonstrations import DemonstrationSource
 
 DIALOGUES = 40
 TURNS = 4 * DIALOGUES  # more than two chunks
@@ -130,6 +134,29 @@ def test_nothing_is_gone_on_with_that_came_from_something_else(
     assert_one_line_error(run(trained, changed, "--output", output, "--resume", "True"), "not what this program wrote")
     assert run(trained, changed, "--output", output).returncode == 0
     assert len(output.read_text(encoding="utf-8").splitlines()) == TURNS + 2
+
+
+def test_the_base_and_the_demonstrations_decide_too(trained: Path, source: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
+    base = Path(shutil.copytree(trained / "base", tmp_path / "base"))
+    pickles = Path(shutil.copytree(trained / "original", tmp_path / "original"))
+    adapter = json.loads((model / "adapter_config.json").read_text())
+    (model / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": str(base)}))
+    task = FileTask(source, "text", tmp_path / "emotions.csv", "csv")
+
+    def marks(count: int | None) -> dict[str, object]:
+        place = torch.device("cpu"), torch.float32
+        return fingerprint(task, model, place, DemonstrationSource(count, original_data=pickles))
+
+    without, before = marks(None), marks(1)
+    decisive = {base / "config.json": "base", pickles / "EmoryNLP" / "EmoryNLP.pkl": "demonstrations"}
+    for changed, expected in decisive.items():
+        with changed.open("ab") as stream:
+            stream.write(b"\n")
+        after = marks(1)
+        assert [name for name in after if after[name] != before[name]] == [expected]
+        before = after
+    assert marks(None)["demonstrations"] == without["demonstrations"]
 
 
 def test_what_can_be_read_only_once_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from data_utils.dialogue_files import FileCounts, read_turns
 from data_utils.emotion_files import OUTPUTS, TurnEmotion
 from data_utils.errors import UserError
 from data_utils.files import sha256_of, write_atomically
+from model_utils.checkpoint_choice import find_base
 from model_utils.checkpoints import is_adapter
-from model_utils.erc_config import ERC_CONFIG_FILE
-from model_utils.own_demonstrations import DemonstrationSource
+from model_utils.erc_config import ERC_CONFIG_FILE, read_erc_config
+from model_utils.own_demonstrations import DemonstrationSource, identify_demonstrations
 from model_utils.progress import progress_bar
 from model_utils.recognizer import CHUNK_TURNS, EmotionRecognizer
 from model_utils.run_folders import identify_base
@@ -76,7 +77,11 @@ def check_output(task: FileTask) -> None:
 def fingerprint(
     task: FileTask, checkpoint: Path, place: tuple[torch.device, torch.dtype], source: DemonstrationSource
 ) -> dict[str, Any]:
-    """What decides the output: equal fingerprints, equal bytes. place: where it is computed, and in what precision."""
+    """What decides the output: equal fingerprints, equal bytes. place: where it is computed, and in what precision.
+
+    Raises:
+        UserError: the base of the checkpoint is not there, or what its demonstrations come from.
+    """
     weights = checkpoint / "adapter_model.safetensors"
     adapted = is_adapter(checkpoint) and weights.is_file()
     device, dtype = place
@@ -85,8 +90,9 @@ def fingerprint(
         "input format": task.input_format,
         "output format": task.output_format,
         "checkpoint": sha256_of(weights) if adapted else identify_base(str(checkpoint)),
+        "base": identify_base(find_base(checkpoint)),
         "erc_config": sha256_of(checkpoint / ERC_CONFIG_FILE),
-        "demonstrations": [source.count, source.encoder, str(source.original_data)],
+        "demonstrations": identify_demonstrations(read_erc_config(checkpoint), source),
         "precision": str(dtype),
         "device": device.type,
         "turns of a chunk": CHUNK_TURNS,

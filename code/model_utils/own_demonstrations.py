@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.dialogues import find_original_data, find_pickle, load_dialogues
 from data_utils.errors import UserError
-from data_utils.files import find_repository
+from data_utils.files import find_repository, sha256_of
 from data_utils.labels import DATASETS
 from data_utils.retrieval import (
     DemonstrationIndex,
@@ -55,19 +55,36 @@ class Demonstrator:
         return self.index.search(queries, chosen.count, exclude_identical=chosen.exclude_identical)
 
 
+def find_folder_of_pickles(config: ErcConfig, source: DemonstrationSource) -> Path | None:
+    """The folder of the pickles that a checkpoint's demonstrations come from; None: its prompts have none.
+
+    Raises:
+        UserError: no pickle has the checkpoint's labels.
+    """
+    if source.count == 0 or (source.count is None and config.retrieval is None):
+        return None
+    if config.dataset not in DATASETS:
+        raise UserError(f"demonstrations: a checkpoint of {config.dataset} has no training set of its own labels")
+    return source.original_data or find_original_data(config.dataset)
+
+
+def identify_demonstrations(config: ErcConfig, source: DemonstrationSource) -> list[int | str | None]:
+    """What changes with the demonstrations that a user's choices lead to; the pickle by its content."""
+    folder = find_folder_of_pickles(config, source)
+    return [source.count, source.encoder, folder and sha256_of(find_pickle(config.dataset, folder))]
+
+
 def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonstrator | None:
     """What finds the demonstrations of a checkpoint's prompts; None: they have none.
 
     Raises:
         UserError: the training utterances or the encoder are not there, or the checkpoint's labels are not theirs.
     """
-    if source.count == 0 or (source.count is None and config.retrieval is None):
+    folder = find_folder_of_pickles(config, source)
+    if folder is None:
         return None
-    if config.dataset not in DATASETS:
-        raise UserError(f"demonstrations: a checkpoint of {config.dataset} has no training set of its own labels")
     settings = config.retrieval or RetrievalSettings(USUAL_ENCODER)
     settings = replace(settings, count=source.count or settings.count, encoder=source.encoder or settings.encoder)
-    folder = source.original_data or find_original_data(config.dataset)
     dialogues = load_dialogues(config.dataset, folder, clean_text=config.clean_text, check_counts=False)
     if config.retrieval is None:
         print("warning: this checkpoint was trained on prompts without demonstrations", file=sys.stderr)
