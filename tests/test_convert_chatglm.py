@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from conftest import REPOSITORY
+from published_layouts import FolderHub
 from safetensors.torch import load_file
 from tiny_chatglm import save_chatglm2
 from transformers import AutoTokenizer
@@ -162,6 +164,33 @@ def test_script_prints_the_folder_and_tells_faults_in_one_line(published: Path, 
     for arguments, told in (((), "folder is missing"), ((tmp_path,), "config.json cannot be read")):
         done = run(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and told in done.stderr
+
+
+def test_fetching_needs_the_weights_twice(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything comes; what a stopped conversion has written counts as there."""
+    page = copy_of(published, tmp_path / "page")
+    (page / "configuration_chatglm.py").touch()
+    weights = sum(path.stat().st_size for path in page.glob("*.bin"))
+    asked: list[float] = []
+
+    def need_space(folder: Path, needed_bytes: float, name: str) -> None:
+        asked.append(needed_bytes)
+        raise UserError("enough for this test")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: FolderHub(page))
+    monkeypatch.setattr(base_sources, "need_space", need_space)
+    for name, content in ((None, b""), ("model-00001-of-00002.safetensors", b"x" * 1000)):
+        if name:
+            (tmp_path / ".ChatGLM2.native.converting").mkdir()
+            (tmp_path / ".ChatGLM2.native.converting" / name).write_bytes(content)
+        with pytest.raises(UserError, match="enough for this test"):
+            base_sources.fetch_from_hub(BASES["ChatGLM2"], tmp_path, tmp_path / "work")
+    assert asked[0] > 2.1 * weights > 0
+    assert asked[1] == pytest.approx(asked[0] - 1050)
+    (page / "configuration_chatglm.py").unlink()  # as of a base that is not converted
+    with pytest.raises(UserError):
+        base_sources.fetch_from_hub(BASES["ChatGLM2"], tmp_path, tmp_path / "work")
+    assert asked[2] == pytest.approx(asked[0] - 1.05 * weights)
 
 
 def test_fetching_from_the_hub_converts(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

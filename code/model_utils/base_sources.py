@@ -20,9 +20,11 @@ from data_utils.errors import NO_SPACE_ERRNOS, UserError
 from data_utils.files import sha256_of
 from model_utils.base_folder import describe_files, remove, sha256_of_tensors, write_source
 from model_utils.base_table import Base, FolderWheel, Wheel
+from model_utils.chatglm_layout import conversion_folder, is_published_chatglm2, lists_chatglm2, read_config
 
 SECONDS_TO_ANSWER = 5
 DOWNLOAD_MARGIN = 1.05
+WEIGHTS = (".safetensors", ".bin")
 # Blanks before a digit and a line end: what the tokenizer classes of transformers differ on.
 TOKENIZER_PROBE = 'In 1984,  42 \t Speaker_1:"it\'s\n"'
 
@@ -43,9 +45,13 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
     files = {file.rfilename: file for file in info.siblings or ()}
     chosen = {name: files[name] for name in choose_files(base.hub_id, files)}
     folder = cache / f"{base.folder}.hub"
-    wanted_bytes = sum(file.size or 0 for file in chosen.values())
-    present_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    need_space(cache, DOWNLOAD_MARGIN * (wanted_bytes - present_bytes), base.name)
+    native = cache / f"{base.folder}.native"
+    places, sizes = [folder], [file.size or 0 for file in chosen.values()]
+    if lists_chatglm2(files):  # its weights are written a second time when they are converted
+        places.append(conversion_folder(native))
+        sizes += [file.size or 0 for name, file in chosen.items() if name.endswith(WEIGHTS)]
+    present = (path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+    need_space(cache, DOWNLOAD_MARGIN * (sum(sizes) - sum(present)), base.name)
     with explained(base):
         snapshot_download(base.hub_id, revision=info.sha, local_dir=folder, allow_patterns=list(chosen))
     repaired = _keep_tokenization(folder)
@@ -54,9 +60,9 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
     # What the hub's client notes there is of no use in the finished folder.
     remove(folder / ".cache")
     origin = {"source": "hub", "revision": info.sha, "tokenizer_class_replaced": repaired}
-    if native := _convert_published(folder, cache / f"{base.folder}.native", work):
+    if converted := _convert_published(folder, native, work):
         origin["converted_from"] = {name: file["sha256"] for name, file in described.items()}
-        folder, described = native, describe_files(native)
+        folder, described = converted, describe_files(converted)
     write_source(folder, base, origin, described)
     return folder
 
@@ -122,8 +128,6 @@ def _convert_published(folder: Path, native: Path, work: Path) -> Path | None:
 
     The download then lies in `work`, to be removed.
     """
-    from model_utils.chatglm_layout import is_published_chatglm2, read_config
-
     if not is_published_chatglm2(read_config(folder)):
         return None
     from model_utils.chatglm2_conversion import convert_chatglm2

@@ -13,7 +13,7 @@ from typing import Any
 from data_utils.errors import UserError
 from model_utils.base_folder import remove
 from model_utils.base_sources import need_space
-from model_utils.chatglm_layout import is_published_chatglm2, read_config
+from model_utils.chatglm_layout import conversion_folder, is_published_chatglm2, read_config
 
 # Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
 BUILT_IN = {
@@ -134,7 +134,7 @@ def _checked_target(target: Path, record: Mapping[str, Any]) -> Path:
 
 def _open_work(target: Path, record: Mapping[str, Any]) -> Path:
     """The folder beside `target` in which it is made, with what an earlier try on the same files left there."""
-    work = target.with_name(f".{target.name}.converting")
+    work = conversion_folder(target)
     if _read_record(work) != record:
         remove(work)
         work.mkdir(parents=True)

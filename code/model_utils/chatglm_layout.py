@@ -1,7 +1,7 @@
 """Which ChatGLM a published config.json is of: all three generations call themselves `chatglm`. Data, no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from data_utils.errors import UserError
 
 # What ChatGLM2 and 3 have in their config.json and ChatGLM-6B has not.
 CHATGLM2_KEYS = frozenset({"padded_vocab_size", "ffn_hidden_size", "kv_channels"})
+# What both publish and ChatGLM-6B does not: that has ice_text.model.
+CHATGLM2_FILES = frozenset({"configuration_chatglm.py", "tokenizer.model"})
 CONVERTER = "LLM_bases/convert_chatglm.py"
 # Setting of ChatGLM-6B -> the values that model_utils.chatglm computes.
 SUPPORTED = {"position_encoding_2d": (True,), "quantization_bit": (0, None), "pre_seq_len": (0, None)}
@@ -17,6 +19,16 @@ SUPPORTED = {"position_encoding_2d": (True,), "quantization_bit": (0, None), "pr
 def is_published_chatglm2(config: Mapping[str, Any]) -> bool:
     """Whether a config.json is that of ChatGLM2 or 3 as published, which transformers has under other names."""
     return config.get("model_type", "chatglm") == "chatglm" and config.keys() >= CHATGLM2_KEYS
+
+
+def lists_chatglm2(names: Iterable[str]) -> bool:
+    """Whether a list of files, config.json unread, looks like that of ChatGLM2 or 3 as published."""
+    return set(names) >= CHATGLM2_FILES
+
+
+def conversion_folder(target: Path) -> Path:
+    """Where a conversion to `target` grows."""
+    return target.with_name(f".{target.name}.converting")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
