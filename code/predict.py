@@ -40,6 +40,7 @@ def parse_arguments() -> Namespace:
         ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
         ("precision", "auto", {"choices": PRECISIONS}, "auto: bf16 where the device has it (default: auto)"),
         ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
+        ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
     )
     for name, default, options, meaning in flags:
         parser.add_argument(f"--{name}", default=default, help=meaning.replace("%", "%%"), **options)
