@@ -11,7 +11,7 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
-from data_utils.argument_parsing import whole_number
+from data_utils.argument_parsing import share, whole_number
 from data_utils.errors import UserError, run_script
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS
@@ -36,14 +36,6 @@ def several_datasets(text: str) -> tuple[str, ...]:
         known = ", ".join(DATASETS)
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed are, joined by commas: {known}")
     return names
-
-
-def share(text: str) -> float:
-    """Read a fraction above 0 and up to 1."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed is a number above 0 and up to 1")
-    return value
 
 
 def parse_arguments() -> Namespace:

@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from data_utils.argument_parsing import LineParser, whole_number
+from data_utils.argument_parsing import LineParser, number, share, whole_number
 from data_utils.errors import UserError, run_script
 from model_utils.base_table import BASES
 from model_utils.bases import PRECISIONS
@@ -73,27 +73,18 @@ def parse_arguments() -> argparse.Namespace:
     gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"
     parser.add_argument("--gpu", choices=(*ACCELERATORS, CPU), default="a100", help=gpu_help)
     parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many (default: %(default)s)")
+    positive = number("above 0", lambda value: 0 < value < math.inf)
     parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
     parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one (default: the kind's; cpu: measured)")
-    parser.add_argument("--utilisation", type=positive, default=0.35, help="share reached (default: %(default)s)")
+    parser.add_argument("--utilisation", type=share, default=0.35, help="share reached (default: %(default)s)")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="(default: %(default)s)")
     budget_help = "tokens of one forward pass; 0: chosen for the device (default: %(default)s)"
     parser.add_argument("--token_budget", type=whole_number(0), default=0, help=budget_help)
     parser.add_argument("--lora_dim", type=whole_number(1), default=16, help="rank (default: %(default)s)")
-    parser.add_argument("--lora_dropout", type=float, default=0.05, help="(default: %(default)s)")
+    dropout = number("from 0 to below 1", lambda value: 0 <= value < 1)
+    parser.add_argument("--lora_dropout", type=dropout, default=0.05, help="(default: %(default)s)")
     parser.add_argument("--lora_module_name", default="auto", help="as main_new.py's (default: %(default)s)")
     return parser.parse_args()
-
-
-def positive(text: str) -> float:
-    """Read a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed are numbers above 0")
-    return value
 
 
 if __name__ == "__main__":

@@ -208,6 +208,16 @@ def test_the_script_plans_without_weights_or_network(monkeypatch) -> None:
     assert_one_line_error(call_script(plan.main), "--model_name_or_path is missing")
 
 
+def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    refused = call_script(plan.main, "--model_name_or_path", tmp_path)
+    assert_one_line_error(refused, str(tmp_path), "no causal language model but t5")
+    for flag, values in {"lora_dropout": ("2", "1", "-0.1", "nan"), "utilisation": ("5", "0", "nan", "much")}.items():
+        for value in values:
+            refused = call_script(plan.main, "--model_name_or_path", "LLaMA2", f"--{flag}", value)
+            assert_one_line_error(refused, f"--{flag}: '{value}' is not allowed, allowed is a number")
+
+
 def test_the_table_of_the_readme_is_the_planners() -> None:
     """Every base is there; the lines of some are made again."""
     readme = (find_repository() / "README.md").read_text(encoding="utf-8")

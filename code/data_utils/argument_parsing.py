@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -29,6 +30,24 @@ def whole_number(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def number(meaning: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return a reader of numbers that fit; `meaning` says in words which do."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan  # which fits nowhere
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed is a number {meaning}")
+        return value
+
+    return read
+
+
+share = number("above 0 and up to 1", lambda value: 0 < value <= 1)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from data_utils.errors import UserError
 from model_utils.base_lookup import find_folder, find_row
 from model_utils.base_shapes import SHAPES
 from model_utils.bases import (
@@ -31,9 +32,9 @@ def load_config(base: str):
     """The configuration of a base, of its text part: from its folder, the table, or at last the hub.
 
     Raises:
-        UserError: there is no such base, or no hub to ask.
+        UserError: there is no such base, or no hub to ask; or it is no causal language model.
     """
-    from transformers import AutoConfig
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     know_own_architectures()
     folder, row = find_folder(base), find_row(base)
@@ -41,7 +42,10 @@ def load_config(base: str):
         return AutoConfig.for_model(row.architecture, **SHAPES[row.name])
     source = str(folder) if folder else row.hub_id if row else resolve_base(base)
     with explained(f"the configuration of {base}"):
-        return AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE).get_text_config()
+        config = AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE).get_text_config()
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"base {base} is no causal language model but {config.model_type}, which cannot be planned")
+    return config
 
 
 def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
