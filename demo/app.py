@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -59,6 +60,9 @@ class Page:
                 yield from self._answer(recognizer, name, text, known)
         except UserError as error:
             yield page.render_error(str(error)), "", known
+        except (RuntimeError, MemoryError) as error:
+            traceback.print_exc()  # for whoever runs the page; who looks at it gets a sentence
+            yield page.render_error(page.explain_failure(error)), "", known
 
     def _answer(self, recognizer: EmotionRecognizer, name: str, text: str, known: Known) -> Iterator[Shown]:
         labels, rows = recognizer.config.labels, []
@@ -117,7 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="folder that training saved (default: those that predict.py would find)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=whole_number(1), default=7860, help="port (default: %(default)s)")
+    parser.add_argument("--port", type=whole_number(1, 65535), default=7860, help="port (default: %(default)s)")
     return parser.parse_args()
 
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+import torch
+from conftest import REPOSITORY, assert_one_line_error, call_script
 from tiny_models import LABELS
 
 from data_utils.errors import UserError
@@ -117,6 +118,38 @@ def test_turns_are_added(app, trained: Path) -> None:
         assert (text, field) == ("Ann: Great!", what) and "needs a name" in status
     with pytest.raises(UserError, match="201 turns"):
         page.add_turn("A: b\n" * 200, "A", "c")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "The memory did not suffice"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), "The memory did not suffice"),
+        (MemoryError(), "The memory did not suffice"),
+        (RuntimeError("<b>two\nlines"), "The model could not answer (<b>two lines)"),
+    ],
+)
+def test_a_model_that_fails_is_told_and_the_page_goes_on(
+    app, trained: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    own = app.Page([trained / "run" / "model"])
+    name = next(iter(own.folders))
+
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmotionRecognizer, "predict_turns", fail)
+        *_, (status, result, known) = own.answer(name, "A: b", None)
+    assert 'role="alert"' in status and told in html.unescape(status) and "<b>" not in status
+    assert (result, known) == ("", ("", []))
+    assert "1 turns, labels of" in list(own.answer(name, "A: b", known))[-1][0]
+
+
+@pytest.mark.parametrize("port", ["70000", "0", "-1", "http"])
+def test_a_port_that_cannot_be_is_one_line(app, port: str) -> None:
+    result = call_script(app.main, "--port", port)
+    assert_one_line_error(result, f"--port: '{port}' is not allowed, allowed are whole numbers from 1 to 65535")
 
 
 def test_only_listed_checkpoints_are_opened(app, trained: Path) -> None:

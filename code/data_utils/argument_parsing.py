@@ -19,14 +19,14 @@ def true_or_false(text: str) -> bool:
     return text == "True"
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers that are at least `minimum`."""
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return a reader of whole numbers that are at least `minimum`, and at most `maximum` where there is one."""
+    allowed = f"whole numbers from {minimum}" + ("" if maximum is None else f" to {maximum}")
+    highest = math.inf if maximum is None else maximum
 
     def read(text: str) -> int:
-        if not text.isascii() or not text.removeprefix("-").isdigit() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not allowed, allowed are whole numbers from {minimum}"
-            )
+        if not text.isascii() or not text.removeprefix("-").isdigit() or not minimum <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed are {allowed}")
         return int(text)
 
     return read

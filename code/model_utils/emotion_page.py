@@ -5,6 +5,8 @@ import html
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import torch
+
 from data_utils.dialogue_files import read_text
 from data_utils.emotion_files import TurnEmotion, csv_header, render_csv, render_json_lines
 from data_utils.errors import UserError
@@ -84,6 +86,14 @@ def answer(
     for new in recognizer.predict_turns(turns, skip=same, size=TURNS_AT_ONCE):
         rows = [*rows, *new]
         yield rows
+
+
+def explain_failure(error: Exception) -> str:
+    """What a user is told when the model could not answer."""
+    # PyTorch has a class for a GPU's memory; for a CPU's it has words.
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        return f"The memory did not suffice: shorten the dialogue, or close what else needs memory; {MORE}."
+    return f"The model could not answer ({' '.join(str(error).split())[:200]}): the terminal says more."
 
 
 def render_error(message: str) -> str:
