@@ -31,7 +31,7 @@ def main() -> None:
         if arguments.kind == "adapter":
             export_adapter(checkpoint, output)
         else:
-            export_merged(checkpoint, output, arguments.model_name_or_path, PRECISIONS[arguments.precision])
+            export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision)
     print(output)
 
 

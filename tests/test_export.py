@@ -13,10 +13,12 @@ from tiny_models import main_command, save_base, save_rows
 
 import export
 import main_new
+from data_utils.errors import UserError
 from model_utils import exporting
 from model_utils.base_table import BASES
 from model_utils.bases import load_adapter, load_model
 from model_utils.exporting import merge
+from model_utils.recognizer import EmotionRecognizer
 
 CPU = torch.device("cpu")
 
@@ -172,6 +174,24 @@ def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatc
     refuse(place.base, tmp_path / "new", "--kind", "adapter", told=("holds a whole model",))
     (copy / "README.md").unlink()
     refuse(copy, tmp_path / "new", "--kind", "adapter", told=("README.md", "model card"))
+
+
+def test_a_precision_in_which_the_base_overflows_is_refused(place: Place, adapter: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(place.base, tmp_path / "Gemma-3-1B"))
+    copy = Path(shutil.copytree(adapter, tmp_path / "copy"))
+    config = json.loads((copy / "adapter_config.json").read_text()) | {"base_model_name_or_path": str(base)}
+    (copy / "adapter_config.json").write_text(json.dumps(config))
+    whole = Path(shutil.copytree(base, tmp_path / "whole"))  # as trained from it in all parameters
+    for name in ("README.md", "erc_config.json"):
+        shutil.copy(adapter / name, whole / name)
+    named = json.loads((whole / "erc_config.json").read_text()) | {"base": BASES["Gemma-3-1B"].hub_id}
+    (whole / "erc_config.json").write_text(json.dumps(named))
+    told = "--precision fp16: Gemma-3-1B overflows in it; choose bf16, fp32"
+    for checkpoint in (copy, whole):
+        assert_one_line_error(place.export(checkpoint, tmp_path / "new", "--precision", "fp16"), told)
+        with pytest.raises(UserError, match=told):
+            EmotionRecognizer.from_pretrained(checkpoint, precision="fp16")
+    assert not (tmp_path / "new").exists()
 
 
 def test_merging_changes_no_weight_without_an_adapter(place: Place, adapter: Path) -> None:

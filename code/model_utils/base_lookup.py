@@ -36,4 +36,4 @@ def check_precision(base: str, wanted: str) -> None:
     """UserError when a precision is wanted in which the base is known to overflow."""
     row = find_row(base)
     if row and wanted != AUTO and wanted not in row.precisions:
-        raise UserError(f"--precision {wanted}: {row.name} overflows in it; choose auto, {', '.join(row.precisions)}")
+        raise UserError(f"--precision {wanted}: {row.name} overflows in it; choose {', '.join(row.precisions)}")

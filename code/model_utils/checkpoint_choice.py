@@ -9,7 +9,7 @@ from pathlib import Path
 from data_utils.errors import UserError
 from data_utils.files import find_repository
 from model_utils.arguments import holds_model
-from model_utils.base_lookup import find_folder, find_row
+from model_utils.base_lookup import check_precision, find_folder, find_row
 from model_utils.bases import resolve_base
 from model_utils.checkpoints import is_adapter
 from model_utils.erc_config import ERC_CONFIG_FILE, read_erc_config
@@ -79,6 +79,19 @@ def base_name(checkpoint: Path) -> str:
         return str(json.loads(path.read_bytes())["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: names no base ({error}), allowed is the file that training wrote") from None
+
+
+def check_base_precision(checkpoint: Path, base: str, wanted: str) -> None:
+    """UserError when a checkpoint would run in a precision in which its base is known to overflow.
+
+    base: what `find_base` says; a whole model, which is its own, names the one that it was trained from.
+    """
+    try:
+        named = str(json.loads((Path(checkpoint) / ERC_CONFIG_FILE).read_bytes())["base"])
+    except (OSError, ValueError, KeyError, TypeError):
+        named = base  # a checkpoint that is only exported need not have one that predict.py can read
+    for name in (base, named):
+        check_precision(name, wanted)
 
 
 def ensure_base(checkpoint: Path) -> None:

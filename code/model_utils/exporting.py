@@ -10,8 +10,8 @@ import torch
 from data_utils.errors import UserError, raise_together
 from data_utils.files import find_repository, write_atomically
 from model_utils.arguments import holds_model
-from model_utils.bases import load_adapter, load_model, load_tokenizer, resolve_base
-from model_utils.checkpoint_choice import find_base
+from model_utils.bases import PRECISIONS, load_adapter, load_model, load_tokenizer, resolve_base
+from model_utils.checkpoint_choice import check_base_precision, find_base
 from model_utils.checkpoints import full_disk_named, is_adapter, replaced_folder
 from model_utils.run_folders import public_name, refuse_other_base, shown_path
 
@@ -47,16 +47,18 @@ def base_of(checkpoint: Path, named: str | None) -> str:
     return base
 
 
-def export_merged(checkpoint: Path, output: Path, base: str | None, dtype: torch.dtype) -> None:
+def export_merged(checkpoint: Path, output: Path, base: str | None, precision: str) -> None:
     """Writes a transformers folder with whole weights; products of adapters are added in fp32 and rounded once.
 
     Raises:
-        UserError: the base or the checkpoint cannot be loaded, or the output would replace something else.
+        UserError: the base or the checkpoint cannot be loaded, or overflows in that precision; or the output would
+            replace something else.
     """
     raise_together(find_output_problems(checkpoint, output))
     card = merged_card(read_card(checkpoint), output)
     source = base_of(checkpoint, base) if is_adapter(checkpoint) else str(checkpoint)
-    model = load_model(source, dtype, CPU)
+    check_base_precision(checkpoint, source, precision)
+    model = load_model(source, PRECISIONS[precision], CPU)
     if is_adapter(checkpoint):
         model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
     model.config.use_cache = True

@@ -22,7 +22,7 @@ from data_utils.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.spoken_turns import LineError, ReadTurn, SpokenTurn, number_turns
 from model_utils.bases import choose_device, choose_precision, load_adapter, load_model
-from model_utils.checkpoint_choice import find_base, find_checkpoint
+from model_utils.checkpoint_choice import check_base_precision, find_base, find_checkpoint
 from model_utils.checkpoints import is_adapter
 from model_utils.erc_config import ErcConfig, read_erc_config
 from model_utils.label_scoring import DecodeSettings, predict_labels
@@ -88,6 +88,7 @@ class EmotionRecognizer:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
         demonstrator = open_demonstrator(config, demonstrations)
         base = find_base(folder)
+        check_base_precision(folder, base, precision)
         place, dtype = choose_place(device, precision)
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
         encoder = make_encoder(str(folder) if own_tokenizer else base, config.max_length, 1.0, config.chat_template)
