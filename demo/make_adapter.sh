@@ -15,10 +15,9 @@ model=checkpoint/demo_adapter
 bash code/train_and_inference_Uni.sh --output_dir "$results" --model_dir "$model" "$@"
 [[ ${DRY_RUN:-0} == 0 ]] || exit 0
 
-new=demo/.adapter.new
-rm -rf "$new"
-mkdir -p "$new"
-cp "$model"/{adapter_config.json,adapter_model.safetensors,erc_config.json,README.md} "$results/results.json" "$new"
-rm -rf demo/adapter
-mv "$new" demo/adapter
+python=$(bash envs/setup.sh)
+"$python" code/export.py --checkpoint_dir "$model" --output_dir demo/adapter --kind adapter
+shopt -s extglob
+rm -f demo/adapter/!(adapter_config.json|adapter_model.safetensors|erc_config.json|README.md)
+cp "$results/results.json" demo/adapter
 du -sh demo/adapter >&2

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from model_utils.arguments import Arguments
+from model_utils.base_lookup import find_row
 from model_utils.run_folders import shown_path
+
+OWN_CODE, OWN_CORPUS = "Apache-2.0", "CC0 1.0"
+
+
+def render_licences(dataset: str, base: str) -> str:
+    """What may be done with the weights, as far as this program knows the licences of what they came from."""
+    row = find_row(base)
+    known = f"Licences: code {OWN_CODE}" + (f"; base {row.licence}" if row else "")
+    if dataset == "sample":
+        return f"{known}; `sample`, the corpus that it learned from, {OWN_CORPUS}."
+    return f"{known}. What it learned from `{dataset}` may only be passed on as that dataset's licence allows."
 
 
 def render_model_card(arguments: Arguments, base: str, labels: Sequence[str]) -> str:
@@ -38,7 +50,7 @@ Scored again by
 
     {command}
 
-What it learned from `{data.dataset}` may only be passed on as that dataset's licence allows.
+{render_licences(data.dataset, base)}
 
 | setting | value |
 |---|---|
