@@ -108,19 +108,33 @@ def test_a_typed_dialogue_is_answered(tab, address: str, tmp_path: Path) -> None
     assert keep(tab, "answered", tmp_path).startswith(b"\x89PNG")
 
 
+def press_tab_to(window, part: str, key: str = "Tab") -> None:
+    """Press a key until the focus is in a part of the page; it never is where the keyboard does not lead."""
+    for _ in range(30):
+        window.keyboard.press(key)
+        if window.evaluate("part => document.activeElement.closest(part) !== null", part):
+            return
+    pytest.fail(f"30 times {key} did not lead to {part}")
+
+
 def test_the_keyboard_is_enough(tab) -> None:
-    tab.fill("#dialogue textarea", DIALOGUE)
-    tab.focus("#who input, #who textarea")
+    press_tab_to(tab, "#dialogue")
+    tab.keyboard.press("Control+A")
+    tab.keyboard.type(DIALOGUE)
+    press_tab_to(tab, "#who")
     tab.keyboard.type("Ben")
-    tab.focus("#what input, #what textarea")
+    press_tab_to(tab, "#what")
     tab.keyboard.type("Fine.")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#result img", timeout=60_000)
     assert tab.locator("#result .what").count() == 4
     assert tab.input_value("#dialogue textarea") == f"{DIALOGUE}\nBen: Fine."
-    tab.focus("#find button, button#find")
+    press_tab_to(tab, "#dialogue", key="Shift+Tab")
+    tab.keyboard.press("Control+End")
+    tab.keyboard.type("\nAnn: Great!")
+    press_tab_to(tab, "#find")
     tab.keyboard.press("Enter")
-    tab.wait_for_function("document.querySelectorAll('#result .what').length == 4")
+    tab.wait_for_function("document.querySelectorAll('#result .what').length == 5", timeout=60_000)
 
 
 def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> None:
