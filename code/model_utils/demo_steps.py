@@ -14,7 +14,7 @@ from data_utils.files import find_repository
 from model_utils.checkpoint_choice import ensure_base, find_checkpoint
 from model_utils.recognizer import EmotionRecognizer
 
-# One epoch over the sample corpus: a minute or two on two CPU cores.
+# One epoch over the sample corpus: some minutes on two CPU cores.
 SMALL_RUN = {"num_train_epochs": "1", "lora_dim": "8", "lora_alpha": "8"}
 
 
