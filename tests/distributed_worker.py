@@ -75,10 +75,7 @@ TOGETHER = [
 
 def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     """Trains; losses and gradient norms by step, what was predicted after each epoch, the weights at the end."""
-    model = tiny_model("llama").to(case.dtype)
-    model = add_lora(model, 4, 8, 0.0, "all") if case.lora else model
-    if case.checkpointing:
-        model.activation_checkpointing_enable()
+    model = build_model(case)
     encoder = RowEncoder(character_tokenizer(), 1024)
     decode = DecodeSettings(packer_for(model, "tree", PAD), case.decode, 600, 2, max_new_tokens=5, world=world)
     steps: dict[int, dict[str, Any]] = {}
@@ -115,6 +112,15 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
         "masters": engine.state()["weights"],
         "seconds": sum(values["seconds"] for values in steps.values()),
     }
+
+
+def build_model(case: Case):
+    """The tiny model of a case, the same for every process."""
+    model = tiny_model("llama").to(case.dtype)
+    model = add_lora(model, 4, 8, 0.0, "all") if case.lora else model
+    if case.checkpointing:
+        model.activation_checkpointing_enable()
+    return model
 
 
 def build_engine(case: Case, model, folder: Path) -> Engine:
