@@ -13,7 +13,7 @@ from model_utils.metrics import Prediction
 
 HOSTILE = "</script><script>document.title = 'run'</script>"
 DIALOGUES = (
-    Dialogue("calm", (Utterance(0, "Hello.", "neutral"), Utterance(1, "Hello, you.", "joyful"))),
+    Dialogue("calm", (Utterance(0, "Hello.", "neutral"), Utterance(1, "Hello, it\x92s you.", "joyful"))),
     Dialogue("loud", (Utterance(0, HOSTILE, "angry"), Utterance(1, "No.", "sad"))),
 )
 SAID = {"window": ("neutral", "joyful", "angry", None), "plain": ("neutral", "joyful", "sad", "sad")}
@@ -46,7 +46,7 @@ def rows_of(page: Any) -> list[list[str]]:
 def test_dialogues_and_what_was_said_are_browsed(page: Any) -> None:
     page.select_option("#filter", "all")
     assert page.inner_text("#count") == "2 dialogues"
-    assert rows_of(page)[1] == ["1", "Speaker_1", "Hello, you.", "joyful", "joyful", "joyful"]
+    assert rows_of(page)[1] == ["1", "Speaker_1", "Hello, it’s you.", "joyful", "joyful", "joyful"]
     page.click("#after")
     assert rows_of(page) == [
         ["0", "Speaker_0", HOSTILE, "angry", "angry", "sad"],

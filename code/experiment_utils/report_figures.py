@@ -76,13 +76,15 @@ def _plan_dataset(
     group: str, members: Sequence[Condition], dataset: str, runs: Mapping[str, Sequence[Record]]
 ) -> dict[str, Draw]:
     """Confusion matrices are of the rows that others are compared with, and of rows that are compared with none."""
+    shown = dataset if members[0].split == "test" else f"{dataset} ({members[0].split})"
     kinds = {"breakdowns": draw_breakdowns} | ({"labels": draw_labels} if len(runs) > 1 else {})
     drawings: dict[str, Draw] = {
-        f"{kind}_{group}_{dataset}.png": partial(draw, runs=runs, dataset=dataset) for kind, draw in kinds.items()
+        f"{kind}_{group}_{dataset}.png": partial(draw, runs=runs, dataset=dataset, shown=shown)
+        for kind, draw in kinds.items()
     }
     for row in [row for row in runs if row in {one.row for one in members if not one.compared_with}]:
         seeds = "1 seed" if len(runs[row]) == 1 else f"{len(runs[row])} seeds"
-        title = f"{dataset}, {row}, {seeds}"
+        title = f"{shown}, {row}, {seeds}"
         drawings[f"confusion_{group}_{row}_{dataset}.png"] = partial(
             draw_confusion, runs=runs[row], dataset=dataset, title=title
         )
@@ -151,13 +153,13 @@ def _mean_and_bounds(condition: Condition, dataset: str, scores: Scores) -> tupl
     return middle, max(0.0, middle - low), max(0.0, high - middle)
 
 
-def draw_labels(path: Path, runs: Mapping[str, Sequence[Record]], dataset: str) -> None:
-    """F1 of every label, a bar for each condition, mean over its seeds."""
+def draw_labels(path: Path, runs: Mapping[str, Sequence[Record]], dataset: str, shown: str) -> None:
+    """F1 of every label, a bar for each condition, mean over its seeds. shown: the dataset in the title's words."""
     series = {row: _mean_by_key([_label_scores(run["scores"][dataset]) for run in of]) for row, of in runs.items()}
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         _draw_bars(figure.subplots(), series, "F1 (%)")
-        _finish(figure, f"{dataset}: F1 of each label (number of utterances)")
+        _finish(figure, f"{shown}: F1 of each label (number of utterances)")
         save_figure(figure, path)
 
 
@@ -167,7 +169,7 @@ def _label_scores(scores: Record) -> dict[str, float]:
     return {f"{label}\n({support[label]})": f1 for label, f1 in scores["f1_per_label"].items()}
 
 
-def draw_breakdowns(path: Path, runs: Mapping[str, Sequence[Record]], dataset: str) -> None:
+def draw_breakdowns(path: Path, runs: Mapping[str, Sequence[Record]], dataset: str, shown: str) -> None:
     """A panel for each question of `breakdowns.BREAKDOWNS`: the score of the utterances with each answer."""
     questions = list(next(iter(runs.values()))[0]["scores"][dataset]["breakdowns"])
     with own_style():
@@ -176,7 +178,7 @@ def draw_breakdowns(path: Path, runs: Mapping[str, Sequence[Record]], dataset: s
             series = {row: _mean_by_key(list(_answers(of, dataset, question))) for row, of in runs.items()}
             _draw_bars(axes, series, "weighted F1 (%)")
             axes.set_title(QUESTIONS.get(question, question))
-        _finish(figure, f"{dataset}: where it is right (number of utterances)")
+        _finish(figure, f"{shown}: where it is right (number of utterances)")
         save_figure(figure, path)
 
 

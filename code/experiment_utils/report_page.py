@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_utils.dialogues import Dialogue
+from data_utils.dialogues import Dialogue, clean_text
 from data_utils.examples import row_id
 from data_utils.files import write_atomically
 from model_utils.metrics import Prediction
@@ -49,7 +49,7 @@ def browse_runs(
                 "turns": [
                     {
                         "speaker": f"Speaker_{utterance.speaker}",
-                        "text": utterance.text,
+                        "text": clean_text(utterance.text),  # a person reads it
                         "label": _label_of(said, row_id(dataset, dialogue.dialogue_id, turn)),
                         "said": [of[row_id(dataset, dialogue.dialogue_id, turn)].label for of in said.values()],
                     }
