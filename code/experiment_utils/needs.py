@@ -83,7 +83,7 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
     base, setting = base_of(condition), condition.settings.get("Experiments_setting", "lora")
     machine, estimate = _machine_of(base), plan[WAY_OF_SETTING[setting]]
     per_token = estimate.flops / _distinct(TEXTS["meld"])  # of a training step
-    tokens = _training_tokens(condition, base) + sum(_scored_tokens(condition, base)) / PASSES[setting]
+    tokens = _training_tokens(condition, base) + _scored_tokens(condition, base) / PASSES[setting]
     memory = estimate.weights + estimate.libraries if setting == "zero_shot" else estimate.total
     return Needs(
         memory_gib=round(memory / GIB, 1),
@@ -98,14 +98,18 @@ def _epochs(condition: Condition, base: str) -> int:
     return int(condition.settings.get("num_train_epochs", EPOCHS.get(base, 0)))
 
 
-def _distinct(texts: Texts) -> float:
-    """Tokens that the engine computes for all rows."""
-    return texts.rows * texts.tokens / texts.shared
+def _texts_of(condition: Condition, dataset: str) -> Texts:
+    """What the rows of a dataset look like under the condition's script."""
+    return (PLAIN_TEXTS if condition.script == "Plain" else TEXTS)[dataset]
+
+
+def _distinct(texts: Texts, rows: int | None = None) -> float:
+    """Tokens that the engine computes for all rows of an epoch, or for as many such rows."""
+    return (texts.rows if rows is None else rows) * texts.tokens / texts.shared
 
 
 def _train_tokens_of(condition: Condition, dataset: str) -> float:
-    texts = PLAIN_TEXTS if condition.script == "Plain" else TEXTS
-    tokens = _distinct(texts[dataset])
+    tokens = _distinct(_texts_of(condition, dataset))
     for module, factor in MORE_TOKENS.items():
         tokens *= factor if condition.settings.get(module) == "True" else 1
     return tokens
@@ -122,15 +126,14 @@ def _training_tokens(condition: Condition, base: str) -> float:
     return total * float(condition.settings.get("data_percent", 1))
 
 
-def _scored_tokens(condition: Condition, base: str) -> list[float]:
+def _scored_tokens(condition: Condition, base: str) -> float:
     """Distinct tokens of valid after every epoch and of the split that is scored last."""
-    found = []
+    total = 0.0
     for dataset in condition.datasets:
-        texts = (PLAIN_TEXTS if condition.script == "Plain" else TEXTS)[dataset]
         counts = DATASETS[dataset].expected
         rows = _epochs(condition, base) * counts["valid"].utterances + counts[condition.split].utterances
-        found.append(rows * texts.tokens / texts.shared)
-    return found
+        total += _distinct(_texts_of(condition, dataset), rows)
+    return total
 
 
 def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:
