@@ -2,7 +2,7 @@
 
     python code/reproduce.py --list
     python code/reproduce.py --table 1 --dry-run               # the exact commands
-    python code/reproduce.py --condition sample --resume       # all of a group; or one: sample/window/sample
+    python code/reproduce.py --condition sample --resume       # all of a group; or some: sample/window sample/plain
     python code/reproduce.py --report                          # tables, figures, a page, from what has finished
 
 A run that dies leaves the others going. Exit code 1: a run failed, or a finished number is further from the
@@ -32,7 +32,7 @@ from experiment_utils.conditions import (
 from experiment_utils.jobs import Job, Plan, plan_job
 from experiment_utils.needs import estimate_all, read_needs, write_needs
 from experiment_utils.records import make_comparison
-from experiment_utils.report_tables import list_misses
+from experiment_utils.report_tables import describe_p, list_misses
 from experiment_utils.reports import log_run, update_scores, write_browser, write_report
 from experiment_utils.runner import LOG, Runner, is_finished
 
@@ -81,7 +81,14 @@ def parse_arguments() -> Namespace:
     parser = LineParser(description="Run published numbers, and set ours beside the paper's.")
     parser.add_argument("--list", action="store_true", help="print the conditions: paper, tolerance, seeds, needs")
     parser.add_argument("--table", help="only this table: 1, 2, 10, ablation, window, alpha, scaling, small, ...")
-    parser.add_argument("--condition", help="only this condition, or all whose names begin so: plain, plain/LLaMA2")
+    parser.add_argument(
+        "--condition",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        default=[],
+        help="only these conditions, in this order; a name stands for all that begin so: plain, plain/LLaMA2",
+    )
     parser.add_argument("--seeds", type=read_seeds, help="instead of the conditions' own, joined by commas")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at once (default: %(default)s)")
@@ -174,7 +181,7 @@ def plan_or_reason(job: Job) -> Plan | str:
 
 def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) -> None:
     """Points apart, interval and p-values, dataset by dataset."""
-    pair = [choose_conditions(conditions, name=name) for name in names]
+    pair = [choose_conditions(conditions, names=[name]) for name in names]
     if any(len(found) != 1 for found in pair):
         raise UserError(f"--compare {' '.join(names)}: name two conditions in full, as --list prints them")
     (first,), (second,) = pair
@@ -192,9 +199,9 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) 
         found = make_comparison(first, second, dataset, folders)
         print(f"{dataset}: {second.name} is {found['difference']:+.2f} points from {first.name}")
         print(f"  95% interval {found['interval']['low']:+.2f} to {found['interval']['high']:+.2f}")
-        print(f"  paired bootstrap p = {found['p_bootstrap']:.3f}")
+        print(f"  paired bootstrap, p: {describe_p(found['p_bootstrap'])}")
         for seed, p in found["p_mcnemar"].items():
-            print(f"  McNemar, seed {seed}: p = {p:.3f}")
+            print(f"  McNemar, seed {seed}, p: {describe_p(p)}")
 
 
 if __name__ == "__main__":

@@ -66,11 +66,18 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, old: str, new: str
 
 def test_choosing(tmp_path: Path) -> None:
     assert {one.table for one in choose_conditions(CONDITIONS, table="2")} == {"2"}
-    assert len(choose_conditions(CONDITIONS, name="plain/LLaMA2")) == 3
-    assert [one.name for one in choose_conditions(CONDITIONS, name="plain/LLaMA2/meld")] == ["plain/LLaMA2/meld"]
-    for wanted in ({"table": "99"}, {"name": "plain/LLa"}):
+    assert len(choose_conditions(CONDITIONS, names=["plain/LLaMA2"])) == 3
+    assert [one.name for one in choose_conditions(CONDITIONS, names=["plain/LLaMA2/meld"])] == ["plain/LLaMA2/meld"]
+    several = ["small/window", "small/plain/meld", "small/window/meld"]
+    assert [one.name for one in choose_conditions(CONDITIONS, names=several)] == [
+        *(f"small/window/{dataset}" for dataset in ("iemocap", "meld", "EmoryNLP")),
+        "small/plain/meld",
+    ]
+    for wanted in ({"table": "99"}, {"names": ["plain", "plain/LLa"]}):
         with pytest.raises(UserError, match="ablation"):
             choose_conditions(CONDITIONS, **wanted)
+    with pytest.raises(UserError, match="small/window"):
+        choose_conditions(CONDITIONS, table="sample", names=["small/window"])
 
 
 def published(name: str) -> list[float]:

@@ -16,7 +16,7 @@ from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
 from experiment_utils.report_figures import draw_all, draw_panel, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import describe_group, render_readme, render_report
+from experiment_utils.report_tables import describe_group, describe_p, render_readme, render_report
 from experiment_utils.reports import EXPERIMENTS, README
 from model_utils.metrics import Prediction
 
@@ -118,6 +118,7 @@ def test_scores_beside_the_paper() -> None:
     assert "| dataset | majority | embedding |" in report and "| meld | 31.27 | 55.50 |" in report
     assert "| 1 | meld | 68.07 | **68.50** (one seed; 66.50 to 70.50) | +0.43 (within ±0.5) |" in report
     assert "| 1 | iemocap | 68.99 | **68.50** (one seed; 66.50 to 70.50) | -0.49 (within ±0.5) |" in report
+    assert report.index("LoRA + Backbone") < report.index("unified labels, Total") < report.index("zero-shot")
     readme = render_readme(CONDITIONS, Scores(tuple(runs)))
     assert "LoRA + Backbone" in readme and "zero-shot" not in readme and ", 1 have been run here" in readme
 
@@ -125,12 +126,22 @@ def test_scores_beside_the_paper() -> None:
 def test_a_group_that_ran_says_what_was_copied_and_found() -> None:
     copying = {"copying": {"answered": 70.0, "gold": 20.5, "rows": 4}}
     name = "modules/window+retrieval_own_label/meld"
-    found = replace(CONDITIONS[name], finding="It copies.")
+    found = replace(CONDITIONS[name], finding=("It copies.", "Not by chance."))
     scores = Scores((make_run(name, 42, 40.0) | copying, make_run(name, 43, 41.0) | copying))
     parts = describe_group([found], scores)
     assert parts[0].endswith("| window+retrieval_own_label | meld | 70.00, 70.00 | 20.50, 20.50 |")
-    assert parts[1:] == ["It copies."]
+    assert parts[1:] == ["- It copies.\n- Not by chance."]
     assert describe_group([found], Scores()) == []
+
+
+def test_no_p_value_is_called_zero() -> None:
+    assert [describe_p(p) for p in (1.0, 0.0104, 0.001, 0.000999, 1e-12)] == [
+        "1.000",
+        "0.010",
+        "0.001",
+        "< 0.001",
+        "< 0.001",
+    ]
 
 
 def test_a_bar_in_a_cell_stays_in_it() -> None:

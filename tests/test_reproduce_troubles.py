@@ -29,7 +29,7 @@ def test_two_conditions_are_compared(repository: Path) -> None:
     call(repository, "--condition", "exact")
     lines = call(repository, "--compare", "exact/a/meld", "exact/b/meld").stdout.splitlines()
     assert lines[0] == "meld: exact/b/meld is -20.00 points from exact/a/meld"
-    assert lines[-2:] == ["  McNemar, seed 1: p = 0.500", "  McNemar, seed 2: p = 0.500"]
+    assert lines[-2:] == ["  McNemar, seed 1, p: 0.500", "  McNemar, seed 2, p: 0.500"]
     assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "elsewhere/h/iemocap"), "in common")
 

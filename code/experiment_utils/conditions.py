@@ -1,6 +1,6 @@
 """The table of experiments, experiments/conditions.yaml: every published number as settings of the three scripts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,13 +39,13 @@ class Group(_Checked):
     """Rows that differ in a few settings.
 
     varied: the setting that each dataset of a row is put into, one run for each; none: one run scores them all.
-    finding: what its numbers say, in words, once they are there. compare_with: the row that the others are tested
+    finding: what its numbers say, point by point, once they are there. compare_with: the row that the others are tested
     against.
     """
 
     table: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     title: str
-    finding: str = ""
+    finding: tuple[str, ...] = ()
     script: Script
     varied: Literal["dataset", "train_on", "none"] = "dataset"
     datasets: tuple[str, ...] = BENCHMARKS
@@ -76,7 +76,7 @@ class Condition:
     name: str
     table: str
     title: str
-    finding: str
+    finding: tuple[str, ...]
     row: str
     script: str
     settings: Mapping[str, str]
@@ -159,21 +159,27 @@ def _other_row(name: str, row: str, other: str | None) -> str | None:
 
 
 def choose_conditions(
-    conditions: Mapping[str, Condition], table: str | None = None, name: str | None = None
+    conditions: Mapping[str, Condition], table: str | None = None, names: Sequence[str] = ()
 ) -> list[Condition]:
-    """Those of a table, or those whose name is `name` or begins with `name/`; UserError lists what there is."""
+    """Those of a table, and of them those whose names are, or begin with, one of `names`, in the order of `names`.
+
+    UserError lists what there is.
+    """
     tables = list(dict.fromkeys(condition.table for condition in conditions.values()))
     if table is not None and table not in tables:
         raise UserError(f"--table {table}: allowed are {', '.join(tables)}")
-    chosen = [
-        condition
-        for condition in conditions.values()
-        if (table is None or condition.table == table)
-        and (name is None or condition.name == name or condition.name.startswith(name.rstrip("/") + "/"))
-    ]
-    if not chosen:
-        groups = list(dict.fromkeys(condition.name.split("/", 1)[0] for condition in conditions.values()))
+    of_table = [condition for condition in conditions.values() if table in (None, condition.table)]
+    if not names:
+        return of_table
+    found = (condition for name in names for condition in _called(name, of_table))
+    return list({condition.name: condition for condition in found}.values())
+
+
+def _called(name: str, conditions: Sequence[Condition]) -> list[Condition]:
+    found = [one for one in conditions if f"{one.name}/".startswith(f"{name.rstrip('/')}/")]
+    if not found:
+        groups = dict.fromkeys(one.name.split("/", 1)[0] for one in conditions)
         raise UserError(
             f"--condition {name}: no condition is called or begins so; --list shows all, in {', '.join(groups)}"
         )
-    return chosen
+    return found

@@ -9,6 +9,7 @@ from experiment_utils.records import Scores
 
 NOTHING = "-"
 NOT_IN_README = ("minutes", "command")
+SMALLEST_P = 0.001
 
 
 def render_group(conditions: Sequence[Condition], scores: Scores, leave_out: Sequence[str] = ()) -> str:
@@ -117,14 +118,19 @@ def render_comparisons(conditions: Sequence[Condition], scores: Scores) -> str:
             one["dataset"],
             f"{one['difference']:+.2f}",
             f"{one['interval']['low']:+.2f} to {one['interval']['high']:+.2f}",
-            f"{one['p_bootstrap']:.3f}",
-            ", ".join(f"{p:.3f}" for p in one["p_mcnemar"].values()),
+            describe_p(one["p_bootstrap"]),
+            ", ".join(describe_p(p) for p in one["p_mcnemar"].values()),
         ]
         for one in scores.comparisons
         if one["first"] in known and one["second"] in known
     ]
     header = ("condition", "against", "dataset", "points", "95% interval", "p, paired bootstrap", "p, McNemar, by seed")
     return render_table(header, rows) if rows else ""
+
+
+def describe_p(value: float) -> str:
+    """Three decimals; none is called zero, which a p-value is not."""
+    return f"{value:.3f}" if value >= SMALLEST_P else f"< {SMALLEST_P}"
 
 
 def render_copying(conditions: Sequence[Condition], scores: Scores) -> str:
@@ -140,10 +146,15 @@ def render_copying(conditions: Sequence[Condition], scores: Scores) -> str:
 
 
 def describe_group(conditions: Sequence[Condition], scores: Scores) -> list[str]:
-    """What stands under the table of a group of which something has been run: tests, copying, the finding in words."""
+    """What stands under the table of a group of which something has been run: tests, copying, what it says."""
+    found = [render_comparisons(conditions, scores), render_copying(conditions, scores)]
+    return [part for part in [*found, render_finding(conditions, scores)] if part]
+
+
+def render_finding(conditions: Sequence[Condition], scores: Scores) -> str:
+    """What the numbers of a group say, a point each; empty where nothing of it has been run."""
     ran = any(scores.of(condition.name) for condition in conditions)
-    found = [render_comparisons(conditions, scores), render_copying(conditions, scores), conditions[0].finding * ran]
-    return [part for part in found if part]
+    return "\n".join(f"- {point}" for point in conditions[0].finding) if ran else ""
 
 
 def render_systems(systems: Mapping[str, Mapping[str, float]], datasets: Sequence[str]) -> str:
@@ -158,6 +169,11 @@ def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Cond
     for condition in conditions.values():
         groups.setdefault(condition.name.split("/", 1)[0], []).append(condition)
     return groups
+
+
+def _ran_first(conditions: Mapping[str, Condition], scores: Scores) -> list[tuple[str, list[Condition]]]:
+    groups = group_conditions(conditions).items()
+    return sorted(groups, key=lambda group: not any(scores.of(one.name) for one in group[1]))
 
 
 def render_baselines(scores: Scores) -> str:
@@ -175,9 +191,10 @@ def render_report(
         "# Reproduction report",
         "Made by `python code/reproduce.py --report` from `scores.json`. Weighted F1 in percent (dailydialog: micro F1 "
         "without neutral), on test unless a title says valid; the epoch was chosen on valid unless the command says "
-        "otherwise. Mean ± standard deviation over seeds, and the 95% bootstrap interval over utterances.",
+        "otherwise. Mean ± standard deviation over seeds, and the 95% bootstrap interval over utterances. "
+        "What has been run comes first.",
     ]
-    for group, members in group_conditions(conditions).items():
+    for group, members in _ran_first(conditions, scores):
         parts += [f"## Table {members[0].table}: {members[0].title}", render_group(members, scores)]
         parts += describe_group(members, scores)
         parts += [
@@ -191,17 +208,17 @@ def render_report(
 def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
     """The README's section: the groups of which something has been run, and how much of the paper has."""
     parts = []
-    for members in group_conditions(conditions).values():
+    for _, members in _ran_first(conditions, scores):
         ran = [condition for condition in members if scores.of(condition.name)]
         if ran:
             parts += [f"**{members[0].title}**", render_group(ran, scores, NOT_IN_README)]
-            parts += describe_group(members, scores)
+            parts += filter(None, [render_finding(members, scores)])
     published = [condition for condition in conditions.values() if condition.paper]
     numbers = sum(len(condition.paper) for condition in published)
     done = sum(len(condition.paper) for condition in published if scores.of(condition.name))
     parts.append(
         f"Of {numbers} published numbers in [conditions.yaml](experiments/conditions.yaml), {done} have been run here; "
-        "[REPORT.md](experiments/REPORT.md) shows all, with commands and pictures."
+        "[REPORT.md](experiments/REPORT.md) shows all, with commands, tests and pictures."
     )
     return "\n\n".join(parts)
 
