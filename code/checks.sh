@@ -86,8 +86,11 @@ check_dataset() {
     fi
 }
 
+# A dry run may name a checkpoint that another run has yet to make.
 check_checkpoint() {
-    if [[ $2 != none && ! -d $2 ]]; then
+    if ((DRY_RUN)) && [[ $2 == checkpoint/* && ! -e $2 ]]; then
+        return
+    elif [[ $2 != none && ! -d $2 ]]; then
         complain "$1" "$2" "there is no such folder"
     elif [[ $2 != none && ! -f $2/config.json && ! -f $2/adapter_config.json ]]; then
         complain "$1" "$2" "this folder holds no config.json or adapter_config.json, so no model and no adapter"

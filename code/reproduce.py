@@ -30,10 +30,11 @@ from experiment_utils.conditions import (
     read_table,
 )
 from experiment_utils.jobs import Job, Plan, plan_job
-from experiment_utils.needs import estimate_all, read_needs, write_needs
-from experiment_utils.records import make_comparison
-from experiment_utils.report_tables import describe_p, list_misses
-from experiment_utils.reports import log_run, update_scores, write_browser, write_report
+from experiment_utils.needs import NEEDS_FILE, Needs, estimate_all, read_needs, write_needs
+from experiment_utils.records import SCORES_FILE, make_comparison, read_scores
+from experiment_utils.report_findings import describe_p
+from experiment_utils.report_tables import list_misses
+from experiment_utils.reports import log_run, report_folder, update_scores, write_browser, write_report
 from experiment_utils.runner import LOG, Runner, is_finished
 
 EXIT_MISSED = 1
@@ -44,14 +45,15 @@ def main() -> None:
     table = read_table(arguments.conditions)
     conditions = list_conditions(table)
     chosen = choose_conditions(conditions, arguments.table, arguments.condition)
+    folder = report_folder(arguments.conditions)
     if arguments.list:
-        print_list(chosen)
+        print_list(chosen, read_needs(folder / NEEDS_FILE.name))
         return
     if arguments.estimate:
-        print(write_needs(estimate_all(list(conditions.values()))))
+        print(write_needs(estimate_all(list(conditions.values())), folder / NEEDS_FILE.name))
         return
     if arguments.compare:
-        print_comparison(conditions, arguments.compare)
+        print_comparison(conditions, arguments.compare, arguments.seeds)
         return
     jobs = [Job(condition, seed) for condition in chosen for seed in (arguments.seeds or condition.seeds)]
     if arguments.dry_run:
@@ -62,8 +64,8 @@ def main() -> None:
         if not arguments.table and not arguments.condition:
             raise UserError("say what to run: --condition NAME or --table NUMBER; --list shows all")
         stop_on_signals()
-        troubles = run_jobs(jobs, arguments)
-    troubles += report(table, conditions, chosen, jobs)
+        troubles = run_jobs(jobs, arguments, folder)
+    troubles += report(table, conditions, chosen, jobs, folder)
     for line in troubles:
         print(line, file=sys.stderr)
     if troubles:
@@ -96,7 +98,9 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
     parser.add_argument("--estimate", action="store_true", help="run nothing; work out what every condition needs")
     parser.add_argument("--compare", nargs=2, metavar="NAME", help="test the second condition against the first")
-    parser.add_argument("--conditions", type=Path, default=CONDITIONS_FILE, help="another file of conditions")
+    parser.add_argument(
+        "--conditions", type=Path, default=CONDITIONS_FILE, help="another file, NAME.yaml; it is reported in NAME/"
+    )
     return parser.parse_args()
 
 
@@ -105,9 +109,8 @@ def read_seeds(text: str) -> tuple[int, ...]:
     return tuple(whole_number(0)(word) for word in text.split(","))
 
 
-def print_list(conditions: Sequence[Condition]) -> None:
+def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> None:
     """One line for each condition; what it needs is an estimate."""
-    needs = read_needs()
     for one in conditions:
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
@@ -117,10 +120,10 @@ def print_list(conditions: Sequence[Condition]) -> None:
         print("; ".join([*cells, *costs]))
 
 
-def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[str]:
+def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[str]:
     """Run what can be run, with progress; one line for every run that failed, or whose settings were refused.
 
-    Settings are checked before the first run; UserError where all are refused.
+    folder: of the log. Settings are checked before the first run; UserError where all are refused.
     """
     planned, troubles = plan_all(jobs)
     if not planned:
@@ -134,7 +137,7 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace) -> list[str]:
             if outcome.code is None:
                 bar.write(f"{outcome.job.name}: finished before", sys.stderr)
                 continue
-            log_run(outcome.job, outcome.plan, outcome.code, minutes)
+            log_run(outcome.job, outcome.plan, outcome.code, minutes, folder)
             word = f"failed with exit status {outcome.code}" if outcome.failed else "finished"
             bar.write(f"{outcome.job.name}: {word} after {minutes:.1f} minutes", sys.stderr)
             troubles += [f"{outcome.job.name}: failed, see {outcome.plan.folder}/{LOG}"] if outcome.failed else []
@@ -147,17 +150,19 @@ def unique_runs(planned: Sequence[tuple[Job, Plan]]) -> list[tuple[Job, Plan]]:
 
 
 def report(
-    table: Table, conditions: Mapping[str, Condition], chosen: Sequence[Condition], jobs: Sequence[Job]
+    table: Table, conditions: Mapping[str, Condition], chosen: Sequence[Condition], jobs: Sequence[Job], folder: Path
 ) -> list[str]:
-    """Write the report of all that has finished here; the chosen conditions that miss their tolerance.
+    """Write to `folder` the report of all that has finished here; the chosen conditions that miss their tolerance.
 
-    jobs: looked for beside the conditions' own seeds.
+    jobs: looked for beside the conditions' own seeds and those that scores.json knows.
     """
+    known = read_scores(folder / SCORES_FILE).current(conditions).runs
     others = [Job(condition, seed) for condition in conditions.values() for seed in condition.seeds]
+    others += [Job(conditions[run["condition"]], run["seed"]) for run in known]
     planned, _ = plan_all({job.name: job for job in (*others, *jobs)}.values())
     planned = [(job, plan) for job, plan in planned if is_finished(plan)]
-    scores = update_scores(conditions, planned)
-    for path in [*write_report(table, conditions, scores), write_browser(planned)]:
+    scores = update_scores(conditions, planned, folder)
+    for path in [*write_report(table, conditions, scores, folder), write_browser(planned, folder)]:
         print(path)
     return list_misses(chosen, scores)
 
@@ -179,8 +184,10 @@ def plan_or_reason(job: Job) -> Plan | str:
         return str(error)
 
 
-def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) -> None:
-    """Points apart, interval and p-values, dataset by dataset."""
+def print_comparison(
+    conditions: Mapping[str, Condition], names: Sequence[str], seeds: Sequence[int] | None = None
+) -> None:
+    """Points apart, interval and p-values, dataset by dataset. seeds: instead of the conditions' own."""
     pair = [choose_conditions(conditions, names=[name]) for name in names]
     if any(len(found) != 1 for found in pair):
         raise UserError(f"--compare {' '.join(names)}: name two conditions in full, as --list prints them")
@@ -189,7 +196,7 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str]) 
     if not shared or first.split != second.split:
         raise UserError(f"--compare {' '.join(names)}: they have no scored rows in common; name two of one dataset")
     folders = {
-        one.name: {seed: plan.folder for seed in one.seeds if is_finished(plan := plan_job(Job(one, seed)))}
+        one.name: {seed: plan.folder for seed in seeds or one.seeds if is_finished(plan := plan_job(Job(one, seed)))}
         for one in (first, second)
     }
     for name, found in folders.items():

@@ -104,10 +104,12 @@ def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script.write_text(SCRIPT)
     (tmp_path / "write_results.py").write_text(WRITER)
     (tmp_path / "conditions.yaml").write_text(TABLE)
+    monkeypatch.setattr(experiment_utils.reports, "CONDITIONS_FILE", tmp_path / "conditions.yaml")
     (tmp_path / "README.md").write_text(
         "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
     )
-    monkeypatch.setattr(experiment_utils.jobs, "read_knobs", lambda: ["beta", "learning_rate", "resume", "seed"])
+    knobs = ["beta", "dataset", "learning_rate", "resume", "seed"]
+    monkeypatch.setattr(experiment_utils.jobs, "read_knobs", lambda: knobs)
     for module in (experiment_utils.jobs, experiment_utils.runner):
         monkeypatch.setattr(module, "find_repository", lambda: tmp_path)
     monkeypatch.setattr(experiment_utils.reports, "EXPERIMENTS", tmp_path / "experiments")
@@ -119,8 +121,8 @@ def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def call(repository: Path, *arguments: Any):
-    return call_script(reproduce.main, "--conditions", repository / "conditions.yaml", *arguments)
+def call(repository: Path, *arguments: Any, conditions: str = "conditions.yaml"):
+    return call_script(reproduce.main, "--conditions", repository / conditions, *arguments)
 
 
 def ran(repository: Path) -> list[str]:

@@ -38,7 +38,7 @@ def test_they_follow_the_settings() -> None:
     assert others[2].memory_gib < whole.memory_gib == others[0].memory_gib
 
 
-@pytest.mark.parametrize(("name", "minutes"), [("small/window/meld", 75.0), ("modules/window/meld", 5.8)])
+@pytest.mark.parametrize(("name", "minutes"), [("one_epoch/window/iemocap", 58.2), ("modules/window/meld", 5.8)])
 def test_they_are_near_what_runs_took(name: str, minutes: float) -> None:
-    """Of experiments/LOG.md, on machines of two kinds; the page says within a factor of two."""
-    assert minutes / 2 < NEEDS[name].minutes < 2 * minutes
+    """Of experiments/LOG.md, runs that had the machine to themselves."""
+    assert minutes / 1.2 < NEEDS[name].minutes < 1.2 * minutes

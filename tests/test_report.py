@@ -15,8 +15,9 @@ from experiment_utils.breakdowns import break_down, describe_split
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
 from experiment_utils.report_figures import draw_all, draw_panel, plan_figures
+from experiment_utils.report_findings import describe_group, describe_p
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import describe_group, describe_p, render_readme, render_report
+from experiment_utils.report_tables import render_readme, render_report
 from experiment_utils.reports import EXPERIMENTS, README
 from model_utils.metrics import Prediction
 
@@ -47,11 +48,10 @@ PREDICTIONS = [
 
 
 def make_run(condition: str, seed: int, score: float, **changes: object) -> dict:
+    """A record; of several datasets, each scores a point less than the one before, on test and on valid."""
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
     of_set = {
         "metric": "weighted_f1",
-        "score": score,
-        "interval": [score - 2, score + 2],
         "rows": 4,
         "labels": list(LABELS),
         "f1_per_label": dict.fromkeys(LABELS, 50.0),
@@ -59,8 +59,16 @@ def make_run(condition: str, seed: int, score: float, **changes: object) -> dict
         "breakdowns": break_down(PREDICTIONS, facts, LABELS, "weighted_f1"),
     }
     datasets = CONDITIONS[condition].datasets
+    scores = {name: score - number for number, name in enumerate(datasets)}
     common = {"command": "bash it", "commit": "abcdef0123", "valid": 40.0, "minutes": 3.0}
-    return {"condition": condition, "seed": seed, "scores": dict.fromkeys(datasets, of_set), **common, **changes}
+    return {
+        "condition": condition,
+        "seed": seed,
+        "scores": {name: of_set | {"score": one, "interval": [one - 2, one + 2]} for name, one in scores.items()},
+        "valid_of": {name: 40.0 - number for number, name in enumerate(datasets)},
+        **common,
+        **changes,
+    }
 
 
 def test_answers_to_each_question() -> None:
@@ -99,9 +107,12 @@ def test_newer_runs_take_the_place_of_older_ones(tmp_path: Path) -> None:
 
 def test_a_report_holds_every_published_number() -> None:
     report = render_report(TABLE, CONDITIONS, Scores(), {})
-    for condition in CONDITIONS.values():
+    sections = dict(zip(TABLE.groups, report.split("\n## ")[1:], strict=False))
+    for name, condition in CONDITIONS.items():
+        section = sections[name.split("/")[0]]
+        assert condition.title in section and condition.note in section
         for dataset, score in condition.paper.items():
-            assert f"| {condition.row} | {dataset} | {score:.2f} | not run |" in report
+            assert f"| {condition.row} | {dataset} | {score:.2f} | not run |" in section
     assert "| EmotionIC (attention) | 69.50 | 66.40 | 40.01 |" in report and "| 68.91 | 58.86 | - |" in report
 
 
@@ -116,11 +127,30 @@ def test_scores_beside_the_paper() -> None:
         "| 40.00, 40.00 | 3.0, 3.0 | `bash it` | abcdef0 |" in report
     )
     assert "| dataset | majority | embedding |" in report and "| meld | 31.27 | 55.50 |" in report
-    assert "| 1 | meld | 68.07 | **68.50** (one seed; 66.50 to 70.50) | +0.43 (within ±0.5) |" in report
-    assert "| 1 | iemocap | 68.99 | **68.50** (one seed; 66.50 to 70.50) | -0.49 (within ±0.5) |" in report
+    assert "| 1 | iemocap | 68.99 | **68.50** (one seed; 66.50 to 70.50) | -0.49 (within ±0.5) | - | 40.00 |" in report
+    assert "| 1 | meld | 68.07 | **67.50** (one seed; 65.50 to 69.50) | -0.57 (beyond ±0.5) | - | 39.00 |" in report
     assert report.index("LoRA + Backbone") < report.index("unified labels, Total") < report.index("zero-shot")
     readme = render_readme(CONDITIONS, Scores(tuple(runs)))
     assert "LoRA + Backbone" in readme and "zero-shot" not in readme and ", 1 have been run here" in readme
+
+
+def test_commits_and_minutes_that_differ_are_listed_seed_by_seed() -> None:
+    runs = [make_run("plain/LLaMA2/meld", seed, 65.0) for seed in (42, 43, 44)]
+    runs[1] |= {"commit": "1234567890+changes", "minutes": None}
+    report = render_report(TABLE, CONDITIONS, Scores(tuple(runs)), {})
+    assert "| 3.0, 3.0 | `bash it` | abcdef0, 1234567+, abcdef0 |" in report
+
+
+def test_what_covers_other_seeds_than_the_runs_is_forgotten() -> None:
+    names = ("small/plain/meld", "small/window/meld")
+    runs = tuple(make_run(name, seed, 60.0) for name in names for seed in (42, 43))
+    compared = {"first": names[0], "second": names[1], "dataset": "meld", "p_mcnemar": {"42": 0.5, "43": 0.5}}
+    average = {"condition": names[0], "dataset": "meld", "seeds": [42, 43], "interval": [59.0, 61.0]}
+    whole = Scores(runs, (compared,), (average,))
+    assert whole.merge(Scores()) == whole
+    more = whole.merge(Scores((make_run(names[0], 44, 60.0),)))
+    assert more.comparisons == (compared,) and more.averages == (), "the other condition has no seed 44"
+    assert whole.merge(Scores((make_run(names[0], 44, 60.0), make_run(names[1], 44, 60.0)))).comparisons == ()
 
 
 def test_a_group_that_ran_says_what_was_copied_and_found() -> None:
@@ -174,7 +204,7 @@ def test_a_point_of_a_curve_shows_how_sure_it_is() -> None:
     scores = Scores(tuple(make_run(f"scaling_total/{row}", 42, score) for row, score in (("1", 60.0), ("0.5", 50.0))))
     members = [CONDITIONS["scaling_total/1"], CONDITIONS["scaling_total/0.5"]]
     axes = Figure().subplots()
-    draw_panel(axes, members, scores, "meld")
+    draw_panel(axes, members, scores, "iemocap")
     assert axes.get_legend_handles_labels()[1] == [
         "unified labels, Total Mix, LLaMA2 (paper)",
         "unified labels, Total Mix (ours)",

@@ -13,7 +13,7 @@ from ended_scripts import call, make_repository, ran
 from scipy.stats import binom
 
 import reproduce
-from experiment_utils.jobs import Job, Plan
+from experiment_utils.jobs import Job, Plan, comparable_steps
 from experiment_utils.runner import Runner
 
 
@@ -30,6 +30,8 @@ def test_two_conditions_are_compared(repository: Path) -> None:
     lines = call(repository, "--compare", "exact/a/meld", "exact/b/meld").stdout.splitlines()
     assert lines[0] == "meld: exact/b/meld is -20.00 points from exact/a/meld"
     assert lines[-2:] == ["  McNemar, seed 1, p: 0.500", "  McNemar, seed 2, p: 0.500"]
+    seeds = call(repository, "--compare", "exact/a/meld", "exact/b/meld", "--seeds", 2).stdout.splitlines()[3:]
+    assert seeds == ["  McNemar, seed 2, p: 0.500"]
     assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "elsewhere/h/iemocap"), "in common")
 
@@ -58,6 +60,58 @@ def test_refused_settings_leave_the_others_going(repository: Path) -> None:
         *(f"refused/g/meld, seed {seed}" for seed in (42, 43, 44)),
         "dies/e/meld, seed 1",
     ]
+
+
+def test_a_misspelt_setting_is_refused(repository: Path) -> None:
+    table = (repository / "conditions.yaml").read_text()
+    (repository / "conditions.yaml").write_text(table.replace("h: {settings: {beta: 2}}", "h: {settings: {betta: 2}}"))
+    refused = call(repository, "--condition", "elsewhere")
+    assert_one_line_error(refused, "elsewhere/h/iemocap", "no setting is called betta")
+    assert ran(repository) == []
+
+
+def test_other_conditions_leave_the_results_of_the_repository_alone(repository: Path) -> None:
+    call(repository, "--condition", "same")
+    before = {path: path.read_bytes() for path in (repository / "experiments").glob("*.*")}
+    before[repository / "README.md"] = (repository / "README.md").read_bytes()
+    (repository / "mine.yaml").write_text((repository / "conditions.yaml").read_text().replace("same:", "mine:"))
+    result = call(repository, "--condition", "mine", "--seeds", 3, conditions="mine.yaml")
+    assert result.returncode == 0, result.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert "| a | meld | - | **80.00** ± 0.00 (2 seeds;" in (repository / "mine" / "REPORT.md").read_text()
+    assert "| mine/a/meld, seed 3 |" in (repository / "mine" / "LOG.md").read_text()
+    assert (repository / "mine" / "report" / "index.html").is_file()
+
+
+def test_minutes_of_a_part_are_not_those_of_the_whole(repository: Path) -> None:
+    folder = repository / "experiments" / "meld" / "beta_2-seed_1"
+    folder.mkdir(parents=True)
+    call(repository, "--condition", "same", "--resume")
+    assert json.loads((folder / "condition.json").read_text())["seconds"] is None
+    (run,) = json.loads((repository / "experiments" / "scores.json").read_text())["runs"][1:]
+    assert run["condition"] == "same/a/meld" and run["minutes"] is None
+    call(repository, "--condition", "same")
+    assert json.loads((folder / "condition.json").read_text())["seconds"] > 0
+
+
+def test_seeds_that_were_asked_for_once_stay_in_the_report(repository: Path) -> None:
+    call(repository, "--condition", "exact", "--seeds", "1,2,7")
+    assert call(repository, "--report").returncode == 0
+    report = (repository / "experiments" / "REPORT.md").read_text()
+    assert "| a | meld | 80.00 | **80.00** ± 0.00 (3 seeds; " in report, "the mean and its interval are of all seeds"
+    assert "| 1: 0.500, 2: 0.500, 7: 0.500 |" in report
+
+
+def test_one_run_is_the_same_however_it_is_computed() -> None:
+    plain = '"$python" code/main_new.py --data_dir "$rows" --seed 42 --token_budget 4 --resume False'
+    many = (
+        '"$python" -m deepspeed.launcher.runner --num_accelerators 2 code/main_new.py --data_dir "$rows" --seed 42 '
+        "--offload_optimizer True --resume False --deepspeed_config code/data_utils/deepspeed_config.json"
+    )
+    elsewhere = "export ERC_ORIGINAL_DATA=/home/me/code/data"
+    found = comparable_steps([elsewhere, many])
+    assert found == comparable_steps([plain]) == comparable_steps(found)
+    assert comparable_steps([plain]) != comparable_steps([plain.replace("42", "43")])
 
 
 def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

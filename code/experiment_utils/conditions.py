@@ -36,15 +36,16 @@ class Row(_Checked):
 
 
 class Group(_Checked):
-    """Rows that differ in a few settings.
+    """Rows that differ in a few settings; in a setting, {dataset} stands for the dataset of the run.
 
     varied: the setting that each dataset of a row is put into, one run for each; none: one run scores them all.
-    finding: what its numbers say, point by point, once they are there. compare_with: the row that the others are tested
-    against.
+    note: what must be known to read its numbers. finding: what they say, point by point, once they are there.
+    compare_with: the row that the others are tested against.
     """
 
     table: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     title: str
+    note: str = ""
     finding: tuple[str, ...] = ()
     script: Script
     varied: Literal["dataset", "train_on", "none"] = "dataset"
@@ -67,15 +68,16 @@ class Table(_Checked):
 class Condition:
     """What one command runs, once for every seed.
 
-    name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. title, finding: of its group.
-    settings: knobs of code/settings.sh, without the seed. paper: dataset -> published weighted F1 in percent, empty
-    for our own. tolerance: in points of weighted F1. compared_with: the name of the condition that this one is tested
-    against.
+    name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. title, note, finding: of its
+    group. settings: knobs of code/settings.sh, without the seed. paper: dataset -> published weighted F1 in percent,
+    empty for our own. tolerance: in points of weighted F1. compared_with: the name of the condition that this one is
+    tested against.
     """
 
     name: str
     table: str
     title: str
+    note: str
     finding: tuple[str, ...]
     row: str
     script: str
@@ -129,9 +131,8 @@ def _conditions_of(name: str, group: Group, row_name: str, row: Row) -> Iterator
         yield _condition(f"{name}/{row_name}", group, row_name, row, settings, datasets)
         return
     for dataset in datasets:
-        yield _condition(
-            f"{name}/{row_name}/{dataset}", group, row_name, row, settings | {group.varied: dataset}, (dataset,)
-        )
+        filled = {key: value.replace("{dataset}", dataset) for key, value in settings.items()} | {group.varied: dataset}
+        yield _condition(f"{name}/{row_name}/{dataset}", group, row_name, row, filled, (dataset,))
 
 
 def _condition(
@@ -141,6 +142,7 @@ def _condition(
         name=name,
         table=group.table,
         title=group.title,
+        note=group.note,
         finding=group.finding,
         row=row_name,
         script=row.script or group.script,

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from experiment_utils.conditions import Condition
 _FLAGS = ("token_budget", "eval_batch_size", "compile_layers", "gradient_checkpointing")
 _FLAGS += ("offload_optimizer", "save_steps")
 PASSED_ON = frozenset({"ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "NPROC", "HOSTFILE", *_FLAGS})
-_PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}) \S+")
+# The pipeline adds DeepSpeed's file by itself, as the machine has it; a run that asks for one bears it in its name.
+_PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config) [^\s)]+")
+_PROGRAM = re.compile(r"code/\w+\.py .*")
 _KNOB = re.compile(r'^ +"(\w+) +\w+ +\S+ +\S+"$', re.MULTILINE)
 _OTHER_NAMES = re.compile(r"^declare -A other_name=\((.*)\)$", re.MULTILINE)
 
@@ -50,16 +53,17 @@ class Job:
 class Plan:
     """What a job would do.
 
-    folder: of its results. steps: its commands without flags of how to compute, equal for jobs that are one run.
+    folder: of its results. steps: its commands without what says how to compute, equal for jobs that are one run.
     """
 
     folder: Path
     steps: tuple[str, ...]
 
 
-def comparable_step(line: str) -> str:
-    """A command without the flags that say how to compute."""
-    return _PASSED_ON_FLAG.sub("", line)
+def comparable_steps(lines: Iterable[str]) -> tuple[str, ...]:
+    """The lines that run a program of code/, without the launcher and the flags that say how to compute."""
+    found = (_PROGRAM.search(line) for line in lines)
+    return tuple(_PASSED_ON_FLAG.sub("", match.group()) for match in found if match)
 
 
 def read_knobs(settings: Path | None = None) -> list[str]:
@@ -77,6 +81,10 @@ def job_environment(job: Job, **more: str) -> dict[str, str]:
 
 def plan_job(job: Job) -> Plan:
     """Ask the script what it would do, which checks the settings too; UserError holds what it refuses."""
+    knobs = read_knobs()
+    unknown = [name for name in job.settings if name not in knobs]
+    if unknown:
+        raise UserError(f"{job.name}: no setting is called {', '.join(unknown)}; code/settings.sh has them all")
     done = subprocess.run(
         ["bash", job.script],
         cwd=find_repository(),
@@ -89,5 +97,4 @@ def plan_job(job: Job) -> Plan:
         raise UserError(f"{job.name}: {reasons}")
     words = shlex.split(done.stdout)
     last = len(words) - 1 - words[::-1].index("--output_dir")
-    steps = tuple(comparable_step(line) for line in done.stdout.splitlines() if "code/" in line)
-    return Plan(find_repository() / words[last + 1], steps)
+    return Plan(find_repository() / words[last + 1], comparable_steps(done.stdout.splitlines()))

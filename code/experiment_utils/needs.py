@@ -1,7 +1,7 @@
 """What a run of a condition needs, estimated from its base's shape: memory of one process, minutes of one seed.
 
-Kept in experiments/needs.json, which `python code/reproduce.py --estimate` writes. Good for planning, within a factor
-of two: windows other than 12 count as 12, and what modules add is a rule of thumb.
+Kept in experiments/needs.json, which `python code/reproduce.py --estimate` writes. Good for planning on an idle
+machine: windows other than 12 count as 12, and what modules add is a rule of thumb.
 """
 
 import json
@@ -22,6 +22,7 @@ GIB = 2**30
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
 SMALL = "SmolLM2-135M"
 EPOCHS = {SMALL: 2}  # where a condition does not say; every other one does
+EPOCHS_OF_SAMPLE = 3
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
 SPEAKER_EPOCHS = {SMALL: 1}
@@ -95,7 +96,8 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
 def _epochs(condition: Condition, base: str) -> int:
     if condition.settings.get("Experiments_setting") == "zero_shot":
         return 0
-    return int(condition.settings.get("num_train_epochs", EPOCHS.get(base, 0)))
+    usual = EPOCHS_OF_SAMPLE if condition.datasets == ("sample",) else EPOCHS.get(base, 0)
+    return int(condition.settings.get("num_train_epochs", usual))
 
 
 def _texts_of(condition: Condition, dataset: str) -> Texts:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,20 +51,24 @@ class Scores:
         for kind, key in KEYS.items():
             found = {tuple(one[part] for part in key): one for one in (*getattr(self, kind), *getattr(newer, kind))}
             merged[kind] = tuple(found[name] for name in sorted(found))
-        return Scores(**merged)
+        return Scores(**merged)._whole()
+
+    def _whole(self) -> "Scores":
+        """Without averages and comparisons over other seeds than those of the runs."""
+        seeds: dict[str, set[int]] = {}
+        for run in self.runs:
+            seeds.setdefault(run["condition"], set()).add(run["seed"])
+
+        def is_whole(one: Record) -> bool:
+            shared = seeds.get(one["first"], set()) & seeds.get(one["second"], set())
+            return bool(shared) and set(map(int, one["p_mcnemar"])) == shared
+
+        averages = tuple(one for one in self.averages if set(one["seeds"]) == seeds.get(one["condition"]))
+        return replace(self, averages=averages, comparisons=tuple(filter(is_whole, self.comparisons)))
 
     def current(self, conditions: Mapping[str, Condition]) -> "Scores":
         """Without records of conditions that are no longer there, or whose settings have changed since."""
-        runs = tuple(run for run in self.runs if _is_current(run, conditions))
-        seeds: dict[str, list[int]] = {}
-        for run in runs:
-            seeds.setdefault(run["condition"], []).append(run["seed"])
-        return Scores(
-            runs,
-            tuple(one for one in self.comparisons if one["first"] in seeds and one["second"] in seeds),
-            tuple(one for one in self.averages if one["seeds"] == seeds.get(one["condition"])),
-            self.baselines,
-        )
+        return replace(self, runs=tuple(run for run in self.runs if _is_current(run, conditions)))._whole()
 
     def of(self, condition: str) -> list[Record]:
         """The runs of a condition, by seed."""
@@ -123,14 +127,20 @@ def describe_run(job: Job, plan: Plan) -> Record:
         "seed": job.seed,
         "command": job.command,
         "date": manifest["date"],
-        "minutes": round(manifest["seconds"] / 60, 1),
+        "minutes": None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
         "training_minutes": round(results["seconds"]["training_steps"] / 60, 1),
         "training_rows": results["training_rows"],
         "batch_size": results["arguments"]["batch_size"],
         "valid": best.get("score"),
+        "valid_of": {name: _selecting_score(best, name) for name in job.condition.datasets if best},
         "copying": results.get("copying"),
         **{name: results[name] for name in kept},
     }
+
+
+def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
+    """Of one set's rows where there are several; else of all rows, by which the epoch was chosen."""
+    return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
 
 
 def score_sets(predictions: Sequence[Prediction], labels: Sequence[str], job: Job) -> dict[str, Record]:

@@ -37,7 +37,7 @@ class Curve:
 
 # The paper's Figure 6 is of the first kind; it gives the other two as tables.
 CURVES: Mapping[str, Curve] = {
-    "data_scaling.png": Curve(("scaling", "scaling_small"), "share of the training rows", logarithmic=True),
+    "data_scaling.png": Curve(("scaling", "scaling_small"), "share of the training utterances", logarithmic=True),
     "window.png": Curve(("window", "window_small"), "utterances before the target"),
     "alpha.png": Curve(("alpha",), "weight of the prediction task"),
 }
@@ -76,14 +76,14 @@ def _plan_dataset(
     group: str, members: Sequence[Condition], dataset: str, runs: Mapping[str, Sequence[Record]]
 ) -> dict[str, Draw]:
     """Confusion matrices are of the rows that others are compared with, and of rows that are compared with none."""
-    shown = dataset if members[0].split == "test" else f"{dataset} ({members[0].split})"
+    shown = f"{members[0].title}\n{dataset}"
     kinds = {"breakdowns": draw_breakdowns} | ({"labels": draw_labels} if len(runs) > 1 else {})
     drawings: dict[str, Draw] = {
         f"{kind}_{group}_{dataset}.png": partial(draw, runs=runs, dataset=dataset, shown=shown)
         for kind, draw in kinds.items()
     }
     for row in [row for row in runs if row in {one.row for one in members if not one.compared_with}]:
-        seeds = "1 seed" if len(runs[row]) == 1 else f"{len(runs[row])} seeds"
+        seeds = "1 seed" if len(runs[row]) == 1 else f"counts summed over {len(runs[row])} seeds"
         title = f"{shown}, {row}, {seeds}"
         drawings[f"confusion_{group}_{row}_{dataset}.png"] = partial(
             draw_confusion, runs=runs[row], dataset=dataset, title=title

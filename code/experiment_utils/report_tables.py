@@ -6,10 +6,22 @@ from statistics import mean, stdev
 from data_utils.markdown import render_table
 from experiment_utils.conditions import Condition, Table
 from experiment_utils.records import Scores
+from experiment_utils.report_findings import NOTHING, describe_group, render_finding, spread
 
-NOTHING = "-"
 NOT_IN_README = ("minutes", "command")
-SMALLEST_P = 0.001
+PREFACE = """\
+Made by `python code/reproduce.py --report` from `scores.json`. What has been run comes first.
+
+- **paper, ours**: weighted F1 in percent (dailydialog: micro F1 without neutral), on test unless a title says valid.
+  Ours is the mean over seeds ± their standard deviation, and in brackets the 95% bootstrap interval over utterances.
+- **difference**: ours minus the paper's, and whether it lies within the tolerance.
+- **best baseline**: the best on test of what needs no language model, see [Baselines](#baselines).
+- **valid**: the score on valid, seed by seed, of the epoch that was scored; it was chosen there unless the command
+  says otherwise.
+- **points, p**: a condition minus the one it is compared with, over the seeds that both have. Bootstrap and interval
+  resample utterances, McNemar's test counts who is right; both take the trained models as given. How far seeds differ
+  is not in them: look at ± for that, and do not call a difference real that is no larger.
+- **minutes**: of the whole run, wall clock; a dash where it was stopped and resumed."""
 
 
 def render_group(conditions: Sequence[Condition], scores: Scores, leave_out: Sequence[str] = ()) -> str:
@@ -42,11 +54,14 @@ def _command(condition: Condition, dataset: str, scores: Scores) -> str:
 
 
 def _valid(condition: Condition, dataset: str, scores: Scores) -> str:
-    return _spread([run["valid"] for run in scores.of(condition.name) if run["valid"] is not None])
+    """Of this dataset's rows; of records older than `valid_of`, the one number that they have."""
+    found = [run.get("valid_of", {}).get(dataset, run["valid"]) for run in scores.of(condition.name)]
+    return spread([score for score in found if score is not None])
 
 
 def _commits(condition: Condition, dataset: str, scores: Scores) -> str:
-    return ", ".join(dict.fromkeys(short_commit(run["commit"]) for run in scores.of(condition.name))) or NOTHING
+    found = [short_commit(run["commit"]) for run in scores.of(condition.name)]
+    return ", ".join(found if len(set(found)) > 1 else found[:1]) or NOTHING
 
 
 # Name of a column -> what it says of a condition on a dataset.
@@ -60,7 +75,9 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Scores], str]] = {
     ),
     "best baseline": _baseline,
     "valid": _valid,
-    "minutes": lambda condition, dataset, scores: _spread([run["minutes"] for run in scores.of(condition.name)], 1),
+    "minutes": lambda condition, dataset, scores: spread(
+        [run["minutes"] for run in scores.of(condition.name) if run["minutes"] is not None], 1
+    ),
     "command": _command,
     "commit": _commits,
 }
@@ -108,55 +125,6 @@ def list_misses(conditions: Sequence[Condition], scores: Scores) -> list[str]:
     return lines
 
 
-def render_comparisons(conditions: Sequence[Condition], scores: Scores) -> str:
-    """Each condition against the one that its group names; empty where none has been computed."""
-    known = {condition.name: condition for condition in conditions}
-    rows = [
-        [
-            known[one["second"]].row,
-            known[one["first"]].row,
-            one["dataset"],
-            f"{one['difference']:+.2f}",
-            f"{one['interval']['low']:+.2f} to {one['interval']['high']:+.2f}",
-            describe_p(one["p_bootstrap"]),
-            ", ".join(describe_p(p) for p in one["p_mcnemar"].values()),
-        ]
-        for one in scores.comparisons
-        if one["first"] in known and one["second"] in known
-    ]
-    header = ("condition", "against", "dataset", "points", "95% interval", "p, paired bootstrap", "p, McNemar, by seed")
-    return render_table(header, rows) if rows else ""
-
-
-def describe_p(value: float) -> str:
-    """Three decimals; none is called zero, which a p-value is not."""
-    return f"{value:.3f}" if value >= SMALLEST_P else f"< {SMALLEST_P}"
-
-
-def render_copying(conditions: Sequence[Condition], scores: Scores) -> str:
-    """How often answers are their demonstration's label, seed by seed; empty where no run had demonstrations."""
-    rows = []
-    for condition in conditions:
-        runs = [run for run in scores.of(condition.name) if run.get("copying")]
-        if runs:
-            answered, gold = ([run["copying"][name] for run in runs] for name in ("answered", "gold"))
-            rows.append([condition.row, ", ".join(condition.datasets), _spread(answered), _spread(gold)])
-    header = ("condition", "dataset", "answer is the demonstration's label, %", "gold label is, %")
-    return render_table(header, rows) if rows else ""
-
-
-def describe_group(conditions: Sequence[Condition], scores: Scores) -> list[str]:
-    """What stands under the table of a group of which something has been run: tests, copying, what it says."""
-    found = [render_comparisons(conditions, scores), render_copying(conditions, scores)]
-    return [part for part in [*found, render_finding(conditions, scores)] if part]
-
-
-def render_finding(conditions: Sequence[Condition], scores: Scores) -> str:
-    """What the numbers of a group say, a point each; empty where nothing of it has been run."""
-    ran = any(scores.of(condition.name) for condition in conditions)
-    return "\n".join(f"- {point}" for point in conditions[0].finding) if ran else ""
-
-
 def render_systems(systems: Mapping[str, Mapping[str, float]], datasets: Sequence[str]) -> str:
     """Other published systems, as they were published."""
     rows = [[name, *(f"{of[one]:.2f}" if one in of else NOTHING for one in datasets)] for name, of in systems.items()]
@@ -183,26 +151,25 @@ def render_baselines(scores: Scores) -> str:
     return render_table(("dataset", *(name.replace("_", " ") for name in names)), rows) if rows else ""
 
 
+def name_group(condition: Condition) -> str:
+    """The heading of its group: with the paper's table, where it has numbers of it."""
+    return f"Table {condition.table}: {condition.title}" if condition.paper else condition.title
+
+
 def render_report(
     table: Table, conditions: Mapping[str, Condition], scores: Scores, figures: Mapping[str, Sequence[str]]
 ) -> str:
     """The whole of experiments/REPORT.md. figures: group -> files of its pictures, drawn from the same scores."""
-    parts = [
-        "# Reproduction report",
-        "Made by `python code/reproduce.py --report` from `scores.json`. Weighted F1 in percent (dailydialog: micro F1 "
-        "without neutral), on test unless a title says valid; the epoch was chosen on valid unless the command says "
-        "otherwise. Mean ± standard deviation over seeds, and the 95% bootstrap interval over utterances. "
-        "What has been run comes first.",
-    ]
+    parts = ["# Reproduction report", PREFACE]
     for group, members in _ran_first(conditions, scores):
-        parts += [f"## Table {members[0].table}: {members[0].title}", render_group(members, scores)]
+        parts += [f"## {name_group(members[0])}", members[0].note, render_group(members, scores)]
         parts += describe_group(members, scores)
         parts += [
             f"![{name.removesuffix('.png').replace('_', ' ')}](figures/{name})" for name in figures.get(group, ())
         ]
-    parts += filter(None, ["## Baselines" * bool(scores.baselines), render_baselines(scores)])
+    parts += ["## Baselines" * bool(scores.baselines), render_baselines(scores)]
     parts += ["## Other systems", render_systems(table.systems, ("iemocap", "meld", "EmoryNLP"))]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
@@ -211,8 +178,8 @@ def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
     for _, members in _ran_first(conditions, scores):
         ran = [condition for condition in members if scores.of(condition.name)]
         if ran:
-            parts += [f"**{members[0].title}**", render_group(ran, scores, NOT_IN_README)]
-            parts += filter(None, [render_finding(members, scores)])
+            parts += [f"**{members[0].title}**", members[0].note, render_group(ran, scores, NOT_IN_README)]
+            parts += [render_finding(members, scores)]
     published = [condition for condition in conditions.values() if condition.paper]
     numbers = sum(len(condition.paper) for condition in published)
     done = sum(len(condition.paper) for condition in published if scores.of(condition.name))
@@ -220,8 +187,4 @@ def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
         f"Of {numbers} published numbers in [conditions.yaml](experiments/conditions.yaml), {done} have been run here; "
         "[REPORT.md](experiments/REPORT.md) shows all, with commands, tests and pictures."
     )
-    return "\n\n".join(parts)
-
-
-def _spread(values: Sequence[float], digits: int = 2) -> str:
-    return ", ".join(f"{value:.{digits}f}" for value in values) or NOTHING
+    return "\n\n".join(filter(None, parts))

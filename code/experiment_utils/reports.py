@@ -1,6 +1,7 @@
 """Results that lie here -> scores.json -> REPORT.md, figures, the README's section, the page to browse, the log."""
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
 from data_utils.markdown import render_row, replace_section
-from experiment_utils.conditions import Condition, Table
+from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
 from experiment_utils.jobs import Job, Plan
 from experiment_utils.records import (
     SCORES_FILE,
@@ -30,7 +31,7 @@ from experiment_utils.runner import today
 from model_utils.baselines import PREVIOUS_LABEL
 from model_utils.metrics import Prediction, evaluate_predictions
 from model_utils.mixed_scores import split_by_dataset
-from model_utils.reporting import PREDICTIONS_FILE, read_predictions
+from model_utils.reporting import PREDICTIONS_FILE, find_commit, read_predictions
 
 EXPERIMENTS = find_repository() / "experiments"
 README = find_repository() / "README.md"
@@ -44,13 +45,20 @@ is of test unless another split is named.
 """
 
 
-def update_scores(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]]) -> Scores:
+def report_folder(conditions: Path) -> Path:
+    """Where a file of conditions is reported: the repository's in experiments/, another one in a folder of its name."""
+    return EXPERIMENTS if conditions.resolve() == CONDITIONS_FILE.resolve() else conditions.with_suffix("").resolve()
+
+
+def update_scores(
+    conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]], folder: Path
+) -> Scores:
     """Add what has finished here to scores.json; what was measured elsewhere stays, if it is still a condition."""
     runs = [make_record(job, plan) for job, plan in finished]
     folders: dict[str, dict[int, Path]] = {}
     for job, plan in finished:
         folders.setdefault(job.condition.name, {})[job.seed] = plan.folder
-    path = EXPERIMENTS / SCORES_FILE
+    path = folder / SCORES_FILE
     newer = Scores(tuple(runs), _compare(conditions, folders), _average(conditions, folders), read_baselines())
     scores = read_scores(path).merge(newer).current(conditions)
     write_scores(scores, path)
@@ -90,25 +98,30 @@ def _compare(conditions: Mapping[str, Condition], folders: Mapping[str, Mapping[
     )
 
 
-def write_report(table: Table, conditions: Mapping[str, Condition], scores: Scores) -> list[Path]:
-    """REPORT.md, its figures and the README's section, from the scores alone; the paths written."""
-    figures = draw_all(EXPERIMENTS / "figures", conditions, scores)
-    _forget_figures(figures)
-    report = EXPERIMENTS / "REPORT.md"
+def write_report(
+    table: Table, conditions: Mapping[str, Condition], scores: Scores, folder: Path
+) -> list[Path]:
+    """REPORT.md and its figures, from the scores alone; the paths written. The README shows the repository's own."""
+    figures = draw_all(folder / "figures", conditions, scores)
+    _forget_figures(folder, figures)
+    report = folder / "REPORT.md"
+    written = [report, *(folder / "figures" / name for names in figures.values() for name in names)]
     write_atomically(report, render_report(table, conditions, scores, figures))
+    if folder != EXPERIMENTS:
+        return written
     write_atomically(README, replace_section(README.read_text(encoding="utf-8"), render_readme(conditions, scores)))
-    return [report, README, *(EXPERIMENTS / "figures" / name for names in figures.values() for name in names)]
+    return [*written, README]
 
 
-def _forget_figures(figures: Mapping[str, Sequence[str]]) -> None:
+def _forget_figures(folder: Path, figures: Mapping[str, Sequence[str]]) -> None:
     """Remove pictures of an earlier report that this one does not show."""
     shown = {name for names in figures.values() for name in names}
-    for path in (EXPERIMENTS / "figures").glob("*.png"):
+    for path in (folder / "figures").glob("*.png"):
         if path.name not in shown:
             path.unlink()
 
 
-def write_browser(finished: Sequence[tuple[Job, Plan]]) -> Path:
+def write_browser(finished: Sequence[tuple[Job, Plan]], folder: Path) -> Path:
     """The HTML page, with the predictions that lie here; its path."""
     runs: dict[tuple[str, bool, str], dict[str, list[Prediction]]] = {}
     for job, plan in finished:
@@ -121,21 +134,23 @@ def write_browser(finished: Sequence[tuple[Job, Plan]]) -> Path:
         | {"dataset": f"{dataset} {split}{', unified labels' if unified else ''}"}
         for (dataset, unified, split), of in runs.items()
     ]
-    path = EXPERIMENTS / "report" / "index.html"
-    write_page(path, (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8"), EXPERIMENTS, browsed)
+    path = folder / "report" / "index.html"
+    write_page(path, (folder / "REPORT.md").read_text(encoding="utf-8"), folder, browsed)
     return path
 
 
-def log_run(job: Job, plan: Plan, code: int | None, minutes: float) -> None:
-    """One line of experiments/LOG.md."""
-    path = EXPERIMENTS / "LOG.md"
+def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path) -> None:
+    """One line of LOG.md."""
+    path = folder / "LOG.md"
     text = path.read_text(encoding="utf-8") if path.exists() else LOG_HEADER
     write_atomically(path, text + _describe_run(job, plan, code, minutes) + "\n")
 
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:
     if code:
-        cells = [today(), "-", platform.machine(), job.name, f"failed with exit status {code}", "-"]
+        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        cells = [today(), short_commit(find_commit(find_repository())), machine, job.name]
+        cells += [f"failed with exit status {code}", "-"]
     else:
         record = describe_run(job, plan)
         scores = score_sets_of(job, plan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_utils.files import find_repository, sha256_of, write_atomically
-from experiment_utils.jobs import Job, Plan, comparable_step, job_environment
+from experiment_utils.jobs import Job, Plan, comparable_steps, job_environment
 from model_utils.reporting import RESULTS_FILE
 
 MANIFEST = "condition.json"
@@ -39,8 +39,7 @@ def is_finished(plan: Plan) -> bool:
         digest = sha256_of(plan.folder / RESULTS_FILE)
     except (OSError, ValueError):
         return False
-    steps = tuple(map(comparable_step, manifest.get("steps", ())))
-    return steps == plan.steps and manifest.get("results_sha256") == digest
+    return comparable_steps(manifest.get("steps", ())) == plan.steps and manifest.get("results_sha256") == digest
 
 
 def today() -> str:
@@ -48,8 +47,8 @@ def today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 
-def write_manifest(plan: Plan, command: str, seconds: float) -> None:
-    """Say in the folder what its results came from."""
+def write_manifest(plan: Plan, command: str, seconds: float | None) -> None:
+    """Say in the folder what its results came from. seconds: None where an earlier run had done a part."""
     content = {
         "command": command,
         "steps": list(plan.steps),
@@ -93,6 +92,7 @@ class Runner:
 
     def _run_one(self, job: Job, plan: Plan) -> Outcome:
         log = plan.folder / LOG
+        begun_before = plan.folder.exists()
         log.parent.mkdir(parents=True, exist_ok=True)
         self.announce(job, log)
         began = time.monotonic()
@@ -111,7 +111,7 @@ class Runner:
             self.running.discard(process)
         seconds = time.monotonic() - began
         if code == 0:
-            write_manifest(plan, job.command, seconds)
+            write_manifest(plan, job.command, None if begun_before and self.resume else seconds)
         return Outcome(job, plan, code, seconds)
 
     def _more_settings(self, job: Job) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Fine-tuning as one stage of main_new.py: engine, settings and what the loop calls back."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model_utils.arguments import NOTHING
 from model_utils.checkpoints import save_model
 from model_utils.deepspeed_state import gather_weights
 from model_utils.engines import Engine, OptimizerSettings, PlainEngine
 from model_utils.erc_config import ERC_CONFIG_FILE, erc_config_of
-from model_utils.metrics import Prediction, evaluate_predictions
+from model_utils.metrics import EvalResult, Prediction, evaluate_predictions
 from model_utils.mixed_scores import evaluate_by_dataset, mean_score
 from model_utils.model_card import render_model_card
 from model_utils.run_folders import public_name
@@ -61,7 +63,6 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
     training = run.arguments[2]
 
     latest: list[Prediction] = []
-
     def evaluate(epoch: int) -> dict[str, Any]:
         predictions = latest[:] = score_split(run, model, training.select_on)
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
@@ -70,13 +71,25 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
         by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
-        return {"score": mean_score(by_dataset), **named}
+        return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 
     def keep_best() -> None:
         keep_model(run, model)
         run.selected_by = list(latest)
 
     return Callbacks(evaluate, keep_best, RunLog(folder).record if run.world.is_first else forget)
+
+
+def voting_sets(run: Run, by_dataset: Mapping[str, EvalResult]) -> Mapping[str, EvalResult]:
+    """The datasets whose mean chooses the epoch.
+
+    Mixed rows of a single set train on it alone while valid holds every set: the others have no vote, unless the run
+    starts from weights that may have learned them, as in a sequence.
+    """
+    if run.arguments[0].checkpoint_dir != NOTHING:
+        return by_dataset
+    trained = {row.id.split("/", 1)[0] for row in run.row_sets.train}
+    return {name: of_set for name, of_set in by_dataset.items() if name in trained} or by_dataset
 
 
 def keep_model(run: Run, model) -> None:
