@@ -40,6 +40,15 @@ def test_a_row_becomes_a_condition_for_each_dataset(tmp_path: Path) -> None:
     assert dict(second.paper) == {"meld": 60.5} and second.tolerance == 0.5 and second.seeds == (42, 43, 44)
 
 
+def test_a_setting_may_hold_the_dataset_of_the_run(tmp_path: Path) -> None:
+    text = SMALL.replace("first: {}", 'first: {settings: {checkpoint_dir: "checkpoint/{dataset}/best"}}')
+    found = list_conditions(read_table(write_table(tmp_path, text.replace("[meld]", "[meld, EmoryNLP]"))))
+    assert [found[f"one/first/{name}"].settings["checkpoint_dir"] for name in ("meld", "EmoryNLP")] == [
+        "checkpoint/meld/best",
+        "checkpoint/EmoryNLP/best",
+    ]
+
+
 def test_the_row_that_others_are_compared_with(tmp_path: Path) -> None:
     text = SMALL.replace(", iemocap: 70", "")
     found = list_conditions(read_table(write_table(tmp_path, text)))

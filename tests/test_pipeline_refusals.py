@@ -99,6 +99,15 @@ def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
     assert "--checkpoint_dir adapter " in checkout.run(checkpoint_dir="adapter").stdout
 
 
+def test_a_dry_run_may_start_from_what_another_run_has_yet_to_make(checkout: ShellCheckout) -> None:
+    place = "checkpoint/SmolLM2-135M/lora/sample/window_12"
+    assert f"--checkpoint_dir {place} " in checkout.run(checkpoint_dir=place).stdout
+    for dry in ({"DRY_RUN": 0}, {"DRY_RUN": 0, "FLAG": 0}):
+        assert_refused(checkout.run(checkpoint_dir=place, **dry), f"checkpoint_dir={place}: there is no such folder")
+    (checkout.root / place).mkdir(parents=True)
+    assert "holds no config.json or adapter_config.json" in checkout.run(checkpoint_dir=place).stderr
+
+
 def test_two_names_of_a_knob_must_agree(checkout: ShellCheckout) -> None:
     assert_refused(
         checkout.run(domain_base=True, ENCODER="owner/one", encoder="owner/other"),

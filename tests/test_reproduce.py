@@ -26,7 +26,7 @@ def test_commands_are_printed_and_nothing_runs(repository: Path) -> None:
     ]
     assert result.stdout.count("bash ") == 4 and ran(repository) == []
     listed = call(repository, "--list").stdout.splitlines()
-    assert len(listed) == 8 and listed[0] == "exact/a/meld; table 1; SmolLM2-135M; meld 80.00 ±0.5; 2 seeds"
+    assert len(listed) == 10 and listed[0] == "exact/a/meld; table 1; SmolLM2-135M; meld 80.00 ±0.5; 2 seeds"
 
 
 def test_numbers_within_their_tolerance(repository: Path) -> None:
@@ -44,6 +44,22 @@ def test_numbers_within_their_tolerance(repository: Path) -> None:
     assert "Of 3 published numbers" in (repository / "README.md").read_text()
     log = (repository / "experiments" / "LOG.md").read_text().splitlines()
     assert len(log) == 7 + 4 and "| 0123456 | cpu, 2 cores | exact/a/meld, seed 1 | meld 80.00 | 50.00 |" in log[7]
+
+
+def test_one_run_of_two_datasets_is_scored_set_by_set(repository: Path) -> None:
+    assert call(repository, "--condition", "mixed").returncode == 0
+    report = (repository / "experiments" / "REPORT.md").read_text()
+    found = re.findall(r"\| ([ij]) \| (\w+) \| - \| (\*\*[0-9.]+\*\*) ± 0.00 \(.+?\) \| - \| - \| (.+?) \|", report)
+    assert found == [
+        ("i", "meld", "**80.00**", "52.00, 52.00"),
+        ("i", "EmoryNLP", "**60.00**", "48.00, 48.00"),
+        ("j", "meld", "**60.00**", "52.00, 52.00"),
+        ("j", "EmoryNLP", "**40.00**", "48.00, 48.00"),
+    ]
+    assert re.findall(r"\| j \| i \| (\w+) \| (\S+) \|", report) == [("EmoryNLP", "-20.00"), ("meld", "-20.00")]
+    assert "| mixed/i, seed 1 | meld 80.00, EmoryNLP 60.00 | 50.00 |" in (repository / "experiments/LOG.md").read_text()
+    page = (repository / "experiments" / "report" / "index.html").read_text()
+    assert "meld test, unified labels" in page and "EmoryNLP test, unified labels" in page
 
 
 def test_a_missed_number_ends_with_exit_code_1(repository: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: py
     slow = "echo $$ >pid; sleep 60 & wait\n"
     script.write_text(script.read_text().replace('echo "$dataset', f'{slow}echo "$dataset'))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    threading.Thread(target=terminate_once_there, args=(repository / "pid",)).start()
     try:
         result = call(repository, "--condition", "same")
     finally:
@@ -127,6 +127,14 @@ def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: py
             signal.signal(number, handler)
     assert result.returncode == 128 + signal.SIGTERM
     wait_until_gone(int((repository / "pid").read_text()))
+
+
+def terminate_once_there(path: Path) -> None:
+    """Sends this process what `kill` sends, as soon as the file holds something; gives up after a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (path.exists() and path.read_text()):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_alive(group: int) -> bool:
