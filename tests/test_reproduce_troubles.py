@@ -117,7 +117,8 @@ def test_one_run_is_the_same_however_it_is_computed() -> None:
 def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = repository / "code" / "train_and_inference_Uni.sh"
     slow = "echo $$ >pid; sleep 60 & wait\n"
-    script.write_text(script.read_text().replace('echo "$dataset', f'{slow}echo "$dataset'))
+    script.write_text(script.read_text().replace('echo "$sets', f'{slow}echo "$sets'))
+    assert slow in script.read_text()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     threading.Thread(target=terminate_once_there, args=(repository / "pid",)).start()
     try:
@@ -130,11 +131,13 @@ def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: py
 
 
 def terminate_once_there(path: Path) -> None:
-    """Sends this process what `kill` sends, as soon as the file holds something; gives up after a minute."""
+    """Sends this process what `kill` sends, as soon as the file holds something; nothing if it does not in a minute."""
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (path.exists() and path.read_text()):
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         time.sleep(0.05)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_alive(group: int) -> bool:
