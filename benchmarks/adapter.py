@@ -2,11 +2,11 @@
 
 import torch
 
+from bases.load import add_lora, load_model
 from benchmarks.contender import LORA_ALPHA, LORA_RANK, Outcome, Setting
 from benchmarks.engine_loop import train_once
 from benchmarks.workload import SEED
-from model_utils.bases import add_lora, load_model
-from model_utils.packing import packer_for
+from engine.packing import packer_for
 
 LEARNING_RATE = 1e-3
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from model_utils.bases import PRECISIONS
+from bases.load import PRECISIONS
 
 SQUARE_SIZES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
 ROWS = {"cpu": 4096, "cuda": 16384}  # rows of x in the products of the model's own shapes

@@ -5,9 +5,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from basics.files import write_atomically
 from benchmarks.figures_of_merit import Result, merits
-from data_utils.files import write_atomically
-from model_utils.figures import OKABE_ITO, own_style, to_png
+from results.figures import OKABE_ITO, own_style, to_png
 
 DOTS_PER_INCH = 160
 OURS_COLOUR, OTHER_COLOUR = OKABE_ITO["blue"], "#B8B8B8"

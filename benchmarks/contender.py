@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from bases.load import PRECISIONS
 from benchmarks.ceiling import synchronize
 from benchmarks.workload import SEED, Workload
-from model_utils.bases import PRECISIONS
 
 LORA_RANK = 16
 LORA_ALPHA = 16

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bases.load import add_lora, prepare_attention
 from benchmarks.ceiling import synchronize
 from benchmarks.contender import (
     ALL_LAYERS,
@@ -22,12 +23,11 @@ from benchmarks.contender import (
     load_weights,
 )
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
-from model_utils.bases import add_lora, prepare_attention
-from model_utils.compilation import compile_layers
-from model_utils.engines import OptimizerSettings, PlainEngine
-from model_utils.packing import Packer, packer_for
-from model_utils.runs import TOKEN_BUDGETS
-from model_utils.training import Callbacks, Trainer, TrainingSettings
+from engine.compilation import compile_layers
+from engine.packing import Packer, packer_for
+from training.engines import OptimizerSettings, PlainEngine
+from training.loop import Callbacks, Trainer, TrainingSettings
+from training.run import TOKEN_BUDGETS
 
 
 def build_engine(setting: Setting) -> Repetition:

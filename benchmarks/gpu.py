@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
+from basics.errors import UserError, run_script
+from basics.files import find_repository
 from benchmarks.gpu_case import Budget, Case, Measurement
 from benchmarks.inputs import DATASET, Inputs, describe_machine
 from benchmarks.report import RESULTS, write_readme, write_results
 from benchmarks.workload import draw_workload
-from data_utils.errors import UserError, run_script
-from data_utils.files import find_repository
 
 STEPS, REPETITIONS = 3, 5
 LLAMA_7B = {
@@ -83,7 +83,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def _find_base(name: str) -> str:
-    from model_utils.bases import resolve_base
+    from bases.load import resolve_base
 
     return resolve_base(name)
 

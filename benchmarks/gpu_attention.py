@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from bases.load import add_lora
 from benchmarks.contender import LORA_ALPHA, LORA_RANK, SEED, Setting, Stopwatch, load_weights
-from data_utils.batching import MicroBatch, training_batches
-from model_utils import tree_attention
-from model_utils.bases import add_lora
-from model_utils.packing import PackedBatch, batch_loss, packer_for
-from model_utils.runs import TOKEN_BUDGETS
+from engine import tree_attention
+from engine.batching import MicroBatch, training_batches
+from engine.packing import PackedBatch, batch_loss, packer_for
+from training.run import TOKEN_BUDGETS
 
 FLEX_ROUNDING = 256  # nodes of a pack are a multiple of it, so that few lengths have to be compiled
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from basics.files import find_repository, sha256_of, write_atomically
+from basics.markdown import render_table
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
 from benchmarks.tables import machine_line
 from benchmarks.workload import ROWS_PER_STEP, SEED
-from data_utils.files import find_repository, sha256_of, write_atomically
 from data_utils.labels import SPLITS
-from data_utils.markdown import render_table
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
 
 GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}

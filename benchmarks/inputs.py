@@ -8,11 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from basics.files import find_repository
 from benchmarks.worker import usable_cores
-from data_utils.batching import EncodedRow, RowEncoder
-from data_utils.files import find_repository
 from data_utils.labels import DATASETS
 from data_utils.row_files import Example, read_manifest, read_rows
+from engine.batching import EncodedRow, RowEncoder
 
 DATASET = "meld"
 KINDS = ("window", "predict")
@@ -37,7 +37,7 @@ class Inputs:
         return self.encoder(dataset).encode(list(examples), self.labels(dataset, kind))
 
     def encoder(self, dataset: str) -> RowEncoder:
-        from model_utils.bases import load_tokenizer
+        from bases.load import load_tokenizer
 
         return RowEncoder(load_tokenizer(self.base), DATASETS[dataset].max_length)
 

@@ -19,8 +19,8 @@ from benchmarks.contender import (
     load_weights,
     wrap_in_lora,
 )
-from data_utils.batching import IGNORE_INDEX, EncodedRow
-from model_utils.compilation import compile_layers
+from engine.batching import IGNORE_INDEX, EncodedRow
+from engine.compilation import compile_layers
 
 BETAS = (0.9, 0.95)
 MicroSteps = Iterator[tuple[float, dict[str, Any]]]  # weight of the loss, what the model is called with

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basics.errors import UserError, run_script
+from basics.files import find_repository
 from benchmarks.epoch_section import measure_epochs
 from benchmarks.grouping_section import measure_grouping
 from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
@@ -26,8 +28,6 @@ from benchmarks.training_section import Effort, TrainingSection, llama_shape
 from benchmarks.trees_section import measure_trees
 from benchmarks.trl_loop import SETTINGS
 from benchmarks.workload import draw_workload
-from data_utils.errors import UserError, run_script
-from data_utils.files import find_repository
 
 ALWAYS = ("trees", "retrieval", "training", "profile", "scoring")
 ON_DEMAND = ("epochs", "grouping")
@@ -116,7 +116,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def _find_base(name: str) -> str:
-    from model_utils.bases import resolve_base
+    from bases.load import resolve_base
 
     return resolve_base(name)
 

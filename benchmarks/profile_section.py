@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from basics.markdown import render_table
 from benchmarks.contender import Setting
 from benchmarks.engine_loop import build_engine
 from benchmarks.flops import ModelShape, training_flops
@@ -14,7 +15,6 @@ from benchmarks.tables import TERA, machine_line
 from benchmarks.training_contenders import BY_NAME, OURS
 from benchmarks.worker import Worker
 from benchmarks.workload import count_work, draw_workload
-from data_utils.markdown import render_table
 
 STEPS = 2
 PROFILED = "benchmarks.profile_section:build_profiled"

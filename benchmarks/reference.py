@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from basics.errors import UserError
 from benchmarks.contender import Contender, Outcome, Setting, load_weights, wrap_in_lora
-from data_utils.batching import EncodedRow, MicroBatch
-from data_utils.errors import UserError
-from model_utils.packing import Packer, pair_log_probabilities
+from engine.batching import EncodedRow, MicroBatch
+from engine.packing import Packer, pair_log_probabilities
 
 ROWS_PER_PASS = 2
 REDUCTIONS = ("row", "token")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from basics.files import find_repository, write_atomically
+from basics.markdown import render_table, replace_section
 from benchmarks import scoring_contenders, training_contenders
 from benchmarks.chart import draw_speeds
 from benchmarks.figures_of_merit import Result
@@ -14,8 +16,6 @@ from benchmarks.profile_section import render_profile
 from benchmarks.retrieval_section import render_retrieval
 from benchmarks.tables import contender_rows, factor_lines, machine_line, training_table, work_line
 from benchmarks.tree_tables import render_trees
-from data_utils.files import find_repository, write_atomically
-from data_utils.markdown import render_table, replace_section
 
 HOME = find_repository() / "benchmarks"
 RESULTS = HOME / "results"

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from basics.markdown import render_table
 from benchmarks.rounds import say
 from benchmarks.tables import GIBIBYTE, machine_line
 from benchmarks.worker import Worker
 from benchmarks.workload import SEED
-from data_utils.markdown import render_table
 from data_utils.retrieval import nearest
 
 WIDTH = 384

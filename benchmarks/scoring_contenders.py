@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
+from bases.load import load_adapter, load_model, load_tokenizer
 from benchmarks.contender import Contender, Setting, Stopwatch
-from data_utils.batching import EncodedRow, MicroBatch, RowEncoder
 from data_utils.row_files import Example
-from model_utils.bases import load_adapter, load_model, load_tokenizer
-from model_utils.label_scoring import DecodeSettings, evaluating, predict_labels
-from model_utils.packing import Packer, packer_for, sequence_log_probabilities
-from model_utils.runs import TOKEN_BUDGETS
+from engine.batching import EncodedRow, MicroBatch, RowEncoder
+from engine.packing import Packer, packer_for, sequence_log_probabilities
+from scoring.label_scoring import DecodeSettings, evaluating, predict_labels
+from training.run import TOKEN_BUDGETS
 
 GENERATE = "benchmarks.scoring_contenders:build_generate"
 ONE_LABEL = "benchmarks.scoring_contenders:build_one_label"

@@ -13,9 +13,9 @@ from benchmarks.scoring_contenders import CONTENDERS, OURS
 from benchmarks.training_section import CEILING
 from benchmarks.worker import Worker
 from benchmarks.workload import Work, Workload, draw_workload, tree_counts
-from data_utils.batching import scoring_batches
 from data_utils.labels import DATASETS
 from data_utils.row_files import Example
+from engine.batching import scoring_batches
 
 ADAPTER = "benchmarks.adapter:build_training"
 WARM_UP_ROWS = 8

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from basics.markdown import render_table
 from benchmarks.figures_of_merit import Merit, Result, factors, merits
-from data_utils.markdown import render_table
 
 GIBIBYTE = 1 << 30
 TERA = 1e12

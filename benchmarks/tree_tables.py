@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from basics.markdown import render_table
 from benchmarks.figures_of_merit import Merit, Result, merits
 from benchmarks.training_contenders import OURS, RIVALS
-from data_utils.markdown import render_table
 
 KIND_TITLES = {"window": "window 12", "predict": "with the prediction task"}
 

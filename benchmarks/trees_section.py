@@ -7,9 +7,9 @@ from typing import Any
 from benchmarks.inputs import DATASET, KINDS, Inputs
 from benchmarks.rounds import say
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, count_work
-from data_utils.batching import EncodedRow, plan_steps, training_batches
 from data_utils.row_sets import draw_fraction
-from model_utils.runs import TOKEN_BUDGETS
+from engine.batching import EncodedRow, plan_steps, training_batches
+from training.run import TOKEN_BUDGETS
 
 DATASETS_COMPARED = ("iemocap", "meld", "EmoryNLP")
 WHOLE = 1 << 20  # more rows than any dialogue has

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from bases.load import load_tokenizer
 from benchmarks.ceiling import synchronize
 from benchmarks.contender import (
     CLIP_NORM,
@@ -16,8 +17,7 @@ from benchmarks.contender import (
     wrap_in_lora,
 )
 from benchmarks.workload import ROWS_PER_STEP, SEED
-from data_utils.batching import EncodedRow
-from model_utils.bases import load_tokenizer
+from engine.batching import EncodedRow
 
 # Name -> options of `build_trl`. Which one is fastest is measured; rows of a step are sorted by length.
 # autocast: PEFT's default, adapters in fp32 under autocast; else all weights are of the contender's type.

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from data_utils.batching import EncodedRow, plan_steps
-from data_utils.prefix_tree import PrefixTree
+from engine.batching import EncodedRow, plan_steps
+from engine.prefix_tree import PrefixTree
 
 ROWS_PER_STEP = 32
 ROWS_PER_DIALOGUE = 8

@@ -10,16 +10,16 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from data_utils.argument_parsing import whole_number
+from bases.encoder import SentenceEncoder
+from basics.argument_parsing import whole_number
+from basics.errors import run_script
+from basics.files import find_repository, write_atomically
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.errors import run_script
 from data_utils.examples import DEFAULT_WINDOW
-from data_utils.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
 from data_utils.row_command import build_row_parser
-from model_utils.baselines import EMBEDDING, EMBEDDING_HISTORY, MAJORITY, PREVIOUS_LABEL, measure_baselines
-from model_utils.metrics import EvalResult
-from model_utils.sentence_encoder import SentenceEncoder
+from scoring.baselines import EMBEDDING, EMBEDDING_HISTORY, MAJORITY, PREVIOUS_LABEL, measure_baselines
+from scoring.metrics import EvalResult
 
 MEANINGS = {
     MAJORITY: "the commonest label of train",

@@ -9,10 +9,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from data_utils.argument_parsing import LineParser
-from data_utils.errors import UserError, run_script
-from model_utils.metrics import INVALID, Prediction
-from model_utils.reporting import read_predictions
+from basics.argument_parsing import LineParser
+from basics.errors import UserError, run_script
+from results.files import read_predictions
+from scoring.metrics import INVALID, Prediction
 
 IDS_SHOWN = 3
 

@@ -10,8 +10,8 @@ first. An unchanged folder is left as it is. Source: the three tasks of arXiv 23
 from argparse import Namespace
 from pathlib import Path
 
-from data_utils.argument_parsing import LineParser, true_or_false, whole_number
-from data_utils.errors import run_script
+from basics.argument_parsing import LineParser, true_or_false, whole_number
+from basics.errors import run_script
 from data_utils.examples import DEFAULT_WINDOW, RowSettings
 from data_utils.retrieval import PAIRINGS, POSITIONS, Embed, RetrievalSettings
 from data_utils.row_command import build_row_parser, make_own_folders
@@ -86,7 +86,7 @@ def open_encoder(arguments: Namespace) -> Embed | None:
     """The sentence encoder, its vectors kept beside the rows; None: nothing is retrieved."""
     if not arguments.domain_base:
         return None
-    from model_utils.sentence_encoder import SentenceEncoder
+    from bases.encoder import SentenceEncoder
 
     return SentenceEncoder(arguments.encoder, arguments.data / ".embeddings")
 

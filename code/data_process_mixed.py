@@ -11,8 +11,8 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
-from data_utils.argument_parsing import share, whole_number
-from data_utils.errors import UserError, run_script
+from basics.argument_parsing import share, whole_number
+from basics.errors import UserError, run_script
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS
 from data_utils.mixing import (

@@ -15,11 +15,11 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from data_utils.argument_parsing import LineParser
-from data_utils.errors import UserError, run_script
-from model_utils.arguments import holds_model
-from model_utils.bases import PRECISIONS
-from model_utils.exporting import export_adapter, export_merged
+from bases.load import PRECISIONS
+from basics.argument_parsing import LineParser
+from basics.errors import UserError, run_script
+from own_dialogues.exporting import export_adapter, export_merged
+from training.arguments import holds_model
 
 
 def main() -> None:

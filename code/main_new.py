@@ -7,17 +7,17 @@
 The train_and_inference_*.sh scripts call it with their defaults; several processes run under `deepspeed`.
 """
 
-from data_utils.errors import raise_together, run_script
+from bases.load import resolve_base
+from basics.errors import raise_together, run_script
 from data_utils.row_sets import load_row_sets
-from model_utils.arguments import parse_arguments
-from model_utils.bases import resolve_base
-from model_utils.deepspeed_config import wants_deepspeed
-from model_utils.distributed import join_world
-from model_utils.fine_tuning import fine_tune
-from model_utils.run_folders import claim_folders, find_folder_problems
-from model_utils.run_scores import score_finished, score_other_tasks
-from model_utils.runs import build_model, load_best, prepare_run, report_shortened
-from model_utils.summary import finished_before, report_run
+from engine.distributed import join_world
+from results.summary import finished_before, report_run
+from training.arguments import parse_arguments
+from training.deepspeed_config import wants_deepspeed
+from training.folders import claim_folders, find_folder_problems
+from training.run import build_model, load_best, prepare_run, report_shortened
+from training.scores import score_finished, score_other_tasks
+from training.stages import fine_tune
 
 
 def main() -> None:

@@ -13,14 +13,14 @@ import time
 
 import torch
 
-from data_utils.argument_parsing import LineParser, number, share, whole_number
-from data_utils.errors import UserError, run_script
-from model_utils.base_table import BASES
-from model_utils.bases import PRECISIONS
-from model_utils.planning import Workload, plan_base
-from model_utils.planning_data import ACCELERATORS, TEXTS
-from model_utils.planning_table import render_bases, render_plan
-from model_utils.runs import TOKEN_BUDGETS
+from bases.load import PRECISIONS
+from bases.table import BASES
+from basics.argument_parsing import LineParser, number, share, whole_number
+from basics.errors import UserError, run_script
+from planning.data import ACCELERATORS, TEXTS
+from planning.estimate import Workload, plan_base
+from planning.table import render_bases, render_plan
+from training.run import TOKEN_BUDGETS
 
 CPU = "cpu"
 

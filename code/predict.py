@@ -16,10 +16,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from data_utils.argument_parsing import LineParser, true_or_false, whole_number
-from data_utils.dialogue_files import FORMATS, FileCounts, count_turns, find_format
-from data_utils.emotion_files import OUTPUTS
-from data_utils.errors import UserError, run_script
+from basics.argument_parsing import LineParser, true_or_false, whole_number
+from basics.errors import UserError, run_script
+from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
+from own_dialogues.writing import OUTPUTS
 
 PRECISIONS = ("auto", "bf16", "fp32", "fp16")
 
@@ -73,12 +73,12 @@ def main() -> None:
     counts = count_turns(arguments.input, input_format)
 
     # torch takes its time: what is wrong with the input has been said by now.
-    from model_utils.checkpoint_choice import ensure_base, find_checkpoint
-    from model_utils.erc_config import read_erc_config
-    from model_utils.file_prediction import FileTask, check_output, find_position, fingerprint, predict_file
-    from model_utils.own_demonstrations import DemonstrationSource
-    from model_utils.recognizer import EmotionRecognizer, choose_place
-    from model_utils.run_folders import shown_path
+    from own_dialogues.checkpoint import ensure_base, find_checkpoint
+    from own_dialogues.demonstrations import DemonstrationSource
+    from own_dialogues.prediction import FileTask, check_output, find_position, fingerprint, predict_file
+    from own_dialogues.recognizer import EmotionRecognizer, choose_place
+    from training.erc_config import read_erc_config
+    from training.folders import shown_path
 
     task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
     checkpoint = find_checkpoint(arguments.checkpoint)

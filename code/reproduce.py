@@ -19,8 +19,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_utils.argument_parsing import LineParser, whole_number
-from data_utils.errors import UserError, run_script
+from basics.argument_parsing import LineParser, whole_number
+from basics.errors import UserError, run_script
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
     Condition,

@@ -18,13 +18,13 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from data_utils.argument_parsing import LineParser, whole_number  # noqa: E402
-from data_utils.emotion_files import TurnEmotion  # noqa: E402
-from data_utils.errors import UserError, run_script  # noqa: E402
-from model_utils import emotion_page as page  # noqa: E402
-from model_utils.checkpoint_choice import ensure_base, find_checkpoint, list_checkpoints  # noqa: E402
-from model_utils.recognizer import EmotionRecognizer  # noqa: E402
-from model_utils.run_folders import shown_path  # noqa: E402
+import emotion_page as page  # noqa: E402
+from basics.argument_parsing import LineParser, whole_number  # noqa: E402
+from basics.errors import UserError, run_script  # noqa: E402
+from own_dialogues.checkpoint import ensure_base, find_checkpoint, list_checkpoints  # noqa: E402
+from own_dialogues.recognizer import EmotionRecognizer  # noqa: E402
+from own_dialogues.writing import TurnEmotion  # noqa: E402
+from training.folders import shown_path  # noqa: E402
 
 TITLE = "Emotions of a dialogue"
 INTRODUCTION = f"""# {TITLE}

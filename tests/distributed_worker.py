@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from tiny_models import LABELS, PAD, character_tokenizer, small_examples, tiny_model
 
-from data_utils.batching import RowEncoder
-from model_utils.arguments import NOTHING, TrainingArguments
-from model_utils.bases import add_lora
-from model_utils.checkpoints import STATE_FILE, save_model
-from model_utils.deepspeed_config import deepspeed_config
-from model_utils.deepspeed_engine import DeepSpeedEngine
-from model_utils.deepspeed_state import gather_weights
-from model_utils.distributed import World, gather_predictions, join_world, share_of_dialogues
-from model_utils.engines import Engine, OptimizerSettings, PlainEngine
-from model_utils.label_scoring import DecodeSettings, predict_labels
-from model_utils.metrics import Prediction
-from model_utils.packing import packer_for
-from model_utils.training import Callbacks, Trainer, TrainingSettings
+from bases.load import add_lora
+from engine.batching import RowEncoder
+from engine.deepspeed_state import gather_weights
+from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
+from engine.packing import packer_for
+from scoring.label_scoring import DecodeSettings, predict_labels
+from scoring.metrics import Prediction
+from training.arguments import NOTHING, TrainingArguments
+from training.checkpoints import STATE_FILE, save_model
+from training.deepspeed_config import deepspeed_config
+from training.deepspeed_engine import DeepSpeedEngine
+from training.engines import Engine, OptimizerSettings, PlainEngine
+from training.loop import Callbacks, Trainer, TrainingSettings
 
 # 13 rows in steps of 6: the last step has one row, so that one process of two has nothing to count in it.
 TRAINED = small_examples(count=3, turns=4)

@@ -14,11 +14,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "code")]
 
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
-from model_utils.bases import add_lora, prepare_attention  # noqa: E402
-from model_utils.engines import OptimizerSettings, PlainEngine  # noqa: E402
-from model_utils.packing import batch_loss, packer_for  # noqa: E402
-from model_utils.planning import typical_batch  # noqa: E402
-from model_utils.planning_data import TEXTS, WAYS, Way  # noqa: E402
+from bases.load import add_lora, prepare_attention  # noqa: E402
+from engine.packing import batch_loss, packer_for  # noqa: E402
+from planning.data import TEXTS, WAYS, Way  # noqa: E402
+from planning.estimate import typical_batch  # noqa: E402
+from training.engines import OptimizerSettings, PlainEngine  # noqa: E402
 
 
 def resident(field: str) -> int:

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from tiny_models import LABELS, main_command, save_rows
 
 import main_new
-from model_utils.base_sources import fetch_from_hub
-from model_utils.base_table import BASES
-from model_utils.bases import load_model
+from bases.fetch import fetch_from_hub
+from bases.load import load_model
+from bases.table import BASES
 
 
 class Job:

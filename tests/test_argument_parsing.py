@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from data_utils.argument_parsing import LineParser, true_or_false, whole_number
-from data_utils.errors import UserError, raise_together, run_script
+from basics.argument_parsing import LineParser, true_or_false, whole_number
+from basics.errors import UserError, raise_together, run_script
 
 
 def make_parser() -> LineParser:

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_utils.errors import UserError
-from data_utils.files import find_repository
-from model_utils import base_sources
-from model_utils.base_table import BASES, Base
+from bases import fetch as base_sources
+from bases.table import BASES, Base
+from basics.errors import UserError
+from basics.files import find_repository
 
 hub = pytest.importorskip("huggingface_hub")
 from huggingface_hub import errors  # noqa: E402

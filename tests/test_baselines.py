@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from letter_counts import LetterCounts
 
+from basics.files import find_repository
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
-from data_utils.files import find_repository
 from data_utils.labels import DATASETS
-from model_utils import baselines
-from model_utils.baselines import (
+from scoring import baselines
+from scoring.baselines import (
     EMBEDDING,
     MAJORITY,
     PREVIOUS_LABEL,
@@ -21,7 +21,7 @@ from model_utils.baselines import (
     score,
     utterance_features,
 )
-from model_utils.metrics import baseline_majority
+from scoring.metrics import baseline_majority
 
 TURNS = [(0, "aa", "sad"), (1, "bb", "joyful"), (0, "cc", "angry"), (0, "dd", "sad"), (1, "ee", "sad")]
 DIALOGUE = Dialogue("d", tuple(Utterance(*turn) for turn in TURNS))

@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 from tiny_models import BOS, EOS, LABELS, character_tokenizer, small_examples, small_rows
 
-from data_utils.batching import (
+from basics.errors import UserError
+from data_utils.prompts import render_plain_prompt
+from data_utils.row_files import Example
+from engine.batching import (
     EncodedRow,
     RowEncoder,
     plan_steps,
@@ -14,10 +17,7 @@ from data_utils.batching import (
     training_batches,
     without_weight,
 )
-from data_utils.errors import UserError
-from data_utils.prompts import render_plain_prompt
-from data_utils.row_files import Example
-from model_utils.runs import report_shortened
+from training.run import report_shortened
 
 
 def numbered_rows(turns: tuple[int, ...], tasks: int = 1) -> list[EncodedRow]:

@@ -10,7 +10,7 @@ import torch
 from tiny_models import LABELS, save_base, small_examples, small_rows, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from data_utils.markdown import BEGIN, END, replace_section
+from basics.markdown import BEGIN, END, replace_section
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
 

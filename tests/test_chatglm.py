@@ -12,9 +12,9 @@ from tiny_models import LABELS, main_command, save_rows, small_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import main_new
-from data_utils.batching import training_batches
-from data_utils.errors import UserError
-from model_utils.bases import (
+from bases.chatglm.config import ChatGLMConfig
+from bases.chatglm.model import ChatGLMForCausalLM
+from bases.load import (
     add_lora,
     count_trainable,
     know_own_architectures,
@@ -22,10 +22,10 @@ from model_utils.bases import (
     load_tokenizer,
     resolve_base,
 )
-from model_utils.chatglm import ChatGLMForCausalLM
-from model_utils.chatglm_config import ChatGLMConfig
-from model_utils.packing import packer_for
-from model_utils.self_check import packer_that_agrees
+from basics.errors import UserError
+from engine.batching import training_batches
+from engine.packing import packer_for
+from scoring.self_check import packer_that_agrees
 
 PAD, MASK, GMASK, SOP = 3, 40, 41, 44
 PROMPT = [7, 9, 11, 13, GMASK, SOP]

@@ -12,7 +12,7 @@ from tiny_models import main_command, save_rows
 from transformers import AutoModelForCausalLM, GlmConfig, GlmForCausalLM
 
 import main_new
-from model_utils.chatglm2_conversion import convert_chatglm2, native_settings
+from bases.chatglm.conversion2 import convert_chatglm2, native_settings
 
 IDS = [5, 9, 300, 42, 17, 17, 8]
 # Logits of the tiny model below for IDS, made once by SwissArmyTransformer 0.4.3 (its `chatglm2_model`): token -> the

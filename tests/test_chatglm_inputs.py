@@ -2,7 +2,7 @@
 
 import torch
 
-from model_utils.chatglm_inputs import Marks, derive_positions, rotary_tables, visible_keys
+from bases.chatglm.inputs import Marks, derive_positions, rotary_tables, visible_keys
 
 PAD, MASK, GMASK, SOP = 3, 40, 41, 44
 

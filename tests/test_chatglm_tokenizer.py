@@ -9,12 +9,12 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tiny_chatglm import MIXED, chatglm2_pieces, chatglm_pieces
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from data_utils.batching import RowEncoder
-from data_utils.errors import UserError
-from model_utils.bases import know_own_architectures
-from model_utils.chatglm2_slow_tokenizer import ChatGLM2Tokenizer
-from model_utils.chatglm2_tokenizer import convert_tokenizer
-from model_utils.chatglm_tokenizer import ChatGLMTokenizer
+from bases.chatglm.slow_tokenizer2 import ChatGLM2Tokenizer
+from bases.chatglm.tokenizer import ChatGLMTokenizer
+from bases.chatglm.tokenizer2 import convert_tokenizer
+from bases.load import know_own_architectures
+from basics.errors import UserError
+from engine.batching import RowEncoder
 
 TEXTS = (
     *MIXED,

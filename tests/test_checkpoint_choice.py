@@ -11,16 +11,17 @@ import pytest
 from conftest import call_script
 from tiny_models import DATASET, LABELS, main_command, save_base
 
+import demo_steps
 import main_new
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, prepare_mixed_folder
 from data_utils.row_folders import prepare_folder
-from model_utils import checkpoint_choice, demo_steps
-from model_utils.checkpoint_choice import ensure_base, find_base, find_checkpoint
-from model_utils.erc_config import ErcConfig, read_erc_config
-from model_utils.recognizer import EmotionRecognizer
+from own_dialogues import checkpoint as checkpoint_choice
+from own_dialogues.checkpoint import ensure_base, find_base, find_checkpoint
+from own_dialogues.recognizer import EmotionRecognizer
+from training.erc_config import ErcConfig, read_erc_config
 
 DIALOGUE = [("Ann", "Great!"), ("Ben", "He died."), ("Ann", "No way!"), ("Cem", "He died."), ("Ben", "Run!")]
 
@@ -83,8 +84,8 @@ def test_checkpoints_and_bases_are_found_or_missed_in_words(
     monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
     model = trained / "run" / "model"
     assert find_base(model) == str(trained / "base")
-    for module in ("checkpoint_choice", "base_lookup"):
-        monkeypatch.setattr(f"model_utils.{module}.find_repository", lambda: tmp_path)
+    for module in ("own_dialogues.checkpoint", "bases.lookup"):
+        monkeypatch.setattr(f"{module}.find_repository", lambda: tmp_path)
     with pytest.raises(UserError, match=r"there is no checkpoint yet.*train_and_inference_Uni.sh"):
         find_checkpoint()
     place = tmp_path / "checkpoint" / "tiny" / "window"

@@ -7,8 +7,8 @@ import pytest
 from conftest import assert_one_line_error, call_script
 
 import compare_predictions
-from model_utils.metrics import Prediction
-from model_utils.reporting import write_predictions
+from results.files import write_predictions
+from scoring.metrics import Prediction
 
 Row = tuple[str, str, str | None]  # id, target, label
 ROWS = [

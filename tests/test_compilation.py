@@ -8,11 +8,11 @@ import torch
 from tiny_models import PAD, small_rows, tiny_model
 from torch import nn
 
-from data_utils.batching import training_batches
-from model_utils import compilation, tree_attention
-from model_utils.bases import add_lora
-from model_utils.compilation import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_layers, should_compile
-from model_utils.packing import batch_loss, packer_for
+from bases.load import add_lora
+from engine import compilation, tree_attention
+from engine.batching import training_batches
+from engine.compilation import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_layers, should_compile
+from engine.packing import batch_loss, packer_for
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 RELATIVE = 1e-5

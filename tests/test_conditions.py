@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from shell_checkout import ShellCheckout
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
 from experiment_utils.jobs import PASSED_ON, Job, plan_job, read_knobs
 

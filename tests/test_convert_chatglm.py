@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from tiny_chatglm import save_chatglm2
 from transformers import AutoTokenizer
 
-from data_utils.errors import UserError
-from model_utils import base_sources
-from model_utils import chatglm2_weights as weights_module
-from model_utils.base_folder import is_current
-from model_utils.base_table import BASES
-from model_utils.chatglm2_conversion import convert_chatglm2
+from bases import fetch as base_sources
+from bases.chatglm import weights2 as weights_module
+from bases.chatglm.conversion2 import convert_chatglm2
+from bases.find import is_current
+from bases.table import BASES
+from basics.errors import UserError
 
 SCRIPT = REPOSITORY / "LLM_bases" / "convert_chatglm.py"
 

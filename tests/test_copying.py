@@ -3,8 +3,8 @@
 import pytest
 
 from data_utils.row_files import RECOGNITION, Demonstration, Example
-from model_utils.copying import Copying, measure_copying
-from model_utils.metrics import Prediction
+from scoring.copying import Copying, measure_copying
+from scoring.metrics import Prediction
 
 
 def make_row(turn: int, target: str, *shown: str) -> Example:

@@ -1,6 +1,6 @@
 """What the notebook about the corpora counts, on a corpus small enough to count by hand and on the sample."""
 
-from data_utils.corpus_peek import common_texts, count_labels, count_sizes, render_dialogue, share_transitions
+from corpus_peek import common_texts, count_labels, count_sizes, render_dialogue, share_transitions
 from data_utils.dialogues import Dialogue, Utterance, find_original_data, load_dialogues
 from data_utils.labels import DATASETS
 

@@ -14,8 +14,8 @@ from conftest import assert_one_line_error, call_script, small_corpus
 from letter_counts import LetterCounts
 
 import data_process
+from bases import encoder as sentence_encoder
 from data_utils.row_files import read_manifest, read_rows
-from model_utils import sentence_encoder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 UNCHECKED = ("--check_counts", "False")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from data_utils.errors import UserError
-from model_utils.arguments import TrainingArguments
-from model_utils.deepspeed_config import deepspeed_config, wants_deepspeed
+from basics.errors import UserError
+from training.arguments import TrainingArguments
+from training.deepspeed_config import deepspeed_config, wants_deepspeed
 
 Configure = Callable[..., dict[str, Any]]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data_utils import dialogue_json
-from data_utils.dialogue_files import FORMATS, count_turns, find_format, read_text, read_turns
-from data_utils.errors import UserError
-from data_utils.spoken_turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
+from basics.errors import UserError
+from own_dialogues import json_dialogues as dialogue_json
+from own_dialogues.reading import FORMATS, count_turns, find_format, read_text, read_turns
+from own_dialogues.turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
 
 # Two dialogues: Ben speaks first in the second one.
 SPOKEN = [("1", 0, "Ann", 0, "Hello: you!"), ("1", 1, "Ben Ö.", 1, "Oh?"), ("1", 2, "Ann", 0, 'He said "no".')]

@@ -8,9 +8,9 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_utils import dialogue_json
-from data_utils.dialogue_files import FORMATS
-from data_utils.spoken_turns import ReadTurn, clean, number_turns
+from own_dialogues import json_dialogues as dialogue_json
+from own_dialogues.reading import FORMATS
+from own_dialogues.turns import ReadTurn, clean, number_turns
 
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\r\n,\"'")
 WORDS = st.text(CHARACTERS, min_size=1, max_size=30)

@@ -8,8 +8,8 @@ import pytest
 from conftest import REPOSITORY, one_hot, refusal, small_corpus
 from conftest import load_unchecked as load
 
+from basics.errors import UserError
 from data_utils.dialogues import clean_text, count_split, find_original_data, load_dialogues
-from data_utils.errors import UserError
 from data_utils.labels import DATASETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
 
 WriteCorpus = Callable[..., Path]

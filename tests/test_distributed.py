@@ -17,10 +17,10 @@ from distributed_worker import ALONE, SAVED_AT, SCORED, STEPS, TOGETHER, Case, r
 from safetensors.torch import load_file
 from tiny_models import DATASET, LABELS, LINES, save_base, small_rows
 
-from data_utils.batching import training_batches
-from data_utils.errors import UserError
-from model_utils.distributed import World, join_world, share_of_dialogues
-from model_utils.training import share_of_rank
+from basics.errors import UserError
+from engine.batching import training_batches
+from engine.distributed import World, join_world, share_of_dialogues
+from training.loop import share_of_rank
 
 PROCESSES = 2
 WITHIN = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # bf16 rounds other sums when micro-batches are cut otherwise

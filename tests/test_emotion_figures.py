@@ -5,9 +5,7 @@ import io
 import pytest
 from matplotlib import image
 
-from data_utils.emotion_files import TurnEmotion
-from data_utils.spoken_turns import SpokenTurn
-from model_utils.emotion_figures import (
+from emotion_figures import (
     COLOURS,
     colour_of,
     draw_label_shares,
@@ -15,6 +13,8 @@ from model_utils.emotion_figures import (
     draw_shares,
     draw_timeline,
 )
+from own_dialogues.turns import SpokenTurn
+from own_dialogues.writing import TurnEmotion
 
 LABELS = ("sad", "joyful", "angry")
 

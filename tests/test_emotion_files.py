@@ -4,8 +4,8 @@ import csv
 import io
 import json
 
-from data_utils.emotion_files import OUTPUTS, Shown, TurnEmotion, csv_header
-from data_utils.spoken_turns import SpokenTurn
+from own_dialogues.turns import SpokenTurn
+from own_dialogues.writing import OUTPUTS, Shown, TurnEmotion, csv_header
 
 LABELS = ("sad", "joyful")
 

@@ -12,9 +12,9 @@ import torch
 from conftest import REPOSITORY, assert_one_line_error, call_script
 from tiny_models import LABELS
 
-from data_utils.errors import UserError
-from model_utils import emotion_page as page
-from model_utils.recognizer import EmotionRecognizer
+import emotion_page as page
+from basics.errors import UserError
+from own_dialogues.recognizer import EmotionRecognizer
 
 HOSTILE = "<script>alert(1)</script>\"'`${alert(2)}{{7*7}}&amp;"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from basics.errors import UserError
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
-from data_utils.errors import UserError
 from data_utils.examples import RowSettings, build_examples, render_window
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.row_files import Example, read_manifest, read_rows, write_rows

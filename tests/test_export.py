@@ -13,12 +13,12 @@ from tiny_models import main_command, save_base, save_rows
 
 import export
 import main_new
-from data_utils.errors import UserError
-from model_utils import exporting
-from model_utils.base_table import BASES
-from model_utils.bases import load_adapter, load_model
-from model_utils.exporting import merge
-from model_utils.recognizer import EmotionRecognizer
+from bases.load import load_adapter, load_model
+from bases.table import BASES
+from basics.errors import UserError
+from own_dialogues import exporting
+from own_dialogues.exporting import merge
+from own_dialogues.recognizer import EmotionRecognizer
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_utils.metrics import edit_distance, extract_label
+from scoring.metrics import edit_distance, extract_label
 
 LABELS = ("neutral", "joyful", "mad")
 

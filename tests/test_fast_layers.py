@@ -9,11 +9,11 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import PAD, small_rows, tiny_model
 from torch import nn
 
-from data_utils.batching import training_batches
-from model_utils import fast_layers
-from model_utils.bases import add_lora
-from model_utils.fast_layers import use_fast_lora
-from model_utils.packing import batch_loss, packer_for
+from bases.load import add_lora
+from engine import fast_layers
+from engine.batching import training_batches
+from engine.fast_layers import use_fast_lora
+from engine.packing import batch_loss, packer_for
 
 WIDTHS = (6, 5)
 RELATIVE = 1e-5
@@ -181,7 +181,7 @@ def test_a_whole_model_trains_as_with_peft(kind: str, modules: str, layers: int,
     for fused in (True, False):
         with monkeypatch.context() as patch:
             if not fused:
-                patch.setattr("model_utils.bases.use_fast_lora", lambda model: 0)
+                patch.setattr("bases.load.use_fast_lora", lambda model: 0)
             model = add_lora(tiny_model(kind), rank=4, alpha=8, dropout=0.2, modules=modules).train()
         torch.manual_seed(2)
         for name, weight in model.named_parameters():

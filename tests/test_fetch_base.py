@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_utils.errors import UserError
-from data_utils.files import find_repository, sha256_of
-from model_utils import base_sources
-from model_utils.base_table import BASES, ENCODERS, Base, FolderWheel, Wheel
+from bases import fetch as base_sources
+from bases.table import BASES, ENCODERS, Base, FolderWheel, Wheel
+from basics.errors import UserError
+from basics.files import find_repository, sha256_of
 
 SCRIPT = find_repository() / "LLM_bases" / "fetch.py"
 WHEEL_NAME = "tiny_base-1.0-py3-none-any.whl"

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from model_utils.figures import draw_confusion_matrix, draw_learning_curve
-from model_utils.metrics import Prediction, evaluate_predictions
+from results.figures import draw_confusion_matrix, draw_learning_curve
+from scoring.metrics import Prediction, evaluate_predictions
 
 LABELS = ("neutral", "joyful", "$mad$")
 ANSWERS = (("neutral", "neutral", 300), ("neutral", "joyful", 1), ("joyful", "$mad$", 2), ("joyful", "joyful", 2))
@@ -151,7 +151,7 @@ def test_failed_writing_leaves_the_old_pictures_whole(tmp_path, monkeypatch):
 
 def test_pictures_need_no_pyplot_and_reports_no_torch():
     code = (
-        "import sys, model_utils.figures, model_utils.reporting;"
+        "import sys, results.figures, results.files;"
         "print([name for name in ('matplotlib.pyplot', 'torch', 'transformers') if name in sys.modules])"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

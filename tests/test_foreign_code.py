@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_models import save_base
 
-from data_utils.errors import UserError
-from model_utils.bases import load_model, load_tokenizer
-from model_utils.meta_model import load_config
+from bases.load import load_model, load_tokenizer
+from basics.errors import UserError
+from planning.meta_model import load_config
 
 CLASSES = {"AutoConfig": "theirs.Config", "AutoModelForCausalLM": "theirs.Model", "AutoTokenizer": ["theirs.T", None]}
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_utils.errors import UserError
-from data_utils.files import find_repository
-from model_utils.base_folder import sha256_of_tensors
-from model_utils.base_table import BASES
+from bases.find import sha256_of_tensors
+from bases.table import BASES
+from basics.errors import UserError
+from basics.files import find_repository
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from model_utils import gguf_base  # noqa: E402
+from bases import gguf as gguf_base  # noqa: E402
 
 HIDDEN, HEADS, FEED_FORWARD, LAYERS = 32, 2, 64, 1
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

@@ -7,15 +7,16 @@ import pytest
 import torch
 from tiny_models import EOS, LABELS, LINES, PAD, character_tokenizer, small_examples, tiny_model
 
-from data_utils.batching import RowEncoder, training_batches
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.prompts import add_demonstrations, without_content
 from data_utils.row_files import Example
-from model_utils import label_scoring, tree_attention
-from model_utils.engines import OptimizerSettings, PlainEngine
-from model_utils.label_scoring import DecodeSettings, generate_answers, predict_labels
-from model_utils.metrics import Prediction
-from model_utils.packing import Packer, batch_loss, packer_for
+from engine import tree_attention
+from engine.batching import RowEncoder, training_batches
+from engine.packing import Packer, batch_loss, packer_for
+from scoring import label_scoring
+from scoring.label_scoring import DecodeSettings, generate_answers, predict_labels
+from scoring.metrics import Prediction
+from training.engines import OptimizerSettings, PlainEngine
 
 # Of several tokens each; they share first tokens, and some begin others.
 NESTED = ("Sad", "Scared", "S", "Sadder", "Mad", "Madly in love", "Joyful")
@@ -144,7 +145,7 @@ def test_generation_is_greedy_whatever_the_checkpoint_says(kind: str) -> None:
 
 
 def test_the_label_is_found_in_the_answer_and_repaired_on_request(monkeypatch) -> None:
-    monkeypatch.setattr("model_utils.label_scoring._generate", lambda model, tokenizer, rows, _: [" Saad"] * len(rows))
+    monkeypatch.setattr("scoring.label_scoring._generate", lambda model, tokenizer, rows, _: [" Saad"] * len(rows))
     model = tiny_model("llama")
     rows = encoder().encode(examples()[:2])
     plain = DecodeSettings(Packer("rows", PAD), decode="generate")

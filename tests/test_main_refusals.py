@@ -11,7 +11,7 @@ from conftest import assert_one_line_error, call_script
 from tiny_models import LABELS, main_command, save_base, save_rows
 
 import main_new
-from data_utils.files import sha256_of
+from basics.files import sha256_of
 
 
 class Bench:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from model_utils.model_card import render_licences
+from results.card import render_licences
 
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
 SHIPPED = REPOSITORY / "demo" / "adapter"

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report, f1_score
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL
-from model_utils.metrics import (
+from scoring.metrics import (
     Prediction,
     baseline_majority,
     evaluate_predictions,

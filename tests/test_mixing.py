@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.dialogues import load_dialogues
-from data_utils.errors import UserError
 from data_utils.examples import RowSettings, build_examples
-from data_utils.files import find_repository
 from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
 from data_utils.row_files import RECOGNITION, Example, read_rows
 from data_utils.row_sets import load_row_sets
-from model_utils.metrics import Prediction
-from model_utils.mixed_scores import evaluate_by_dataset, mean_score
+from scoring.metrics import Prediction
+from scoring.mixed_scores import evaluate_by_dataset, mean_score
 
 SAMPLE = find_repository() / "original_data"
 SETS = ("iemocap", "meld", "EmoryNLP")

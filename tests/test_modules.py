@@ -11,14 +11,14 @@ from letter_counts import LetterCounts
 from tiny_models import DATASET, character_tokenizer, main_command, save_base, save_rows
 
 import main_new
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, one_after_the_other, prepare_mixed_folder
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
-from model_utils.erc_config import read_erc_config
-from model_utils.run_folders import BASE_RECORDS, refuse_other_base
+from training.erc_config import read_erc_config
+from training.folders import BASE_RECORDS, refuse_other_base
 
 OTHER = "dailydialog"  # the same dialogues in its format
 LETTERS = RetrievalSettings("letters", balance=False)

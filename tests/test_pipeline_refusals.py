@@ -3,7 +3,7 @@
 import pytest
 from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
 
-from model_utils.base_table import BASES
+from bases.table import BASES
 
 BASE_NAMES = " ".join(BASES)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bases.table import BASES, ENCODERS
 from data_utils.labels import DATASETS
-from model_utils.arguments import GROUPS
-from model_utils.base_table import BASES, ENCODERS
+from training.arguments import GROUPS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS = (REPOSITORY / "code/settings.sh").read_text(encoding="utf-8")

@@ -14,14 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
 import plan
-from data_utils.batching import training_batches
-from data_utils.files import find_repository
-from model_utils.base_shapes import SHAPES
-from model_utils.base_table import BASES
-from model_utils.bases import add_lora, count_trainable, know_own_architectures
-from model_utils.meta_model import build_empty, count_saved, load_config
-from model_utils.packing import batch_loss, packer_for
-from model_utils.planning import (
+from bases.load import add_lora, count_trainable, know_own_architectures
+from bases.shapes import SHAPES
+from bases.table import BASES
+from basics.files import find_repository
+from engine.batching import training_batches
+from engine.packing import batch_loss, packer_for
+from planning.data import TEXTS, WAYS, Texts
+from planning.estimate import (
     GIB,
     Measured,
     Workload,
@@ -31,8 +31,8 @@ from model_utils.planning import (
     training_flops,
     typical_batch,
 )
-from model_utils.planning_data import TEXTS, WAYS, Texts
-from model_utils.planning_table import name_fitting, render_bases
+from planning.meta_model import build_empty, count_saved, load_config
+from planning.table import name_fitting, render_bases
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
@@ -87,7 +87,7 @@ def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool) -> None:
 def test_operations_are_those_that_pytorch_counts(monkeypatch) -> None:
     """Products of the linear layers and the head; those of the attention depend on how it cuts its blocks."""
     model = tiny_model("llama").train()
-    monkeypatch.setattr("model_utils.bases.use_fast_lora", lambda model: 0)  # its operators show no products
+    monkeypatch.setattr("bases.load.use_fast_lora", lambda model: 0)  # its operators show no products
     for way in (ALL, LORA):
         if way.lora:
             model = add_lora(model, 4, 4, 0.0, "all").train()

@@ -14,10 +14,10 @@ from conftest import REPOSITORY, assert_one_line_error, call_script
 from tiny_models import LABELS, LINES
 
 import predict
-from data_utils.dialogue_files import count_turns
-from model_utils import recognizer as recognizer_module
-from model_utils.file_prediction import FileTask, fingerprint
-from model_utils.own_demonstrations import DemonstrationSource
+from own_dialogues import recognizer as recognizer_module
+from own_dialogues.demonstrations import DemonstrationSource
+from own_dialogues.prediction import FileTask, fingerprint
+from own_dialogues.reading import count_turns
 
 DIALOGUES = 40
 TURNS = 4 * DIALOGUES  # more than two chunks

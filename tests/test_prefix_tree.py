@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_utils.prefix_tree import PrefixTree, common_prefix_length, split_at_budget
+from engine.prefix_tree import PrefixTree, common_prefix_length, split_at_budget
 
 TOKEN = st.integers(0, 2)  # few tokens, so that prefixes are shared often
 PROMPT = st.lists(TOKEN, min_size=1, max_size=7)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.prompts import (
     HISTORY_START,
     TEMPLATE_SHA256,

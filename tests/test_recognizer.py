@@ -9,15 +9,15 @@ import pytest
 from letter_counts import LetterCounts
 from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues
 
-from data_utils.batching import RowEncoder
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.prompts import render_plain_prompt
 from data_utils.retrieval import RetrievalSettings
-from data_utils.spoken_turns import LONGEST_UTTERANCE, ReadTurn, number_turns
-from model_utils.erc_config import ErcConfig, read_erc_config
-from model_utils.own_demonstrations import DemonstrationSource, open_demonstrator
-from model_utils.own_prompts import PromptMaker
-from model_utils.recognizer import EmotionRecognizer
+from engine.batching import RowEncoder
+from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
+from own_dialogues.prompts import PromptMaker
+from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.turns import LONGEST_UTTERANCE, ReadTurn, number_turns
+from training.erc_config import ErcConfig, read_erc_config
 
 TEXTS = list(LINES)
 DIALOGUE = [("Ann", TEXTS[0]), ("Ben", TEXTS[4]), ("Ann", TEXTS[1]), ("Cem", TEXTS[4]), ("Ben", TEXTS[6])]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from basics.errors import UserError
+from basics.markdown import BEGIN, END, render_table, replace_section
 from data_utils.dialogues import Dialogue, Utterance
-from data_utils.errors import UserError
-from data_utils.markdown import BEGIN, END, render_table, replace_section
 from experiment_utils.breakdowns import break_down, describe_split
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
@@ -19,7 +19,7 @@ from experiment_utils.report_findings import describe_group, describe_p
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import render_readme, render_report
 from experiment_utils.reports import EXPERIMENTS, README
-from model_utils.metrics import Prediction
+from scoring.metrics import Prediction
 
 LABELS = ("neutral", "joyful", "sad")
 TABLE = read_table()

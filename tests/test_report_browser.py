@@ -9,7 +9,7 @@ from test_app_browser import find_browser
 
 from data_utils.dialogues import Dialogue, Utterance
 from experiment_utils.report_page import browse_runs, write_page
-from model_utils.metrics import Prediction
+from scoring.metrics import Prediction
 
 HOSTILE = "</script><script>document.title = 'run'</script>"
 DIALOGUES = (

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL
-from model_utils.copying import Copying
-from model_utils.metrics import Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
-from model_utils.reporting import SELECTIONS, Scorecard
-from model_utils.score_table import print_table
+from results.files import SELECTIONS, Scorecard
+from results.score_table import print_table
+from scoring.copying import Copying
+from scoring.metrics import Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
 
 LABELS = ("neutral", "joyful", "[bold]mad[/bold]")
 ANSWERS = (

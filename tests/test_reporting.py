@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from data_utils.errors import UserError
-from model_utils import reporting
-from model_utils.metrics import Prediction
-from model_utils.reporting import (
+from basics.errors import UserError
+from results import files as reporting
+from results.files import (
     environment_report,
     find_commit,
     read_predictions,
     write_predictions,
     write_results,
 )
+from scoring.metrics import Prediction
 
 TASK = "emotion_recognition"
 PREDICTIONS = [

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from letter_counts import LetterCounts
 
+from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
-from data_utils.errors import UserError
 from data_utils.examples import RowSettings, render_window
-from data_utils.files import find_repository
 from data_utils.labels import DATASETS
 from data_utils.prompts import ROLE, add_demonstrations, drop_oldest_utterance
 from data_utils.retrieval import (

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from conftest import small_corpus
 
-from data_utils import files, row_folders
-from data_utils.errors import UserError
+from basics import files
+from basics.errors import UserError
+from basics.files import sha256_of, write_atomically
+from data_utils import row_folders
 from data_utils.examples import RowSettings
-from data_utils.files import sha256_of, write_atomically
 from data_utils.row_files import read_manifest, read_rows
 from data_utils.row_folders import describe_folder, prepare_folder
 

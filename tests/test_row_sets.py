@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import small_corpus
 
-from data_utils.errors import UserError
+from basics.errors import UserError
+from basics.files import sha256_of
 from data_utils.examples import RowSettings
-from data_utils.files import sha256_of
 from data_utils.row_files import PREDICTION, RECOGNITION, Example
 from data_utils.row_folders import prepare_folder
 from data_utils.row_sets import RowSets, draw_fraction, load_row_sets

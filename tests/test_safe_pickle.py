@@ -12,7 +12,7 @@ import pytest
 from conftest import load_unchecked as load
 from conftest import refusal, small_corpus
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.safe_pickle import load_safely
 
 WriteCorpus = Callable[..., Path]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from data_utils.errors import UserError
-from model_utils import sentence_encoder
-from model_utils.sentence_encoder import SentenceEncoder, resolve_encoder
+from bases import encoder as sentence_encoder
+from bases.encoder import SentenceEncoder, resolve_encoder
+from basics.errors import UserError
 
 TEXTS = ["what a day", "a day", "what a day", "oh no"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "a", "day", "oh", "no"]

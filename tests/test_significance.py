@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, norm
 from sklearn.metrics import f1_score
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from experiment_utils.significance import (
     compare_runs,
@@ -17,7 +17,7 @@ from experiment_utils.significance import (
     score_interval,
     weighted_f1,
 )
-from model_utils.metrics import Prediction, evaluate_predictions
+from scoring.metrics import Prediction, evaluate_predictions
 
 LABELS = ("neutral", "joyful", "sad")
 

@@ -10,13 +10,13 @@ import torch
 from tiny_models import PAD, small_rows, tiny_model
 from torch import nn
 
-from data_utils.batching import EncodedRow
-from data_utils.errors import UserError
-from model_utils.bases import add_lora
-from model_utils.checkpoints import STATE_FILE, load_state, save_state
-from model_utils.engines import MasterWeights, OptimizerSettings, PlainEngine
-from model_utils.packing import packer_for
-from model_utils.training import Callbacks, Progress, Trainer, TrainingSettings, steps_in_epoch
+from bases.load import add_lora
+from basics.errors import UserError
+from engine.batching import EncodedRow
+from engine.packing import packer_for
+from training.checkpoints import STATE_FILE, load_state, save_state
+from training.engines import MasterWeights, OptimizerSettings, PlainEngine
+from training.loop import Callbacks, Progress, Trainer, TrainingSettings, steps_in_epoch
 
 # Loss of every step of `train(small_rows("predict"))`: 26 rows, 4 steps an epoch, 2 epochs. They change only
 # with the draws, the order of the rows or the sums; say why when you change them.

@@ -8,11 +8,13 @@ import torch
 from tiny_models import KINDS, LABELS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
 from torch import nn
 
-from data_utils.batching import EncodedRow, MicroBatch, RowEncoder, training_batches
-from data_utils.prefix_tree import PrefixTree
-from model_utils import runs, self_check, tree_attention
-from model_utils.packing import Packer, batch_loss, packer_for
-from model_utils.self_check import packer_that_agrees
+from engine import tree_attention
+from engine.batching import EncodedRow, MicroBatch, RowEncoder, training_batches
+from engine.packing import Packer, batch_loss, packer_for
+from engine.prefix_tree import PrefixTree
+from scoring import self_check
+from scoring.self_check import packer_that_agrees
+from training import run as runs
 
 CPU = torch.device("cpu")
 RELATIVE = 1e-5

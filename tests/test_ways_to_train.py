@@ -11,15 +11,15 @@ from safetensors.torch import load_file
 from tiny_models import main_command, save_base, save_rows, tiny_model
 
 import main_new
-from data_utils.errors import UserError
-from model_utils import quantization
-from model_utils.base_lookup import check_precision, find_row
-from model_utils.base_shapes import SHAPES
-from model_utils.base_table import BASES
-from model_utils.bases import add_lora, count_trainable
-from model_utils.lora_targets import choose_targets, find_targets
-from model_utils.meta_model import build_empty, load_config
-from model_utils.quantization import check_quantization
+from bases import quantization
+from bases.adapters import choose_targets, find_targets
+from bases.load import add_lora, count_trainable
+from bases.lookup import check_precision, find_row
+from bases.quantization import check_quantization
+from bases.shapes import SHAPES
+from bases.table import BASES
+from basics.errors import UserError
+from planning.meta_model import build_empty, load_config
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PAPER_LIST = "q_proj,k_proj,v_proj,query_key_value"

@@ -8,14 +8,14 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from data_utils.batching import EncodedRow, RowEncoder
+from bases.load import prepare_attention
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS
 from data_utils.prompts import TEMPLATES
 from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
-from model_utils.bases import prepare_attention
+from engine.batching import EncodedRow, RowEncoder
 
 torch.set_num_threads(1)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils.errors import UserError
-from data_utils.files import find_repository
+from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
 from data_utils.pickle_checks import Slots, decode_speaker, list_problems, name_slots
 from data_utils.safe_pickle import load_safely

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from basics.errors import UserError
 from data_utils.dialogues import Dialogue, find_original_data, find_pickle, load_dialogues
-from data_utils.errors import UserError
 from data_utils.examples import DEFAULT_WINDOW, render_window, row_id
 from data_utils.labels import SPEAKER_OFFSETS, SPLITS, UNIFIED, UNIFIED_LABELS
 from data_utils.row_files import RECOGNITION, Example

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.labels import LETTERS, ONE_HOT, SPLITS, ZERO_OR_OTHER, DatasetSpec
 
 # Slot name -> its content: a dict dialogue -> list per turn, or a list of dialogue ids for a split.

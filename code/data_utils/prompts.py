@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 
 ROLE = "Now you are expert of sentiment and emotional analysis. "
 HISTORY_START = ROLE + "The following conversation noted between '### ###' involves several speakers. ### "

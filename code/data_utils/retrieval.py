@@ -15,8 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
+from basics.errors import UserError
 from data_utils.dialogues import Dialogue
-from data_utils.errors import UserError
 
 PAPER, ALL = "paper", "all"
 PAIRINGS = (PAPER, ALL)

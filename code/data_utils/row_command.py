@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_utils.argument_parsing import LineParser, true_or_false
+from basics.argument_parsing import LineParser, true_or_false
+from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.errors import UserError
 from data_utils.examples import RowSettings
-from data_utils.files import find_repository
 from data_utils.labels import DATASETS
 from data_utils.retrieval import Embed
 from data_utils.row_folders import describe_folder, prepare_folder

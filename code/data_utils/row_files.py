@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_utils.errors import UserError
-from data_utils.files import open_atomically
+from basics.errors import UserError
+from basics.files import open_atomically
 
 RECOGNITION = "emotion_recognition"
 SPEAKER = "speaker_identification"

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.files import sha256_of, write_atomically
 from data_utils.dialogues import Dialogue, find_pickle, load_dialogues
-from data_utils.errors import NO_SPACE_ERRNOS, UserError
 from data_utils.examples import RowSettings, build_examples, row_id, with_demonstrations
-from data_utils.files import sha256_of, write_atomically
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import Embed, find_demonstrations, fold_text

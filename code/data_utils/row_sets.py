@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_utils.errors import UserError
-from data_utils.files import sha256_of
+from basics.errors import UserError
+from basics.files import sha256_of
 from data_utils.labels import ROW_SETS, SPLITS
 from data_utils.prompts import render_speaker_name
 from data_utils.row_files import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows

@@ -9,7 +9,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 
 INT32_BYTES = 4
 

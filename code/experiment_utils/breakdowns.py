@@ -8,7 +8,7 @@ from typing import Any
 from data_utils.dialogues import Dialogue
 from data_utils.examples import row_id
 from data_utils.row_folders import find_seen_in_train
-from model_utils.metrics import Prediction, evaluate_predictions
+from scoring.metrics import Prediction, evaluate_predictions
 
 
 @dataclass(frozen=True)

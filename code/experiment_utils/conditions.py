@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data_utils.errors import UserError
-from data_utils.files import find_repository
+from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.labels import DATASETS
 
 CONDITIONS_FILE = find_repository() / "experiments" / "conditions.yaml"

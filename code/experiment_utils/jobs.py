@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils.errors import UserError
-from data_utils.files import find_repository
+from basics.errors import UserError
+from basics.files import find_repository
 from experiment_utils.conditions import Condition
 
 # Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.

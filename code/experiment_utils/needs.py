@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_utils.files import find_repository, write_atomically
+from basics.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
-from model_utils.planning_data import PLAIN_TEXTS, TEXTS, Texts
+from planning.data import PLAIN_TEXTS, TEXTS, Texts
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
-    from model_utils.planning import Estimate
+    from planning.estimate import Estimate
 
 GIB = 2**30
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
@@ -72,7 +72,7 @@ def _machine_of(base: str) -> Machine:
 def _plan(base: str) -> "dict[str, Estimate]":
     import torch
 
-    from model_utils.planning import Workload, plan_base
+    from planning.estimate import Workload, plan_base
 
     machine = _machine_of(base)
     load = Workload(TEXTS["meld"], machine.token_budget, device=torch.device(machine.device))

@@ -7,18 +7,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from basics.errors import UserError
+from basics.files import write_atomically
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.errors import UserError
-from data_utils.files import write_atomically
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
 from experiment_utils.conditions import Condition
 from experiment_utils.jobs import Job, Plan
 from experiment_utils.runner import MANIFEST
 from experiment_utils.significance import compare_runs, score_interval
-from model_utils.metrics import Prediction, evaluate_predictions
-from model_utils.mixed_scores import split_by_dataset
-from model_utils.reporting import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
+from results.files import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
+from scoring.metrics import Prediction, evaluate_predictions
+from scoring.mixed_scores import split_by_dataset
 
 SCORES_FILE = "scores.json"
 

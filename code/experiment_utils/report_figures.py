@@ -14,8 +14,8 @@ from experiment_utils.breakdowns import answer_order
 from experiment_utils.conditions import Condition
 from experiment_utils.records import Record, Scores
 from experiment_utils.report_tables import group_conditions
-from model_utils.figures import OKABE_ITO, draw_confusion_matrix, own_style, save_figure
-from model_utils.metrics import Prediction, evaluate_predictions
+from results.figures import OKABE_ITO, draw_confusion_matrix, own_style, save_figure
+from scoring.metrics import Prediction, evaluate_predictions
 
 COLOURS = tuple(OKABE_ITO.values())
 QUESTIONS = {

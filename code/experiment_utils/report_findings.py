@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from data_utils.markdown import render_table
+from basics.markdown import render_table
 from experiment_utils.conditions import Condition
 from experiment_utils.records import Scores
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from basics.files import write_atomically
 from data_utils.dialogues import Dialogue, clean_text
 from data_utils.examples import row_id
-from data_utils.files import write_atomically
-from model_utils.metrics import Prediction
+from scoring.metrics import Prediction
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 _IMAGE = re.compile(r'src="(figures/[^"]+)"')

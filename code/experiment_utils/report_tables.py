@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
 
-from data_utils.markdown import render_table
+from basics.markdown import render_table
 from experiment_utils.conditions import Condition, Table
 from experiment_utils.records import Scores
 from experiment_utils.report_findings import NOTHING, describe_group, render_finding, spread

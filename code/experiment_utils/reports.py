@@ -6,10 +6,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from basics.files import find_repository, write_atomically
+from basics.markdown import render_row, replace_section
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
-from data_utils.markdown import render_row, replace_section
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
 from experiment_utils.jobs import Job, Plan
 from experiment_utils.records import (
@@ -28,10 +28,10 @@ from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import is_missed, render_readme, render_report, short_commit
 from experiment_utils.runner import today
-from model_utils.baselines import PREVIOUS_LABEL
-from model_utils.metrics import Prediction, evaluate_predictions
-from model_utils.mixed_scores import split_by_dataset
-from model_utils.reporting import PREDICTIONS_FILE, find_commit, read_predictions
+from results.files import PREDICTIONS_FILE, find_commit, read_predictions
+from scoring.baselines import PREVIOUS_LABEL
+from scoring.metrics import Prediction, evaluate_predictions
+from scoring.mixed_scores import split_by_dataset
 
 EXPERIMENTS = find_repository() / "experiments"
 README = find_repository() / "README.md"

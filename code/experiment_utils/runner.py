@@ -10,9 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_utils.files import find_repository, sha256_of, write_atomically
+from basics.files import find_repository, sha256_of, write_atomically
 from experiment_utils.jobs import Job, Plan, comparable_steps, job_environment
-from model_utils.reporting import RESULTS_FILE
+from results.files import RESULTS_FILE
 
 MANIFEST = "condition.json"
 LOG = "output.log"

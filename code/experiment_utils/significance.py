@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, bootstrap
 
-from data_utils.errors import UserError
+from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from model_utils.metrics import NEUTRAL, Prediction, unique_predictions
+from scoring.metrics import NEUTRAL, Prediction, unique_predictions
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

@@ -18,8 +18,8 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parents[1] / "code"))
 
-from data_utils.errors import UserError, raise_together, run_script  # noqa: E402
-from data_utils.files import write_atomically  # noqa: E402
+from basics.errors import UserError, raise_together, run_script  # noqa: E402
+from basics.files import write_atomically  # noqa: E402
 from data_utils.labels import DATASETS, SPLITS  # noqa: E402
 
 LABELS = DATASETS["sample"].labels

@@ -1,0 +1,81 @@
+"""Where LoRA adapters sit: as the user says, as the table of bases says, or found by looking at the model."""
+
+import re
+from collections.abc import Sequence
+
+from torch import nn
+
+from bases.lookup import AUTO, find_row
+from basics.errors import UserError
+
+ALL = "all"
+FUSED = "query_key_value"
+# How architectures call the module whose linear layers make queries, keys, values and the way out.
+ATTENTION = re.compile(r"att(n|ention)", re.IGNORECASE)
+
+
+def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
+    """(the value of --lora_module_name that counts, who says so); `auto` asks the base's row, else the model.
+
+    base: as it is loaded. A row whose modules the model lacks, being that of another model of its name, is not heard.
+    """
+    if wanted != AUTO:
+        return wanted, "as given"
+    row = find_row(base)
+    if row and row.lora_targets == ALL:
+        return ALL, f"the table's for {row.name}"
+    if row and _names_in(model, row.lora_targets):
+        return ",".join(row.lora_targets), f"the table's for {row.name}"
+    return ",".join(find_targets(model)) or ALL, "found by inspection, the base is not in the table"
+
+
+def find_targets(model: nn.Module) -> list[str]:
+    """The fused projection where there is one, else every linear layer of the attention; empty without attention.
+
+    A name that layers outside the attention have too comes with the name of its module: `attn.c_proj`.
+    """
+    paths = linear_paths(model)
+    inside = [path for path in paths if ATTENTION.search(path.rpartition(".")[0])]
+    if FUSED in map(_last, inside):
+        return [FUSED]
+    elsewhere = {_last(path) for path in paths if path not in inside}
+    parts = {_last(path): 2 if _last(path) in elsewhere else 1 for path in inside}
+    return list(dict.fromkeys(".".join(path.split(".")[-parts[_last(path)] :]) for path in inside))
+
+
+def present_targets(model: nn.Module, wanted: Sequence[str]) -> list[str]:
+    """Those of the names that the base has: the paper's list names modules of several architectures.
+
+    Raises:
+        UserError: it has none of them.
+    """
+    present = _names_in(model, wanted)
+    if not present:
+        names = sorted({_last(path) for path in linear_paths(model)})
+        raise UserError(
+            f"--lora_module_name {','.join(wanted)}: the base has none of these; "
+            f"choose from {', '.join(names)}, {ALL} or {AUTO}"
+        )
+    return present
+
+
+def linear_paths(model: nn.Module) -> list[str]:
+    """The path of each linear layer but the head."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return [path for path, module in model.named_modules() if is_linear(module) and module is not head]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear layer of PyTorch's or GPT-2's kind; PEFT's layers around one are not."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def _names_in(model: nn.Module, names: Sequence[str]) -> list[str]:
+    paths = [f".{path}" for path in linear_paths(model)]
+    return [name for name in names if any(path.endswith(f".{name}") for path in paths)]
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

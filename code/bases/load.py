@@ -1,0 +1,198 @@
+"""A base by name or folder -> tokenizer and model, with LoRA adapters or all parameters trainable."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bases.adapters import ALL, present_targets
+from bases.chatglm.layout import refuse_unconverted
+from bases.lookup import find_folder, find_row
+from bases.quantization import NO_QUANTIZATION, quantized_options
+from bases.table import BASES
+from basics.errors import UserError
+from engine import alibi, tree_attention
+from engine.fast_layers import use_fast_lora
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+# Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
+NO_FOREIGN_CODE = {"trust_remote_code": False}
+# What the weights of the text part are called inside a base that also sees, in published files and in newer ones.
+TEXT_WEIGHTS = r"^(model\.language_model\.|language_model\.model\.)"
+TEXT_HEAD = r"^language_model\.lm_head\."
+
+
+def resolve_base(name_or_path: str) -> str:
+    """The folder of a base: as given, in `LLM_bases` by its name or hub id, or a hub id when a hub may be asked.
+
+    Raises:
+        UserError: there is no such folder, and the name is in no table; or the folder has to be converted first.
+    """
+    if folder := find_folder(name_or_path):
+        refuse_unconverted(folder)
+        return str(folder)
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    row = find_row(name_or_path)
+    if row and (offline or name_or_path in BASES):
+        raise UserError(f"base {name_or_path} is not in LLM_bases: run `python LLM_bases/fetch.py {row.name}` first")
+    if name_or_path.count("/") == 1 and not Path(name_or_path).exists() and not offline:
+        return name_or_path
+    raise UserError(
+        f"base {name_or_path}: neither a folder with a config.json nor one of {', '.join(BASES)}; "
+        "`python LLM_bases/fetch.py --list` shows what each is for"
+    )
+
+
+def choose_device() -> torch.device:
+    """This process's CUDA device when there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 where the device computes in it, else fp32.
+
+    Raises:
+        UserError: fp16 on a CPU, which is slower than fp32 there and overflows.
+    """
+    if wanted == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16 needs a GPU: choose auto, bf16 or fp32 on a CPU")
+    if wanted != "auto":
+        return PRECISIONS[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Tells in one line why something cannot be loaded: not there, broken, or not made for the other."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{what} cannot be loaded: {reason[:300]}") from error
+
+
+def know_own_architectures() -> None:
+    """Makes the Auto classes of transformers load the architectures that this project brings: ChatGLM-6B."""
+    from bases.chatglm.model import register
+
+    register()
+
+
+def load_tokenizer(base: str):
+    """The base's tokenizer, with the EOS and pad tokens of its row (EOS pads where nothing else does)."""
+    from transformers import AutoTokenizer
+
+    know_own_architectures()
+    with explained(f"the tokenizer of {base}"):
+        tokenizer = AutoTokenizer.from_pretrained(base, **NO_FOREIGN_CODE)
+    row = find_row(base)
+    known = tokenizer.get_vocab() if row and (row.eos or row.pad) else {}
+    if row and row.eos in known:
+        tokenizer.eos_token = row.eos
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = row.pad if row and row.pad in known else tokenizer.eos_token
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer of {base} has no EOS token, which ends every target")
+    return tokenizer
+
+
+def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: str = NO_QUANTIZATION):
+    """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits."""
+    from transformers import AutoModelForCausalLM
+
+    know_own_architectures()
+    options = quantized_options(quantize, dtype, device)
+    with explained(f"the model {base}"):
+        part = text_part(base)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **part, **NO_FOREIGN_CODE)
+    if part:
+        model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
+    prepare_attention(model, device)
+    model.config.use_cache = False
+    return model if options else model.to(device)
+
+
+def text_part(base: str) -> dict[str, Any]:
+    """What to load of a base that also sees or hears: the part that reads text, under the names it has there.
+
+    Empty for others, and where the library takes the text part by itself.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    know_own_architectures()
+    config = AutoConfig.from_pretrained(base, **NO_FOREIGN_CODE)
+    text = config.get_text_config()
+    whole_class, text_class = (MODEL_FOR_CAUSAL_LM_MAPPING.get(type(one), None) for one in (config, text))
+    if text_class in (None, whole_class):
+        return {}
+    return {"config": text, "key_mapping": {TEXT_WEIGHTS: "model.", TEXT_HEAD: "lm_head."}}
+
+
+def prepare_attention(model, device: torch.device) -> None:
+    """On a CPU block-wise attention over prefix trees, where the architecture takes attention functions.
+
+    Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more
+    than softmax(q k') v (Gemma 2 bounds the scores, GPT-OSS adds a sink), which the tree attention would skip.
+    """
+    takes_functions = getattr(model, "_supports_attention_backend", False) and model._supports_sdpa
+    if device.type == "cpu" and takes_functions:
+        model.set_attn_implementation(tree_attention.register())
+    alibi.follow_depth(model)
+
+
+def add_lora(
+    model, rank: int, alpha: int, dropout: float, modules: str, rslora: bool = False, dora: bool = False
+):
+    """Wraps the model in LoRA adapters of the model's own precision; only these are trainable.
+
+    modules: a comma list of module names, or `all` for every linear layer but the head. rslora: scaled by
+    alpha / sqrt(rank) (arXiv 2312.03732). dora: a trained magnitude for each output (arXiv 2402.09353).
+
+    Raises:
+        UserError: no module of the base has one of the names.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = "all-linear" if modules == ALL else present_targets(model, modules.split(","))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=names,
+        use_rslora=rslora,
+        use_dora=dora,
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    use_fast_lora(model)
+    return model
+
+
+def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
+    """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`."""
+    from peft import PeftModel
+
+    with explained(f"the adapter {folder} on this base"):
+        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
+    use_fast_lora(model)
+    return model
+
+
+def count_trainable(model) -> tuple[int, int]:
+    """(trainable, all) parameters; one that ZeRO-3 has sharded, or that is stored in 4 bits, counts in full."""
+    sizes = [(p.requires_grad, _full_size(p)) for p in model.parameters()]
+    return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
+
+
+def _full_size(parameter: torch.nn.Parameter) -> int:
+    quantized = getattr(parameter, "quant_state", None)
+    return quantized.shape.numel() if quantized else getattr(parameter, "ds_numel", parameter.numel())

@@ -1,0 +1,27 @@
+"""Markdown that is made, not typed: tables, and sections between two marks."""
+
+from collections.abc import Iterable, Sequence
+
+from basics.errors import UserError
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """A Markdown table; a bar inside a cell is escaped. numbers: all columns but the first stand to the right."""
+    rule = ["---", *(["---:" if numbers else "---"] * (len(header) - 1))]
+    return "\n".join(map(render_row, (header, rule, *rows)))
+
+
+def render_row(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def replace_section(text: str, section: str, *, name: str = "README.md") -> str:
+    """The text with another section between its two marks; UserError, with the file's name, where one is missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{name} has no section between the lines {BEGIN} and {END}; put back what is missing")
+    return f"{before}{BEGIN}\n{section}\n{END}{after}"

@@ -1,0 +1,226 @@
+"""Rows of text -> rows of token ids -> optimizer steps -> micro-batches that fit a token budget."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from basics.errors import UserError
+from data_utils.prompts import drop_oldest_utterance
+from data_utils.row_files import Example
+from engine.prefix_tree import PrefixTree, split_at_budget
+
+IGNORE_INDEX = -100
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One training or scoring row as token ids."""
+
+    id: str
+    task: str
+    prompt: tuple[int, ...]
+    target: tuple[int, ...]  # the label's tokens and EOS
+    weight: float  # factor of the row's loss: 1, or alpha for emotion-prediction rows
+    utterances_dropped: int  # oldest history utterances left out so that prompt and target fit
+
+    @property
+    def dialogue(self) -> str:
+        """`<dataset>/<dialogue>`, the same for all tasks."""
+        return self.id.rsplit("/", 1)[0]
+
+    @property
+    def turn(self) -> int:
+        return int(self.id.rsplit("/", 1)[1])
+
+
+class RowEncoder:
+    """Turns prompts and labels into token ids, the same way for training, scoring and generation.
+
+    The prompt carries the tokenizer's own leading tokens (BOS, [gMASK]<sop>, ...), never a closing EOS. The
+    target is encoded apart and ends with EOS. Byte-level tokenizers write a label after a colon with a leading
+    blank, as SentencePiece does by itself: so the label is one word to the model, not the middle of one.
+    chat: the prompt is a user's turn of the tokenizer's chat template and the label the whole answer; ValueError
+    when the tokenizer has no template.
+    """
+
+    def __init__(
+        self, tokenizer, max_length: int, task_weights: dict[str, float] | None = None, chat: bool = False
+    ) -> None:
+        if chat and not tokenizer.chat_template:
+            raise ValueError("the tokenizer has no chat template")
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.task_weights = task_weights or {}
+        self.chat = chat
+        marks_words_itself = bool(tokenizer.tokenize("neutral")) and tokenizer.tokenize("neutral")[0][:1] == "▁"
+        self.label_prefix = "" if marks_words_itself or chat else " "
+
+    def encode_label(self, label: str) -> tuple[int, ...]:
+        """The label's token ids followed by EOS."""
+        ids = self.tokenizer(self.label_prefix + label, add_special_tokens=False)["input_ids"]
+        return (*ids, self.tokenizer.eos_token_id)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts, each with its leading special tokens and without a closing EOS."""
+        if not prompts:
+            return []  # tokenizers cannot take none; a process may have no row
+        if self.chat:
+            return self.tokenizer([self._as_turn(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
+        encoded = self.tokenizer(list(prompts))["input_ids"]
+        closing = self.tokenizer.eos_token_id
+        return [ids[:-1] if ids and ids[-1] == closing else ids for ids in encoded]
+
+    def _as_turn(self, prompt: str) -> str:
+        turn = [{"role": "user", "content": prompt}]
+        return self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+
+    def encode(self, examples: Sequence[Example], choices: Iterable[str] = ()) -> list[EncodedRow]:
+        """Encodes rows; a prompt that is too long loses its oldest history, never its question.
+
+        `choices` are labels that a prompt will be scored on: room is kept for the longest, so that a prompt
+        reads the same in training and in scoring.
+
+        Raises:
+            UserError: a prompt without any history and its target do not fit into `max_length` tokens.
+        """
+        targets = {label: self.encode_label(label) for label in {*choices, *(row.target for row in examples)}}
+        longest_choice = max((len(targets[label]) for label in choices), default=0)
+        rows = []
+        for example, prompt in zip(examples, self.encode_prompts([row.input for row in examples]), strict=True):
+            target = targets[example.target]
+            room = self.max_length - max(len(target), longest_choice)
+            fitted, dropped = self._fit(example, prompt, room)
+            weight = self.task_weights.get(example.task, 1.0)
+            rows.append(EncodedRow(example.id, example.task, tuple(fitted), target, weight, dropped))
+        return rows
+
+    def _fit(self, example: Example, prompt: list[int], room: int) -> tuple[list[int], int]:
+        text: str | None = example.input
+        dropped = 0
+        while len(prompt) > room:
+            text = drop_oldest_utterance(text)
+            if text is None:
+                needed = len(prompt) - room + self.max_length
+                raise UserError(
+                    f"row {example.id} ({example.task}): prompt and target need {needed} tokens without any "
+                    f"history; --max_length is {self.max_length}"
+                )
+            dropped += 1
+            prompt = self.encode_prompts([text])[0]
+        return prompt, dropped
+
+
+def plan_steps(
+    rows: Sequence[EncodedRow], batch_size: int, rows_per_dialogue: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """The optimizer steps of one epoch: lists of row indices, `batch_size` each (the last may be shorter).
+
+    Runs of `rows_per_dialogue` consecutive rows of a dialogue stay together, so that they share their
+    prefix; the runs are shuffled. 1 gives fully random batches. Where a dialogue is cut is drawn anew every
+    epoch. The plan is a function of the arguments alone.
+    """
+    generator = random.Random(f"{seed}/{epoch}")
+    runs = []
+    for dialogue in _group_by_dialogue(rows):
+        first = generator.randrange(rows_per_dialogue) if len(dialogue) > rows_per_dialogue else 0
+        cuts = [0, *range(first, len(dialogue), rows_per_dialogue), len(dialogue)]
+        runs += [dialogue[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start]
+    generator.shuffle(runs)
+    shuffled = [index for run in runs for index in run]
+    return [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
+
+
+def _group_by_dialogue(rows: Sequence[EncodedRow]) -> list[list[int]]:
+    """Row indices of each dialogue, by turn; tasks of one turn stand side by side."""
+    dialogues: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        dialogues.setdefault(row.dialogue, []).append(index)
+    return [sorted(indices, key=lambda index: rows[index].turn) for indices in dialogues.values()]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows that run through the model in one forward pass."""
+
+    rows: tuple[EncodedRow, ...]
+    continuations: tuple[tuple[tuple[int, ...], ...], ...]  # per row: its target, or every label
+    weights: tuple[float, ...]  # per row: its share of the step's loss; 0 for rows that only pad
+
+    def tree(self) -> PrefixTree:
+        return PrefixTree.from_rows([row.prompt for row in self.rows], self.continuations)
+
+
+def training_batches(
+    rows: Sequence[EncodedRow], token_budget: int, share_prefixes: bool, micro_steps: int = 1
+) -> list[MicroBatch]:
+    """Splits one optimizer step into micro-batches of about `token_budget` tokens, `micro_steps` of them or more.
+
+    Fewer where the step has fewer rows than `micro_steps`.
+
+    Row weights are `row.weight / number of rows`, so that the losses of the micro-batches add up to the step's
+    loss: the mean over its rows.
+    """
+    bounds = [len(rows) * part // micro_steps for part in range(micro_steps + 1)]
+    groups = []
+    for first, stop in zip(bounds, bounds[1:], strict=False):
+        part = rows[first:stop]
+        plan = split_rows(part, [(row.target,) for row in part], token_budget, share_prefixes)
+        groups += [[first + index for index in group] for group in plan]
+    return [
+        MicroBatch(
+            tuple(rows[index] for index in group),
+            tuple((rows[index].target,) for index in group),
+            tuple(rows[index].weight / len(rows) for index in group),
+        )
+        for group in groups
+    ]
+
+
+def scoring_batches(
+    rows: Sequence[EncodedRow], labels: Sequence[tuple[int, ...]], token_budget: int, share_prefixes: bool
+) -> list[MicroBatch]:
+    """Batches in which every prompt meets every label; dialogues stay together up to the budget."""
+    choices = tuple(labels)
+    batches = []
+    for group in _neighbours(rows, choices, token_budget, share_prefixes):
+        members = tuple(rows[index] for index in group)
+        batches.append(MicroBatch(members, (choices,) * len(members), (1.0,) * len(members)))
+    return batches
+
+
+def _neighbours(rows, choices, token_budget: int, share_prefixes: bool) -> list[list[int]]:
+    """Whole dialogues gathered until about 32 rows meet, then split at the budget."""
+    pending: list[int] = []
+    groups: list[list[int]] = []
+    for dialogue in [*_group_by_dialogue(rows), []]:
+        if pending and (len(pending) >= 32 or not dialogue):
+            members = [rows[index] for index in pending]
+            plan = split_rows(members, [choices] * len(members), token_budget, share_prefixes)
+            groups += [[pending[place] for place in group] for group in plan]
+            pending = []
+        pending += dialogue
+    return groups
+
+
+def split_rows(
+    rows: Sequence[EncodedRow],
+    continuations: Sequence[Sequence[tuple[int, ...]]],
+    token_budget: int,
+    share_prefixes: bool,
+) -> list[list[int]]:
+    """Row indices of each micro-batch: by tree nodes when prefixes are shared, else by padded tokens."""
+    if share_prefixes:
+        return split_at_budget([row.prompt for row in rows], continuations, token_budget)
+    groups: list[list[int]] = []
+    for index in sorted(range(len(rows)), key=lambda index: len(rows[index].prompt)):
+        padded = len(rows[index].prompt) + max(map(len, continuations[index]))
+        if groups and (len(groups[-1]) + 1) * padded * len(continuations[index]) <= token_budget:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def without_weight(batch: MicroBatch) -> MicroBatch:
+    """The same rows counting nothing: what a rank runs while the others still have rows."""
+    return replace(batch, weights=(0.0,) * len(batch.rows))

@@ -1,0 +1,190 @@
+"""Micro-batches as tensors: one packed tree, or padded rows; and log p of what they predict.
+
+Both ways end in the same quantities, so training and scoring do not know which one ran.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import tree_attention
+from engine.batching import MicroBatch
+from engine.prefix_tree import PrefixTree
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Model inputs and the (logit row, token) pairs to read from the output.
+
+    `logits_to_keep` restricts the language-model head to the positions that predict something; `pair_rows`
+    index the kept logits, flattened over batch and position.
+    """
+
+    inputs: dict[str, Any]
+    logits_to_keep: Tensor | int
+    pair_rows: Tensor  # (pairs,) int64
+    pair_tokens: Tensor  # (pairs,) int64
+    pair_sequences: Tensor  # (pairs,) int64
+    pair_weights: Tensor  # (pairs,) float32: row weight / continuation length
+    sequences: int
+    tokens: int  # tokens that the model computes, padding included
+
+    def to(self, device: torch.device) -> "PackedBatch":
+        return PackedBatch(**{name: _move(value, device) for name, value in vars(self).items()})
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    """Tensors and buckets to the device, also inside dicts and tuples."""
+    if isinstance(value, dict):
+        return {name: _move(item, device) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_move(item, device) for item in value)
+    return value.to(device) if hasattr(value, "to") else value
+
+
+@dataclass(frozen=True)
+class Packer:
+    """How a model takes micro-batches.
+
+    kind: `tree` or `rows`. heads, kv_heads: of the model's attention when it runs block by block over the
+    tree; heads 0: the tree comes as a dense mask. dtype: the model's. windows: layer type -> how many tokens
+    its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention adds.
+    """
+
+    kind: str
+    pad_token_id: int
+    heads: int = 0
+    kv_heads: int = 0
+    dtype: torch.dtype = torch.float32
+    windows: Mapping[str, int | None] = field(default_factory=lambda: {"every": None})
+    additive: bool = False
+
+    @property
+    def shares_prefixes(self) -> bool:
+        return self.kind == "tree"
+
+    def pack(self, batch: MicroBatch) -> PackedBatch:
+        return pack_tree(batch, self) if self.shares_prefixes else pack_rows(batch, self.pad_token_id)
+
+
+def can_share_prefixes(model) -> bool:
+    """Whether a model computes the same for a prefix whatever follows it; its configuration says where it does not."""
+    return getattr(model.config, "shares_prefixes", True)
+
+
+def packer_for(model, kind: str, pad_token_id: int) -> Packer:
+    """The packer that fits a model's attention: rows where prefixes cannot be shared.
+
+    Raises:
+        ValueError: its layers attend in a way no tree can hold.
+    """
+    if kind != "tree" or not can_share_prefixes(model):
+        return Packer("rows", pad_token_id)
+    config = model.config.get_text_config()
+    attention, dtype = config._attn_implementation, next(model.parameters()).dtype
+    windows = tree_attention.attention_windows(config)
+    if attention != tree_attention.NAME:
+        return Packer(kind, pad_token_id, dtype=dtype, windows=windows, additive=attention == "eager")
+    heads = config.num_attention_heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    return Packer(kind, pad_token_id, heads, kv_heads, dtype, windows)
+
+
+def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
+    """Every distinct prefix once, in one sequence; needs a model that takes a 4-D mask and position ids."""
+    tree = batch.tree()
+    nodes, pair_rows = np.unique(tree.pair_nodes, return_inverse=True)
+    row_weights = np.asarray(batch.weights)[tree.sequence_rows[tree.pair_sequences]]
+    inputs = {
+        "input_ids": torch.from_numpy(tree.tokens)[None],
+        "position_ids": torch.from_numpy(tree.positions)[None],
+        **_attention_inputs(tree, packer),
+    }
+    return PackedBatch(
+        inputs=inputs,
+        logits_to_keep=torch.from_numpy(nodes),
+        pair_rows=torch.from_numpy(pair_rows),
+        pair_tokens=torch.from_numpy(tree.pair_tokens),
+        pair_sequences=torch.from_numpy(tree.pair_sequences),
+        pair_weights=torch.from_numpy(tree.pair_weights * row_weights).float(),
+        sequences=len(tree.sequence_rows),
+        tokens=len(tree),
+    )
+
+
+def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
+    """A dense mask, or the plan of the tree attention.
+
+    With a plan, the mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take
+    positions that jump back for several packed samples.
+    """
+    windows = packer.windows
+    if packer.heads:
+        plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
+        return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
+    masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
+    return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
+
+
+def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:
+    """(1, 1, nodes, nodes), True or 0 where a node may attend."""
+    mask = torch.from_numpy(visible)[None, None]
+    return torch.zeros(mask.shape, dtype=packer.dtype).masked_fill_(~mask, -torch.inf) if packer.additive else mask
+
+
+def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
+    """Every row with every continuation on its own, padded on the left: the reference, and for any base."""
+    sequences = [
+        ((*row.prompt, *continuation[:-1]), continuation, weight)
+        for row, choices, weight in zip(batch.rows, batch.continuations, batch.weights, strict=True)
+        for continuation in choices
+    ]
+    longest = max(len(read) for read, _, _ in sequences)
+    kept = max(len(continuation) for _, continuation, _ in sequences)
+    input_ids = torch.full((len(sequences), longest), pad_token_id)
+    mask = torch.zeros_like(input_ids)
+    for index, (read, _, _) in enumerate(sequences):
+        input_ids[index, longest - len(read) :] = torch.tensor(read)
+        mask[index, longest - len(read) :] = 1
+    lengths = torch.tensor([len(continuation) for _, continuation, _ in sequences])
+    weights = torch.tensor([weight for _, _, weight in sequences])
+    pair_rows = [
+        (index + 1) * kept - len(continuation) + place
+        for index, (_, continuation, _) in enumerate(sequences)
+        for place in range(len(continuation))
+    ]
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    return PackedBatch(
+        inputs={"input_ids": input_ids, "attention_mask": mask, "position_ids": positions},
+        logits_to_keep=kept,
+        pair_rows=torch.tensor(pair_rows),
+        pair_tokens=torch.tensor([token for _, continuation, _ in sequences for token in continuation]),
+        pair_sequences=torch.arange(len(sequences)).repeat_interleave(lengths),
+        pair_weights=(weights / lengths).repeat_interleave(lengths),
+        sequences=len(sequences),
+        tokens=input_ids.numel(),
+    )
+
+
+def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
+    """(pairs,) float32: log p of every pair's token under the model."""
+    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
+    logits = output.logits.flatten(0, -2)  # (kept, vocabulary)
+    # Once for each place, not for each of the tokens that are read there.
+    totals = logits.float().logsumexp(1)
+    return logits[packed.pair_rows, packed.pair_tokens].float() - totals[packed.pair_rows]
+
+
+def batch_loss(model, packed: PackedBatch) -> Tensor:
+    """Scalar: weighted sum over rows of the mean -log p of the row's target tokens, EOS with them."""
+    return -(packed.pair_weights * pair_log_probabilities(model, packed)).sum()
+
+
+def sequence_log_probabilities(model, packed: PackedBatch) -> Tensor:
+    """(sequences,) float32: log p(continuation | prompt), summed over the continuation's tokens."""
+    totals = torch.zeros(packed.sequences, device=packed.pair_rows.device)
+    return totals.index_add(0, packed.pair_sequences, pair_log_probabilities(model, packed))

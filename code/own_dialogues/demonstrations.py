@@ -1,0 +1,104 @@
+"""Demonstrations for one's own turns, from the training utterances of the checkpoint's dataset."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from basics.errors import UserError
+from basics.files import find_repository, sha256_of
+from data_utils.dialogues import find_original_data, find_pickle, load_dialogues
+from data_utils.labels import DATASETS
+from data_utils.retrieval import (
+    DemonstrationIndex,
+    Embed,
+    Entry,
+    Match,
+    RetrievalSettings,
+    balance_labels,
+    entries_of,
+)
+from own_dialogues.prompts import Question
+from training.erc_config import ErcConfig
+
+USUAL_ENCODER = "all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class DemonstrationSource:
+    """Where demonstrations come from, as far as a user may choose.
+
+    count: of each prompt; None: as many as in training; 0: none. original_data: folder of the pickles, None: the
+    default one. encoder: None: the one of training. embed: takes the encoder's place.
+    """
+
+    count: int | None = None
+    original_data: Path | None = None
+    encoder: str | None = None
+    embed: Embed | None = None
+
+
+AS_TRAINED = DemonstrationSource()
+
+
+@dataclass(frozen=True)
+class Demonstrator:
+    """Finds demonstrations as `settings` say."""
+
+    index: DemonstrationIndex
+    settings: RetrievalSettings
+
+    def find(self, questions: Sequence[Question]) -> list[tuple[Match, ...]]:
+        """The nearest training utterances of each question's turn, nearest first."""
+        queries = [Entry("own utterance", "own", question.shown[-1].text, None) for question in questions]
+        chosen = self.settings
+        return self.index.search(queries, chosen.count, exclude_identical=chosen.exclude_identical)
+
+
+def find_folder_of_pickles(config: ErcConfig, source: DemonstrationSource) -> Path | None:
+    """The folder of the pickles that a checkpoint's demonstrations come from; None: its prompts have none.
+
+    Raises:
+        UserError: no pickle has the checkpoint's labels.
+    """
+    if source.count == 0 or (source.count is None and config.retrieval is None):
+        return None
+    if config.dataset not in DATASETS:
+        raise UserError(f"demonstrations: a checkpoint of {config.dataset} has no training set of its own labels")
+    return source.original_data or find_original_data(config.dataset)
+
+
+def identify_demonstrations(config: ErcConfig, source: DemonstrationSource) -> list[int | str | None]:
+    """What changes with the demonstrations that a user's choices lead to; the pickle by its content."""
+    folder = find_folder_of_pickles(config, source)
+    return [source.count, source.encoder, folder and sha256_of(find_pickle(config.dataset, folder))]
+
+
+def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonstrator | None:
+    """What finds the demonstrations of a checkpoint's prompts; None: they have none.
+
+    Raises:
+        UserError: the training utterances or the encoder are not there, or the checkpoint's labels are not theirs.
+    """
+    folder = find_folder_of_pickles(config, source)
+    if folder is None:
+        return None
+    settings = config.retrieval or RetrievalSettings(USUAL_ENCODER)
+    settings = replace(settings, count=source.count or settings.count, encoder=source.encoder or settings.encoder)
+    dialogues = load_dialogues(config.dataset, folder, clean_text=config.clean_text, check_counts=False)
+    if config.retrieval is None:
+        print("warning: this checkpoint was trained on prompts without demonstrations", file=sys.stderr)
+    entries = entries_of(config.dataset, "train", dialogues["train"])
+    base = balance_labels(entries, config.labels, settings.seed) if settings.balance else entries
+    return Demonstrator(_index(base, settings.encoder, source.embed), settings)
+
+
+def _index(base: Sequence[Entry], encoder: str, embed: Embed | None) -> DemonstrationIndex:
+    if embed:
+        return DemonstrationIndex(base, embed)
+    from bases.encoder import SentenceEncoder
+
+    own = SentenceEncoder(encoder, find_repository() / "data" / ".embeddings")
+    index = DemonstrationIndex(base, own)
+    own.cache = None  # what is asked about next is asked once
+    return index

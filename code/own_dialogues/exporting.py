@@ -1,0 +1,131 @@
+"""A trained adapter or model -> a folder for other programs: merged weights, or the adapter. Whole or not there."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import torch
+
+from bases.load import PRECISIONS, load_adapter, load_model, load_tokenizer, resolve_base
+from basics.errors import UserError, raise_together
+from basics.files import find_repository, write_atomically
+from own_dialogues.checkpoint import check_base_precision, find_base
+from training.arguments import holds_model
+from training.checkpoints import full_disk_named, is_adapter, replaced_folder
+from training.folders import public_name, refuse_other_base, shown_path
+
+CPU = torch.device("cpu")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+CARD = "README.md"
+# What converters of other programs read of a base, and tokenizers of transformers do not write.
+EXTRA_TOKENIZER_FILES = ("tokenizer.model",)
+
+
+def find_output_problems(checkpoint: Path, output: Path) -> list[str]:
+    """One line per way in which the export would replace something else."""
+    new, old = output.resolve(), checkpoint.resolve()
+    others = {"--checkpoint_dir": old, "the current folder": Path.cwd(), "the repository": find_repository()}
+    problems = [
+        f"--output_dir {output} would replace {name}: give a folder of its own"
+        for name, other in others.items()
+        if new == other or new in other.parents
+    ]
+    if new.exists() and not (new.is_dir() and (holds_model(new) or not any(new.iterdir()))):
+        problems.append(f"--output_dir {output} holds something else than a model: it is not replaced")
+    return problems
+
+
+def base_of(checkpoint: Path, named: str | None) -> str:
+    """The folder or hub id of an adapter's base: as named, else what the adapter says.
+
+    Raises:
+        UserError: it is not there, or the adapter was trained on another.
+    """
+    base = resolve_base(named) if named else find_base(checkpoint)
+    refuse_other_base(str(checkpoint), public_name(base))
+    return base
+
+
+def export_merged(checkpoint: Path, output: Path, base: str | None, precision: str) -> None:
+    """Writes a transformers folder with whole weights; products of adapters are added in fp32 and rounded once.
+
+    Raises:
+        UserError: the base or the checkpoint cannot be loaded, or overflows in that precision; or the output would
+            replace something else.
+    """
+    raise_together(find_output_problems(checkpoint, output))
+    card = merged_card(read_card(checkpoint), output)
+    source = base_of(checkpoint, base) if is_adapter(checkpoint) else str(checkpoint)
+    check_base_precision(checkpoint, source, precision)
+    model = load_model(source, PRECISIONS[precision], CPU)
+    if is_adapter(checkpoint):
+        model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
+    model.config.use_cache = True
+    tokenizer = load_tokenizer(str(checkpoint))
+    with full_disk_named(output), replaced_folder(output) as new:
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        for name in EXTRA_TOKENIZER_FILES:
+            if (Path(source) / name).is_file():
+                shutil.copy(Path(source) / name, new / name)
+        write_atomically(new / CARD, card)
+
+
+def merge(model):
+    """The base with the products of its adapters added to its weights: each layer in fp32, rounded once."""
+    from peft.tuners.lora import LoraLayer
+
+    for layer in [module for module in model.modules() if isinstance(module, LoraLayer)]:
+        weight = layer.get_base_layer().weight
+        precision = weight.dtype
+        layer.float()
+        layer.merge()
+        layer.to(precision)
+    return model.unload()
+
+
+def export_adapter(checkpoint: Path, output: Path) -> None:
+    """Copies an adapter with tokenizer and model card; its base goes by the name that others can find.
+
+    Raises:
+        UserError: it is no adapter, or the output would replace something else.
+    """
+    if not is_adapter(checkpoint):
+        raise UserError(f"--kind adapter: {checkpoint} holds a whole model; choose merged")
+    raise_together(find_output_problems(checkpoint, output))
+    card = moved_card(read_card(checkpoint), output)
+    config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
+    with full_disk_named(output), replaced_folder(output) as new:
+        for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
+            shutil.copy(path, new / path.name)
+        write_atomically(new / ADAPTER_FILES[0], json.dumps(config, indent=2) + "\n")
+        write_atomically(new / CARD, card)
+
+
+def read_card(checkpoint: Path) -> str:
+    """The model card that the run wrote.
+
+    Raises:
+        UserError: there is none, so nobody would know what the weights were trained on.
+    """
+    path = checkpoint / CARD
+    if not path.is_file():
+        raise UserError(f"{checkpoint} holds no {CARD}, the model card that main_new.py writes beside what it saves")
+    return path.read_text(encoding="utf-8")
+
+
+def moved_card(card: str, output: Path) -> str:
+    """The card with the new place in its command."""
+    return re.sub(r"--checkpoint_dir \S+", f"--checkpoint_dir {shown_path(str(output))}", card)
+
+
+def merged_card(card: str, output: Path) -> str:
+    """The card of an adapter once it is part of the weights; that of a whole model says what it said."""
+    card = card.replace("library_name: peft", "library_name: transformers", 1)
+    card = card.replace("InstructERC: LoRA adapter for", "InstructERC: LoRA adapter, merged into its base, for", 1)
+    if "| quantize | nf4 |" in card:
+        told = "Trained over the base in 4 bits, merged into the whole one."
+        card = card.replace("\n| setting |", f"\n{told}\n\n| setting |", 1)
+    return moved_card(card, output)

@@ -1,0 +1,191 @@
+"""A file of dialogues -> emotions, chunk by chunk: progress, a whole file or none, stop and go on."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from basics.errors import UserError
+from basics.files import sha256_of, write_atomically
+from basics.progress import progress_bar
+from own_dialogues.checkpoint import find_base
+from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
+from own_dialogues.reading import FileCounts, read_turns
+from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
+from own_dialogues.writing import OUTPUTS, TurnEmotion
+from training.checkpoints import is_adapter
+from training.erc_config import ERC_CONFIG_FILE, read_erc_config
+from training.folders import identify_base
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """What is read and what is written. output: None is stdout."""
+
+    source: Path
+    input_format: str
+    output: Path | None
+    output_format: str
+
+    @property
+    def part(self) -> Path:
+        """Where the output grows until it is whole."""
+        return self.output.with_name(f"{self.output.name}.part")
+
+    @property
+    def state(self) -> Path:
+        """How far `part` is, and what must be the same for it to go on."""
+        return self.output.with_name(f"{self.output.name}.part.json")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a file is: turns answered, bytes written, turns that were cut."""
+
+    turns: int = 0
+    bytes: int = 0
+    shortened: int = 0
+
+
+def check_output(task: FileTask) -> None:
+    """Find out before anything is computed whether the output can be written.
+
+    Raises:
+        UserError: it is the input or a folder, or its folder cannot be written to.
+    """
+    if task.output is None:
+        return
+    if task.output.is_dir():
+        raise UserError(f"--output {task.output} is a folder, allowed is a file")
+    for written in (task.output, task.part, task.state):
+        if written.exists() and written.samefile(task.source):
+            raise UserError(f"--output {task.output} would replace the input {task.source}, allowed is another file")
+    try:
+        task.output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=task.output.parent).close()
+    except OSError as error:
+        raise UserError(f"--output {task.output} cannot be written ({error.strerror})") from None
+
+
+def fingerprint(
+    task: FileTask, checkpoint: Path, place: tuple[torch.device, torch.dtype], source: DemonstrationSource
+) -> dict[str, Any]:
+    """What decides the output: equal fingerprints, equal bytes. place: where it is computed, and in what precision.
+
+    Raises:
+        UserError: the base of the checkpoint is not there, or what its demonstrations come from.
+    """
+    weights = checkpoint / "adapter_model.safetensors"
+    adapted = is_adapter(checkpoint) and weights.is_file()
+    device, dtype = place
+    return {
+        "input": sha256_of(task.source),
+        "input format": task.input_format,
+        "output format": task.output_format,
+        "checkpoint": sha256_of(weights) if adapted else identify_base(str(checkpoint)),
+        "base": identify_base(find_base(checkpoint)),
+        "erc_config": sha256_of(checkpoint / ERC_CONFIG_FILE),
+        "demonstrations": identify_demonstrations(read_erc_config(checkpoint), source),
+        "precision": str(dtype),
+        "device": device.type,
+        "turns of a chunk": CHUNK_TURNS,
+    }
+
+
+def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Position:
+    """Where to go on; the beginning when nothing is there to go on from.
+
+    Raises:
+        UserError: what is there was made from something else; the differences are named.
+    """
+    if not resume or task.output is None or not task.state.is_file():
+        return Position()
+    try:
+        there = json.loads(task.state.read_bytes())
+        position, marks_there = Position(**there["position"]), there["marks"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{task.state}: not what this program wrote; use --resume False") from None
+    changed = [f"{name} is another" for name in marks if marks_there.get(name) != marks[name]]
+    if changed:
+        raise UserError(f"cannot go on with {task.part}: {'; '.join(changed)}; use the same, or --resume False")
+    if not task.part.is_file() or task.part.stat().st_size < position.bytes:
+        raise UserError(f"{task.part} is gone or shorter than {task.state} says; use --resume False")
+    return position
+
+
+def predict_file(
+    recognizer: EmotionRecognizer, task: FileTask, counts: FileCounts, marks: dict[str, Any], position: Position
+) -> Position:
+    """Answer every turn of a file from a position on and write it; returns the end, for who tells the user.
+
+    counts: of the file as it was when it was checked.
+
+    Raises:
+        UserError: the file has another number of turns by now.
+    """
+    turns = read_turns(task.source, task.input_format)
+    silent = task.output is None and sys.stdout.isatty()  # a bar would stand between the lines
+    with (
+        _writer(task, recognizer.config.labels, position, marks) as write,
+        progress_bar(counts.turns, "emotions", "turn", position.turns, silent) as bar,
+    ):
+        for rows in recognizer.predict_turns(turns, skip=position.turns):
+            shortened = position.shortened + sum(row.shortened for row in rows)
+            position = write(rows, Position(position.turns + len(rows), position.bytes, shortened))
+            bar.update(len(rows))
+        if position.turns != counts.turns:  # said before the output takes its name
+            told = f"{counts.turns} turns when it was checked, {position.turns} now"
+            raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
+    return position
+
+
+Write = Callable[[list[TurnEmotion], Position], Position]
+
+
+@contextmanager
+def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dict[str, Any]) -> Iterator[Write]:
+    """Yields what writes a chunk and says where the file then ends; it takes its name when the block ends well."""
+    form = OUTPUTS[task.output_format]
+    if task.output is None:
+        yield _printer(sys.stdout, form.head(labels), form.render)
+        return
+    head = form.head(labels) if start == Position() else ""
+    if start == Position():
+        task.state.unlink(missing_ok=True)
+    task.part.touch()
+    with open(task.part, "r+b") as stream:
+        stream.truncate(start.bytes)
+        stream.seek(start.bytes)
+
+        def write(rows: list[TurnEmotion], position: Position) -> Position:
+            nonlocal head
+            stream.write((head + form.render(rows)).encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+            head, reached = "", Position(position.turns, stream.tell(), position.shortened)
+            write_atomically(task.state, json.dumps({"position": asdict(reached), "marks": marks}) + "\n")
+            return reached
+
+        yield write
+    os.replace(task.part, task.output)
+    task.state.unlink(missing_ok=True)
+
+
+def _printer(stream: TextIO, head: str, render: Callable[[list[TurnEmotion]], str]) -> Write:
+    def write(rows: list[TurnEmotion], position: Position) -> Position:
+        nonlocal head
+        # A terminal of another encoding gets a mark for what it cannot show.
+        encoding = stream.encoding or "utf-8"
+        stream.write((head + render(rows)).encode(encoding, "replace").decode(encoding))
+        stream.flush()
+        head = ""
+        return position
+
+    return write

@@ -1,0 +1,193 @@
+"""Emotions of one's own dialogues by a saved checkpoint, from Python:
+
+    recognizer = EmotionRecognizer.from_pretrained("demo/adapter")
+    for emotion, probability, _ in recognizer.predict([("Ann", "I passed!"), ("Ben", "Oh, well done!")]):
+        print(emotion, probability)
+
+A turn is judged by itself and the turns before it, never by those after it.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from bases.load import choose_device, choose_precision, load_adapter, load_model
+from basics.errors import UserError
+from data_utils.prompts import TEMPLATE_SHA256
+from engine.batching import RowEncoder, training_batches
+from own_dialogues.checkpoint import check_base_precision, find_base, find_checkpoint
+from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
+from own_dialogues.prompts import PromptMaker, Question
+from own_dialogues.turns import LineError, ReadTurn, SpokenTurn, number_turns
+from own_dialogues.writing import Shown, TurnEmotion
+from scoring.label_scoring import DecodeSettings, predict_labels
+from scoring.self_check import packer_that_agrees
+from training.checkpoints import is_adapter
+from training.erc_config import ErcConfig, read_erc_config
+from training.run import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, make_encoder
+
+CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
+PROBE = (("Ann", "I have got the job!"), ("Ben", "Really?"), ("Ann", "I start on Monday."))
+
+Spoken = Sequence[tuple[str, str]]  # a dialogue: (name, utterance) of each turn
+
+
+class Emotion(NamedTuple):
+    """The most probable label of a turn. probabilities: every label's, in prompt order; they add up to 1."""
+
+    emotion: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class EmotionRecognizer:
+    """A model with its tokenizer, asked the way it was trained. Use `from_pretrained`."""
+
+    def __init__(
+        self,
+        model,
+        encoder: RowEncoder,
+        config: ErcConfig,
+        device: torch.device,
+        demonstrator: Demonstrator | None = None,
+    ) -> None:
+        self.model, self.encoder, self.config, self.demonstrator = model, encoder, config, demonstrator
+        self.prompts = PromptMaker(config, encoder)
+        rows = encoder.encode([self._asked(question)[0] for question in self._questions([PROBE])], config.labels)
+        batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
+        packer = packer_that_agrees(model, batch, "tree", encoder.tokenizer.pad_token_id, device)
+        budget = TOKEN_BUDGETS.get(device.type, TOKEN_BUDGETS["cuda"])
+        budget = min(budget, EAGER_TOKEN_BUDGET) if packer.additive else budget
+        self.settings = DecodeSettings(packer, token_budget=budget, calibrate=config.calibrate)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        checkpoint: str | Path | None = None,
+        device: str | None = None,
+        precision: str = "auto",
+        demonstrations: DemonstrationSource = AS_TRAINED,
+    ) -> "EmotionRecognizer":
+        """Load what training saved.
+
+        checkpoint: folder of an adapter or a model; None: the shipped or newest one (`find_checkpoint`). device:
+        "cpu", "cuda", "cuda:1"; None: the GPU where there is one. precision: as main_new.py's flag. demonstrations:
+        by default those of training.
+
+        Raises:
+            UserError: something of it is not there or cannot be used; the line says what and what gets it.
+        """
+        folder = find_checkpoint(checkpoint)
+        config = read_erc_config(folder)
+        if config.template_sha256 != TEMPLATE_SHA256:
+            print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
+        demonstrator = open_demonstrator(config, demonstrations)
+        base = find_base(folder)
+        check_base_precision(folder, base, precision)
+        place, dtype = choose_place(device, precision)
+        own_tokenizer = (folder / "tokenizer_config.json").is_file()
+        encoder = make_encoder(str(folder) if own_tokenizer else base, config.max_length, 1.0, config.chat_template)
+        model = load_model(base, dtype, place)
+        if is_adapter(folder):
+            model = load_adapter(model, str(folder), trainable=False)
+        return cls(model.eval(), encoder, config, place, demonstrator)
+
+    def predict(self, dialogue: Spoken) -> list[Emotion]:
+        """The emotion of every turn of a dialogue of (name, utterance).
+
+        Raises:
+            UserError: a name or an utterance is empty or too long.
+        """
+        return self.predict_dialogues([dialogue])[0]
+
+    def predict_dialogues(self, dialogues: Sequence[Spoken]) -> list[list[Emotion]]:
+        """The same for several dialogues, which share forward passes."""
+        found: list[list[Emotion]] = [[] for _ in dialogues]
+        for rows in self.predict_turns(_numbered(dialogues)):
+            for row in rows:
+                found[row.turn.part].append(Emotion(row.emotion, row.probability, dict(row.probabilities)))
+        return found
+
+    def predict_turns(
+        self, turns: Iterable[SpokenTurn], skip: int = 0, size: int = CHUNK_TURNS
+    ) -> Iterator[list[TurnEmotion]]:
+        """The turns of a stream, `size` at a time, in order; no more than these and their windows are held.
+
+        skip: turns at the beginning that are only history, because they were answered before.
+        """
+        questions = islice(self.prompts.questions(turns), skip, None)
+        while chunk := list(islice(questions, size)):
+            yield self._answer(chunk)
+
+    def seen_prompts(self, dialogue: Spoken) -> list[str]:
+        """The prompt of every turn exactly as the model reads it, special tokens and all."""
+        examples = [self._asked(question)[0] for question in self._questions([dialogue])]
+        rows = self.encoder.encode(examples, self.config.labels)
+        return [self.encoder.tokenizer.decode(row.prompt, clean_up_tokenization_spaces=False) for row in rows]
+
+    def _questions(self, dialogues: Sequence[Spoken]) -> Iterator[Question]:
+        return self.prompts.questions(_numbered(dialogues))
+
+    def _asked(self, question: Question):
+        matches = self.demonstrator.find([question])[0] if self.demonstrator else ()
+        return self.prompts.example(question, matches)
+
+    def _answer(self, questions: Sequence[Question]) -> list[TurnEmotion]:
+        matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
+        asked = [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
+        examples = [example for example, _ in asked]
+        predictions = predict_labels(self.model, self.encoder, examples, self.config.labels, self.settings)
+        return [
+            _turn_emotion(question, prediction.scores, shown)
+            for question, prediction, (_, shown) in zip(questions, predictions, asked, strict=True)
+        ]
+
+
+def _turn_emotion(question: Question, scores: dict[str, float], matches) -> TurnEmotion:
+    """log p of every label -> its share among them."""
+    highest = max(scores.values())
+    weights = {label: math.exp(score - highest) for label, score in scores.items()}
+    total = sum(weights.values())
+    probabilities = {label: weight / total for label, weight in weights.items()}
+    best = max(probabilities, key=probabilities.__getitem__)
+    shown = tuple(Shown(match.entry.text, match.entry.label, match.similarity) for match in matches)
+    return TurnEmotion(question.turn, best, probabilities[best], probabilities, shown, question.shortened)
+
+
+def _numbered(dialogues: Sequence[Spoken]) -> Iterator[SpokenTurn]:
+    """The turns of dialogues in memory; UserError names the one that is bad."""
+    turns = (
+        ReadTurn(part, None, speaker, text, place)
+        for part, dialogue in enumerate(dialogues)
+        for place, (speaker, text) in enumerate(dialogue, start=1)
+    )
+    try:
+        yield from number_turns(turns)
+    except LineError as error:
+        raise UserError(f"turn {error.line} of a dialogue: {error.problem}") from None
+
+
+def choose_place(name: str | None, precision: str) -> tuple[torch.device, torch.dtype]:
+    """The device of that name, None: the GPU where there is one; and what a precision means there.
+
+    Raises:
+        UserError: there is no such device, or it does not compute in that precision.
+    """
+    device = choose_device() if name is None else _checked_device(name)
+    return device, choose_precision(precision, device)
+
+
+def _checked_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:150]
+        allowed = "allowed are cpu, and cuda or cuda:N where there is a GPU"
+        raise UserError(f"device {name!r}: {reason}; {allowed}") from None
+    return device

@@ -1,0 +1,117 @@
+"""Emotions of turns as text: a table to read, JSON Lines, CSV; written piece by piece."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from rich.cells import set_cell_size
+
+from own_dialogues.turns import SpokenTurn
+
+NAME_WIDTH = 14
+PROBABILITY_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A demonstration that stood in a prompt; similarity: cosine to the utterance."""
+
+    text: str
+    label: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class TurnEmotion:
+    """What was found for a turn. probabilities: label -> share among the labels, in prompt order; they add up to 1.
+
+    shortened: the utterance was too long for the prompt and was cut at its end.
+    """
+
+    turn: SpokenTurn
+    emotion: str
+    probability: float
+    probabilities: Mapping[str, float]
+    demonstrations: tuple[Shown, ...] = ()
+    shortened: bool = False
+
+
+def as_record(row: TurnEmotion) -> dict[str, Any]:
+    """One line of JSON Lines: which turn, who, what, the emotion and how probable each label is."""
+    turn = row.turn
+    record = {"dialogue": turn.dialogue, "turn": turn.turn, "speaker": turn.speaker, "text": turn.text}
+    record |= {"emotion": row.emotion, "probability": round(row.probability, PROBABILITY_DIGITS)}
+    record["probabilities"] = {label: round(value, PROBABILITY_DIGITS) for label, value in row.probabilities.items()}
+    if row.demonstrations:
+        record["demonstrations"] = [vars(one) for one in row.demonstrations]
+    return record | ({"shortened": True} if row.shortened else {})
+
+
+def render_json_lines(rows: Iterable[TurnEmotion]) -> str:
+    """One JSON object on each line."""
+    return "".join(json.dumps(as_record(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+def render_csv(rows: Iterable[TurnEmotion]) -> str:
+    """Rows of the columns that `csv_header` names; demonstrations as JSON in one cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        record = as_record(row)
+        shown = json.dumps(record["demonstrations"], ensure_ascii=False) if row.demonstrations else ""
+        first = [record[name] for name in ("dialogue", "turn", "speaker", "text", "emotion", "probability")]
+        writer.writerow([*first, *record["probabilities"].values(), shown])
+    return text.getvalue()
+
+
+def csv_header(labels: Sequence[str]) -> str:
+    """The first line of a CSV file."""
+    names = ("dialogue", "turn", "speaker", "text", "emotion", "probability")
+    return ",".join([*names, *(f"p_{label}" for label in labels), "demonstrations"]) + "\n"
+
+
+def render_table(rows: Iterable[TurnEmotion]) -> str:
+    """Lines for people; a heading where a dialogue begins."""
+    lines = []
+    for row in rows:
+        turn, width = row.turn, max(map(len, row.probabilities))
+        if turn.turn == 0:
+            lines += [""] if turn.part else []
+            lines += [f"dialogue {_printable(turn.dialogue)}"]
+        name = set_cell_size(_printable(turn.speaker), NAME_WIDTH)
+        lines.append(f"{turn.turn:4}  {name}  {row.emotion:<{width}} {row.probability:5.2f}  {_printable(turn.text)}")
+        lines += [
+            f"{'':4}  like {one.similarity:.2f}: <{_printable(one.text)}>: {one.label}" for one in row.demonstrations
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def no_header(labels: Sequence[str]) -> str:
+    """What begins a file of the other formats."""
+    return ""
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """How emotions are written: the head of the file (from the labels), then rows."""
+
+    head: Callable[[Sequence[str]], str]
+    render: Callable[[Iterable[TurnEmotion]], str]
+
+
+OUTPUTS: Mapping[str, OutputFormat] = MappingProxyType(
+    {
+        "table": OutputFormat(no_header, render_table),
+        "jsonl": OutputFormat(no_header, render_json_lines),
+        "csv": OutputFormat(csv_header, render_csv),
+    }
+)

@@ -1,0 +1,189 @@
+"""How much memory and arithmetic a run will take, from the base's configuration alone. Every number is an estimate.
+
+Memory of one process: weights, gradients, optimizer state, what a micro-batch keeps for its backward pass with
+the gradients of one layer beside it, and what the libraries take. Operations are counted as in
+`benchmarks/flops.py`: products alone, on distinct tokens.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from bases.adapters import is_linear
+from bases.load import count_trainable
+from bases.lookup import find_row
+from engine.batching import EncodedRow, MicroBatch
+from engine.compilation import decoder_layers
+from engine.packing import packer_for
+from planning.data import WAYS, Texts, Way
+from planning.meta_model import Saved, add_empty_lora, build_empty, count_saved, load_config
+from training.run import EAGER_TOKEN_BUDGET
+
+GIB = 2**30
+# What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
+LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
+# 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
+TARGET_TOKENS = 3  # a label and EOS
+ROWS_TOGETHER = 8  # rows of a dialogue that share what they begin with
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained on, in what portions, on how many processes of which kind of device."""
+
+    texts: Texts
+    token_budget: int
+    gpus: int = 1
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.bfloat16
+    rank: int = 16
+    dropout: float = 0.05
+    modules: str = "auto"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on the meta device: its sizes, and what one micro-batch keeps."""
+
+    parameters: int
+    trainable: int
+    frozen_linear: int  # weights of the linear layers of all blocks that are not trained
+    trained_linear: int
+    head: int  # weights of the language-model head
+    hidden: int
+    head_widths: int  # heads x width, over all blocks
+    saved: Saved
+    nodes: int
+    pairs: int  # (node, node) that attend
+    kept: int  # nodes whose logits are read
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of one process, and the operations of one epoch over all processes."""
+
+    way: Way
+    trainable: int
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    libraries: float
+    start: float  # before ZeRO-3 has divided the weights, which each process loads whole
+    main_memory: float  # sums of gradients and optimizer state that lie in main memory, not on the GPU
+    flops: float
+
+    @property
+    def total(self) -> float:
+        running = self.weights + self.gradients + self.optimizer + self.activations
+        return max(running, self.start) + self.libraries
+
+
+def plan_base(base: str, load: Workload) -> list[Estimate]:
+    """The estimates of every way that makes sense there; models that differ are built once each."""
+    config, row = load_config(base), find_row(base)
+    if row and not row.shares_prefixes:
+        load = replace(load, texts=replace(load.texts, shared=1.0))
+    on_gpu = load.device.type == "cuda"
+    ways = [way for way in WAYS if (on_gpu or not (way.quantized or way.offload)) and (load.gpus > 1 or way.stage != 3)]
+    found = {}
+    for way in ways:
+        kind = (way.lora, way.quantized)
+        if kind not in found:
+            found[kind] = measure(base, config, way, load)
+    return [estimate(found[way.lora, way.quantized], way, load) for way in ways]
+
+
+def measure(base: str, config, way: Way, load: Workload) -> Measured:
+    """Builds the model of a way without weights and runs one micro-batch through it on paper."""
+    model = build_empty(config, load.dtype, load.device)
+    head = model.get_output_embeddings().weight
+    if way.lora:
+        model = add_empty_lora(model, base, load.rank, load.dropout, load.modules, way.quantized)
+    row = find_row(base)
+    packer = packer_for(model, "tree" if row is None or row.shares_prefixes else "rows", 0)
+    most = EAGER_TOKEN_BUDGET if packer.additive else load.token_budget
+    batch = typical_batch(load.texts, min(most, load.token_budget))
+    tree = batch.tree()
+    trainable, parameters = count_trainable(model)
+    linear = [module.weight for module in decoder_layers(model).modules() if is_linear(module)]
+    text = model.config.get_text_config()
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return Measured(
+        parameters=parameters,
+        trainable=trainable,
+        frozen_linear=sum(weight.numel() for weight in linear if not weight.requires_grad),
+        trained_linear=sum(weight.numel() for weight in linear if weight.requires_grad),
+        head=head.numel(),
+        hidden=text.hidden_size,
+        head_widths=text.num_hidden_layers * text.num_attention_heads * width,
+        saved=count_saved(model, packer.pack(batch)),
+        nodes=len(tree),
+        pairs=int((tree.positions + 1).sum()),
+        kept=len(set(tree.pair_nodes.tolist())),
+    )
+
+
+def typical_batch(texts: Texts, token_budget: int) -> MicroBatch:
+    """Rows of the mean length that share as much as the texts do, as many as the budget holds; one at the least.
+
+    The first of each eight rows is new; the others begin with the same tokens and end in their own.
+    """
+    length = round(texts.tokens)
+    own = max(1, round((ROWS_TOGETHER * length / texts.shared - length) / (ROWS_TOGETHER - 1)))
+    rows: list[EncodedRow] = []
+    nodes = fresh = 0
+    while not rows or nodes < token_budget:
+        new_group = len(rows) % ROWS_TOGETHER == 0
+        nodes += (length if new_group else own) + TARGET_TOKENS - 1
+        if rows and nodes > token_budget:
+            break
+        common = () if new_group else rows[-(len(rows) % ROWS_TOGETHER)].prompt[: length - own]
+        tail = tuple(range(fresh, fresh + length - len(common)))
+        fresh += len(tail) + TARGET_TOKENS
+        target = tuple(range(fresh - TARGET_TOKENS, fresh))
+        rows.append(EncodedRow(f"plan/{len(rows)}/0", "", common + tail, target, 1.0, 0))
+    return MicroBatch(tuple(rows), tuple((row.target,) for row in rows), (1.0,) * len(rows))
+
+
+def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
+    """The bytes and operations of a way, from what its model was found to hold."""
+    size = load.dtype.itemsize
+    stage = way.stage if way.stage is not None else 2 * (load.gpus > 1)
+    share = {level: load.gpus if stage >= level else 1 for level in (1, 2, 3)}
+    in_bits = found.frozen_linear if way.quantized else 0
+    trained, mixed = found.trainable, size < 4
+    state = trained * (12 if mixed else 8) / share[1]  # moments, and masters in fp32
+    sums = trained * 4 / share[2]
+    # ZeRO-2 empties gradients bucket by bucket, and sums them where the optimizer is.
+    passing = min(BUCKETS, trained) * size if stage >= 2 else mixed * trained * size
+    weights = in_bits * NF4_BYTES + (found.parameters - in_bits) * size
+    layer_input = found.nodes * found.hidden * size
+    kept = found.saved.checkpointed(layer_input) if way.checkpointing else found.saved.total
+    return Estimate(
+        way=way,
+        trainable=trained,
+        weights=weights / share[3],
+        gradients=passing + (0.0 if way.offload else sums),
+        optimizer=0.0 if way.offload else state,
+        activations=kept + max(found.saved.layers),
+        libraries=LIBRARIES[load.device.type],
+        start=weights,
+        main_memory=state + sums if way.offload else 0.0,
+        flops=training_flops(found, way) * load.texts.rows * load.texts.tokens / load.texts.shared / found.nodes,
+    )
+
+
+def training_flops(found: Measured, way: Way) -> float:
+    """Operations of the forward and backward pass of the measured micro-batch; checkpointing runs the blocks again.
+
+    A product costs two operations a weight and node. Backward, its input's gradient costs as much, and its
+    weight's again where it is trained. Attention: two products a pair forward, four backward.
+    """
+    linear = found.frozen_linear + found.trained_linear
+    blocks = 2 * linear * found.nodes + 4 * found.head_widths * found.pairs
+    backward = 2 * (linear + found.trained_linear) * found.nodes + 8 * found.head_widths * found.pairs
+    head = (2 if way.lora else 3) * 2 * found.head * found.kept
+    return blocks * (2 if way.checkpointing else 1) + backward + head

@@ -1,0 +1,149 @@
+"""A base without its weights, on the meta device, where tensors have a shape and no numbers.
+
+A forward pass over such a model takes a second, and shows which tensors autograd would keep, whatever the
+architecture: the planner adds up their bytes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bases.adapters import choose_targets
+from bases.load import (
+    NO_FOREIGN_CODE,
+    add_lora,
+    explained,
+    know_own_architectures,
+    prepare_attention,
+    resolve_base,
+)
+from bases.lookup import find_folder, find_row
+from bases.shapes import SHAPES
+from basics.errors import UserError
+from engine.compilation import decoder_layers
+from engine.packing import PackedBatch, batch_loss
+
+META = torch.device("meta")
+STAND_IN = "memory_efficient_stand_in"
+
+
+def load_config(base: str):
+    """The configuration of a base, of its text part: from its folder, the table, or at last the hub.
+
+    Raises:
+        UserError: there is no such base, or no hub to ask; or it is no causal language model.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    know_own_architectures()
+    folder, row = find_folder(base), find_row(base)
+    if folder is None and row and row.name in SHAPES:
+        return AutoConfig.for_model(row.architecture, **SHAPES[row.name])
+    source = str(folder) if folder else row.hub_id if row else resolve_base(base)
+    with explained(f"the configuration of {base}"):
+        config = AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE).get_text_config()
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"base {base} is no causal language model but {config.model_type}, which cannot be planned")
+    return config
+
+
+def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """The model of a configuration on the meta device, attending as it would on `device`."""
+    from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM
+    from transformers.masking_utils import sdpa_mask
+
+    with META:
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    prepare_attention(model, device)
+    if device.type == "cuda" and getattr(model, "_supports_attention_backend", False) and model._supports_sdpa:
+        AttentionInterface.register(STAND_IN, attend_on_paper)
+        AttentionMaskInterface.register(STAND_IN, sdpa_mask)
+        model.set_attn_implementation(STAND_IN)
+    model.config.use_cache = False
+    return model.train()
+
+
+def add_empty_lora(model: nn.Module, base: str, rank: int, dropout: float, modules: str, quantized: bool) -> nn.Module:
+    """The same with adapters; over a quantized base they stay in fp32 and PEFT's own layers run."""
+    with META:
+        model = add_lora(model, rank, rank, dropout, choose_targets(model, modules, base)[0])
+    if quantized:
+        for module in model.modules():
+            if hasattr(module, "lora_A"):
+                module.__dict__.pop("forward", None)  # the fused product
+                module.lora_A.float(), module.lora_B.float()
+    return model.train()
+
+
+class OnPaper(torch.autograd.Function):
+    """Keeps what SDPA's memory-efficient kernel keeps: its inputs, its output, the mask as numbers, a sum per query."""
+
+    @staticmethod
+    def forward(context, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """(1, heads, nodes, d) each, the mask (1, 1, nodes, nodes)."""
+        answer = torch.empty_like(query)
+        sums = query.new_empty(query.shape[:3], dtype=torch.float32)
+        context.save_for_backward(query, key, value, answer, sums, mask.to(query.dtype))
+        return answer
+
+    @staticmethod
+    def backward(context, gradient: Tensor):
+        query, key, value, *_ = context.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), None
+
+
+def attend_on_paper(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, **_):
+    """transformers' attention interface; grouped keys and values are repeated, as under a mask."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (key, value))
+    answer = OnPaper.apply(query, key, value, attention_mask)
+    return answer.transpose(1, 2).contiguous(), None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Bytes that a forward pass keeps for the backward pass."""
+
+    outside: int  # embeddings, masks, the head and the loss
+    layers: tuple[int, ...]  # by each decoder layer
+
+    @property
+    def total(self) -> int:
+        return self.outside + sum(self.layers)
+
+    def checkpointed(self, layer_input: int) -> int:
+        """With activation checkpointing: every layer's input, and the one layer that is computed again."""
+        return self.outside + len(self.layers) * layer_input + max(self.layers)
+
+
+def count_saved(model: nn.Module, packed: PackedBatch) -> Saved:
+    """What the loss of one micro-batch keeps, each storage once, parameters left out."""
+    layers = decoder_layers(model)
+    own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    places: dict[int, tuple[int, int]] = {}  # storage -> its bytes, the layer that kept it first
+    running = [len(layers)]  # the layer that runs; one more: none
+
+    def keep(tensor: Tensor) -> Tensor:
+        if _storage(tensor) not in own:
+            places.setdefault(_storage(tensor), (tensor.untyped_storage().nbytes(), running[0]))
+        return tensor
+
+    handles = []
+    for number, layer in enumerate(layers):
+        handles.append(layer.register_forward_pre_hook(lambda *_, number=number: running.__setitem__(0, number)))
+        handles.append(layer.register_forward_hook(lambda *_: running.__setitem__(0, len(layers))))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = batch_loss(model, packed.to(next(model.parameters()).device))
+    for handle in handles:
+        handle.remove()
+    sums = [0] * (len(layers) + 1)
+    for size, place in places.values():
+        sums[place] += size
+    del loss  # it kept the storages alive, and so their addresses apart
+    return Saved(sums[-1], tuple(sums[:-1]))
+
+
+def _storage(tensor: Tensor) -> int:
+    """The address of the storage, which meta tensors have too, where all their data pointers are 0."""
+    return tensor.untyped_storage()._cdata

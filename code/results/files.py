@@ -1,0 +1,170 @@
+"""What a run leaves behind: results.json and predictions.jsonl."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError
+from basics.files import write_atomically
+from scoring.copying import Copying
+from scoring.metrics import EvalResult, MajorityBaseline, Prediction
+
+RESULTS_FILE = "results.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+SCORE_DECIMALS = 6
+NOT_THE_PROGRAM = (":(exclude)experiments", ":(exclude)README.md")
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed", "scikit-learn")
+
+NO_TRAINING = "none"
+GIVEN_CHECKPOINT = "given"
+# How the scored model was chosen -> the words that stand wherever its score stands.
+SELECTIONS: Mapping[str, str] = {
+    "valid": "chosen on valid",
+    "test": "best epoch chosen on TEST, the paper's way: not a held-out score",
+    NO_TRAINING: "no training",
+    GIVEN_CHECKPOINT: "checkpoint as given, not chosen by this run",
+}
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """The scores of one split, and all that must be read beside them.
+
+    selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
+    aside, does, or does not, stand in train; None where there are no such rows. majority: what the commonest
+    label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
+    often the answer is the label of the nearest demonstration, where there are demonstrations.
+    Raises ValueError for an unknown selection.
+    """
+
+    result: EvalResult
+    selection: str
+    split: str = "test"
+    unseen: EvalResult | None = None
+    seen: EvalResult | None = None
+    majority: MajorityBaseline | None = None
+    by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
+    copying: Copying | None = None
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection '{self.selection}': allowed are {', '.join(SELECTIONS)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entries of results.json that hold scores; `selection` is in words."""
+        majority = self.majority and {"label": self.majority.label, **_plain_numbers(self.majority.result)}
+        return self.result.to_dict() | {
+            "split": self.split,
+            "selection": SELECTIONS[self.selection],
+            "unseen_text": self.unseen and _plain_numbers(self.unseen),
+            "seen_text": self.seen and _plain_numbers(self.seen),
+            "majority": majority,
+            "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
+            "copying": self.copying and asdict(self.copying),
+        }
+
+
+def _plain_numbers(result: EvalResult) -> dict[str, Any]:
+    """The scores of the whole, without those of each label."""
+    return {name: value for name, value in result.to_dict().items() if not isinstance(value, dict | list)}
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
+    """Write results.json with sorted keys and unrounded numbers, whole or not at all; return its path.
+
+    Raises ValueError for a number that is not finite (JSON has none), OSError naming the file.
+    """
+    path = Path(folder) / RESULTS_FILE
+    text = json.dumps(results, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, text + "\n")
+    return path
+
+
+def write_predictions(folder: Path, predictions: Iterable[Prediction]) -> Path:
+    """Write predictions.jsonl in the given order, whole or not at all; return its path. OSError names the file."""
+    path = Path(folder) / PREDICTIONS_FILE
+    lines = (json.dumps(_to_row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
+    write_atomically(path, "".join(lines))
+    return path
+
+
+def _to_row(prediction: Prediction) -> dict[str, Any]:
+    row = {name: getattr(prediction, name) for name in ("id", "task", "target", "label")}
+    if prediction.scores is not None:
+        row["scores"] = {label: round(score, SCORE_DECIMALS) for label, score in prediction.scores.items()}
+    return row if prediction.response is None else row | {"response": prediction.response}
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote; UserError names a missing file or a line that cannot be read."""
+    try:
+        # Not splitlines(): a generated answer may hold U+0085 or U+2028, which are no ends of a row.
+        lines = Path(path).read_bytes().rstrip(b"\n").split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a {PREDICTIONS_FILE}") from error
+    predictions = []
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
+        try:
+            predictions.append(Prediction(**json.loads(line)))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} line {number}: not a row of {PREDICTIONS_FILE} ({error})") from error
+    return predictions
+
+
+def environment_report() -> dict[str, Any]:
+    """Return versions, machine and the most memory this process has held so far, in MiB."""
+    return {
+        "versions": {"python": platform.python_version()} | _library_versions(),
+        "platform": platform.platform(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident size of this process so far, in MiB; its children are not in it."""
+    units_per_mib = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mib
+
+
+def find_commit(repository: Path) -> str | None:
+    """Return the checked-out commit, followed by `+changes` when the working tree differs from it.
+
+    A file that git does not know counts as a change only inside code/, where it may take part in a run.
+    What code/reproduce.py writes after every run, experiments/ and the README's results, counts as none.
+    None when `repository` is not itself a git checkout with a commit, or there is no git.
+    """
+    top = _git(repository, "rev-parse", "--show-toplevel")
+    commit = _git(repository, "rev-parse", "HEAD")
+    if not top or not commit or Path(top).resolve() != Path(repository).resolve():
+        return None
+    changed = _git(repository, "status", "--porcelain", "--untracked-files=no", "--", ".", *NOT_THE_PROGRAM)
+    unknown = _git(repository, "ls-files", "--others", "--exclude-standard", "--", "code")
+    return commit + ("+changes" if changed or unknown else "")
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """Return what git prints, None when it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

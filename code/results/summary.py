@@ -1,0 +1,169 @@
+"""After the scores: results.json, predictions, figures and the table, from what the stages know."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from bases.find import read_source
+from bases.load import count_trainable
+from basics.files import remove_leftovers
+from results.figures import draw_confusion_matrix, draw_learning_curve
+from results.files import (
+    GIVEN_CHECKPOINT,
+    NO_TRAINING,
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    Scorecard,
+    environment_report,
+    read_predictions,
+    write_predictions,
+    write_results,
+)
+from results.score_table import print_table
+from scoring.copying import measure_copying
+from scoring.metrics import (
+    EvalResult,
+    Prediction,
+    baseline_majority,
+    evaluate_predictions,
+    evaluate_seen,
+    evaluate_unseen,
+)
+from scoring.mixed_scores import evaluate_by_dataset
+from training.adaptation import name_way
+from training.arguments import NOTHING
+from training.checkpoints import discard_state
+from training.folders import shown_path
+from training.loop import Progress
+from training.run import Run, count_shortened
+
+STARTED = time.time()
+
+
+def report_run(
+    run: Run,
+    model,
+    progress: Progress | None,
+    predictions: list[Prediction],
+    others: Mapping[str, EvalResult] = MappingProxyType({}),
+) -> None:
+    """Writes what the run leaves behind to `output_dir`; results.json comes last, so it marks a finished run.
+
+    others: task -> its scores, of rows of other tasks than the scored one.
+    """
+    folder = Path(run.arguments[2].output_dir)
+    title = run_title(run)
+    results = describe_run(run, model, progress)
+    if progress:
+        draw_learning_curve(folder / "learning_curve.png", progress.history, progress.best_epoch, title, run.metric)
+    if predictions:
+        scorecard = make_scorecard(run, predictions)
+        results |= scorecard.to_dict()
+        results["other_tasks"] = {task: result.to_dict() for task, result in others.items()}
+        write_predictions(folder, predictions)
+        draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
+    write_results(folder, results)
+    remove_leftovers(folder)
+    if predictions:
+        discard_state(folder)
+        print_table(scorecard, title)
+    split = run.arguments[2].score_on
+    for task, result in others.items():
+        print(f"{task}: weighted F1 {result.weighted_f1:.2f} on {result.rows} rows of {split}", file=sys.stderr)
+    print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
+
+
+def finished_before(run: Run) -> bool:
+    """Whether this very run has its results already; then its table is printed again, for `--resume True`."""
+    folder = Path(run.arguments[2].output_dir)
+    try:
+        results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same_run = results.get("fingerprint") == json.loads(json.dumps(run.fingerprint()))
+    scored = "score" in results
+    if not same_run or (run.arguments[2].do_eval and not scored):
+        return False
+    if scored:
+        discard_state(folder)
+        print_table(make_scorecard(run, read_predictions(folder / PREDICTIONS_FILE)), run_title(run))
+    print(f"finished before: {folder / RESULTS_FILE}", file=sys.stderr)
+    return True
+
+
+def run_title(run: Run) -> str:
+    """Dataset, base and setting, as figures and table name them."""
+    model, data, training = run.arguments
+    setting = name_way(model)
+    if not training.do_train:
+        setting = "zero-shot" if model.checkpoint_dir == NOTHING else f"from {Path(model.checkpoint_dir).name}"
+    return f"{data.dataset}, {Path(model.model_name_or_path).name}, {setting}"
+
+
+def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
+    """Scores of the split that was scored, and what must be read beside them."""
+    split = run.arguments[2].score_on
+    labels, metric, seen = run.row_sets.labels, run.metric, run.row_sets.seen_in_train[split]
+    task = predictions[0].task
+    train_targets = [row.target for row in run.row_sets.train if row.task == task]
+    by_dataset = evaluate_by_dataset(predictions, labels, metric)
+    return Scorecard(
+        by_dataset=by_dataset if len(by_dataset) > 1 else {},
+        result=evaluate_predictions(predictions, labels, metric),
+        selection=how_chosen(run),
+        split=split,
+        copying=measure_copying(run.row_sets.scored[split], predictions),
+        unseen=evaluate_unseen(predictions, labels, seen, metric),
+        seen=evaluate_seen(predictions, labels, seen, metric),
+        majority=baseline_majority(train_targets, [row.target for row in predictions], labels, metric)
+        if train_targets
+        else None,
+    )
+
+
+def how_chosen(run: Run) -> str:
+    """The key of `SELECTIONS` that says where the scored weights come from."""
+    model, _, training = run.arguments
+    if training.do_train:
+        return training.select_on
+    return NO_TRAINING if model.checkpoint_dir == NOTHING else GIVEN_CHECKPOINT
+
+
+def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
+    """Everything of results.json but the scores."""
+    _, parameters = count_trainable(model)
+    values = {name: value for group in run.arguments for name, value in asdict(group).items()}
+    values = {name: shown_path(value) if isinstance(value, str) else value for name, value in values.items()}
+    training_rows = [row.task for row in run.row_sets.train] if progress else []
+    return {
+        "arguments": values,
+        "seed": run.arguments[2].seed,
+        "fingerprint": run.fingerprint(),
+        "base": {"name": Path(run.arguments[0].model_name_or_path).name, "source": read_source(Path(run.base)) or None},
+        "parameters": parameters,
+        "trainable_parameters": run.trainable_parameters,
+        "precision": str(run.dtype).removeprefix("torch."),
+        "packing": run.packer.kind,
+        "processes": run.world.size,
+        "deepspeed": run.deepspeed,
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
+        "row_digests": dict(run.row_sets.digests),
+        "shortened": count_shortened(run.encoded),
+        "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
+        "epochs": progress.history if progress else [],
+        "best_epoch": progress.best_epoch if progress else None,
+        "seconds": {
+            "training_steps": progress.seconds if progress else 0.0,
+            "process": time.time() - STARTED,
+        },
+        "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
+        "commit": run.commit,
+        **environment_report(),
+    }

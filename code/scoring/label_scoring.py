@@ -1,0 +1,187 @@
+"""log p(label | prompt) for a closed set of labels, in one forward pass; greedy generation as the reference."""
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from data_utils.prompts import without_content
+from data_utils.row_files import Example
+from engine.batching import EncodedRow, RowEncoder, scoring_batches
+from engine.deepspeed_state import is_sharded
+from engine.distributed import World
+from engine.packing import Packer, sequence_log_probabilities
+from scoring.metrics import Prediction, extract_label
+
+Advance = Callable[[int], None]  # told how many more rows are done
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How labels are read off the model.
+
+    packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
+    eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
+    becomes the nearest label. calibrate: divide each label's probability by the one that it has under the row's
+    prompt without content. world: the processes that score at the same time.
+    """
+
+    packer: Packer
+    decode: str = "score"
+    token_budget: int = 2048
+    eval_batch_size: int = 8
+    num_beams: int = 1
+    max_new_tokens: int = 16
+    repair_answers: bool = False
+    calibrate: bool = False
+    world: World = World()
+
+
+def predict_labels(
+    model,
+    encoder: RowEncoder,
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    settings: DecodeSettings,
+    advance: Advance = lambda rows: None,
+) -> list[Prediction]:
+    """One prediction per example, in the examples' order; several processes bring examples of their own each."""
+    rows = encoder.encode(examples, labels)
+    method = {"score": score_labels, "generate": generate_answers}[settings.decode]
+    # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
+    with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
+        found = method(model, encoder, rows, labels, settings, advance)
+        if settings.calibrate:
+            biases = score_without_content(model, encoder, examples, labels, settings)
+            found = [calibrated(scores, bias) for (_, scores, _), bias in zip(found, biases, strict=True)]
+    return [
+        Prediction(example.id, example.task, example.target, *outcome)
+        for example, outcome in zip(examples, found, strict=True)
+    ]
+
+
+@contextmanager
+def evaluating(model):
+    """Dropout off inside, back as it was after."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+Outcome = tuple[str | None, dict[str, float] | None, str | None]  # label, log p of every label, answer
+
+
+def score_labels(
+    model,
+    encoder: RowEncoder,
+    rows: Sequence[EncodedRow],
+    labels: Sequence[str],
+    settings: DecodeSettings,
+    advance: Advance,
+) -> list[Outcome]:
+    """The most probable label of each row by log p of all its tokens and EOS; ties go to the earlier label."""
+    packer = settings.packer
+    device = next(model.parameters()).device
+    choices = [encoder.encode_label(label) for label in labels]
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    batches = scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes)
+    for batch in settings.world.in_step(batches):
+        already = len(outcomes)
+        packed = packer.pack(batch).to(device)
+        scores = sequence_log_probabilities(model, packed).view(len(batch.rows), len(labels)).cpu()
+        for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
+            best = max(range(len(labels)), key=row_scores.__getitem__)
+            outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
+        advance(len(outcomes) - already)
+    return [outcomes[row.id, row.task] for row in rows]
+
+
+def score_without_content(
+    model, encoder: RowEncoder, examples: Sequence[Example], labels: Sequence[str], settings: DecodeSettings
+) -> list[dict[str, float]]:
+    """For each example, log p of every label where a prompt like its own holds no utterance.
+
+    Rows whose prompts differ in the utterances alone share such a prompt, and it is scored once; those with
+    demonstrations have one each. Every process asks for itself: the ranks of ZeRO-3 have to take the same steps.
+    """
+    bare = [without_content(example.input, labels) for example in examples]
+    distinct = {text: replace(example, input=text) for example, text in zip(examples, bare, strict=True)}
+    rows = encoder.encode(list(distinct.values()), labels)
+    outcomes = score_labels(model, encoder, rows, labels, settings, lambda rows: None)
+    biases = {text: scores for text, (_, scores, _) in zip(distinct, outcomes, strict=True)}
+    return [biases[text] for text in bare]
+
+
+def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
+    """log p minus the bias; the highest label, the first of equals."""
+    corrected = {label: score - bias[label] for label, score in scores.items()}
+    return max(corrected, key=corrected.__getitem__), corrected, None
+
+
+def generate_answers(
+    model,
+    encoder: RowEncoder,
+    rows: Sequence[EncodedRow],
+    labels: Sequence[str],
+    settings: DecodeSettings,
+    advance: Advance,
+) -> list[Outcome]:
+    """The label found in the greedy answer, None where there is none; prompts of like length go together."""
+    from transformers import GenerationConfig
+
+    tokenizer = encoder.tokenizer
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=settings.num_beams,
+        max_new_tokens=settings.max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    outcomes: dict[int, Outcome] = {}
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
+    size = settings.eval_batch_size
+    chunks = [order[start : start + size] for start in range(0, len(order), size)]
+    for chosen in settings.world.in_step(chunks):
+        already = len(outcomes)
+        with without_own_settings(model):
+            answers = _generate(model, tokenizer, [rows[index] for index in chosen], config)
+        for index, answer in zip(chosen, answers, strict=True):
+            outcomes[index] = (extract_label(answer, labels, settings.repair_answers), None, answer)
+        advance(len(outcomes) - already)
+    return [outcomes[index] for index in range(len(rows))]
+
+
+@contextmanager
+def without_own_settings(model):
+    """A checkpoint's generation settings away inside; `generate` would take penalties and forced tokens from them."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def _generate(model, tokenizer, rows: Sequence[EncodedRow], config) -> list[str]:
+    """Answers to a batch of prompts, padded on the left."""
+    device = next(model.parameters()).device
+    longest = max(len(row.prompt) for row in rows)
+    input_ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    mask = torch.zeros_like(input_ids)
+    for index, row in enumerate(rows):
+        input_ids[index, longest - len(row.prompt) :] = torch.tensor(row.prompt)
+        mask[index, longest - len(row.prompt) :] = 1
+    output = model.generate(
+        input_ids=input_ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=config,
+        use_cache=True,
+        synced_gpus=is_sharded(model),
+    )
+    return tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)

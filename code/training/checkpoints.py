@@ -1,0 +1,127 @@
+"""What a run leaves on disk: the best model, and the state from which it can go on. Never half-written."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.files import write_atomically
+
+STATE_FILE = "resume.pt"
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes the place of `folder` when the block ends well."""
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Raises OSError with `path` where a library tells of a full disk in an exception of its own."""
+    try:
+        yield
+    except Exception as error:
+        number = _find_no_space(error)
+        if number is None or (isinstance(error, OSError) and error.filename):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _find_no_space(error: BaseException | None) -> int | None:
+    """The error number of a full disk in an exception or what led to it, as Python and Rust tell it."""
+    while error is not None:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        if number in NO_SPACE_ERRNOS:
+            return number
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter in the PEFT format."""
+    return (Path(folder) / "adapter_config.json").exists()
+
+
+def save_model(
+    model,
+    tokenizer,
+    folder: Path,
+    base: str,
+    texts: Mapping[str, str],
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Writes adapter or model and tokenizer in the PEFT or transformers format, and further files.
+
+    texts: file -> content, written as it is. weights: the state dict to write for a model that does not hold its
+    weights whole (`gather_weights`).
+    """
+    with full_disk_named(folder), replaced_folder(folder) as new:
+        if hasattr(model, "peft_config"):
+            model.peft_config["default"].base_model_name_or_path = base
+            # False: the check whether embeddings were resized asks the hub for the base's configuration.
+            model.save_pretrained(new, save_embedding_layers=False, state_dict=weights)
+        else:
+            model.save_pretrained(new, state_dict=weights)
+        tokenizer.save_pretrained(new)
+        for name, content in texts.items():
+            write_atomically(new / name, content)
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Writes the training state beside the results; a reader finds the old one or the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{STATE_FILE}.new"
+    try:
+        with full_disk_named(folder / STATE_FILE), open(temporary, "wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, folder / STATE_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
+    """The training state to go on from, None when there is none.
+
+    Raises:
+        UserError: the state belongs to a run with other arguments or data; the differences are named.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    there = state["fingerprint"]
+    changed = [
+        f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
+        for name in sorted({*there, *fingerprint})
+        if there.get(name) != fingerprint.get(name)
+    ]
+    if changed:
+        raise UserError(f"cannot resume {path}: {'; '.join(changed)}; use the same settings, or --resume False")
+    return state
+
+
+def discard_state(folder: Path) -> None:
+    """Forgets an earlier run."""
+    (folder / STATE_FILE).unlink(missing_ok=True)

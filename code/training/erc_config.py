@@ -1,0 +1,135 @@
+"""erc_config.json beside saved weights: all that a prompt must have in common with those of training."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError
+from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
+from data_utils.prompts import TEMPLATE_SHA256
+from data_utils.retrieval import RetrievalSettings
+from data_utils.row_sets import RowSets
+from training.arguments import Arguments
+
+ERC_CONFIG_FILE = "erc_config.json"
+VERSION = 1
+# Kinds of rows that ask for the emotion of a turn of a dialogue.
+KINDS_THAT_FEEL = ("window", "predict", "plain")
+
+
+@dataclass(frozen=True)
+class ErcConfig:
+    """How a checkpoint was asked in training.
+
+    labels: in prompt order. kind: of its rows, see `RowSettings`. base: public name of the base. speakers: how
+    many numbers of speakers it can have met. speaker_offset: the number of the first one. retrieval: of the
+    demonstrations in its prompts, None: it saw none.
+    """
+
+    dataset: str
+    labels: tuple[str, ...]
+    kind: str
+    historical_window: int
+    max_length: int
+    base: str
+    clean_text: bool = False
+    chat_template: bool = False
+    calibrate: bool = False
+    speakers: int = 9
+    speaker_offset: int = 0
+    retrieval: RetrievalSettings | None = None
+    template_sha256: str = TEMPLATE_SHA256
+
+    def render(self) -> str:
+        """The file's content."""
+        return json.dumps({"version": VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConfig:
+    """What a run has to say of the checkpoint that it saves; base: its public name."""
+    _, data, training = arguments
+    rows, retrieval = row_sets.row_settings, row_sets.row_settings.get("retrieval")
+    # Mixed rows number the speakers of each dataset from an offset of its own; one's own come as those of the first.
+    numbered_as = rows.get("datasets", [data.dataset])[0]
+    return ErcConfig(
+        dataset=data.dataset,
+        labels=row_sets.labels,
+        kind=rows.get("kind", "window"),
+        historical_window=rows.get("historical_window", 0),
+        max_length=data.max_length or ROW_SETS[data.dataset].max_length,
+        base=base,
+        clean_text=rows.get("clean_text", False),
+        chat_template=data.chat_template,
+        calibrate=training.calibrate,
+        speakers=DATASETS[numbered_as].speakers,
+        speaker_offset=SPEAKER_OFFSETS[numbered_as] if "datasets" in rows else 0,
+        retrieval=RetrievalSettings(**retrieval) if retrieval else None,
+    )
+
+
+def read_erc_config(folder: Path) -> ErcConfig:
+    """What erc_config.json of a checkpoint says.
+
+    Raises:
+        UserError: there is none, it cannot be read, or the checkpoint was not trained to name emotions.
+    """
+    path = Path(folder) / ERC_CONFIG_FILE
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{folder} is no checkpoint to predict with: {ERC_CONFIG_FILE} cannot be read ({error.strerror}); training "
+            "writes it beside the weights since this program can predict, so train anew or name another folder"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
+    wrong = [key for key, is_right in _KEYS.items() if not is_right(content.get(key))] if _is_object(content) else _KEYS
+    if wrong:
+        raise UserError(f"{path}: {', '.join(wrong)} missing or of the wrong kind, allowed is what training wrote")
+    if content["kind"] not in KINDS_THAT_FEEL:
+        allowed = ", ".join(KINDS_THAT_FEEL)
+        raise UserError(f"{folder} was trained on {content['kind']} rows, allowed are checkpoints of {allowed} rows")
+    known = {name: content[name] for name in ErcConfig.__dataclass_fields__ if name in content}
+    retrieval = RetrievalSettings(**content["retrieval"]) if content.get("retrieval") else None
+    return ErcConfig(**known | {"labels": tuple(content["labels"]), "retrieval": retrieval})
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_labels(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(label, str) and label for label in value)
+
+
+def _is_retrieval(value: Any) -> bool:
+    fields = set(RetrievalSettings.__dataclass_fields__)
+    return value is None or (_is_object(value) and "encoder" in value and set(value) <= fields)
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# Key -> whether its value is of the right kind.
+_KEYS: Mapping[str, Callable[[Any], bool]] = {
+    "dataset": lambda value: isinstance(value, str),
+    "labels": _are_labels,
+    "kind": lambda value: isinstance(value, str),
+    "historical_window": _is_number,
+    "max_length": _is_number,
+    "base": lambda value: isinstance(value, str),
+    "clean_text": _is_flag,
+    "chat_template": _is_flag,
+    "calibrate": _is_flag,
+    "speakers": _is_number,
+    "speaker_offset": _is_number,
+    "retrieval": _is_retrieval,
+    "template_sha256": lambda value: isinstance(value, str),
+}

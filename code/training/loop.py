@@ -1,0 +1,207 @@
+"""The training loop: plan, micro-batches ahead of the model, step, score on valid, keep the best, resume."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basics.progress import progress_bar
+from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
+from engine.packing import PackedBatch, Packer, batch_loss
+from training.checkpoints import discard_state, load_state, save_state
+from training.engines import Engine, seed_draws
+from training.log import LOG_FILE, keep_lines
+
+STEPS_PACKED_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """One fine-tuning run. `batch_size` counts rows per optimizer step over all processes."""
+
+    epochs: int
+    batch_size: int
+    rows_per_dialogue: int
+    token_budget: int
+    micro_steps: int
+    seed: int
+    save_steps: int
+    resume: bool
+
+
+@dataclass
+class Progress:
+    """Where a run stands; what is saved and resumed beside the weights."""
+
+    epoch: int = 0  # epochs finished
+    step: int = 0  # optimizer steps finished
+    loss_sum: float = 0.0  # over the finished steps of the running epoch
+    best_epoch: int = 0  # 1 is the first; 0 before any was scored
+    best_score: float = -math.inf
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What the loop asks of its caller.
+
+    evaluate(epoch): scores that go into the epoch's record; `score` decides which epoch is best.
+    keep_best(): saves the model as it is now. record(kind, values): one line of the log.
+    """
+
+    evaluate: Callable[[int], dict[str, float]]
+    keep_best: Callable[[], None]
+    record: Callable[[dict[str, Any]], None]
+
+
+def steps_in_epoch(rows: int, batch_size: int) -> int:
+    """Optimizer steps of one epoch; the last may hold fewer rows."""
+    return math.ceil(rows / batch_size)
+
+
+class Trainer:
+    """Runs the epochs of one fine-tuning run and can go on from its last saved state."""
+
+    def __init__(
+        self,
+        model,
+        engine: Engine,
+        rows: Sequence[EncodedRow],
+        packer: Packer,
+        settings: TrainingSettings,
+        callbacks: Callbacks,
+        folder: Path,
+        fingerprint: dict[str, Any],
+    ) -> None:
+        self.model, self.engine, self.rows, self.packer = model, engine, rows, packer
+        self.settings, self.callbacks, self.folder, self.fingerprint = (
+            settings,
+            callbacks,
+            folder,
+            fingerprint,
+        )
+        self.device = next(model.parameters()).device
+        self.steps_per_epoch = steps_in_epoch(len(rows), settings.batch_size)
+        self.total_steps = self.steps_per_epoch * settings.epochs
+        self.progress = Progress()
+
+    def run(self) -> Progress:
+        """Trains until the last epoch is done; returns the history and the best epoch."""
+        self._restore_or_begin()
+        self.model.train()
+        bar = progress_bar(self.total_steps, "train", "step", self.progress.step, silent=self.engine.rank > 0)
+        with bar:
+            while self.progress.epoch < self.settings.epochs:
+                self._run_epoch(bar)
+                self._finish_epoch()
+        return self.progress
+
+    def _restore_or_begin(self) -> None:
+        state = load_state(self.folder, self.fingerprint) if self.settings.resume else None
+        if state:
+            self.progress = Progress(**state["progress"])
+            self.engine.load_state(state["engine"])
+        if self.engine.rank == 0 and not state:
+            discard_state(self.folder)
+        if self.engine.rank == 0:
+            keep_lines(self.folder / LOG_FILE, self._lies_behind)
+
+    def _lies_behind(self, line: dict[str, Any]) -> bool:
+        """Whether a line of the log tells of what the run need not do again."""
+        counter = "epoch" if line["kind"] == "epoch" else "step"
+        return line[counter] <= getattr(self.progress, counter)
+
+    def _run_epoch(self, bar) -> None:
+        progress, settings = self.progress, self.settings
+        plan = plan_steps(self.rows, settings.batch_size, settings.rows_per_dialogue, settings.seed, progress.epoch)
+        done = progress.step - progress.epoch * self.steps_per_epoch
+        for packed in self._packed_ahead(plan[done:]):
+            began = time.perf_counter()
+            loss, tokens, norm = self._run_step(packed)
+            seconds = time.perf_counter() - began
+            progress.step += 1
+            progress.loss_sum += loss
+            progress.seconds += seconds
+            self._log_step(loss, norm, tokens, seconds)
+            bar.set_postfix(epoch=progress.epoch + 1, loss=f"{loss:.3f}", refresh=False)
+            bar.update(1)
+            if settings.save_steps and progress.step % settings.save_steps == 0:
+                self._save()
+
+    def _run_step(self, batches: list[PackedBatch]) -> tuple[float, int, float]:
+        """One optimizer step over its micro-batches; (loss, tokens of all processes, gradient norm)."""
+        total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
+        for number, packed in enumerate(batches):
+            seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
+            loss = batch_loss(self.engine.model, packed.to(self.device))
+            self.engine.backward(loss, last=number == len(batches) - 1)
+            total[0] += loss.detach()
+        loss, tokens = self.engine.sum_over_ranks(total).tolist()
+        return loss, int(tokens), self.engine.step()
+
+    def _packed_ahead(self, plan: Sequence[Sequence[int]]) -> Iterator[list[PackedBatch]]:
+        """The micro-batches of each step, built by a second thread while the model computes."""
+        with ThreadPoolExecutor(1) as worker:
+            waiting = [worker.submit(self._pack, step) for step in plan[:STEPS_PACKED_AHEAD]]
+            for number in range(len(plan)):
+                packed = waiting.pop(0).result()
+                if number + STEPS_PACKED_AHEAD < len(plan):
+                    waiting.append(worker.submit(self._pack, plan[number + STEPS_PACKED_AHEAD]))
+                yield packed
+
+    def _pack(self, step: Sequence[int]) -> list[PackedBatch]:
+        settings = self.settings
+        batches = training_batches(
+            [self.rows[index] for index in step],
+            settings.token_budget,
+            self.packer.shares_prefixes,
+            settings.micro_steps * self.engine.world_size,
+        )
+        mine = share_of_rank(batches, self.engine.rank, self.engine.world_size)
+        return [self.packer.pack(batch) for batch in mine]
+
+    def _finish_epoch(self) -> None:
+        progress = self.progress
+        progress.epoch += 1
+        record = {"epoch": progress.epoch, "train_loss": progress.loss_sum / self.steps_per_epoch}
+        record |= self.callbacks.evaluate(progress.epoch)
+        if record["score"] > progress.best_score:
+            progress.best_epoch, progress.best_score = progress.epoch, record["score"]
+            self.callbacks.keep_best()
+        progress.loss_sum = 0.0
+        progress.history.append(record)
+        self.callbacks.record({"kind": "epoch", "step": progress.step, **record})
+        self._save()
+
+    def _log_step(self, loss: float, norm: float, tokens: int, seconds: float) -> None:
+        self.callbacks.record(
+            {
+                "kind": "step",
+                "step": self.progress.step,
+                "epoch": self.progress.epoch + 1,
+                "loss": loss,
+                "gradient_norm": norm,
+                "seconds": seconds,
+                "tokens": tokens,
+            }
+        )
+
+    def _save(self) -> None:
+        state = self.engine.state()  # every rank takes part; one writes
+        if self.engine.rank == 0:
+            save_state(
+                self.folder,
+                {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
+            )
+
+
+def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> list[MicroBatch]:
+    """Every world_size-th micro-batch; ranks that come out one short run a batch that counts nothing."""
+    padded = [*batches, *(without_weight(batches[0]) for _ in range(-len(batches) % world_size))]
+    return padded[rank::world_size]

@@ -1,0 +1,97 @@
+"""Pictures of one dialogue's emotions, and of what is in a corpus, as PNG bytes; equal input gives equal bytes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from own_dialogues.writing import TurnEmotion
+from results.figures import own_style, to_png
+
+DOTS_PER_INCH = 100
+MOST_TURNS_NAMED = 40  # beyond, the words would lie on top of one another
+LONGEST_NAME = 16
+# Told apart by the colour-blind too (Okabe and Ito, then Tol); the first is for the first label, and so on.
+COLOURS = ("#999999", "#E69F00", "#CC79A7", "#0072B2", "#009E73", "#8C564B", "#D55E00", "#56B4E9", "#AA3377")
+
+
+def colour_of(label: str, labels: Sequence[str]) -> str:
+    """The colour of a label, the same in every picture of a checkpoint."""
+    return COLOURS[list(labels).index(label) % len(COLOURS)]
+
+
+def draw_timeline(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> bytes:
+    """A line for each speaker, a mark for each turn: colour and word say which emotion, size how probable it is."""
+    speakers = list(dict.fromkeys(row.turn.speaker for row in rows))
+    with _drawn(max(5.0, min(14.0, 0.55 * len(rows))), 0.9 + 0.62 * len(speakers)) as figure:
+        axes = figure.subplots()
+        for place, speaker in enumerate(speakers):
+            turns = [row.turn.turn for row in rows if row.turn.speaker == speaker]
+            axes.plot(turns, [place] * len(turns), color="#dddddd", lw=1.5, zorder=1)
+        for row in rows:
+            height, size = speakers.index(row.turn.speaker), 40 + 160 * row.probability
+            axes.scatter([row.turn.turn], [height], s=size, color=colour_of(row.emotion, labels), zorder=2)
+            if len(rows) <= MOST_TURNS_NAMED:
+                place = {"xytext": (0, 10), "textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                axes.annotate(row.emotion, (row.turn.turn, height), **place)
+        axes.set_yticks(range(len(speakers)), [_short(speaker) for speaker in speakers])
+        axes.set_ylim(len(speakers) - 0.5, -0.65)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlabel("turn")
+        axes.margins(x=0.05)
+        return to_png(figure, DOTS_PER_INCH)
+
+
+def draw_probabilities(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> bytes:
+    """A column for each turn, a row for each label, darker where it is more probable."""
+    shares = [[row.probabilities[label] for row in rows] for label in labels]
+    names = [str(row.turn.turn) for row in rows]
+    return draw_shares(shares, labels, names, "turn", "")
+
+
+def draw_shares(
+    shares: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str], below: str, beside: str
+) -> bytes:
+    """A matrix of shares, 0 to 1, with the number of hundredths in each cell where there is room for it."""
+    with _drawn(1.4 + min(14.0, max(3.0, 0.42 * len(columns))), 0.8 + 0.34 * len(rows)) as figure:
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+        for row, values in enumerate(shares if len(columns) <= MOST_TURNS_NAMED else ()):
+            for column, value in enumerate(values):
+                colour = "white" if value > 0.6 else "#333333"
+                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=7)
+        axes.set_yticks(range(len(rows)), rows)
+        step = max(1, len(columns) // MOST_TURNS_NAMED)
+        axes.set_xticks(range(0, len(columns), step), columns[::step])
+        axes.tick_params(length=0)
+        axes.set_xlabel(below)
+        axes.set_ylabel(beside)
+        return to_png(figure, DOTS_PER_INCH)
+
+
+def draw_label_shares(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> bytes:
+    """Bars of the share that each label has in each split (split -> label -> utterances)."""
+    with _drawn(7.0, 2.8) as figure:
+        axes = figure.subplots()
+        width = 0.8 / len(counts)
+        for number, (split, of_split) in enumerate(counts.items()):
+            total = max(1, sum(of_split.values()))
+            places = [place + (number - (len(counts) - 1) / 2) * width for place in range(len(labels))]
+            axes.bar(places, [100 * of_split[label] / total for label in labels], width, label=split)
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_ylabel("share of utterances (%)")
+        axes.legend(frameon=False)
+        return to_png(figure, DOTS_PER_INCH)
+
+
+@contextmanager
+def _drawn(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure, in inches, in the style of this project whatever the user's matplotlibrc says."""
+    with own_style():
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _short(name: str) -> str:
+    printable = "".join(character if character.isprintable() else "?" for character in name)
+    return printable if len(printable) <= LONGEST_NAME else printable[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
