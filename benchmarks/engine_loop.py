@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from bases.load import add_lora, prepare_attention
+from bases.adapters import add_lora
+from bases.load import prepare_attention
 from benchmarks.ceiling import synchronize
 from benchmarks.contender import (
     ALL_LAYERS,
@@ -23,7 +24,7 @@ from benchmarks.contender import (
     load_weights,
 )
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
-from engine.compilation import compile_layers
+from engine.layers import compile_layers
 from engine.packing import Packer, packer_for
 from training.engines import OptimizerSettings, PlainEngine
 from training.loop import Callbacks, Trainer, TrainingSettings

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
-from basics.errors import UserError, run_script
+from basics.errors import UserError
 from basics.files import find_repository
+from basics.scripts import run_script
 from benchmarks.gpu_case import Budget, Case, Measurement
 from benchmarks.inputs import DATASET, Inputs, describe_machine
 from benchmarks.report import RESULTS, write_readme, write_results

@@ -20,7 +20,7 @@ from benchmarks.contender import (
     wrap_in_lora,
 )
 from engine.batching import IGNORE_INDEX, EncodedRow
-from engine.compilation import compile_layers
+from engine.layers import compile_layers
 
 BETAS = (0.9, 0.95)
 MicroSteps = Iterator[tuple[float, dict[str, Any]]]  # weight of the loss, what the model is called with

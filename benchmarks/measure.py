@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basics.errors import UserError, run_script
+from basics.errors import UserError
 from basics.files import find_repository
+from basics.scripts import run_script
 from benchmarks.epoch_section import measure_epochs
 from benchmarks.grouping_section import measure_grouping
 from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from bases.load import load_adapter, load_model, load_tokenizer
+from bases.adapters import load_adapter
+from bases.load import load_model, load_tokenizer
 from benchmarks.contender import Contender, Setting, Stopwatch
 from data_utils.row_files import Example
 from engine.batching import EncodedRow, MicroBatch, RowEncoder

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import whole_number
-from basics.errors import run_script
 from basics.files import find_repository, write_atomically
+from basics.scripts import run_script
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS

@@ -10,7 +10,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from results.files import read_predictions
 from scoring.metrics import INVALID, Prediction
 

@@ -11,7 +11,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
-from basics.errors import run_script
+from basics.scripts import run_script
 from data_utils.examples import DEFAULT_WINDOW, RowSettings
 from data_utils.retrieval import PAIRINGS, POSITIONS, Embed, RetrievalSettings
 from data_utils.row_command import build_row_parser, make_own_folders

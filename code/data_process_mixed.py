@@ -12,7 +12,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from basics.argument_parsing import share, whole_number
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS
 from data_utils.mixing import (

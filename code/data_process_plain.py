@@ -5,7 +5,7 @@
 The published "LoRA + Backbone" baseline of arXiv 2309.11911: no role sentence, no history.
 """
 
-from basics.errors import run_script
+from basics.scripts import run_script
 from data_utils.examples import RowSettings
 from data_utils.row_command import build_row_parser, make_own_folders
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bases.load import PRECISIONS
 from basics.argument_parsing import LineParser
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from own_dialogues.exporting import export_adapter, export_merged
 from training.arguments import holds_model
 

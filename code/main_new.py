@@ -8,16 +8,17 @@ The train_and_inference_*.sh scripts call it with their defaults; several proces
 """
 
 from bases.load import resolve_base
-from basics.errors import raise_together, run_script
+from basics.errors import raise_together
+from basics.scripts import run_script
 from data_utils.row_sets import load_row_sets
 from engine.distributed import join_world
+from results.card import render_model_card
 from results.summary import finished_before, report_run
 from training.arguments import parse_arguments
-from training.deepspeed_config import wants_deepspeed
+from training.deepspeed_engine import wants_deepspeed
 from training.folders import claim_folders, find_folder_problems
 from training.run import build_model, load_best, prepare_run, report_shortened
-from training.scores import score_finished, score_other_tasks
-from training.stages import fine_tune
+from training.stages import fine_tune, score_finished, score_other_tasks
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     # 3. training; the best epoch lies in model_dir afterwards
     progress = None
     if training_arguments.do_train:
-        progress = fine_tune(run, model)
+        progress = fine_tune(run, model, render_model_card)
         del model  # the one on disk takes its place
         model = load_best(run)
 

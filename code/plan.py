@@ -16,7 +16,8 @@ import torch
 from bases.load import PRECISIONS
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from planning.data import ACCELERATORS, TEXTS
 from planning.estimate import Workload, plan_base
 from planning.table import render_bases, render_plan

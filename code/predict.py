@@ -17,7 +17,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
 from own_dialogues.writing import OUTPUTS
 
@@ -73,12 +74,12 @@ def main() -> None:
     counts = count_turns(arguments.input, input_format)
 
     # torch takes its time: what is wrong with the input has been said by now.
+    from basics.files import shown_path
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
     from own_dialogues.prediction import FileTask, check_output, find_position, fingerprint, predict_file
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
-    from training.folders import shown_path
 
     task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
     checkpoint = find_checkpoint(arguments.checkpoint)

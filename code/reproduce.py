@@ -20,7 +20,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
     Condition,
@@ -29,13 +30,11 @@ from experiment_utils.conditions import (
     list_conditions,
     read_table,
 )
-from experiment_utils.jobs import Job, Plan, plan_job
 from experiment_utils.needs import NEEDS_FILE, Needs, estimate_all, read_needs, write_needs
 from experiment_utils.records import SCORES_FILE, make_comparison, read_scores
-from experiment_utils.report_findings import describe_p
-from experiment_utils.report_tables import list_misses
+from experiment_utils.report_tables import describe_p, list_misses
 from experiment_utils.reports import log_run, report_folder, update_scores, write_browser, write_report
-from experiment_utils.runner import LOG, Runner, is_finished
+from experiment_utils.runner import LOG, Job, Plan, Runner, is_finished, plan_job
 
 EXIT_MISSED = 1
 

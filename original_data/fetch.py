@@ -18,8 +18,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
 from basics.argument_parsing import LineParser  # noqa: E402
-from basics.errors import NO_SPACE_ERRNOS, UserError, run_script  # noqa: E402
+from basics.errors import NO_SPACE_ERRNOS, UserError  # noqa: E402
 from basics.files import READ_BLOCK_BYTES, sha256_of  # noqa: E402
+from basics.scripts import run_script  # noqa: E402
 
 # The repository of the method, at the commit it was read from, and the one the pickles were made in.
 INSTRUCTERC = "https://raw.githubusercontent.com/LIN-SHANG/InstructERC/44014f1/original_data"

@@ -14,7 +14,8 @@ from unittest.mock import patch
 import pytest
 from shell_checkout import ShellCheckout, make_checkout
 
-from basics.errors import UserError, run_script
+from basics.errors import UserError
+from basics.scripts import run_script
 from data_utils.dialogues import load_dialogues
 from data_utils.labels import DATASETS
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tiny_models import LABELS, PAD, character_tokenizer, small_examples, tiny_model
 
-from bases.load import add_lora
+from bases.adapters import add_lora
 from engine.batching import RowEncoder
 from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
@@ -20,8 +20,7 @@ from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
 from training.arguments import NOTHING, TrainingArguments
 from training.checkpoints import STATE_FILE, save_model
-from training.deepspeed_config import deepspeed_config
-from training.deepspeed_engine import DeepSpeedEngine
+from training.deepspeed_engine import DeepSpeedEngine, deepspeed_config
 from training.engines import Engine, OptimizerSettings, PlainEngine
 from training.loop import Callbacks, Trainer, TrainingSettings
 

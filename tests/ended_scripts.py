@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from conftest import call_script
 
-import experiment_utils.jobs
 import experiment_utils.records
 import experiment_utils.reports
 import experiment_utils.runner

@@ -14,7 +14,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "code")]
 
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
-from bases.load import add_lora, prepare_attention  # noqa: E402
+from bases.adapters import add_lora  # noqa: E402
+from bases.load import prepare_attention  # noqa: E402
 from engine.packing import batch_loss, packer_for  # noqa: E402
 from planning.data import TEXTS, WAYS, Way  # noqa: E402
 from planning.estimate import typical_batch  # noqa: E402

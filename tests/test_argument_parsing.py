@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
-from basics.errors import UserError, raise_together, run_script
+from basics.errors import UserError, raise_together
+from basics.scripts import run_script
 
 
 def make_parser() -> LineParser:

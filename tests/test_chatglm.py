@@ -12,16 +12,10 @@ from tiny_models import LABELS, main_command, save_rows, small_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import main_new
+from bases.adapters import add_lora, count_trainable
 from bases.chatglm.config import ChatGLMConfig
 from bases.chatglm.model import ChatGLMForCausalLM
-from bases.load import (
-    add_lora,
-    count_trainable,
-    know_own_architectures,
-    load_model,
-    load_tokenizer,
-    resolve_base,
-)
+from bases.load import know_own_architectures, load_model, load_tokenizer, resolve_base
 from basics.errors import UserError
 from engine.batching import training_batches
 from engine.packing import packer_for

@@ -9,9 +9,8 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tiny_chatglm import MIXED, chatglm2_pieces, chatglm_pieces
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from bases.chatglm.slow_tokenizer2 import ChatGLM2Tokenizer
 from bases.chatglm.tokenizer import ChatGLMTokenizer
-from bases.chatglm.tokenizer2 import convert_tokenizer
+from bases.chatglm.tokenizer2 import ChatGLM2Tokenizer, convert_tokenizer
 from bases.load import know_own_architectures
 from basics.errors import UserError
 from engine.batching import RowEncoder

@@ -8,10 +8,11 @@ import torch
 from tiny_models import PAD, small_rows, tiny_model
 from torch import nn
 
-from bases.load import add_lora
-from engine import compilation, tree_attention
+from bases.adapters import add_lora
+from engine import layers as compilation
+from engine import tree_attention
 from engine.batching import training_batches
-from engine.compilation import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_layers, should_compile
+from engine.layers import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_layers, should_compile
 from engine.packing import batch_loss, packer_for
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -7,7 +7,7 @@ from shell_checkout import ShellCheckout
 
 from basics.errors import UserError
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
-from experiment_utils.jobs import PASSED_ON, Job, plan_job, read_knobs
+from experiment_utils.runner import PASSED_ON, Job, plan_job, read_knobs
 
 TABLE = read_table()
 CONDITIONS = list_conditions(TABLE)

@@ -16,7 +16,7 @@ from tiny_chatglm import save_chatglm2
 from transformers import AutoTokenizer
 
 from bases import fetch as base_sources
-from bases.chatglm import weights2 as weights_module
+from bases.chatglm import conversion2 as weights_module
 from bases.chatglm.conversion2 import convert_chatglm2
 from bases.find import is_current
 from bases.table import BASES

@@ -3,8 +3,7 @@
 import pytest
 
 from data_utils.row_files import RECOGNITION, Demonstration, Example
-from scoring.copying import Copying, measure_copying
-from scoring.metrics import Prediction
+from scoring.metrics import Copying, Prediction, measure_copying
 
 
 def make_row(turn: int, target: str, *shown: str) -> Example:

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 
 from basics.errors import UserError
 from training.arguments import TrainingArguments
-from training.deepspeed_config import deepspeed_config, wants_deepspeed
+from training.deepspeed_engine import deepspeed_config, wants_deepspeed
 
 Configure = Callable[..., dict[str, Any]]
 

@@ -13,7 +13,8 @@ from tiny_models import main_command, save_base, save_rows
 
 import export
 import main_new
-from bases.load import load_adapter, load_model
+from bases.adapters import load_adapter
+from bases.load import load_model
 from bases.table import BASES
 from basics.errors import UserError
 from own_dialogues import exporting

@@ -9,10 +9,10 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import PAD, small_rows, tiny_model
 from torch import nn
 
-from bases.load import add_lora
-from engine import fast_layers
+from bases.adapters import add_lora
+from engine import layers as fast_layers
 from engine.batching import training_batches
-from engine.fast_layers import use_fast_lora
+from engine.layers import use_fast_lora
 from engine.packing import batch_loss, packer_for
 
 WIDTHS = (6, 5)

@@ -13,8 +13,9 @@ from types import ModuleType
 import pytest
 from conftest import REPOSITORY, assert_one_line_error
 
-from basics.errors import UserError, run_script
+from basics.errors import UserError
 from basics.files import sha256_of, sha256_of_text
+from basics.scripts import run_script
 from data_utils.labels import DATASETS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

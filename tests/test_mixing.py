@@ -15,8 +15,7 @@ from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS,
 from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
 from data_utils.row_files import RECOGNITION, Example, read_rows
 from data_utils.row_sets import load_row_sets
-from scoring.metrics import Prediction
-from scoring.mixed_scores import evaluate_by_dataset, mean_score
+from scoring.metrics import Prediction, evaluate_by_dataset, mean_score
 
 SAMPLE = find_repository() / "original_data"
 SETS = ("iemocap", "meld", "EmoryNLP")

@@ -17,8 +17,7 @@ from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, one_after_the_other, prepare_mixed_folder
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
-from training.erc_config import read_erc_config
-from training.folders import BASE_RECORDS, refuse_other_base
+from training.erc_config import BASE_RECORDS, read_erc_config, refuse_other_base
 
 OTHER = "dailydialog"  # the same dialogues in its format
 LETTERS = RetrievalSettings("letters", balance=False)

@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
 import plan
-from bases.load import add_lora, count_trainable, know_own_architectures
-from bases.shapes import SHAPES
-from bases.table import BASES
+from bases.adapters import add_lora, count_trainable
+from bases.load import know_own_architectures
+from bases.table import BASES, SHAPES
 from basics.files import find_repository
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for

@@ -15,9 +15,8 @@ from experiment_utils.breakdowns import break_down, describe_split
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
 from experiment_utils.report_figures import draw_all, draw_panel, plan_figures
-from experiment_utils.report_findings import describe_group, describe_p
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import render_readme, render_report
+from experiment_utils.report_tables import describe_group, describe_p, render_readme, render_report
 from experiment_utils.reports import EXPERIMENTS, README
 from scoring.metrics import Prediction
 

@@ -11,14 +11,9 @@ import pytest
 
 from basics.errors import UserError
 from results import files as reporting
-from results.files import (
-    environment_report,
-    find_commit,
-    read_predictions,
-    write_predictions,
-    write_results,
-)
+from results.files import read_predictions, write_predictions, write_results
 from scoring.metrics import Prediction
+from training.provenance import environment_report, find_commit
 
 TASK = "emotion_recognition"
 PREDICTIONS = [

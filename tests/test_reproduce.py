@@ -9,7 +9,7 @@ from conftest import assert_one_line_error
 from ended_scripts import call, make_repository, ran
 
 import reproduce
-from experiment_utils.jobs import Job, job_environment
+from experiment_utils.runner import Job, job_environment
 
 
 @pytest.fixture

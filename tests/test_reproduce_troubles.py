@@ -13,8 +13,7 @@ from ended_scripts import call, make_repository, ran
 from scipy.stats import binom
 
 import reproduce
-from experiment_utils.jobs import Job, Plan, comparable_steps
-from experiment_utils.runner import Runner
+from experiment_utils.runner import Job, Plan, Runner, comparable_steps
 
 
 @pytest.fixture

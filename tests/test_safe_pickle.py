@@ -13,7 +13,7 @@ from conftest import load_unchecked as load
 from conftest import refusal, small_corpus
 
 from basics.errors import UserError
-from data_utils.safe_pickle import load_safely
+from data_utils.pickles import load_safely
 
 WriteCorpus = Callable[..., Path]
 

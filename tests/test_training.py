@@ -10,7 +10,7 @@ import torch
 from tiny_models import PAD, small_rows, tiny_model
 from torch import nn
 
-from bases.load import add_lora
+from bases.adapters import add_lora
 from basics.errors import UserError
 from engine.batching import EncodedRow
 from engine.packing import packer_for

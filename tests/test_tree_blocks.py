@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_prefix_tree import ROWS, build, path_to
 
-from engine.tree_blocks import plan_blocks
+from engine.prefix_tree import plan_blocks
 
 WINDOW = st.none() | st.integers(1, 8)
 

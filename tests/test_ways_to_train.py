@@ -11,13 +11,11 @@ from safetensors.torch import load_file
 from tiny_models import main_command, save_base, save_rows, tiny_model
 
 import main_new
-from bases import quantization
-from bases.adapters import choose_targets, find_targets
-from bases.load import add_lora, count_trainable
-from bases.lookup import check_precision, find_row
-from bases.quantization import check_quantization
-from bases.shapes import SHAPES
-from bases.table import BASES
+from bases import load as quantization
+from bases.adapters import add_lora, choose_targets, count_trainable, find_targets
+from bases.find import check_precision, find_row
+from bases.load import check_quantization
+from bases.table import BASES, SHAPES
 from basics.errors import UserError
 from planning.meta_model import build_empty, load_config
 

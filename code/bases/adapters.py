@@ -1,12 +1,15 @@
-"""Where LoRA adapters sit: as the user says, as the table of bases says, or found by looking at the model."""
+"""LoRA adapters on a model: where they sit (as said, by the table, or found by looking), made or loaded."""
 
 import re
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
-from bases.lookup import AUTO, find_row
+from bases.find import AUTO, find_row
+from bases.load import explained
 from basics.errors import UserError
+from engine.layers import use_fast_lora
 
 ALL = "all"
 FUSED = "query_key_value"
@@ -79,3 +82,52 @@ def _names_in(model: nn.Module, names: Sequence[str]) -> list[str]:
 
 def _last(path: str) -> str:
     return path.rpartition(".")[2]
+
+
+def add_lora(
+    model, rank: int, alpha: int, dropout: float, modules: str, rslora: bool = False, dora: bool = False
+):
+    """Wraps the model in LoRA adapters of the model's own precision; only these are trainable.
+
+    modules: a comma list of module names, or `all` for every linear layer but the head. rslora: scaled by
+    alpha / sqrt(rank) (arXiv 2312.03732). dora: a trained magnitude for each output (arXiv 2402.09353).
+
+    Raises:
+        UserError: no module of the base has one of the names.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = "all-linear" if modules == ALL else present_targets(model, modules.split(","))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=names,
+        use_rslora=rslora,
+        use_dora=dora,
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    use_fast_lora(model)
+    return model
+
+
+def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
+    """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`."""
+    from peft import PeftModel
+
+    with explained(f"the adapter {folder} on this base"):
+        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
+    use_fast_lora(model)
+    return model
+
+
+def count_trainable(model) -> tuple[int, int]:
+    """(trainable, all) parameters; one that ZeRO-3 has sharded, or that is stored in 4 bits, counts in full."""
+    sizes = [(p.requires_grad, _full_size(p)) for p in model.parameters()]
+    return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
+
+
+def _full_size(parameter: torch.nn.Parameter) -> int:
+    quantized = getattr(parameter, "quant_state", None)
+    return quantized.shape.numel() if quantized else getattr(parameter, "ds_numel", parameter.numel())

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, lists_chatglm2, read_config
-from bases.find import describe_files, remove, sha256_of_tensors, write_source
+from bases.find import describe_files, need_space, remove, sha256_of_tensors, write_source
 from bases.table import Base, FolderWheel, Wheel
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.files import sha256_of
@@ -225,10 +225,3 @@ def _check_sha256(path: Path, wanted: str, name: str) -> None:
         raise UserError(f"{name} has SHA-256 {found}, not {wanted}: it is not used")
 
 
-def need_space(folder: Path, needed_bytes: float, name: str) -> None:
-    """Raise UserError when the disk of `folder` has less than `needed_bytes` free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise UserError(
-            f"{name} needs {needed_bytes / 1e6:,.0f} MB on the disk of {folder}, {free / 1e6:,.0f} are free"
-        )

@@ -1,4 +1,4 @@
-"""A folder in `LLM_bases/`: what it was made from, whether it is whole, how it is put in place."""
+"""Which base is meant: its row of the table, its folder in `LLM_bases/`, whether that is whole, and its identity."""
 
 import hashlib
 import json
@@ -6,13 +6,15 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
-from bases.table import Base
-from basics.files import READ_BLOCK_BYTES, sha256_of, write_atomically
+from bases.table import BASES, Base
+from basics.errors import UserError
+from basics.files import READ_BLOCK_BYTES, find_repository, sha256_of, shown_path, write_atomically
 
 SOURCE_FILE = "SOURCE.json"
+AUTO = "auto"
 
 
 def read_source(folder: Path) -> dict:
@@ -116,3 +118,59 @@ def sha256_of_tensors(path: Path) -> str:
 def _free_name(folder: Path) -> Path:
     names = (folder.with_name(f"{folder.name}.set-aside-{number}") for number in count(1))
     return next(name for name in names if not name.exists())
+
+
+def find_row(base: str | Path) -> Base | None:
+    """The row of a base by its name, its hub id, or a folder that was fetched from there or is called like it."""
+    name = str(base)
+    by_hub_id = {row.hub_id: row for row in BASES.values()}
+    found = BASES.get(name) or by_hub_id.get(name)
+    if found or not Path(name).is_dir():
+        return found
+    folder = Path(name).resolve()
+    by_folder = {row.folder: row for row in BASES.values()}
+    return by_hub_id.get(read_source(folder).get("hub_id")) or by_folder.get(folder.name)
+
+
+def find_folder(base: str) -> Path | None:
+    """Where a base lies: the folder as given, else in `LLM_bases` by its name, row or hub id; None if nowhere."""
+    bases = find_repository() / "LLM_bases"
+    row = find_row(base)
+    named = [Path(base), bases / base, *([bases / row.folder] if row else [])]
+    fetched = (folder for folder in bases.glob("*/") if read_source(folder).get("hub_id") == base)
+    return next((folder for folder in chain(named, fetched) if (folder / "config.json").is_file()), None)
+
+
+def check_precision(base: str, wanted: str) -> None:
+    """UserError when a precision is wanted in which the base is known to overflow."""
+    row = find_row(base)
+    if row and wanted != AUTO and wanted not in row.precisions:
+        raise UserError(f"--precision {wanted}: {row.name} overflows in it; choose {', '.join(row.precisions)}")
+
+
+def public_name(base: str) -> str:
+    """How others can find a base: its hub id where SOURCE.json knows it, else its path in the repository."""
+    return read_source(Path(base)).get("hub_id") or shown_path(base)
+
+
+def identify_base(base: str) -> str:
+    """A name that changes with the weights: a digest of what SOURCE.json says of the files, else of their sizes.
+
+    A hub id that is not in a folder is its own name.
+    """
+    folder = Path(base)
+    if not folder.is_dir():
+        return base
+    known = read_source(folder).get("files", {})
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    marks = [f"{name}:{known.get(name, {}).get('sha256') or path.stat().st_size}" for name, path in files.items()]
+    return f"{folder.name}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:16]}"
+
+
+def need_space(folder: Path, needed_bytes: float, name: str) -> None:
+    """Raise UserError when the disk of `folder` has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise UserError(
+            f"{name} needs {needed_bytes / 1e6:,.0f} MB on the disk of {folder}, {free / 1e6:,.0f} are free"
+        )

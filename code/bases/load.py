@@ -1,21 +1,19 @@
-"""A base by name or folder -> tokenizer and model, with LoRA adapters or all parameters trainable."""
+"""A base by name or folder -> tokenizer and model, on its device, in its precision, in 4 bits if asked."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bases.adapters import ALL, present_targets
 from bases.chatglm.layout import refuse_unconverted
-from bases.lookup import find_folder, find_row
-from bases.quantization import NO_QUANTIZATION, quantized_options
-from bases.table import BASES
+from bases.find import find_folder, find_row
+from bases.table import BASES, NO_QUANTIZATION
 from basics.errors import UserError
-from engine import alibi, tree_attention
-from engine.fast_layers import use_fast_lora
+from engine import tree_attention
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
@@ -23,6 +21,7 @@ NO_FOREIGN_CODE = {"trust_remote_code": False}
 # What the weights of the text part are called inside a base that also sees, in published files and in newer ones.
 TEXT_WEIGHTS = r"^(model\.language_model\.|language_model\.model\.)"
 TEXT_HEAD = r"^language_model\.lm_head\."
+PACKAGE = "bitsandbytes"
 
 
 def resolve_base(name_or_path: str) -> str:
@@ -146,53 +145,31 @@ def prepare_attention(model, device: torch.device) -> None:
     takes_functions = getattr(model, "_supports_attention_backend", False) and model._supports_sdpa
     if device.type == "cpu" and takes_functions:
         model.set_attn_implementation(tree_attention.register())
-    alibi.follow_depth(model)
+    tree_attention.follow_depth(model)
 
 
-def add_lora(
-    model, rank: int, alpha: int, dropout: float, modules: str, rslora: bool = False, dora: bool = False
-):
-    """Wraps the model in LoRA adapters of the model's own precision; only these are trainable.
+def check_quantization(quantize: str, device: torch.device, shards_weights: bool) -> None:
+    """UserError when 4-bit weights are wanted where they cannot be had; shards_weights: under ZeRO-3."""
+    if quantize == NO_QUANTIZATION:
+        return
+    if device.type != "cuda":
+        raise UserError(f"--quantize {quantize} needs a CUDA GPU, and this machine shows none: choose none")
+    if find_spec(PACKAGE) is None:
+        raise UserError(f"--quantize {quantize} needs the package {PACKAGE}: pip install {PACKAGE}, or choose none")
+    if shards_weights:
+        raise UserError(f"--quantize {quantize}: 4-bit weights cannot be sharded by ZeRO-3: choose stage 0, 1 or 2")
 
-    modules: a comma list of module names, or `all` for every linear layer but the head. rslora: scaled by
-    alpha / sqrt(rank) (arXiv 2312.03732). dora: a trained magnitude for each output (arXiv 2402.09353).
 
-    Raises:
-        UserError: no module of the base has one of the names.
-    """
-    from peft import LoraConfig, get_peft_model
+def quantized_options(quantize: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """What `from_pretrained` is told: 4-bit blocks whose scales are quantized too, products in `dtype`."""
+    if quantize == NO_QUANTIZATION:
+        return {}
+    from transformers import BitsAndBytesConfig
 
-    names = "all-linear" if modules == ALL else present_targets(model, modules.split(","))
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=names,
-        use_rslora=rslora,
-        use_dora=dora,
-        task_type="CAUSAL_LM",
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantize,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_use_double_quant=True,
     )
-    model = get_peft_model(model, config, autocast_adapter_dtype=False)
-    use_fast_lora(model)
-    return model
-
-
-def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
-    """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`."""
-    from peft import PeftModel
-
-    with explained(f"the adapter {folder} on this base"):
-        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
-    use_fast_lora(model)
-    return model
-
-
-def count_trainable(model) -> tuple[int, int]:
-    """(trainable, all) parameters; one that ZeRO-3 has sharded, or that is stored in 4 bits, counts in full."""
-    sizes = [(p.requires_grad, _full_size(p)) for p in model.parameters()]
-    return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
-
-
-def _full_size(parameter: torch.nn.Parameter) -> int:
-    quantized = getattr(parameter, "quant_state", None)
-    return quantized.shape.numel() if quantized else getattr(parameter, "ds_numel", parameter.numel())
+    return {"quantization_config": settings, "device_map": {"": device}}

@@ -1,11 +1,11 @@
-"""The one error a user is meant to see, and the frame every script runs in."""
+"""The one error a user is meant to see, and a full disk by the name of its file."""
 
 import errno
-import sys
-from collections.abc import Callable
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -20,24 +20,28 @@ def raise_together(problems: list[str]) -> None:
         raise UserError("; ".join(problems))
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Run a script's main function and turn what the user can put right into one line on stderr.
 
-    UserError and a full disk end with exit code 2, Ctrl-C with 130. Every other exception keeps its
-    traceback: it is a fault of the program.
-    """
+
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Raises OSError with `path` where a library tells of a full disk in an exception of its own."""
     try:
-        main()
-    except UserError as error:
-        _leave_with_line(str(error))
-    except OSError as error:
-        if error.errno not in NO_SPACE_ERRNOS:
+        yield
+    except Exception as error:
+        number = _find_no_space(error)
+        if number is None or (isinstance(error, OSError) and error.filename):
             raise
-        _leave_with_line(f"no space left on the disk while writing {error.filename or 'a file'}")
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _leave_with_line(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(EXIT_USER_ERROR)
+def _find_no_space(error: BaseException | None) -> int | None:
+    """The error number of a full disk in an exception or what led to it, as Python and Rust tell it."""
+    while error is not None:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        if number in NO_SPACE_ERRNOS:
+            return number
+        error = error.__cause__ or error.__context__
+    return None

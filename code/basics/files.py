@@ -63,3 +63,8 @@ def sha256_of(path: Path) -> str:
 def sha256_of_text(text: str) -> str:
     """Return the SHA-256 of a text in UTF-8 as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def shown_path(value: str) -> str:
+    """A path inside the repository as seen from it: what users pass on should not name their machine."""
+    return value.replace(f"{find_repository()}/", "")

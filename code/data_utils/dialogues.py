@@ -9,8 +9,7 @@ from pathlib import Path
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
-from data_utils.pickle_checks import Slots, decode_speaker, list_problems, name_slots
-from data_utils.safe_pickle import load_safely
+from data_utils.pickles import Slots, decode_speaker, list_problems, load_safely, name_slots
 
 ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
 

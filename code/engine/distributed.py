@@ -15,7 +15,6 @@ import torch
 
 from basics.errors import UserError
 from data_utils.row_files import Example
-from scoring.metrics import Prediction
 
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
@@ -139,7 +138,10 @@ def share_of_dialogues(examples: Sequence[Example], world: World) -> list[Exampl
     return [row for rows in mine for row in rows]
 
 
-def gather_predictions(mine: Sequence[Prediction], examples: Sequence[Example], world: World) -> list[Prediction]:
-    """One prediction for every example, in the examples' order, from the shares of all processes."""
+def gather_predictions(mine: Sequence[Item], examples: Sequence[Example], world: World) -> list[Item]:
+    """One prediction for every example, in the examples' order, from the shares of all processes.
+
+    A prediction is anything that bears the id and the task of its row.
+    """
     found = {(row.id, row.task): row for row in world.gather(mine)}
     return [found[example.id, example.task] for example in examples]

@@ -1,18 +1,19 @@
 """Attention over a packed prefix tree, block by block: each block of queries sees its own path only.
 
 Registered with transformers under the name `NAME`; without a tree in the call (padded rows, generation) it
-is SDPA. The cost follows the depth of the tree, where a dense mask pays for every pair of nodes.
+is SDPA. The cost follows the depth of the tree, where a dense mask pays for every pair of nodes. ALiBi's bias
+goes by the node's depth too (`follow_depth`), where the library counts the tokens before it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.prefix_tree import PrefixTree
-from engine.tree_blocks import BlockBucket, plan_blocks
+from engine.prefix_tree import BlockBucket, PrefixTree, plan_blocks
 
 NAME = "prefix_tree"
 BLOCK = 64  # queries of a block; measured on two CPU cores: 32 and 128 are slower
@@ -25,6 +26,8 @@ _BIAS_BITS = {
     torch.bfloat16: (0, np.uint16(0xFF80).view(np.int16), np.int16),
     torch.float16: (0, np.float16(-np.inf).view(np.int16), np.int16),
 }
+# Model type -> the submodule whose `build_alibi_tensor(mask, heads, dtype)` every forward pass calls.
+ALIBI_MODULES = {"bloom": "transformer"}
 
 
 @dataclass(frozen=True)
@@ -220,3 +223,25 @@ def register() -> str:
     AttentionInterface.register(NAME, tree_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     return NAME
+
+
+def follow_depth(model) -> None:
+    """Makes the model read depths off a tree's mask; padded rows and generation stay as they are."""
+    place = ALIBI_MODULES.get(model.config.model_type)
+    if place is not None:
+        module = model.get_submodule(place)
+        module.build_alibi_tensor = partial(build_alibi, module.build_alibi_tensor)
+
+
+def build_alibi(build_for_rows, mask: Tensor, num_heads: int, dtype: torch.dtype) -> Tensor:
+    """(batch * heads, 1, keys): slope of the head times the key's position in its row.
+
+    mask: (batch, tokens) of 0 and 1 goes to `build_for_rows`, the library's own. A tree brings an additive
+    mask, (batch, 1, nodes, nodes), in which a node sees its own path: as many nodes as it is deep, and itself.
+    """
+    if mask.ndim == 2:
+        return build_for_rows(mask, num_heads, dtype)
+    # Two tokens: the second has position 1, and so the slope itself.
+    slopes = build_for_rows(mask.new_ones(1, 2, dtype=torch.float32), num_heads, torch.float32)[:, 0, 1]
+    depth = (mask[:, 0] == 0).sum(-1) - 1  # (batch, nodes)
+    return (slopes[None, :, None] * depth[:, None, :]).reshape(-1, 1, depth.shape[-1]).to(dtype)

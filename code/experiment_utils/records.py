@@ -13,12 +13,11 @@ from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
 from experiment_utils.conditions import Condition
-from experiment_utils.jobs import Job, Plan
-from experiment_utils.runner import MANIFEST
+from experiment_utils.runner import MANIFEST, Job, Plan
 from experiment_utils.significance import compare_runs, score_interval
-from results.files import PREDICTIONS_FILE, RESULTS_FILE, read_predictions
-from scoring.metrics import Prediction, evaluate_predictions
-from scoring.mixed_scores import split_by_dataset
+from results.files import PREDICTIONS_FILE, read_predictions
+from scoring.metrics import Prediction, evaluate_predictions, split_by_dataset
+from training.folders import RESULTS_FILE
 
 SCORES_FILE = "scores.json"
 

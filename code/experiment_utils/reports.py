@@ -11,7 +11,6 @@ from basics.markdown import render_row, replace_section
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
-from experiment_utils.jobs import Job, Plan
 from experiment_utils.records import (
     SCORES_FILE,
     Record,
@@ -27,11 +26,11 @@ from experiment_utils.records import (
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import is_missed, render_readme, render_report, short_commit
-from experiment_utils.runner import today
-from results.files import PREDICTIONS_FILE, find_commit, read_predictions
+from experiment_utils.runner import Job, Plan, today
+from results.files import PREDICTIONS_FILE, read_predictions
 from scoring.baselines import PREVIOUS_LABEL
-from scoring.metrics import Prediction, evaluate_predictions
-from scoring.mixed_scores import split_by_dataset
+from scoring.metrics import Prediction, evaluate_predictions, split_by_dataset
+from training.provenance import find_commit
 
 EXPERIMENTS = find_repository() / "experiments"
 README = find_repository() / "README.md"

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bases.find import check_precision, find_folder, find_row
 from bases.load import resolve_base
-from bases.lookup import check_precision, find_folder, find_row
 from basics.errors import UserError
 from basics.files import find_repository
 from training.arguments import holds_model

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import torch
 
-from bases.load import PRECISIONS, load_adapter, load_model, load_tokenizer, resolve_base
-from basics.errors import UserError, raise_together
-from basics.files import find_repository, write_atomically
+from bases.adapters import load_adapter
+from bases.find import public_name
+from bases.load import PRECISIONS, load_model, load_tokenizer, resolve_base
+from basics.errors import UserError, full_disk_named, raise_together
+from basics.files import find_repository, shown_path, write_atomically
 from own_dialogues.checkpoint import check_base_precision, find_base
 from training.arguments import holds_model
-from training.checkpoints import full_disk_named, is_adapter, replaced_folder
-from training.folders import public_name, refuse_other_base, shown_path
+from training.checkpoints import is_adapter, replaced_folder
+from training.erc_config import refuse_other_base
 
 CPU = torch.device("cpu")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")

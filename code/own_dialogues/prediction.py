@@ -12,9 +12,10 @@ from typing import Any, TextIO
 
 import torch
 
+from bases.find import identify_base
 from basics.errors import UserError
 from basics.files import sha256_of, write_atomically
-from basics.progress import progress_bar
+from basics.scripts import progress_bar
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
 from own_dialogues.reading import FileCounts, read_turns
@@ -22,7 +23,6 @@ from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
 from own_dialogues.writing import OUTPUTS, TurnEmotion
 from training.checkpoints import is_adapter
 from training.erc_config import ERC_CONFIG_FILE, read_erc_config
-from training.folders import identify_base
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import torch
 
-from bases.load import choose_device, choose_precision, load_adapter, load_model
+from bases.adapters import load_adapter
+from bases.load import choose_device, choose_precision, load_model
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
 from engine.batching import RowEncoder, training_batches

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from bases.adapters import is_linear
-from bases.load import count_trainable
-from bases.lookup import find_row
+from bases.adapters import count_trainable, is_linear
+from bases.find import find_row
 from engine.batching import EncodedRow, MicroBatch
-from engine.compilation import decoder_layers
+from engine.layers import decoder_layers
 from engine.packing import packer_for
 from planning.data import WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, build_empty, count_saved, load_config

@@ -9,19 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bases.adapters import choose_targets
-from bases.load import (
-    NO_FOREIGN_CODE,
-    add_lora,
-    explained,
-    know_own_architectures,
-    prepare_attention,
-    resolve_base,
-)
-from bases.lookup import find_folder, find_row
-from bases.shapes import SHAPES
+from bases.adapters import add_lora, choose_targets
+from bases.find import find_folder, find_row
+from bases.load import NO_FOREIGN_CODE, explained, know_own_architectures, prepare_attention, resolve_base
+from bases.table import SHAPES
 from basics.errors import UserError
-from engine.compilation import decoder_layers
+from engine.layers import decoder_layers
 from engine.packing import PackedBatch, batch_loss
 
 META = torch.device("meta")

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from bases.shapes import SHAPES
-from bases.table import Base
+from bases.table import SHAPES, Base
 from basics.markdown import render_table
 from planning.data import TEXTS
 from planning.estimate import GIB, Estimate, Workload

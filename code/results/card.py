@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bases.lookup import find_row
+from bases.find import find_row
+from basics.files import shown_path
 from training.arguments import Arguments
-from training.folders import shown_path
 
 OWN_CODE, OWN_CORPUS = "Apache-2.0", "CC0 1.0"
 

@@ -7,44 +7,50 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
+from bases.adapters import count_trainable
 from bases.find import read_source
-from bases.load import count_trainable
-from basics.files import remove_leftovers
+from basics.files import remove_leftovers, shown_path
+from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
     GIVEN_CHECKPOINT,
     NO_TRAINING,
     PREDICTIONS_FILE,
-    RESULTS_FILE,
+    SELECTIONS,
     Scorecard,
-    environment_report,
     read_predictions,
     write_predictions,
     write_results,
 )
-from results.score_table import print_table
-from scoring.copying import measure_copying
 from scoring.metrics import (
     EvalResult,
     Prediction,
     baseline_majority,
+    evaluate_by_dataset,
     evaluate_predictions,
     evaluate_seen,
     evaluate_unseen,
+    mean_score,
+    measure_copying,
 )
-from scoring.mixed_scores import evaluate_by_dataset
-from training.adaptation import name_way
-from training.arguments import NOTHING
+from training.arguments import NOTHING, name_way
 from training.checkpoints import discard_state
-from training.folders import shown_path
+from training.folders import RESULTS_FILE
 from training.loop import Progress
+from training.provenance import environment_report
 from training.run import Run, count_shortened
 
 STARTED = time.time()
+TABLE_WIDTH = 100
+FULL_NAMES = {WEIGHTED_F1: "weighted F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral"}
+SHORT_NAMES = {WEIGHTED_F1: "W-F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1"}
 
 
 def report_run(
@@ -167,3 +173,78 @@ def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
         "commit": run.commit,
         **environment_report(),
     }
+
+
+def print_table(scorecard: Scorecard, title: str, file: TextIO | None = None) -> None:
+    """Print the scores of every label, then of the whole, in percent with two decimals.
+
+    file: stdout unless given. Where it is no terminal the table is plain text, at most 100 columns wide.
+    """
+    console = _make_console(file or sys.stdout)
+    console.print(f"{title}: {scorecard.split}, {scorecard.result.rows} utterances", style="bold")
+    console.print(_label_table(scorecard.result))
+    console.print()
+    console.print(_summary_table(scorecard))
+
+
+def _make_console(file: TextIO) -> Console:
+    """Return a console that never writes colour codes into a file, whatever the environment asks."""
+    plain = {} if file.isatty() else {"width": TABLE_WIDTH, "force_terminal": False, "color_system": None}
+    return Console(file=file, markup=False, emoji=False, highlight=False, **plain)
+
+
+def _label_table(result: EvalResult) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False)
+    table.add_column("label")
+    for name in ("precision", "recall", "F1", "support"):
+        table.add_column(name, justify="right")
+    for label, scores in result.per_label.items():
+        shares = (scores.precision, scores.recall, scores.f1)
+        table.add_row(label, *map(_percent, shares), str(scores.support))
+    return table
+
+
+def _summary_table(scorecard: Scorecard) -> Table:
+    """Name, number, note; the name of the headline and the longest words of SELECTIONS just fit the width."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    for row in _summary_rows(scorecard):
+        table.add_row(*row)
+    return table
+
+
+def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
+    result, unseen, majority = scorecard.result, scorecard.unseen, scorecard.majority
+    shown, short = dict.fromkeys((result.metric, WEIGHTED_F1)), SHORT_NAMES[result.metric]
+    words = SELECTIONS[scorecard.selection]
+    rows = [(FULL_NAMES[name], _percent(getattr(result, name)), words) for name in shown]
+    rows += [
+        ("accuracy", _percent(result.accuracy), ""),
+        ("macro F1", _percent(result.macro_f1), "mean over the labels"),
+        ("invalid answers", str(result.invalid), "hold no label; each counts as wrong"),
+    ]
+    if unseen:
+        rows.append(
+            (
+                f"{short} on unseen text",
+                _percent(unseen.score),
+                f"the {unseen.rows} utterances whose text is not in train",
+            )
+        )
+    for name, of_set in scorecard.by_dataset.items():
+        rows.append((f"{SHORT_NAMES[of_set.metric]} of {name}", _percent(of_set.score), f"{of_set.rows} utterances"))
+    if scorecard.by_dataset:
+        rows.append(("mean of the sets", _percent(mean_score(scorecard.by_dataset)), "each set counts the same"))
+    if scorecard.copying:
+        note = f"of the answers are its label; of the targets {_percent(scorecard.copying.gold)}"
+        rows.append(("demonstration copied", _percent(scorecard.copying.answered), note))
+    if majority:
+        note = f"always '{majority.label}', the commonest label of train"
+        rows.append((f"{short} of majority label", _percent(majority.result.score), note))
+    return rows
+
+
+def _percent(score: float) -> str:
+    return f"{score:.2f}"

@@ -12,13 +12,15 @@ from dataclasses import asdict, dataclass
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from basics.errors import UserError
-from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from data_utils.row_files import Example
 
 INVALID = "invalid"
 NEUTRAL = "neutral"
 METRICS = (WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL)
 
 Labels = Sequence[str]  # the closed set, in the order of the prompt
+PERCENT = 100.0
 
 
 @dataclass(frozen=True)
@@ -246,3 +248,54 @@ def _f1_percent(truth: Sequence[int], said: Sequence[int], kept: Sequence[int], 
 def _micro_f1_without_neutral(truth: Sequence[int], said: Sequence[int], labels: Labels) -> float | None:
     kept = [number for number, label in enumerate(labels) if label.lower() != NEUTRAL]
     return _f1_percent(truth, said, kept, "micro") if 0 < len(kept) < len(labels) else None
+
+
+def evaluate_by_dataset(predictions: Sequence[Prediction], labels: Sequence[str], metric: str) -> dict[str, EvalResult]:
+    """Dataset (first part of a row's id) -> scores of its rows, in the order in which datasets first occur.
+
+    metric: for rows of a dataset that is not in the table. Raises UserError as `evaluate_predictions`.
+    """
+    rows = split_by_dataset(predictions)
+    metrics = {name: DATASETS[name].metric if name in DATASETS else metric for name in rows}
+    return {name: evaluate_predictions(of_set, labels, metrics[name]) for name, of_set in rows.items()}
+
+
+def split_by_dataset(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """Dataset (first part of a row's id) -> its rows, in their order."""
+    rows: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        rows.setdefault(prediction.id.split("/", 1)[0], []).append(prediction)
+    return rows
+
+
+def mean_score(results: Mapping[str, EvalResult]) -> float:
+    """Mean of the datasets' headline scores, each counting the same; by it epochs are compared."""
+    return sum(result.score for result in results.values()) / len(results)
+
+
+@dataclass(frozen=True)
+class Copying:
+    """Shares of the rows with a demonstration, in percent, by the label of the nearest one.
+
+    answered: the answer is that label. gold: the target is. A model that copies answers far above `gold`.
+    """
+
+    answered: float
+    gold: float
+    rows: int
+
+
+def measure_copying(rows: Sequence[Example], predictions: Sequence[Prediction]) -> Copying | None:
+    """Compare answers with the nearest demonstration's label; None where no row holds a demonstration.
+
+    predictions: one for every row, in the rows' order; ValueError where they are of other rows.
+    """
+    pairs = list(zip(rows, predictions, strict=True))
+    if any(row.id != prediction.id for row, prediction in pairs):
+        raise ValueError("the predictions are not of these rows")
+    shown = [(row, prediction) for row, prediction in pairs if row.demonstrations]
+    if not shown:
+        return None
+    answered = sum(prediction.label == row.demonstrations[0].label for row, prediction in shown)
+    gold = sum(row.target == row.demonstrations[0].label for row, _ in shown)
+    return Copying(PERCENT * answered / len(shown), PERCENT * gold / len(shown), len(shown))

@@ -6,14 +6,32 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bases.lookup import AUTO
-from bases.quantization import NO_QUANTIZATION, QUANTIZATIONS
+from bases.find import AUTO
+from bases.table import NO_QUANTIZATION, QUANTIZATIONS
 from basics.argument_parsing import LineParser, true_or_false
 from basics.errors import raise_together
 from data_utils.labels import ROW_SETS
 
 NOTHING = "none"
 MODEL_FILES = ("adapter_config.json", "config.json")
+# The least value that a number may have.
+AT_LEAST = {
+    "lora_dim": 1,
+    "lora_alpha": 1,
+    "num_train_epochs": 1,
+    "batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "eval_batch_size": 1,
+    "num_beams": 1,
+    "max_new_tokens": 1,
+    "rows_per_dialogue": 1,
+    "max_length": 0,
+    "save_steps": 0,
+    "token_budget": 0,
+    "clip_norm": 0,
+    "weight_decay": 0,
+    "beta": 0,
+}
 
 
 def flag(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -127,26 +145,6 @@ def holds_model(folder: str | Path) -> bool:
     return any((Path(folder) / name).is_file() for name in MODEL_FILES)
 
 
-# The least value that a number may have.
-AT_LEAST = {
-    "lora_dim": 1,
-    "lora_alpha": 1,
-    "num_train_epochs": 1,
-    "batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "eval_batch_size": 1,
-    "num_beams": 1,
-    "max_new_tokens": 1,
-    "rows_per_dialogue": 1,
-    "max_length": 0,
-    "save_steps": 0,
-    "token_budget": 0,
-    "clip_norm": 0,
-    "weight_decay": 0,
-    "beta": 0,
-}
-
-
 def find_problems(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:
     """One line per flag whose value cannot work."""
     values = {item.name: getattr(group, item.name) for group in (model, data, training) for item in fields(group)}
@@ -175,3 +173,11 @@ def find_problems(model: ModelArguments, data: DataArguments, training: Training
         (config == NOTHING or Path(config).is_file(), f"--deepspeed_config {config}: no such file, or none"),
     ]
     return [problem for fine, problem in checks if not fine]
+
+
+def name_way(arguments: ModelArguments) -> str:
+    """How a model is trained, as tables and figures name it."""
+    if not arguments.lora:
+        return "all parameters"
+    prefix = "Q" if arguments.quantize != NO_QUANTIZATION else "rs" if arguments.rslora else ""
+    return prefix + ("DoRA" if arguments.dora else "LoRA")

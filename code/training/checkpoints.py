@@ -1,7 +1,6 @@
 """What a run leaves on disk: the best model, and the state from which it can go on. Never half-written."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.errors import UserError, full_disk_named
 from basics.files import write_atomically
 
 STATE_FILE = "resume.pt"
@@ -34,27 +33,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-@contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
-    """Raises OSError with `path` where a library tells of a full disk in an exception of its own."""
-    try:
-        yield
-    except Exception as error:
-        number = _find_no_space(error)
-        if number is None or (isinstance(error, OSError) and error.filename):
-            raise
-        raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _find_no_space(error: BaseException | None) -> int | None:
-    """The error number of a full disk in an exception or what led to it, as Python and Rust tell it."""
-    while error is not None:
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
-        if number in NO_SPACE_ERRNOS:
-            return number
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def is_adapter(folder: str | Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
@@ -17,6 +18,8 @@ ERC_CONFIG_FILE = "erc_config.json"
 VERSION = 1
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
+# File of a checkpoint -> its key for the base; an adapter's own file comes first.
+BASE_RECORDS = {"adapter_config.json": "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
 
 
 @dataclass(frozen=True)
@@ -133,3 +136,39 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "retrieval": _is_retrieval,
     "template_sha256": lambda value: isinstance(value, str),
 }
+
+
+def refuse_other_base(checkpoint: str, base: str) -> None:
+    """UserError when a checkpoint, adapter or whole model, says that it comes from another base.
+
+    base: its public name. A model that records no base, as one from elsewhere, is taken as it is.
+    """
+    trained_on = _recorded_base(Path(checkpoint))
+    if trained_on and not _may_be_same(trained_on, base):
+        raise UserError(
+            f"--checkpoint_dir {checkpoint} was trained on {trained_on}, but --model_name_or_path is {base}: "
+            "name the base that it was trained on"
+        )
+
+
+def _recorded_base(checkpoint: Path) -> str | None:
+    """What a checkpoint says of its base, None where it says nothing."""
+    for name, key in BASE_RECORDS.items():
+        path = checkpoint / name
+        if path.is_file():
+            try:
+                return json.loads(path.read_bytes()).get(key)
+            except (ValueError, AttributeError) as error:
+                raise UserError(f"{path}: not readable ({error}), allowed is the file that training wrote") from None
+    return None
+
+
+def _may_be_same(one: str, other: str) -> bool:
+    """Two hub ids are the same base only when they are equal; a folder may have moved, so its own name decides."""
+    if _is_hub_id(one) and _is_hub_id(other):
+        return one == other
+    return Path(one).name == Path(other).name
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith(("/", ".")) and not (find_repository() / name).is_dir()

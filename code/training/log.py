@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from basics.errors import full_disk_named
 from basics.files import write_atomically
-from training.checkpoints import full_disk_named
 
 LOG_FILE = "log.jsonl"
 EVENTS_FOLDER = "tensorboard"

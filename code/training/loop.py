@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from basics.progress import progress_bar
+from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
 from engine.packing import PackedBatch, Packer, batch_loss
 from training.checkpoints import discard_state, load_state, save_state

@@ -7,35 +7,28 @@ from typing import Any
 
 import torch
 
-from bases.load import (
-    choose_device,
-    choose_precision,
-    count_trainable,
-    load_adapter,
-    load_model,
-    load_tokenizer,
-)
-from bases.lookup import check_precision, find_row
-from bases.quantization import NO_QUANTIZATION, check_quantization
+from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter
+from bases.find import check_precision, find_row, identify_base, public_name
+from bases.load import check_quantization, choose_device, choose_precision, load_model, load_tokenizer
+from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
-from basics.files import find_repository
+from basics.files import find_repository, shown_path
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
 from engine.batching import EncodedRow, RowEncoder, training_batches
-from engine.compilation import compile_layers, should_compile
 from engine.distributed import World
+from engine.layers import compile_layers, should_compile
 from engine.packing import Packer
-from results.files import find_commit
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import ROWS_CHECKED, packer_that_agrees
-from training.adaptation import adapt
-from training.arguments import NOTHING, Arguments, TrainingArguments
+from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way
 from training.checkpoints import is_adapter
-from training.deepspeed_config import deepspeed_config, shards_weights, wants_deepspeed
+from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
 from training.engines import seed_draws
-from training.folders import identify_base, public_name, refuse_other_base, shown_path
+from training.erc_config import refuse_other_base
+from training.provenance import find_commit
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by what they lead to.
@@ -222,3 +215,27 @@ def load_best(run: Run):
     if not (Path(folder) / "config.json").exists():
         raise UserError(f"--model_dir {folder} holds no model: it must be the folder that the run began with")
     return load_model(folder, run.dtype, run.device)
+
+
+def adapt(model, arguments: ModelArguments, base: str, speaks: bool):
+    """The model with new adapters, which alone are trainable; base: as it was loaded.
+
+    speaks: whether this process says on stderr where they sit, and who decided that.
+
+    Raises:
+        UserError: the model has none of the modules that --lora_module_name names.
+    """
+    targets, says = choose_targets(model, arguments.lora_module_name, base)
+    model = add_lora(
+        model,
+        arguments.lora_dim,
+        arguments.lora_alpha,
+        arguments.lora_dropout,
+        targets,
+        arguments.rslora,
+        arguments.dora,
+    )
+    if speaks:
+        where = "every linear layer" if targets == ALL else targets
+        print(f"{name_way(arguments)}, rank {arguments.lora_dim}, on {where}: {says}", file=sys.stderr)
+    return model

@@ -1,18 +1,20 @@
-"""Fine-tuning as one stage of main_new.py: engine, settings and what the loop calls back."""
+"""The stages of main_new.py: fine-tuning (engine, settings, what the loop calls back), and scoring a split."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bases.find import public_name
+from basics.scripts import progress_bar
+from data_utils.row_files import Example
 from engine.deepspeed_state import gather_weights
-from results.card import render_model_card
-from scoring.metrics import EvalResult, Prediction, evaluate_predictions
-from scoring.mixed_scores import evaluate_by_dataset, mean_score
-from training.arguments import NOTHING
+from engine.distributed import gather_predictions, share_of_dialogues
+from scoring.label_scoring import predict_labels
+from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluate_predictions, mean_score
+from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
 from training.engines import Engine, OptimizerSettings, PlainEngine
 from training.erc_config import ERC_CONFIG_FILE, erc_config_of
-from training.folders import public_name
 from training.log import RunLog
 from training.loop import (
     Callbacks,
@@ -22,11 +24,13 @@ from training.loop import (
     steps_in_epoch,
 )
 from training.run import Run
-from training.scores import score_split
+
+# (arguments, public name of the base, labels) -> the README.md that lies beside saved weights
+RenderCard = Callable[[Arguments, str, Sequence[str]], str]
 
 
-def fine_tune(run: Run, model) -> Progress:
-    """Trains, scores the selecting split after every epoch, keeps the best under `model_dir`."""
+def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
+    """Trains, scores the selecting split after every epoch, keeps the best under `model_dir` with its card."""
     model_arguments, _, training = run.arguments
     rows = run.encoded["train"]
     steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
@@ -45,7 +49,7 @@ def fine_tune(run: Run, model) -> Progress:
         resume=training.resume,
     )
     folder = Path(training.output_dir)
-    callbacks = run_callbacks(run, model, folder)
+    callbacks = run_callbacks(run, model, folder, render_card)
     return Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
 
 
@@ -58,11 +62,12 @@ def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
     return DeepSpeedEngine(model, optimizer, run.deepspeed)
 
 
-def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
+def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Callbacks:
     """Scores, saves and logs for the training loop; only the first process writes."""
     training = run.arguments[2]
 
     latest: list[Prediction] = []
+
     def evaluate(epoch: int) -> dict[str, Any]:
         predictions = latest[:] = score_split(run, model, training.select_on)
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
@@ -74,7 +79,7 @@ def run_callbacks(run: Run, model, folder: Path) -> Callbacks:
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 
     def keep_best() -> None:
-        keep_model(run, model)
+        keep_model(run, model, render_card)
         run.selected_by = list(latest)
 
     return Callbacks(evaluate, keep_best, RunLog(folder).record if run.world.is_first else forget)
@@ -92,7 +97,7 @@ def voting_sets(run: Run, by_dataset: Mapping[str, EvalResult]) -> Mapping[str, 
     return {name: of_set for name, of_set in by_dataset.items() if name in trained} or by_dataset
 
 
-def keep_model(run: Run, model) -> None:
+def keep_model(run: Run, model, render_card: RenderCard) -> None:
     """Saves the model as it is now to `model_dir`; it is there when any process returns."""
     weights = gather_weights(model, trainable_only=hasattr(model, "peft_config"))
     if run.world.is_first:
@@ -100,7 +105,7 @@ def keep_model(run: Run, model) -> None:
         start = run.whole_checkpoint if hasattr(model, "peft_config") else None
         base = public_name(start or run.base)
         texts = {
-            "README.md": render_model_card(run.arguments, base, run.row_sets.labels),
+            "README.md": render_card(run.arguments, base, run.row_sets.labels),
             ERC_CONFIG_FILE: erc_config_of(run.arguments, base, run.row_sets).render(),
         }
         save_model(model, run.encoder.tokenizer, Path(run.arguments[2].model_dir), base, texts, weights)
@@ -109,3 +114,33 @@ def keep_model(run: Run, model) -> None:
 
 def forget(values: dict[str, Any]) -> None:
     """What the other processes do with what the first one records."""
+
+
+def score_finished(run: Run, model) -> list[Prediction]:
+    """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split."""
+    training = run.arguments[2]
+    if run.selected_by and training.score_on == training.select_on:
+        return run.selected_by
+    return score_split(run, model, training.score_on)
+
+
+def score_split(run: Run, model, split: str) -> list[Prediction]:
+    """One prediction for every row of a split's scored task, in file order; each process scores its share."""
+    return score_rows(run, model, run.row_sets.scored[split], run.row_sets.labels, split)
+
+
+def score_rows(run: Run, model, rows: Sequence[Example], labels: Sequence[str], description: str) -> list[Prediction]:
+    """One prediction for every row, in their order; all rows are of one task."""
+    share = share_of_dialogues(rows, run.world)
+    with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
+        mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
+    return gather_predictions(mine, rows, run.world)
+
+
+def score_other_tasks(run: Run, model) -> dict[str, EvalResult]:
+    """Scores of the rows of tasks beside the scored one (speaker identification in one stage with emotions)."""
+    split = run.arguments[2].score_on
+    return {
+        task: evaluate_predictions(score_rows(run, model, rows, labels, f"{split}, {task}"), labels)
+        for task, (rows, labels) in run.row_sets.also_scored[split].items()
+    }

@@ -18,8 +18,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parents[1] / "code"))
 
-from basics.errors import UserError, raise_together, run_script  # noqa: E402
+from basics.errors import UserError, raise_together  # noqa: E402
 from basics.files import write_atomically  # noqa: E402
+from basics.scripts import run_script  # noqa: E402
 from data_utils.labels import DATASETS, SPLITS  # noqa: E402
 
 LABELS = DATASETS["sample"].labels

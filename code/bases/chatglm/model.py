@@ -16,8 +16,8 @@ from transformers.utils import can_return_tuple
 
 from bases.chatglm.config import ChatGLMConfig
 from bases.chatglm.inputs import derive_positions, rotary_tables, rotate, visible_keys
-from bases.chatglm.slow_tokenizer2 import ChatGLM2Tokenizer
 from bases.chatglm.tokenizer import ChatGLMTokenizer
+from bases.chatglm.tokenizer2 import ChatGLM2Tokenizer
 
 
 class ChatGLMAttention(nn.Module):

@@ -1,13 +1,25 @@
-"""LoRA layers in fewer passes over memory: the same sums as PEFT's, fused into the matrix products.
+"""A model's layers in fewer passes over memory: LoRA fused into the matrix products, and compiled layers.
 
 PEFT computes base, A, B, scaling and sum as five operations that autograd records one by one. Here B's product
 is added inside the matrix product, and the backward pass keeps nothing but x and the rank-16 product.
+
+All layers of a model share one compiled graph, for any number of tokens. The attention over prefix trees stays
+out of it: its buckets change with every batch. Compiling takes half a minute or more, so `auto` does it only
+for runs that are long enough to earn it back.
 """
 
+import os
+import shutil
+import sys
 from types import MethodType
 
 import torch
 from torch import Tensor, nn
+
+from engine import tree_attention
+
+ROWS_THAT_PAY = 8_000  # rows of a whole run; on two CPU cores compiling costs about as much as 700 rows
+COMPILERS = ("g++", "clang++", "c++")
 
 
 class LoraProduct(torch.autograd.Function):
@@ -106,3 +118,28 @@ def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
     dropped = dropout(x) if layer.training and not isinstance(dropout, nn.Identity) else None
     base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
     return LoraProduct.apply(x, dropped, base.weight, base.bias, a, b, layer.scaling[name])
+
+
+def should_compile(wanted: str, rows: int, device: torch.device) -> bool:
+    """Whether to compile for a run over `rows` rows in all; `auto` asks whether it pays and is possible."""
+    if wanted != "auto":
+        return wanted == "True"
+    has_compiler = device.type == "cuda" or any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
+    return has_compiler and rows >= ROWS_THAT_PAY
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Compiles the decoder layers of a model; the first forward and backward pass then take longer."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(tree_attention.NAME, torch.compiler.disable(tree_attention.tree_attention))
+    layers = decoder_layers(model)
+    for layer in layers:
+        layer.compile(dynamic=True)
+    print(f"{len(layers)} layers will be compiled on their first use, once for all", file=sys.stderr)
+
+
+def decoder_layers(model: nn.Module) -> nn.ModuleList:
+    """The longest list of equal blocks in a model: its decoder layers."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=len)
