@@ -1,7 +1,7 @@
 """Measures training, scoring and trees side by side, writes results/*.json and renders README.md from them.
 
-    bash benchmarks/run.sh            # set-up, rows, base, and then this
-    PYTHONPATH=code python -m benchmarks.measure --effort quick --data data
+bash benchmarks/run.sh            # set-up, rows, base, and then this
+PYTHONPATH=code python -m benchmarks.measure --effort quick --data data
 """
 
 import argparse

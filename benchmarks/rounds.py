@@ -17,9 +17,7 @@ class Rounds:
     make_setting: contender -> what its builder takes.
     """
 
-    def __init__(
-        self, contenders: Sequence[Contender], make_setting: Callable[[Contender], Any], logs: Path
-    ) -> None:
+    def __init__(self, contenders: Sequence[Contender], make_setting: Callable[[Contender], Any], logs: Path) -> None:
         self.contenders = {contender.name: contender for contender in contenders}
         self.make_setting, self.logs = make_setting, logs
         self.outcomes: dict[str, list[Any]] = {name: [] for name in self.contenders}

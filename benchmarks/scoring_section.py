@@ -58,9 +58,7 @@ class ScoringSection:
             "flops": forward_flops(self.shape, work),
             "ceiling": best_ceiling(ceilings),
             "adapter": trained,
-            "contenders": {
-                contender.name: _describe(rounds, contender, examples, ours) for contender in CONTENDERS
-            },
+            "contenders": {contender.name: _describe(rounds, contender, examples, ours) for contender in CONTENDERS},
         }
 
     def _setting(self, contender: Contender, examples: Sequence[Example], labels: Sequence[str]) -> Setting:

@@ -56,8 +56,7 @@ class TrainingSection:
             "ceiling": best_ceiling(ceilings),
             "reference": {name: asdict(outcome) for name, outcome in reference.items()},
             "contenders": {
-                contender.name: _describe(rounds, contender, reference[contender.reduction])
-                for contender in contenders
+                contender.name: _describe(rounds, contender, reference[contender.reduction]) for contender in contenders
             },
         }
 

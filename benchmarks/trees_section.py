@@ -28,9 +28,7 @@ def measure_trees(inputs: Inputs, kinds: Sequence[str] = KINDS) -> dict[str, Any
         },
         "sharing": {
             dataset: {
-                kind: _tokens_per_node(inputs.train_rows(dataset, kind))
-                for kind in kinds
-                if inputs.has(dataset, kind)
+                kind: _tokens_per_node(inputs.train_rows(dataset, kind)) for kind in kinds if inputs.has(dataset, kind)
             }
             for dataset in DATASETS_COMPARED
         },

@@ -68,9 +68,7 @@ def add_turn(text: str, name: str, utterance: str) -> str:
     return longer
 
 
-def answer(
-    recognizer: EmotionRecognizer, text: str, known: Sequence[TurnEmotion] = ()
-) -> Iterator[list[TurnEmotion]]:
+def answer(recognizer: EmotionRecognizer, text: str, known: Sequence[TurnEmotion] = ()) -> Iterator[list[TurnEmotion]]:
     """Ever more of the dialogue's emotions, at last all of them.
 
     known: those of an earlier text by the same recognizer; of turns that both begin with nothing is computed anew,

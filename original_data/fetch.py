@@ -79,9 +79,7 @@ def main() -> None:
     if not path.exists():
         fetch(wanted, list_addresses(wanted, arguments.source), path)
     elif sha256_of(path) != wanted.sha256:
-        raise UserError(
-            f"{path} is there with another SHA-256, allowed is {wanted.sha256}; move it away first"
-        )
+        raise UserError(f"{path} is there with another SHA-256, allowed is {wanted.sha256}; move it away first")
     print(path)
 
 

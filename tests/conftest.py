@@ -1,27 +1,18 @@
 """Fixtures that many tests share: the published data where it is, small corpora of our own, commands."""
 
-import io
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-from shell_checkout import ShellCheckout, make_checkout
 
-from basics.errors import UserError
-from basics.scripts import run_script
-from data_utils.dialogues import load_dialogues
+from commands import REPOSITORY, SHARED, call_script
 from data_utils.labels import DATASETS
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-# Beside some checkouts lie the published pickles and rows made by the released scripts.
-SHARED = REPOSITORY.parent / "shared"
+from shell_checkout import ShellCheckout, make_checkout
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,38 +65,6 @@ def pickles(tmp_path: Path) -> Path:
     return tmp_path / "pickles"
 
 
-def one_hot(speaker: int, width: int = 9) -> list[int]:
-    """A speaker as MELD and EmoryNLP write it."""
-    return [int(index == speaker) for index in range(width)]
-
-
-def small_corpus() -> list[Any]:
-    """A corpus in EmoryNLP's layout: three dialogues, one a split, that the checks accept."""
-    speakers = {"a": [0, 1, 0], "b": [0, 1], "c": [2, 0]}
-    return [
-        {name: [one_hot(speaker) for speaker in turns] for name, turns in speakers.items()},
-        {"a": [0, 3, 6], "b": [1, 2], "c": [4, 5]},
-        {"a": ["Hello.", "Go away!", "Oh."], "b": ["Oh.", "Fine."], "c": ["So?", "Hello."]},
-        ["a"],
-        ["b"],
-        ["c"],
-    ]
-
-
-def load_unchecked(folder: Path, dataset: str = "EmoryNLP", **options: Any) -> dict[str, Any]:
-    """A corpus of any size."""
-    return load_dialogues(dataset, folder, **{"check_counts": False, **options})
-
-
-def refusal(folder: Path, dataset: str = "EmoryNLP", **options: Any) -> str:
-    """The one line that a corpus is refused with."""
-    with pytest.raises(UserError) as caught:
-        load_unchecked(folder, dataset, **options)
-    message = str(caught.value)
-    assert "\n" not in message and f"{dataset}.pkl" in message and "allowed" in message, message
-    return message
-
-
 @pytest.fixture
 def write_corpus(tmp_path: Path) -> Callable[..., Path]:
     """Write a corpus (or raw bytes) as a dataset's pickle; returns the folder for --original_data."""
@@ -122,9 +81,8 @@ def write_corpus(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a finished run of a tiny base: base/, data/, original/, run/model/ (the adapter), run/results/."""
-    from tiny_models import main_command, save_base, save_rows
-
     import main_new
+    from tiny_models import main_command, save_base, save_rows
 
     folder = tmp_path_factory.mktemp("trained")
     flags = main_command(save_base(folder / "base"), save_rows(folder), folder / "run", num_train_epochs=2)
@@ -153,24 +111,3 @@ def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
     return run
-
-
-def call_script(main: Callable[[], None], *arguments: Any) -> subprocess.CompletedProcess[str]:
-    """Run a script's main function in this process, as `python script arguments` would; imports are not paid twice."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    command = ["script", *map(str, arguments)]
-    with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
-        try:
-            run_script(main)
-        except SystemExit as end:
-            code = end.code
-    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
-
-
-def assert_one_line_error(result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """The way every fault of the user must end: exit code 2, one line that holds `parts`, no output."""
-    lines = result.stderr.splitlines()
-    assert (result.returncode, len(lines), result.stdout) == (2, 1, ""), result.stderr
-    assert lines[0].startswith("error: ")
-    for part in parts:
-        assert part in lines[0], lines[0]

@@ -14,4 +14,5 @@ fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 "$python" -m ruff check .
+"$python" -m ruff format --check .
 exec "$python" -m pytest "$@" # exits with 5 where there is no test

@@ -84,9 +84,7 @@ def _last(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def add_lora(
-    model, rank: int, alpha: int, dropout: float, modules: str, rslora: bool = False, dora: bool = False
-):
+def add_lora(model, rank: int, alpha: int, dropout: float, modules: str, rslora: bool = False, dora: bool = False):
     """Wraps the model in LoRA adapters of the model's own precision; only these are trainable.
 
     modules: a comma list of module names, or `all` for every linear layer but the head. rslora: scaled by

@@ -223,5 +223,3 @@ def _check_sha256(path: Path, wanted: str, name: str) -> None:
     found = sha256_of(path) if path.is_file() else "none (no such file)"
     if found != wanted:
         raise UserError(f"{name} has SHA-256 {found}, not {wanted}: it is not used")
-
-

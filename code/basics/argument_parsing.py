@@ -108,9 +108,7 @@ class LineParser(argparse.ArgumentParser):
         group.add_argument = functools.partial(self._add_checked, group.add_argument)
         return group
 
-    def _add_checked(
-        self, add: Callable[..., argparse.Action], *names: str, **options: Any
-    ) -> argparse.Action:
+    def _add_checked(self, add: Callable[..., argparse.Action], *names: str, **options: Any) -> argparse.Action:
         if options.get("action") != "help":
             self._names.append(names[0])
         if "action" in options or "nargs" in options:

@@ -20,10 +20,6 @@ def raise_together(problems: list[str]) -> None:
         raise UserError("; ".join(problems))
 
 
-
-
-
-
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
     """Raises OSError with `path` where a library tells of a full disk in an exception of its own."""

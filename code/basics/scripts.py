@@ -1,4 +1,5 @@
 """The frame that every script runs in, and what it shows while it works."""
+
 import sys
 from collections.abc import Callable
 

@@ -68,9 +68,7 @@ def _prediction_row(dialogue: Dialogue, turn: int, settings: RowSettings) -> Exa
     history = dialogue.utterances[max(0, turn - settings.historical_window) : turn]
     if not history:
         # Nothing to predict from: the method puts the main prompt in its place.
-        return _emotion_row(
-            PREDICTION, dialogue, turn, settings, _recognition_row(dialogue, turn, settings).input
-        )
+        return _emotion_row(PREDICTION, dialogue, turn, settings, _recognition_row(dialogue, turn, settings).input)
     prompt = render_prediction_prompt(
         [render_turn(one.speaker, one.text) for one in history],
         dialogue.utterances[turn].speaker,
@@ -111,9 +109,7 @@ _ROW_MAKERS: Mapping[str, tuple[tuple[_RowMaker, ...], tuple[_RowMaker, ...]]] =
 }
 
 
-def build_examples(
-    settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]]
-) -> dict[str, list[Example]]:
+def build_examples(settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]]) -> dict[str, list[Example]]:
     """Return split -> rows, in the order of the dialogues; rows of one turn stand next to each other."""
     in_train, in_others = _ROW_MAKERS[settings.kind]
     return {

@@ -199,10 +199,7 @@ def _find_turn_problems(speaker: Any, label: Any, text: Any, spec: DatasetSpec) 
         yield f"speaker {reprlib.repr(speaker)} is not understood, allowed are {allowed}"
     if type(label) is not int or not 0 <= label < len(spec.labels):
         last = len(spec.labels) - 1
-        yield (
-            f"label index {reprlib.repr(label)} is out of range, "
-            f"allowed are 0 to {last} ({', '.join(spec.labels)})"
-        )
+        yield (f"label index {reprlib.repr(label)} is out of range, allowed are 0 to {last} ({', '.join(spec.labels)})")
     if type(text) is not str or not text.strip():
         yield f"utterance {reprlib.repr(text)} is empty or no text, allowed is text"
     elif not _is_unicode(text):

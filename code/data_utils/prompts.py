@@ -18,8 +18,7 @@ TEMPLATES = {
     "turn": 'Speaker_{speaker}:"{text}"',
     "turn_in_history": "\t {turn}",
     "speaker_name": "Speaker_{speaker}",
-    "recognition": HISTORY_START
-    + "{history} ### Please select the emotional label of < {target}> from <{labels}>:",
+    "recognition": HISTORY_START + "{history} ### Please select the emotional label of < {target}> from <{labels}>:",
     "prediction": HISTORY_START
     + "{history}###Based on the above historical utterances, next utterance is spoken by <{speaker}>, "
     "please predict the emotion states of <{speaker}> from <{labels}>:",

@@ -111,8 +111,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(
-            f"{folder} is no folder of rows: {path.name} cannot be read ({error.strerror}); "
-            "data_process.py writes it"
+            f"{folder} is no folder of rows: {path.name} cannot be read ({error.strerror}); data_process.py writes it"
         ) from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); data_process.py writes it anew") from None

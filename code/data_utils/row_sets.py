@@ -100,9 +100,7 @@ def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
     return manifest
 
 
-def _read_split(
-    name: str, folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]
-) -> list[Example]:
+def _read_split(name: str, folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> list[Example]:
     rows: list[Example] = []
     for folder, manifest in zip(folders, manifests, strict=True):
         path = folder / f"{name}.json"

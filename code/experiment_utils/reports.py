@@ -49,9 +49,7 @@ def report_folder(conditions: Path) -> Path:
     return EXPERIMENTS if conditions.resolve() == CONDITIONS_FILE.resolve() else conditions.with_suffix("").resolve()
 
 
-def update_scores(
-    conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]], folder: Path
-) -> Scores:
+def update_scores(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Plan]], folder: Path) -> Scores:
     """Add what has finished here to scores.json; what was measured elsewhere stays, if it is still a condition."""
     runs = [make_record(job, plan) for job, plan in finished]
     folders: dict[str, dict[int, Path]] = {}
@@ -97,9 +95,7 @@ def _compare(conditions: Mapping[str, Condition], folders: Mapping[str, Mapping[
     )
 
 
-def write_report(
-    table: Table, conditions: Mapping[str, Condition], scores: Scores, folder: Path
-) -> list[Path]:
+def write_report(table: Table, conditions: Mapping[str, Condition], scores: Scores, folder: Path) -> list[Path]:
     """REPORT.md and its figures, from the scores alone; the paths written. The README shows the repository's own."""
     figures = draw_all(folder / "figures", conditions, scores)
     _forget_figures(folder, figures)

@@ -58,12 +58,19 @@ WAYS = (
     Way("all parameters", ALL, lora=False),
     Way("all parameters, checkpointing", f"{ALL} {CHECKPOINTING}", lora=False, checkpointing=True),
     Way(
-        "all parameters, checkpointing, offload", f"{ALL} {CHECKPOINTING} offload_optimizer=True",
-        lora=False, checkpointing=True, stage=2, offload=True,
+        "all parameters, checkpointing, offload",
+        f"{ALL} {CHECKPOINTING} offload_optimizer=True",
+        lora=False,
+        checkpointing=True,
+        stage=2,
+        offload=True,
     ),
     Way(
-        "all parameters, checkpointing, ZeRO-3", f"{ALL} {CHECKPOINTING} deepspeed_config=<stage 3>",
-        lora=False, checkpointing=True, stage=3,
+        "all parameters, checkpointing, ZeRO-3",
+        f"{ALL} {CHECKPOINTING} deepspeed_config=<stage 3>",
+        lora=False,
+        checkpointing=True,
+        stage=3,
     ),
 )
 

@@ -108,13 +108,3 @@ def read_predictions(path: Path) -> list[Prediction]:
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path} line {number}: not a row of {PREDICTIONS_FILE} ({error})") from error
     return predictions
-
-
-
-
-
-
-
-
-
-

@@ -33,10 +33,6 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-
-
-
-
 def is_adapter(folder: str | Path) -> bool:
     """Whether a folder holds an adapter in the PEFT format."""
     return (Path(folder) / "adapter_config.json").exists()

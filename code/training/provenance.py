@@ -1,4 +1,5 @@
 """What a result says of where it comes from: commit, versions, machine, memory."""
+
 import os
 import platform
 import resource

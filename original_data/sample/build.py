@@ -144,10 +144,7 @@ def build_slots(dialogues: Sequence[SourceDialogue]) -> list:
 def _encode_speakers(dialogue: SourceDialogue) -> list[list[int]]:
     """Return one one-hot row per turn; a speaker's number is the order of appearance in the dialogue."""
     names = list(dict.fromkeys(speaker for speaker, _, _ in dialogue.turns))
-    return [
-        [int(place == names.index(speaker)) for place in range(ONE_HOT_LENGTH)]
-        for speaker, _, _ in dialogue.turns
-    ]
+    return [[int(place == names.index(speaker)) for place in range(ONE_HOT_LENGTH)] for speaker, _, _ in dialogue.turns]
 
 
 def format_counts(dialogues: Sequence[SourceDialogue]) -> str:

@@ -1,0 +1,106 @@
+"""LineParser: every fault of a command line in one UserError; run_script: what a script ends with."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from basics.argument_parsing import LineParser, true_or_false, whole_number
+from basics.errors import UserError, raise_together
+from basics.scripts import run_script
+
+
+def make_parser() -> LineParser:
+    parser = LineParser(prog="program")
+    parser.add_argument("--name", required=True, choices=("a", "b"))
+    parser.add_argument("--flag", type=true_or_false, default=False)
+    parser.add_argument("--many", nargs="*", default=[])
+    group = parser.add_argument_group("numbers")
+    group.add_argument("--rate", type=float, default=0.5)
+    group.add_argument("--count", type=whole_number(1), default=1)
+    group.add_argument("--steps", type=int, required=True)
+    return parser
+
+
+def test_good_values_are_read() -> None:
+    words = "--name b --flag True --rate 2e-4 --count 3 --steps -1 --many x y"
+    assert vars(make_parser().parse_args(words.split())) == {
+        "name": "b",
+        "flag": True,
+        "rate": 2e-4,
+        "count": 3,
+        "steps": -1,
+        "many": ["x", "y"],
+    }
+
+
+def test_defaults_stay_as_they_are() -> None:
+    parsed = make_parser().parse_args(["--name", "a", "--steps", "1"])
+    assert (parsed.flag, parsed.rate, parsed.count, parsed.many) == (False, 0.5, 1, [])
+
+
+def test_every_fault_is_told_at_once_in_groups_too() -> None:
+    words = "--flag true --rate fast --count 0 --nam a"
+    with pytest.raises(UserError) as caught:
+        make_parser().parse_args(words.split())
+    assert str(caught.value).split("; ") == [
+        "--name is missing, allowed are a, b",
+        "--flag: 'true' is not allowed, allowed are True, False",
+        "--rate: 'fast' is not allowed, allowed is a number",
+        "--count: '0' is not allowed, allowed are whole numbers from 1",
+        "--steps is missing",
+        "unknown argument '--nam a', allowed are --name, --flag, --many, --rate, --count, --steps",
+    ]
+
+
+@pytest.mark.parametrize("text", ["1.5", "", "-", "١", "1 2", "--1"])
+def test_whole_numbers_are_plain_digits(text: str) -> None:
+    with pytest.raises(UserError, match="--count"):
+        make_parser().parse_args(["--name", "a", "--steps", "1", f"--count={text}"])
+
+
+def test_help_still_shows_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(["--help"])
+    told = capsys.readouterr().out
+    assert caught.value.code == 0 and "{a,b}" in told and "{True,False}" in told
+    assert "[-h] --name {a,b} [--flag" in told
+
+
+def raises(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UserError("one\nline"), 2, "error: one line\n"),
+        (
+            OSError(errno.ENOSPC, "full", "rows.json"),
+            2,
+            "error: no space left on the disk while writing rows.json\n",
+        ),
+        (OSError(errno.ENOSPC, "full"), 2, "error: no space left on the disk while writing a file\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_a_script_ends(error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_script(raises(error))
+    assert (caught.value.code, capsys.readouterr().err) == (code, told)
+
+
+def test_faults_of_the_program_keep_their_traceback() -> None:
+    for error in (KeyError("x"), PermissionError(errno.EACCES, "no")):
+        with pytest.raises(type(error)):
+            run_script(raises(error))
+    assert run_script(lambda: None) is None
+
+
+def test_problems_are_raised_together_or_not_at_all() -> None:
+    raise_together([])
+    with pytest.raises(UserError, match="^a; b$"):
+        raise_together(["a", "b"])

@@ -1,0 +1,228 @@
+"""original_data/fetch.py against a server on this machine: resume, wrong bytes, no network."""
+
+import errno
+import http.server
+import importlib.util
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from basics.errors import UserError
+from basics.files import sha256_of, sha256_of_text
+from basics.scripts import run_script
+from commands import REPOSITORY, assert_one_line_error
+from data_utils.labels import DATASETS
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CONTENT = "".join(f"line {number}\n" for number in range(1000))
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT at /meld/meld.pkl; the server's attributes say how well it behaves."""
+
+    def do_GET(self) -> None:
+        self.server.ranges.append(self.headers.get("Range"))
+        if self.path != "/meld/meld.pkl":
+            return self.send_error(404)
+        begin = 0
+        if self.server.knows_ranges and self.headers.get("Range"):
+            begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        body = self.server.content[begin:].encode()
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.breaks_off_after])
+        return None
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[http.server.HTTPServer]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.ranges, server.content, server.knows_ranges, server.breaks_off_after = [], CONTENT, True, None
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def fetch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script as a module, its table changed to the small file of the test server."""
+    spec = importlib.util.spec_from_file_location("fetch_data", REPOSITORY / "original_data" / "fetch.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "fetch_data", module)
+    spec.loader.exec_module(module)
+    small = module.PublicFile("meld/meld.pkl", "", len(CONTENT), sha256_of_text(CONTENT))
+    monkeypatch.setitem(module.PUBLIC, "meld", small)
+    return module
+
+
+@pytest.fixture
+def command(
+    fetch: ModuleType, server: http.server.HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> ModuleType:
+    """The script with the arguments of `fetch.py meld` set to the test server and tmp_path."""
+    address = f"http://127.0.0.1:{server.server_port}"
+    arguments = ["fetch.py", "meld", "--source", address, "--original_data", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    return fetch
+
+
+def list_files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_file_is_fetched_checked_and_named(
+    command: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], server: http.server.HTTPServer
+) -> None:
+    command.main()
+    assert list_files(tmp_path) == {"meld.pkl": CONTENT}
+    assert capsys.readouterr().out == f"{tmp_path}/meld/meld.pkl\n"
+    command.main()
+    assert server.ranges == [None]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(
+    command: ModuleType, tmp_path: Path, server: http.server.HTTPServer
+) -> None:
+    server.breaks_off_after = 100
+    with pytest.raises(UserError, match=f"broke off at 100 of {len(CONTENT)} bytes"):
+        command.main()
+    assert list_files(tmp_path) == {"meld.pkl.part": CONTENT[:100]}
+    server.breaks_off_after = None
+    command.main()
+    assert server.ranges == [None, "bytes=100-"]
+    assert list_files(tmp_path) == {"meld.pkl": CONTENT}
+
+
+def test_a_server_without_ranges_starts_anew(
+    command: ModuleType, tmp_path: Path, server: http.server.HTTPServer
+) -> None:
+    server.knows_ranges = False
+    (tmp_path / "meld").mkdir()
+    (tmp_path / "meld" / "meld.pkl.part").write_text(CONTENT[:100], encoding="utf-8")
+    command.main()
+    assert list_files(tmp_path) == {"meld.pkl": CONTENT}
+
+
+def test_wrong_bytes_are_one_line_and_not_kept(
+    command: ModuleType, tmp_path: Path, server: http.server.HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.content = CONTENT.replace("line 5\n", "line X\n")
+    with pytest.raises(SystemExit) as caught:
+        run_script(command.main)
+    told = capsys.readouterr()
+    assert (caught.value.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert "SHA-256" in told.err and sha256_of_text(CONTENT) in told.err
+    assert list_files(tmp_path) == {}
+    server.content = CONTENT
+    command.main()
+    assert list_files(tmp_path) == {"meld.pkl": CONTENT}
+
+
+def test_the_next_address_is_tried_where_one_lacks_the_file(
+    fetch: ModuleType, server: http.server.HTTPServer, tmp_path: Path
+) -> None:
+    address = f"http://127.0.0.1:{server.server_port}"
+    missing, there = f"{address}/old/meld.pkl", f"{address}/meld/meld.pkl"
+    fetch.fetch(fetch.PUBLIC["meld"], [missing, there], tmp_path / "meld" / "meld.pkl")
+    assert list_files(tmp_path) == {"meld.pkl": CONTENT}
+    with pytest.raises(UserError, match="answers 404"):
+        fetch.fetch(fetch.PUBLIC["meld"], [missing], tmp_path / "other.pkl")
+
+
+@pytest.mark.parametrize("left", [CONTENT, "x" * len(CONTENT)])
+def test_a_whole_part_is_checked_before_anything_is_asked(
+    command: ModuleType, tmp_path: Path, server: http.server.HTTPServer, left: str
+) -> None:
+    (tmp_path / "meld").mkdir()
+    (tmp_path / "meld" / "meld.pkl.part").write_text(left, encoding="utf-8")
+    command.main()
+    assert list_files(tmp_path) == {"meld.pkl": CONTENT}
+    assert server.ranges == ([] if left == CONTENT else [None])
+
+
+def test_another_file_of_that_name_is_left_alone(command: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "meld").mkdir()
+    (tmp_path / "meld" / "meld.pkl").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="another SHA-256"):
+        command.main()
+    assert list_files(tmp_path) == {"meld.pkl": "mine"}
+
+
+def test_default_addresses_name_the_released_repository_first(fetch: ModuleType) -> None:
+    first, second = fetch.list_addresses(fetch.PUBLIC["EmoryNLP"], None)
+    assert first.endswith("LIN-SHANG/InstructERC/44014f1/original_data/EmoryNLP/EmoryNLP.pkl")
+    assert second.endswith("COSMIC/feature-extraction/emorynlp/emorynlp.pkl")
+
+
+def test_the_readme_says_what_the_code_checks(fetch: ModuleType) -> None:
+    readme = (REPOSITORY / "original_data" / "README.md").read_text(encoding="utf-8")
+    emory = fetch.PUBLIC["EmoryNLP"]
+    assert f"| `{emory.path}` | {emory.size_bytes} | `{emory.sha256}` |" in readme
+    for name, spec in DATASETS.items():
+        for split, size in spec.expected.items():
+            cells = [
+                name,
+                split,
+                size.dialogues,
+                size.utterances or "",
+                " ".join(map(str, size.per_label or ())),
+            ]
+            row = " | ".join(map(str, cells)).strip()
+            assert " ".join(f"| {row} |".split()) in " ".join(readme.split()), row
+
+
+@pytest.mark.real_data
+def test_the_table_describes_the_published_files(fetch: ModuleType, original_data: Path) -> None:
+    wanted = fetch.PUBLIC["EmoryNLP"]
+    path = original_data / wanted.path
+    assert (path.stat().st_size, sha256_of(path)) == (wanted.size_bytes, wanted.sha256)
+
+
+# The real command
+
+
+def test_without_a_network(run_code: Run, tmp_path: Path) -> None:
+    # Port 9 of this machine answers nobody, as a machine without a network.
+    result = run_code("original_data/fetch.py", "meld", "--source", "http://127.0.0.1:9", "--original_data", tmp_path)
+    assert_one_line_error(result, "http://127.0.0.1:9/meld/meld.pkl: no answer", "README.md")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", [PermissionError, NotADirectoryError])
+def test_a_folder_that_cannot_be_written_is_not_the_address_at_fault(
+    command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[OSError]
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise fault(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError) as caught:
+        command.main()
+    message = str(caught.value)
+    assert message.startswith(f"cannot write {tmp_path}/meld/meld.pkl.part: Permission denied")
+    assert "no answer" not in message
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"),
+    [("iemocap", "release form"), ("dailydialog", "README.md"), ("sample", "comes with the repository")],
+)
+def test_what_is_not_fetched_is_explained(run_code: Run, dataset: str, told: str) -> None:
+    assert_one_line_error(run_code("original_data/fetch.py", dataset), told)
+
+
+def test_bad_arguments(run_code: Run) -> None:
+    assert_one_line_error(run_code("original_data/fetch.py"), "dataset is missing", "meld, EmoryNLP")
+    assert_one_line_error(run_code("original_data/fetch.py", "friends"), "'friends' is not allowed")
+    assert_one_line_error(run_code("original_data/fetch.py", "meld", "--source", "ftp://x"), "--source")

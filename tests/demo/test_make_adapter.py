@@ -1,0 +1,51 @@
+"""demo/adapter: what ships with the repository says where it lies and what may be done with it, and how it is made."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import REPOSITORY
+from results.card import render_licences
+
+FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
+SHIPPED = REPOSITORY / "demo" / "adapter"
+
+
+def test_the_shipped_card_names_its_folder_and_licences() -> None:
+    assert {path.name for path in SHIPPED.iterdir()} == FILES
+    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    assert "main_new.py --do_train False --checkpoint_dir demo/adapter --dataset sample " in card
+    licences = render_licences("sample", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    assert licences in card and licences.count("Apache-2.0") == 2 and "CC0 1.0" in licences
+
+
+def test_licences_of_others_are_left_to_them() -> None:
+    licences = render_licences("meld", "somebody/base")
+    assert "base" not in licences and "`meld` may only be passed on as that dataset's licence allows" in licences
+
+
+@pytest.mark.slow
+def test_the_script_exports_what_was_trained(trained: Path, tmp_path: Path) -> None:
+    """With an adapter of a tiny base in the place of the one that would be trained."""
+    for folder in ("code", "demo", "envs"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", tmp_path / "demo")
+    (tmp_path / "code" / "export.py").symlink_to(REPOSITORY / "code" / "export.py")
+    (tmp_path / "envs" / "setup.sh").write_text(f"echo {sys.executable}\n")
+    trains = f"mkdir checkpoint experiments; cp -r '{trained}/run/model' checkpoint/demo_adapter\n"
+    trains += f"cp -r '{trained}/run/results' experiments/demo_adapter\n"
+    (tmp_path / "code" / "train_and_inference_Uni.sh").write_text(trains)
+    made = tmp_path / "demo" / "adapter"
+    made.mkdir()
+    for name in ("adapter_config.json", "of_an_earlier_one"):
+        (made / name).touch()
+    environment = os.environ | {"DRY_RUN": "0"}
+    command = ["bash", tmp_path / "demo" / "make_adapter.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in made.iterdir()} == FILES
+    assert "--checkpoint_dir demo/adapter " in (made / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,218 @@
+"""Two processes over gloo on this CPU come to what one process comes to; slow, but for what needs no processes."""
+
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from basics.errors import UserError
+from commands import REPOSITORY
+from corpora import one_hot
+from distributed_worker import ALONE, SAVED_AT, SCORED, STEPS, TOGETHER, Case, run_case
+from engine.batching import training_batches
+from engine.distributed import World, join_world, share_of_dialogues
+from tiny_models import DATASET, LABELS, LINES, save_base, small_rows
+from training.loop import share_of_rank
+
+PROCESSES = 2
+WITHIN = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # bf16 rounds other sums when micro-batches are cut otherwise
+NAMES = [case.name for case in TOGETHER]
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What every case of one process and of two came to, and the folder where they left their states."""
+    folder = tmp_path_factory.mktemp("runs")
+    results = {case.name: run_case(case, folder, World()) for case in ALONE}
+    environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    environment |= {"PYTHONPATH": str(REPOSITORY / "code"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(REPOSITORY / "tests/distributed_worker.py"), str(folder)]
+    logs = [folder / f"process{rank}.log" for rank in range(PROCESSES)]
+    workers = [
+        subprocess.Popen(
+            command,
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        for rank, log in enumerate(logs)
+    ]
+    try:
+        codes = [worker.wait(timeout=600) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert codes == [0] * PROCESSES, "\n".join(log.read_text() for log in logs)
+    assert "step/s" in logs[0].read_text()
+    assert "step/s" not in logs[1].read_text(), "only the first process says how far it is"
+    return {"folder": folder, **results, **torch.load(folder / "results.pt", weights_only=False)}
+
+
+def case_named(name: str) -> Case:
+    return next(case for case in TOGETHER if case.name == name)
+
+
+def reference_of(case: Case) -> str:
+    """The case of one process, and of the same precision, that must come to the same."""
+    if case.dtype == torch.bfloat16:
+        return case.resume_from or "full-bf16"
+    return "lora" if case.lora else "full-generate" if case.decode == "generate" else "full"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_several_processes_train_as_one(runs: dict[str, Any], name: str) -> None:
+    case, result = case_named(name), runs[name]
+    expected = runs[reference_of(case)]
+    within = WITHIN[torch.float32 if case.resume_from else case.dtype]
+    assert result["engine"] == "deepspeed.runtime.engine.DeepSpeedEngine"
+    steps = range(SAVED_AT + 1 if case.resume_from else 1, STEPS + 1)
+    assert list(result["losses"]) == list(steps)
+    for quantity in ("losses", "norms"):
+        kept = {step: expected[quantity][step] for step in steps}
+        assert result[quantity] == pytest.approx(kept, abs=within, rel=within), quantity
+    assert set(result["masters"]) == set(expected["masters"])
+    for weight, values in expected["masters"].items():
+        torch.testing.assert_close(result["masters"][weight], values, atol=within, rtol=within)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_several_processes_predict_as_one(runs: dict[str, Any], name: str) -> None:
+    """After each epoch: every row once, in file order, with the scores or the answer that one process finds."""
+    case = case_named(name)
+    for found, expected in zip(
+        runs[name]["predictions"][::-1], runs[reference_of(case)]["predictions"][::-1], strict=False
+    ):
+        assert [row.id for row in found] == [row.id for row in SCORED]
+        for row, other in zip(found, expected, strict=True):
+            assert row.response == other.response
+            if case.dtype == torch.float32:
+                assert row.label == other.label
+                assert row.scores == (other.scores and pytest.approx(other.scores, rel=1e-5, abs=1e-5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["full-zero0", "full-zero2", "full-zero3", "lora-zero3", "full-bf16-zero3"])
+def test_one_process_goes_on_where_two_stopped(runs: dict[str, Any], name: str) -> None:
+    began = case_named(name)
+    resumed = Case(f"{name}-alone", lora=began.lora, dtype=began.dtype, resume_from=name)
+    result = run_case(resumed, runs["folder"], World())
+    expected = {step: loss for step, loss in runs[name]["losses"].items() if step > SAVED_AT}
+    assert result["losses"] == pytest.approx(expected, rel=WITHIN[began.dtype])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "file"), [("full", "model.safetensors"), ("lora", "adapter_model.safetensors")])
+def test_sharded_weights_are_saved_whole(runs: dict[str, Any], name: str, file: str) -> None:
+    sharded, whole = (load_file(runs["folder"] / f"{case}.model" / file) for case in (f"{name}-zero3", name))
+    assert sharded.keys() == whole.keys()
+    for weight, values in whole.items():
+        torch.testing.assert_close(sharded[weight], values, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
+    """The arguments of main_new.py for a tiny base and rows that data_process.py wrote, all in one folder."""
+    folder = tmp_path_factory.mktemp("job")
+    turns = {
+        f"{split}{number}": [list(LINES)[(5 * number + turn * (number + 2)) % 7] for turn in range(2 + number % 3)]
+        for split, count in (("train", 5), ("valid", 2), ("test", 5))
+        for number in range(count)
+    }
+    splits = [[name for name in turns if name.startswith(split)] for split in ("train", "valid", "test")]
+    speakers = {name: [one_hot(turn % 2) for turn in range(len(texts))] for name, texts in turns.items()}
+    labels = {name: [LABELS.index(LINES[text]) for text in texts] for name, texts in turns.items()}
+    original = folder / "original" / DATASET
+    original.mkdir(parents=True)
+    (original / f"{DATASET}.pkl").write_bytes(pickle.dumps([speakers, labels, turns, *splits]))
+    command = ["code/data_process.py", "--dataset", DATASET, "--check_counts", "False"]
+    command += ["--original_data", str(original.parent), "--data", str(folder / "data")]
+    rows = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    base = save_base(folder / "base")
+
+    def arguments(name: str, **flags: Any) -> list[str]:
+        flags = {
+            "lora": False,
+            "num_train_epochs": 2,
+            "batch_size": 5,
+            "precision": "fp32",
+            "token_budget": 300,
+        } | flags
+        flags |= {"dataset": DATASET, "data_dir": rows.strip(), "model_name_or_path": base, "learning_rate": 0.01}
+        flags |= {"output_dir": folder / name, "model_dir": folder / f"{name}_model", "select_on": "test"}
+        return ["code/main_new.py", *(word for flag, value in flags.items() for word in (f"--{flag}", str(value)))]
+
+    return arguments
+
+
+@pytest.mark.slow
+def test_the_launcher_ends_with_the_predictions_of_one_process(job: Callable[..., list[str]]) -> None:
+    launcher = ["-m", "deepspeed.launcher.runner", "--num_accelerators", str(PROCESSES), "--master_port", free_port()]
+    config = Path(job("two")[job("two").index("--output_dir") + 1]).with_name("zero3.json")
+    config.write_text(json.dumps({"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    found = {}
+    for name, command in {"one": job("one"), "two": [*launcher, *job("two", deepspeed_config=config)]}.items():
+        result = subprocess.run(
+            [sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=900, env=environment
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count("written: ") == 1
+        folder = config.with_name(name)
+        predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+        found[name] = json.loads((folder / "results.json").read_text()), predictions
+        assert sum("loss" in line for line in (folder / "log.jsonl").read_text().splitlines()) == 6 + 2
+    (one, alone), (two, together) = found["one"], found["two"]
+    assert (one["processes"], two["processes"]) == (1, PROCESSES)
+    assert one["score"] == two["score"]
+    for row, other in zip(alone, together, strict=True):
+        assert {**other, "scores": None} == {**row, "scores": None}
+        assert other["scores"] == pytest.approx(row["scores"], rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_shares_are_whole_dialogues_of_even_size(size: int) -> None:
+    shares = [share_of_dialogues(SCORED, World(rank, size)) for rank in range(size)]
+    dialogues = [{row.id.rsplit("/", 1)[0] for row in share} for share in shares]
+    assert all(dialogues), "a process with nothing to score would leave the others waiting"
+    assert set().union(*({row.id for row in share} for share in shares)) == {row.id for row in SCORED}
+    if size <= 5:
+        assert sum(map(len, shares)) == len(SCORED)
+        assert sum(map(len, dialogues)) == len(set().union(*dialogues)) == 5
+        assert max(map(len, shares)) - min(map(len, shares)) <= 3  # rows of the longest dialogue
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
+def test_ranks_run_equal_numbers_of_micro_batches(size: int) -> None:
+    """Also in a step of one row, which most of the processes can only pad."""
+    rows = small_rows(count=2, turns=3)
+    for step in (rows, rows[:1]):
+        batches = training_batches(step, 250, True, size)
+        shares = [share_of_rank(batches, rank, size) for rank in range(size)]
+        assert len({len(share) for share in shares}) == 1
+        counted = [row.id for share in shares for batch in share if any(batch.weights) for row in batch.rows]
+        assert sorted(counted) == sorted(row.id for row in step)
+        assert sum(sum(batch.weights) for share in shares for batch in share) == pytest.approx(1)
+
+
+def test_several_processes_need_a_place_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match="WORLD_SIZE is 2 but .*MASTER_ADDR.* start the run with `deepspeed`"):
+        join_world()

@@ -1,0 +1,194 @@
+"""The fused LoRA layers against PEFT's own: the same outputs and gradients, and PEFT's own where they do not fit."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from bases.adapters import add_lora
+from engine import layers as fast_layers
+from engine.batching import training_batches
+from engine.layers import use_fast_lora
+from engine.packing import batch_loss, packer_for
+from tiny_models import PAD, small_rows, tiny_model
+
+WIDTHS = (6, 5)
+RELATIVE = 1e-5
+Outcome = tuple[torch.Tensor, dict[str, torch.Tensor]]
+
+
+class OneLayer(nn.Module):
+    """The smallest base that PEFT adapts."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(*WIDTHS, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x)
+
+
+def adapted_layer(base_bias: bool = True, **settings) -> nn.Module:
+    """One LoRA layer in training mode with every weight drawn; PEFT starts B at zero, which hides faults."""
+    torch.manual_seed(0)
+    config = {"r": 3, "lora_alpha": 7, "lora_dropout": 0.0} | settings
+    model = get_peft_model(OneLayer(base_bias), LoraConfig(target_modules=["linear"], **config))
+    for name, weight in model.named_parameters():
+        if "lora_" in name and "magnitude" not in name:
+            nn.init.normal_(weight)
+    return model.train()
+
+
+def run_layer(model: nn.Module, shape: tuple[int, ...] = (2, 4), input_needs_gradient: bool = True) -> Outcome:
+    """Output, and the gradients of a sum that weighs every number differently; draws start at one seed."""
+    torch.manual_seed(1)
+    x = torch.randn(*shape, WIDTHS[0], requires_grad=input_needs_gradient)
+    model.zero_grad()
+    output = model(x)
+    if output.requires_grad:
+        (output * torch.arange(1.0, output.numel() + 1).view_as(output)).sum().backward()
+    named = [*model.named_parameters(), ("x", x)]
+    return output.detach(), {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
+
+
+def assert_same(found: Outcome, expected: Outcome) -> None:
+    torch.testing.assert_close(found[0], expected[0], rtol=RELATIVE, atol=1e-5)
+    assert found[1].keys() == expected[1].keys()
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=RELATIVE, atol=1e-4, msg=name)
+
+
+def count_fused(model: nn.Module, run: Callable[[], object], monkeypatch) -> int:
+    """How often the fused product runs."""
+    calls = []
+    product = fast_layers.LoraProduct
+    counted = SimpleNamespace(apply=lambda *inputs: calls.append(1) or product.apply(*inputs))
+    with monkeypatch.context() as patch:
+        patch.setattr(fast_layers, "LoraProduct", counted)
+        run()
+    return len(calls)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("shape", [(2, 4), (7,)], ids=["batch", "rows"])
+def test_fused_layer_is_pefts(bias: bool, dropout: float, shape: tuple[int, ...], monkeypatch) -> None:
+    model = adapted_layer(bias, lora_dropout=dropout)
+    expected = run_layer(model, shape)
+    assert len(expected[1]) == 3  # A, B and x
+    assert use_fast_lora(model) == 1
+    assert count_fused(model, lambda: run_layer(model, shape), monkeypatch) == 1
+    assert_same(run_layer(model, shape), expected)
+
+
+@pytest.mark.parametrize("settings", [{"use_rslora": True}, {"lora_alpha": 1}])
+def test_scaling_is_pefts(settings: dict) -> None:
+    model = adapted_layer(**settings)
+    expected = run_layer(model)
+    use_fast_lora(model)
+    assert_same(run_layer(model), expected)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_first_layer_whose_input_needs_no_gradient(dropout: float) -> None:
+    model = adapted_layer(lora_dropout=dropout)
+    expected = run_layer(model, input_needs_gradient=False)
+    use_fast_lora(model)
+    assert_same(run_layer(model, input_needs_gradient=False), expected)
+
+
+def test_no_dropout_in_eval() -> None:
+    model = adapted_layer(lora_dropout=0.4).eval()
+    expected = run_layer(model)
+    use_fast_lora(model)
+    assert_same(run_layer(model), expected)
+    without = adapted_layer(lora_dropout=0.0)
+    assert_same(run_layer(model), run_layer(without))
+
+
+def test_disabled_and_merged_adapters(monkeypatch) -> None:
+    model = adapted_layer()
+    use_fast_lora(model)
+    plain = nn.functional.linear
+    layer = model.base_model.model.linear
+    with model.disable_adapter():
+        assert count_fused(model, lambda: run_layer(model), monkeypatch) == 0
+        torch.manual_seed(1)
+        x = torch.randn(2, 4, WIDTHS[0])
+        assert torch.equal(model(x), plain(x, layer.base_layer.weight, layer.base_layer.bias))
+    expected = run_layer(model)[0]
+    model.merge_adapter()
+    assert count_fused(model, lambda: run_layer(model), monkeypatch) == 0
+    torch.testing.assert_close(run_layer(model)[0], expected)
+    model.unmerge_adapter()
+    torch.testing.assert_close(run_layer(model)[0], expected)
+
+
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_bias": True}, {"bias": "all"}], ids=str)
+def test_other_kinds_of_lora_keep_pefts_forward(settings: dict) -> None:
+    model = adapted_layer(**settings)
+    expected = run_layer(model)
+    assert use_fast_lora(model) == 0
+    assert_same(run_layer(model), expected)
+
+
+def test_two_adapters_and_another_precision_keep_pefts_forward() -> None:
+    model = adapted_layer()
+    model.add_adapter("second", LoraConfig(r=2, target_modules=["linear"]))
+    assert use_fast_lora(model) == 0
+    half = adapted_layer()
+    half.base_model.model.linear.base_layer.to(torch.bfloat16)
+    assert use_fast_lora(half) == 0
+
+
+def test_an_adapter_that_comes_later_is_not_overlooked() -> None:
+    model = adapted_layer()
+    use_fast_lora(model)
+    model.add_adapter("second", LoraConfig(r=2, target_modules=["linear"], init_lora_weights=False))
+    model.base_model.set_adapter(["default", "second"])
+    found = run_layer(model)
+    reference = adapted_layer()
+    reference.add_adapter("second", LoraConfig(r=2, target_modules=["linear"], init_lora_weights=False))
+    reference.load_state_dict(model.state_dict())
+    reference.base_model.set_adapter(["default", "second"])
+    assert_same(found, run_layer(reference))
+
+
+def lora_gradients(model, rows) -> tuple[float, dict[str, torch.Tensor]]:
+    """One step in micro-batches; dropout is drawn from one seed."""
+    packer = packer_for(model, "tree", PAD)
+    torch.manual_seed(3)
+    total = 0.0
+    for batch in training_batches(rows, 400, True, micro_steps=2):
+        loss = batch_loss(model, packer.pack(batch))
+        loss.backward()
+        total += loss.item()
+    taken = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+    model.zero_grad()
+    return total, taken
+
+
+@pytest.mark.parametrize(
+    ("kind", "modules", "layers"), [("qwen2", "all", 14), ("glm4", "all", 12), ("bloom", "query_key_value", 2)]
+)
+def test_a_whole_model_trains_as_with_peft(kind: str, modules: str, layers: int, monkeypatch) -> None:
+    """Through the function that builds real runs; qwen2 and bloom have biases."""
+    rows = small_rows("predict", window=2, count=2)
+    found = []
+    for fused in (True, False):
+        with monkeypatch.context() as patch:
+            if not fused:
+                patch.setattr("bases.load.use_fast_lora", lambda model: 0)
+            model = add_lora(tiny_model(kind), rank=4, alpha=8, dropout=0.2, modules=modules).train()
+        torch.manual_seed(2)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                nn.init.normal_(weight, std=0.1)
+        found.append(lora_gradients(model, rows))
+    assert len(found[0][1]) == 2 * layers
+    assert found[0][0] == pytest.approx(found[1][0], rel=RELATIVE)
+    for name, gradient in found[1][1].items():
+        assert float((found[0][1][name] - gradient).norm() / gradient.norm()) < RELATIVE, name

@@ -1,0 +1,110 @@
+"""PrefixTree against a brute-force trie, on any rows."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.prefix_tree import PrefixTree, common_prefix_length, split_at_budget
+from small_trees import ROWS, build, path_to
+
+
+def sequences_of(rows) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    return [(tuple(prompt), tuple(choice)) for prompt, choices in rows for choice in choices]
+
+
+def prefixes_of(rows) -> set[tuple[int, ...]]:
+    """The nodes of a trie, each named by its path."""
+    read = [(*prompt, *choice[:-1]) for prompt, choice in sequences_of(rows)]
+    return {path[:length] for path in read for length in range(1, len(path) + 1)}
+
+
+@given(ROWS)
+@settings(max_examples=300, deadline=None)
+def test_nodes_are_the_distinct_prefixes(rows):
+    tree = build(rows)
+    paths = [path_to(tree, node) for node in range(len(tree))]
+    assert len(set(paths)) == len(paths)
+    assert set(paths) == prefixes_of(rows)
+    assert [len(path) - 1 for path in paths] == tree.positions.tolist()
+
+
+@given(ROWS)
+@settings(max_examples=300, deadline=None)
+def test_pairs_read_every_continuation_after_its_prompt(rows):
+    tree = build(rows)
+    for index, (prompt, choice) in enumerate(sequences_of(rows)):
+        mine = tree.pair_sequences == index
+        assert tree.pair_tokens[mine].tolist() == list(choice)
+        expected = [(*prompt, *choice[:length]) for length in range(len(choice))]
+        assert [path_to(tree, node) for node in tree.pair_nodes[mine]] == expected
+
+
+@given(ROWS)
+@settings(max_examples=200, deadline=None)
+def test_visibility_is_ancestry(rows):
+    tree = build(rows)
+    paths = [path_to(tree, node) for node in range(len(tree))]
+    brute = [[paths[q][: len(paths[k])] == paths[k] for k in range(len(tree))] for q in range(len(tree))]
+    assert np.array_equal(tree.visibility(), np.array(brute, bool))
+
+
+@given(ROWS)
+@settings(max_examples=200, deadline=None)
+def test_weights_of_a_sequence_sum_to_one(rows):
+    tree = build(rows)
+    totals = np.bincount(tree.pair_sequences, tree.pair_weights)
+    assert totals == pytest.approx(np.ones(len(tree.sequence_rows)))
+    assert tree.sequence_rows.tolist() == [row for row, (_, choices) in enumerate(rows) for _ in choices]
+    assert tree.row_tokens == sum(len(prompt) + len(choice) - 1 for prompt, choice in sequences_of(rows))
+
+
+@given(ROWS, st.integers(1, 40))
+@settings(max_examples=300, deadline=None)
+def test_split_keeps_every_row_once_and_the_budget(rows, budget):
+    prompts, continuations = [prompt for prompt, _ in rows], [choices for _, choices in rows]
+    groups = split_at_budget(prompts, continuations, budget)
+    assert sorted(row for group in groups for row in group) == list(range(len(rows)))
+    for group in groups:
+        nodes = len(build([rows[row] for row in group]))
+        assert nodes <= budget or len(group) == 1
+
+
+def test_split_evens_out_equal_rows():
+    prompts = [[first, *range(9)] for first in range(6)]
+    groups = split_at_budget(prompts, [[[1]]] * 6, budget=40)
+    assert [len(group) for group in groups] == [3, 3]
+
+
+def test_exact_tree_written_by_hand():
+    """Two turns: the second prompt goes on where the first stops, and each has two labels."""
+    tree = PrefixTree.from_rows([[5, 6], [5, 6, 7]], [[[1, 0], [1, 2, 0]], [[3, 0], [3, 0]]])
+    assert tree.tokens.tolist() == [5, 6, 1, 2, 7, 3]
+    assert tree.positions.tolist() == [0, 1, 2, 3, 2, 3]
+    assert tree.end.tolist() == [6, 6, 4, 4, 6, 6]
+    assert tree.pair_nodes.tolist() == [1, 2, 1, 2, 3, 4, 5, 4, 5]
+    assert tree.pair_tokens.tolist() == [1, 0, 1, 2, 0, 3, 0, 3, 0]
+
+
+@pytest.mark.parametrize(("prompts", "continuations"), [([[]], [[[1]]]), ([[1]], [[[]]])])
+def test_empty_rows_are_refused(prompts, continuations):
+    with pytest.raises(ValueError, match="row 0"):
+        PrefixTree.from_rows(prompts, continuations)
+
+
+def test_time_is_linear():
+    """A long shared spine with many rows: a quadratic or recursive build would not end in this time."""
+    spine = list(range(1, 3000))
+    rows = [spine[: 1000 + place] + [0] * 20 for place in range(2000)]
+    began = time.perf_counter()
+    tree = PrefixTree.from_rows(rows, [[[1, 2]]] * len(rows))
+    assert time.perf_counter() - began < 3.0
+    assert len(tree) == 2999 + 2000 * 21
+
+
+def test_common_prefix_length():
+    assert common_prefix_length(np.array([1, 2, 3]), np.array([1, 2, 4, 5])) == 2
+    assert common_prefix_length(np.array([1, 2]), np.array([1, 2, 4])) == 2
+    assert common_prefix_length(np.array([], int), np.array([1])) == 0

@@ -1,0 +1,38 @@
+"""Blocks of a tree against its whole mask, with and without a sliding window, on any rows."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.prefix_tree import plan_blocks
+from small_trees import ROWS, build, path_to
+
+WINDOW = st.none() | st.integers(1, 8)
+
+
+@given(ROWS, WINDOW)
+@settings(max_examples=200, deadline=None)
+def test_a_window_hides_the_far_part_of_the_path(rows, window) -> None:
+    tree = build(rows)
+    whole, seen = tree.visibility(), tree.visibility(window)
+    for node in range(len(tree)):
+        path = np.flatnonzero(whole[node])
+        assert len(path) == len(path_to(tree, node))
+        assert np.flatnonzero(seen[node]).tolist() == path.tolist()[-window if window else 0 :]
+    assert tree.depth == max(whole.sum(1))
+
+
+@given(ROWS, st.integers(1, 9), st.integers(1, 4), WINDOW)
+@settings(max_examples=300, deadline=None)
+def test_blocks_say_what_the_mask_says(rows, block, buckets, window) -> None:
+    tree = build(rows)
+    rebuilt = np.zeros((len(tree), len(tree)), int)
+    queries = []
+    for bucket in plan_blocks(tree, block, buckets, window):
+        assert bucket.keys.shape[1] % 32 == 0 and bucket.visible.any(2).all()
+        queries += bucket.queries.ravel().tolist()
+        for number, places in enumerate(bucket.visible):
+            place, key = np.nonzero(places)
+            np.add.at(rebuilt, (bucket.queries[number][place], bucket.keys[number][key]), 1)
+    assert sorted(queries) == list(range(len(tree)))
+    assert np.array_equal(rebuilt, tree.visibility(window).astype(int))

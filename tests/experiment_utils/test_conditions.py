@@ -1,0 +1,143 @@
+"""The table of experiments: every row is a run that the scripts accept, every published number is there once."""
+
+from pathlib import Path
+
+import pytest
+
+from basics.errors import UserError
+from experiment_utils.conditions import choose_conditions, list_conditions, read_table
+from experiment_utils.runner import PASSED_ON, Job, plan_job, read_knobs
+from shell_checkout import ShellCheckout
+
+TABLE = read_table()
+CONDITIONS = list_conditions(TABLE)
+
+SMALL = """
+groups:
+  one:
+    table: "1"
+    title: a group
+    script: Uni
+    datasets: [meld]
+    compare_with: first
+    rows:
+      first: {}
+      second: {settings: {domain_base: true, beta: 0.5}, paper: {meld: 60.5, iemocap: 70}}
+"""
+
+
+def write_table(folder: Path, text: str) -> Path:
+    path = folder / "conditions.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_row_becomes_a_condition_for_each_dataset(tmp_path: Path) -> None:
+    found = list_conditions(read_table(write_table(tmp_path, SMALL.replace("compare_with: first", ""))))
+    assert list(found) == ["one/first/meld", "one/second/meld", "one/second/iemocap"]
+    second = found["one/second/meld"]
+    assert dict(second.settings) == {"domain_base": "True", "beta": "0.5", "dataset": "meld"}
+    assert dict(second.paper) == {"meld": 60.5} and second.tolerance == 0.5 and second.seeds == (42, 43, 44)
+
+
+def test_a_setting_may_hold_the_dataset_of_the_run(tmp_path: Path) -> None:
+    text = SMALL.replace("first: {}", 'first: {settings: {checkpoint_dir: "checkpoint/{dataset}/best"}}')
+    text = text.replace("[meld]", "[meld, EmoryNLP]").replace("compare_with: first", "")
+    found = list_conditions(read_table(write_table(tmp_path, text)))
+    assert [found[f"one/first/{name}"].settings["checkpoint_dir"] for name in ("meld", "EmoryNLP")] == [
+        "checkpoint/meld/best",
+        "checkpoint/EmoryNLP/best",
+    ]
+
+
+def test_the_row_that_others_are_compared_with(tmp_path: Path) -> None:
+    text = SMALL.replace(", iemocap: 70", "")
+    found = list_conditions(read_table(write_table(tmp_path, text)))
+    assert found["one/first/meld"].compared_with is None
+    assert found["one/second/meld"].compared_with == "one/first/meld"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("script: Uni", "script: Unix", "groups.one.script"),
+        ("title: a group", "titel: a group", "groups.one.titel"),
+        ("first: {}", "the first: {}", "groups.one.rows"),
+        ("rows:", "rows: [", "not YAML"),
+        ("meld: 60.5", "mled: 60.5", "unknown dataset mled"),
+        ("compare_with: first", "compare_with: third", "one/third/meld, which is no condition"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in SMALL
+    with pytest.raises(UserError, match=words):
+        list_conditions(read_table(write_table(tmp_path, SMALL.replace(old, new).replace(", iemocap: 70", ""))))
+
+
+def test_choosing(tmp_path: Path) -> None:
+    assert {one.table for one in choose_conditions(CONDITIONS, table="2")} == {"2"}
+    assert len(choose_conditions(CONDITIONS, names=["plain/LLaMA2"])) == 3
+    assert [one.name for one in choose_conditions(CONDITIONS, names=["plain/LLaMA2/meld"])] == ["plain/LLaMA2/meld"]
+    several = ["small/window", "small/plain/meld", "small/window/meld"]
+    assert [one.name for one in choose_conditions(CONDITIONS, names=several)] == [
+        *(f"small/window/{dataset}" for dataset in ("iemocap", "meld", "EmoryNLP")),
+        "small/plain/meld",
+    ]
+    for wanted in ({"table": "99"}, {"names": ["plain", "plain/LLa"]}):
+        with pytest.raises(UserError, match="ablation"):
+            choose_conditions(CONDITIONS, **wanted)
+    with pytest.raises(UserError, match="small/window"):
+        choose_conditions(CONDITIONS, table="sample", names=["small/window"])
+
+
+def published(name: str) -> list[float]:
+    return [score for one in CONDITIONS.values() if one.name.startswith(name) for score in one.paper.values()]
+
+
+def test_published_numbers_are_there() -> None:
+    """A sample of each kind, typed from the paper, and how many there are of each."""
+    assert published("instructerc/LLaMA2/") == [71.39, 69.15, 41.37]
+    assert published("instructerc/LLaMA/") == [64.17, 67.62, 39.34]
+    assert published("instructerc_lora/LLaMA/") == [69.71, 68.89, 39.90]
+    assert published("instructerc/ChatGLM2/") == [67.54, 65.58, 39.09]
+    assert published("instructerc_all_parameters/ChatGLM/") == [33.94, 37.96, 13.25]
+    assert published("zero_shot/") == [38.6, 38.8, 19.6, 21.1, 21.8, 24.4, 0.753, 9.12, 5.31, 2.774, 16.28, 8.36]
+    assert published("plain/LLaMA2/") == [55.96, 65.84, 38.21]
+    assert published("ablation/without_retrieval/") == [70.91, 68.62, 40.54]
+    assert published("window/5/") == [68.65, 66.97, 40.48]
+    assert published("alpha/0.2/") == [71.14, 68.54, 40.63]
+    assert published("pairing/any_label/") == [70.71, 68.52, 40.54]
+    assert published("scaling_ratio/0.0625") == [53.40, 58.42, 37.60]
+    assert published("scaling_single/0.015625/") == [30.34, 45.48, 26.10]
+    kinds = {"ablation": 15, "window": 12, "alpha": 12, "pairing": 6, "scaling": 63}
+    assert {kind: len(published(kind)) for kind in kinds} == kinds
+
+
+def test_the_fractions_are_what_their_rows_are_called() -> None:
+    for name in ("scaling_total", "scaling_ratio", "scaling_single"):
+        for row, content in TABLE.groups[name].rows.items():
+            assert content.settings == {"data_percent": pytest.approx(float(row))}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_the_scripts_accept_every_condition(name: str, checkout: ShellCheckout, pickles: Path) -> None:
+    job = Job(CONDITIONS[name], CONDITIONS[name].seeds[0])
+    script = Path(job.script).name
+    result = checkout.run(script=script, ERC_ORIGINAL_DATA=pickles, **job.settings)
+    assert (result.returncode, result.stderr) == (0, ""), f"{job.command}: {result.stderr}"
+    assert "--output_dir" in result.stdout.splitlines()[-1]
+
+
+def test_knobs_are_read_from_the_settings() -> None:
+    knobs = read_knobs()
+    assert {"seed", "domain_base", "MODEL_NAME", "learning_rate", "encoder", "ENCODER"} <= set(knobs)
+    assert set(knobs) > PASSED_ON and set(knobs) > {key for one in CONDITIONS.values() for key in one.settings}
+
+
+def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(CONDITIONS["sample/window/sample"], 42)
+    plan = plan_job(job)
+    for knob, value in {"compile_layers": "True", "save_steps": "7", "token_budget": "512"}.items():
+        monkeypatch.setenv(knob, value)
+    assert plan_job(job) == plan
+    assert "--learning_rate" in plan.steps[-1] and "--save_steps" not in plan.steps[-1]

@@ -1,0 +1,44 @@
+"""What a condition needs: kept for all of them, as the planner works it out, near to what runs took."""
+
+from dataclasses import replace
+
+import pytest
+
+import reproduce
+from commands import call_script
+from experiment_utils.conditions import list_conditions, read_table
+from experiment_utils.needs import estimate_all, read_needs
+
+CONDITIONS = list_conditions(read_table())
+NEEDS = read_needs()
+SHOWN = ("small/window/meld", "modules/all_modules/meld", "plain/LLaMA2/meld", "scaling_single/0.5/meld")
+
+
+def test_every_condition_has_its_needs() -> None:
+    assert list(NEEDS) == list(CONDITIONS), "python code/reproduce.py --estimate writes them anew"
+    assert all(of.memory_gib > 0 and of.minutes > 0 for of in NEEDS.values())
+    line = next(line for line in call_script(reproduce.main, "--list").stdout.splitlines() if SHOWN[0] in line)
+    assert line.endswith(
+        f"; about {NEEDS[SHOWN[0]].memory_gib:g} GiB, {NEEDS[SHOWN[0]].minutes:g} minutes a run on two CPU cores"
+    )
+
+
+def test_they_are_what_the_planner_says() -> None:
+    found = estimate_all([CONDITIONS[name] for name in SHOWN])
+    assert found == {name: NEEDS[name] for name in SHOWN}
+
+
+def test_they_follow_the_settings() -> None:
+    one = CONDITIONS["scaling_single/0.5/meld"]
+    half = replace(one, name="half", settings=one.settings | {"data_percent": "0.25"})
+    less = replace(one, name="less", settings=one.settings | {"num_train_epochs": "4"})
+    zero = replace(one, name="zero", settings=one.settings | {"Experiments_setting": "zero_shot"})
+    whole, *others = estimate_all([one, half, less, zero]).values()
+    assert all(other.minutes < whole.minutes for other in others)
+    assert others[2].memory_gib < whole.memory_gib == others[0].memory_gib
+
+
+@pytest.mark.parametrize(("name", "minutes"), [("one_epoch/window/iemocap", 58.2), ("modules/window/meld", 5.8)])
+def test_they_are_near_what_runs_took(name: str, minutes: float) -> None:
+    """Of experiments/LOG.md, runs that had the machine to themselves."""
+    assert minutes / 1.2 < NEEDS[name].minutes < 1.2 * minutes

@@ -1,0 +1,171 @@
+"""reproduce.py: comparing, what is refused among others, and being stopped."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from scipy.stats import binom
+
+import reproduce
+from commands import assert_one_line_error
+from ended_scripts import call, make_repository, ran
+from experiment_utils.runner import Job, Plan, Runner, comparable_steps
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return make_repository(tmp_path, monkeypatch)
+
+
+def test_two_conditions_are_compared(repository: Path) -> None:
+    assert_one_line_error(
+        call(repository, "--compare", "exact/a/meld", "exact/b/meld"), "exact/a/meld has not finished here"
+    )
+    call(repository, "--condition", "exact")
+    lines = call(repository, "--compare", "exact/a/meld", "exact/b/meld").stdout.splitlines()
+    assert lines[0] == "meld: exact/b/meld is -20.00 points from exact/a/meld"
+    assert lines[-2:] == ["  McNemar, seed 1, p: 0.500", "  McNemar, seed 2, p: 0.500"]
+    seeds = call(repository, "--compare", "exact/a/meld", "exact/b/meld", "--seeds", 2).stdout.splitlines()[3:]
+    assert seeds == ["  McNemar, seed 2, p: 0.500"]
+    assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
+    assert_one_line_error(call(repository, "--compare", "exact/a/meld", "elsewhere/h/iemocap"), "in common")
+
+
+def test_known_answers_come_to_known_scores(repository: Path) -> None:
+    """Two of ten wrong, one of each label: accuracy and F1 of both are 80; of the intervals' ends, the exact ones."""
+    call(repository, "--condition", "exact")
+    scores = json.loads((repository / "experiments" / "scores.json").read_text())
+    of_set = next(run for run in scores["runs"] if run["condition"] == "exact/a/meld")["scores"]["meld"]
+    assert of_set["score"] == pytest.approx(80.0) and of_set["confusion"] == [[4, 1, 0], [1, 4, 0]]
+    low, high = of_set["interval"]
+    assert (low, high) == pytest.approx([10 * binom.ppf(p, 10, 0.8) for p in (0.025, 0.975)], abs=2.5)
+    (compared,) = scores["comparisons"]
+    assert compared["difference"] == pytest.approx(-20.0)
+    assert compared["p_mcnemar"] == {"1": 0.5, "2": 0.5}  # 2 apart, both for the first: 2 x 1/4
+    (average,) = [one for one in scores["averages"] if one["condition"] == "exact/a/meld"]
+    assert average["interval"] == of_set["interval"], "two seeds with the same answers are as sure as one"
+
+
+def test_refused_settings_leave_the_others_going(repository: Path) -> None:
+    table = (repository / "conditions.yaml").read_text()
+    (repository / "conditions.yaml").write_text(table.replace('table: "4"', 'table: "5"'))
+    result = call(repository, "--table", 5)
+    assert result.returncode == 1 and ran(repository) == ["meld 5 1 no usual", "meld 0 1 no usual"]
+    assert [line.split(":")[0] for line in result.stderr.splitlines()[-4:]] == [
+        *(f"refused/g/meld, seed {seed}" for seed in (42, 43, 44)),
+        "dies/e/meld, seed 1",
+    ]
+
+
+def test_a_misspelt_setting_is_refused(repository: Path) -> None:
+    table = (repository / "conditions.yaml").read_text()
+    (repository / "conditions.yaml").write_text(table.replace("h: {settings: {beta: 2}}", "h: {settings: {betta: 2}}"))
+    refused = call(repository, "--condition", "elsewhere")
+    assert_one_line_error(refused, "elsewhere/h/iemocap", "no setting is called betta")
+    assert ran(repository) == []
+
+
+def test_other_conditions_leave_the_results_of_the_repository_alone(repository: Path) -> None:
+    call(repository, "--condition", "same")
+    before = {path: path.read_bytes() for path in (repository / "experiments").glob("*.*")}
+    before[repository / "README.md"] = (repository / "README.md").read_bytes()
+    (repository / "mine.yaml").write_text((repository / "conditions.yaml").read_text().replace("same:", "mine:"))
+    result = call(repository, "--condition", "mine", "--seeds", 3, conditions="mine.yaml")
+    assert result.returncode == 0, result.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert "| a | meld | - | **80.00** ± 0.00 (2 seeds;" in (repository / "mine" / "REPORT.md").read_text()
+    assert "| mine/a/meld, seed 3 |" in (repository / "mine" / "LOG.md").read_text()
+    assert (repository / "mine" / "report" / "index.html").is_file()
+
+
+def test_minutes_of_a_part_are_not_those_of_the_whole(repository: Path) -> None:
+    folder = repository / "experiments" / "meld" / "beta_2-seed_1"
+    folder.mkdir(parents=True)
+    call(repository, "--condition", "same", "--resume")
+    assert json.loads((folder / "condition.json").read_text())["seconds"] is None
+    (run,) = json.loads((repository / "experiments" / "scores.json").read_text())["runs"][1:]
+    assert run["condition"] == "same/a/meld" and run["minutes"] is None
+    call(repository, "--condition", "same")
+    assert json.loads((folder / "condition.json").read_text())["seconds"] > 0
+
+
+def test_seeds_that_were_asked_for_once_stay_in_the_report(repository: Path) -> None:
+    call(repository, "--condition", "exact", "--seeds", "1,2,7")
+    assert call(repository, "--report").returncode == 0
+    report = (repository / "experiments" / "REPORT.md").read_text()
+    assert "| a | meld | 80.00 | **80.00** ± 0.00 (3 seeds; " in report, "the mean and its interval are of all seeds"
+    assert "| 1: 0.500, 2: 0.500, 7: 0.500 |" in report
+
+
+def test_one_run_is_the_same_however_it_is_computed() -> None:
+    plain = '"$python" code/main_new.py --data_dir "$rows" --seed 42 --token_budget 4 --resume False'
+    many = (
+        '"$python" -m deepspeed.launcher.runner --num_accelerators 2 code/main_new.py --data_dir "$rows" --seed 42 '
+        "--offload_optimizer True --resume False --deepspeed_config code/data_utils/deepspeed_config.json"
+    )
+    elsewhere = "export ERC_ORIGINAL_DATA=/home/me/code/data"
+    found = comparable_steps([elsewhere, many])
+    assert found == comparable_steps([plain]) == comparable_steps(found)
+    assert comparable_steps([plain]) != comparable_steps([plain.replace("42", "43")])
+
+
+def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = repository / "code" / "train_and_inference_Uni.sh"
+    slow = "echo $$ >pid; sleep 60 & wait\n"
+    script.write_text(script.read_text().replace('echo "$sets', f'{slow}echo "$sets'))
+    assert slow in script.read_text()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    threading.Thread(target=terminate_once_there, args=(repository / "pid",)).start()
+    try:
+        result = call(repository, "--condition", "same")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert result.returncode == 128 + signal.SIGTERM
+    wait_until_gone(int((repository / "pid").read_text()))
+
+
+def terminate_once_there(path: Path) -> None:
+    """Sends this process what `kill` sends, as soon as the file holds something; nothing if it does not in a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        time.sleep(0.05)
+
+
+def is_alive(group: int) -> bool:
+    """Whether any process of a group is there."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until_gone(group: int) -> None:
+    """Fails after ten seconds."""
+    deadline = time.monotonic() + 10
+    while is_alive(group):
+        assert time.monotonic() < deadline, "a run goes on"
+        time.sleep(0.05)
+
+
+def test_an_interrupt_stops_the_runs_and_goes_on(repository: Path) -> None:
+    script = repository / "code" / "train_and_inference_Uni.sh"
+    script.write_text('mkdir -p pids; echo $$ >"pids/$seed"; sleep 60 & wait\n')
+    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in (1, 2, 3)]
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(Runner(parallel=2).run(planned))
+    pids = [int(path.read_text()) for path in (repository / "pids").iterdir()]
+    assert len(pids) == 2, "the third was still waiting, and is not begun"
+    for pid in pids:
+        wait_until_gone(pid)
+    assert not list(repository.glob("results_*/condition.json"))

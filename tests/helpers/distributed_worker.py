@@ -1,0 +1,153 @@
+"""The runs that test_distributed.py compares, by whichever engine; as a script, one process of several."""
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bases.adapters import add_lora
+from engine.batching import RowEncoder
+from engine.deepspeed_state import gather_weights
+from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
+from engine.packing import packer_for
+from scoring.label_scoring import DecodeSettings, predict_labels
+from scoring.metrics import Prediction
+from tiny_models import LABELS, PAD, character_tokenizer, small_examples, tiny_model
+from training.arguments import NOTHING, TrainingArguments
+from training.checkpoints import STATE_FILE, save_model
+from training.deepspeed_engine import DeepSpeedEngine, deepspeed_config
+from training.engines import Engine, OptimizerSettings, PlainEngine
+from training.loop import Callbacks, Trainer, TrainingSettings
+
+# 13 rows in steps of 6: the last step has one row, so that one process of two has nothing to count in it.
+TRAINED = small_examples(count=3, turns=4)
+SCORED = small_examples(count=5, turns=2)
+BATCH_SIZE, EPOCHS = 6, 3
+STEPS = -(-len(TRAINED) // BATCH_SIZE) * EPOCHS
+SAVED_AT = 4  # in the middle of the second epoch
+TOKEN_BUDGET = 200  # an even or an odd number of micro-batches a step
+STAGES = range(4)
+DEFAULT = -1
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, by which engine, going on from where, and how it is scored."""
+
+    name: str
+    stage: int | None = None  # of ZeRO; None: PlainEngine; DEFAULT: that of our own configuration file
+    lora: bool = False
+    dtype: torch.dtype = torch.float32
+    offload: bool = False
+    checkpointing: bool = False
+    resume_from: str = ""  # the case to go on from, as it stood in the middle
+    decode: str = "score"
+
+
+ALONE = [
+    Case("full"),
+    Case("lora", lora=True),
+    Case("full-bf16", dtype=torch.bfloat16),
+    Case("full-generate", decode="generate"),
+]
+TOGETHER = [
+    *(Case(f"full-zero{stage}", stage) for stage in STAGES),
+    *(Case(f"lora-zero{stage}", stage, lora=True) for stage in (2, 3)),
+    *(Case(f"full-bf16-zero{stage}", stage, dtype=torch.bfloat16) for stage in STAGES),
+    *(Case(f"full-offload-zero{stage}", stage, offload=True) for stage in (2, 3)),
+    Case("full-default", DEFAULT),
+    Case("full-checkpointing-zero3", 3, checkpointing=True),
+    Case("full-generate-zero3", 3, decode="generate"),
+    *(Case(f"full-resumed-zero{stage}", stage, resume_from="full") for stage in STAGES),
+    Case("lora-resumed-zero3", 3, lora=True, resume_from="lora-zero2"),
+    *(
+        Case(f"full-bf16-resumed-zero{stage}", stage, dtype=torch.bfloat16, resume_from=f"full-bf16-zero{stage}")
+        for stage in STAGES
+    ),
+]
+
+
+def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
+    """Trains; losses and gradient norms by step, what was predicted after each epoch, the weights at the end."""
+    model = build_model(case)
+    encoder = RowEncoder(character_tokenizer(), 1024)
+    decode = DecodeSettings(packer_for(model, "tree", PAD), case.decode, 600, 2, max_new_tokens=5, world=world)
+    steps: dict[int, dict[str, Any]] = {}
+    predictions: list[list[Prediction]] = []
+    own = folder / case.name
+
+    def evaluate(epoch: int) -> dict[str, float]:
+        mine = predict_labels(model, encoder, share_of_dialogues(SCORED, world), LABELS, decode)
+        predictions.append(gather_predictions(mine, SCORED, world))
+        return {"score": float(epoch)}
+
+    def record(values: dict[str, Any]) -> None:
+        if values["kind"] == "step":
+            steps[values["step"]] = values
+            if world.is_first and values["step"] == SAVED_AT + 1:
+                shutil.copy(own / STATE_FILE, folder / f"{case.name}.middle")
+
+    if case.resume_from and world.is_first:
+        own.mkdir()
+        shutil.copy(folder / f"{case.resume_from}.middle", own / STATE_FILE)
+    world.wait()
+    engine = build_engine(case, model, folder)
+    settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from))
+    callbacks = Callbacks(evaluate, lambda: None, record)
+    Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {}).run()
+    weights = gather_weights(model, trainable_only=case.lora)
+    if world.is_first:
+        save_model(model, encoder.tokenizer, folder / f"{case.name}.model", "base", {"README.md": "card"}, weights)
+    return {
+        "engine": f"{type(engine.model).__module__}.{type(engine.model).__name__}",
+        "losses": {step: values["loss"] for step, values in steps.items()},
+        "norms": {step: values["gradient_norm"] for step, values in steps.items()},
+        "predictions": predictions,
+        "masters": engine.state()["weights"],
+        "seconds": sum(values["seconds"] for values in steps.values()),
+    }
+
+
+def build_model(case: Case):
+    """The tiny model of a case, the same for every process."""
+    model = tiny_model("llama").to(case.dtype)
+    model = add_lora(model, 4, 8, 0.0, "all") if case.lora else model
+    if case.checkpointing:
+        model.activation_checkpointing_enable()
+    return model
+
+
+def build_engine(case: Case, model, folder: Path) -> Engine:
+    """PlainEngine, or DeepSpeed's with the stage in a file, as a user would write it."""
+    settings = OptimizerSettings(0.003, 0.2, 0.01, 1.0, STEPS)
+    if case.stage is None:
+        return PlainEngine(model, settings)
+    path: Path | str = NOTHING
+    if case.stage != DEFAULT:
+        path = folder / f"{case.name}-{torch.distributed.get_rank()}.json"
+        # 0: tensors as small as these are to be sharded too.
+        zero = {"stage": case.stage, "stage3_param_persistence_threshold": 0}
+        path.write_text(json.dumps({"zero_optimization": zero}))
+    arguments = TrainingArguments("", "", deepspeed_config=str(path), offload_optimizer=case.offload)
+    return DeepSpeedEngine(model, settings, deepspeed_config(arguments, case.dtype))
+
+
+def main(folder: Path) -> None:
+    """Runs every case of several processes; the first process writes what came out."""
+    world = join_world()
+    results = {case.name: run_case(case, folder, world) for case in TOGETHER}
+    if world.is_first:
+        time.sleep(0.5)  # the others are at the end by then
+        torch.save(results, folder / "results.pt")
+    world.leave()
+    assert (folder / "results.pt").exists(), "this process left before the first one was done"
+    assert not torch.distributed.is_initialized()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,146 @@
+"""A repository whose three scripts end at once, for the tests of reproduce.py."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import experiment_utils.records
+import experiment_utils.reports
+import experiment_utils.runner
+import reproduce
+from commands import call_script
+from data_utils.dialogues import Dialogue, Utterance
+
+LABELS = ("neutral", "joyful")
+# What the scripts do, as far as reproduce.py sees it. `beta` stands for the score: how many of ten are wrong.
+SCRIPT = r"""
+sets=${datasets:-$dataset}
+folder=experiments/$sets/beta_$beta-seed_$seed
+if [[ ${DRY_RUN-0} == 1 ]]; then
+    [[ $beta != 9 ]] || { echo "error: beta=9: too much" >&2; exit 2; }
+    printf 'cd "a checkout"\npython code/main_new.py --output_dir %q --beta %q\n' "$folder" "$beta"
+    exit
+fi
+echo "$sets $beta $seed ${resume-no} ${learning_rate-usual}" >>ran.txt
+[[ $beta != 5 ]] || exit 3
+mkdir -p "$folder"
+python3 write_results.py "$folder" "$beta" "$seed" "$sets"
+"""
+WRITER = """
+import json, sys
+folder, wrong, seed, sets = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(",")
+with open(folder + "/predictions.jsonl", "w") as stream:
+    for number, name in enumerate(sets):
+        for turn in range(10):
+            gold = "joyful" if turn % 2 else "neutral"
+            said = gold if turn >= wrong + 2 * number else "neutral" if turn % 2 else "joyful"
+            row = {"id": f"{name}/d/{turn}", "task": "emotion_recognition", "target": gold, "label": said}
+            print(json.dumps(row), file=stream)
+epoch = {"epoch": 1, "score": 50.0}
+if len(sets) > 1:
+    epoch |= {f"valid_{name}": 52.0 - 4 * number for number, name in enumerate(sets)}
+results = {"labels": ["neutral", "joyful"], "epochs": [epoch], "best_epoch": 1, "seed": seed,
+           "selection": "chosen on valid", "commit": "0123456789abcdef", "device": "cpu", "processors": 2,
+           "precision": "bfloat16", "trainable_parameters": 5, "seconds": {"training_steps": 6.0},
+           "training_rows": {"emotion_recognition": 10}, "arguments": {"batch_size": 32}}
+with open(folder + "/results.json", "w") as stream:
+    json.dump(results, stream)
+"""
+TABLE = """
+groups:
+  exact:
+    table: "1"
+    title: as published
+    script: Uni
+    compare_with: a
+    seeds: [1, 2]
+    tolerance: 0.5
+    rows:
+      a: {settings: {beta: 2}, paper: {meld: 80.0}}
+      b: {settings: {beta: 4}, paper: {meld: 60.2}}
+  same:
+    table: "2"
+    title: the same run as another
+    script: Uni
+    datasets: [meld]
+    seeds: [1]
+    rows:
+      a: {settings: {beta: 2}}
+  far:
+    table: "3"
+    title: further than allowed
+    script: Uni
+    seeds: [1]
+    rows:
+      c: {settings: {beta: 6}, paper: {meld: 80.0}}
+  dies:
+    table: "4"
+    title: one of them dies
+    script: Uni
+    datasets: [meld]
+    seeds: [1]
+    rows:
+      e: {settings: {beta: 5}}
+      f: {settings: {beta: 0}}
+  refused:
+    table: "5"
+    title: refused settings
+    script: Uni
+    datasets: [meld]
+    rows:
+      g: {settings: {beta: 9}}
+  elsewhere:
+    table: "6"
+    title: another dataset
+    script: Uni
+    datasets: [iemocap]
+    seeds: [1]
+    rows:
+      h: {settings: {beta: 2}}
+  mixed:
+    table: "7"
+    title: one run of two datasets
+    script: Mixed
+    varied: none
+    datasets: [meld, EmoryNLP]
+    seeds: [1, 2]
+    compare_with: i
+    settings: {datasets: "meld,EmoryNLP"}
+    rows:
+      i: {settings: {beta: 2}}
+      j: {settings: {beta: 4}}
+"""
+
+
+def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that reproduce.py takes for the repository, with the conditions of `TABLE`."""
+    (tmp_path / "code").mkdir()
+    for kind in ("Uni", "Mixed"):
+        (tmp_path / "code" / f"train_and_inference_{kind}.sh").write_text(SCRIPT)
+    (tmp_path / "write_results.py").write_text(WRITER)
+    (tmp_path / "conditions.yaml").write_text(TABLE)
+    monkeypatch.setattr(experiment_utils.reports, "CONDITIONS_FILE", tmp_path / "conditions.yaml")
+    (tmp_path / "README.md").write_text(
+        "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
+    )
+    knobs = ["beta", "dataset", "datasets", "learning_rate", "resume", "seed"]
+    monkeypatch.setattr(experiment_utils.jobs, "read_knobs", lambda: knobs)
+    for module in (experiment_utils.jobs, experiment_utils.runner):
+        monkeypatch.setattr(module, "find_repository", lambda: tmp_path)
+    monkeypatch.setattr(experiment_utils.reports, "EXPERIMENTS", tmp_path / "experiments")
+    monkeypatch.setattr(experiment_utils.reports, "README", tmp_path / "README.md")
+    dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
+    for module in (experiment_utils.reports, experiment_utils.records):
+        monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
+    experiment_utils.records.split_facts.cache_clear()
+    return tmp_path
+
+
+def call(repository: Path, *arguments: Any, conditions: str = "conditions.yaml"):
+    return call_script(reproduce.main, "--conditions", repository / conditions, *arguments)
+
+
+def ran(repository: Path) -> list[str]:
+    path = repository / "ran.txt"
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,123 @@
+"""Runs main_new.py many times over in forked processes that end at chosen moments; the libraries load once.
+
+Reads a JSON list of `ForkedRun` fields from stdin, runs them one after the other, and prints their exit codes.
+"""
+
+import json
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MAIN = REPOSITORY / "code" / "main_new.py"
+
+
+@dataclass(frozen=True)
+class ForkedRun:
+    """One process: its flags, where stdout and stderr go, and what befalls it.
+
+    killed_at: (audit event of Python, file name, which time): SIGKILL just before that happens to that file.
+    largest_file: bytes; writing more fails as on a full disk.
+    """
+
+    command: list[str]
+    output: str
+    killed_at: tuple[str, str, int] | None = None
+    largest_file: int | None = None
+
+
+def run_all(runs: Sequence[ForkedRun]) -> list[int]:
+    """Exit codes; minus the number of the signal for a killed one."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(MAIN.parent)}
+    done = subprocess.run(
+        [sys.executable, __file__],
+        input=json.dumps([asdict(run) for run in runs]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_forked(run: ForkedRun) -> int:
+    """The exit code of one run in a process of its own."""
+    # Not a file: the limit on files would hold for it too. A pipe takes 64 KiB until it is read.
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with open(reading, "rb") as stream:
+            Path(run.output).write_bytes(stream.read())
+        return code
+    code = 1
+    try:
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        code = run_main(run)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def run_main(run: ForkedRun) -> int:
+    if run.largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (run.largest_file, run.largest_file))
+    if run.killed_at:
+        die_at(*run.killed_at)
+    sys.argv = [str(MAIN), *run.command]
+    try:
+        runpy.run_path(str(MAIN), run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def die_at(event: str, name: str, times: int) -> None:
+    """SIGKILL just before `event` happens to a file called `name` for the `times`-th time."""
+    left = times
+
+    def watch(happening: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if happening == event and changed_file(happening, arguments) == name:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def changed_file(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """Name of the file that an audit event is about to change."""
+    if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wa")):
+        return None
+    path = arguments[1] if event == "os.rename" else arguments[0]
+    return Path(path).name if isinstance(path, str | Path) else None
+
+
+if __name__ == "__main__":
+    # Whatever a run imports, before it is forked.
+    import peft.tuners.lora
+    import transformers.models.llama.modeling_llama
+    from torch.utils import tensorboard
+
+    import main_new
+    import tiny_models
+
+    LOADED = (peft.tuners.lora, tiny_models, transformers.models.llama.modeling_llama, tensorboard, main_new)
+    codes = [run_forked(ForkedRun(**fields)) for fields in json.load(sys.stdin)]
+    print(json.dumps(codes))

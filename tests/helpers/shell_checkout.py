@@ -1,0 +1,49 @@
+"""A checkout of the shell files alone, and its scripts run with knobs; for the tests of the pipeline."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+UNI = "train_and_inference_Uni.sh"
+PLAIN = "train_and_inference_Plain.sh"
+MIXED = "train_and_inference_Mixed.sh"
+
+Result = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class ShellCheckout:
+    """A folder, with a blank in its name, that holds code/*.sh and envs/."""
+
+    root: Path
+
+    def run(self, *arguments: str, script: str = UNI, cwd: Path | None = None, **knobs: object) -> Result:
+        """Run a script with knobs, a dry run unless told otherwise, in an environment that has no others."""
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DRY_RUN": "1"}
+        environment |= {name: str(value) for name, value in knobs.items()}
+        command = ["bash", str(self.root / "code" / script), *arguments]
+        return subprocess.run(
+            command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    def list_files(self) -> list[Path]:
+        """Every path in it, to see that a run wrote nothing."""
+        return sorted(self.root.rglob("*"))
+
+
+def make_checkout(folder: Path) -> ShellCheckout:
+    """Copy the shell files to a checkout inside `folder`."""
+    root = folder / "a checkout"
+    (root / "code").mkdir(parents=True)
+    for script in (REPOSITORY / "code").glob("*.sh"):
+        shutil.copy(script, root / "code")
+    shutil.copytree(REPOSITORY / "envs", root / "envs")
+    return ShellCheckout(root)
+
+
+def training_command(result: Result) -> str:
+    """The last command of a dry run that went well."""
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    return result.stdout.splitlines()[-1]

@@ -1,0 +1,178 @@
+"""Which checkpoints can be predicted with, what training says of them, and how one is found."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import demo_steps
+import main_new
+from basics.errors import UserError
+from commands import call_script
+from data_utils.examples import RowSettings
+from data_utils.labels import UNIFIED_PROMPT_LABELS
+from data_utils.mixing import MixSettings, prepare_mixed_folder
+from data_utils.row_folders import prepare_folder
+from own_dialogues import checkpoint as checkpoint_choice
+from own_dialogues.checkpoint import ensure_base, find_base, find_checkpoint
+from own_dialogues.recognizer import EmotionRecognizer
+from tiny_models import DATASET, LABELS, main_command, save_base
+from training.erc_config import ErcConfig, read_erc_config
+
+DIALOGUE = [("Ann", "Great!"), ("Ben", "He died."), ("Ann", "No way!"), ("Cem", "He died."), ("Ben", "Run!")]
+
+
+def retrained(trained: Path, name: str, rows: Path, **flags: object) -> Path:
+    place = trained / name
+    flags = {"num_train_epochs": 1, "do_eval": False} | flags
+    result = call_script(main_new.main, *main_command(trained / "base", rows, place, **flags))
+    assert result.returncode == 0, result.stderr
+    return place / "model"
+
+
+def test_other_kinds_of_checkpoints(trained: Path) -> None:
+    rows = trained / "data" / DATASET / "window_2"
+    whole = EmotionRecognizer.from_pretrained(retrained(trained, "whole", rows, lora=False))
+    assert [len(one) for one in whole.predict_dialogues([DIALOGUE, DIALOGUE[:2]])] == [5, 2]
+    settings = RowSettings(DATASET, "speaker", historical_window=0, check_counts=False)
+    speaker = retrained(trained, "speaker", prepare_folder(settings, trained / "original", trained / "data"))
+    with pytest.raises(UserError, match="trained on speaker rows"):
+        EmotionRecognizer.from_pretrained(speaker)
+    mixed = MixSettings((DATASET,), historical_window=1, check_counts=False)
+    folder = prepare_mixed_folder(mixed, trained / "original", trained / "data")
+    unified = read_erc_config(retrained(trained, "unified", folder, dataset="unified", max_length=900))
+    assert (unified.labels, unified.speaker_offset, unified.max_length) == (UNIFIED_PROMPT_LABELS, 10, 900)
+    assert (unified.historical_window, unified.kind, unified.speakers) == (1, "window", 9)
+
+
+def test_training_says_how_it_asked(trained: Path) -> None:
+    config = read_erc_config(trained / "run" / "model")
+    assert config == ErcConfig(DATASET, LABELS, "window", 2, 1024, str(trained / "base"))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "erc_config.json cannot be read"),
+        ("{", "not JSON"),
+        ("[]", "dataset, labels"),
+        ({"labels": []}, "labels missing or of the wrong kind"),
+        ({"retrieval": {"unknown": 1}}, "retrieval missing"),
+        ({"historical_window": -1}, "historical_window missing"),
+    ],
+)
+def test_a_config_that_is_not_there_or_wrong(trained: Path, tmp_path: Path, content: object, told: str) -> None:
+    folder = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
+    path = folder / "erc_config.json"
+    if isinstance(content, dict):
+        path.write_text(json.dumps(json.loads(path.read_text()) | content))
+    elif content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    with pytest.raises(UserError, match=told):
+        EmotionRecognizer.from_pretrained(folder)
+
+
+def test_checkpoints_and_bases_are_found_or_missed_in_words(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
+    model = trained / "run" / "model"
+    assert find_base(model) == str(trained / "base")
+    for module in ("own_dialogues.checkpoint", "bases.lookup"):
+        monkeypatch.setattr(f"{module}.find_repository", lambda: tmp_path)
+    with pytest.raises(UserError, match=r"there is no checkpoint yet.*train_and_inference_Uni.sh"):
+        find_checkpoint()
+    place = tmp_path / "checkpoint" / "tiny" / "window"
+    shutil.copytree(model, place)
+    with pytest.raises(UserError, match="there is no checkpoint yet"):
+        find_checkpoint()  # its labels are another corpus'
+    config = replace(read_erc_config(model), dataset="sample")
+    (place / "erc_config.json").write_text(config.render())
+    assert find_checkpoint() == place
+    shutil.copytree(place, tmp_path / "demo" / "adapter")
+    assert find_checkpoint() == tmp_path / "demo" / "adapter"
+    monkeypatch.setenv("ERC_CHECKPOINT", str(model))
+    assert find_checkpoint() == model and find_checkpoint(place) == place
+    with pytest.raises(UserError, match="no adapter and no model there"):
+        find_checkpoint(tmp_path)
+    adapter = json.loads((place / "adapter_config.json").read_text())
+    hub_id = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    (place / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": hub_id}))
+    with pytest.raises(UserError, match="LLM_bases/fetch.py SmolLM2-135M"):
+        find_base(place)
+    save_base(tmp_path / "LLM_bases" / "SmolLM2-135M")
+    assert find_base(place) == str(tmp_path / "LLM_bases" / "SmolLM2-135M")
+
+
+def test_a_device_that_is_not_there(trained: Path) -> None:
+    for name in ("cuda:7", "nonsense"):
+        with pytest.raises(UserError, match="allowed are cpu"):
+            EmotionRecognizer.from_pretrained(trained / "run" / "model", device=name)
+
+
+def test_a_small_base_is_fetched_when_it_is_not_there(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Path(shutil.copytree(trained / "run" / "model", tmp_path / "adapter"))
+    adapter = json.loads((place / "adapter_config.json").read_text())
+    asked, codes = [], [1, 0]
+
+    def run(command, **options):
+        asked.append(command[1:])
+        return SimpleNamespace(returncode=codes.pop(0))
+
+    monkeypatch.setattr(checkpoint_choice, "find_repository", lambda: tmp_path)
+    monkeypatch.setattr(checkpoint_choice.subprocess, "run", run)
+    ensure_base(place)  # its base is in no table
+    for hub_id in ("meta-llama/Llama-2-7b-hf", "HuggingFaceTB/SmolLM2-135M-Instruct"):
+        assert asked == []  # the large ones are left to the user
+        (place / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": hub_id}))
+        if "Smol" in hub_id:
+            with pytest.raises(UserError, match="fetch.py SmolLM2-135M"):
+                ensure_base(place)
+        ensure_base(place)
+    assert asked == [[str(tmp_path / "LLM_bases" / "fetch.py"), "SmolLM2-135M"]] * 2
+    save_base(tmp_path / "LLM_bases" / "SmolLM2-135M")
+    ensure_base(place)
+    assert len(asked) == 2
+
+
+def test_the_notebook_trains_a_small_one_where_there_is_none(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
+    found = [UserError("there is none"), trained / "run" / "model"]
+
+    def find():
+        one = found.pop(0)
+        if isinstance(one, UserError):
+            raise one
+        return one
+
+    steps = []
+    monkeypatch.setattr(demo_steps, "find_checkpoint", find)
+    monkeypatch.setattr(demo_steps, "train_small", lambda: steps.append("trained"))
+    recognizer = demo_steps.open_recognizer()
+    assert steps == ["trained"] and recognizer.config.labels == LABELS
+    rows = demo_steps.ask(recognizer, "Ann: Great!\nBen: Run!")
+    table = demo_steps.compare_without_history(recognizer, rows)
+    assert [row["speaker"] for row in demo_steps.tabulate(rows)] == ["Ann", "Ben"]
+    # Nothing stands before the first turn, so it is the same with and without.
+    assert table[0]["with history"] == table[0]["on its own"] and table[0]["history decides"] == ""
+
+
+def test_training_the_small_one_is_the_script_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(command, env, **options):
+        asked.append((Path(command[1]).name, env["num_train_epochs"], env["ERC_PYTHON"]))
+        return SimpleNamespace(returncode=2)
+
+    monkeypatch.setattr(demo_steps.subprocess, "run", run)
+    with pytest.raises(UserError, match="train_and_inference_Uni.sh failed"):
+        demo_steps.train_small()
+    assert asked == [("train_and_inference_Uni.sh", "1", sys.executable)]

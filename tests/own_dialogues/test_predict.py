@@ -1,0 +1,224 @@
+"""code/predict.py: what it prints and writes, stopped and gone on with, and every refusal in one line."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import predict
+from commands import REPOSITORY, assert_one_line_error, call_script
+from own_dialogues import recognizer as recognizer_module
+from own_dialogues.demonstrations import DemonstrationSource
+from own_dialogues.prediction import FileTask, fingerprint
+from own_dialogues.reading import count_turns
+from tiny_models import LABELS, LINES
+
+DIALOGUES = 40
+TURNS = 4 * DIALOGUES  # more than two chunks
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of dialogues of four turns each."""
+    texts = list(LINES)
+    path = tmp_path_factory.mktemp("source") / "own.txt"
+    dialogues = (
+        "".join(f"{'Ann' if turn % 2 else 'Ben'}: {texts[(number + 3 * turn) % 7]}\n" for turn in range(4))
+        for number in range(DIALOGUES)
+    )
+    path.write_text("\n".join(dialogues), encoding="utf-8")
+    return path
+
+
+def run(trained: Path, source: Path, *flags: object) -> subprocess.CompletedProcess[str]:
+    command = ["--checkpoint", trained / "run" / "model", "--input", source, "--precision", "fp32", *flags]
+    return call_script(predict.main, *command)
+
+
+def test_the_table_is_for_reading(trained: Path, source: Path) -> None:
+    result = run(trained, source)
+    assert result.returncode == 0, result.stderr
+    assert run(trained, source, "--causal").stdout == result.stdout  # it always is
+    lines = result.stdout.splitlines()
+    assert lines[0] == "dialogue 1" and lines[5:7] == ["", "dialogue 2"]
+    assert len(lines) == TURNS + 2 * DIALOGUES - 1
+    turn, name, emotion, probability, text = lines[1].split(maxsplit=4)
+    assert (turn, name, text) == ("0", "Ben", "Great!") and emotion in LABELS and 0 < float(probability) <= 1
+    assert result.stderr.splitlines()[-1].startswith(f"{TURNS} utterances, {DIALOGUES} dialogues, labels of EmoryNLP")
+
+
+@pytest.mark.slow
+def test_the_command_of_the_readme_runs_with_the_shipped_adapter(shipped_adapter: Path, run_code) -> None:
+    result = run_code("code/predict.py", "--input", "demo/dialogue.txt", cwd=REPOSITORY)
+    assert result.returncode == 0, result.stderr
+    rows = [line.split(maxsplit=4) for line in result.stdout.splitlines() if line.startswith(" ")]
+    written = (REPOSITORY / "demo" / "dialogue.txt").read_text(encoding="utf-8").splitlines()
+    turns = [line.split(": ", 1) for line in written if line]
+    assert [[name, text] for _, name, _, _, text in rows] == turns and len(turns) == 17
+    emotions = {text: emotion for _, _, emotion, _, text in rows}
+    assert emotions["Everything is fine! It says that everything is fine!"] == "joyful"
+    assert emotions["Are you ready to order?"] == "neutral"
+    assert result.stderr.splitlines()[-1].endswith("labels of sample, by demo/adapter")
+
+
+def test_files_are_written_whole_in_the_form_that_their_name_says(trained: Path, source: Path, tmp_path: Path) -> None:
+    for name in ("new/emotions.jsonl", "emotions.csv", "emotions.txt"):
+        result = run(trained, source, "--output", tmp_path / name)
+        assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    objects = [json.loads(line) for line in (tmp_path / "new/emotions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(one["dialogue"], one["turn"]) for one in objects[3:5]] == [("1", 3), ("2", 0)]
+    assert len(objects) == TURNS
+    assert all(sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5) for one in objects)
+    with (tmp_path / "emotions.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["emotion"] for row in rows] == [one["emotion"] for one in objects]
+    assert (tmp_path / "emotions.txt").read_text(encoding="utf-8").startswith("dialogue 1\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emotions.csv", "emotions.txt", "new"]
+    # What it writes it reads.
+    again = run(trained, tmp_path / "new/emotions.jsonl")
+    assert again.stdout == (tmp_path / "emotions.txt").read_text(encoding="utf-8")
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
+    """Ctrl-C when the next chunk is about to be scored."""
+    score, left = recognizer_module.predict_labels, iter(range(chunks))
+
+    def scored(*arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return score(*arguments)
+
+    monkeypatch.setattr(recognizer_module, "predict_labels", scored)
+
+
+@pytest.mark.parametrize("name", ["emotions.csv", "emotions.jsonl", "emotions.table"])
+def test_stopped_and_gone_on_with_gives_the_same_bytes(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    output, part = tmp_path / name, tmp_path / f"{name}.part"
+    assert run(trained, source, "--output", output).returncode == 0
+    whole = output.read_bytes()
+    output.write_text("of an earlier run")
+    for chunks in (0, 1, 1):
+        with monkeypatch.context() as patched:
+            stop_after(patched, chunks)
+            result = run(trained, source, "--output", output, "--resume", "True")
+        assert result.returncode == 130
+        assert output.read_text() == "of an earlier run"  # the file is whole or not touched
+        assert whole.startswith(part.read_bytes())
+    # Killed while it wrote: what no state tells of is written again.
+    with part.open("ab") as stream:
+        stream.write(b"half a li")
+    last = run(trained, source, "--output", output, "--resume", "True")
+    assert last.returncode == 0 and output.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_nothing_is_gone_on_with_that_came_from_something_else(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, changed = tmp_path / "emotions.csv", tmp_path / "own.txt"
+    changed.write_bytes(source.read_bytes())
+    with monkeypatch.context() as patched:
+        stop_after(patched, 1)
+        run(trained, changed, "--output", output)
+    changed.write_text(changed.read_text() + "Ann: Run!\n")
+    result = run(trained, changed, "--output", output, "--resume", "True")
+    assert_one_line_error(result, "input is another", "--resume False")
+    (tmp_path / "emotions.csv.part.json").write_text("[]")
+    assert_one_line_error(run(trained, changed, "--output", output, "--resume", "True"), "not what this program wrote")
+    assert run(trained, changed, "--output", output).returncode == 0
+    assert len(output.read_text(encoding="utf-8").splitlines()) == TURNS + 2
+
+
+def test_the_base_and_the_demonstrations_decide_too(trained: Path, source: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
+    base = Path(shutil.copytree(trained / "base", tmp_path / "base"))
+    pickles = Path(shutil.copytree(trained / "original", tmp_path / "original"))
+    adapter = json.loads((model / "adapter_config.json").read_text())
+    (model / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": str(base)}))
+    task = FileTask(source, "text", tmp_path / "emotions.csv", "csv")
+
+    def marks(count: int | None) -> dict[str, object]:
+        place = torch.device("cpu"), torch.float32
+        return fingerprint(task, model, place, DemonstrationSource(count, original_data=pickles))
+
+    without, before = marks(None), marks(1)
+    decisive = {base / "config.json": "base", pickles / "EmoryNLP" / "EmoryNLP.pkl": "demonstrations"}
+    for changed, expected in decisive.items():
+        with changed.open("ab") as stream:
+            stream.write(b"\n")
+        after = marks(1)
+        assert [name for name in after if after[name] != before[name]] == [expected]
+        before = after
+    assert marks(None)["demonstrations"] == without["demonstrations"]
+
+
+def test_what_can_be_read_only_once_is_refused(trained: Path, tmp_path: Path) -> None:
+    empty, fifo = Path(os.devnull), tmp_path / "own.txt"
+    os.mkfifo(fifo)
+    for path in (empty, fifo):
+        result = run(trained, path, "--input_format", "text")
+        assert_one_line_error(result, str(path), "no regular file", "write it to a file first")
+
+
+@pytest.mark.parametrize("change", [lambda text: text + "Ann: Run!\n", lambda text: text.rpartition("\n\n")[0]])
+def test_a_file_that_changes_while_it_is_read_is_told(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change
+) -> None:
+    changed, output = tmp_path / "own.txt", tmp_path / "emotions.csv"
+    changed.write_bytes(source.read_bytes())
+
+    def count_then_change(path: Path, name: str):
+        counts = count_turns(path, name)
+        changed.write_text(change(changed.read_text()))
+        return counts
+
+    monkeypatch.setattr(predict, "count_turns", count_then_change)
+    result = run(trained, changed, "--output", output)
+    assert result.returncode == 2 and not output.exists()
+    assert f"error: {changed} was changed while it was read ({TURNS} turns when" in result.stderr.splitlines()[-1]
+
+
+def test_many_speakers_and_long_utterances_are_told(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "crowd.txt"
+    path.write_text("".join(f"person {number}: Run!\n" for number in range(11)) + f"person 0: {'word ' * 500}\n")
+    result = run(trained, path)
+    assert "a dialogue has 11 speakers, training knew 9 at most" in result.stderr
+    assert "1 were too long for the prompt" in result.stderr.splitlines()[-1]
+
+
+def test_what_cannot_be_is_one_line(trained: Path, source: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.txt"
+    bad.write_text("Ann: a\nnobody\n")
+    (tmp_path / "file").touch()
+    cases = [
+        ((bad,), (str(bad), "line 2")),
+        ((tmp_path / "none.txt",), ("none.txt", "cannot be read")),
+        ((tmp_path / "own.log",), ("--input_format", ".vtt")),
+        ((source, "--resume", "True"), ("--output",)),
+        ((source, "--format", "xml"), ("--format", "table, jsonl, csv")),
+        ((source, "--output", tmp_path), ("is a folder",)),
+        ((source, "--output", source), ("would replace the input",)),
+        ((source, "--output", tmp_path / "file" / "x.csv"), ("cannot be written",)),
+        ((source, "--device", "nonsense"), ("device 'nonsense'",)),
+        ((source, "--demonstrations", "1", "--original_data", tmp_path), ("no pickle of EmoryNLP",)),
+    ]
+    for flags, parts in cases:
+        assert_one_line_error(run(trained, *flags), *parts)
+    assert_one_line_error(call_script(predict.main, "--input", source, "--checkpoint", tmp_path), "no adapter")
+
+
+def test_a_reader_who_has_had_enough_ends_it_quietly(trained: Path, source: Path) -> None:
+    command = [sys.executable, REPOSITORY / "code/predict.py", "--input", source, "--checkpoint", trained / "run/model"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        process.stdout.close()
+        told = process.stderr.read().decode()
+    assert process.returncode == 0 and "Traceback" not in told and "Broken pipe" not in told, told

@@ -1,0 +1,159 @@
+"""Emotions of one's own dialogues: as scoring gives them, causal, prompts as in training, limits, demonstrations."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from basics.errors import UserError
+from data_utils.prompts import render_plain_prompt
+from data_utils.retrieval import RetrievalSettings
+from engine.batching import RowEncoder
+from letter_counts import LetterCounts
+from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
+from own_dialogues.prompts import PromptMaker
+from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.turns import LONGEST_UTTERANCE, ReadTurn, number_turns
+from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues
+from training.erc_config import ErcConfig, read_erc_config
+
+TEXTS = list(LINES)
+DIALOGUE = [("Ann", TEXTS[0]), ("Ben", TEXTS[4]), ("Ann", TEXTS[1]), ("Cem", TEXTS[4]), ("Ben", TEXTS[6])]
+
+
+@pytest.fixture(scope="module")
+def recognizer(trained: Path) -> EmotionRecognizer:
+    return EmotionRecognizer.from_pretrained(trained / "run" / "model", precision="fp32")
+
+
+def numbers(emotions) -> list[float]:
+    return [value for one in emotions for value in one.probabilities.values()]
+
+
+def own_turns(*dialogues):
+    return number_turns(ReadTurn(part, None, *turn) for part, one in enumerate(dialogues) for turn in one)
+
+
+def maker(**changes) -> PromptMaker:
+    config = ErcConfig(DATASET, LABELS, "window", 2, changes.pop("max_length", 1024), "base")
+    return PromptMaker(replace(config, **changes), RowEncoder(character_tokenizer(), config.max_length))
+
+
+def prompts_of(made: PromptMaker, *dialogues) -> list[str]:
+    return [made.example(question)[0].input for question in made.questions(own_turns(*dialogues))]
+
+
+def test_predictions_are_those_that_the_run_was_scored_with(trained: Path, recognizer: EmotionRecognizer) -> None:
+    """Same prompts, same labels, same weights: what predict says of the test dialogues is what main_new.py wrote."""
+    lines = (trained / "run" / "results" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    written = [json.loads(line) for line in lines]
+    dialogues = [
+        [(f"person {one.speaker}", one.text) for one in dialogue.utterances]
+        for dialogue in small_dialogues("test", 3, 4)
+    ]
+    found = [emotion for dialogue in recognizer.predict_dialogues(dialogues) for emotion in dialogue]
+    assert len(found) == len(written) == 13
+    for emotion, row in zip(found, written, strict=True):
+        total = sum(map(math.exp, row["scores"].values()))
+        expected = {label: math.exp(score) / total for label, score in row["scores"].items()}
+        assert emotion.emotion == row["label"] and tuple(emotion.probabilities) == LABELS
+        assert emotion.probabilities == pytest.approx(expected, abs=1e-4)
+        assert emotion.probability == max(emotion.probabilities.values())
+    rows = (trained / "data" / DATASET / "window_2" / "test.json").read_text(encoding="utf-8").splitlines()
+    shown = [prompt for dialogue in dialogues for prompt in recognizer.seen_prompts(dialogue)]
+    assert shown == ["<s>" + json.loads(row)["input"] for row in rows]
+
+
+def test_no_later_turn_changes_an_earlier_answer(recognizer: EmotionRecognizer) -> None:
+    whole = recognizer.predict(DIALOGUE)
+    for length in range(1, len(DIALOGUE)):
+        for later in ([], [("Ann", "Run! " * 20)], DIALOGUE[::-1]):
+            begun = recognizer.predict(DIALOGUE[:length] + later)[:length]
+            assert numbers(begun) == pytest.approx(numbers(whole[:length]), abs=1e-4)
+            assert [one.emotion for one in begun] == [one.emotion for one in whole[:length]]
+    # It does look back.
+    alone = recognizer.predict(DIALOGUE[-1:])
+    assert numbers(alone) != pytest.approx(numbers(whole[-1:]), abs=1e-4)
+
+
+def test_dialogues_do_not_see_one_another_and_names_are_only_numbers(recognizer: EmotionRecognizer) -> None:
+    other = [("Zoe", text) for _, text in DIALOGUE]
+    together = recognizer.predict_dialogues([DIALOGUE, [], other, DIALOGUE])
+    assert together[1] == [] and len(together[2]) == 5
+    assert numbers(together[3]) == pytest.approx(numbers(together[0]), abs=1e-4)
+    assert numbers(together[0]) == pytest.approx(numbers(recognizer.predict(DIALOGUE)), abs=1e-4)
+    renamed = [({"Ann": "X", "Ben": "Y", "Cem": "Ann"}[name], text) for name, text in DIALOGUE]
+    assert recognizer.seen_prompts(renamed) == recognizer.seen_prompts(DIALOGUE)
+
+
+def test_a_stream_is_taken_chunk_by_chunk_and_what_was_answered_is_only_history(recognizer: EmotionRecognizer) -> None:
+    dialogues = [DIALOGUE] * 4
+    taken = []
+
+    def watched():
+        for turn in own_turns(*dialogues):
+            taken.append(turn)
+            yield turn
+
+    chunks = recognizer.predict_turns(watched(), size=3)
+    first = next(chunks)
+    assert len(taken) == 3 and [row.turn for row in first] == taken
+    rows = [*first, *(row for chunk in chunks for row in chunk)]
+    assert [row.turn for row in rows] == list(own_turns(*dialogues))
+    later = [row for chunk in recognizer.predict_turns(own_turns(*dialogues), skip=7, size=3) for row in chunk]
+    assert [row.turn for row in later] == [row.turn for row in rows[7:]]
+    assert numbers(later) == pytest.approx(numbers(rows[7:]), abs=1e-4)
+
+
+def test_an_utterance_too_long_for_the_prompt_is_cut_and_said_to_be(recognizer: EmotionRecognizer) -> None:
+    long = "abcdefghi " * (LONGEST_UTTERANCE // 10 - 1)
+    dialogue = [("A", "Run!"), ("B", long), ("A", "Run!")]
+    rows = [row for rows in recognizer.predict_turns(own_turns(dialogue)) for row in rows]
+    assert [row.shortened for row in rows] == [False, True, False]
+    prompts = recognizer.seen_prompts(dialogue)
+    assert "abcdefghi " * 20 in prompts[1] and "Run!" not in prompts[1]  # history goes first, then the end
+    assert "abcdefghi" not in prompts[2] or len(prompts[2]) < 1200
+    room = recognizer.encoder.max_length
+    assert all(len(recognizer.encoder.tokenizer(prompt)["input_ids"]) <= room + 1 for prompt in prompts)
+    with pytest.raises(UserError, match="turn 2 of a dialogue: the utterance has 10,001 characters"):
+        recognizer.predict([("A", "a"), ("B", "b" * 10_001)])
+    with pytest.raises(UserError, match="turn 1 of a dialogue: the speaker is empty"):
+        recognizer.predict([(" ", "a")])
+
+
+def test_prompts_follow_the_checkpoint() -> None:
+    crowd = [(f"person {number}", f"text {number}") for number in range(11)]
+    assert "Speaker_8" in prompts_of(maker(), crowd)[10] and 'Speaker_10:"text 10"' in prompts_of(maker(), crowd)[10]
+    assert "text 7" not in prompts_of(maker(), crowd)[10]  # window 2
+    assert prompts_of(maker(kind="plain"), crowd[:2])[1] == render_plain_prompt("text 1", LABELS)
+    assert 'Speaker_2:"text 0"' in prompts_of(maker(speaker_offset=2), crowd)[0]
+    assert "don\x92t" in prompts_of(maker(), [("A", "don\x92t")])[0]
+    assert "don\u2019t" in prompts_of(maker(clean_text=True), [("A", "don\x92t")])[0]
+    second = prompts_of(maker(), [("A", "one")], [("B", "two")])[1]
+    assert "one" not in second and 'Speaker_0:"two"' in second
+    with pytest.raises(UserError, match="holds no utterance"):
+        prompts_of(maker(max_length=20), [("A", "some words")])
+
+
+def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = DemonstrationSource(count=2, original_data=trained / "original", embed=LetterCounts())
+    model = trained / "run" / "model"
+    balanced = replace(read_erc_config(model), retrieval=RetrievalSettings("letters", balance=False))
+    demonstrator = open_demonstrator(balanced, source)
+    recognizer = EmotionRecognizer.from_pretrained(model, precision="fp32")
+    asked = EmotionRecognizer(recognizer.model, recognizer.encoder, balanced, recognizer.model.device, demonstrator)
+    rows = [row for rows in asked.predict_turns(own_turns([("Ann", "He died!")])) for row in rows]
+    assert [(one.text, one.label) for one in rows[0].demonstrations] == [("He died.", "Sad")] * 2
+    (prompt,) = asked.seen_prompts([("Ann", "He died!")])
+    assert prompt.endswith("\nDemonstration:\n<He died.>: Sad\n<He died.>: Sad")
+    long = [row for rows in asked.predict_turns(own_turns([("Ann", "no " * 3000)])) for row in rows]
+    assert long[0].shortened and len(long[0].demonstrations) < 2
+    assert open_demonstrator(balanced, DemonstrationSource(count=0)) is None
+    assert open_demonstrator(read_erc_config(model), DemonstrationSource()) is None
+    with pytest.raises(UserError, match="no training utterance|may demonstrate|has the label"):
+        open_demonstrator(replace(read_erc_config(model), labels=("none",)), source)
+    assert "trained on prompts without demonstrations" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no pickle of"):
+        open_demonstrator(balanced, DemonstrationSource(original_data=trained))

@@ -1,0 +1,238 @@
+"""Plans against what is known, counted and measured: parameters, kept bytes, operations, peak memory."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig
+
+import plan
+from bases.adapters import add_lora, count_trainable
+from bases.load import know_own_architectures
+from bases.table import BASES, SHAPES
+from basics.files import find_repository
+from commands import REPOSITORY, assert_one_line_error, call_script
+from engine.batching import training_batches
+from engine.packing import batch_loss, packer_for
+from planning.data import TEXTS, WAYS, Texts
+from planning.estimate import (
+    GIB,
+    Measured,
+    Workload,
+    estimate,
+    measure,
+    plan_base,
+    training_flops,
+    typical_batch,
+)
+from planning.meta_model import build_empty, count_saved, load_config
+from planning.table import name_fitting, render_bases
+from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
+FEW = Texts(rows=100, tokens=60, shared=2.0)
+# As their pages on the hub and the library's own counts give them.
+PUBLISHED = {
+    "SmolLM2-135M": 134_515_008,
+    "LLaMA": 6_738_415_616,
+    "LLaMA2": 6_738_415_616,
+    "Bloom-560m": 559_214_592,
+    "ChatGLM": 6_173_286_400,
+    "ChatGLM2": 6_243_584_000,
+    "Llama-3.2-1B": 1_235_814_400,
+    "Llama-3.1-8B": 8_030_261_248,
+    "Qwen2.5-0.5B": 494_032_768,
+    "Qwen2.5-7B": 7_615_616_512,
+    "Qwen3-0.6B": 596_049_920,
+    "Qwen3-8B": 8_190_735_360,
+    "Gemma-3-1B": 999_885_952,
+    "Gemma-3-4B": 3_880_263_168,
+    "Mistral-7B": 7_248_023_552,
+    "GLM-4-9B": 9_400_279_040,
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_have_the_published_number_of_parameters(name: str) -> None:
+    know_own_architectures()
+    model = build_empty(AutoConfig.for_model(BASES[name].architecture, **SHAPES[name]), torch.bfloat16, CPU)
+    assert count_trainable(model) == (PUBLISHED[name],) * 2
+    assert all(weight.is_meta for weight in model.parameters())
+
+
+def pack_small(model):
+    rows = small_rows("predict", window=2, count=2, turns=4)
+    return packer_for(model, "tree", 0).pack(training_batches(rows, 10_000, True)[0])
+
+
+@pytest.mark.parametrize("lora", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool) -> None:
+    """The same hooks on numbers: every storage that autograd keeps, layer by layer."""
+    real = tiny_model(kind).train()
+    empty = build_empty(real.config, torch.float32, CPU)
+    if lora:
+        real, empty = (add_lora(model, 4, 4, 0.1, "all").train() for model in (real, empty))
+    found, expected = (count_saved(model, pack_small(real)) for model in (empty, real))
+    assert found.total == pytest.approx(expected.total, rel=0.01) and expected.total > 0
+    assert found.layers == pytest.approx(expected.layers, rel=0.01) and len(found.layers) == 2
+
+
+def test_operations_are_those_that_pytorch_counts(monkeypatch) -> None:
+    """Products of the linear layers and the head; those of the attention depend on how it cuts its blocks."""
+    model = tiny_model("llama").train()
+    monkeypatch.setattr("bases.load.use_fast_lora", lambda model: 0)  # its operators show no products
+    for way in (ALL, LORA):
+        if way.lora:
+            model = add_lora(model, 4, 4, 0.0, "all").train()
+        packed = packer_for(model, "tree", 0).pack(typical_batch(FEW, 500))
+        packed.inputs["input_ids"] %= VOCABULARY_SIZE
+        packed.pair_tokens.remainder_(VOCABULARY_SIZE)
+        with FlopCounterMode(display=False) as counter:
+            batch_loss(model, packed).backward()
+        counted = counter.get_flop_counts()["Global"]
+        products = sum(count for name, count in counted.items() if "bmm" not in str(name))
+        load = Workload(FEW, 500, dtype=torch.float32, rank=4, dropout=0.0, modules="all")
+        found = replace(measure("tiny", model.config, way, load), pairs=0)
+        first = 0 if way is ALL else 2 * found.nodes * (32 * 64 + 3 * 4 * 32)  # q, k, v of the first block and their A
+        assert training_flops(found, way) - first == products
+
+
+def test_a_typical_batch_is_as_long_and_as_shared_as_the_texts() -> None:
+    for texts in TEXTS.values():
+        batch = typical_batch(texts, 8192)
+        tree = batch.tree()
+        assert 0.8 * 8192 < len(tree) <= 8192
+        assert {len(row.prompt) for row in batch.rows} == {round(texts.tokens)}
+        assert tree.row_tokens / len(tree) == pytest.approx(texts.shared, rel=0.15)
+    assert len(typical_batch(TEXTS["meld"], 1).rows) == 1
+
+
+SMALL = {
+    "model_type": "llama",
+    "vocab_size": 16_384,
+    "hidden_size": 384,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+TOKENS = 1024
+CASES = [("LoRA", "bfloat16"), ("LoRA, checkpointing", "bfloat16"), ("all parameters", "float32")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.slow
+def test_memory_is_near_measured_peaks() -> None:
+    """Processes of their own train; a plan may be above what one took by a third, and below by a quarter."""
+    wanted = {"config": SMALL, "tokens": TOKENS, "cases": CASES}
+    script = REPOSITORY / "tests" / "helpers" / "peak_memory.py"
+    done = subprocess.run([sys.executable, str(script), json.dumps(wanted)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ratios = {}
+    for (name, dtype), measured in zip(CASES, json.loads(done.stdout), strict=True):
+        way = next(way for way in WAYS if way.name == name)
+        load = Workload(TEXTS["meld"], TOKENS, dtype=getattr(torch, dtype), modules="all")
+        planned = estimate(measure("tiny", AutoConfig.for_model(**SMALL), way, load), way, load)
+        ratios[name, dtype] = (planned.total - planned.libraries) / measured
+    assert all(0.75 < ratio < 1.33 for ratio in ratios.values()), ratios
+
+
+def by_name(base: str, load: Workload) -> dict:
+    return {one.way.name: one for one in plan_base(base, load)}
+
+
+def test_plans_of_llama2() -> None:
+    load = Workload(TEXTS["meld"], 4096, device=GPU)
+    plans = by_name("LLaMA2", load)
+    assert plans["LoRA"].trainable == 12_582_912
+    assert plans["LoRA"].weights == pytest.approx(2 * (6_738_415_616 + 12_582_912))
+    assert plans["QLoRA"].weights < plans["LoRA"].weights / 3
+    assert plans["LoRA, checkpointing"].activations < plans["LoRA"].activations / 4
+    assert plans["LoRA, checkpointing"].flops > 1.3 * plans["LoRA"].flops
+    everything = plans["all parameters"]
+    assert everything.optimizer == 12 * 6_738_415_616 and everything.total > 120 * GIB
+    offloaded = plans["all parameters, checkpointing, offload"]
+    assert offloaded.optimizer == 0 and offloaded.main_memory == 16 * 6_738_415_616
+    assert "all parameters, checkpointing, ZeRO-3" not in plans
+    shared = by_name("LLaMA2", replace(load, gpus=4))
+    assert shared["all parameters"].optimizer == everything.optimizer / 4
+    assert shared["all parameters, checkpointing, ZeRO-3"].weights == everything.weights / 4
+    assert shared["LoRA"].flops == plans["LoRA"].flops
+
+
+def test_rows_that_share_nothing_cost_all_their_tokens() -> None:
+    plans = [plan_base(name, Workload(TEXTS["meld"], 2048, device=GPU))[0] for name in ("ChatGLM", "ChatGLM2")]
+    assert plans[0].flops == pytest.approx(TEXTS["meld"].shared * plans[1].flops, rel=0.15)
+    assert [one.trainable for one in plans] == [7_340_032, 7_569_408]
+
+
+def test_no_cpu_quantizes_or_offloads() -> None:
+    plans = by_name("SmolLM2-135M", Workload(TEXTS["sample"], 2048))
+    assert list(plans) == [
+        "LoRA",
+        "LoRA, checkpointing",
+        "all parameters",
+        "all parameters, checkpointing",
+    ]
+
+
+def test_what_fits_is_named() -> None:
+    measured = Measured(10**9, 10**6, 10**9, 10**6, 10**6, 1000, 1000, count_small(), 100, 1000, 10)
+    ways = [way for way in WAYS if way.name in ("LoRA", "QLoRA", "all parameters")]
+    load = Workload(FEW, 4096, device=GPU)
+    plans = [estimate(replace(measured, trainable=10**6 if way.lora else 10**9), way, load) for way in ways]
+    assert name_fitting(plans, 24) == "fits 24 GiB: LoRA; QLoRA; all parameters"
+    assert name_fitting(plans, 4) == "fits 4 GiB: LoRA; QLoRA"
+    assert name_fitting(plans, 1).startswith("nothing fits 1 GiB: the least is QLoRA with ")
+
+
+def count_small():
+    model = tiny_model("llama").train()
+    return count_saved(model, pack_small(model))
+
+
+def test_the_script_plans_without_weights_or_network(monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    flags = ("--model_name_or_path", "LLaMA2", "--gpu", "l4", "--memory_gib", "20")
+    done = call_script(plan.main, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "12,582,912" in done.stdout and "quantize=nf4" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("fits 20 GiB: ")
+    refused = call_script(plan.main, "--model_name_or_path", "no-such-base", "--gpus", "0", "--memory_gib", "much")
+    assert_one_line_error(refused, "--gpus", "from 1", "--memory_gib", "above 0")
+    assert_one_line_error(call_script(plan.main, "--model_name_or_path", "no-such-base"), "no-such-base", "LLaMA2")
+    assert_one_line_error(call_script(plan.main), "--model_name_or_path is missing")
+
+
+def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    refused = call_script(plan.main, "--model_name_or_path", tmp_path)
+    assert_one_line_error(refused, str(tmp_path), "no causal language model but t5")
+    for flag, values in {"lora_dropout": ("2", "1", "-0.1", "nan"), "utilisation": ("5", "0", "nan", "much")}.items():
+        for value in values:
+            refused = call_script(plan.main, "--model_name_or_path", "LLaMA2", f"--{flag}", value)
+            assert_one_line_error(refused, f"--{flag}: '{value}' is not allowed, allowed is a number")
+
+
+def test_the_table_of_the_readme_is_the_planners() -> None:
+    """Every base is there; the lines of some are made again."""
+    readme = (find_repository() / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("<!-- bases: begin -->\n")[2].partition("\n<!-- bases: end -->")[0].splitlines()
+    assert [line.split("`")[1] for line in table[2:]] == list(BASES)
+    few = [BASES[name] for name in ("SmolLM2-135M", "Bloom-560m", "Gemma-3-1B", "Qwen3-8B")]
+    made = render_bases(few, plan_base).splitlines()
+    assert made[:2] == table[:2] and set(made) <= set(table)
+
+
+def test_a_folder_is_planned_by_its_own_configuration(tmp_path: Path) -> None:
+    tiny_model("qwen3").config.save_pretrained(tmp_path)
+    assert load_config(str(tmp_path)).model_type == "qwen3"
+    plans = by_name(str(tmp_path), Workload(FEW, 500))
+    assert plans["all parameters"].trainable == count_trainable(tiny_model("qwen3"))[0]

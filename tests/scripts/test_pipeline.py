@@ -1,0 +1,204 @@
+"""The shell pipeline: the commands it prints, and that it runs what it prints."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shell_checkout import MIXED, PLAIN, ShellCheckout, training_command
+
+# Stands in for envs/setup.sh and the python that it names: writes down what it was asked to run.
+STUB_SETUP = """printf '%s\\n' "$PWD/stub_python"\n"""
+STUB_PYTHON = """#!/usr/bin/env bash
+printf '<%s>' "$@" >>calls.txt
+printf '\\n' >>calls.txt
+echo "${MALLOC_TOP_PAD_-unset}" >>allocator.txt
+case $1 in
+    *fetch.py) echo "the base" ;;
+    *data_process*) if [[ $* == *"--speaker_task True "* ]]; then echo "the rows,more rows"; else echo "the rows"; fi ;;
+    *main_new.py) exit "${STUB_EXIT:-0}" ;;
+esac
+"""
+
+
+SAMPLE_COMMANDS = """\
+set -euo pipefail
+cd '{checkout}'
+python=$(bash envs/setup.sh)
+base=$("$python" LLM_bases/fetch.py SmolLM2-135M)
+rows=$("$python" code/data_process.py --dataset sample --historical_window 12 --speaker_task None \
+--domain_base False --emotion_prediction False --clean_text False --check_counts True)
+source envs/allocator.sh
+"$python" code/main_new.py --dataset sample --data_dir "$rows" --model_name_or_path "$base" \
+--output_dir experiments/SmolLM2-135M/lora/sample/window_12 \
+--model_dir checkpoint/SmolLM2-135M/lora/sample/window_12 \
+--zero_shot False --do_train True --do_eval True --lora True --batch_size 16 --max_length 1024 \
+--decode score --repair_answers False --score_on test --precision auto --packing tree --seed 42 \
+--num_train_epochs {epochs} --learning_rate 1e-3 --data_percent 1 --select_on valid \
+--gradient_checkpointing False --offload_optimizer False --resume False \
+--lora_dim 16 --lora_alpha 16 --lora_dropout 0 --lora_module_name all
+"""
+EPOCHS = re.compile(r"(?<=--num_train_epochs )\d+")
+
+
+def test_default_commands(checkout: ShellCheckout) -> None:
+    result = checkout.run()
+    assert (result.returncode, result.stderr) == (0, "")
+    epochs = EPOCHS.search(result.stdout)
+    assert epochs
+    assert result.stdout == SAMPLE_COMMANDS.format(checkout=checkout.root, epochs=epochs.group())
+
+
+def test_meld_changes_the_data_and_nothing_else(checkout: ShellCheckout, pickles: Path) -> None:
+    result = checkout.run(dataset="meld", ERC_ORIGINAL_DATA=pickles)
+    commands = SAMPLE_COMMANDS.format(checkout=checkout.root, epochs="N")
+    expected = commands.replace("sample", "meld").replace("--batch_size 16", "--batch_size 32").splitlines()
+    expected.insert(2, f"export ERC_ORIGINAL_DATA={pickles}")
+    assert EPOCHS.sub("N", result.stdout).splitlines() == expected
+
+
+def test_paper_base_gets_the_paper_recipe(checkout: ShellCheckout, pickles: Path) -> None:
+    result = checkout.run(dataset="iemocap", MODEL_NAME="LLaMA2", NPROC=1, ERC_ORIGINAL_DATA=pickles)
+    command = training_command(result)
+    assert "LLM_bases/fetch.py LLaMA2)" in result.stdout
+    for part in (
+        "--batch_size 32 --max_length 1200",
+        "--num_train_epochs 6 --learning_rate 2e-4 ",
+        "--lora_dim 16 --lora_alpha 16 --lora_dropout 0.05 ",
+        "--lora_module_name q_proj,k_proj,v_proj,query_key_value",
+        "--output_dir experiments/LLaMA2/lora/iemocap/window_12 ",
+    ):
+        assert part in command
+
+
+def test_todays_base_has_its_own_modules_and_kinds_of_adapters(checkout: ShellCheckout) -> None:
+    command = training_command(checkout.run(MODEL_NAME="Qwen3-8B", NPROC=1, dora="True", quantize="nf4"))
+    assert " --lora_module_name auto" in command and " --dora True" in command and " --quantize nf4" in command
+    assert " --output_dir experiments/Qwen3-8B/lora/sample/window_12-dora_True-quantize_nf4 " in command
+
+
+def test_all_parameters(checkout: ShellCheckout) -> None:
+    result = checkout.run(Experiments_setting="all_parameters", MODEL_NAME="LLaMA2", NPROC=1)
+    command = training_command(result)
+    assert "--model_dir checkpoint/LLaMA2/all_parameters/sample/window_12 " in command
+    assert "--zero_shot False --do_train True --do_eval True --lora False" in command
+    assert "--learning_rate 2e-5" in command
+    assert "--lora_" not in command
+
+
+def test_zero_shot_passes_nothing_about_training(checkout: ShellCheckout) -> None:
+    command = training_command(checkout.run(Experiments_setting="zero_shot"))
+    assert command.endswith(
+        "--model_dir checkpoint/SmolLM2-135M/zero_shot/sample/window_12 "
+        "--zero_shot True --do_train False --do_eval True --lora False --batch_size 16 --max_length 1024 "
+        "--decode score --repair_answers False --score_on test --precision auto --packing tree --seed 42"
+    )
+
+
+def test_plain_reads_the_utterance_alone(checkout: ShellCheckout) -> None:
+    result = checkout.run(script=PLAIN)
+    assert "code/data_process_plain.py --dataset sample --clean_text False " in result.stdout
+    command = training_command(result)
+    assert "/lora/sample/plain " in command and "--batch_size 16 --max_length 300 " in command
+
+
+def test_several_processes_run_under_deepspeed(checkout: ShellCheckout) -> None:
+    result = checkout.run(NPROC=2)
+    *_, path, command = result.stdout.splitlines()
+    assert path == 'export PATH="${python%/*}:$PATH"'
+    assert command.startswith(
+        '"$python" -m deepspeed.launcher.runner --num_accelerators 2 code/main_new.py --dataset sample'
+    )
+    assert " --batch_size 16 " in command
+    assert command.endswith(" --deepspeed_config code/data_utils/deepspeed_config.json")
+
+
+def test_offloading_needs_deepspeed(checkout: ShellCheckout) -> None:
+    command = training_command(checkout.run(offload_optimizer=True))
+    assert command.startswith('"$python" -m deepspeed.launcher.runner --num_accelerators 1 code/main_new.py')
+
+
+def test_deepspeed_setting_and_machines(checkout: ShellCheckout) -> None:
+    (checkout.root / "zero3.json").touch()
+    (checkout.root / "code" / "hosts").touch()
+    result = checkout.run(cwd=checkout.root / "code", deepspeed_config="../zero3.json", HOSTFILE="hosts")
+    command = training_command(result)
+    assert command.startswith('"$python" -m deepspeed.launcher.runner --hostfile code/hosts code/main_new.py')
+    assert "--deepspeed_config code/../zero3.json" in command
+
+
+def test_flag_0_checks_and_stops(checkout: ShellCheckout) -> None:
+    before = checkout.list_files()
+    result = checkout.run(FLAG=0, DRY_RUN=0)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (
+        "the settings are fine; FLAG=1 would run lora on sample with SmolLM2-135M, "
+        "batches of 1 x 16 = 16 rows, processes: 1 -> experiments/SmolLM2-135M/lora/sample/window_12\n"
+    )
+    assert checkout.list_files() == before
+
+
+def test_dry_run_writes_nothing_and_works_from_any_folder(checkout: ShellCheckout, tmp_path: Path) -> None:
+    before = checkout.list_files()
+    folders = (tmp_path, checkout.root, checkout.root / "code")
+    printed = {checkout.run(cwd=folder).stdout for folder in folders}
+    assert len(printed) == 1
+    assert checkout.list_files() == before
+
+
+def test_paths_of_the_caller(checkout: ShellCheckout, tmp_path: Path) -> None:
+    for folder in (checkout.root / "LLM_bases/mine", tmp_path / "my models/other"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").touch()
+    inside = checkout.run(cwd=checkout.root / "LLM_bases", MODEL_NAME=checkout.root / "LLM_bases/mine")
+    assert "fetch.py LLM_bases/mine)" in inside.stdout
+    outside = checkout.run(cwd=tmp_path / "my models", MODEL_NAME="other/")
+    assert f"fetch.py '{tmp_path}/my models/other/')" in outside.stdout
+    assert re.search(r"experiments/other-[0-9a-f]{8}/lora/sample/window_12 ", training_command(outside))
+    assert "fetch.py mine)" in checkout.run(MODEL_NAME="mine").stdout
+
+
+def test_set_to_nothing_is_unset(checkout: ShellCheckout) -> None:
+    names = ("ERC_PYTHON", "ERC_ORIGINAL_DATA", "ERC_TORCH", "HOSTFILE", "NPROC")
+    assert checkout.run(**dict.fromkeys(names, "")).stdout == checkout.run().stdout
+
+
+@pytest.fixture
+def stubbed(checkout: ShellCheckout) -> ShellCheckout:
+    """The checkout with a python that only writes down what it is asked to run."""
+    (checkout.root / "envs/setup.sh").write_text(STUB_SETUP)
+    (checkout.root / "stub_python").write_text(STUB_PYTHON)
+    (checkout.root / "stub_python").chmod(0o755)
+    return checkout
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{}, {"NPROC": 2}, {"script": PLAIN}, {"script": MIXED}, {"speaker_task": True, "domain_base": True}],
+    ids=["one", "two", "plain", "mixed", "stages"],
+)
+def test_a_run_does_what_the_dry_run_prints(stubbed: ShellCheckout, knobs: dict[str, object]) -> None:
+    calls = stubbed.root / "calls.txt"
+    script = stubbed.run("--note", "two words", "", **knobs).stdout
+    subprocess.run(["bash", "-c", script], check=True, timeout=60)
+    printed = calls.read_text()
+    calls.unlink()
+    result = stubbed.run("--note", "two words", "", DRY_RUN=0, **knobs)
+    assert result.returncode == 0, result.stderr
+    assert calls.read_text() == printed
+    assert "<--data_dir><the rows><--model_name_or_path><the base>" in printed
+    assert printed.endswith("<--note><two words><>\n")
+
+
+def test_exit_code_of_the_training_is_passed_on(stubbed: ShellCheckout) -> None:
+    assert stubbed.run(DRY_RUN=0, STUB_EXIT=7).returncode == 7
+
+
+@pytest.mark.parametrize(("knobs", "expected"), [({}, "268435456"), ({"MALLOC_TOP_PAD_": "4096"}, "4096")])
+def test_training_keeps_its_memory_unless_the_caller_says_otherwise(stubbed, knobs, expected: str) -> None:
+    script = stubbed.run(**knobs).stdout
+    assert stubbed.run(DRY_RUN=0, **knobs).returncode == 0
+    subprocess.run(["bash", "-c", script], check=True, timeout=60, env={"PATH": "/usr/bin:/bin", **knobs})
+    seen = (stubbed.root / "allocator.txt").read_text().split()
+    assert seen[2::3] == [expected] * 2, seen

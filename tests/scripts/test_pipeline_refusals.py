@@ -1,0 +1,172 @@
+"""The shell pipeline: what it refuses, and that it then writes nothing."""
+
+import pytest
+
+from bases.table import BASES
+from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
+
+BASE_NAMES = " ".join(BASES)
+
+
+def assert_refused(result: Result, *lines: str) -> None:
+    """Exit code 2, nothing on stdout, and exactly these lines on stderr."""
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [f"error: {line}" for line in lines]
+
+
+# Each names its own knob and value.
+ENCODER_LINE = (
+    "encoder={value}: choose one of all-MiniLM-L6-v2, a folder with a sentence encoder, or a hub id (owner/name)"
+)
+REFUSALS = [
+    "dataset=foo: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "dataset=meld EmoryNLP: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "Experiments_setting=LoRA: choose one of zero_shot lora all_parameters",
+    "FLAG=2: choose one of 0 1",
+    "DRY_RUN=yes: choose one of 0 1",
+    "historical_window=: give a whole number, 0 or more",
+    "historical_window=-1: give a whole number, 0 or more",
+    "seed=a[$(touch x)]: give a whole number, 0 or more",
+    "graphics_card=0: give a whole number, 1 or more",
+    "accumulations=08: give a whole number, 1 or more",
+    "NPROC=two: give a whole number, 1 or more",
+    "learning_rate=0: give a number above 0, with an exponent of two digits at most",
+    "learning_rate=1e-3x: give a number above 0, with an exponent of two digits at most",
+    "learning_rate=1e400: give a number above 0, with an exponent of two digits at most",
+    "beta=1e400: give a number, 0 or more, with an exponent of two digits at most",
+    "data_percent=1.5: give a number above 0 and up to 1",
+    "lora_dropout=1: give a number from 0 to below 1",
+    "lora_module_name=q proj: give names joined by commas, all or auto",
+    "speaker_task=Both: choose one of None True True_mixed",
+    "domain_base=true: choose one of False True",
+    "emotion_prediction=1: choose one of False True",
+    "pairing=paper: only domain_base=True reads it; Experiments_setting=lora on window rows has no use for it",
+    "encoder=other: only domain_base=True reads it; Experiments_setting=lora on window rows has no use for it",
+    "speaker_epochs=9: only speaker_task=True reads it; Experiments_setting=lora on window rows has no use for it",
+    "select_on=train: choose one of valid test",
+    "decode=beam: choose one of score generate",
+    "precision=bf16,fp32: choose one of auto bf16 fp32 fp16",
+    "precision=*: choose one of auto bf16 fp32 fp16",
+    "precision=fp8: choose one of auto bf16 fp32 fp16",
+    "deepspeed_config=nowhere.json: there is no such file",
+    "HOSTFILE=nowhere: there is no such file",
+    "checkpoint_dir=nowhere: there is no such folder",
+    "checkpoint_dir=code: this folder holds no config.json or adapter_config.json, so no model and no adapter",
+    "num_beams=4: decode=score has no use for it; set decode=generate",
+    "max_new_tokens=8: decode=score has no use for it; set decode=generate",
+    "repair_answers=True: decode=score has no use for it; set decode=generate",
+    "eval_batch_size=4: decode=score has no use for it; set decode=generate",
+    "ERC_ORIGINAL_DATA=nowhere: there is no such folder",
+    "ERC_PYTHON=nowhere/python: there is no such program",
+    "ERC_TORCH=gpu: choose one of cpu cuda",
+    "MODEL_NAME=code: this folder holds no config.json, so no transformers model",
+    f"MODEL_NAME=: choose one of {BASE_NAMES}, a folder with a transformers model, or a hub id (owner/name)",
+    f"MODEL_NAME=GPT9: choose one of {BASE_NAMES}, a folder with a transformers model, or a hub id (owner/name)",
+]
+
+
+@pytest.mark.parametrize("line", REFUSALS, ids=[line.partition(":")[0] for line in REFUSALS])
+def test_wrong_values_are_refused_before_anything_is_written(checkout: ShellCheckout, line: str) -> None:
+    before = checkout.list_files()
+    name, value = line.partition(":")[0].split("=")
+    assert_refused(checkout.run(**{"DRY_RUN": "0", name: value}), line)
+    assert checkout.list_files() == before
+
+
+def test_a_value_of_several_lines_is_told_in_one(checkout: ShellCheckout) -> None:
+    line = "precision=bf16 fp32: choose one of auto bf16 fp32 fp16"
+    assert_refused(checkout.run(precision="bf16\nfp32"), line)
+
+
+def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
+    assert_refused(
+        checkout.run(lora_dim=8, Experiments_setting="all_parameters"),
+        "lora_dim=8: Experiments_setting=all_parameters on window rows has no use for it",
+    )
+    assert_refused(
+        checkout.run(historical_window=5, script=PLAIN),
+        "historical_window=5: Experiments_setting=lora on plain rows has no use for it",
+    )
+    (checkout.root / "adapter").mkdir()
+    (checkout.root / "adapter/adapter_config.json").touch()
+    assert_refused(
+        checkout.run(checkpoint_dir="adapter", Experiments_setting="zero_shot"),
+        "checkpoint_dir=adapter: Experiments_setting=zero_shot on window rows has no use for it",
+    )
+    assert "--checkpoint_dir adapter " in checkout.run(checkpoint_dir="adapter").stdout
+
+
+def test_a_dry_run_may_start_from_what_another_run_has_yet_to_make(checkout: ShellCheckout) -> None:
+    place = "checkpoint/SmolLM2-135M/lora/sample/window_12"
+    assert f"--checkpoint_dir {place} " in checkout.run(checkpoint_dir=place).stdout
+    for dry in ({"DRY_RUN": 0}, {"DRY_RUN": 0, "FLAG": 0}):
+        assert_refused(checkout.run(checkpoint_dir=place, **dry), f"checkpoint_dir={place}: there is no such folder")
+    (checkout.root / place).mkdir(parents=True)
+    assert "holds no config.json or adapter_config.json" in checkout.run(checkpoint_dir=place).stderr
+
+
+def test_two_names_of_a_knob_must_agree(checkout: ShellCheckout) -> None:
+    assert_refused(
+        checkout.run(domain_base=True, ENCODER="owner/one", encoder="owner/other"),
+        "ENCODER=owner/one: encoder=owner/other is the same knob and says otherwise; set one of them",
+    )
+
+
+def test_missing_pickle_is_refused(checkout: ShellCheckout) -> None:
+    folder = checkout.root / "original_data"
+    advice = {
+        "meld": "python original_data/fetch.py meld gets it",
+        "EmoryNLP": "python original_data/fetch.py EmoryNLP gets it",
+        "iemocap": "see original_data/README.md",
+    }
+    for dataset, told in advice.items():
+        assert_refused(
+            checkout.run(dataset=dataset),
+            f"dataset={dataset}: there is no {folder}/{dataset}/{dataset}.pkl: {told}, or set ERC_ORIGINAL_DATA",
+        )
+    elsewhere = checkout.run(dataset="meld", ERC_ORIGINAL_DATA=checkout.root)
+    assert f"fetch.py meld --original_data {checkout.root} gets it" in elsewhere.stderr
+
+
+def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
+    wrong = {"dataset": "foo", "historical_window": "x", "decode": "beam", "lora_dim": "-1"}
+    result = checkout.run(**wrong)
+    names = [line.removeprefix("error: ").partition("=")[0] for line in result.stderr.splitlines()]
+    assert result.returncode == 2
+    assert sorted(names) == sorted(wrong)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "line"),
+    [
+        ({"domain_base": True, "encoder": "nowhere"}, ENCODER_LINE.format(value="nowhere")),
+        ({"domain_base": True, "demonstrations": 0}, "demonstrations=0: give a whole number, 1 or more"),
+        (
+            {"speaker_task": True, "Experiments_setting": "zero_shot"},
+            "speaker_task=True: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
+        ),
+        (
+            {"emotion_prediction": True, "Experiments_setting": "zero_shot"},
+            "emotion_prediction=True: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
+        ),
+        (
+            {"script": MIXED, "dataset": "sample"},
+            "dataset=sample: mixed rows are of several datasets; set datasets, joined by commas",
+        ),
+        (
+            {"script": MIXED, "datasets": "sample,sample"},
+            "datasets=sample,sample: give each of sample iemocap meld EmoryNLP dailydialog at most once, joined by "
+            "commas, and at least one",
+        ),
+        ({"script": MIXED, "mix": "single"}, "train_on=: mix=single trains on one of sample"),
+        (
+            {"script": MIXED, "mode": "sequence", "mix": "ratio"},
+            "mix=ratio: mode=sequence draws of each set in turn; leave mix away",
+        ),
+        ({"script": MIXED, "train_on": "sample"}, "train_on=sample: only mix=single reads it"),
+    ],
+    ids=["encoder", "count", "speaker", "prediction", "dataset", "twice", "single", "sequence", "train_on"],
+)
+def test_modules_are_refused_where_they_cannot_work(checkout: ShellCheckout, knobs: dict, line: str) -> None:
+    assert_refused(checkout.run(DRY_RUN=0, **knobs), line)

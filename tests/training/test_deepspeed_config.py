@@ -1,0 +1,117 @@
+"""A DeepSpeed configuration is completed by the flags and may not say otherwise than they do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from basics.errors import UserError
+from commands import REPOSITORY
+from training.arguments import TrainingArguments
+from training.deepspeed_engine import deepspeed_config, wants_deepspeed
+
+Configure = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    """The configuration that a file and flags make; without a file, ours."""
+
+    def make(content: Any = None, dtype: torch.dtype = torch.float32, **flags: Any) -> dict[str, Any]:
+        if content is not None:
+            path = tmp_path / "given.json"
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+            flags["deepspeed_config"] = str(path)
+        return deepspeed_config(TrainingArguments("", "", **flags), dtype)
+
+    return make
+
+
+def test_ours_is_zero_2_and_holds_nothing_that_a_flag_decides(configure: Configure) -> None:
+    text = (REPOSITORY / "code/data_utils/deepspeed_config.json").read_text()
+    assert list(json.loads(text)) == ["zero_optimization"]
+    assert configure()["zero_optimization"]["stage"] == 2
+    assert "offload_optimizer" not in configure()["zero_optimization"]
+
+
+def test_zero_3_is_ready_to_use(configure: Configure) -> None:
+    config = configure((REPOSITORY / "code/data_utils/deepspeed_zero3.json").read_text(), offload_optimizer=True)
+    assert config["zero_optimization"]["stage"] == 3
+
+
+@pytest.mark.parametrize(("dtype", "enabled"), [(torch.float32, ""), (torch.bfloat16, "bf16"), (torch.float16, "fp16")])
+def test_flags_fill_in_what_the_file_leaves_out(configure: Configure, dtype: torch.dtype, enabled: str) -> None:
+    config = configure({"zero_optimization": {"stage": 1}}, dtype, clip_norm=0.5, offload_optimizer=True)
+    assert config["gradient_clipping"] == 0.5
+    assert [name for name in ("bf16", "fp16") if config[name]["enabled"]] == [enabled][: bool(enabled)]
+    assert config["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+    assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (1, 1)
+
+
+def test_a_file_for_another_trainer_is_read(configure: Configure) -> None:
+    """`auto` is what the trainer fills in; values that agree with the flags are no fault."""
+    config = configure(
+        {
+            "train_batch_size": 32,
+            "train_micro_batch_size_per_gpu": "auto",
+            "gradient_clipping": 1.0,
+            "bf16": {"enabled": "auto"},
+            "optimizer": {"type": "AdamW", "params": {"lr": "auto", "weight_decay": "auto"}},
+            "zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}, "reduce_bucket_size": "auto"},
+            "wall_clock_breakdown": False,
+        }
+    )
+    assert config["zero_optimization"] == {"stage": 3, "offload_param": {"device": "cpu"}}
+    assert config["wall_clock_breakdown"] is False
+    assert not {"train_batch_size", "optimizer"} & set(config)
+
+
+CONTRADICTIONS = {
+    "train_batch_size 64 contradicts --batch_size 32": {"train_batch_size": 64},
+    "train_micro_batch_size_per_gpu 4 contradicts --token_budget": {"train_micro_batch_size_per_gpu": 4},
+    "gradient_accumulation_steps 8 contradicts --gradient_accumulation_steps 1": {"gradient_accumulation_steps": 8},
+    "gradient_clipping 2.0 contradicts --clip_norm 1.0": {"gradient_clipping": 2.0},
+    "bf16.enabled True contradicts --precision, which made the weights float32": {"bf16": {"enabled": True}},
+    "optimizer.type Adam contradicts --learning_rate": {"optimizer": {"type": "Adam"}},
+    "optimizer.params.lr 1.0 contradicts --learning_rate 0.0002": {"optimizer": {"params": {"lr": 1.0}}},
+    "scheduler.type WarmupLR contradicts --warmup_ratio": {"scheduler": {"type": "WarmupLR"}},
+    "offload_optimizer.device cpu contradicts --offload_optimizer False": {
+        "zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}
+    },
+}
+
+
+@pytest.mark.parametrize(("message", "content"), CONTRADICTIONS.items(), ids=range(len(CONTRADICTIONS)))
+def test_a_contradiction_names_file_value_and_flag(configure: Configure, message: str, content: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as caught:
+        configure(content)
+    assert message in str(caught.value) and "given.json" in str(caught.value)
+
+
+def test_all_contradictions_come_in_one_line(configure: Configure) -> None:
+    with pytest.raises(UserError) as caught:
+        configure({"train_batch_size": 64, "gradient_clipping": 2.0})
+    assert str(caught.value).count("contradicts") == 2 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        ({}, {"offload_optimizer": True}, "stage 0 leaves nothing that --offload_optimizer True could move"),
+        ({"zero_optimization": {"stage": 3}}, {"compile_layers": "True"}, "contradicts --compile_layers True"),
+        ("{", {}, "cannot be read as JSON"),
+        ("[]", {}, "holds no JSON object"),
+    ],
+)
+def test_what_cannot_work_is_refused(configure: Configure, content: Any, flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        configure(content, **flags)
+
+
+def test_one_process_needs_deepspeed_only_when_a_flag_asks() -> None:
+    assert not wants_deepspeed(TrainingArguments("", ""))
+    assert wants_deepspeed(TrainingArguments("", "", offload_optimizer=True))
+    assert wants_deepspeed(TrainingArguments("", "", deepspeed_config="some.json"))

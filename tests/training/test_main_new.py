@@ -1,0 +1,190 @@
+"""main_new.py from its flags to what it leaves behind, on a tiny base."""
+
+import json
+from subprocess import CompletedProcess
+
+import pytest
+
+from tiny_models import LABELS, character_tokenizer, save_rows
+from tiny_runs import Place
+
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(scope="module")
+def lora(place: Place) -> CompletedProcess[str]:
+    return place.finish("lora", num_train_epochs=2)
+
+
+@pytest.fixture(scope="module")
+def everything(place: Place) -> CompletedProcess[str]:
+    """All parameters."""
+    return place.finish("everything", lora=False, learning_rate=3e-3)
+
+
+@pytest.mark.usefixtures("lora")
+def test_results_hold_all_that_must_be_read_beside_a_score(place: Place) -> None:
+    results = place.results("lora")
+    assert results["rows"] == 13 and results["invalid"] == 0
+    assert {"weighted_f1", "accuracy", "macro_f1", "score", "metric", "split", "confusion"} <= results.keys()
+    assert list(results["per_label"]) == sorted(LABELS)
+    for scores in results["per_label"].values():
+        assert scores.keys() == {"precision", "recall", "f1", "support"}
+    assert results["selection"] == "chosen on valid"
+    assert results["unseen_text"] is None and results["seen_text"]["rows"] == 13  # few lines: all stand in train
+    assert results["majority"]["label"] in LABELS
+    assert results["seed"] == 42 and results["arguments"]["learning_rate"] == 2e-2
+    assert results["arguments"].keys() >= {"dataset", "lora_dim", "packing", "rows_per_dialogue", "select_on"}
+    assert results["versions"].keys() >= {"python", "torch", "transformers", "peft"}
+    assert results["commit"] is None or len(results["commit"].split("+")[0]) == 40
+    assert {len(digest) for digest in results["row_digests"].values()} == {64} and len(results["row_digests"]) == 3
+    assert results["seconds"]["process"] > results["seconds"]["training_steps"] > 0
+    assert results["peak_memory_mib"] > 100 and results["gpu_peak_memory_mib"] is None
+    assert (results["precision"], results["packing"], results["device"]) == ("float32", "tree", "cpu")
+    assert 0 < results["trainable_parameters"] < results["parameters"]
+    assert results["training_rows"] == {"emotion_recognition": 27}
+    assert [epoch["epoch"] for epoch in results["epochs"]] == [1, 2]
+    best = max(results["epochs"], key=lambda epoch: epoch["score"])
+    assert results["best_epoch"] == best["epoch"] and best["score"] == best["valid_weighted_f1"]
+
+
+def test_predictions_figures_and_table(place: Place, lora: CompletedProcess[str]) -> None:
+    rows = [json.loads(line) for line in place.predictions("lora").splitlines()]
+    written = [json.loads(line) for line in (place.rows / "test.json").read_text(encoding="utf-8").splitlines()]
+    assert [(row["id"], row["target"]) for row in rows] == [(row["id"], row["target"]) for row in written]
+    for row in rows:
+        assert tuple(row["scores"]) == LABELS and row["label"] == max(LABELS, key=row["scores"].__getitem__)
+    for name in ("confusion_matrix.png", "learning_curve.png"):
+        assert place.path("lora", name).read_bytes().startswith(PNG)
+    assert "chosen on valid" in lora.stdout and f"{place.results('lora')['weighted_f1']:.2f}" in lora.stdout
+    assert all(label in lora.stdout for label in LABELS)
+
+
+@pytest.mark.usefixtures("lora")
+def test_events_are_what_the_log_says(place: Place) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(place.path("lora", "tensorboard")))
+    events.Reload()
+    lines = [json.loads(line) for line in place.path("lora", "log.jsonl").read_text().splitlines()]
+    for curve, kind in (("step/loss", "step"), ("epoch/score", "epoch"), ("epoch/valid_accuracy", "epoch")):
+        name = curve.partition("/")[2]
+        expected = [(line["step"], line[name]) for line in lines if line["kind"] == kind]
+        assert [event.step for event in events.Scalars(curve)] == [step for step, _ in expected]
+        assert [event.value for event in events.Scalars(curve)] == pytest.approx([value for _, value in expected])
+
+
+@pytest.mark.usefixtures("lora")
+def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(place: Place) -> None:
+    place.finish("again", num_train_epochs=2)
+    assert place.predictions("again") == place.predictions("lora")
+    place.finish("other seed", num_train_epochs=2, seed=1)
+    assert place.predictions("other seed") != place.predictions("lora")
+
+
+def test_the_seed_decides_how_adapters_begin(place: Place) -> None:
+    """Not what ran in the process before: a rate of nearly nothing leaves A as it was drawn."""
+    from safetensors.torch import load_file
+
+    drawn = []
+    for run, seed in (("first draw", 5), ("second draw", 5), ("third draw", 6)):
+        place.finish(run, seed=seed, learning_rate=1e-12, do_eval=False)
+        weights = load_file(place.model(run) / "adapter_model.safetensors")
+        drawn.append(next(weight for name, weight in weights.items() if "lora_A" in name))
+    assert bool((drawn[0] == drawn[1]).all()) and not bool((drawn[0] == drawn[2]).any())
+    assert not place.path("first draw", "predictions.jsonl").exists()
+
+
+@pytest.mark.usefixtures("lora", "everything")
+@pytest.mark.parametrize(
+    ("run", "files"),
+    [
+        ("lora", {"adapter_config.json", "adapter_model.safetensors"}),
+        ("everything", {"config.json", "model.safetensors"}),
+    ],
+)
+def test_a_saved_model_reloads_to_the_same_predictions(place: Place, run: str, files: set[str]) -> None:
+    from transformers import AutoTokenizer
+
+    saved = {path.name for path in place.model(run).iterdir()}
+    assert saved >= files | {"README.md", "tokenizer.json", "tokenizer_config.json"}
+    text = 'Speaker_0:"Fine."'
+    assert AutoTokenizer.from_pretrained(place.model(run))(text) == character_tokenizer()(text)
+    card = (place.model(run) / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nbase_model: ") and ", ".join(LABELS) in card and "| seed | 42 |" in card
+    place.score(f"{run} reloaded", checkpoint=run)
+    assert place.predictions(f"{run} reloaded") == place.predictions(run)
+    assert place.results(f"{run} reloaded")["selection"] == "checkpoint as given, not chosen by this run"
+
+
+@pytest.mark.usefixtures("lora", "everything")
+def test_training_goes_on_from_a_checkpoint(place: Place) -> None:
+    def first_loss(run: str) -> float:
+        return json.loads(place.path(run, "log.jsonl").read_text().splitlines()[0])["loss"]
+
+    place.finish("from adapter", checkpoint_dir=place.model("lora"))
+    place.finish("from model", checkpoint_dir=place.model("everything"), lora=False)
+    for run, start in (("from adapter", "lora"), ("from model", "everything")):
+        assert first_loss(run) < 0.9 * first_loss(start)
+    adapter = json.loads((place.model("from adapter") / "adapter_config.json").read_text())
+    assert adapter["r"] == 4
+
+
+@pytest.mark.usefixtures("everything")
+def test_adapters_on_a_whole_checkpoint_stay_on_it(place: Place) -> None:
+    """Neither the score of the run itself nor the adapter's file may take the base instead."""
+    whole = place.model("everything")
+    place.finish("adapter on model", checkpoint_dir=whole, learning_rate=1e-9)
+    expected, found = place.scores("everything"), place.scores("adapter on model")
+    assert all(found[row] == pytest.approx(expected[row], abs=1e-4) for row in expected)
+    adapter = json.loads((place.model("adapter on model") / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == str(whole)
+
+
+@pytest.mark.usefixtures("lora")
+def test_an_adapter_does_not_pass_for_all_parameters(place: Place) -> None:
+    result = place.call("refused", checkpoint_dir=place.model("lora"), lora=False)
+    assert result.returncode == 2 and "is a LoRA adapter" in result.stderr.splitlines()[-1]
+    assert not (place.folder / "refused").exists()
+
+
+def test_zero_shot_trains_and_saves_nothing(place: Place) -> None:
+    result = place.score("zero", zero_shot=True)
+    results = place.results("zero")
+    assert (results["selection"], results["epochs"], results["training_rows"]) == ("no training", [], {})
+    assert "zero-shot" in result.stdout
+    assert not place.model("zero").exists() and not place.path("zero", "learning_curve.png").exists()
+    assert place.path("zero", "confusion_matrix.png").exists()
+    place.score("zero in rows", zero_shot=True, packing="rows")
+    expected, found = place.scores("zero"), place.scores("zero in rows")
+    assert all(found[row] == pytest.approx(expected[row], abs=1e-4) for row in expected)
+
+
+def test_generated_answers_are_kept(place: Place) -> None:
+    place.score("generated", zero_shot=True, decode="generate", max_new_tokens=4, eval_batch_size=5)
+    rows = [json.loads(line) for line in place.predictions("generated").splitlines()]
+    assert all(row["response"] and "scores" not in row for row in rows)
+    assert place.results("generated")["invalid"] == sum(row["label"] is None for row in rows) > 0
+
+
+def test_a_share_of_the_training_rows_is_drawn(place: Place) -> None:
+    place.finish("share", data_percent=0.25, do_eval=False)
+    assert place.results("share")["training_rows"] == {"emotion_recognition": 7}
+
+
+def test_both_tasks_are_trained_and_one_is_scored(place: Place) -> None:
+    rows = save_rows(place.folder / "two tasks", kind="predict")
+    place.finish("both", data_dir=rows, beta=0.2, gradient_accumulation_steps=2)
+    assert place.results("both")["training_rows"] == {"emotion_recognition": 27, "emotion_prediction": 27}
+    assert place.results("both")["rows"] == 13
+
+
+def test_the_results_of_an_earlier_run_do_not_outlive_it(place: Place) -> None:
+    place.finish("twice")
+    assert place.call("twice", lora=False, learning_rate=1e30).returncode == 2
+    assert not place.path("twice", "results.json").exists()

@@ -1,0 +1,172 @@
+"""What main_new.py refuses: one line, exit code 2, nothing written; and what it does not do twice."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+import main_new
+from basics.files import sha256_of
+from commands import assert_one_line_error, call_script
+from tiny_models import LABELS, main_command, save_base, save_rows
+
+
+class Bench:
+    """A base, rows to spoil, and main_new.py on them."""
+
+    def __init__(self, folder: Path, base: Path, rows: Path) -> None:
+        self.folder, self.base = folder, base
+        self.rows = Path(shutil.copytree(rows, folder / "rows"))
+
+    def command(self, **flags: object) -> list[str]:
+        return main_command(self.base, self.rows, self.folder / "run", **{"num_train_epochs": 1} | flags)
+
+    def call(self, **flags: object) -> CompletedProcess[str]:
+        return call_script(main_new.main, *self.command(**flags))
+
+    def spoil(self, split: str, change: Callable[[list[str]], None]) -> None:
+        """Changes the lines of a file of rows."""
+        path = self.rows / f"{split}.json"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        change(lines)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        manifest = json.loads((self.rows / "manifest.json").read_text(encoding="utf-8"))
+        manifest["sha256"][path.name] = sha256_of(path)
+        (self.rows / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+    def assert_nothing_written(self) -> None:
+        assert {path.name for path in self.folder.iterdir()} == {"rows"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("made")
+    return save_base(folder / "base"), save_rows(folder)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, made: tuple[Path, Path]) -> Bench:
+    return Bench(tmp_path, *made)
+
+
+def test_every_bad_flag_is_named_at_once(bench: Bench, run_code) -> None:
+    bad = {"data_percent": 2, "lora_dropout": 1.0, "batch_size": 0, "warmup_ratio": -1, "checkpoint_dir": "nowhere"}
+    result = run_code("code/main_new.py", *bench.command(**bad))
+    assert_one_line_error(
+        result,
+        "--data_percent 2.0: above 0, at most 1",
+        "--lora_dropout 1.0: 0 or more, below 1",
+        "--batch_size 0: 1 or more",
+        "--warmup_ratio -1.0: 0 to 1",
+        "--checkpoint_dir nowhere: no adapter or model there; or none",
+    )
+    bench.assert_nothing_written()
+
+
+def test_every_unreadable_flag_is_named_at_once(bench: Bench) -> None:
+    result = bench.call(select_on="train", lora="yes", seed="x", dataset="friends", packing="both", speed=1)
+    assert_one_line_error(result, "--select_on", "valid, test", "--lora", "True, False", "--seed", "whole number")
+    assert_one_line_error(result, "--dataset", "meld", "--packing", "tree, rows", "--speed")
+    bench.assert_nothing_written()
+
+
+def test_missing_flags_are_named() -> None:
+    result = call_script(main_new.main)
+    for flag in ("--dataset", "--data_dir", "--model_name_or_path", "--output_dir", "--model_dir"):
+        assert_one_line_error(result, f"{flag} is missing")
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ({"model_name_or_path": "GPT-5"}, ["GPT-5", "SmolLM2-135M"]),
+        ({"data_dir": "no/rows"}, ["no/rows", "manifest.json"]),
+        ({"dataset": "meld"}, ["EmoryNLP", "--dataset is meld"]),
+        ({"precision": "fp16"}, ["--precision fp16", "bf16"]),
+        ({"data_percent": 0.001}, ["--data_percent 0.001", "leaves none"]),
+        ({"zero_shot": True}, ["--zero_shot", "--do_train False"]),
+        ({"do_train": False, "do_eval": False}, ["nothing to do"]),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_cannot_run_is_refused_before_anything_is_loaded(bench: Bench, flags: dict, parts: list[str]) -> None:
+    assert_one_line_error(bench.call(**flags), *parts)
+    bench.assert_nothing_written()
+
+
+def test_an_unreadable_row_is_named_by_file_and_line(bench: Bench, run_code) -> None:
+    bench.spoil("train", lambda lines: lines.__setitem__(2, lines[2][:-9]))
+    assert_one_line_error(run_code("code/main_new.py", *bench.command()), "train.json line 3", "not a row")
+    bench.assert_nothing_written()
+
+
+def change_row(number: int, **changes: str) -> Callable[[list[str]], None]:
+    return lambda lines: lines.__setitem__(number, json.dumps(json.loads(lines[number]) | changes))
+
+
+@pytest.mark.parametrize(
+    ("split", "change", "parts"),
+    [
+        ("valid", change_row(4, task="guessing"), ["valid.json line 5", "task is 'guessing'"]),
+        ("test", change_row(0, target="Bored"), ["row EmoryNLP/test0/0", "'Bored'", *LABELS]),
+        ("test", list.clear, ["nothing to score"]),
+        ("valid", list.clear, ["valid", "no row"]),
+        ("train", list.clear, ["leaves none"]),
+    ],
+    ids=["task", "label", "no test", "no valid", "no train"],
+)
+def test_rows_that_cannot_be_used_are_refused(bench: Bench, split: str, change, parts: list[str]) -> None:
+    bench.spoil(split, change)
+    assert_one_line_error(bench.call(), *parts)
+    bench.assert_nothing_written()
+
+
+def last_line(result: CompletedProcess[str]) -> str:
+    assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_a_target_that_does_not_fit_is_named(bench: Bench) -> None:
+    line = last_line(bench.call(max_length=40))
+    assert line.startswith("error: row EmoryNLP/train0/0 (emotion_recognition): ") and "--max_length is 40" in line
+    bench.assert_nothing_written()
+
+
+def test_history_that_does_not_fit_is_counted(bench: Bench) -> None:
+    result = bench.call(max_length=110, do_eval=False)
+    assert result.returncode == 0
+    assert "prompts were too long and lost" in result.stderr
+
+
+def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:
+    line = last_line(bench.call(lora_module_name="query_key_value"))
+    assert "--lora_module_name query_key_value" in line and "q_proj" in line
+    bench.assert_nothing_written()
+    assert bench.call(lora_module_name="query_key_value,q_proj", do_eval=False).returncode == 0
+
+
+class TestResuming:
+    def test_a_finished_run_is_not_run_again(self, bench: Bench) -> None:
+        first = bench.call(resume=True)
+        log = bench.folder / "run" / "results" / "log.jsonl"
+        before = log.stat().st_mtime_ns
+        second = bench.call(resume=True)
+        assert (first.returncode, second.returncode) == (0, 0)
+        assert second.stdout == first.stdout and "weighted F1" in second.stdout
+        assert "finished before" in second.stderr and log.stat().st_mtime_ns == before
+
+    def test_test_can_be_scored_later_without_training_again(self, bench: Bench) -> None:
+        assert bench.call(do_eval=False).returncode == 0
+        log = bench.folder / "run" / "results" / "log.jsonl"
+        trained = log.read_text()
+        result = bench.call(resume=True)
+        assert result.returncode == 0 and "weighted F1" in result.stdout
+        assert log.read_text() == trained
+
+    def test_a_model_that_is_gone_is_missed_in_one_line(self, bench: Bench) -> None:
+        assert bench.call(do_eval=False).returncode == 0
+        shutil.rmtree(bench.folder / "run" / "model")
+        assert "holds no model" in last_line(bench.call(resume=True))
