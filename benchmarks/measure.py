@@ -17,17 +17,17 @@ from typing import Any
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
-from benchmarks.epoch_section import measure_epochs
-from benchmarks.grouping_section import measure_grouping
+from benchmarks.contenders.trl_loop import SETTINGS
 from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
-from benchmarks.profile_section import measure_profile
 from benchmarks.report import RESULTS, render, write_readme, write_results
-from benchmarks.retrieval_section import measure_retrieval
 from benchmarks.rounds import say
-from benchmarks.scoring_section import ScoringEffort, ScoringSection
-from benchmarks.training_section import Effort, TrainingSection, llama_shape
-from benchmarks.trees_section import measure_trees
-from benchmarks.trl_loop import SETTINGS
+from benchmarks.sections.epochs import measure_epochs
+from benchmarks.sections.grouping import measure_grouping
+from benchmarks.sections.profile import measure_profile
+from benchmarks.sections.retrieval import measure_retrieval
+from benchmarks.sections.scoring import ScoringEffort, ScoringSection
+from benchmarks.sections.training import Effort, TrainingSection, llama_shape
+from benchmarks.sections.trees import measure_trees
 from benchmarks.workload import draw_workload
 
 ALWAYS = ("trees", "retrieval", "training", "profile", "scoring")

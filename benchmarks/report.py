@@ -7,15 +7,16 @@ from typing import Any
 
 from basics.files import find_repository, write_atomically
 from basics.markdown import render_table, replace_section
-from benchmarks import scoring_contenders, training_contenders
 from benchmarks.chart import draw_speeds
+from benchmarks.contenders import scoring as scoring_contenders
+from benchmarks.contenders import training as training_contenders
 from benchmarks.figures_of_merit import Result
-from benchmarks.gpu_tables import render_gpu
-from benchmarks.grouping_section import render_grouping
-from benchmarks.profile_section import render_profile
-from benchmarks.retrieval_section import render_retrieval
+from benchmarks.gpu.tables import render_gpu
+from benchmarks.sections.grouping import render_grouping
+from benchmarks.sections.profile import render_profile
+from benchmarks.sections.retrieval import render_retrieval
+from benchmarks.sections.tree_tables import render_trees
 from benchmarks.tables import contender_rows, factor_lines, machine_line, training_table, work_line
-from benchmarks.tree_tables import render_trees
 
 HOME = find_repository() / "benchmarks"
 RESULTS = HOME / "results"

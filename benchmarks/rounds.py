@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contender import Contender
+from benchmarks.contenders.definition import Contender
 from benchmarks.worker import ContenderFailed, Worker
 
 

@@ -103,7 +103,7 @@ def describe(error: Exception) -> str:
 def _build(build: str, setting: Any) -> Any:
     import torch
 
-    from benchmarks.contender import load_builder
+    from benchmarks.contenders.definition import load_builder
 
     torch.set_num_threads(usable_cores())
     return load_builder(build)(setting)

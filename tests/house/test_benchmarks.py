@@ -17,16 +17,16 @@ from tiny_models import LABELS, save_base, small_examples, small_rows, tiny_mode
 
 sys.path.insert(0, str(REPOSITORY))
 
-contender_module = importlib.import_module("benchmarks.contender")
+contender_module = importlib.import_module("benchmarks.contenders.definition")
 flops = importlib.import_module("benchmarks.flops")
-grouping = importlib.import_module("benchmarks.grouping_section")
+grouping = importlib.import_module("benchmarks.sections.grouping")
 merit_module = importlib.import_module("benchmarks.figures_of_merit")
-profile_section = importlib.import_module("benchmarks.profile_section")
-reference_module = importlib.import_module("benchmarks.reference")
+profile_section = importlib.import_module("benchmarks.sections.profile")
+reference_module = importlib.import_module("benchmarks.contenders.reference")
 report = importlib.import_module("benchmarks.report")
-retrieval = importlib.import_module("benchmarks.retrieval_section")
-scoring = importlib.import_module("benchmarks.scoring_contenders")
-training = importlib.import_module("benchmarks.training_contenders")
+retrieval = importlib.import_module("benchmarks.sections.retrieval")
+scoring = importlib.import_module("benchmarks.contenders.scoring")
+training = importlib.import_module("benchmarks.contenders.training")
 worker_module = importlib.import_module("benchmarks.worker")
 workload_module = importlib.import_module("benchmarks.workload")
 

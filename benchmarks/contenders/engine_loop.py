@@ -12,7 +12,7 @@ import torch
 from bases.adapters import add_lora
 from bases.load import prepare_attention
 from benchmarks.ceiling import synchronize
-from benchmarks.contender import (
+from benchmarks.contenders.definition import (
     ALL_LAYERS,
     CLIP_NORM,
     LEARNING_RATE,

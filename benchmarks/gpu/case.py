@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from benchmarks.ceiling import measure_ceiling
-from benchmarks.contender import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, load_builder
+from benchmarks.contenders.definition import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, load_builder
+from benchmarks.contenders.reference import build_reference, check_against_reference
+from benchmarks.contenders.training import ENGINE, LOOP, TRL
 from benchmarks.flops import ModelShape, training_flops
-from benchmarks.gpu_attention import VARIANTS, build_attention, forget_peak, peak_memory
-from benchmarks.reference import build_reference, check_against_reference
+from benchmarks.gpu.attention import VARIANTS, build_attention, forget_peak, peak_memory
 from benchmarks.rounds import say
-from benchmarks.training_contenders import ENGINE, LOOP, TRL
 from benchmarks.worker import describe
 from benchmarks.workload import Workload, count_work
 

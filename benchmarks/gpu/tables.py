@@ -1,9 +1,9 @@
 """The tables of what a GPU measured."""
 
 from basics.markdown import render_table
+from benchmarks.contenders.training import OURS
 from benchmarks.figures_of_merit import Result, Spread
 from benchmarks.tables import GIBIBYTE, factor_lines, machine_line, training_table, work_line
-from benchmarks.training_contenders import OURS
 
 RIVALS = {
     "the released program's loop in bf16": ("released_bf16",),

@@ -4,8 +4,8 @@ import torch
 
 from bases.adapters import add_lora
 from bases.load import load_model
-from benchmarks.contender import LORA_ALPHA, LORA_RANK, Outcome, Setting
-from benchmarks.engine_loop import train_once
+from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, Outcome, Setting
+from benchmarks.contenders.engine_loop import train_once
 from benchmarks.workload import SEED
 from engine.packing import packer_for
 

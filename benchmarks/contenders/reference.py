@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from basics.errors import UserError
-from benchmarks.contender import Contender, Outcome, Setting, load_weights, wrap_in_lora
+from benchmarks.contenders.definition import Contender, Outcome, Setting, load_weights, wrap_in_lora
 from engine.batching import EncodedRow, MicroBatch
 from engine.packing import Packer, pair_log_probabilities
 

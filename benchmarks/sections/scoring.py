@@ -5,19 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contender import Contender, Setting
+from benchmarks.contenders.definition import Contender, Setting
+from benchmarks.contenders.scoring import CONTENDERS, OURS
 from benchmarks.flops import ModelShape, forward_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import Rounds, best_ceiling, say
-from benchmarks.scoring_contenders import CONTENDERS, OURS
-from benchmarks.training_section import CEILING
+from benchmarks.sections.training import CEILING
 from benchmarks.worker import Worker
 from benchmarks.workload import Work, Workload, draw_workload, tree_counts
 from data_utils.labels import DATASETS
 from data_utils.row_files import Example
 from engine.batching import scoring_batches
 
-ADAPTER = "benchmarks.adapter:build_training"
+ADAPTER = "benchmarks.contenders.adapter:build_training"
 WARM_UP_ROWS = 8
 UNLIMITED = 1 << 30
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bases.load import load_tokenizer
 from benchmarks.ceiling import synchronize
-from benchmarks.contender import (
+from benchmarks.contenders.definition import (
     CLIP_NORM,
     LEARNING_RATE,
     Outcome,

@@ -22,7 +22,7 @@ SIZES = ((10_000, 10_000), (1_000, 1_000_000))  # queries, entries
 DEPTHS = (1, 1 + 94)
 REPETITIONS = 3
 BYTES_OF_A_SCORE = 4
-SEARCH = "benchmarks.retrieval_section:build_search"
+SEARCH = "benchmarks.sections.retrieval:build_search"
 
 
 def build_search(setting: tuple[tuple[int, int], int]) -> Callable[[], float]:

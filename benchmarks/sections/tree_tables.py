@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from basics.markdown import render_table
+from benchmarks.contenders.training import OURS, RIVALS
 from benchmarks.figures_of_merit import Merit, Result, merits
-from benchmarks.training_contenders import OURS, RIVALS
 
 KIND_TITLES = {"window": "window 12", "predict": "with the prediction task"}
 

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contender import LORA_RANK, Contender, Outcome, Setting
+from benchmarks.contenders.definition import LORA_RANK, Contender, Outcome, Setting
+from benchmarks.contenders.reference import check_against_reference
+from benchmarks.contenders.training import CONTENDERS, REFERENCE, TRL
+from benchmarks.contenders.trl_loop import SETTINGS
 from benchmarks.flops import ModelShape, training_flops
-from benchmarks.reference import check_against_reference
 from benchmarks.rounds import Rounds, best_ceiling, say
-from benchmarks.training_contenders import CONTENDERS, REFERENCE, TRL
-from benchmarks.trl_loop import SETTINGS
 from benchmarks.worker import ContenderFailed, Worker
 from benchmarks.workload import Workload, count_work
 

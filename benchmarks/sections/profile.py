@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from basics.markdown import render_table
-from benchmarks.contender import Setting
-from benchmarks.engine_loop import build_engine
+from benchmarks.contenders.definition import Setting
+from benchmarks.contenders.engine_loop import build_engine
+from benchmarks.contenders.training import BY_NAME, OURS
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
 from benchmarks.tables import TERA, machine_line
-from benchmarks.training_contenders import BY_NAME, OURS
 from benchmarks.worker import Worker
 from benchmarks.workload import count_work, draw_workload
 
 STEPS = 2
-PROFILED = "benchmarks.profile_section:build_profiled"
+PROFILED = "benchmarks.sections.profile:build_profiled"
 OTHER = "everything else: dispatch, guards, the optimizer"
 # Kind -> how the names of its operations begin.
 KINDS: Mapping[str, tuple[str, ...]] = {

@@ -18,7 +18,7 @@ import torch
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
-from benchmarks.gpu_case import Budget, Case, Measurement
+from benchmarks.gpu.case import Budget, Case, Measurement
 from benchmarks.inputs import DATASET, Inputs, describe_machine
 from benchmarks.report import RESULTS, write_readme, write_results
 from benchmarks.workload import draw_workload

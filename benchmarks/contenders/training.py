@@ -1,11 +1,11 @@
 """The table of training contenders."""
 
-from benchmarks.contender import Contender
+from benchmarks.contenders.definition import Contender
 
-LOOP = "benchmarks.loops:build_loop"
-TRL = "benchmarks.trl_loop:build_trl"
-ENGINE = "benchmarks.engine_loop:build_engine"
-REFERENCE = "benchmarks.reference:build_reference"
+LOOP = "benchmarks.contenders.plain_loops:build_loop"
+TRL = "benchmarks.contenders.trl_loop:build_trl"
+ENGINE = "benchmarks.contenders.engine_loop:build_engine"
+REFERENCE = "benchmarks.contenders.reference:build_reference"
 
 RELEASED = {"collator": "one row"}
 PADDED = {"collator": "padded", "size": 8, "fused": True}

@@ -8,16 +8,16 @@ import torch
 
 from bases.adapters import load_adapter
 from bases.load import load_model, load_tokenizer
-from benchmarks.contender import Contender, Setting, Stopwatch
+from benchmarks.contenders.definition import Contender, Setting, Stopwatch
 from data_utils.row_files import Example
 from engine.batching import EncodedRow, MicroBatch, RowEncoder
 from engine.packing import Packer, packer_for, sequence_log_probabilities
 from scoring.label_scoring import DecodeSettings, evaluating, predict_labels
 from training.run import TOKEN_BUDGETS
 
-GENERATE = "benchmarks.scoring_contenders:build_generate"
-ONE_LABEL = "benchmarks.scoring_contenders:build_one_label"
-ENGINE = "benchmarks.scoring_contenders:build_engine"
+GENERATE = "benchmarks.contenders.scoring:build_generate"
+ONE_LABEL = "benchmarks.contenders.scoring:build_one_label"
+ENGINE = "benchmarks.contenders.scoring:build_engine"
 
 CONTENDERS = (
     Contender("generate_bf16", "generate, batches of 8", "bf16", "", GENERATE, {"size": 8}),

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contender import Setting
+from benchmarks.contenders.definition import Setting
+from benchmarks.contenders.training import BY_NAME, OURS
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
-from benchmarks.training_contenders import BY_NAME, OURS
-from benchmarks.trees_section import FRACTIONS
+from benchmarks.sections.trees import FRACTIONS
 from benchmarks.worker import Worker
 from benchmarks.workload import SEED, Workload
 from data_utils.row_sets import draw_fraction

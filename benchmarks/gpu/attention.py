@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from bases.adapters import add_lora
-from benchmarks.contender import LORA_ALPHA, LORA_RANK, SEED, Setting, Stopwatch, load_weights
+from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, SEED, Setting, Stopwatch, load_weights
 from engine import tree_attention
 from engine.batching import MicroBatch, training_batches
 from engine.packing import PackedBatch, batch_loss, packer_for

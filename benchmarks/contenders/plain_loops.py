@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.contender import (
+from benchmarks.contenders.definition import (
     CLIP_NORM,
     LEARNING_RATE,
     Outcome,
