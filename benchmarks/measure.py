@@ -21,13 +21,12 @@ from benchmarks.contenders.trl_loop import SETTINGS
 from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
 from benchmarks.report import RESULTS, render, write_readme, write_results
 from benchmarks.rounds import say
-from benchmarks.sections.epochs import measure_epochs
 from benchmarks.sections.grouping import measure_grouping
 from benchmarks.sections.profile import measure_profile
 from benchmarks.sections.retrieval import measure_retrieval
 from benchmarks.sections.scoring import ScoringEffort, ScoringSection
 from benchmarks.sections.training import Effort, TrainingSection, llama_shape
-from benchmarks.sections.trees import measure_trees
+from benchmarks.sections.trees import measure_epochs, measure_trees
 from benchmarks.workload import draw_workload
 
 ALWAYS = ("trees", "retrieval", "training", "profile", "scoring")

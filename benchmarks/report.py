@@ -11,11 +11,11 @@ from benchmarks.chart import draw_speeds
 from benchmarks.contenders import scoring as scoring_contenders
 from benchmarks.contenders import training as training_contenders
 from benchmarks.figures_of_merit import Result
-from benchmarks.gpu.tables import render_gpu
+from benchmarks.gpu.case import render_gpu
 from benchmarks.sections.grouping import render_grouping
 from benchmarks.sections.profile import render_profile
 from benchmarks.sections.retrieval import render_retrieval
-from benchmarks.sections.tree_tables import render_trees
+from benchmarks.sections.trees import render_trees
 from benchmarks.tables import contender_rows, factor_lines, machine_line, training_table, work_line
 
 HOME = find_repository() / "benchmarks"

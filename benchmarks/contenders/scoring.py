@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
-from bases.adapters import load_adapter
+from bases.adapters import add_lora, load_adapter
 from bases.load import load_model, load_tokenizer
-from benchmarks.contenders.definition import Contender, Setting, Stopwatch
+from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, Contender, Outcome, Setting, Stopwatch
+from benchmarks.contenders.engine_loop import train_once
+from benchmarks.workload import SEED
 from data_utils.row_files import Example
 from engine.batching import EncodedRow, MicroBatch, RowEncoder
 from engine.packing import Packer, packer_for, sequence_log_probabilities
@@ -18,6 +20,7 @@ from training.run import TOKEN_BUDGETS
 GENERATE = "benchmarks.contenders.scoring:build_generate"
 ONE_LABEL = "benchmarks.contenders.scoring:build_one_label"
 ENGINE = "benchmarks.contenders.scoring:build_engine"
+ADAPTER = "benchmarks.contenders.scoring:build_adapter"
 
 CONTENDERS = (
     Contender("generate_bf16", "generate, batches of 8", "bf16", "", GENERATE, {"size": 8}),
@@ -31,6 +34,7 @@ RIVALS = {
     "generate, the adapter merged into the base": ("generate_merged_bf16",),
     "one label at a time": ("one_label_bf16",),
 }
+ADAPTER_LEARNING_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,24 @@ class ScoringOutcome:
 
 
 Repetition = Callable[[int], ScoringOutcome]  # told how many rows to score, from the first
+
+
+def build_adapter(setting: Setting) -> Callable[[], Outcome]:
+    """A short training run on all of the workload, so that the model answers with labels, as a trained one does.
+
+    options: folder, which the adapter is saved to.
+    """
+    model = load_model(setting.base, setting.dtype, setting.torch_device)
+    torch.manual_seed(SEED)
+    model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, "all")
+
+    def run() -> Outcome:
+        packer = packer_for(model, "tree", model.config.pad_token_id or 0)
+        outcome = train_once(model, packer, setting.workload, ADAPTER_LEARNING_RATE)
+        model.save_pretrained(setting.options["folder"])
+        return outcome
+
+    return run
 
 
 def build_generate(setting: Setting) -> Repetition:

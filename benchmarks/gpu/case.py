@@ -1,4 +1,4 @@
-"""One model on a GPU: its reference, its contenders one after the other, ways to attend over its trees."""
+"""One model on a GPU: its reference, its contenders in turn, ways to attend over its trees; the tables of it all."""
 
 import gc
 import time
@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from basics.markdown import render_table
 from benchmarks.ceiling import measure_ceiling
 from benchmarks.contenders.definition import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, load_builder
 from benchmarks.contenders.reference import build_reference, check_against_reference
-from benchmarks.contenders.training import ENGINE, LOOP, TRL
+from benchmarks.contenders.training import ENGINE, LOOP, OURS, TRL
+from benchmarks.figures_of_merit import Result, Spread
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.gpu.attention import VARIANTS, build_attention, forget_peak, peak_memory
 from benchmarks.rounds import say
+from benchmarks.tables import GIBIBYTE, factor_lines, machine_line, training_table, work_line
 from benchmarks.worker import describe
 from benchmarks.workload import Workload, count_work
 
@@ -30,6 +33,12 @@ CONTENDERS = (
     Contender("engine_rows_bf16", "this engine, nothing shared", "bf16", "row", ENGINE, {"packing": "rows"}),
     Contender("engine_bf16", "this engine", "bf16", "row", ENGINE, {"packing": "tree"}),
 )
+RIVALS = {
+    "the released program's loop in bf16": ("released_bf16",),
+    "the best of padded batches and TRL": ("padded_bf16", "padded_32_bf16", "trl_bf16"),
+    "this engine with nothing shared": ("engine_rows_bf16",),
+}
+ATTENTION_HEADER = ("attention over the tree", "milliseconds a step (range)", "peak memory", "loss")
 
 
 @dataclass(frozen=True)
@@ -149,3 +158,33 @@ class Measurement:
     def _free_memory(self) -> None:
         gc.collect()
         forget_peak(self.device)
+
+
+def render_gpu(results: Result) -> list[str]:
+    """Contenders and ways of attention, for every model."""
+    section = results["gpu"]
+    parts = [f"### On a GPU\n\n{machine_line(section)}"]
+    for name, model in section["models"].items():
+        parts += _render_model(name, model)
+    return parts
+
+
+def _render_model(name: str, model: Result) -> list[str]:
+    failed = [f"{name}: {model['error']}"] if "error" in model else []
+    if "reference" not in model:
+        return failed
+    return [
+        work_line(f"MELD, window 12, {name}", model),
+        training_table(model),
+        *factor_lines(model, "trains", OURS, RIVALS),
+        "Forward and backward pass of one optimizer step, packed beforehand:",
+        render_table(ATTENTION_HEADER, map(_attention_row, model["attention"].values()), numbers=True),
+        *failed,
+    ]
+
+
+def _attention_row(entry: Result) -> list[str]:
+    if "error" in entry:
+        return [entry["title"], entry["error"].replace("|", "/"), "", ""]
+    steps = Spread.of([1000 * seconds for seconds in entry["seconds"]])
+    return [entry["title"], str(steps), f"{entry['peak_memory'] / GIBIBYTE:.1f} GiB", f"{entry['loss']:.4f}"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders.definition import Contender, Setting
-from benchmarks.contenders.scoring import CONTENDERS, OURS
+from benchmarks.contenders.scoring import ADAPTER, CONTENDERS, OURS
 from benchmarks.flops import ModelShape, forward_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import Rounds, best_ceiling, say
@@ -17,7 +17,6 @@ from data_utils.labels import DATASETS
 from data_utils.row_files import Example
 from engine.batching import scoring_batches
 
-ADAPTER = "benchmarks.contenders.adapter:build_training"
 WARM_UP_ROWS = 8
 UNLIMITED = 1 << 30
 
