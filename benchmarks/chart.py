@@ -5,10 +5,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from basics.files import write_atomically
+from basics.files import find_repository, write_atomically
 from benchmarks.figures_of_merit import Result, merits
 from results.figures import OKABE_ITO, own_style, to_png
 
+CHART = find_repository() / "benchmarks" / "speed.png"
 DOTS_PER_INCH = 160
 OURS_COLOUR, OTHER_COLOUR = OKABE_ITO["blue"], "#B8B8B8"
 INCHES_PER_BAR = 0.34

@@ -5,12 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from basics.markdown import render_table
 from benchmarks.contenders.definition import Contender, Setting
-from benchmarks.contenders.scoring import ADAPTER, CONTENDERS, OURS
+from benchmarks.contenders.scoring import ADAPTER, CONTENDERS, OURS, RIVALS
+from benchmarks.figures_of_merit import Result
 from benchmarks.flops import ModelShape, forward_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import Rounds, best_ceiling, say
 from benchmarks.sections.training import CEILING
+from benchmarks.tables import contender_rows, factor_lines, machine_line
 from benchmarks.worker import Worker
 from benchmarks.workload import Work, Workload, draw_workload, tree_counts
 from data_utils.labels import DATASETS
@@ -19,6 +22,18 @@ from engine.batching import scoring_batches
 
 WARM_UP_ROWS = 8
 UNLIMITED = 1 << 30
+HEADER = (
+    "contender",
+    "precision",
+    "rows/s (range)",
+    "useful tokens/s",
+    "distinct tokens/s",
+    "of the ceiling",
+    "peak memory",
+    "same label as ours",
+    "right",
+    "no label",
+)
 
 
 @dataclass(frozen=True)
@@ -102,3 +117,23 @@ def _describe(
 
 def _share_equal(found: Sequence[str | None], others: Sequence[str | None]) -> float:
     return sum(one == other for one, other in zip(found, others, strict=True)) / len(found)
+
+
+def render_scoring(results: Result) -> list[str]:
+    """A table of rates and answers, and the factors over the rivals."""
+    section = results["scoring"]
+    work, trained = section["work"], section["adapter"]
+
+    def answers(entry: Result) -> list[str]:
+        agreement = "" if entry["agreement"] is None else f"{entry['agreement']:.0%}"
+        return [agreement, f"{entry['accuracy']:.0%}", str(entry["without_label"])]
+
+    return [
+        f"### Scoring\n\n{machine_line(section)}",
+        f"{work['rows']} rows of MELD valid, {work['tokens']:,} tokens of prompts; {work['nodes']:,} distinct tokens, "
+        f"all labels with them. The adapter was trained for {trained['steps']} steps before (loss "
+        f"{trained['first_loss']:.2f} to {trained['last_loss']:.2f}), so that `generate` answers with labels and "
+        "stops.",
+        render_table(HEADER, contender_rows(section, len(HEADER), answers), numbers=True),
+        *factor_lines(section, "scores", OURS, RIVALS),
+    ]

@@ -5,16 +5,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chart import CHART
 from benchmarks.contenders.definition import LORA_RANK, Contender, Outcome, Setting
 from benchmarks.contenders.reference import check_against_reference
-from benchmarks.contenders.training import CONTENDERS, REFERENCE, TRL
+from benchmarks.contenders.training import CONTENDERS, OURS, REFERENCE, RIVALS, TRL
 from benchmarks.contenders.trl_loop import SETTINGS
+from benchmarks.figures_of_merit import Result
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.rounds import Rounds, best_ceiling, say
+from benchmarks.tables import factor_lines, machine_line, training_table, work_line
 from benchmarks.worker import ContenderFailed, Worker
 from benchmarks.workload import Workload, count_work
 
 CEILING = "benchmarks.ceiling:build_ceiling"
+KIND_TITLES = {"window": "MELD, window 12", "predict": "MELD, window 12 with the prediction task"}
 
 
 @dataclass(frozen=True)
@@ -110,3 +114,29 @@ def _describe(rounds: Rounds, contender: Contender, reference: Outcome) -> dict[
 def llama_shape(config) -> ModelShape:
     """The base with LoRA on every linear layer."""
     return ModelShape.of(config, LORA_RANK)
+
+
+def render_training(results: Result) -> list[str]:
+    """The chart, then a table and the factors for each kind of rows, and the settings of TRL that were tried."""
+    section = results["training"]
+    chart = [f"![Samples a second of every contender]({CHART.name})"] if "scoring" in results else []
+    parts = [f"### Training\n\n{machine_line(section)}", *chart]
+    for kind, workload in section["workloads"].items():
+        parts.append(work_line(KIND_TITLES[kind], workload))
+        parts.append(training_table(workload))
+        parts += factor_lines(workload, "trains", OURS, RIVALS)
+        parts += _compile_lines(workload)
+    return parts + _trl_lines(section["trl_settings"])
+
+
+def _compile_lines(workload: Result) -> list[str]:
+    """What compiling costs, once a run: the first step beside the others."""
+    entry = workload["contenders"][OURS]
+    if "error" in entry:
+        return []
+    return [f"Its first optimizer step, in which the layers are compiled, took {entry['warm_up']:.0f} s; once a run."]
+
+
+def _trl_lines(settings: Mapping[str, float]) -> list[str]:
+    listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in settings.items())
+    return [f"Settings of TRL tried, one optimizer step each (bf16, head patched): {listed}."] if listed else []
