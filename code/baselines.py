@@ -11,13 +11,15 @@ from argparse import Namespace
 from pathlib import Path
 
 from bases.encoder import SentenceEncoder
-from basics.argument_parsing import whole_number
+from basics.argument_parsing import LineParser, whole_number
 from basics.files import find_repository, write_atomically
 from basics.scripts import run_script
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS
-from data_utils.row_command import build_row_parser
+from knobs.flags import add_knob
+from knobs.table import KNOBS
+from knobs.writers import add_dataset, add_places
 from scoring.baselines import EMBEDDING, EMBEDDING_HISTORY, MAJORITY, PREVIOUS_LABEL, measure_baselines
 from scoring.metrics import EvalResult
 
@@ -44,7 +46,11 @@ def main() -> None:
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = build_row_parser("Score what any result should beat.")
+    parser = LineParser(description="Score what any result should beat.")
+    add_dataset(parser)
+    for name in ("clean_text", "check_counts"):
+        add_knob(parser, KNOBS[name])
+    add_places(parser)
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="sentence encoder (default: %(default)s)")
     parser.add_argument(
         "--historical_window",

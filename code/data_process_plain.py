@@ -7,15 +7,16 @@ The published "LoRA + Backbone" baseline of arXiv 2309.11911: no role sentence, 
 
 from basics.scripts import run_script
 from data_utils.examples import RowSettings
-from data_utils.row_command import build_row_parser, make_own_folders
+from knobs.table import PLAIN
+from knobs.writers import build_row_parser, make_own_folders
 
 
 def main() -> None:
     """Arguments -> the settings of one folder -> the folder."""
-    arguments = build_row_parser("Write utterance-only rows and print their folder.").parse_args()
+    arguments = build_row_parser("Write utterance-only rows and print their folder.", PLAIN).parse_args()
     settings = RowSettings(
         dataset=arguments.dataset,
-        kind="plain",
+        kind=PLAIN,
         historical_window=0,
         clean_text=arguments.clean_text,
         check_counts=arguments.check_counts,

@@ -11,7 +11,6 @@ to the same bytes.
 """
 
 import argparse
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -92,12 +91,7 @@ def main() -> None:
     marks = fingerprint(task, checkpoint, place, source) if task.output else {}
     start = find_position(task, marks, arguments.resume)
     recognizer = EmotionRecognizer.from_pretrained(checkpoint, arguments.device, arguments.precision, source)
-    try:
-        end = predict_file(recognizer, task, counts, marks, start)
-    except BrokenPipeError:
-        # Whoever reads stdout has had enough; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
+    end = predict_file(recognizer, task, counts, marks, start)
     told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
     cut = f"; {end.shortened} were too long for the prompt and cut at their end" if end.shortened else ""
     written = f" -> {task.output}" if task.output else ""

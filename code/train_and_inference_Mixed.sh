@@ -8,21 +8,25 @@
 #   datasets=meld,EmoryNLP mix=single train_on=meld bash code/train_and_inference_Mixed.sh
 #   datasets=meld,EmoryNLP mode=sequence bash code/train_and_inference_Mixed.sh
 #
-# The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter
-# or model: checkpoint/. Each line below can be set from the environment; settings.sh lists the other knobs.
+# The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter or
+# model: checkpoint/. Every setting can be set from the environment, as above; the README has the table of them.
+# shellcheck source=code/experiment.sh disable=SC2154
+source "$(dirname "${BASH_SOURCE[0]}")/experiment.sh"
 
-declare -A default=(
-    [FLAG]=1
-    [MODEL_NAME]=SmolLM2-135M
-    [Experiments_setting]=lora
-    [dataset]=unified
-    [datasets]=sample
-    [mode]=mixed
-    [mix]=total
-    [train_on]=""
-    [historical_window]=12
-    [data_percent]=1
-)
-rows_of=mixed
-# shellcheck source=code/pipeline.sh
-source "$(dirname "${BASH_SOURCE[0]}")/pipeline.sh"
+# 1. Settings: checked before anything is installed, fetched or written.
+settle mixed "$@"
+
+# 2. Environment, base and rows: one folder for the mix, or with mode=sequence one for each set.
+capture python bash envs/setup.sh
+capture base "$python" LLM_bases/fetch.py "$MODEL_NAME"
+capture rows "$python" code/data_process_mixed.py "${writer_flags[@]}"
+
+# 3. Train, choose the epoch on valid, score test once.
+prepare_training
+if [[ $mode == sequence ]]; then
+    split_rows
+    IFS=, read -ra sets <<<"$datasets"
+    for ((stage = 1; stage <= ${#sets[@]}; stage++)); do train_stage "$stage" "${#sets[@]}" "$@"; done
+else
+    train_and_score "$rows" "$result" "$result" "$@"
+fi

@@ -6,16 +6,19 @@
 #   dataset=meld bash code/train_and_inference_Plain.sh   # the real benchmark; an hour or more on a CPU
 #   dataset=EmoryNLP MODEL_NAME=LLaMA2 seed=7 bash code/train_and_inference_Plain.sh
 #
-# The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter
-# or model: checkpoint/. Each line below can be set from the environment; settings.sh lists the other knobs.
+# The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter or
+# model: checkpoint/. Every setting can be set from the environment, as above; the README has the table of them.
+# shellcheck source=code/experiment.sh disable=SC2154
+source "$(dirname "${BASH_SOURCE[0]}")/experiment.sh"
 
-declare -A default=(
-    [FLAG]=1
-    [MODEL_NAME]=SmolLM2-135M
-    [Experiments_setting]=lora
-    [dataset]=sample
-    [data_percent]=1
-)
-rows_of=plain
-# shellcheck source=code/pipeline.sh
-source "$(dirname "${BASH_SOURCE[0]}")/pipeline.sh"
+# 1. Settings: checked before anything is installed, fetched or written.
+settle plain "$@"
+
+# 2. Environment, base and rows.
+capture python bash envs/setup.sh
+capture base "$python" LLM_bases/fetch.py "$MODEL_NAME"
+capture rows "$python" code/data_process_plain.py "${writer_flags[@]}"
+
+# 3. Train, choose the epoch on valid, score test once.
+prepare_training
+train_and_score "$rows" "$result" "$result" "$@"

@@ -2,6 +2,7 @@
 # Makes the project's Python environment and prints the path of its python; the scripts call it:
 #
 #     python=$(bash envs/setup.sh)        # some minutes the first time, silent and instant afterwards
+#     bash envs/setup.sh --interpreter    # any Python that will do for the standard library; nothing is made
 #
 #   ERC_PYTHON=/path/to/python    use this environment instead of .venv; it must hold envs/requirements.txt
 #   ERC_TORCH=cpu|cuda            which build of torch .venv gets; unset: cuda where nvidia-smi finds a GPU.
@@ -19,6 +20,7 @@ log=$venv/setup.log
 uv_version=0.13.9
 # The first of these that is Python 3.11 or newer and can make an environment.
 candidates=(python3.11 python3.12 python3.13 python3)
+too_old='import sys; sys.exit(sys.version_info < (3, 11))'
 
 fail() {
     printf 'error: %s\n' "$*" >&2
@@ -76,6 +78,18 @@ find_python() {
         fi
     done
     fail "no Python 3.11 or newer with its venv module among ${candidates[*]}: install one, or set ERC_PYTHON"
+}
+
+# The first Python 3.11 or newer among .venv's, ERC_PYTHON and the candidates.
+find_interpreter() {
+    local candidate
+    for candidate in "$python" "${ERC_PYTHON:-}" "${candidates[@]}"; do
+        if [[ $candidate ]] && "$candidate" -c "$too_old" 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.11 or newer among ${candidates[*]}: install one, or set ERC_PYTHON"
 }
 
 choose_torch() {
@@ -144,6 +158,14 @@ install_all() {
     say "... done"
 }
 
+case ${1-} in
+    "") ;;
+    --interpreter)
+        find_interpreter
+        exit
+        ;;
+    *) fail "$1: the one argument is --interpreter, or none" ;;
+esac
 case ${ERC_TORCH:-cpu} in
     cpu | cuda) ;;
     *) fail "ERC_TORCH=$ERC_TORCH: choose one of cpu cuda" ;;

@@ -10,7 +10,6 @@ import sys
 import urllib.error
 import urllib.request
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +20,7 @@ from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import NO_SPACE_ERRNOS, UserError  # noqa: E402
 from basics.files import READ_BLOCK_BYTES, sha256_of  # noqa: E402
 from basics.scripts import run_script  # noqa: E402
+from data_utils.labels import DATASETS, PublicFile  # noqa: E402
 
 # The repository of the method, at the commit it was read from, and the one the pickles were made in.
 INSTRUCTERC = "https://raw.githubusercontent.com/LIN-SHANG/InstructERC/44014f1/original_data"
@@ -31,34 +31,7 @@ COSMIC = (
 SECONDS_TO_ANSWER = 30
 
 
-@dataclass(frozen=True)
-class PublicFile:
-    """One pickle that may be downloaded.
-
-    path: below original_data, here and in INSTRUCTERC. cosmic_path: below COSMIC.
-    """
-
-    path: str
-    cosmic_path: str
-    size_bytes: int
-    sha256: str
-
-
-PUBLIC = {
-    "meld": PublicFile(
-        path="meld/meld.pkl",
-        cosmic_path="meld/meld.pkl",
-        size_bytes=999031,
-        sha256="3713dab8c0b1d3ae4bb40251599fc6aff687cad1c2468e2f4b50554705a260f8",
-    ),
-    "EmoryNLP": PublicFile(
-        path="EmoryNLP/EmoryNLP.pkl",
-        cosmic_path="emorynlp/emorynlp.pkl",
-        size_bytes=1770289,
-        sha256="047b493e1c399374c3075d1defb33b094c887d1198feb463e9e645de20550a77",
-    ),
-}
-
+PUBLIC = {name: spec.download for name, spec in DATASETS.items() if spec.download}
 # Datasets that this script does not fetch, and what to do instead.
 EXPLAINED = {
     "iemocap": "iemocap is not fetched: USC gives it to those who sign its release form "

@@ -31,6 +31,19 @@ class SplitCounts:
 
 
 @dataclass(frozen=True)
+class PublicFile:
+    """A pickle that anybody may download.
+
+    path: below original_data, here and in the method's repository. cosmic_path: below COSMIC's features.
+    """
+
+    path: str
+    cosmic_path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """One dataset: how its pickle is read and how its rows are asked and scored.
 
@@ -41,6 +54,7 @@ class DatasetSpec:
     expected: split -> its size, None where no release is fixed.
     metric: the headline score, WEIGHTED_F1 or MICRO_F1_WITHOUT_NEUTRAL.
     speaker_encoding: LETTERS, ONE_HOT or ZERO_OR_OTHER.
+    download: its pickle, where original_data/fetch.py may get it.
     """
 
     name: str
@@ -51,6 +65,7 @@ class DatasetSpec:
     expected: Mapping[str, SplitCounts] | None
     metric: str
     speaker_encoding: str
+    download: PublicFile | None = None
 
 
 _MELD_LABELS = ("neutral", "surprise", "fear", "sad", "joyful", "disgust", "angry")
@@ -104,6 +119,12 @@ _MELD = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
+    download=PublicFile(
+        path="meld/meld.pkl",
+        cosmic_path="meld/meld.pkl",
+        size_bytes=999031,
+        sha256="3713dab8c0b1d3ae4bb40251599fc6aff687cad1c2468e2f4b50554705a260f8",
+    ),
 )
 
 _EMORYNLP = DatasetSpec(
@@ -121,6 +142,12 @@ _EMORYNLP = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
+    download=PublicFile(
+        path="EmoryNLP/EmoryNLP.pkl",
+        cosmic_path="emorynlp/emorynlp.pkl",
+        size_bytes=1770289,
+        sha256="047b493e1c399374c3075d1defb33b094c887d1198feb463e9e645de20550a77",
+    ),
 )
 
 _DAILYDIALOG = DatasetSpec(

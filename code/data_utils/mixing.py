@@ -17,9 +17,7 @@ from data_utils.row_folders import Content, build_folder, describe_origin, find_
 from data_utils.row_sets import draw_fraction
 
 MIXED, SEQUENCE = "mixed", "sequence"
-MODES = (MIXED, SEQUENCE)
 TOTAL, RATIO, SINGLE = "total", "ratio", "single"
-MIXES = (TOTAL, RATIO, SINGLE)
 
 Rows = Mapping[str, Sequence[Example]]  # split -> rows
 Splits = Mapping[str, Sequence[Dialogue]]

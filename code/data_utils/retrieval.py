@@ -19,9 +19,7 @@ from basics.errors import UserError
 from data_utils.dialogues import Dialogue
 
 PAPER, ALL = "paper", "all"
-PAIRINGS = (PAPER, ALL)
 LAST, ROLE = "last", "role"
-POSITIONS = (LAST, ROLE)
 
 
 class Embed(Protocol):

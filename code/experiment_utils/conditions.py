@@ -69,7 +69,7 @@ class Condition:
     """What one command runs, once for every seed.
 
     name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. title, note, finding: of its
-    group. settings: knobs of code/settings.sh, without the seed. paper: dataset -> published weighted F1 in percent,
+    group. settings: knobs of code/knobs/table.py, without the seed. paper: dataset -> published weighted F1 in percent,
     empty for our own. tolerance: in points of weighted F1. compared_with: the name of the condition that this one is
     tested against.
     """

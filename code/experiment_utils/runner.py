@@ -15,17 +15,18 @@ from pathlib import Path
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, write_atomically
 from experiment_utils.conditions import Condition
+from knobs.commands import leaves_the_result
+from knobs.environment import UNSET_BY_NOTHING
+from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
 
 # Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
-_FLAGS = ("token_budget", "eval_batch_size", "compile_layers", "gradient_checkpointing")
-_FLAGS += ("offload_optimizer", "save_steps")
-PASSED_ON = frozenset({"ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "NPROC", "HOSTFILE", *_FLAGS})
-# The pipeline adds DeepSpeed's file by itself, as the machine has it; a run that asks for one bears it in its name.
+_FLAGS = tuple(knob.name for knob in KNOBS.values() if leaves_the_result(knob) and knob.name != "resume")
+PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS})
+# The scripts add DeepSpeed's file by themselves, as the machine has it; a run that asks for one bears it in its name.
 _PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config) [^\s)]+")
 _PROGRAM = re.compile(r"code/\w+\.py .*")
-_KNOB = re.compile(r'^ +"(\w+) +\w+ +\S+ +\S+"$', re.MULTILINE)
-_OTHER_NAMES = re.compile(r"^declare -A other_name=\((.*)\)$", re.MULTILINE)
+_NAMES = frozenset({*KNOBS, *(knob.also for knob in KNOBS.values() if knob.also)})
 MANIFEST = "condition.json"
 LOG = "output.log"
 
@@ -73,25 +74,17 @@ def comparable_steps(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(_PASSED_ON_FLAG.sub("", match.group()) for match in found if match)
 
 
-def read_knobs(settings: Path | None = None) -> list[str]:
-    """Names of all knobs of code/settings.sh, other names of theirs with them."""
-    text = (settings or find_repository() / "code" / "settings.sh").read_text(encoding="utf-8")
-    others = re.findall(r"=(\w+)", " ".join(_OTHER_NAMES.findall(text)))
-    return _KNOB.findall(text) + others
-
-
 def job_environment(job: Job, **more: str) -> dict[str, str]:
     """The caller's environment without any knob that would make it another experiment."""
-    hidden = set(read_knobs()) - PASSED_ON
+    hidden = _NAMES - PASSED_ON
     return {name: value for name, value in os.environ.items() if name not in hidden} | job.settings | more
 
 
 def plan_job(job: Job) -> Plan:
     """Ask the script what it would do, which checks the settings too; UserError holds what it refuses."""
-    knobs = read_knobs()
-    unknown = [name for name in job.settings if name not in knobs]
+    unknown = [name for name in job.settings if name not in _NAMES]
     if unknown:
-        raise UserError(f"{job.name}: no setting is called {', '.join(unknown)}; code/settings.sh has them all")
+        raise UserError(f"{job.name}: no setting is called {', '.join(unknown)}; code/knobs/table.py has them all")
     done = subprocess.run(
         ["bash", job.script],
         cwd=find_repository(),

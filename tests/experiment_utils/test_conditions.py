@@ -6,7 +6,8 @@ import pytest
 
 from basics.errors import UserError
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
-from experiment_utils.runner import PASSED_ON, Job, plan_job, read_knobs
+from experiment_utils.runner import PASSED_ON, Job, plan_job
+from knobs.table import KNOBS
 from shell_checkout import ShellCheckout
 
 TABLE = read_table()
@@ -128,10 +129,10 @@ def test_the_scripts_accept_every_condition(name: str, checkout: ShellCheckout, 
     assert "--output_dir" in result.stdout.splitlines()[-1]
 
 
-def test_knobs_are_read_from_the_settings() -> None:
-    knobs = read_knobs()
-    assert {"seed", "domain_base", "MODEL_NAME", "learning_rate", "encoder", "ENCODER"} <= set(knobs)
-    assert set(knobs) > PASSED_ON and set(knobs) > {key for one in CONDITIONS.values() for key in one.settings}
+def test_every_setting_of_a_condition_is_a_knob_and_none_is_passed_on() -> None:
+    assert set(KNOBS) > PASSED_ON > {"ERC_PYTHON", "NPROC", "token_budget", "save_steps"}
+    named = {key for one in CONDITIONS.values() for key in one.settings}
+    assert named and named <= set(KNOBS) - PASSED_ON
 
 
 def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,10 +124,7 @@ def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "README.md").write_text(
         "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
     )
-    knobs = ["beta", "dataset", "datasets", "learning_rate", "resume", "seed"]
-    monkeypatch.setattr(experiment_utils.jobs, "read_knobs", lambda: knobs)
-    for module in (experiment_utils.jobs, experiment_utils.runner):
-        monkeypatch.setattr(module, "find_repository", lambda: tmp_path)
+    monkeypatch.setattr(experiment_utils.runner, "find_repository", lambda: tmp_path)
     monkeypatch.setattr(experiment_utils.reports, "EXPERIMENTS", tmp_path / "experiments")
     monkeypatch.setattr(experiment_utils.reports, "README", tmp_path / "README.md")
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))

@@ -1,4 +1,4 @@
-"""A checkout of the shell files alone, and its scripts run with knobs; for the tests of the pipeline."""
+"""A checkout of code/ and envs/ alone, and its scripts run with knobs; for the tests of the scripts."""
 
 import shutil
 import subprocess
@@ -15,13 +15,13 @@ Result = subprocess.CompletedProcess[str]
 
 @dataclass(frozen=True)
 class ShellCheckout:
-    """A folder, with a blank in its name, that holds code/*.sh and envs/."""
+    """A folder, with a blank in its name, that holds code/ and envs/."""
 
     root: Path
 
     def run(self, *arguments: str, script: str = UNI, cwd: Path | None = None, **knobs: object) -> Result:
         """Run a script with knobs, a dry run unless told otherwise, in an environment that has no others."""
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DRY_RUN": "1"}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DRY_RUN": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= {name: str(value) for name, value in knobs.items()}
         command = ["bash", str(self.root / "code" / script), *arguments]
         return subprocess.run(
@@ -34,12 +34,10 @@ class ShellCheckout:
 
 
 def make_checkout(folder: Path) -> ShellCheckout:
-    """Copy the shell files to a checkout inside `folder`."""
+    """Copy what the scripts read before anything is installed to a checkout inside `folder`."""
     root = folder / "a checkout"
-    (root / "code").mkdir(parents=True)
-    for script in (REPOSITORY / "code").glob("*.sh"):
-        shutil.copy(script, root / "code")
-    shutil.copytree(REPOSITORY / "envs", root / "envs")
+    for part in ("code", "envs"):
+        shutil.copytree(REPOSITORY / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     return ShellCheckout(root)
 
 

@@ -9,7 +9,9 @@ import pytest
 from shell_checkout import MIXED, PLAIN, ShellCheckout, training_command
 
 # Stands in for envs/setup.sh and the python that it names: writes down what it was asked to run.
-STUB_SETUP = """printf '%s\\n' "$PWD/stub_python"\n"""
+STUB_SETUP = """\
+if [[ ${1-} == --interpreter ]]; then command -v python3; else printf '%s\\n' "$PWD/stub_python"; fi
+"""
 STUB_PYTHON = """#!/usr/bin/env bash
 printf '<%s>' "$@" >>calls.txt
 printf '\\n' >>calls.txt
@@ -33,11 +35,10 @@ source envs/allocator.sh
 "$python" code/main_new.py --dataset sample --data_dir "$rows" --model_name_or_path "$base" \
 --output_dir experiments/SmolLM2-135M/lora/sample/window_12 \
 --model_dir checkpoint/SmolLM2-135M/lora/sample/window_12 \
---zero_shot False --do_train True --do_eval True --lora True --batch_size 16 --max_length 1024 \
---decode score --repair_answers False --score_on test --precision auto --packing tree --seed 42 \
---num_train_epochs {epochs} --learning_rate 1e-3 --data_percent 1 --select_on valid \
---gradient_checkpointing False --offload_optimizer False --resume False \
---lora_dim 16 --lora_alpha 16 --lora_dropout 0 --lora_module_name all
+--batch_size 16 --max_length 1024 --chat_template False --decode score --calibrate False --score_on test \
+--precision auto --packing tree --seed 42 --num_train_epochs {epochs} --learning_rate 1e-3 --warmup_ratio 0.1 \
+--weight_decay 0 --clip_norm 1 --data_percent 1 --rows_per_dialogue 8 --beta 0.1 --select_on valid \
+--lora_dim 16 --lora_alpha 16 --lora_dropout 0 --lora_module_name all --rslora False --dora False
 """
 EPOCHS = re.compile(r"(?<=--num_train_epochs )\d+")
 
@@ -75,24 +76,24 @@ def test_paper_base_gets_the_paper_recipe(checkout: ShellCheckout, pickles: Path
 def test_todays_base_has_its_own_modules_and_kinds_of_adapters(checkout: ShellCheckout) -> None:
     command = training_command(checkout.run(MODEL_NAME="Qwen3-8B", NPROC=1, dora="True", quantize="nf4"))
     assert " --lora_module_name auto" in command and " --dora True" in command and " --quantize nf4" in command
-    assert " --output_dir experiments/Qwen3-8B/lora/sample/window_12-dora_True-quantize_nf4 " in command
+    assert " --output_dir experiments/Qwen3-8B/lora/sample/window_12-dora_True-quantize_nf4-" in command
 
 
 def test_all_parameters(checkout: ShellCheckout) -> None:
     result = checkout.run(Experiments_setting="all_parameters", MODEL_NAME="LLaMA2", NPROC=1)
     command = training_command(result)
     assert "--model_dir checkpoint/LLaMA2/all_parameters/sample/window_12 " in command
-    assert "--zero_shot False --do_train True --do_eval True --lora False" in command
+    assert " --lora False --batch_size 32 " in command and "--zero_shot" not in command
     assert "--learning_rate 2e-5" in command
-    assert "--lora_" not in command
+    assert "--lora_" not in command and "dora" not in command
 
 
 def test_zero_shot_passes_nothing_about_training(checkout: ShellCheckout) -> None:
     command = training_command(checkout.run(Experiments_setting="zero_shot"))
     assert command.endswith(
         "--model_dir checkpoint/SmolLM2-135M/zero_shot/sample/window_12 "
-        "--zero_shot True --do_train False --do_eval True --lora False --batch_size 16 --max_length 1024 "
-        "--decode score --repair_answers False --score_on test --precision auto --packing tree --seed 42"
+        "--zero_shot True --do_train False --lora False --batch_size 16 --max_length 1024 --chat_template False "
+        "--decode score --calibrate False --score_on test --precision auto --packing tree --seed 42"
     )
 
 
@@ -180,15 +181,15 @@ def stubbed(checkout: ShellCheckout) -> ShellCheckout:
 )
 def test_a_run_does_what_the_dry_run_prints(stubbed: ShellCheckout, knobs: dict[str, object]) -> None:
     calls = stubbed.root / "calls.txt"
-    script = stubbed.run("--note", "two words", "", **knobs).stdout
+    script = stubbed.run("--local_rank", "-1", "--data_dir", "two words", **knobs).stdout
     subprocess.run(["bash", "-c", script], check=True, timeout=60)
     printed = calls.read_text()
     calls.unlink()
-    result = stubbed.run("--note", "two words", "", DRY_RUN=0, **knobs)
+    result = stubbed.run("--local_rank", "-1", "--data_dir", "two words", DRY_RUN=0, **knobs)
     assert result.returncode == 0, result.stderr
     assert calls.read_text() == printed
     assert "<--data_dir><the rows><--model_name_or_path><the base>" in printed
-    assert printed.endswith("<--note><two words><>\n")
+    assert printed.endswith("<--local_rank><-1><--data_dir><two words>\n")
 
 
 def test_exit_code_of_the_training_is_passed_on(stubbed: ShellCheckout) -> None:

@@ -1,9 +1,11 @@
 """The shell pipeline: what it refuses, and that it then writes nothing."""
 
+from pathlib import Path
+
 import pytest
 
 from bases.table import BASES
-from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
+from shell_checkout import MIXED, PLAIN, Result, ShellCheckout, make_checkout
 
 BASE_NAMES = " ".join(BASES)
 
@@ -18,6 +20,10 @@ def assert_refused(result: Result, *lines: str) -> None:
 ENCODER_LINE = (
     "encoder={value}: choose one of all-MiniLM-L6-v2, a folder with a sentence encoder, or a hub id (owner/name)"
 )
+SETS_LINE = (
+    "datasets={value}: give each of sample iemocap meld EmoryNLP dailydialog at most once, joined by commas, and at "
+    "least one"
+)
 REFUSALS = [
     "dataset=foo: choose one of sample iemocap meld EmoryNLP dailydialog",
     "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog",
@@ -27,7 +33,7 @@ REFUSALS = [
     "DRY_RUN=yes: choose one of 0 1",
     "historical_window=: give a whole number, 0 or more",
     "historical_window=-1: give a whole number, 0 or more",
-    "seed=a[$(touch x)]: give a whole number, 0 or more",
+    "seed=a[$(touch x)]: give a whole number from 0 to 4294967295",
     "graphics_card=0: give a whole number, 1 or more",
     "accumulations=08: give a whole number, 1 or more",
     "NPROC=two: give a whole number, 1 or more",
@@ -41,9 +47,9 @@ REFUSALS = [
     "speaker_task=Both: choose one of None True True_mixed",
     "domain_base=true: choose one of False True",
     "emotion_prediction=1: choose one of False True",
-    "pairing=paper: only domain_base=True reads it; Experiments_setting=lora on window rows has no use for it",
-    "encoder=other: only domain_base=True reads it; Experiments_setting=lora on window rows has no use for it",
-    "speaker_epochs=9: only speaker_task=True reads it; Experiments_setting=lora on window rows has no use for it",
+    "pairing=paper: only domain_base=True reads it",
+    "encoder=other: only domain_base=True reads it",
+    "speaker_epochs=9: only speaker_task=True reads it",
     "select_on=train: choose one of valid test",
     "decode=beam: choose one of score generate",
     "precision=bf16,fp32: choose one of auto bf16 fp32 fp16",
@@ -53,10 +59,10 @@ REFUSALS = [
     "HOSTFILE=nowhere: there is no such file",
     "checkpoint_dir=nowhere: there is no such folder",
     "checkpoint_dir=code: this folder holds no config.json or adapter_config.json, so no model and no adapter",
-    "num_beams=4: decode=score has no use for it; set decode=generate",
-    "max_new_tokens=8: decode=score has no use for it; set decode=generate",
-    "repair_answers=True: decode=score has no use for it; set decode=generate",
-    "eval_batch_size=4: decode=score has no use for it; set decode=generate",
+    "num_beams=4: only decode=generate reads it",
+    "max_new_tokens=8: only decode=generate reads it",
+    "repair_answers=True: only decode=generate reads it",
+    "eval_batch_size=4: only decode=generate reads it",
     "ERC_ORIGINAL_DATA=nowhere: there is no such folder",
     "ERC_PYTHON=nowhere/python: there is no such program",
     "ERC_TORCH=gpu: choose one of cpu cuda",
@@ -156,8 +162,7 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         ),
         (
             {"script": MIXED, "datasets": "sample,sample"},
-            "datasets=sample,sample: give each of sample iemocap meld EmoryNLP dailydialog at most once, joined by "
-            "commas, and at least one",
+            SETS_LINE.format(value="sample,sample"),
         ),
         ({"script": MIXED, "mix": "single"}, "train_on=: mix=single trains on one of sample"),
         (
@@ -165,8 +170,60 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "mix=ratio: mode=sequence draws of each set in turn; leave mix away",
         ),
         ({"script": MIXED, "train_on": "sample"}, "train_on=sample: only mix=single reads it"),
+        ({"script": MIXED, "datasets": "sample,"}, SETS_LINE.format(value="sample,")),
+        ({"script": MIXED, "datasets": "sample\nmeld"}, SETS_LINE.format(value="sample meld")),
+        (
+            {"historical_window": 0, "emotion_prediction": True},
+            "historical_window=0: emotion_prediction=True asks for what follows the history; show one utterance "
+            "or more",
+        ),
+        ({"quantize": "nf4"}, "quantize=nf4: needs a GPU, and there is none; choose none"),
+        ({"calibrate": True, "decode": "generate"}, "calibrate=True: only decode=score reads it"),
+        ({"data_precent": 0.01}, "data_precent=0.01: no setting is called so; did you mean data_percent?"),
     ],
-    ids=["encoder", "count", "speaker", "prediction", "dataset", "twice", "single", "sequence", "train_on"],
+    ids=[
+        "encoder",
+        "count",
+        "speaker",
+        "prediction",
+        "dataset",
+        "twice",
+        "single",
+        "sequence",
+        "train_on",
+        "comma",
+        "newline",
+        "nothing",
+        "gpu",
+        "score",
+        "misspelt",
+    ],
 )
 def test_modules_are_refused_where_they_cannot_work(checkout: ShellCheckout, knobs: dict, line: str) -> None:
     assert_refused(checkout.run(DRY_RUN=0, **knobs), line)
+
+
+@pytest.mark.parametrize(
+    ("further", "line"),
+    [
+        (["--learning_rate", "abc"], "--learning_rate: 'abc' is not allowed, give a number above 0"),
+        (["--num_beams", "four"], "--num_beams: 'four' is not allowed, give a whole number, 1 or more"),
+        (["--note", "two words"], "unknown argument '--note two words'"),
+        (["--zero_shot", "True"], "--zero_shot True trains nothing: add --do_train False"),
+        (["dataset=meld"], "dataset=meld: a setting stands before the command: dataset=meld bash ..."),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_further_arguments_are_checked_too(checkout: ShellCheckout, further: list[str], line: str) -> None:
+    before = checkout.list_files()
+    result = checkout.run(*further, DRY_RUN=0, FLAG=0)
+    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert line in result.stderr
+    assert checkout.list_files() == before
+
+
+def test_a_checkout_whose_path_has_a_comma_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one,two").mkdir()
+    result = make_checkout(tmp_path / "one,two").run(FLAG=0)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "a comma joins folders of rows; move the checkout" in result.stderr

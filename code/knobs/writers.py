@@ -1,13 +1,14 @@
-"""What the data_process scripts have in common: their shared flags, and folders made and named."""
+"""What the row writers have in common: their flags, and folders made and named."""
 
 import functools
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
-from basics.argument_parsing import LineParser, true_or_false
+from basics.argument_parsing import LineParser
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.dialogues import find_original_data, load_dialogues
@@ -15,28 +16,30 @@ from data_utils.examples import RowSettings
 from data_utils.labels import DATASETS
 from data_utils.retrieval import Embed
 from data_utils.row_folders import describe_folder, prepare_folder
+from knobs.flags import add_knobs
+from knobs.table import MIXED
 
 Settings = TypeVar("Settings")
 Loader = Callable[..., Any]
 
 
-def build_row_parser(description: str, one: bool = True) -> LineParser:
-    """Return a parser with the flags that every data_process script has; one: it reads one dataset."""
+def build_row_parser(description: str, rows: str) -> LineParser:
+    """Return a parser with the flags of the row writer of a kind of rows: its knobs, and where files are."""
     parser = LineParser(description=description)
-    if one:
-        parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="name of the dataset")
-    parser.add_argument(
-        "--clean_text",
-        type=true_or_false,
-        default=False,
-        help="repair cp1252 control characters, which the released prompts keep (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--check_counts",
-        type=true_or_false,
-        default=True,
-        help="False: accept another release of the data (default: %(default)s)",
-    )
+    if rows != MIXED:
+        add_dataset(parser)
+    add_knobs(parser, rows)
+    add_places(parser)
+    return parser
+
+
+def add_dataset(parser: LineParser) -> None:
+    """--dataset: one, which has to be said."""
+    parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="name of the dataset")
+
+
+def add_places(parser: LineParser) -> None:
+    """--original_data and --data: where pickles are read and rows written."""
     parser.add_argument(
         "--original_data",
         type=Path,
@@ -48,7 +51,6 @@ def build_row_parser(description: str, one: bool = True) -> LineParser:
         default=find_repository() / "data",
         help="folder that <dataset>/<kind of rows> is written to (default: data/ of the repository)",
     )
-    return parser
 
 
 def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Settings, Loader], Path]) -> None:
@@ -62,9 +64,10 @@ def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Sett
     # Two folders of one dataset read its pickle once.
     load = functools.cache(load_dialogues)
     folders = []
-    for settings in wanted:
-        folders.append(prepare(settings, load))
-        print(describe_folder(folders[-1]), file=sys.stderr)
+    with redirect_stdout(sys.stderr):  # libraries print notices, and whoever captures stdout wants folders alone
+        for settings in wanted:
+            folders.append(prepare(settings, load))
+            print(describe_folder(folders[-1]))
     print(",".join(map(str, folders)))
 
 

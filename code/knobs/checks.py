@@ -1,0 +1,145 @@
+"""Whether the value of a knob can work here: what the disk, the tables of bases and datasets, and other knobs say."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bases.table import BASES, ENCODERS
+from data_utils.labels import DATASETS as CORPORA
+from data_utils.labels import UNIFIED
+from knobs import kinds
+from knobs.table import MIXED, NOTHING, WINDOW, ZERO_SHOT, Knob
+
+Values = Mapping[str, str | None]
+MODEL_FILES = ("config.json", "adapter_config.json")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder that a script was called from, and the repository; both absolute."""
+
+    caller: Path
+    repository: Path
+
+    def of_caller(self, path: str) -> Path:
+        """A path as the caller means it."""
+        return self.caller / path
+
+
+def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place) -> Iterator[str]:
+    """Why a value cannot be, in words; nothing when it can."""
+    kind = knob.kind
+    if kind is kinds.DATASET and knob.name == "dataset" and rows == MIXED:
+        if value != UNIFIED.name:
+            yield "mixed rows are of several datasets; set datasets, joined by commas"
+    elif kind.choices and not kind.fits(value):
+        yield kind.meaning
+    elif kind in (kinds.DATASET, kinds.DATASETS):
+        for name in value.split(","):
+            yield from _check_dataset(name, values, place)
+    elif kind in _CHECKS:
+        yield from _CHECKS[kind](value, values, place)
+    elif not kind.fits(value):
+        yield kind.meaning
+
+
+def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
+    """(knob, why its value cannot stand beside those of others)."""
+    if rows == WINDOW and values.get("Experiments_setting") == ZERO_SHOT:
+        for name in ("speaker_task", "emotion_prediction"):
+            if values[name] not in ("None", "False"):
+                yield name, f"Experiments_setting={ZERO_SHOT} trains nothing; choose lora or all_parameters"
+    if rows == WINDOW and values["emotion_prediction"] == "True" and values["historical_window"] == "0":
+        yield (
+            "historical_window",
+            "emotion_prediction=True asks for what follows the history; show one utterance or more",
+        )
+    if rows == MIXED:
+        yield from _find_mix_conflicts(values)
+
+
+def _find_mix_conflicts(values: Values) -> Iterator[tuple[str, str]]:
+    mix, trained = values["mix"], values["train_on"]
+    sets = (values["datasets"] or "").split(",")
+    if values["mode"] == "sequence" and mix != "total":
+        yield "mix", "mode=sequence draws of each set in turn; leave mix away"
+    if mix == "single" and trained not in sets:
+        yield "train_on", f"mix=single trains on one of {' '.join(sets)}"
+    if mix != "single" and trained:
+        yield "train_on", "only mix=single reads it"
+
+
+def is_base_folder(value: str, place: Place) -> bool:
+    """Whether a base is named by its folder. One of the table is meant by its name, whatever the folder holds."""
+    return value not in BASES and bool(value) and place.of_caller(value).is_dir()
+
+
+def is_encoder_folder(value: str, place: Place) -> bool:
+    """The same of an encoder."""
+    return value not in ENCODERS and bool(value) and place.of_caller(value).is_dir()
+
+
+def _check_base(value: str, values: Values, place: Place) -> Iterator[str]:
+    fetched = value and (place.repository / "LLM_bases" / value / "config.json").is_file()
+    if is_base_folder(value, place):
+        if not (place.of_caller(value) / "config.json").is_file():
+            yield "this folder holds no config.json, so no transformers model"
+    elif not fetched and value not in BASES and not kinds.HUB_ID.fullmatch(value):
+        yield f"choose one of {' '.join(BASES)}, a folder with a transformers model, or a hub id (owner/name)"
+
+
+def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
+    fetched = value and (place.repository / "LLM_bases" / value / "modules.json").is_file()
+    if is_encoder_folder(value, place):
+        if not any((place.of_caller(value) / name).is_file() for name in ("modules.json", "config.json")):
+            yield "this folder holds no modules.json, so no sentence encoder"
+    elif not fetched and value not in ENCODERS and not kinds.HUB_ID.fullmatch(value):
+        yield f"choose one of {' '.join(ENCODERS)}, a folder with a sentence encoder, or a hub id (owner/name)"
+
+
+def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
+    elsewhere = values.get("ERC_ORIGINAL_DATA")
+    folder = place.of_caller(elsewhere) if elsewhere else place.repository / "original_data"
+    pickle = folder / value / f"{value}.pkl"
+    if value == "sample" or pickle.is_file():
+        return
+    advice = "see original_data/README.md"
+    if CORPORA[value].download:
+        advice = f"python original_data/fetch.py {value}{f' --original_data {elsewhere}' if elsewhere else ''} gets it"
+    yield f"there is no {pickle}: {advice}, or set ERC_ORIGINAL_DATA"
+
+
+def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]:
+    folder = place.of_caller(value)
+    if value == NOTHING or (values["DRY_RUN"] == "1" and value.startswith("checkpoint/") and not folder.exists()):
+        return  # a dry run may name a checkpoint that another run has yet to make
+    if not folder.is_dir():
+        yield "there is no such folder"
+    elif not any((folder / name).is_file() for name in MODEL_FILES):
+        yield f"this folder holds no {' or '.join(MODEL_FILES)}, so no model and no adapter"
+
+
+def _check_program(value: str, values: Values, place: Place) -> Iterator[str]:
+    if not shutil.which(str(place.of_caller(value)) if "/" in value else value):
+        yield kinds.PROGRAM.meaning
+
+
+def _check_file(value: str, values: Values, place: Place) -> Iterator[str]:
+    if value != NOTHING and not place.of_caller(value).is_file():
+        yield kinds.FILE.meaning
+
+
+def _check_folder(value: str, values: Values, place: Place) -> Iterator[str]:
+    if not place.of_caller(value).is_dir():
+        yield kinds.FOLDER.meaning
+
+
+_CHECKS: Mapping[kinds.Kind, Callable[[str, Values, Place], Iterator[str]]] = {
+    kinds.BASE: _check_base,
+    kinds.ENCODER: _check_encoder,
+    kinds.CHECKPOINT: _check_checkpoint,
+    kinds.PROGRAM: _check_program,
+    kinds.FILE: _check_file,
+    kinds.FOLDER: _check_folder,
+}

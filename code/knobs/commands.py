@@ -1,0 +1,168 @@
+"""Settings -> what the scripts need of them: flags of each program, the launcher, the names of the result folders."""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bases.table import BASES
+from knobs.checks import Place, is_base_folder
+from knobs.environment import Settings
+from knobs.table import ALL_PARAMETERS, KNOBS, LORA, MAIN, MIXED, NOTHING, WRITER, ZERO_SHOT, Knob
+
+SETTING_FLAGS: Mapping[str, tuple[str, ...]] = {
+    ZERO_SHOT: ("--zero_shot", "True", "--do_train", "False", "--lora", "False"),
+    LORA: (),
+    ALL_PARAMETERS: ("--lora", "False"),
+}
+OUR_DEEPSPEED = "code/data_utils/deepspeed_config.json"
+# Knobs that the scripts name themselves, and that their commands need.
+SHOWN = ("FLAG", "DRY_RUN", "MODEL_NAME", "dataset", "datasets", "encoder")
+SHOWN += ("domain_base", "speaker_task", "speaker_epochs", "mode")
+EXPORTED = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH")
+READABLE_CHARACTERS = 64  # of a result folder's name, before the digest
+DIGEST_CHARACTERS = 8
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What a script is told. result: folder of the run below experiments/ and checkpoint/. further: its arguments."""
+
+    settings: Settings
+    gpus: int
+    further: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of an optimizer step."""
+        return int(self.settings["graphics_card"]) * int(self.settings["accumulations"])
+
+    @property
+    def processes(self) -> int:
+        """On each machine."""
+        return int(self.settings["NPROC"] or (min(self.gpus, int(self.settings["graphics_card"])) or 1))
+
+    @property
+    def needs_deepspeed(self) -> bool:
+        """Whether the launcher of DeepSpeed starts the training."""
+        asked = self.settings["deepspeed_config"] != NOTHING or self.settings["offload_optimizer"] == "True"
+        return self.processes > 1 or bool(self.settings["HOSTFILE"]) or asked
+
+    @property
+    def summary(self) -> str:
+        """The run in one line."""
+        settings, cards, more = self.settings, self.settings["graphics_card"], self.settings["accumulations"]
+        return (
+            f"{settings['Experiments_setting']} on {settings['dataset']} with {settings['MODEL_NAME']}, batches of "
+            f"{cards} x {more} = {self.batch_size} rows, processes: {self.processes} -> experiments/{self.result}"
+        )
+
+    @property
+    def result(self) -> str:
+        """<base>/<setting>/<dataset>/<rows and what differs from the defaults>."""
+        settings = self.settings
+        base = result_name(settings["MODEL_NAME"], settings.place)
+        return "/".join((base, settings["Experiments_setting"], settings["dataset"], self._variant()))
+
+    def _variant(self) -> str:
+        """The rows, then what is not as usual: readable, cut, and a digest of all of it, so that no two share one."""
+        settings, changed = self.settings, self.settings.changed
+        usual = int(settings.usual("graphics_card")) * int(settings.usual("accumulations"))
+        if settings["Experiments_setting"] != ZERO_SHOT and self.batch_size != usual:
+            changed |= {"batch": str(self.batch_size)}
+        rows = settings.rows
+        if any(settings.is_read(reader) for reader in KNOBS["historical_window"].readers):
+            rows += f"_{settings['historical_window']}"
+        named = deciding_arguments(self.further)
+        if not changed and not named:
+            return rows
+        suffixes = {name: KNOBS[name].suffix if name in KNOBS else name for name in changed}
+        words = [rows, *(f"{suffixes[name]}_{value}" for name, value in changed.items())]
+        readable = "-".join([*words, *(["_".join(named)] if named else [])]).replace(",", "+")
+        readable = re.sub(r"[^A-Za-z0-9_.=+-]", "_", readable)[:READABLE_CHARACTERS]
+        identity = json.dumps([rows, changed, named]).encode()
+        return f"{readable}-{hashlib.sha256(identity).hexdigest()[:DIGEST_CHARACTERS]}"
+
+    def writer_flags(self) -> list[str]:
+        """The flags of the row writer, but for the folder of the encoder."""
+        dataset = [] if self.settings.rows == MIXED else ["--dataset", self.settings["dataset"]]
+        return dataset + self._flags(WRITER)
+
+    def main_flags(self) -> list[str]:
+        """The flags of main_new.py, but for dataset and folders."""
+        setting = SETTING_FLAGS.get(self.settings["Experiments_setting"], ())
+        flags = [*setting, "--batch_size", str(self.batch_size), *self._flags(MAIN)]
+        if self.needs_deepspeed and self.settings["deepspeed_config"] == NOTHING:
+            flags += ["--deepspeed_config", OUR_DEEPSPEED]
+        return flags
+
+    def _flags(self, program: str) -> list[str]:
+        """Every knob that the program reads and that decides the result, and others where they are not as usual."""
+        found: list[str] = []
+        for knob in KNOBS.values():
+            value = self.settings.values[knob.name]
+            read = any(reader.program == program and self.settings.is_read(reader) for reader in knob.readers)
+            said = knob.suffix or program == WRITER or value != self.settings.usual(knob.name)
+            if read and said and value not in (None, "", NOTHING):
+                found += [f"--{knob.name}", value]
+        return found
+
+    def launcher(self) -> list[str]:
+        """What stands between python and code/main_new.py."""
+        if not self.needs_deepspeed:
+            return []
+        hosts, processes = self.settings["HOSTFILE"], self.settings["NPROC"]
+        words = ["-m", "deepspeed.launcher.runner", *(["--hostfile", hosts] if hosts else [])]
+        return words if hosts and not processes else [*words, "--num_accelerators", str(self.processes)]
+
+    def shell_variables(self) -> str:
+        """All of it as assignments of a shell, one a line."""
+        values = {name: self.settings[name] for name in SHOWN} | {"summary": self.summary, "result": self.result}
+        arrays = {
+            "exported": [f"{name}={self.settings[name]}" for name in EXPORTED if self.settings[name]],
+            "writer_flags": self.writer_flags(),
+            "main_flags": self.main_flags(),
+            "launcher": self.launcher(),
+        }
+        lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+        return "\n".join([*lines, *(f"{name}=({shlex.join(words)})" for name, words in arrays.items())])
+
+
+def result_name(base: str, place: Place) -> str:
+    """What the result folders call a base: two bases of the same last name share no results.
+
+    A hub id that is not in the table is called owner--name, and a folder outside LLM_bases <name>-<digest of its path>.
+    """
+    named = {row.hub_id: row.name for row in BASES.values()}.get(base)
+    # The path is as seen from the repository by now.
+    inside = Place(place.repository, place.repository)
+    if named is None and is_base_folder(base, inside):
+        folder = inside.of_caller(base).resolve()
+        if folder.parent == (place.repository / "LLM_bases").resolve():
+            return folder.name
+        return f"{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:DIGEST_CHARACTERS]}"
+    return named or base.replace("/", "--")
+
+
+def deciding_arguments(further: Sequence[str]) -> list[str]:
+    """Of the further arguments of a script those that decide the result, without the dashes."""
+    return [word.removeprefix("--") for word in _drop_silent(further)]
+
+
+def _drop_silent(words: Sequence[str]) -> Iterator[str]:
+    silent = {f"--{knob.name}" for knob in KNOBS.values() if leaves_the_result(knob)}
+    is_value = False
+    for word in words:
+        if is_value:
+            is_value = False
+        elif word.partition("=")[0] in silent:
+            is_value = "=" not in word
+        else:
+            yield word
+
+
+def leaves_the_result(knob: Knob) -> bool:
+    """Whether a flag of main_new.py says where and how a run is computed, not what it comes to."""
+    return not knob.suffix and any(reader.program == MAIN for reader in knob.readers)

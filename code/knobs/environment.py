@@ -1,0 +1,168 @@
+"""The environment of a script -> the settings of one experiment, or everything that is wrong with them at once."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bases.table import BASES
+from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
+from knobs.kinds import BASE, ENCODER, PROGRAM
+from knobs.table import KNOBS, NOTHING, Knob, Reader
+
+# Set to nothing is how a caller unsets these for one command.
+UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC")
+# Variables of other programs of this project: read elsewhere, no knob of an experiment.
+READ_ELSEWHERE = ("ERC_CHECKPOINT", "ERC_BROWSER")
+SIMILAR = 0.8
+LONG_WORD = 7
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One experiment as asked for: a kind of rows, and a value for every knob.
+
+    values: knob -> text, paths as seen from the repository; None: not set, and without a default. base: the name by
+    which recipes know the base. place: the folders of the caller and the repository.
+    """
+
+    rows: str
+    values: Mapping[str, str | None]
+    base: str
+    place: Place
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name] or ""
+
+    def is_read(self, reader: Reader) -> bool:
+        """Whether the program of a reader takes its knobs under these settings."""
+        return is_read(reader, self.rows, self.values)
+
+    def usual(self, name: str) -> str | None:
+        """The default of a knob beside the dataset, base and setting of these settings."""
+        return find_default(KNOBS[name], self.rows, self.values, self.base)
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """The knobs that decide the result and differ from their defaults, in the order of the table."""
+        read = (knob for knob in KNOBS.values() if knob.suffix and any(map(self.is_read, knob.readers)))
+        return {knob.name: self[knob.name] for knob in read if self.values[knob.name] != self.usual(knob.name)}
+
+
+def find_default(knob: Knob, rows: str, values: Mapping[str, str | None], base: str) -> str | None:
+    """The most particular default of a knob: of base and setting, dataset or rows, then of one of them."""
+    setting, dataset = values.get("Experiments_setting"), values.get("dataset")
+    words = (f"{base} {setting}", f"{base} {dataset}", f"{base} {rows}", rows, base, dataset, setting)
+    return next((knob.recipes[word] for word in words if word in knob.recipes), knob.default)
+
+
+def is_read(reader: Reader, rows: str, values: Mapping[str, str | None]) -> bool:
+    """Whether a reader takes its knobs for these rows and settings; an unknown setting counts as one that reads all."""
+    setting = values["Experiments_setting"]
+    known = setting in KNOBS["Experiments_setting"].kind.choices
+    name, _, wanted = reader.under.partition("=")
+    return (
+        rows in reader.rows and (not known or setting in reader.settings) and (not name or values.get(name) == wanted)
+    )
+
+
+def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tuple[Settings, list[str]]:
+    """(settings, problems in one line each) of a script with such rows.
+
+    rows: WINDOW, PLAIN or MIXED. environment: of the caller; what is no knob is left alone, unless it looks like one
+    that is misspelt.
+    """
+    given, problems = _given_knobs(environment)
+    values: dict[str, str | None] = {}
+    for name in ("MODEL_NAME", "Experiments_setting", "dataset"):  # these decide on the defaults of the others
+        values[name] = given.get(name, KNOBS[name].recipes.get(rows, KNOBS[name].default))
+    base = recipe_name(values["MODEL_NAME"] or "", place)
+    for knob in KNOBS.values():
+        values.setdefault(knob.name, given.get(knob.name, find_default(knob, rows, values, base)))
+    settings = Settings(rows, values, base, place)
+    for knob in KNOBS.values():
+        problems += _find_problems(knob, settings, knob.name in given)
+    problems += [f"{name}={values[name] or ''}: {why}" for name, why in find_conflicts(values, rows)]
+    problems += find_misspelt(environment)
+    paths = {knob.name: _from_repository(knob, values[knob.name], place) for knob in KNOBS.values()}
+    return Settings(rows, paths, base, place), problems
+
+
+def recipe_name(base: str, place: Place) -> str:
+    """What the recipes call a base: its name in the table, by hub id too, else the last part of hub id or path."""
+    named = {row.hub_id: row.name for row in BASES.values()}.get(base)
+    if named is None and is_base_folder(base, place):
+        return place.of_caller(base).resolve().name
+    return named or base.rpartition("/")[2]
+
+
+def _given_knobs(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The knobs that are set, and the problems of those that are set under two names."""
+    names = [name for name in KNOBS if name in environment]
+    given = {name: environment[name] for name in names if environment[name] or name not in UNSET_BY_NOTHING}
+    problems = []
+    for name, also in ((knob.name, knob.also) for knob in KNOBS.values()):
+        if not also or not environment.get(also):
+            continue
+        if given.setdefault(name, environment[also]) != environment[also]:
+            other = f"{name}={given[name]} is the same knob and says otherwise; set one of them"
+            problems.append(f"{also}={environment[also]}: {other}")
+    return given, problems
+
+
+def _find_problems(knob: Knob, settings: Settings, is_given: bool) -> list[str]:
+    """What is wrong with the value of one knob by itself."""
+    value = settings.values[knob.name]
+    if not is_given or value is None:
+        return []
+    if not any(map(settings.is_read, knob.readers)):
+        return [] if value == settings.usual(knob.name) else [f"{knob.name}={value}: {_why_unread(knob, settings)}"]
+    found = check_value(knob, value, settings.values, settings.rows, settings.place)
+    return [f"{knob.name}={value}: {why}" for why in found]
+
+
+def _why_unread(knob: Knob, settings: Settings) -> str:
+    """The condition that a knob is missing, or the rows and the setting that never read it."""
+    elsewhere = (replace(reader, under="") for reader in knob.readers)
+    if any(map(settings.is_read, elsewhere)):
+        return f"only {knob.readers[0].under} reads it"
+    return f"Experiments_setting={settings['Experiments_setting']} on {settings.rows} rows has no use for it"
+
+
+def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
+    """A path of the caller's as it is called in the repository, where the commands run; other values as they are."""
+    is_path = (
+        (knob.kind.path and knob.kind is not PROGRAM)
+        or (knob.kind is PROGRAM and "/" in (value or ""))
+        or (knob.kind is BASE and is_base_folder(value or "", place))
+        or (knob.kind is ENCODER and is_encoder_folder(value or "", place))
+    )
+    if not value or value == NOTHING or not is_path:
+        return value
+    path = value if value.startswith("/") else f"{place.caller}/{value}"
+    return "." if path.rstrip("/") == str(place.repository) else path.removeprefix(f"{place.repository}/")
+
+
+def find_misspelt(environment: Mapping[str, str]) -> list[str]:
+    """One line for every variable that is no knob and looks like one.
+
+    By convention variables of the system and of other programs have capital letters, and most knobs small ones: a
+    name in capitals is compared with the knobs in capitals, and with others only for the same word, if it is a long
+    one (MODE and SEED may be anybody's).
+    """
+    names = {word: knob.name for knob in KNOBS.values() for word in (knob.name, *knob.guesses)}
+    others = {knob.also for knob in KNOBS.values()} | {*READ_ELSEWHERE}
+    found = []
+    for name in sorted(environment.keys() - KNOBS.keys() - others):
+        alike = [word for word in names if _look_alike(name, word)]
+        alike = [word for word in alike if word.casefold() == name.casefold()] or alike
+        if alike:
+            meant = " or ".join(dict.fromkeys(names[word] for word in alike))
+            found.append(f"{name}={environment[name]}: no setting is called so; did you mean {meant}?")
+    return found
+
+
+def _look_alike(name: str, word: str) -> bool:
+    one, other = name.casefold(), word.casefold()
+    if name.isupper() != word.isupper():
+        return one == other and (not name.isupper() or len(name) >= LONG_WORD)
+    return difflib.SequenceMatcher(None, one, other).ratio() >= SIMILAR

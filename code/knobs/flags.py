@@ -1,0 +1,56 @@
+"""Knobs as flags of a command line: for the row writers, and for main_new.py's dataclasses."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from basics.argument_parsing import LineParser
+from basics.errors import raise_together
+from knobs.checks import find_conflicts
+from knobs.environment import is_read
+from knobs.kinds import Kind
+from knobs.table import KNOBS, LORA, SCRIPT, WRITER, Knob
+
+
+def reading_of(kind: Kind) -> dict[str, Any]:
+    """What argparse is told of a kind: a closed set of words, or a reader."""
+    is_closed = kind.choices and kind.type is str and not kind.many
+    return {"choices": kind.choices} if is_closed else {"type": kind.reader}
+
+
+def add_knobs(parser: LineParser, rows: str) -> None:
+    """The flags of the row writer of a kind of rows, `encoder` among them, which the scripts hand on as a folder."""
+    for knob in KNOBS.values():
+        if _is_for_writer(knob, rows):
+            add_knob(parser, knob)
+
+
+def add_knob(parser: LineParser, knob: Knob) -> None:
+    """One knob as a flag, with the default that it has outside of every recipe."""
+    default = None if knob.default is None else knob.kind.value(knob.default)
+    told = knob.meaning + ("" if default is None else f" (default: {knob.default})")
+    parser.add_argument(f"--{knob.name}", default=default, help=told, **reading_of(knob.kind))
+
+
+def refuse_unread(arguments: Namespace, rows: str) -> None:
+    """UserError when flags of a row writer have no effect beside each other, or cannot stand together."""
+    given = {name: value for name, value in vars(arguments).items() if name in KNOBS and value is not None}
+    texts = {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in given.items()}
+    values = {"Experiments_setting": LORA, "train_on": None} | texts
+    problems = []
+    for knob in map(KNOBS.get, given):
+        unread = not any(is_read(reader, rows, values) for reader in knob.readers)
+        if unread and given[knob.name] != knob.kind.value(knob.default):
+            problems.append(f"--{knob.name} {texts[knob.name]}: {_condition(knob)}")
+    problems += [f"--{name} {values[name] or ''}: {why}" for name, why in find_conflicts(values, rows)]
+    raise_together(problems)
+
+
+def _condition(knob: Knob) -> str:
+    name, _, value = knob.readers[0].under.partition("=")
+    return f"only --{name} {value} reads it"
+
+
+def _is_for_writer(knob: Knob, rows: str) -> bool:
+    programs: Mapping[str, bool] = {WRITER: True, SCRIPT: knob.name == "encoder"}
+    return any(programs.get(reader.program, False) and rows in reader.rows for reader in knob.readers)

@@ -1,0 +1,34 @@
+"""The table of knobs as Markdown, for the README: made, never typed."""
+
+from itertools import groupby
+
+from basics.markdown import render_table as render_markdown
+from knobs.kinds import Kind
+from knobs.table import KNOBS, Knob
+
+NUMBERS = {int: "whole number", float: "number"}
+
+
+def render_table() -> str:
+    """Every knob by its group: name, default, values, meaning."""
+    rows = []
+    for title, group in groupby(KNOBS.values(), key=lambda knob: knob.readers[0].title):
+        rows += [(f"**{title}**", "", "", ""), *map(_row, group)]
+    return render_markdown(("knob", "default", "values", "meaning"), rows)
+
+
+def _row(knob: Knob) -> tuple[str, str, str, str]:
+    name = f"`{knob.name}`" + (f", `{knob.also}`" if knob.also else "")
+    condition = next((f"; only with `{reader.under}`" for reader in knob.readers if reader.under), "")
+    return name, _defaults(knob), _values(knob.kind), knob.meaning + condition
+
+
+def _defaults(knob: Knob) -> str:
+    special = [f"{words.replace(' ', ', ')}: `{value}`" for words, value in knob.recipes.items()]
+    return "; ".join([f"`{knob.default}`" if knob.default is not None else "unset", *special])
+
+
+def _values(kind: Kind) -> str:
+    if kind.choices:
+        return " ".join(f"`{choice}`" for choice in kind.choices)
+    return "path" if kind.path else NUMBERS.get(kind.type, "text")

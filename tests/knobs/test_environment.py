@@ -1,0 +1,158 @@
+"""The environment of a script: settings misspelt, set twice, or unread; and names of result folders."""
+
+from pathlib import Path
+
+import pytest
+
+from knobs.checks import Place
+from knobs.commands import READABLE_CHARACTERS, Commands
+from knobs.environment import find_misspelt, read_settings
+from knobs.table import KNOBS, MIXED, PLAIN, WINDOW
+
+LONGEST_FILE_NAME = 255
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("data_precent", "data_percent"),
+        ("Dataset", "dataset"),
+        ("DATASET", "dataset"),
+        ("epochs", "num_train_epochs"),
+        ("lr", "learning_rate"),
+        ("model", "MODEL_NAME"),
+        ("model_name", "MODEL_NAME"),
+        ("MODELNAME", "MODEL_NAME"),
+        ("experiments_setting", "Experiments_setting"),
+        ("nproc", "NPROC"),
+        ("ERC_TORHC", "ERC_TORCH"),
+        ("batch_size", "accumulations"),
+        ("LEARNING_RATE", "learning_rate"),
+        ("seeds", "seed"),
+        ("chat_templates", "chat_template"),
+    ],
+)
+def test_a_misspelt_knob_is_found(name: str, meant: str) -> None:
+    (line,) = find_misspelt({name: "1"})
+    assert line.startswith(f"{name}=1: no setting is called so; did you mean ") and meant in line.split()[-1]
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    names = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LANG",
+        "LC_ALL",
+        "TERM",
+        "SHELL",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+        "DISPLAY",
+        "EDITOR",
+        "LOGNAME",
+        "MAIL",
+        "TZ",
+        "TMPDIR",
+        "HOSTNAME",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "ftp_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "npm_config_registry",
+        "container",
+        "debian_chroot",
+        "CI",
+        "MODE",
+        "SEED",
+        "RESUME",
+        "DATA",
+        "MODEL",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "CUDA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+        "HF_HOME",
+        "HF_TOKEN",
+        "HF_HUB_OFFLINE",
+        "TOKENIZERS_PARALLELISM",
+        "ERC_CHECKPOINT",
+        "ERC_BROWSER",
+        "ENCODER",
+        "WORLD_SIZE",
+        "RANK",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "SLURM_JOB_ID",
+        "PIP_CONSTRAINT",
+        "MALLOC_TOP_PAD_",
+        "GLIBC_TUNABLES",
+        "ATEN_CPU_CAPABILITY",
+        "BASH_FUNC_module%%",
+        "data_dir",
+        "user",
+        "home",
+        "lang",
+        "cwd",
+        "prompt",
+        "line",
+        "name",
+    ]
+    assert find_misspelt(dict.fromkeys([*names, *KNOBS], "1")) == []
+
+
+def test_two_settings_never_share_a_folder_and_a_name_stays_short(place: Place) -> None:
+    environments = [
+        {},
+        {"seed": "7"},
+        {"seed": "7", "data_percent": "0.5"},
+        {"checkpoint_dir": "a/b"},
+        {"checkpoint_dir": "a_b"},
+        {"lora_module_name": "a.b"},
+        {"lora_module_name": "a,b"},
+        {"accumulations": "8"},
+        {"lora_dim": "3", "lora_alpha": "33"},
+        {"lora_dim": "33", "lora_alpha": "3"},
+    ]
+    many = "seed=7 data_percent=0.5 lora_dim=8 lora_alpha=8 dora=True rslora=True select_on=test beta=2 clip_norm=3"
+    many += " warmup_ratio=0.5 weight_decay=0.125 learning_rate=3e-4 max_length=512 num_train_epochs=9 packing=rows"
+    environments.append(dict(word.split("=") for word in many.split()))
+    assert len(environments[-1]) == 15
+    results = [Commands(read_settings(WINDOW, one, place)[0], 0).result for one in environments]
+    names = [result.rpartition("/")[2] for result in results]
+    assert len(set(results)) == len(results)
+    assert names[0] == "window_12" and names[1].startswith("window_12-seed_7-")
+    assert max(map(len, names)) <= READABLE_CHARACTERS + 9 < LONGEST_FILE_NAME
+
+
+def test_further_arguments_that_decide_the_result_are_in_the_name(place: Place) -> None:
+    settings, problems = read_settings(PLAIN, {}, place)
+    assert problems == []
+    names = {Commands(settings, 0, tuple(words.split())).result for words in ("", "--resume True", "--save_steps=5")}
+    assert len(names) == 1
+    named = [Commands(settings, 0, tuple(words.split())).result for words in ("--seed 7", "--seed 8", "--seed=7")]
+    assert len({*names, *named}) == 4
+
+
+def test_paths_are_called_as_seen_from_the_repository(tmp_path: Path) -> None:
+    repository, caller = tmp_path / "repository", tmp_path / "repository" / "sub"
+    (caller / "pickles").mkdir(parents=True)
+    place = Place(caller, repository)
+    for given, called in (
+        ("pickles", "sub/pickles"),
+        (f"{repository}/", "."),
+        (str(repository), "."),
+        ("/tmp", "/tmp"),
+    ):
+        settings, problems = read_settings(MIXED, {"ERC_ORIGINAL_DATA": given}, place)
+        assert (settings["ERC_ORIGINAL_DATA"], problems) == (called, [])
