@@ -10,6 +10,11 @@ UNI = "train_and_inference_Uni.sh"
 PLAIN = "train_and_inference_Plain.sh"
 MIXED = "train_and_inference_Mixed.sh"
 
+# Compiled files come along, with their times: else each of many calls would compile all of it.
+MODULES = ("bases/{}table", "data_utils/{}labels", "training/{}arguments")
+READ_FIRST = ("envs", "code/*.sh", "code/settings.py", "code/basics", "code/knobs")
+READ_FIRST += tuple(f"code/{module.format(where)}.*py*" for module in MODULES for where in ("", "__pycache__/"))
+
 Result = subprocess.CompletedProcess[str]
 
 
@@ -36,8 +41,11 @@ class ShellCheckout:
 def make_checkout(folder: Path) -> ShellCheckout:
     """Copy what the scripts read before anything is installed to a checkout inside `folder`."""
     root = folder / "a checkout"
-    for part in ("code", "envs"):
-        shutil.copytree(REPOSITORY / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for pattern in READ_FIRST:
+        for path in REPOSITORY.glob(pattern):
+            target = root / path.relative_to(REPOSITORY)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, target)
     return ShellCheckout(root)
 
 
