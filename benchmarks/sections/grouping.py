@@ -21,7 +21,7 @@ GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}
 SEEDS = (SEED, SEED + 1)
 SHARE = 1 / 8  # of MELD's training rows, in whole dialogues
 EPOCHS = 1
-RECIPE = {  # of the small base, as settings.sh has it
+RECIPE = {  # of the small base, as code/knobs/table.py has it
     "lora": True,
     "lora_dim": 16,
     "lora_alpha": 16,
