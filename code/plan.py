@@ -4,7 +4,7 @@
     python code/plan.py --model_name_or_path LLaMA2 --gpu a100 --gpus 4
 
 From the base's configuration alone (the table's, a folder's, or the hub's); no weights are read. `knobs` is what
-the scripts are told. The hours suppose that --utilisation of the device's dense bf16 products is reached.
+the scripts are told. The hours suppose that --utilisation of the device's dense products is reached.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from bases.load import PRECISIONS
+from bases.load import PRECISIONS, choose_precision
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
@@ -34,14 +34,15 @@ def main() -> None:
     if arguments.model_name_or_path is None:
         raise UserError(f"--model_name_or_path is missing: one of {', '.join(BASES)}, a folder, or a hub id")
     card = ACCELERATORS.get(arguments.gpu)
-    tflops = arguments.tflops or (card.tflops if card else measure_tflops())
+    dtype = plan_precision(arguments.precision, on_gpu=card is not None)
+    tflops = arguments.tflops or (card.tflops if card else measure_tflops(dtype))
     memory = arguments.memory_gib or (card.memory_gib if card else None)
     load = Workload(
         texts=TEXTS[arguments.dataset],
         token_budget=arguments.token_budget or TOKEN_BUDGETS["cuda" if card else CPU],
         gpus=arguments.gpus,
         device=torch.device("cuda" if card else CPU),
-        dtype=PRECISIONS[arguments.precision],
+        dtype=dtype,
         rank=arguments.lora_dim,
         dropout=arguments.lora_dropout,
         modules=arguments.lora_module_name,
@@ -53,9 +54,14 @@ def main() -> None:
     print(render_plan(title, estimates, memory, seconds_per_flop))
 
 
-def measure_tflops(size: int = 1024, repeats: int = 5) -> float:
-    """The fastest of a few square bf16 products on this CPU, in 10^12 operations a second."""
-    square = torch.randn(size, size).bfloat16()
+def plan_precision(wanted: str, on_gpu: bool) -> torch.dtype:
+    """In what a run computes: `auto` is bf16 on the GPUs of the table, and on a CPU what this one does best."""
+    return PRECISIONS["bf16"] if on_gpu and wanted == "auto" else choose_precision(wanted, torch.device(CPU))
+
+
+def measure_tflops(dtype: torch.dtype, size: int = 1024, repeats: int = 5) -> float:
+    """The fastest of a few square products on this CPU, in 10^12 operations a second."""
+    square = torch.randn(size, size, dtype=dtype)
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -78,7 +84,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
     parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one (default: the kind's; cpu: measured)")
     parser.add_argument("--utilisation", type=share, default=0.35, help="share reached (default: %(default)s)")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="(default: %(default)s)")
+    precision_help = "auto: bf16 where the device computes in it (default: %(default)s)"
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto", help=precision_help)
     budget_help = "tokens of one forward pass; 0: chosen for the device (default: %(default)s)"
     parser.add_argument("--token_budget", type=whole_number(0), default=0, help=budget_help)
     parser.add_argument("--lora_dim", type=whole_number(1), default=16, help="rank (default: %(default)s)")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from basics.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
+from knobs.environment import find_default
+from knobs.table import KNOBS, LORA, MIXED, PLAIN, SMALL, WINDOW
 from planning.data import PLAIN_TEXTS, TEXTS, Texts
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
@@ -20,13 +22,9 @@ if TYPE_CHECKING:  # it takes torch, which reading the file does not need
 
 GIB = 2**30
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
-SMALL = "SmolLM2-135M"
-EPOCHS = {SMALL: 2}  # where a condition does not say; every other one does
-EPOCHS_OF_SAMPLE = 3
+ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
-SPEAKER_EPOCHS = {SMALL: 1}
-PAPER_SPEAKER_EPOCHS = 3
 WAY_OF_SETTING = {"lora": "LoRA", "all_parameters": "all parameters", "zero_shot": "LoRA"}
 PASSES = {"lora": 2, "all_parameters": 3, "zero_shot": 2}  # a training step for each forward pass alone
 
@@ -96,8 +94,14 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
 def _epochs(condition: Condition, base: str) -> int:
     if condition.settings.get("Experiments_setting") == "zero_shot":
         return 0
-    usual = EPOCHS_OF_SAMPLE if condition.datasets == ("sample",) else EPOCHS.get(base, 0)
-    return int(condition.settings.get("num_train_epochs", usual))
+    return _value_of(condition, base, "num_train_epochs")
+
+
+def _value_of(condition: Condition, base: str, name: str) -> int:
+    """A whole number that the condition sets, or that its script takes by default."""
+    settings = {"dataset": condition.datasets[0], "Experiments_setting": LORA} | dict(condition.settings)
+    usual = find_default(KNOBS[name], ROWS_OF_SCRIPT[condition.script], settings, base)
+    return int(condition.settings.get(name, usual))
 
 
 def _texts_of(condition: Condition, dataset: str) -> Texts:
@@ -123,8 +127,9 @@ def _training_tokens(condition: Condition, base: str) -> float:
     datasets = [only] if only else condition.datasets
     total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition, base)
     if condition.settings.get("speaker_task") == "True":
-        stage = SPEAKER_EPOCHS.get(base, PAPER_SPEAKER_EPOCHS)
-        total += stage * sum(_distinct(PLAIN_TEXTS[dataset]) for dataset in datasets)
+        total += _value_of(condition, base, "speaker_epochs") * sum(
+            _distinct(PLAIN_TEXTS[dataset]) for dataset in datasets
+        )
     return total * float(condition.settings.get("data_percent", 1))
 
 

@@ -40,7 +40,8 @@ LINES = {
     "Run!": "Scared",
 }
 
-SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+LAYERS = 2
+SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": LAYERS, "num_attention_heads": 4}
 GROUPED = SIZE | {"num_key_value_heads": 2}
 ALTERNATING = {"layer_types": ["sliding_attention", "full_attention"], "head_dim": 8}
 # Kind -> (model type, configuration). Weights are drawn wide, so that who attends to whom shows in the loss.

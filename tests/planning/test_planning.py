@@ -13,7 +13,7 @@ from transformers import AutoConfig
 
 import plan
 from bases.adapters import add_lora, count_trainable
-from bases.load import know_own_architectures
+from bases.load import choose_precision, know_own_architectures
 from bases.table import BASES, SHAPES
 from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
@@ -124,7 +124,9 @@ SMALL = {
     "num_key_value_heads": 2,
 }
 TOKENS = 1024
-CASES = [("LoRA", "bfloat16"), ("LoRA, checkpointing", "bfloat16"), ("all parameters", "float32")]
+# As this processor trains: where it has no products in bf16 they are made of other numbers, which nobody plans.
+COMPUTED = str(choose_precision("auto", torch.device("cpu"))).removeprefix("torch.")
+CASES = [("LoRA", COMPUTED), ("LoRA, checkpointing", COMPUTED), ("all parameters", "float32")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")

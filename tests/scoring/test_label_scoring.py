@@ -12,15 +12,26 @@ from data_utils.row_files import Example
 from engine import tree_attention
 from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, batch_loss, packer_for
+from rounding import rounding
 from scoring import label_scoring
 from scoring.label_scoring import DecodeSettings, generate_answers, predict_labels
 from scoring.metrics import Prediction
-from tiny_models import EOS, LABELS, LINES, PAD, character_tokenizer, small_examples, tiny_model
+from tiny_models import (
+    EOS,
+    LABELS,
+    LAYERS,
+    LINES,
+    PAD,
+    VOCABULARY_SIZE,
+    character_tokenizer,
+    small_examples,
+    tiny_model,
+)
 from training.engines import OptimizerSettings, PlainEngine
 
 # Of several tokens each; they share first tokens, and some begin others.
 NESTED = ("Sad", "Scared", "S", "Sadder", "Mad", "Madly in love", "Joyful")
-TOLERANCE = 1e-5
+TOLERANCE = rounding(VOCABULARY_SIZE, LAYERS * 5 + 2)  # of the layers, the logits and their normaliser
 
 
 def encoder(max_length: int = 1024) -> RowEncoder:
