@@ -18,10 +18,10 @@ from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
 from basics.scripts import run_script
+from engine.batching import TOKEN_BUDGETS
 from planning.data import ACCELERATORS, TEXTS
 from planning.estimate import Workload, plan_base
 from planning.table import render_bases, render_plan
-from training.run import TOKEN_BUDGETS
 
 CPU = "cpu"
 

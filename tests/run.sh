@@ -11,8 +11,9 @@ if [[ -z ${ERC_ORIGINAL_DATA:-} && -d ../shared/original_data ]]; then
     ERC_ORIGINAL_DATA=$(cd ../shared/original_data && pwd)
     export ERC_ORIGINAL_DATA
 fi
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+# As many tests at once as there are cores, up to eight, each on one of them.
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-exec "$python" -m pytest "$@" # exits with 5 where there is no test
+exec "$python" -m pytest -n auto --maxprocesses 8 --dist loadscope "$@" # exits with 5 where there is no test

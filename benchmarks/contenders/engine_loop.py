@@ -24,11 +24,11 @@ from benchmarks.contenders.definition import (
     load_weights,
 )
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
+from engine.batching import TOKEN_BUDGETS
 from engine.layers import compile_layers
 from engine.packing import Packer, packer_for
 from training.engines import OptimizerSettings, PlainEngine
 from training.loop import Callbacks, Trainer, TrainingSettings
-from training.run import TOKEN_BUDGETS
 
 
 def build_engine(setting: Setting) -> Repetition:

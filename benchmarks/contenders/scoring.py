@@ -12,10 +12,9 @@ from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, Contender, O
 from benchmarks.contenders.engine_loop import train_once
 from benchmarks.workload import SEED
 from data_utils.row_files import Example
-from engine.batching import EncodedRow, MicroBatch, RowEncoder
+from engine.batching import TOKEN_BUDGETS, EncodedRow, MicroBatch, RowEncoder
 from engine.packing import Packer, packer_for, sequence_log_probabilities
 from scoring.label_scoring import DecodeSettings, evaluating, predict_labels
-from training.run import TOKEN_BUDGETS
 
 GENERATE = "benchmarks.contenders.scoring:build_generate"
 ONE_LABEL = "benchmarks.contenders.scoring:build_one_label"

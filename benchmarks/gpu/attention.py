@@ -9,9 +9,8 @@ import torch
 from bases.adapters import add_lora
 from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, SEED, Setting, Stopwatch, load_weights
 from engine import tree_attention
-from engine.batching import MicroBatch, training_batches
+from engine.batching import TOKEN_BUDGETS, MicroBatch, training_batches
 from engine.packing import PackedBatch, batch_loss, packer_for
-from training.run import TOKEN_BUDGETS
 
 FLEX_ROUNDING = 256  # nodes of a pack are a multiple of it, so that few lengths have to be compiled
 

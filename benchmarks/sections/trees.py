@@ -14,8 +14,7 @@ from benchmarks.rounds import say
 from benchmarks.worker import Worker
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload, count_work
 from data_utils.row_sets import draw_fraction
-from engine.batching import EncodedRow, plan_steps, training_batches
-from training.run import TOKEN_BUDGETS
+from engine.batching import TOKEN_BUDGETS, EncodedRow, plan_steps, training_batches
 
 DATASETS_COMPARED = ("iemocap", "meld", "EmoryNLP")
 WHOLE = 1 << 20  # more rows than any dialogue has

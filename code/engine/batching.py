@@ -10,6 +10,9 @@ from data_utils.row_files import Example
 from engine.prefix_tree import PrefixTree, split_at_budget
 
 IGNORE_INDEX = -100
+TOKEN_BUDGETS = {"cpu": 2048, "cuda": 4096}
+# Eager attention keeps heads x nodes x nodes numbers of every layer for the backward pass.
+EAGER_TOKEN_BUDGET = 1024
 
 
 @dataclass(frozen=True)

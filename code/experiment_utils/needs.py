@@ -15,12 +15,11 @@ from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from knobs.environment import find_default
 from knobs.table import KNOBS, LORA, MIXED, PLAIN, SMALL, WINDOW
-from planning.data import PLAIN_TEXTS, TEXTS, Texts
+from planning.data import GIB, PLAIN_TEXTS, TEXTS, Texts
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
-GIB = 2**30
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
 ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}
 # Distinct tokens with a module for each one without, in the mean of the datasets.

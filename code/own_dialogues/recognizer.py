@@ -20,7 +20,7 @@ from bases.adapters import load_adapter
 from bases.load import choose_device, choose_precision, load_model
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
-from engine.batching import RowEncoder, training_batches
+from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, RowEncoder, training_batches
 from own_dialogues.checkpoint import check_base_precision, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
@@ -30,7 +30,7 @@ from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.self_check import packer_that_agrees
 from training.checkpoints import is_adapter
 from training.erc_config import ErcConfig, read_erc_config
-from training.run import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, make_encoder
+from training.run import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
 PROBE = (("Ann", "I have got the job!"), ("Ben", "Really?"), ("Ann", "I start on Monday."))

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+CHECKPOINTING = "gradient_checkpointing=True"
+ALL = "Experiments_setting=all_parameters"
+GIB = 2**30
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -48,8 +52,6 @@ class Way:
     offload: bool = False
 
 
-CHECKPOINTING = "gradient_checkpointing=True"
-ALL = "Experiments_setting=all_parameters"
 WAYS = (
     Way("LoRA"),
     Way("LoRA, checkpointing", CHECKPOINTING, checkpointing=True),

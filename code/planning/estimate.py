@@ -11,14 +11,12 @@ import torch
 
 from bases.adapters import count_trainable, is_linear
 from bases.find import find_row
-from engine.batching import EncodedRow, MicroBatch
+from engine.batching import EAGER_TOKEN_BUDGET, EncodedRow, MicroBatch
 from engine.layers import decoder_layers
 from engine.packing import packer_for
-from planning.data import WAYS, Texts, Way
+from planning.data import GIB, WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, build_empty, count_saved, load_config
-from training.run import EAGER_TOKEN_BUDGET
 
-GIB = 2**30
 # What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
 LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
 # 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.

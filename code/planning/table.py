@@ -6,8 +6,8 @@ import torch
 
 from bases.table import SHAPES, Base
 from basics.markdown import render_table
-from planning.data import TEXTS
-from planning.estimate import GIB, Estimate, Workload
+from planning.data import GIB, TEXTS
+from planning.estimate import Estimate, Workload
 
 COLUMNS = ("way", "trained", "weights", "gradients", "optimizer", "activations", "in all", "PFLOP", "hours", "knobs")
 README_COLUMNS = (

@@ -16,7 +16,7 @@ from basics.files import find_repository, shown_path
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
-from engine.batching import EncodedRow, RowEncoder, training_batches
+from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, RowEncoder, training_batches
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
 from engine.packing import Packer
@@ -36,9 +36,6 @@ FREE_ON_RESUME = frozenset(
     {"output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path"}
 )
-TOKEN_BUDGETS = {"cpu": 2048, "cuda": 4096}
-# Eager attention keeps heads x nodes x nodes numbers of every layer for the backward pass.
-EAGER_TOKEN_BUDGET = 1024
 
 
 @dataclass

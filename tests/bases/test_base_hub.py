@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub as hub
 import pytest
+from huggingface_hub import errors
 
 from bases import fetch as base_sources
 from bases.table import BASES, Base
 from basics.errors import UserError
 from basics.files import find_repository
-
-hub = pytest.importorskip("huggingface_hub")
-from huggingface_hub import errors  # noqa: E402
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b"#", "modeling.py": b""}
 MINE = Base("Mine", "me/mine", "Mine", "CC0", 1, "tests", "all")

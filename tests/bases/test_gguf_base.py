@@ -3,19 +3,17 @@
 import json
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
+import torch
+import transformers
 
+from bases import gguf as gguf_base
 from bases.find import sha256_of_tensors
 from bases.table import BASES
 from basics.errors import UserError
 from basics.files import find_repository
-
-gguf = pytest.importorskip("gguf")
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from bases import gguf as gguf_base  # noqa: E402
 
 HIDDEN, HEADS, FEED_FORWARD, LAYERS = 32, 2, 64, 1
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

@@ -1,13 +1,9 @@
-"""LineParser: every fault of a command line in one UserError; run_script: what a script ends with."""
-
-import errno
-from collections.abc import Callable
+"""LineParser: every fault of a command line in one UserError."""
 
 import pytest
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import UserError, raise_together
-from basics.scripts import run_script
 
 
 def make_parser() -> LineParser:
@@ -65,39 +61,6 @@ def test_help_still_shows_choices(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert caught.value.code == 0 and "{a,b}" in told and "{True,False}" in told
     assert "[-h] --name {a,b} [--flag" in told
-
-
-def raises(error: BaseException) -> Callable[[], None]:
-    def main() -> None:
-        raise error
-
-    return main
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "told"),
-    [
-        (UserError("one\nline"), 2, "error: one line\n"),
-        (
-            OSError(errno.ENOSPC, "full", "rows.json"),
-            2,
-            "error: no space left on the disk while writing rows.json\n",
-        ),
-        (OSError(errno.ENOSPC, "full"), 2, "error: no space left on the disk while writing a file\n"),
-        (KeyboardInterrupt(), 130, ""),
-    ],
-)
-def test_how_a_script_ends(error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run_script(raises(error))
-    assert (caught.value.code, capsys.readouterr().err) == (code, told)
-
-
-def test_faults_of_the_program_keep_their_traceback() -> None:
-    for error in (KeyError("x"), PermissionError(errno.EACCES, "no")):
-        with pytest.raises(type(error)):
-            run_script(raises(error))
-    assert run_script(lambda: None) is None
 
 
 def test_problems_are_raised_together_or_not_at_all() -> None:

@@ -149,12 +149,12 @@ def test_script_prints_the_folders_alone(flags: str, run_code, tmp_path: Path) -
 
 
 BAD_FLAGS = {
-    "--data_percent 0": "--data_percent: '0' is not allowed, allowed is a number above 0 and up to 1",
-    "--datasets sample,friends": "allowed are, joined by commas: sample, iemocap",
-    "--datasets sample,sample": "allowed are, joined by commas: sample, iemocap",
-    "--datasets sample --mix single": "--train_on names the set, allowed are sample",
-    "--datasets sample --train_on sample": "only --mix single reads it",
-    "--datasets sample --mode sequence --mix ratio": "leave --mix away",
+    "--data_percent 0": "--data_percent: '0' is not allowed, give a number above 0 and up to 1",
+    "--datasets sample,friends": "--datasets: 'sample,friends' is not allowed, give each of sample iemocap meld",
+    "--datasets sample,sample": "--datasets: 'sample,sample' is not allowed, give each of sample iemocap meld",
+    "--datasets sample --mix single": "--train_on : mix=single trains on one of sample",
+    "--datasets sample --train_on sample": "--train_on sample: only mix=single reads it",
+    "--datasets sample --mode sequence --mix ratio": "--mix ratio: mode=sequence draws of each set in turn",
     "--datasets sample --data_percent 0.0001": "leaves none; choose a larger share",
 }
 

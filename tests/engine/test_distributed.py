@@ -40,8 +40,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("runs")
     results = {case.name: run_case(case, folder, World()) for case in ALONE}
     environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    environment |= {"PYTHONPATH": str(REPOSITORY / "code"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(REPOSITORY / "tests/distributed_worker.py"), str(folder)]
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(REPOSITORY / "tests/helpers/distributed_worker.py"), str(folder)]
     logs = [folder / f"process{rank}.log" for rank in range(PROCESSES)]
     workers = [
         subprocess.Popen(

@@ -181,7 +181,7 @@ def test_a_whole_model_trains_as_with_peft(kind: str, modules: str, layers: int,
     for fused in (True, False):
         with monkeypatch.context() as patch:
             if not fused:
-                patch.setattr("bases.load.use_fast_lora", lambda model: 0)
+                patch.setattr("bases.adapters.use_fast_lora", lambda model: 0)
             model = add_lora(tiny_model(kind), rank=4, alpha=8, dropout=0.2, modules=modules).train()
         torch.manual_seed(2)
         for name, weight in model.named_parameters():

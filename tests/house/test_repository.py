@@ -1,11 +1,14 @@
 """The rules of the house: imports point one way, names hide no library, files are short, README is true."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -48,8 +51,9 @@ def list_files(*patterns: str) -> list[Path]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
     listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if listed.returncode:
-        found = {path for pattern in patterns for path in REPOSITORY.rglob(pattern)}
-        return sorted(path for path in found if ".venv" not in path.parts)
+        names = (path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.rglob("*") if path.is_file())
+        found = (name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+        return sorted(REPOSITORY / name for name in found if not name.startswith((".venv/", ".git/")))
     return [path for name in listed.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
 
 
@@ -180,7 +184,9 @@ def test_the_shell_of_code_is_short() -> None:
 def test_shell_files_pass_shellcheck() -> None:
     files = list_files("*.sh", ".ci/run")
     assert len(files) > 8
-    done = subprocess.run(["shellcheck", "-x", *map(str, files)], cwd=REPOSITORY, capture_output=True, text=True)
+    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [shutil.which("shellcheck", path=beside_python) or "shellcheck", "-x", *map(str, files)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 

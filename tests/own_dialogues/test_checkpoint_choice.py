@@ -84,7 +84,7 @@ def test_checkpoints_and_bases_are_found_or_missed_in_words(
     monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
     model = trained / "run" / "model"
     assert find_base(model) == str(trained / "base")
-    for module in ("own_dialogues.checkpoint", "bases.lookup"):
+    for module in ("own_dialogues.checkpoint", "bases.find"):
         monkeypatch.setattr(f"{module}.find_repository", lambda: tmp_path)
     with pytest.raises(UserError, match=r"there is no checkpoint yet.*train_and_inference_Uni.sh"):
         find_checkpoint()

@@ -19,17 +19,8 @@ from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
-from planning.data import TEXTS, WAYS, Texts
-from planning.estimate import (
-    GIB,
-    Measured,
-    Workload,
-    estimate,
-    measure,
-    plan_base,
-    training_flops,
-    typical_batch,
-)
+from planning.data import GIB, TEXTS, WAYS, Texts
+from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
 from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
@@ -87,7 +78,7 @@ def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool) -> None:
 def test_operations_are_those_that_pytorch_counts(monkeypatch) -> None:
     """Products of the linear layers and the head; those of the attention depend on how it cuts its blocks."""
     model = tiny_model("llama").train()
-    monkeypatch.setattr("bases.load.use_fast_lora", lambda model: 0)  # its operators show no products
+    monkeypatch.setattr("bases.adapters.use_fast_lora", lambda model: 0)  # its operators show no products
     for way in (ALL, LORA):
         if way.lora:
             model = add_lora(model, 4, 4, 0.0, "all").train()

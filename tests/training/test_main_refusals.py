@@ -57,12 +57,19 @@ def test_every_bad_flag_is_named_at_once(bench: Bench, run_code) -> None:
     result = run_code("code/main_new.py", *bench.command(**bad))
     assert_one_line_error(
         result,
-        "--data_percent 2.0: above 0, at most 1",
-        "--lora_dropout 1.0: 0 or more, below 1",
-        "--batch_size 0: 1 or more",
-        "--warmup_ratio -1.0: 0 to 1",
-        "--checkpoint_dir nowhere: no adapter or model there; or none",
+        "--data_percent: '2' is not allowed, give a number above 0 and up to 1",
+        "--lora_dropout: '1.0' is not allowed, give a number from 0 to below 1",
+        "--batch_size: '0' is not allowed, give a whole number, 1 or more",
+        "--warmup_ratio: '-1' is not allowed, give a number from 0 to 1",
     )
+    bench.assert_nothing_written()
+
+
+def test_every_flag_that_cannot_stand_beside_the_others_is_named_at_once(bench: Bench) -> None:
+    bad = {"zero_shot": True, "checkpoint_dir": "nowhere", "deepspeed_config": "nowhere.json", "calibrate": True}
+    result = bench.call(**bad, decode="generate")
+    assert_one_line_error(result, "--zero_shot True trains nothing", "leave --checkpoint_dir none", "--decode score")
+    assert_one_line_error(result, "--checkpoint_dir nowhere: no adapter or model there", "nowhere.json: no such file")
     bench.assert_nothing_written()
 
 
