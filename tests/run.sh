@@ -2,7 +2,7 @@
 # Set-up, lint and tests, from any folder; takes pytest's arguments, with paths as seen from the repository:
 #
 #     bash tests/run.sh
-#     bash tests/run.sh tests/test_pipeline.py -k plain
+#     bash tests/run.sh tests/scripts/test_pipeline.py -k plain
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

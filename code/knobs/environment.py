@@ -11,8 +11,8 @@ from knobs.table import KNOBS, NOTHING, Knob, Reader
 
 # Set to nothing is how a caller unsets these for one command.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC")
-# Variables of other programs of this project: read elsewhere, no knob of an experiment.
-READ_ELSEWHERE = ("ERC_CHECKPOINT", "ERC_BROWSER")
+# A variable of predict.py and the page: no knob of an experiment.
+READ_ELSEWHERE = ("ERC_CHECKPOINT",)
 SIMILAR = 0.8
 LONG_WORD = 7
 

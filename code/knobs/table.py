@@ -139,7 +139,7 @@ _ROWS = (
     ),
     Knob("NPROC", RUN, COUNT, "", None, "processes on each machine; unset: the visible GPUs, and 1 without any"),
     Knob("HOSTFILE", RUN, FILE, "", None, "the machines, for a run on several, as DeepSpeed reads it"),
-    Knob("ERC_ORIGINAL_DATA", RUN, FOLDER, "", None, "folder of <dataset>/<dataset>.pkl; unset: original_data/"),
+    Knob("ERC_ORIGINAL_DATA", RUN, FOLDER, "", None, "folder of the pickles, laid out as original_data/; unset: that"),
     Knob("ERC_PYTHON", RUN, PROGRAM, "", None, "python of an environment of your own, in place of .venv"),
     Knob("ERC_TORCH", RUN, one_of("cpu", "cuda"), "", None, "build of torch that .venv gets; unset: by nvidia-smi"),
     Knob(

@@ -21,6 +21,8 @@ from tiny_chatglm import chatglm_config, chatglm_weights, save_chatglm
 from tiny_models import LABELS, main_command, save_rows, small_rows
 from tiny_runs import Place
 
+pytestmark = pytest.mark.numeric
+
 PAD, MASK, GMASK, SOP = 3, 40, 41, 44
 PROMPT = [7, 9, 11, 13, GMASK, SOP]
 # Logits of the tiny model below for PROMPT + [8, 10], made once by SwissArmyTransformer 0.4.12 (`chatglm_model`, with

@@ -14,6 +14,8 @@ from tiny_chatglm import chatglm2_config, chatglm2_weights, save_chatglm2
 from tiny_models import main_command, save_rows
 from tiny_runs import Place
 
+pytestmark = pytest.mark.numeric
+
 IDS = [5, 9, 300, 42, 17, 17, 8]
 # Logits of the tiny model below for IDS, made once by SwissArmyTransformer 0.4.3 (its `chatglm2_model`): token -> the
 # first four and the last.

@@ -1,8 +1,11 @@
 """What ChatGLM-6B derives from its input ids: positions, mask and rotations, written down by hand."""
 
+import pytest
 import torch
 
 from bases.chatglm.inputs import Marks, derive_positions, rotary_tables, visible_keys
+
+pytestmark = pytest.mark.numeric
 
 PAD, MASK, GMASK, SOP = 3, 40, 41, 44
 

@@ -1,7 +1,6 @@
 """demo/app.py in headless Chromium: a dialogue is typed, emotions are read off the page, hostile input is harmless.
 
-Skipped where there is no browser; ERC_BROWSER=1, as CI sets it, makes that a failure. ERC_SCREENSHOTS=<folder>
-keeps the screenshots.
+Skipped where there is no browser. ERC_SCREENSHOTS=<folder> keeps the screenshots.
 """
 
 import os

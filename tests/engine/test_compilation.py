@@ -15,6 +15,8 @@ from engine.layers import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_laye
 from engine.packing import batch_loss, packer_for
 from tiny_models import PAD, small_rows, tiny_model
 
+pytestmark = pytest.mark.numeric
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 RELATIVE = 1e-5
 has_compiler = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))

@@ -23,6 +23,8 @@ from engine.distributed import World, join_world, share_of_dialogues
 from tiny_models import DATASET, LABELS, LINES, save_base, small_rows
 from training.loop import share_of_rank
 
+pytestmark = pytest.mark.numeric
+
 PROCESSES = 2
 WITHIN = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # bf16 rounds other sums when micro-batches are cut otherwise
 NAMES = [case.name for case in TOGETHER]

@@ -15,6 +15,8 @@ from engine.layers import use_fast_lora
 from engine.packing import batch_loss, packer_for
 from tiny_models import PAD, small_rows, tiny_model
 
+pytestmark = pytest.mark.numeric
+
 WIDTHS = (6, 5)
 RELATIVE = 1e-5
 Outcome = tuple[torch.Tensor, dict[str, torch.Tensor]]

@@ -16,6 +16,8 @@ from scoring.self_check import packer_that_agrees
 from tiny_models import KINDS, LABELS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
 from training import run as runs
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 RELATIVE = 1e-5
 BLOCKWISE = [kind for kind in KINDS if kind not in ("gemma2", "bloom")]

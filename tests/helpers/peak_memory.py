@@ -1,6 +1,6 @@
 """Trains two steps of a random model in each way, prints the peak memory of each in bytes; for test_planning.py.
 
-python tests/peak_memory.py '{"config": {...}, "tokens": 2048, "cases": [["LoRA", "bfloat16"], ...]}'
+python tests/helpers/peak_memory.py '{"config": {...}, "tokens": 2048, "cases": [["LoRA", "bfloat16"], ...]}'
 """
 
 import json

@@ -43,6 +43,8 @@ MOST_FILES = 16  # of a folder; 8 to 12 is the aim
 MOST_LINES_OF_SHELL = 220
 # The target of a Markdown link, without an anchor.
 LINK = re.compile(r"\]\(([^)#\s]+)")
+# A file of ours as pages and docstrings call it.
+NAMED_PATH = re.compile(r"(?<![\w/.])(?:code|tests|benchmarks|demo|envs|LLM_bases)/[\w/-]+\.(?:py|sh|md|txt|ipynb)\b")
 COMMAND = re.compile(r"\b(?:bash|python3?)\s+([\w./-]+)")
 
 
@@ -198,6 +200,16 @@ def test_links_lead_to_files_that_exist(name: str) -> None:
     page = REPOSITORY / name
     targets = {link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link}
     assert {link for link in targets if not (page.parent / link).exists()} == set()
+
+
+def test_paths_that_are_named_exist() -> None:
+    named = {
+        (str(page.relative_to(REPOSITORY)), path)
+        for page in list_files("*.md", "*.py", "*.sh", "*.ipynb", "*.yaml")
+        for path in NAMED_PATH.findall(page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 100
+    assert {(page, path) for page, path in named if not (REPOSITORY / path).exists()} == set()
 
 
 @pytest.mark.parametrize("name", MARKDOWN)

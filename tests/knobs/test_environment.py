@@ -87,7 +87,6 @@ def test_variables_of_others_are_left_alone() -> None:
         "HF_HUB_OFFLINE",
         "TOKENIZERS_PARALLELISM",
         "ERC_CHECKPOINT",
-        "ERC_BROWSER",
         "ENCODER",
         "WORLD_SIZE",
         "RANK",

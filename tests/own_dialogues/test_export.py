@@ -21,6 +21,8 @@ from own_dialogues.exporting import merge
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base, save_rows
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 

@@ -19,6 +19,8 @@ from own_dialogues.turns import LONGEST_UTTERANCE, ReadTurn, number_turns
 from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues
 from training.erc_config import ErcConfig, read_erc_config
 
+pytestmark = pytest.mark.numeric
+
 TEXTS = list(LINES)
 DIALOGUE = [("Ann", TEXTS[0]), ("Ben", TEXTS[4]), ("Ann", TEXTS[1]), ("Cem", TEXTS[4]), ("Ben", TEXTS[6])]
 

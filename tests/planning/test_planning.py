@@ -25,6 +25,8 @@ from planning.meta_model import build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
 from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
 
+pytestmark = pytest.mark.numeric
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
 FEW = Texts(rows=100, tokens=60, shared=2.0)

@@ -29,6 +29,8 @@ from tiny_models import (
 )
 from training.engines import OptimizerSettings, PlainEngine
 
+pytestmark = pytest.mark.numeric
+
 # Of several tokens each; they share first tokens, and some begin others.
 NESTED = ("Sad", "Scared", "S", "Sadder", "Mad", "Madly in love", "Joyful")
 TOLERANCE = rounding(VOCABULARY_SIZE, LAYERS * 5 + 2)  # of the layers, the logits and their normaliser

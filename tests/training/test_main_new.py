@@ -8,6 +8,8 @@ import pytest
 from tiny_models import LABELS, character_tokenizer, save_rows
 from tiny_runs import Place
 
+pytestmark = pytest.mark.numeric
+
 PNG = b"\x89PNG"
 
 

@@ -18,6 +18,8 @@ from training.checkpoints import STATE_FILE, load_state, save_state
 from training.engines import MasterWeights, OptimizerSettings, PlainEngine
 from training.loop import Callbacks, Progress, Trainer, TrainingSettings, steps_in_epoch
 
+pytestmark = pytest.mark.numeric
+
 # Loss of every step of `train(small_rows("predict"))`: 26 rows, 4 steps an epoch, 2 epochs. They change only
 # with the draws, the order of the rows or the sums; say why when you change them.
 LOSSES = [2.191423, 2.938886, 4.494987, 4.002018, 3.697141, 3.776508, 2.005341, 3.635991]
