@@ -1,26 +1,25 @@
 """Get a published pickle: `python original_data/fetch.py meld` (a few seconds; prints the file).
 
-A download that broke off goes on where it stopped. A file gets its name only after its SHA-256 has been
-checked. README.md beside this file says where every dataset comes from and under which licence.
+A file is written only when its SHA-256 is the right one. README.md beside this file says where every dataset comes
+from and under which licence.
 """
 
+import hashlib
 import http.client
-import os
 import sys
 import urllib.error
 import urllib.request
 from argparse import Namespace
 from pathlib import Path
-from typing import BinaryIO
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
 from basics.argument_parsing import LineParser  # noqa: E402
-from basics.errors import NO_SPACE_ERRNOS, UserError  # noqa: E402
-from basics.files import READ_BLOCK_BYTES, sha256_of  # noqa: E402
+from basics.errors import UserError  # noqa: E402
+from basics.files import sha256_of, write_atomically  # noqa: E402
 from basics.scripts import run_script  # noqa: E402
-from data_utils.labels import DATASETS, PublicFile  # noqa: E402
+from data_utils.labels import DATASETS, PublishedFile  # noqa: E402
 
 # The repository of the method, at the commit it was read from, and the one the pickles were made in.
 INSTRUCTERC = "https://raw.githubusercontent.com/LIN-SHANG/InstructERC/44014f1/original_data"
@@ -31,7 +30,7 @@ COSMIC = (
 SECONDS_TO_ANSWER = 30
 
 
-PUBLIC = {name: spec.download for name, spec in DATASETS.items() if spec.download}
+PUBLIC = {name: spec.published for name, spec in DATASETS.items() if spec.published and spec.published.cosmic_path}
 # Datasets that this script does not fetch, and what to do instead.
 EXPLAINED = {
     "iemocap": "iemocap is not fetched: USC gives it to those who sign its release form "
@@ -67,7 +66,7 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def list_addresses(wanted: PublicFile, source: str | None) -> list[str]:
+def list_addresses(wanted: PublishedFile, source: str | None) -> list[str]:
     """Return the addresses to try in turn; UserError if the source given is no web address."""
     if source is None:
         return [f"{INSTRUCTERC}/{wanted.path}", f"{COSMIC}/{wanted.cosmic_path}"]
@@ -76,74 +75,36 @@ def list_addresses(wanted: PublicFile, source: str | None) -> list[str]:
     return [f"{source.rstrip('/')}/{wanted.path}"]
 
 
-def fetch(wanted: PublicFile, addresses: list[str], path: Path) -> None:
-    """Download to `<path>.part` from the first address that has the right bytes, check, rename.
+def fetch(wanted: PublishedFile, addresses: list[str], path: Path) -> None:
+    """Download from the first address that has the right bytes; the file is whole or not there.
 
-    Raises UserError, with what each address did, if none has them. What a broken download left stays, to
-    go on from; wrong bytes are removed, as nothing could be made of them.
+    Raises UserError, with what each address did, if none has them.
     """
-    part = path.with_name(path.name + ".part")
-    if part.exists() and not find_fault(part, wanted):
-        os.replace(part, path)
-        return
     problems = []
     for address in addresses:
-        problem = try_download(address, part) or find_fault(part, wanted)
-        if not problem:
-            os.replace(part, path)
-            return
-        problems.append(f"{address}: {problem}")
-    raise UserError(
-        f"{'; '.join(problems)}; the same command goes on where it stopped, and original_data/README.md says "
-        "which file to put there by hand"
-    )
+        try:
+            with urllib.request.urlopen(address, timeout=SECONDS_TO_ANSWER) as response:
+                content = response.read(wanted.size_bytes + 1)
+        except urllib.error.HTTPError as error:
+            problems.append(f"{address}: answers {error.code} {error.reason}")
+            continue
+        except (http.client.HTTPException, OSError) as error:
+            problems.append(f"{address}: no answer ({getattr(error, 'reason', error)})")
+            continue
+        if problem := find_fault(content, wanted):
+            problems.append(f"{address}: {problem}")
+            continue
+        write_atomically(path, content)
+        return
+    raise UserError(f"{'; '.join(problems)}; original_data/README.md says which file to put there by hand")
 
 
-def find_fault(part: Path, wanted: PublicFile) -> str | None:
-    """Return what is wrong with a download, None if it is whole; wrong bytes are removed."""
-    size = part.stat().st_size
-    if size < wanted.size_bytes:
-        return f"broke off at {size} of {wanted.size_bytes} bytes"
-    found = sha256_of(part)
-    if found == wanted.sha256:
-        return None
-    part.unlink()
-    return f"the SHA-256 is {found}, allowed is {wanted.sha256}"
-
-
-def try_download(address: str, part: Path) -> str | None:
-    """Download; return what went wrong on the way, None if nothing did. OSError for a full disk."""
-    try:
-        download(address, part)
-    except urllib.error.HTTPError as error:
-        return f"answers {error.code} {error.reason}"
-    except (http.client.HTTPException, OSError) as error:
-        if getattr(error, "errno", None) in NO_SPACE_ERRNOS:
-            raise
-        return f"no answer ({getattr(error, 'reason', error)})"
-    return None
-
-
-def download(address: str, part: Path) -> None:
-    """Append what is missing to `part`, or write it anew if the server starts from the beginning."""
-    begin = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={begin}-"} if begin else {})
-    with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response:
-        mode = "ab" if response.status == http.HTTPStatus.PARTIAL_CONTENT else "wb"
-        with open_part(part, mode) as stream:
-            while block := response.read(READ_BLOCK_BYTES):
-                stream.write(block)
-
-
-def open_part(part: Path, mode: str) -> BinaryIO:
-    """Open a download for writing; UserError where the folder does not allow it, OSError for a full disk."""
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        return open(part, mode)
-    except OSError as error:
-        if error.errno in NO_SPACE_ERRNOS:
-            raise
-        raise UserError(f"cannot write {part}: {error.strerror}; --original_data names another folder") from None
+def find_fault(content: bytes, wanted: PublishedFile) -> str | None:
+    """Return what is wrong with a download, None if it is the file."""
+    if len(content) < wanted.size_bytes:
+        return f"broke off at {len(content)} of {wanted.size_bytes} bytes"
+    found = hashlib.sha256(content).hexdigest()
+    return None if found == wanted.sha256 else f"the SHA-256 is {found}, allowed is {wanted.sha256}"
 
 
 if __name__ == "__main__":

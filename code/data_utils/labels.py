@@ -31,16 +31,17 @@ class SplitCounts:
 
 
 @dataclass(frozen=True)
-class PublicFile:
-    """A pickle that anybody may download.
+class PublishedFile:
+    """The pickle of a dataset as the method's authors pass it on.
 
-    path: below original_data, here and in the method's repository. cosmic_path: below COSMIC's features.
+    path: below original_data, here and in their repository. cosmic_path: below COSMIC's features, from where, and from
+    there, anybody may download it; None: its owners have to be asked.
     """
 
     path: str
-    cosmic_path: str
     size_bytes: int
     sha256: str
+    cosmic_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class DatasetSpec:
     expected: split -> its size, None where no release is fixed.
     metric: the headline score, WEIGHTED_F1 or MICRO_F1_WITHOUT_NEUTRAL.
     speaker_encoding: LETTERS, ONE_HOT or ZERO_OR_OTHER.
-    download: its pickle, where original_data/fetch.py may get it.
+    published: its pickle, None where no release is known by its SHA-256.
     """
 
     name: str
@@ -65,7 +66,7 @@ class DatasetSpec:
     expected: Mapping[str, SplitCounts] | None
     metric: str
     speaker_encoding: str
-    download: PublicFile | None = None
+    published: PublishedFile | None = None
 
 
 _MELD_LABELS = ("neutral", "surprise", "fear", "sad", "joyful", "disgust", "angry")
@@ -102,6 +103,11 @@ _IEMOCAP = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=LETTERS,
+    published=PublishedFile(
+        path="iemocap/iemocap.pkl",
+        size_bytes=512358,
+        sha256="85f15be1fbd8678e0dd443a11ac609615f0e990cc0ca1551fdf86f98b9e6067f",
+    ),
 )
 
 _MELD = DatasetSpec(
@@ -119,7 +125,7 @@ _MELD = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
-    download=PublicFile(
+    published=PublishedFile(
         path="meld/meld.pkl",
         cosmic_path="meld/meld.pkl",
         size_bytes=999031,
@@ -142,7 +148,7 @@ _EMORYNLP = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
-    download=PublicFile(
+    published=PublishedFile(
         path="EmoryNLP/EmoryNLP.pkl",
         cosmic_path="emorynlp/emorynlp.pkl",
         size_bytes=1770289,

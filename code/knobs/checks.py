@@ -105,7 +105,8 @@ def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
     if value == "sample" or pickle.is_file():
         return
     advice = "see original_data/README.md"
-    if CORPORA[value].download:
+    published = CORPORA[value].published
+    if published and published.cosmic_path:
         advice = f"python original_data/fetch.py {value}{f' --original_data {elsewhere}' if elsewhere else ''} gets it"
     yield f"there is no {pickle}: {advice}, or set ERC_ORIGINAL_DATA"
 
