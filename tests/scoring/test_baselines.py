@@ -75,6 +75,7 @@ def test_script_without_its_encoder_is_one_line(run_code, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_script_prints_and_writes(run_code, tmp_path: Path) -> None:
     if not (find_repository() / "LLM_bases" / "all-MiniLM-L6-v2" / "SOURCE.json").is_file():
         pytest.skip("all-MiniLM-L6-v2 has not been fetched")

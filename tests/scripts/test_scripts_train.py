@@ -44,6 +44,7 @@ def results_of(root: Path, pattern: str) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_speakers_first_then_emotions_with_their_prediction(root: Path) -> None:
     knobs = {"speaker_task": True, "emotion_prediction": True, "speaker_epochs": 1}
     run(root, UNI, **knobs)
