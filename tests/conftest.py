@@ -32,7 +32,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what needs the published pickles where they are not; files with slow tests first, to share the cores well."""
+    """Skip what needs the published pickles where they are not; files with slow tests come first, to fill all cores."""
     slow = {item.path for item in items if "slow" in item.keywords}
     items.sort(key=lambda item: item.path not in slow)
     if find_published_data() is not None:
