@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,12 @@ import pytest
 from commands import REPOSITORY, SHARED, call_script
 from data_utils.labels import DATASETS
 from shell_checkout import ShellCheckout, make_checkout
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a script starts in its background ignores Ctrl-C, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # Why a test may be skipped in CI: what its machine has, and what the tests do without. All else must run there.
 FINE_IN_CI = ("there is a GPU here", "could not import 'trl'")

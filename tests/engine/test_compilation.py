@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from torch import nn
+from torch._inductor.utils import fresh_cache
 
 from bases.adapters import add_lora
 from engine import layers as compilation
@@ -23,9 +24,13 @@ has_compiler = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
 
 
 @pytest.fixture
-def attention_restored():
-    """compile_layers registers the tree attention anew, for every model of the process."""
-    yield
+def compiled_afresh():
+    """Nothing compiled before counts, as by a process that was told of another processor.
+
+    compile_layers registers the tree attention anew, for every model of the process; it is put back.
+    """
+    with fresh_cache():
+        yield
     tree_attention.register()
     torch.compiler.reset()
 
@@ -47,7 +52,7 @@ def train_steps(model: nn.Module) -> list[tuple[float, dict[str, torch.Tensor]]]
 
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler, reason="no C++ compiler")
-def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored) -> None:
+def test_compiled_layers_give_the_eager_loss_and_gradients(compiled_afresh) -> None:
     torch.manual_seed(0)
     model = add_lora(tiny_model("llama"), rank=4, alpha=4, dropout=0.0, modules="all")
     for name, weight in model.named_parameters():
