@@ -9,7 +9,6 @@ standard library alone.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from basics.scripts import EXIT_USER_ERROR, run_script
 from knobs.checks import Place
 from knobs.commands import Commands
 from knobs.environment import Settings, read_settings
+from knobs.gpus import visible_gpus
 from knobs.reference import render_table
 from knobs.table import KNOBS, MIXED, PLAIN, WINDOW
 from training.arguments import find_unusable
@@ -37,8 +37,8 @@ def main() -> None:
         raise UserError(f"{kind!r}: give the kind of rows, one of {', '.join(KINDS_OF_ROWS)}, or --table")
     place = Place(Path.cwd(), find_repository())
     settings, problems = read_settings(kind, os.environ, place)
-    commands = Commands(settings, count_gpus(), tuple(further))
-    problems += find_problems_of_place(settings, commands.gpus)
+    commands = Commands(settings, visible_gpus(os.environ), tuple(further), os.environ.get("MASTER_PORT", ""))
+    problems += find_problems_of_place(settings, len(commands.gpus))
     if not problems:
         problems = find_problems_of_flags(commands, further)
     if problems:
@@ -48,29 +48,20 @@ def main() -> None:
     print(commands.shell_variables())
 
 
-def count_gpus() -> int:
-    """The GPUs that this process may use; 0 without nvidia-smi."""
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
-    except OSError:
-        return 0
-    gpus = sum(line.startswith("GPU") for line in listed.splitlines())
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if gpus and visible is not None:
-        return sum(bool(word) and not word.startswith("-") for word in visible.split(","))
-    return gpus
-
-
 def find_problems_of_place(settings: Settings, gpus: int) -> list[str]:
-    """What cannot be done by this checkout, or on this machine."""
+    """What cannot be done by this checkout, or on this machine. gpus: how many may be used."""
     problems = []
     if "," in str(settings.place.repository):
         problems.append(
             f"{settings.place.repository}: a comma joins folders of rows; move the checkout to a path without"
         )
-    runs_here = settings["DRY_RUN"] == "0" and not settings["HOSTFILE"]
-    if runs_here and settings["quantize"] != KNOBS["quantize"].default and not gpus:
+    if settings["DRY_RUN"] != "0" or settings["HOSTFILE"]:
+        return problems  # its commands are for another machine, or for others too
+    if settings["quantize"] != KNOBS["quantize"].default and not gpus:
         problems.append(f"quantize={settings['quantize']}: needs a GPU, and there is none; choose none")
+    processes = settings["NPROC"]
+    if gpus and processes.isdecimal() and int(processes) > gpus:
+        problems.append(f"NPROC={processes}: {gpus} GPUs are visible, and each process takes one; give {gpus} or fewer")
     return problems
 
 

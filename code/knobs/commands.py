@@ -28,11 +28,16 @@ DIGEST_CHARACTERS = 8
 
 @dataclass(frozen=True)
 class Commands:
-    """What a script is told. result: folder of the run below experiments/ and checkpoint/. further: its arguments."""
+    """What a script is told.
+
+    gpus: numbers of those that it may use. further: its arguments. port: where the processes of a run meet; empty:
+    DeepSpeed's own choice, which two runs on one machine would share.
+    """
 
     settings: Settings
-    gpus: int
+    gpus: tuple[int, ...] = ()
     further: tuple[str, ...] = ()
+    port: str = ""
 
     @property
     def batch_size(self) -> int:
@@ -42,7 +47,7 @@ class Commands:
     @property
     def processes(self) -> int:
         """On each machine."""
-        return int(self.settings["NPROC"] or (min(self.gpus, int(self.settings["graphics_card"])) or 1))
+        return int(self.settings["NPROC"] or (min(len(self.gpus), int(self.settings["graphics_card"])) or 1))
 
     @property
     def needs_deepspeed(self) -> bool:
@@ -114,8 +119,13 @@ class Commands:
         if not self.needs_deepspeed:
             return []
         hosts, processes = self.settings["HOSTFILE"], self.settings["NPROC"]
-        words = ["-m", "deepspeed.launcher.runner", *(["--hostfile", hosts] if hosts else [])]
-        return words if hosts and not processes else [*words, "--num_accelerators", str(self.processes)]
+        words = ["-m", "deepspeed.launcher.runner", *(["--master_port", self.port] if self.port else [])]
+        if hosts:
+            return [*words, "--hostfile", hosts, *(["--num_accelerators", processes] if processes else [])]
+        if self.gpus:
+            # A number alone would mean the first ones of the machine, whatever CUDA_VISIBLE_DEVICES says.
+            return [*words, "--include", "localhost:" + ",".join(map(str, self.gpus[: self.processes]))]
+        return [*words, "--num_accelerators", str(self.processes)]
 
     def shell_variables(self) -> str:
         """All of it as assignments of a shell, one a line."""

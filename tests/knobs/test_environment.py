@@ -127,7 +127,7 @@ def test_two_settings_never_share_a_folder_and_a_name_stays_short(place: Place) 
     many += " warmup_ratio=0.5 weight_decay=0.125 learning_rate=3e-4 max_length=512 num_train_epochs=9 packing=rows"
     environments.append(dict(word.split("=") for word in many.split()))
     assert len(environments[-1]) == 15
-    results = [Commands(read_settings(WINDOW, one, place)[0], 0).result for one in environments]
+    results = [Commands(read_settings(WINDOW, one, place)[0]).result for one in environments]
     names = [result.rpartition("/")[2] for result in results]
     assert len(set(results)) == len(results)
     assert names[0] == "window_12" and names[1].startswith("window_12-seed_7-")
@@ -137,9 +137,9 @@ def test_two_settings_never_share_a_folder_and_a_name_stays_short(place: Place) 
 def test_further_arguments_that_decide_the_result_are_in_the_name(place: Place) -> None:
     settings, problems = read_settings(PLAIN, {}, place)
     assert problems == []
-    names = {Commands(settings, 0, tuple(words.split())).result for words in ("", "--resume True", "--save_steps=5")}
+    names = {Commands(settings, (), tuple(words.split())).result for words in ("", "--resume True", "--save_steps=5")}
     assert len(names) == 1
-    named = [Commands(settings, 0, tuple(words.split())).result for words in ("--seed 7", "--seed 8", "--seed=7")]
+    named = [Commands(settings, (), tuple(words.split())).result for words in ("--seed 7", "--seed 8", "--seed=7")]
     assert len({*names, *named}) == 4
 
 

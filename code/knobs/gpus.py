@@ -1,0 +1,34 @@
+"""The GPUs that a run may use, as CUDA_VISIBLE_DEVICES says, by their numbers on this machine. Needs no library."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
+
+
+def visible_gpus(environment: Mapping[str, str]) -> tuple[int, ...]:
+    """Numbers of the GPUs that are there and visible, in the order of CUDA_VISIBLE_DEVICES; none without nvidia-smi.
+
+    A GPU may be named by its number or by the beginning of its UUID. As for CUDA, what follows a name of no GPU is
+    hidden too.
+    """
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return ()
+    return choose_visible(dict(LISTED.findall(listed)), environment.get(VISIBLE))
+
+
+def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[int, ...]:
+    """The same from what nvidia-smi lists. there: number -> UUID. wanted: the variable, None: it is not set."""
+    if wanted is None:
+        return tuple(map(int, there))
+    found: list[int] = []
+    for word in wanted.split(","):
+        named = [number for number, uuid in there.items() if word.strip() in (number, uuid[: len(word.strip())])]
+        if len(named) != 1 or not word.strip():
+            break
+        found.append(int(named[0]))
+    return tuple(found)
