@@ -35,6 +35,7 @@ from experiment_utils.records import SCORES_FILE, make_comparison, read_scores
 from experiment_utils.report_tables import describe_p, list_misses
 from experiment_utils.reports import log_run, report_folder, update_scores, write_browser, write_report
 from experiment_utils.runner import LOG, Job, Plan, Runner, is_finished, plan_job
+from knobs.gpus import visible_gpus
 
 EXIT_MISSED = 1
 
@@ -92,7 +93,9 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument("--seeds", type=read_seeds, help="instead of the conditions' own, joined by commas")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
-    parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at once (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=whole_number(1), default=1, help="runs at once, each on GPUs of its own (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="skip what has finished, go on with what was stopped")
     parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
     parser.add_argument("--estimate", action="store_true", help="run nothing; work out what every condition needs")
@@ -129,7 +132,11 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[st
         raise UserError("; ".join(troubles))
     planned = unique_runs(planned)
     with tqdm(total=len(planned), unit="run", smoothing=0) as bar:
-        runner = Runner(arguments.jobs, arguments.resume, lambda job, log: bar.write(f"{job.name}: {log}", sys.stderr))
+
+        def announce(job: Job, log: Path) -> None:
+            bar.write(f"{job.name}: {log}", sys.stderr)
+
+        runner = Runner(arguments.jobs, arguments.resume, announce, visible_gpus(os.environ))
         for outcome in runner.run(planned):
             bar.update()
             minutes = outcome.seconds / 60

@@ -5,18 +5,22 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, write_atomically
 from experiment_utils.conditions import Condition
 from knobs.commands import leaves_the_result
 from knobs.environment import UNSET_BY_NOTHING
+from knobs.gpus import VISIBLE
 from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
 
@@ -141,17 +145,56 @@ def write_manifest(plan: Plan, command: str, seconds: float | None) -> None:
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
+def share_out(parallel: int, gpus: Sequence[int]) -> list[dict[str, str]]:
+    """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
+
+    A job alone takes what the caller's environment gives it.
+    """
+    if parallel == 1:
+        return [{}]
+    if gpus and len(gpus) < parallel:
+        raise UserError(
+            f"--jobs {parallel}: {len(gpus)} GPUs are visible, and each run takes one; give {len(gpus)} or fewer"
+        )
+    each = len(gpus) // parallel
+    shares = [",".join(map(str, gpus[number * each : (number + 1) * each])) for number in range(parallel)]
+    ports = find_free_ports(parallel)
+    return [
+        {"MASTER_PORT": str(port)} | ({VISIBLE: share} if share else {})
+        for port, share in zip(ports, shares, strict=True)
+    ]
+
+
+def find_free_ports(count: int) -> list[int]:
+    """Ports of this machine that nothing listens on, all different."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
 @dataclass
 class Runner:
     """Runs planned jobs. parallel: how many at once. resume: go on where an earlier run stopped.
 
-    Output goes to output.log in the folder of each job's results. announce: called as each job starts.
+    gpus: numbers of those that may be used; jobs that run at once share them out, and no two get the same. Output goes
+    to output.log in the folder of each job's results. announce: called as each job starts.
+
+    Raises:
+        UserError: there are GPUs, but fewer than jobs at once.
     """
 
     parallel: int = 1
     resume: bool = False
     announce: Callable[[Job, Path], None] = lambda job, log: None
+    gpus: tuple[int, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
+    places: Queue[dict[str, str]] = field(default_factory=Queue)
+
+    def __post_init__(self) -> None:
+        for place in share_out(self.parallel, self.gpus):
+            self.places.put(place)
 
     def run(self, planned: Sequence[tuple[Job, Plan]]) -> Iterator[Outcome]:
         """Outcomes in the order in which jobs end; an interrupt stops the jobs and goes on to the caller."""
@@ -177,12 +220,13 @@ class Runner:
         begun_before = plan.folder.exists()
         log.parent.mkdir(parents=True, exist_ok=True)
         self.announce(job, log)
+        place = self.places.get()
         began = time.monotonic()
         with open(log, "ab") as stream:
             process = subprocess.Popen(
                 ["bash", job.script],
                 cwd=find_repository(),
-                env=job_environment(job, **self._more_settings(job)),
+                env=job_environment(job, **self._more_settings(job), **place),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -191,6 +235,7 @@ class Runner:
             self.running.add(process)
             code = process.wait()
             self.running.discard(process)
+        self.places.put(place)
         seconds = time.monotonic() - began
         if code == 0:
             write_manifest(plan, job.command, None if begun_before and self.resume else seconds)

@@ -11,9 +11,10 @@ import pytest
 from scipy.stats import binom
 
 import reproduce
+from basics.errors import UserError
 from commands import assert_one_line_error
 from ended_scripts import call, make_repository, ran
-from experiment_utils.runner import Job, Plan, Runner, comparable_steps
+from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
 
 
 @pytest.fixture
@@ -139,6 +140,16 @@ def terminate_once_there(path: Path) -> None:
         time.sleep(0.05)
 
 
+def interrupt_once_there(folder: Path, files: int) -> None:
+    """Sends this process what Ctrl-C sends, as soon as a folder has so many files with something in them."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if sum(bool(path.read_text()) for path in folder.glob("*")) == files:
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        time.sleep(0.05)
+
+
 def is_alive(group: int) -> bool:
     """Whether any process of a group is there."""
     try:
@@ -161,7 +172,7 @@ def test_an_interrupt_stops_the_runs_and_goes_on(repository: Path) -> None:
     script.write_text('mkdir -p pids; echo $$ >"pids/$seed"; sleep 60 & wait\n')
     condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
     planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in (1, 2, 3)]
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Thread(target=interrupt_once_there, args=(repository / "pids", 2)).start()
     with pytest.raises(KeyboardInterrupt):
         list(Runner(parallel=2).run(planned))
     pids = [int(path.read_text()) for path in (repository / "pids").iterdir()]
@@ -169,3 +180,31 @@ def test_an_interrupt_stops_the_runs_and_goes_on(repository: Path) -> None:
     for pid in pids:
         wait_until_gone(pid)
     assert not list(repository.glob("results_*/condition.json"))
+
+
+def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> None:
+    """Three at a time on seven GPUs, nine in all: whatever runs together shares nothing."""
+    script = repository / "code" / "train_and_inference_Uni.sh"
+    script.write_text(
+        'mkdir -p told; echo "$CUDA_VISIBLE_DEVICES $MASTER_PORT" >"told/$seed"; echo "$seed begins" >>order\n'
+        'sleep 0.2; echo "$seed ends" >>order; mkdir -p "results_$seed"; echo {} >"results_$seed/results.json"\n'
+    )
+    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in range(1, 10)]
+    outcomes = list(Runner(parallel=3, gpus=(1, 2, 3, 4, 5, 6, 7)).run(planned))
+    assert [outcome.code for outcome in outcomes] == [0] * 9
+    told = {path.name: path.read_text().split() for path in (repository / "told").iterdir()}
+    assert {gpus for gpus, _ in told.values()} <= {"1,2", "3,4", "5,6"} and len(told) == 9
+    running: set[str] = set()
+    for line in (repository / "order").read_text().splitlines():
+        seed, what = line.split()
+        (running.add if what == "begins" else running.remove)(seed)
+        for place in zip(*(told[one] for one in running), strict=True):
+            assert len(set(place)) == len(running)
+
+
+def test_more_runs_at_once_than_gpus_are_refused() -> None:
+    with pytest.raises(UserError, match="--jobs 4: 2 GPUs are visible, and each run takes one; give 2 or fewer"):
+        Runner(parallel=4, gpus=(0, 1))
+    assert [set(place) for place in share_out(2, ())] == [{"MASTER_PORT"}] * 2
+    assert share_out(1, (0, 1)) == [{}]
