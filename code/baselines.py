@@ -6,6 +6,10 @@ Prints a table and writes experiments/baselines/<dataset>.json. Regularisation i
 the gold label of the same speaker's previous utterance, is no baseline but a leak bound: no model sees gold labels.
 """
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
 import json
 from argparse import Namespace
 from pathlib import Path
@@ -13,7 +17,6 @@ from pathlib import Path
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
 from basics.files import find_repository, write_atomically
-from basics.scripts import run_script
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS

@@ -5,13 +5,16 @@
 Made to compare --decode generate with --decode score; any two runs over the same rows will do.
 """
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
 import sys
 from argparse import Namespace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
-from basics.scripts import run_script
 from results.files import read_predictions
 from scoring.metrics import INVALID, Prediction
 

@@ -5,23 +5,18 @@
 The published "LoRA + Backbone" baseline of arXiv 2309.11911: no role sentence, no history.
 """
 
-from basics.scripts import run_script
-from data_utils.examples import RowSettings
-from knobs.table import PLAIN
-from knobs.writers import build_row_parser, make_own_folders
+from basics.scripts import print_folders, run_script
 
 
 def main() -> None:
-    """Arguments -> the settings of one folder -> the folder."""
-    arguments = build_row_parser("Write utterance-only rows and print their folder.", PLAIN).parse_args()
-    settings = RowSettings(
-        dataset=arguments.dataset,
-        kind=PLAIN,
-        historical_window=0,
-        clean_text=arguments.clean_text,
-        check_counts=arguments.check_counts,
-    )
-    make_own_folders([settings], arguments)
+    """Arguments -> folders of rows."""
+
+    def write() -> list:
+        from knobs.writers import write_plain_rows
+
+        return write_plain_rows()
+
+    print_folders(write)
 
 
 if __name__ == "__main__":

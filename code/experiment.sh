@@ -15,6 +15,11 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 settle() {
     local interpreter assignments
     interpreter=$(bash "$repository/envs/setup.sh" --interpreter)
+    if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
+        sed -n '2,$ s/^# \{0,1\}//p' "$0" | sed '/^shellcheck/,$d'
+        "$interpreter" "$repository/code/settings.py" --table
+        exit
+    fi
     assignments=$("$interpreter" "$repository/code/settings.py" "$@") || exit
     source /dev/stdin <<<"$assignments"
     if ((FLAG == 0)); then

@@ -10,15 +10,18 @@ public name. A folder appears whole or not at all. Prints the folder.
 Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
 """
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
 import argparse
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from bases.load import PRECISIONS
+from bases.table import PRECISIONS
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
-from basics.scripts import run_script
 from own_dialogues.exporting import export_adapter, export_merged
 from training.arguments import holds_model
 
@@ -45,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     base_help = "base of the adapter: a folder, a name, a hub id (default: the one it was trained on)"
     parser.add_argument("--model_name_or_path", help=base_help)
     parser.add_argument(
-        "--precision", choices=tuple(PRECISIONS), default="bf16", help="of the merged weights (default: %(default)s)"
+        "--precision", choices=PRECISIONS, default="bf16", help="of the merged weights (default: %(default)s)"
     )
     return parser.parse_args()
 

@@ -7,9 +7,12 @@
 The train_and_inference_*.sh scripts call it with their defaults; several processes run under `deepspeed`.
 """
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
 from bases.load import resolve_base
 from basics.errors import raise_together
-from basics.scripts import run_script
 from data_utils.row_sets import load_row_sets
 from engine.distributed import join_world
 from results.card import render_model_card

@@ -7,17 +7,20 @@ From the base's configuration alone (the table's, a folder's, or the hub's); no 
 the scripts are told. The hours suppose that --utilisation of the device's dense products is reached.
 """
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
 import argparse
 import math
 import time
 
 import torch
 
-from bases.load import PRECISIONS, choose_precision
+from bases.load import DTYPES, choose_precision
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
-from basics.scripts import run_script
 from engine.batching import TOKEN_BUDGETS
 from planning.data import ACCELERATORS, TEXTS
 from planning.estimate import Workload, plan_base
@@ -56,7 +59,7 @@ def main() -> None:
 
 def plan_precision(wanted: str, on_gpu: bool) -> torch.dtype:
     """In what a run computes: `auto` is bf16 on the GPUs of the table, and on a CPU what this one does best."""
-    return PRECISIONS["bf16"] if on_gpu and wanted == "auto" else choose_precision(wanted, torch.device(CPU))
+    return DTYPES["bf16"] if on_gpu and wanted == "auto" else choose_precision(wanted, torch.device(CPU))
 
 
 def measure_tflops(dtype: torch.dtype, size: int = 1024, repeats: int = 5) -> float:

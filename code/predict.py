@@ -18,7 +18,7 @@ from pathlib import Path
 from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import UserError
 from basics.scripts import run_script
-from knobs.table import KNOBS, PRECISIONS
+from knobs.table import KNOBS
 from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
 from own_dialogues.writing import OUTPUTS
 
@@ -37,7 +37,12 @@ def parse_arguments() -> Namespace:
         ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
         ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
         ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
-        ("precision", "auto", {"choices": PRECISIONS}, f"{KNOBS['precision'].meaning} (default: auto)"),
+        (
+            "precision",
+            "auto",
+            {"choices": KNOBS["precision"].kind.choices},
+            f"{KNOBS['precision'].meaning} (default: auto)",
+        ),
         ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
         ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
     )

@@ -9,6 +9,10 @@ A run that dies leaves the others going. Exit code 1: a run failed, or a finishe
 paper's than its tolerance. Every run adds a line to experiments/LOG.md.
 """
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
 import os
 import signal
 import sys
@@ -21,7 +25,6 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
-from basics.scripts import run_script
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
     Condition,
@@ -30,7 +33,7 @@ from experiment_utils.conditions import (
     list_conditions,
     read_table,
 )
-from experiment_utils.needs import NEEDS_FILE, Needs, estimate_all, read_needs, write_needs
+from experiment_utils.needs import NEEDS_FILE, Needs, base_of, estimate_all, read_needs, write_needs
 from experiment_utils.records import SCORES_FILE, make_comparison, read_scores
 from experiment_utils.report_tables import describe_p, list_misses
 from experiment_utils.reports import log_run, report_folder, update_scores, write_browser, write_report
@@ -117,7 +120,7 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
         costs = [f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"] if found else []
-        base = one.settings.get("MODEL_NAME", "SmolLM2-135M")
+        base = base_of(one)
         cells = [one.name, f"table {one.table}", base, paper or "no published number", f"{len(one.seeds)} seeds"]
         print("; ".join([*cells, *costs]))
 

@@ -1,16 +1,17 @@
 """Check the settings of an experiment and print them as variables of a shell; the three scripts call it.
 
-    dataset=meld python code/settings.py window --num_beams 4    # what train_and_inference_Uni.sh is told
+    dataset=meld python code/settings.py window --seed 7         # what train_and_inference_Uni.sh is told
     python code/settings.py --table                              # the README's table of settings
 
-Knobs come from the environment, further arguments are those of code/main_new.py. All problems are told at once, one
-line each, with exit code 2, before anything is installed or written. Any Python of 3.11 or newer will do, with the
-standard library alone.
+Knobs come from the environment, further arguments are those of code/main_new.py. What is wrong is told, a line each,
+with exit code 2, before anything is installed or written. Any Python of 3.11 or newer will do, with the standard
+library alone.
 """
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from basics.errors import UserError
@@ -18,13 +19,18 @@ from basics.files import find_repository
 from basics.scripts import EXIT_USER_ERROR, run_script
 from knobs.checks import Place
 from knobs.commands import Commands
-from knobs.environment import Settings, read_settings
+from knobs.environment import Settings, read_settings, why_unread
 from knobs.gpus import visible_gpus
 from knobs.reference import render_table
 from knobs.table import KNOBS, MIXED, PLAIN, WINDOW
 from training.arguments import find_unusable
 
 KINDS_OF_ROWS = (WINDOW, PLAIN, MIXED)
+NEEDS_A_GPU = {"quantize": "nf4", "precision": "fp16"}
+# What the scripts add to every command, as far as it can be checked before there is anything.
+NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "base")
+NEEDED += ("--output_dir", "results", "--model_dir", "model")
+SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME"}
 
 
 def main() -> None:
@@ -36,15 +42,17 @@ def main() -> None:
     if kind not in KINDS_OF_ROWS:
         raise UserError(f"{kind!r}: give the kind of rows, one of {', '.join(KINDS_OF_ROWS)}, or --table")
     place = Place(Path.cwd(), find_repository())
+    os.chdir(place.repository)  # further arguments name paths as seen from there
     settings, problems = read_settings(kind, os.environ, place)
     commands = Commands(settings, visible_gpus(os.environ), tuple(further), os.environ.get("MASTER_PORT", ""))
     problems += find_problems_of_place(settings, len(commands.gpus))
-    if not problems:
-        problems = find_problems_of_flags(commands, further)
+    problems += find_problems_of_arguments(further, settings)
+    problems = problems or find_problems_together(commands)
     if problems:
         for problem in problems:
             print(f"error: {' '.join(problem.split())}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be text
     print(commands.shell_variables())
 
 
@@ -57,22 +65,64 @@ def find_problems_of_place(settings: Settings, gpus: int) -> list[str]:
         )
     if settings["DRY_RUN"] != "0" or settings["HOSTFILE"]:
         return problems  # its commands are for another machine, or for others too
-    if settings["quantize"] != KNOBS["quantize"].default and not gpus:
-        problems.append(f"quantize={settings['quantize']}: needs a GPU, and there is none; choose none")
+    for name, value in NEEDS_A_GPU.items():
+        if settings[name] == value and not gpus:
+            problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
     processes = settings["NPROC"]
     if gpus and processes.isdecimal() and int(processes) > gpus:
         problems.append(f"NPROC={processes}: {gpus} GPUs are visible, and each process takes one; give {gpus} or fewer")
     return problems
 
 
-def find_problems_of_flags(commands: Commands, further: Sequence[str]) -> list[str]:
-    """What main_new.py would refuse of the arguments that follow the script's name."""
-    knobs = [word for word in further if word.partition("=")[0] in KNOBS]
-    if knobs:
-        return [f"{word}: a setting stands before the command: {word} bash ..." for word in knobs]
-    folders = ("--dataset", commands.settings["dataset"], "--data_dir", "rows", "--model_name_or_path", "base")
-    folders += ("--output_dir", f"experiments/{commands.result}", "--model_dir", f"checkpoint/{commands.result}")
-    return find_unusable([*folders, *commands.main_flags(), *further])
+def find_problems_of_arguments(further: Sequence[str], settings: Settings) -> list[str]:
+    """What is wrong with the arguments that follow the script's name, by themselves.
+
+    A flag is to be one of main_new.py with a value that it takes, and none that these settings never read or that the
+    scripts set from a knob.
+    """
+    problems = []
+    before = ""
+    for word in further:
+        name, has_value, value = word.partition("=")
+        if name in KNOBS and has_value and not before.startswith("--"):
+            problems.append(f"{word}: a setting stands before the command: {word} bash ...")
+        if name in SET_BY_KNOBS:
+            problems.append(f"{name}: set it before the command: {SET_BY_KNOBS[name]}=... bash ...")
+        before = "" if has_value else word
+    problems = problems or find_unusable([*NEEDED, *further])
+    return problems or find_unread(read_flags(further), settings)
+
+
+def read_flags(words: Sequence[str]) -> dict[str, str]:
+    """Flag, without its dashes -> value, of words that are a command line."""
+    found, flag = {}, ""
+    for word in words:
+        if word.startswith("--") and not flag:
+            flag, has_value, value = word.removeprefix("--").partition("=")
+            if has_value:
+                found[flag], flag = value, ""
+        elif flag:
+            found[flag], flag = word, ""
+    return found
+
+
+def find_unread(flags: Mapping[str, str], settings: Settings) -> list[str]:
+    """The flags that are knobs which nothing reads, given the settings and the other flags."""
+    there = replace(settings, values={**settings.values, **flags})
+    return [
+        f"--{name} {value}: {why_unread(KNOBS[name], there)}"
+        for name, value in flags.items()
+        if name in KNOBS and value != settings.usual(name) and not any(map(there.is_read, KNOBS[name].readers))
+    ]
+
+
+def find_problems_together(commands: Commands) -> list[str]:
+    """What main_new.py would refuse of the knobs and further arguments together, and of a machine without a GPU."""
+    flags = read_flags(commands.further)
+    settings = replace(commands.settings, values={**commands.settings.values, **flags})
+    missing = find_unusable([*NEEDED, *commands.further], look=True)
+    together = find_unusable([*NEEDED, *commands.main_flags(), *commands.further])
+    return missing or together or find_problems_of_place(settings, len(commands.gpus))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script  # noqa: E402
+
+# isort: split
 import emotion_page as page  # noqa: E402
 from basics.argument_parsing import LineParser, whole_number  # noqa: E402
 from basics.errors import UserError  # noqa: E402
 from basics.files import shown_path  # noqa: E402
-from basics.scripts import run_script  # noqa: E402
 from own_dialogues.checkpoint import ensure_base, find_checkpoint, list_checkpoints  # noqa: E402
 from own_dialogues.recognizer import EmotionRecognizer  # noqa: E402
 from own_dialogues.writing import TurnEmotion  # noqa: E402

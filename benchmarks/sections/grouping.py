@@ -16,18 +16,16 @@ from benchmarks.tables import machine_line
 from benchmarks.workload import ROWS_PER_STEP, SEED
 from data_utils.labels import SPLITS
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
+from knobs.environment import find_default
+from knobs.table import KNOBS, LORA, SMALL, WINDOW
 
 GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}
 SEEDS = (SEED, SEED + 1)
 SHARE = 1 / 8  # of MELD's training rows, in whole dialogues
 EPOCHS = 1
-RECIPE = {  # of the small base, as code/knobs/table.py has it
-    "lora": True,
-    "lora_dim": 16,
-    "lora_alpha": 16,
-    "lora_dropout": 0,
-    "lora_module_name": "all",
-    "learning_rate": 1e-3,
+OF_SETTING = {"Experiments_setting": LORA, "dataset": DATASET}
+OF_THE_BASE = ("lora_dim", "lora_alpha", "lora_dropout", "lora_module_name", "learning_rate")
+RECIPE = {name: find_default(KNOBS[name], WINDOW, OF_SETTING, SMALL) for name in OF_THE_BASE} | {
     "num_train_epochs": EPOCHS,
     "batch_size": ROWS_PER_STEP,
     "compile_layers": False,

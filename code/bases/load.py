@@ -11,11 +11,11 @@ import torch
 
 from bases.chatglm.layout import refuse_unconverted
 from bases.find import find_folder, find_row
-from bases.table import BASES, NO_QUANTIZATION
+from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from basics.errors import UserError
 from engine import tree_attention
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
 # What the weights of the text part are called inside a base that also sees, in published files and in newer ones.
@@ -61,7 +61,7 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16 needs a GPU: choose auto, bf16 or fp32 on a CPU")
     if wanted != "auto":
-        return PRECISIONS[wanted]
+        return DTYPES[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32

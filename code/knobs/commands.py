@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,12 +31,12 @@ DIGEST_CHARACTERS = 8
 class Commands:
     """What a script is told.
 
-    gpus: numbers of those that it may use. further: its arguments. port: where the processes of a run meet; empty:
-    DeepSpeed's own choice, which two runs on one machine would share.
+    gpus: those that it may use, see `visible_gpus`. further: its arguments. port: where the processes of a run meet;
+    empty: DeepSpeed's own choice, which two runs on one machine would share.
     """
 
     settings: Settings
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     further: tuple[str, ...] = ()
     port: str = ""
 
@@ -122,9 +123,9 @@ class Commands:
         words = ["-m", "deepspeed.launcher.runner", *(["--master_port", self.port] if self.port else [])]
         if hosts:
             return [*words, "--hostfile", hosts, *(["--num_accelerators", processes] if processes else [])]
-        if self.gpus:
-            # A number alone would mean the first ones of the machine, whatever CUDA_VISIBLE_DEVICES says.
-            return [*words, "--include", "localhost:" + ",".join(map(str, self.gpus[: self.processes]))]
+        if self.processes <= len(self.gpus):
+            # How many alone would mean the first ones of the machine, whatever CUDA_VISIBLE_DEVICES says.
+            return [*words, "--include", "localhost:" + ",".join(self.gpus[: self.processes])]
         return [*words, "--num_accelerators", str(self.processes)]
 
     def shell_variables(self) -> str:
@@ -152,7 +153,7 @@ def result_name(base: str, place: Place) -> str:
         folder = inside.of_caller(base).resolve()
         if folder.parent == (place.repository / "LLM_bases").resolve():
             return folder.name
-        return f"{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:DIGEST_CHARACTERS]}"
+        return f"{folder.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:DIGEST_CHARACTERS]}"
     return named or base.replace("/", "--")
 
 

@@ -4,17 +4,17 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bases.table import BASES
+from bases.table import BASES, PRECISIONS
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.table import KNOBS, NOTHING, Knob, Reader
 
 # Set to nothing is how a caller unsets these for one command.
-UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC")
+UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")
 # A variable of predict.py and the page: no knob of an experiment.
 READ_ELSEWHERE = ("ERC_CHECKPOINT",)
-SIMILAR = 0.8
-LONG_WORD = 7
+LONG_WORD = 7  # letters; shorter ones are too easily another word
+SIMILAR = 0.9
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     for knob in KNOBS.values():
         problems += _find_problems(knob, settings, knob.name in given)
     problems += [f"{name}={values[name] or ''}: {why}" for name, why in find_conflicts(values, rows)]
+    problems += _find_overflow(base, values["precision"] or "")
     problems += find_misspelt(environment)
     paths = {knob.name: _from_repository(knob, values[knob.name], place) for knob in KNOBS.values()}
     return Settings(rows, paths, base, place), problems
@@ -93,6 +94,14 @@ def recipe_name(base: str, place: Place) -> str:
     if named is None and is_base_folder(base, place):
         return place.of_caller(base).resolve().name
     return named or base.rpartition("/")[2]
+
+
+def _find_overflow(base: str, precision: str) -> list[str]:
+    """A precision in which the base is known to overflow."""
+    row = BASES.get(base)
+    if row is None or precision not in PRECISIONS or precision in row.precisions:
+        return []
+    return [f"precision={precision}: {base} overflows in it; choose auto {' '.join(row.precisions)}"]
 
 
 def _given_knobs(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -115,12 +124,12 @@ def _find_problems(knob: Knob, settings: Settings, is_given: bool) -> list[str]:
     if not is_given or value is None:
         return []
     if not any(map(settings.is_read, knob.readers)):
-        return [] if value == settings.usual(knob.name) else [f"{knob.name}={value}: {_why_unread(knob, settings)}"]
+        return [] if value == settings.usual(knob.name) else [f"{knob.name}={value}: {why_unread(knob, settings)}"]
     found = check_value(knob, value, settings.values, settings.rows, settings.place)
     return [f"{knob.name}={value}: {why}" for why in found]
 
 
-def _why_unread(knob: Knob, settings: Settings) -> str:
+def why_unread(knob: Knob, settings: Settings) -> str:
     """The condition that a knob is missing, or the rows and the setting that never read it."""
     elsewhere = (replace(reader, under="") for reader in knob.readers)
     if any(map(settings.is_read, elsewhere)):
@@ -145,24 +154,37 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
 def find_misspelt(environment: Mapping[str, str]) -> list[str]:
     """One line for every variable that is no knob and looks like one.
 
-    By convention variables of the system and of other programs have capital letters, and most knobs small ones: a
-    name in capitals is compared with the knobs in capitals, and with others only for the same word, if it is a long
-    one (MODE and SEED may be anybody's).
+    By convention variables of the system and of other programs have capital letters, and most knobs small ones. A
+    variable that is meant for somebody else must not stop a run: CFLAGS is no FLAG, and MODE or SEED may be anybody's.
     """
     names = {word: knob.name for knob in KNOBS.values() for word in (knob.name, *knob.guesses)}
     others = {knob.also for knob in KNOBS.values()} | {*READ_ELSEWHERE}
     found = []
     for name in sorted(environment.keys() - KNOBS.keys() - others):
-        alike = [word for word in names if _look_alike(name, word)]
-        alike = [word for word in alike if word.casefold() == name.casefold()] or alike
+        alike = [word for word in names if _is_same_word(name, word)]
+        alike = alike or [knob for knob in KNOBS if _is_misspelt(name, knob)]
         if alike:
             meant = " or ".join(dict.fromkeys(names[word] for word in alike))
             found.append(f"{name}={environment[name]}: no setting is called so; did you mean {meant}?")
     return found
 
 
-def _look_alike(name: str, word: str) -> bool:
-    one, other = name.casefold(), word.casefold()
-    if name.isupper() != word.isupper():
-        return one == other and (not name.isupper() or len(name) >= LONG_WORD)
-    return difflib.SequenceMatcher(None, one, other).ratio() >= SIMILAR
+def _is_same_word(name: str, word: str) -> bool:
+    """Whether two names differ by capital letters and underscores alone; a short one in capitals may be anybody's."""
+    if name.replace("_", "").casefold() != word.replace("_", "").casefold():
+        return False
+    return not name.isupper() or word.isupper() or len(name) >= LONG_WORD
+
+
+def _is_misspelt(name: str, knob: str) -> bool:
+    """Whether a name is a knob's with a slip of the hand; one in capitals only where it begins as ours do."""
+    if name[:1] != knob[:1] or (name.isupper() and not name.startswith("ERC_")):
+        return False
+    if len(name) < LONG_WORD:
+        return name in (f"{knob}s", *_with_two_letters_swapped(knob))
+    alike = difflib.SequenceMatcher(None, name, knob).ratio()
+    return alike >= SIMILAR or name in _with_two_letters_swapped(knob)
+
+
+def _with_two_letters_swapped(word: str) -> set[str]:
+    return {word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)}

@@ -8,11 +8,11 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
 
 
-def visible_gpus(environment: Mapping[str, str]) -> tuple[int, ...]:
+def visible_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Numbers of the GPUs that are there and visible, in the order of CUDA_VISIBLE_DEVICES; none without nvidia-smi.
 
     A GPU may be named by its number or by the beginning of its UUID. As for CUDA, what follows a name of no GPU is
-    hidden too.
+    hidden too. A part of a GPU (MIG) has no number: it stays as it is named.
     """
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
@@ -21,14 +21,15 @@ def visible_gpus(environment: Mapping[str, str]) -> tuple[int, ...]:
     return choose_visible(dict(LISTED.findall(listed)), environment.get(VISIBLE))
 
 
-def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[int, ...]:
+def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[str, ...]:
     """The same from what nvidia-smi lists. there: number -> UUID. wanted: the variable, None: it is not set."""
     if wanted is None:
-        return tuple(map(int, there))
-    found: list[int] = []
-    for word in wanted.split(","):
-        named = [number for number, uuid in there.items() if word.strip() in (number, uuid[: len(word.strip())])]
-        if len(named) != 1 or not word.strip():
+        return tuple(there)
+    found: list[str] = []
+    for word in map(str.strip, wanted.split(",")):
+        named = [number for number, uuid in there.items() if word and word in (number, uuid[: len(word)])]
+        named = [word] if there and word.startswith("MIG-") else named
+        if len(named) != 1:
             break
-        found.append(int(named[0]))
+        found += named
     return tuple(found)

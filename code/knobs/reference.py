@@ -1,7 +1,5 @@
 """The table of knobs as Markdown, for the README: made, never typed."""
 
-from itertools import groupby
-
 from basics.markdown import render_table as render_markdown
 from knobs.kinds import Kind
 from knobs.table import KNOBS, Knob
@@ -12,7 +10,9 @@ NUMBERS = {int: "whole number", float: "number"}
 def render_table() -> str:
     """Every knob by its group: name, default, values, meaning."""
     rows = []
-    for title, group in groupby(KNOBS.values(), key=lambda knob: knob.readers[0].title):
+    titles = dict.fromkeys(knob.readers[0].title for knob in KNOBS.values())
+    for title in titles:
+        group = [knob for knob in KNOBS.values() if knob.readers[0].title == title]
         rows += [(f"**{title}**", "", "", ""), *map(_row, group)]
     return render_markdown(("knob", "default", "values", "meaning"), rows)
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from bases.table import NO_QUANTIZATION, QUANTIZATIONS
+from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
+from data_utils.labels import DATASETS as CORPORA
+from data_utils.labels import UNIFIED
 from knobs.kinds import (
     BASE,
     CHECKPOINT,
@@ -38,7 +40,6 @@ WINDOW, PLAIN, MIXED = "window", "plain", "mixed"
 SCRIPT, WRITER, MAIN = "the script", "the row writer", "main_new.py"
 NOTHING = "none"
 SMALL = "SmolLM2-135M"
-PRECISIONS = ("auto", "bf16", "fp32", "fp16")
 SPLITS_TO_SCORE = one_of("valid", "test")
 
 Recipe = Mapping[str, str]
@@ -73,6 +74,7 @@ SCORING = Reader("tokens and scores", MAIN, under="decode=score")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
 DRAWN = Reader("training", MAIN, (WINDOW, PLAIN), _TRAINED)  # mixed rows are drawn by their writer
+PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")
 ADAPTERS = Reader("adapters", MAIN, settings=(LORA,))
 
 
@@ -104,6 +106,8 @@ class Knob:
 
 # The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small base's own.
 _PAPER_MODULES = "q_proj,k_proj,v_proj,query_key_value"
+_USUAL = CORPORA["sample"].max_length
+_LENGTHS = {name: str(one.max_length) for name, one in CORPORA.items() if one.max_length != _USUAL}
 _ROWS = (
     Knob("FLAG", RUN, one_of("0", "1"), "", "1", "0: check the settings, say what would run, stop"),
     Knob("DRY_RUN", RUN, one_of("0", "1"), "", "0", "1: print the commands, a script that does the same; run nothing"),
@@ -241,9 +245,9 @@ _ROWS = (
         EVERY,
         COUNT,
         "max_length",
-        "1024",
+        str(_USUAL),
         "longest prompt and target in tokens; the oldest history goes first",
-        {"iemocap": "1200", PLAIN: "300", MIXED: "1200"},
+        {**_LENGTHS, PLAIN: "300", MIXED: str(UNIFIED.max_length)},
     ),
     Knob("eval_batch_size", GENERATION, COUNT, "", "8", "prompts that generate decodes together"),
     Knob(
@@ -281,7 +285,7 @@ _ROWS = (
         "take an answer without a label for the label nearest by edit distance",
     ),
     Knob("score_on", EVERY, SPLITS_TO_SCORE, "score", "test", "split of the final scores; valid: test is left alone"),
-    Knob("precision", EVERY, one_of(*PRECISIONS), "precision", "auto", "auto: bf16 where the device has it"),
+    Knob("precision", EVERY, one_of("auto", *PRECISIONS), "precision", "auto", "auto: bf16 where the device has it"),
     Knob(
         "packing",
         EVERY,
@@ -341,7 +345,7 @@ _ROWS = (
         "8",
         "consecutive rows of a dialogue that stay together in a batch; 1: fully random",
     ),
-    Knob("beta", TRAINING, NUMBER, "beta", "0.1", "weight of the prediction rows in the loss (the paper's alpha)"),
+    Knob("beta", PREDICTION, NUMBER, "beta", "0.1", "weight of the prediction rows in the loss (the paper's alpha)"),
     Knob(
         "select_on",
         TRAINING,

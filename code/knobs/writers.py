@@ -1,10 +1,11 @@
-"""What the row writers have in common: their flags, and folders made and named."""
+"""The row writers: a command line -> folders of rows, which data_process*.py print.
+
+What is said here, and what libraries print when they are imported, goes to stderr: the scripts see to it.
+"""
 
 import functools
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +15,11 @@ from basics.files import find_repository
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import RowSettings
 from data_utils.labels import DATASETS
-from data_utils.retrieval import Embed
+from data_utils.mixing import SEQUENCE, MixSettings, one_after_the_other, prepare_mixed_folder
+from data_utils.retrieval import Embed, RetrievalSettings
 from data_utils.row_folders import describe_folder, prepare_folder
-from knobs.flags import add_knobs
-from knobs.table import MIXED
+from knobs.flags import add_knobs, refuse_unread
+from knobs.table import MIXED, PLAIN, WINDOW
 
 Settings = TypeVar("Settings")
 Loader = Callable[..., Any]
@@ -53,8 +55,8 @@ def add_places(parser: LineParser) -> None:
     )
 
 
-def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Settings, Loader], Path]) -> None:
-    """Build or reuse the folders; their paths, joined by commas, are the one line on stdout.
+def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Settings, Loader], Path]) -> list[Path]:
+    """Build or reuse the folders; what they hold is said, a line for each.
 
     prepare: settings of a folder, what reads a dataset's dialogues -> the folder.
     Raises UserError for bad input and for a path that a comma would cut in two.
@@ -64,18 +66,87 @@ def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Sett
     # Two folders of one dataset read its pickle once.
     load = functools.cache(load_dialogues)
     folders = []
-    with redirect_stdout(sys.stderr):  # libraries print notices, and whoever captures stdout wants folders alone
-        for settings in wanted:
-            folders.append(prepare(settings, load))
-            print(describe_folder(folders[-1]))
-    print(",".join(map(str, folders)))
+    for settings in wanted:
+        folders.append(prepare(settings, load))
+        print(describe_folder(folders[-1]))
+    return folders
 
 
-def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed: Embed | None = None) -> None:
+def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed: Embed | None = None) -> list[Path]:
     """`make_folders` for rows in a dataset's own labels; arguments: with original_data and data."""
 
     def prepare(settings: RowSettings, load: Loader) -> Path:
         source = arguments.original_data or find_original_data(settings.dataset)
         return prepare_folder(settings, source, arguments.data, load, embed)
 
-    make_folders(wanted, arguments.data, prepare)
+    return make_folders(wanted, arguments.data, prepare)
+
+
+def write_window_rows() -> list[Path]:
+    """The command line of data_process.py -> one folder, or that of the speaker task and it."""
+    arguments = build_row_parser("Write the rows of one dataset and print their folder.", WINDOW).parse_args()
+    refuse_unread(arguments, WINDOW)
+    shared = {name: getattr(arguments, name) for name in ("dataset", "clean_text", "check_counts")}
+    main_rows = RowSettings(
+        kind="predict" if arguments.emotion_prediction else WINDOW,
+        historical_window=arguments.historical_window,
+        retrieval=retrieval_settings(arguments),
+        **shared,
+    )
+    speaker_rows = RowSettings(kind="speaker", historical_window=0, **shared)
+    wanted = [main_rows] if arguments.speaker_task == "None" else [speaker_rows, main_rows]
+    return make_own_folders(wanted, arguments, open_encoder(arguments))
+
+
+def retrieval_settings(arguments: Namespace) -> RetrievalSettings | None:
+    """What the flags ask for; None: no demonstrations."""
+    if not arguments.domain_base:
+        return None
+    return RetrievalSettings(
+        encoder=Path(arguments.encoder).name,
+        count=arguments.demonstrations,
+        pairing=arguments.pairing,
+        position=arguments.position,
+        balance=arguments.domain_balance,
+        exclude_identical=arguments.exclude_identical,
+        seed=arguments.retrieval_seed,
+    )
+
+
+def open_encoder(arguments: Namespace) -> Embed | None:
+    """The sentence encoder, its vectors kept beside the rows; None: nothing is retrieved."""
+    if not arguments.domain_base:
+        return None
+    from bases.encoder import SentenceEncoder
+
+    return SentenceEncoder(arguments.encoder, arguments.data / ".embeddings")
+
+
+def write_plain_rows() -> list[Path]:
+    """The command line of data_process_plain.py -> its folder."""
+    arguments = build_row_parser("Write utterance-only rows and print their folder.", PLAIN).parse_args()
+    shared = {name: getattr(arguments, name) for name in ("dataset", "clean_text", "check_counts")}
+    return make_own_folders([RowSettings(kind=PLAIN, historical_window=0, **shared)], arguments)
+
+
+def write_mixed_rows() -> list[Path]:
+    """The command line of data_process_mixed.py -> one folder, or one of each set in turn."""
+    description = "Write rows of several datasets in unified labels and print their folder."
+    arguments = build_row_parser(description, MIXED).parse_args()
+    refuse_unread(arguments, MIXED)
+    settings = MixSettings(
+        datasets=arguments.datasets,
+        mix=arguments.mix,
+        trained=arguments.train_on,
+        fraction=arguments.data_percent,
+        historical_window=arguments.historical_window,
+        clean_text=arguments.clean_text,
+        check_counts=arguments.check_counts,
+        seed=arguments.seed,
+    )
+    wanted = one_after_the_other(settings) if arguments.mode == SEQUENCE else [settings]
+
+    def prepare(one: MixSettings, load: Loader) -> Path:
+        return prepare_mixed_folder(one, arguments.original_data, arguments.data, load)
+
+    return make_folders(wanted, arguments.data, prepare)

@@ -9,7 +9,7 @@ import torch
 
 from bases.adapters import load_adapter
 from bases.find import public_name
-from bases.load import PRECISIONS, load_model, load_tokenizer, resolve_base
+from bases.load import DTYPES, load_model, load_tokenizer, resolve_base
 from basics.errors import UserError, full_disk_named, raise_together
 from basics.files import find_repository, shown_path, write_atomically
 from own_dialogues.checkpoint import check_base_precision, find_base
@@ -60,7 +60,7 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
     card = merged_card(read_card(checkpoint), output)
     source = base_of(checkpoint, base) if is_adapter(checkpoint) else str(checkpoint)
     check_base_precision(checkpoint, source, precision)
-    model = load_model(source, PRECISIONS[precision], CPU)
+    model = load_model(source, DTYPES[precision], CPU)
     if is_adapter(checkpoint):
         model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
     model.config.use_cache = True

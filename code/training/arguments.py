@@ -1,4 +1,5 @@
-"""The flags of main_new.py: three dataclasses, one field a flag; every problem is reported at once.
+"""The flags of main_new.py: three dataclasses, one field a flag. All that cannot be read is told together,
+then all that cannot stand together.
 
 What a flag means, what it may be and its default stand in knobs.table, where it is a setting of the scripts too.
 Standard library only: the scripts check their settings with it before anything is installed.
@@ -14,11 +15,12 @@ from bases.table import NO_QUANTIZATION
 from basics.argument_parsing import LineParser
 from basics.errors import UserError, raise_together
 from data_utils.labels import ROW_SETS
+from knobs.checks import MODEL_FILES
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, one_of
 from knobs.table import KNOBS, NOTHING
 
-MODEL_FILES = ("adapter_config.json", "config.json")
+_LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
 RANK = Kind("give the number of a process", r"-?[0-9]{1,6}", int)
 
 
@@ -59,7 +61,7 @@ class DataArguments:
     data_dir: str = flag(MISSING, "folder of rows that data_process.py wrote; several joined by commas")
     data_percent: float = knob("data_percent")
     chat_template: bool = knob("chat_template")
-    max_length: int = flag(0, f"{KNOBS['max_length'].meaning}; 0: the dataset's own (1200 iemocap, 1024 others)", WHOLE)
+    max_length: int = flag(0, f"{KNOBS['max_length'].meaning}; 0: the dataset's own ({_LENGTHS})", WHOLE)
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,16 @@ def parse_arguments(description: str, command: list[str] | None = None) -> Argum
     return parsed
 
 
-def find_unusable(command: Sequence[str]) -> list[str]:
-    """What `parse_arguments` would say of a command by itself, without a look at the disk; empty when it is fine."""
+def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
+    """What `parse_arguments` would say of a command; empty when it is fine.
+
+    look: only what is not there, by a look at the disk; else all but that.
+    """
     try:
-        return find_contradictions(*_read("", list(command)))
+        parsed = _read("", list(command))
     except UserError as error:
         return [str(error)]
+    return find_missing_files(*parsed) if look else find_contradictions(*parsed)
 
 
 def _read(description: str, command: list[str] | None) -> Arguments:

@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from basics.errors import UserError
-from basics.scripts import EXIT_INTERRUPTED, run_script
+from basics.scripts import EXIT_CLOSED_PIPE, EXIT_INTERRUPTED, run_script
 from commands import REPOSITORY, assert_one_line_error, call_script
 
 FOLDERS = ("code", "demo", "LLM_bases", "original_data", "original_data/sample", "benchmarks", "benchmarks/gpu")
@@ -88,7 +87,40 @@ def test_a_reader_may_stop_reading(command: list[str]) -> None:
         done = subprocess.run(
             [sys.executable, *command], cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE, text=True
         )
-    assert (done.returncode, done.stderr) == (0, "")
+    # argparse lets go of what it cannot print.
+    assert (done.returncode, done.stderr) == (0 if "--help" in command else EXIT_CLOSED_PIPE, "")
+
+
+def test_another_broken_pipe_is_a_fault() -> None:
+    with pytest.raises(BrokenPipeError):
+        run_script(failing(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+
+
+IMPORTS_MUCH = [
+    "code/main_new.py",
+    "code/plan.py",
+    "code/reproduce.py",
+    "code/compare_predictions.py",
+    "code/export.py",
+]
+
+
+@pytest.mark.parametrize("name", [*IMPORTS_MUCH, "code/baselines.py", "demo/app.py"])
+def test_ctrl_c_is_one_line_while_libraries_are_imported(name: str, tmp_path: Path) -> None:
+    """numpy, or torch, stands in for all: it says that it is imported, and takes its time."""
+    for library in ("numpy", "torch", "yaml", "pydantic", "gradio"):
+        (tmp_path / f"{library}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    with subprocess.Popen(
+        [sys.executable, REPOSITORY / name],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert (process.returncode, told) == (-signal.SIGINT, "stopped by Ctrl-C\n")
 
 
 def test_ctrl_c_ends_a_script_with_one_line(tmp_path: Path) -> None:
@@ -102,7 +134,6 @@ def test_ctrl_c_ends_a_script_with_one_line(tmp_path: Path) -> None:
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert (process.returncode, told) == (EXIT_INTERRUPTED, "stopped by Ctrl-C\n")
@@ -126,14 +157,25 @@ def test_a_folder_that_cannot_be_made_is_one_line(command: list[str], tmp_path: 
     assert_one_line_error(done, str(file))
 
 
-def test_stdout_of_a_row_writer_holds_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where a library prints a notice when it is imported or called."""
-    import data_process
+@pytest.mark.parametrize(
+    ("script", "flag", "folder"),
+    [
+        ("data_process.py", "--dataset", "sample/window"),
+        ("data_process_plain.py", "--dataset", "sample/plain"),
+        ("data_process_mixed.py", "--datasets", "unified/total_sample"),
+    ],
+)
+def test_stdout_of_a_row_writer_holds_folders_alone(script: str, flag: str, folder: str, tmp_path: Path) -> None:
+    """Even where a library prints a notice when it is imported."""
+    import numpy
 
-    def noisy(*_arguments: object) -> None:
-        print("a notice of a library")
-
-    monkeypatch.setattr("knobs.writers.describe_folder", lambda folder: noisy() or "described")
-    done = call_script(data_process.main, "--dataset", "sample", "--data", tmp_path)
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'sample' / 'window'}\n")
-    assert done.stderr == "a notice of a library\ndescribed\n"
+    (tmp_path / "numpy.py").write_text(
+        "import sys\nprint('a notice of a library')\nsys.path.remove(sys.path[sys.path.index(__file__[:-9])])\n"
+        "del sys.modules['numpy']\nimport numpy\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, REPOSITORY / "code" / script, flag, "sample", "--data", tmp_path / "data"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert numpy and done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'data' / folder}\n"
+    assert done.stderr.startswith("a notice of a library\n")

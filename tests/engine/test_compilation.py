@@ -14,12 +14,13 @@ from engine import tree_attention
 from engine.batching import training_batches
 from engine.layers import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_layers, should_compile
 from engine.packing import batch_loss, packer_for
-from tiny_models import PAD, small_rows, tiny_model
+from rounding import LAYER, rounding
+from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-RELATIVE = 1e-5
+RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
 has_compiler = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
 
 

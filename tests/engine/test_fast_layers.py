@@ -13,12 +13,13 @@ from engine import layers as fast_layers
 from engine.batching import training_batches
 from engine.layers import use_fast_lora
 from engine.packing import batch_loss, packer_for
-from tiny_models import PAD, small_rows, tiny_model
+from rounding import LAYER, rounding
+from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 
 WIDTHS = (6, 5)
-RELATIVE = 1e-5
+RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
 Outcome = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 

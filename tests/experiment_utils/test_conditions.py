@@ -1,5 +1,6 @@
 """The table of experiments: every row is a run that the scripts accept, every published number is there once."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,17 @@ def test_every_setting_of_a_condition_is_a_knob_and_none_is_passed_on() -> None:
     assert set(KNOBS) > PASSED_ON > {"ERC_PYTHON", "NPROC", "token_budget", "save_steps"}
     named = {key for one in CONDITIONS.values() for key in one.settings}
     assert named and named <= set(KNOBS) - PASSED_ON
+
+
+def test_a_checkpoint_to_start_from_is_what_another_condition_makes(checkout: ShellCheckout, pickles: Path) -> None:
+    starts = {one.settings["checkpoint_dir"] for one in CONDITIONS.values() if "checkpoint_dir" in one.settings}
+    assert starts
+    made = set()
+    for name in ("one_epoch/window/EmoryNLP", "one_epoch/window/iemocap", "one_epoch/window/meld"):
+        if name in CONDITIONS:
+            result = checkout.run(ERC_ORIGINAL_DATA=pickles, **CONDITIONS[name].settings)
+            made.add(re.search(r"--model_dir (\S+)", result.stdout).group(1))
+    assert starts <= made
 
 
 def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,7 @@ def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> Non
     )
     condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
     planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in range(1, 10)]
-    outcomes = list(Runner(parallel=3, gpus=(1, 2, 3, 4, 5, 6, 7)).run(planned))
+    outcomes = list(Runner(parallel=3, gpus=tuple("1234567")).run(planned))
     assert [outcome.code for outcome in outcomes] == [0] * 9
     told = {path.name: path.read_text().split() for path in (repository / "told").iterdir()}
     assert {gpus for gpus, _ in told.values()} <= {"1,2", "3,4", "5,6"} and len(told) == 9
@@ -205,6 +205,6 @@ def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> Non
 
 def test_more_runs_at_once_than_gpus_are_refused() -> None:
     with pytest.raises(UserError, match="--jobs 4: 2 GPUs are visible, and each run takes one; give 2 or fewer"):
-        Runner(parallel=4, gpus=(0, 1))
+        Runner(parallel=4, gpus=("0", "1"))
     assert [set(place) for place in share_out(2, ())] == [{"MASTER_PORT"}] * 2
-    assert share_out(1, (0, 1)) == [{}]
+    assert share_out(1, ("0", "1")) == [{}]

@@ -34,6 +34,8 @@ def place(tmp_path: Path) -> Place:
         ("batch_size", "accumulations"),
         ("LEARNING_RATE", "learning_rate"),
         ("seeds", "seed"),
+        ("sede", "seed"),
+        ("historic_window", "historical_window"),
         ("chat_templates", "chat_template"),
     ],
 )
@@ -106,6 +108,21 @@ def test_variables_of_others_are_left_alone() -> None:
         "prompt",
         "line",
         "name",
+        *[
+            "CFLAGS",
+            "CXXFLAGS",
+            "FLAGS",
+            "LFLAGS",
+            "FFLAGS",
+            "NPROCS",
+            "MODULE_NAME",
+            "PE_HOSTFILE",
+            "module",
+            "speed",
+            "windows",
+            "eta",
+            "PRECISE",
+        ],
     ]
     assert find_misspelt(dict.fromkeys([*names, *KNOBS], "1")) == []
 

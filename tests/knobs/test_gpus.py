@@ -19,19 +19,20 @@ LISTING = "".join(f"GPU {number}: NVIDIA H100 (UUID: {uuid})\\n" for number, uui
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [
-        (None, (0, 1, 2, 3)),
-        ("2,3", (2, 3)),
-        ("3,1", (3, 1)),
-        (" 1, 2", (1, 2)),
-        ("GPU-2a3,0", (2, 0)),
+        (None, ("0", "1", "2", "3")),
+        ("2,3", ("2", "3")),
+        ("3,1", ("3", "1")),
+        (" 1, 2", ("1", "2")),
+        ("GPU-2a3,0", ("2", "0")),
+        ("MIG-GPU-1/3/0", ("MIG-GPU-1/3/0",)),
         ("", ()),
         ("-1", ()),
-        ("1,7,2", (1,)),
+        ("1,7,2", ("1",)),
         ("GPU-", ()),  # of all of them
         ("NoDevFiles", ()),
     ],
 )
-def test_visible_ones(wanted: str | None, numbers: tuple[int, ...]) -> None:
+def test_visible_ones(wanted: str | None, numbers: tuple[str, ...]) -> None:
     assert choose_visible(FOUR, wanted) == numbers
 
 
@@ -47,7 +48,7 @@ def with_four(tmp_path: Path) -> str:
 
 def test_they_are_listed_by_nvidia_smi(with_four: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", with_four)
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "2,3"}) == (2, 3)
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "2,3"}) == ("2", "3")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus({}) == ()
 
@@ -64,10 +65,10 @@ def resources_by_deepspeed(words: list[str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("gpus", "knobs", "taken"),
     [
-        ((2, 3), {"graphics_card": "4"}, [2, 3]),
-        ((0, 1, 2, 3), {"graphics_card": "2", "deepspeed_config": "none"}, [0, 1]),
-        ((3, 1, 0), {"NPROC": "2"}, [1, 3]),
-        ((2,), {"offload_optimizer": "True"}, [2]),
+        (("2", "3"), {"graphics_card": "4"}, [2, 3]),
+        (("0", "1", "2", "3"), {"graphics_card": "2", "deepspeed_config": "none"}, [0, 1]),
+        (("3", "1", "0"), {"NPROC": "2"}, [1, 3]),
+        (("2",), {"offload_optimizer": "True"}, [2]),
     ],
 )
 def test_deepspeed_takes_them(gpus, knobs: dict[str, str], taken: list[int], tmp_path: Path, monkeypatch) -> None:
@@ -89,5 +90,7 @@ def test_the_scripts_hand_them_on(checkout: ShellCheckout, with_four: str) -> No
     assert "--include localhost:0,1,2,3 " in training_command(checkout.run(**knobs))
     alone = training_command(checkout.run(CUDA_VISIBLE_DEVICES="1", **knobs))
     assert alone.startswith('"$python" code/main_new.py')  # torch sees the one
+    # For another machine the number is as it was asked for.
+    assert "--num_accelerators 3 " in training_command(checkout.run(CUDA_VISIBLE_DEVICES="2,3", NPROC=3, **knobs))
     refused = checkout.run(CUDA_VISIBLE_DEVICES="2,3", NPROC=3, DRY_RUN=0, FLAG=0, **knobs)
     assert refused.stderr == "error: NPROC=3: 2 GPUs are visible, and each process takes one; give 2 or fewer\n"

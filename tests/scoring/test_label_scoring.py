@@ -12,7 +12,7 @@ from data_utils.row_files import Example
 from engine import tree_attention
 from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, batch_loss, packer_for
-from rounding import rounding
+from rounding import LAYER, rounding
 from scoring import label_scoring
 from scoring.label_scoring import DecodeSettings, generate_answers, predict_labels
 from scoring.metrics import Prediction
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.numeric
 
 # Of several tokens each; they share first tokens, and some begin others.
 NESTED = ("Sad", "Scared", "S", "Sadder", "Mad", "Madly in love", "Joyful")
-TOLERANCE = rounding(VOCABULARY_SIZE, LAYERS * 5 + 2)  # of the layers, the logits and their normaliser
+TOLERANCE = rounding(*LAYER * LAYERS, 32, VOCABULARY_SIZE)  # the layers, the logits and their normaliser
 
 
 def encoder(max_length: int = 1024) -> RowEncoder:

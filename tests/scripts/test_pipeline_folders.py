@@ -44,9 +44,9 @@ def test_further_arguments_come_last_and_in_the_folder_name(checkout: ShellCheck
 @pytest.mark.parametrize(
     ("further", "folder"),
     [
-        ("--resume True --save_steps 5 --eval_batch_size 4 --token_budget 512", "window_12"),
+        ("--resume True --save_steps 5 --token_budget 512", "window_12"),
         ("--resume=True --seed 3", "window_12-seed_3-#"),
-        ("--seed 3 --save_steps 5 --beta 2", "window_12-seed_3_beta_2-#"),
+        ("--seed 3 --save_steps 5 --clip_norm 2", "window_12-seed_3_clip_norm_2-#"),
     ],
 )
 def test_what_leaves_the_result_as_it_is_is_not_in_its_name(checkout: ShellCheckout, further: str, folder: str) -> None:

@@ -40,7 +40,8 @@ class ChatGLM2Tokenizer(PreTrainedTokenizer):
     vocab_files_names = {"vocab_file": "tokenizer.model"}
     model_input_names = ["input_ids", "attention_mask"]
     padding_side = "left"
-    # AutoTokenizer takes a class that is registered for GLM only where tokenizer_config.json names a program too.
+    # AutoTokenizer takes a class that is registered for GLM only where tokenizer_config.json names a program too,
+    # whatever its name: folders converted earlier have this one.
     _auto_map = {"AutoTokenizer": ["chatglm2_slow_tokenizer.ChatGLM2Tokenizer", None]}
 
     def __init__(self, vocab_file: str | Path, marks: Sequence[str], prefix: Sequence[str], **settings) -> None:
