@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# What nobody has measured yet, in one command, for whoever has a CUDA GPU: speed, a whole run, memory against the plan,
+# and QLoRA. About an hour on one card; each part leaves its numbers even when a later one fails.
+#
+#     python original_data/fetch.py meld && bash benchmarks/check_gpu.sh
+#     QLORA_BASE=LLaMA2 bash benchmarks/check_gpu.sh      # the base for 4 bits; Qwen2.5-0.5B unless said otherwise
+#
+# Please report what it prints, with the card's name, in an issue of the repository.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=$(bash envs/setup.sh)
+qlora_base=${QLORA_BASE:-Qwen2.5-0.5B}
+failed=0
+
+part() {
+    printf '\n== %s\n' "$1"
+    "${@:2}" || { printf 'FAILED: %s\n' "$1"; failed=1; }
+}
+
+# compare_memory FOLDER BASE WAY: the peak that a run had beside what plan.py says of it.
+compare_memory() {
+    "$python" - "$1" <<'PYTHON'
+import json, sys
+results = json.load(open(f"{sys.argv[1]}/results.json", encoding="utf-8"))
+print(f"{results['device']}: peak {results['gpu_peak_memory_mib'] / 1024:.1f} GiB, weighted F1 {results['weighted_f1']:.2f}, "
+      f"{results['seconds']['training_steps'] / 60:.1f} minutes of training")
+PYTHON
+    "$python" code/plan.py --model_name_or_path "$2" --dataset meld --gpu a100 | grep -E "^(way|$3 )"
+}
+
+qlora() {
+    "$python" -m pip install --quiet bitsandbytes
+    quantize=nf4 data_percent=0.05 num_train_epochs=1 dataset=meld MODEL_NAME=$qlora_base NPROC=1 \
+        bash code/train_and_inference_Uni.sh --output_dir experiments/check_gpu/qlora --model_dir checkpoint/check_gpu/qlora
+}
+
+part "speed of a step and of scoring" bash benchmarks/run_gpu.sh
+part "MELD in full with SmolLM2-135M" env dataset=meld NPROC=1 bash code/train_and_inference_Uni.sh \
+    --output_dir experiments/check_gpu/meld --model_dir checkpoint/check_gpu/meld
+part "its memory against the plan" compare_memory experiments/check_gpu/meld SmolLM2-135M LoRA
+part "QLoRA of $qlora_base on a twentieth of MELD" qlora
+part "its memory against the plan" compare_memory experiments/check_gpu/qlora "$qlora_base" QLoRA
+exit "$failed"
