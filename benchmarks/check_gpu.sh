@@ -6,6 +6,7 @@
 #     QLORA_BASE=LLaMA2 bash benchmarks/check_gpu.sh      # the base for 4 bits; Qwen2.5-0.5B unless said otherwise
 #
 # Please report what it prints, with the card's name, in an issue of the repository.
+# shellcheck disable=SC2317,SC2329  # parts call functions by name
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
