@@ -14,7 +14,7 @@ import torch
 
 from bases.find import identify_base
 from basics.errors import UserError
-from basics.files import sha256_of, write_atomically
+from basics.files import make_folder, replace_durably, sha256_of, write_atomically
 from basics.scripts import progress_bar
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
@@ -68,7 +68,7 @@ def check_output(task: FileTask) -> None:
         if written.exists() and written.samefile(task.source):
             raise UserError(f"--output {task.output} would replace the input {task.source}, allowed is another file")
     try:
-        task.output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(task.output.parent)
         tempfile.TemporaryFile(dir=task.output.parent).close()
     except OSError as error:
         raise UserError(f"--output {task.output} cannot be written ({error.strerror})") from None
@@ -174,7 +174,7 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
             return reached
 
         yield write
-    os.replace(task.part, task.output)
+    replace_durably(task.part, task.output)
     task.state.unlink(missing_ok=True)
 
 

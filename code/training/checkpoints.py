@@ -10,26 +10,27 @@ from typing import Any
 import torch
 
 from basics.errors import UserError, full_disk_named
-from basics.files import write_atomically
+from basics.files import make_folder, replace_durably, sync_tree, write_atomically
 
 STATE_FILE = "resume.pt"
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well."""
+    """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk."""
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
+    make_folder(new)
     try:
         yield new
+        sync_tree(new)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
     if folder.exists():
         os.replace(folder, old)
-    os.replace(new, folder)
+    replace_durably(new, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -65,14 +66,14 @@ def save_model(
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Writes the training state beside the results; a reader finds the old one or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     temporary = folder / f".{STATE_FILE}.new"
     try:
         with full_disk_named(folder / STATE_FILE), open(temporary, "wb") as stream:
             torch.save(state, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, folder / STATE_FILE)
+        replace_durably(temporary, folder / STATE_FILE)
     finally:
         temporary.unlink(missing_ok=True)
 

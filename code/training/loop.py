@@ -15,7 +15,7 @@ from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches
 from engine.packing import PackedBatch, Packer, batch_loss
 from training.checkpoints import discard_state, load_state, save_state
 from training.engines import Engine, seed_draws
-from training.log import LOG_FILE, keep_lines
+from training.log import LOG_FILE, keep_lines, sync_log
 
 STEPS_PACKED_AHEAD = 3
 
@@ -195,6 +195,7 @@ class Trainer:
     def _save(self) -> None:
         state = self.engine.state()  # every rank takes part; one writes
         if self.engine.rank == 0:
+            sync_log(self.folder)  # first: the state says which lines it holds
             save_state(
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
