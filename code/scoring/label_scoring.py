@@ -122,6 +122,17 @@ def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
     return max(corrected, key=corrected.__getitem__), corrected, None
 
 
+def mean_target_loss(predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings) -> float | None:
+    """The training loss of scored rows, without dropout: the mean over rows of -log p a token of the target, EOS too.
+
+    None where log p is not known: of generated answers, and of scores from which a bias was taken.
+    """
+    if settings.decode != "score" or settings.calibrate or not predictions:
+        return None
+    lengths = {label: len(encoder.encode_label(label)) for label in {row.target for row in predictions}}
+    return -sum(row.scores[row.target] / lengths[row.target] for row in predictions) / len(predictions)
+
+
 def generate_answers(
     model,
     encoder: RowEncoder,

@@ -6,6 +6,7 @@ fit the memory of each process once. What it saves is gradients, moments, master
 
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": training.clip_norm,
-        "bf16": {**config.get("bf16", {}), "enabled": dtype == torch.bfloat16},
+        # A step of gradients that are not finite is left out, and told by `DeepSpeedEngine.step`.
+        "bf16": {**config.get("bf16", {}), "enabled": dtype == torch.bfloat16, "check_grad_overflow": True},
         "fp16": {**config.get("fp16", {}), "enabled": dtype == torch.float16},
         # PyTorch's fused AdamW runs on CPUs too; DeepSpeed's own would have to be compiled first.
         "zero_force_ds_cpu_optimizer": False,
@@ -141,12 +143,23 @@ class DeepSpeedEngine:
         self.model.set_gradient_accumulation_boundary(last)
         self.model.backward(loss * self.world_size)
 
+    @property
+    def learning_rate(self) -> float:
+        return self.adam.param_groups[0]["lr"]
+
+    @property
+    def overflows_at_times(self) -> bool:
+        """In fp16, as long as DeepSpeed can scale the loss less."""
+        return self.model.fp16_enabled() and self.model.optimizer.loss_scale > 1
+
     def step(self) -> float:
-        norm = None
         if self.model.optimizer is self.adam:  # nothing of DeepSpeed's is around AdamW that would know the norm
-            norm = nn.utils.get_total_norm([w.grad for w in self.named.values() if w.grad is not None])
+            norm = float(nn.utils.get_total_norm([w.grad for w in self.named.values() if w.grad is not None]))
+            if math.isfinite(norm):
+                self.model.step()
+            return norm
         self.model.step()
-        return float(self.model.get_global_grad_norm() if norm is None else norm)
+        return float(self.model.get_global_grad_norm()) if self.model.was_step_applied() else math.inf
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         total = value.clone()

@@ -33,8 +33,8 @@ class RunLog:
         self.events = folder / EVENTS_FOLDER / name
 
     def record(self, values: dict[str, Any]) -> None:
-        """Writes one line and one event a number."""
-        append(self.folder / LOG_FILE, (json.dumps(values) + "\n").encode())
+        """Writes one line and one event a number; ValueError for one that is not finite, which JSON cannot hold."""
+        append(self.folder / LOG_FILE, (json.dumps(values, allow_nan=False) + "\n").encode())
         if not self.events.exists():
             append(self.events, _start_events(values["step"]))
         append(self.events, _scalar_event(values))

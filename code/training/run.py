@@ -9,7 +9,14 @@ import torch
 
 from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter
 from bases.find import check_precision, find_row, identify_base, public_name
-from bases.load import check_quantization, choose_device, choose_precision, load_model, load_tokenizer
+from bases.load import (
+    check_quantization,
+    choose_device,
+    choose_precision,
+    load_model,
+    load_tokenizer,
+    refuse_unscaled_fp16,
+)
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository, shown_path
@@ -89,7 +96,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     """Chooses device, precision, token budget and engine; loads the tokenizer.
 
     Raises:
-        UserError: the split that is to choose the best epoch has no rows.
+        UserError: the split that is to choose the best epoch has no rows; a flag asks for what cannot be had here.
     """
     model_arguments, data_arguments, training_arguments = arguments
     chooser = training_arguments.select_on
@@ -100,6 +107,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     dtype = choose_precision(model_arguments.precision, device)
     several = world.size > 1 or wants_deepspeed(training_arguments)
     deepspeed = deepspeed_config(training_arguments, dtype) if several else None
+    refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     check_quantization(model_arguments.quantize, device, shards_weights(deepspeed))
     max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
     encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)

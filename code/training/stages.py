@@ -9,7 +9,7 @@ from basics.scripts import progress_bar
 from data_utils.row_files import Example
 from engine.deepspeed_state import gather_weights
 from engine.distributed import gather_predictions, share_of_dialogues
-from scoring.label_scoring import predict_labels
+from scoring.label_scoring import mean_target_loss, predict_labels
 from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluate_predictions, mean_score
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
@@ -76,6 +76,8 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
+        loss = mean_target_loss(predictions, run.encoder, run.decode)
+        named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 
     def keep_best() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bases.adapters import add_lora
+from basics.errors import UserError
 from engine.batching import RowEncoder
 from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
@@ -47,6 +48,7 @@ class Case:
     checkpointing: bool = False
     resume_from: str = ""  # the case to go on from, as it stood in the middle
     decode: str = "score"
+    spoiled: bool = False  # one gradient of the step after SAVED_AT is infinite
 
 
 ALONE = [
@@ -69,6 +71,8 @@ TOGETHER = [
         Case(f"full-bf16-resumed-zero{stage}", stage, dtype=torch.bfloat16, resume_from=f"full-bf16-zero{stage}")
         for stage in STAGES
     ),
+    *(Case(f"spoiled-zero{stage}", stage, spoiled=True) for stage in STAGES),
+    *(Case(f"spoiled-bf16-zero{stage}", stage, dtype=torch.bfloat16, spoiled=True) for stage in STAGES),
 ]
 
 
@@ -99,7 +103,14 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     engine = build_engine(case, model, folder)
     settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from))
     callbacks = Callbacks(evaluate, lambda: None, record)
-    Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {}).run()
+    trainer = Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {})
+    told = ""
+    if case.spoiled:
+        spoil_gradient(model, trainer)
+    try:
+        trainer.run()
+    except UserError as error:
+        told = str(error)
     weights = gather_weights(model, trainable_only=case.lora)
     if world.is_first:
         save_model(model, encoder.tokenizer, folder / f"{case.name}.model", "base", {"README.md": "card"}, weights)
@@ -107,10 +118,22 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
         "engine": f"{type(engine.model).__module__}.{type(engine.model).__name__}",
         "losses": {step: values["loss"] for step, values in steps.items()},
         "norms": {step: values["gradient_norm"] for step, values in steps.items()},
+        "rates": [values["learning_rate"] for values in steps.values()],
+        "told": told,
         "predictions": predictions,
         "masters": engine.state()["weights"],
         "seconds": sum(values["seconds"] for values in steps.values()),
     }
+
+
+def spoil_gradient(model, trainer: Trainer) -> None:
+    """Makes a gradient of the first process infinite once the middle of the run was saved; the loss stays."""
+
+    def hook(gradient: torch.Tensor) -> torch.Tensor:
+        wanted = trainer.progress.step == SAVED_AT and trainer.engine.rank == 0
+        return gradient * torch.inf if wanted else gradient
+
+    model.get_input_embeddings().weight.register_hook(hook)
 
 
 def build_model(case: Case):

@@ -1,6 +1,7 @@
 """main_new.py from its flags to what it leaves behind, on a tiny base."""
 
 import json
+import shutil
 from subprocess import CompletedProcess
 
 import pytest
@@ -74,11 +75,37 @@ def test_events_are_what_the_log_says(place: Place) -> None:
     events = EventAccumulator(str(place.path("lora", "tensorboard")))
     events.Reload()
     lines = [json.loads(line) for line in place.path("lora", "log.jsonl").read_text().splitlines()]
-    for curve, kind in (("step/loss", "step"), ("epoch/score", "epoch"), ("epoch/valid_accuracy", "epoch")):
+    curves = (("step/loss", "step"), ("step/learning_rate", "step"))
+    curves += (("epoch/score", "epoch"), ("epoch/valid_accuracy", "epoch"), ("epoch/valid_loss", "epoch"))
+    for curve, kind in curves:
         name = curve.partition("/")[2]
         expected = [(line["step"], line[name]) for line in lines if line["kind"] == kind]
         assert [event.step for event in events.Scalars(curve)] == [step for step, _ in expected]
         assert [event.value for event in events.Scalars(curve)] == pytest.approx([value for _, value in expected])
+
+
+@pytest.mark.usefixtures("lora")
+def test_the_log_tells_the_rate_of_every_step(place: Place) -> None:
+    lines = [json.loads(line) for line in place.path("lora", "log.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] for line in lines if line["kind"] == "step"]
+    assert rates == pytest.approx([2e-2 * share / 7 for share in (0, 7, 6, 5, 4, 3, 2, 1)])
+
+
+def test_the_loss_on_valid_is_the_training_loss_of_its_rows(place: Place) -> None:
+    """Trained on what chooses the epoch, at a rate of nothing: both losses are of the same rows and weights."""
+    rows = shutil.copytree(place.rows, place.folder / "the same rows")
+    same = (rows / "train.json").read_bytes()
+    manifest = json.loads((rows / "manifest.json").read_text(encoding="utf-8"))
+    (rows / "valid.json").write_bytes(same)
+    manifest["sha256"]["valid.json"] = manifest["sha256"]["train.json"]
+    (rows / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    flags = {"data_dir": rows, "learning_rate": 1e-12, "lora_dropout": 0.0, "batch_size": 27, "do_eval": False}
+    place.finish("same rows", **flags)
+    (epoch,) = place.results("same rows")["epochs"]
+    assert epoch["valid_loss"] == pytest.approx(epoch["train_loss"], rel=1e-4)
+    for way in ({"decode": "generate", "max_new_tokens": 2}, {"calibrate": True}):
+        place.finish("no loss", **flags, **way)
+        assert "valid_loss" not in place.results("no loss")["epochs"][0], "log p of the target is not known"
 
 
 @pytest.mark.usefixtures("lora")
