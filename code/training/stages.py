@@ -7,6 +7,7 @@ from typing import Any
 from bases.find import public_name
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
+from engine.batching import EncodedRow
 from engine.deepspeed_state import gather_weights
 from engine.distributed import gather_predictions, share_of_dialogues
 from scoring.label_scoring import mean_target_loss, predict_labels
@@ -120,20 +121,20 @@ def forget(values: dict[str, Any]) -> None:
 
 def score_finished(run: Run, model) -> list[Prediction]:
     """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split."""
-    training = run.arguments[2]
-    if run.selected_by and training.score_on == training.select_on:
-        return run.selected_by
-    return score_split(run, model, training.score_on)
+    return run.selected_by if knows_answers(run) else score_split(run, model, run.arguments[2].score_on)
 
 
 def score_split(run: Run, model, split: str) -> list[Prediction]:
     """One prediction for every row of a split's scored task, in file order; each process scores its share."""
-    return score_rows(run, model, run.row_sets.scored[split], run.row_sets.labels, split)
+    return score_rows(run, model, run.row_sets.scored[split], run.encoded[split], run.row_sets.labels, split)
 
 
-def score_rows(run: Run, model, rows: Sequence[Example], labels: Sequence[str], description: str) -> list[Prediction]:
-    """One prediction for every row, in their order; all rows are of one task."""
-    share = share_of_dialogues(rows, run.world)
+def score_rows(
+    run: Run, model, rows: Sequence[Example], encoded: Sequence[EncodedRow], labels: Sequence[str], description: str
+) -> list[Prediction]:
+    """One prediction for every row, in their order; all rows are of one task. encoded: the same as token ids."""
+    tokens = {row.id: row for row in encoded}
+    share = [tokens[row.id] for row in share_of_dialogues(rows, run.world)]
     with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
         mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
     return gather_predictions(mine, rows, run.world)
@@ -143,6 +144,21 @@ def score_other_tasks(run: Run, model) -> dict[str, EvalResult]:
     """Scores of the rows of tasks beside the scored one (speaker identification in one stage with emotions)."""
     split = run.arguments[2].score_on
     return {
-        task: evaluate_predictions(score_rows(run, model, rows, labels, f"{split}, {task}"), labels)
+        task: evaluate_predictions(
+            score_rows(run, model, rows, run.also_encoded[task], labels, f"{split}, {task}"), labels
+        )
         for task, (rows, labels) in run.row_sets.also_scored[split].items()
     }
+
+
+def is_left_to_score(run: Run) -> bool:
+    """Whether anything is scored after training that was not when the epoch was chosen."""
+    split = run.arguments[2].score_on
+    wanted = not knows_answers(run) or bool(run.row_sets.also_scored[split])
+    return run.arguments[2].do_eval and wanted
+
+
+def knows_answers(run: Run) -> bool:
+    """Whether the rows by which the epoch was chosen are those of the final score, and their predictions at hand."""
+    training = run.arguments[2]
+    return bool(run.selected_by) and training.score_on == training.select_on

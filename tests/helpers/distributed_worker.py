@@ -86,7 +86,8 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     own = folder / case.name
 
     def evaluate(epoch: int) -> dict[str, float]:
-        mine = predict_labels(model, encoder, share_of_dialogues(SCORED, world), LABELS, decode)
+        rows = encoder.encode(share_of_dialogues(SCORED, world), LABELS)
+        mine = predict_labels(model, encoder, rows, LABELS, decode)
         predictions.append(gather_predictions(mine, SCORED, world))
         return {"score": float(epoch)}
 

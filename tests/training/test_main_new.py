@@ -2,10 +2,15 @@
 
 import json
 import shutil
+import weakref
 from subprocess import CompletedProcess
 
 import pytest
+import torch
 
+import training.run
+from engine import tree_attention
+from engine.layers import missing_for_compiling
 from tiny_models import LABELS, character_tokenizer, save_rows
 from tiny_runs import Place
 
@@ -149,6 +154,47 @@ def test_a_saved_model_reloads_to_the_same_predictions(place: Place, run: str, f
     place.score(f"{run} reloaded", checkpoint=run)
     assert place.predictions(f"{run} reloaded") == place.predictions(run)
     assert place.results(f"{run} reloaded")["selection"] == "checkpoint as given, not chosen by this run"
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """The models that were loaded; each must be gone before the next is there."""
+    models: list[weakref.ref] = []
+    load = training.run.load_model
+
+    def load_alone(*arguments):
+        assert not [model for model in models if model() is not None], "two models in memory"
+        model = load(*arguments)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(training.run, "load_model", load_alone)
+    return models
+
+
+KINDS = {"LoRA": {}, "all parameters": {"lora": False, "learning_rate": 3e-3}, "kept": {"gradient_checkpointing": True}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_trained_model_is_gone_before_the_best_is_loaded(place: Place, loaded: list, kind: str) -> None:
+    place.finish(f"freed {kind}", **KINDS[kind])
+    assert len(loaded) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_for_compiling(torch.device("cpu"))), reason="no C++ compiler")
+def test_so_is_a_compiled_one(place: Place, loaded: list) -> None:
+    place.finish("freed compiled", compile_layers=True)
+    tree_attention.register()
+    torch.compiler.reset()
+    assert len(loaded) == 2
+
+
+@pytest.mark.parametrize("flags", [{"do_eval": False}, {"select_on": "test"}, {"score_on": "valid"}], ids=str)
+def test_what_is_not_scored_is_not_loaded(place: Place, loaded: list, flags: dict) -> None:
+    place.finish("not loaded", **flags)
+    assert len(loaded) == 1
+    assert place.results("not loaded")["parameters"] > place.results("not loaded")["trainable_parameters"] > 0
 
 
 @pytest.mark.usefixtures("lora", "everything")
