@@ -14,6 +14,7 @@ from bases.find import find_folder, find_row
 from bases.table import BASES, NO_QUANTIZATION
 from basics.errors import UserError
 from engine import tree_attention
+from engine.distributed import launcher_number
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
@@ -48,7 +49,7 @@ def resolve_base(name_or_path: str) -> str:
 def choose_device() -> torch.device:
     """This process's CUDA device when there is one, else the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", launcher_number("LOCAL_RANK"))
     return torch.device("cpu")
 
 

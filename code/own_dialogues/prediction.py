@@ -109,8 +109,10 @@ def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Positi
         return Position()
     try:
         there = json.loads(task.state.read_bytes())
-        position, marks_there = Position(**there["position"]), there["marks"]
-    except (ValueError, KeyError, TypeError):
+        position, marks_there = Position(**there["position"]), dict(there["marks"].items())
+        if not all(type(number) is int and number >= 0 for number in asdict(position).values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{task.state}: not what this program wrote; use --resume False") from None
     changed = [f"{name} is another" for name in marks if marks_there.get(name) != marks[name]]
     if changed:

@@ -82,13 +82,15 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
     """The training state to go on from, None when there is none.
 
     Raises:
-        UserError: the state belongs to a run with other arguments or data; the differences are named.
+        UserError: the state belongs to a run with other arguments or data; the differences are named. Or it is
+            damaged, or not laid out as this version does it.
     """
     path = folder / STATE_FILE
     if not path.exists():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    there = state["fingerprint"]
+    with readable_state(folder):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        there = dict(state["fingerprint"].items())
     changed = [
         f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
         for name in sorted({*there, *fingerprint})
@@ -97,6 +99,24 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
     if changed:
         raise UserError(f"cannot resume {path}: {'; '.join(changed)}; use the same settings, or --resume False")
     return state
+
+
+@contextmanager
+def readable_state(folder: Path) -> Iterator[None]:
+    """Tells in one line that the state of a run cannot be used, whatever it is that fails in reading it."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    # Damaged bytes can raise nearly anything, and so can a state of another layout.
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"{folder / STATE_FILE} is damaged or of another version of this program ({reason}): begin anew with "
+            "--resume False"
+        ) from error
 
 
 def discard_state(folder: Path) -> None:

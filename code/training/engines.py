@@ -52,6 +52,9 @@ class Engine(Protocol):
 
     def load_state(self, state: dict[str, Any]) -> None: ...
 
+    def close(self) -> None:
+        """Lets go of the model: what holds its memory from outside is undone."""
+
 
 class MasterWeights:
     """fp32 copies of trainable weights kept in less; updates smaller than bf16 can hold are not lost."""
@@ -142,6 +145,9 @@ class PlainEngine:
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
+
+    def close(self) -> None:
+        """Nothing but this engine holds anything."""
 
 
 def seed_draws(seed: int, *counters: int) -> None:

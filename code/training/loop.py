@@ -14,7 +14,7 @@ from basics.errors import UserError
 from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
 from engine.packing import PackedBatch, Packer, batch_loss
-from training.checkpoints import discard_state, load_state, save_state
+from training.checkpoints import discard_state, load_state, readable_state, save_state
 from training.engines import Engine, seed_draws
 from training.log import LOG_FILE, keep_lines, sync_log
 
@@ -106,8 +106,9 @@ class Trainer:
     def _restore_or_begin(self) -> None:
         state = load_state(self.folder, self.fingerprint) if self.settings.resume else None
         if state:
-            self.progress = Progress(**state["progress"])
-            self.engine.load_state(state["engine"])
+            with readable_state(self.folder):
+                self.progress = Progress(**state["progress"])
+                self.engine.load_state(state["engine"])
         if self.engine.rank == 0 and not state:
             discard_state(self.folder)
         if self.engine.rank == 0:

@@ -223,7 +223,8 @@ def load_best(run: Run):
     """The best model as it lies on disk: what is scored is what a user will load.
 
     The caller has let go of the trained one, whose memory is given back first: compiled layers and DeepSpeed's engine
-    lie in circles, which Python frees when it comes to it, and a GPU's allocator does not ask for that.
+    lie in circles, which Python frees when it comes to it, and a GPU's allocator does not ask for that. DeepSpeed
+    itself keeps what a process has of the weights in ZeRO-3, and in ZeRO-1 with bf16.
 
     Raises:
         UserError: it is gone, as after a resumption with another `--model_dir`.

@@ -51,7 +51,9 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
-    return Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
+    progress = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
+    engine.close()
+    return progress
 
 
 def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:

@@ -1,9 +1,11 @@
 """The runs that test_distributed.py compares, by whichever engine; as a script, one process of several."""
 
+import gc
 import json
 import shutil
 import sys
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,17 +114,20 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
         trainer.run()
     except UserError as error:
         told = str(error)
+    masters = engine.state()["weights"]
     weights = gather_weights(model, trainable_only=case.lora)
     if world.is_first:
         save_model(model, encoder.tokenizer, folder / f"{case.name}.model", "base", {"README.md": "card"}, weights)
+    engine.close()
     return {
+        "held": [weakref.ref(weight) for weight in model.parameters()],
         "engine": f"{type(engine.model).__module__}.{type(engine.model).__name__}",
         "losses": {step: values["loss"] for step, values in steps.items()},
         "norms": {step: values["gradient_norm"] for step, values in steps.items()},
         "rates": [values["learning_rate"] for values in steps.values()],
         "told": told,
         "predictions": predictions,
-        "masters": engine.state()["weights"],
+        "masters": masters,
         "seconds": sum(values["seconds"] for values in steps.values()),
     }
 
@@ -164,7 +169,11 @@ def build_engine(case: Case, model, folder: Path) -> Engine:
 def main(folder: Path) -> None:
     """Runs every case of several processes; the first process writes what came out."""
     world = join_world()
-    results = {case.name: run_case(case, folder, world) for case in TOGETHER}
+    results = {}
+    for case in TOGETHER:
+        result = results[case.name] = run_case(case, folder, world)
+        gc.collect()
+        result["held"] = sum(weight() is not None for weight in result["held"])
     if world.is_first:
         time.sleep(0.5)  # the others are at the end by then
         torch.save(results, folder / "results.pt")
