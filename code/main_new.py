@@ -21,7 +21,7 @@ from training.arguments import parse_arguments
 from training.deepspeed_engine import wants_deepspeed
 from training.folders import claim_folders, find_folder_problems
 from training.run import build_model, load_best, prepare_run, report_shortened
-from training.stages import fine_tune, score_finished, score_other_tasks
+from training.stages import fine_tune, is_left_to_score, score_finished, score_other_tasks
 
 
 def main() -> None:
@@ -48,14 +48,14 @@ def main() -> None:
     progress = None
     if training_arguments.do_train:
         progress = fine_tune(run, model, render_model_card)
-        del model  # the one on disk takes its place
-        model = load_best(run)
+        model = None  # the one on disk takes its place
+        model = load_best(run) if is_left_to_score(run) else None
 
     # 4. test, once (or the split that was asked for), and what is left behind
     predictions = score_finished(run, model) if training_arguments.do_eval else []
     others = score_other_tasks(run, model) if training_arguments.do_eval else {}
     if world.is_first:
-        report_run(run, model, progress, predictions, others)
+        report_run(run, progress, predictions, others)
     world.leave()
 
 

@@ -86,7 +86,7 @@ def _predicting(model, setting: Setting, decode: DecodeSettings) -> Repetition:
 
     def run(rows: int) -> ScoringOutcome:
         with Stopwatch(setting.torch_device) as watch:
-            predictions = predict_labels(model, encoder, examples[:rows], labels, decode)
+            predictions = predict_labels(model, encoder, encoder.encode(examples[:rows], labels), labels, decode)
         return ScoringOutcome(watch.seconds, tuple(prediction.label for prediction in predictions))
 
     return run

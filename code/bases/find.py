@@ -11,7 +11,15 @@ from pathlib import Path
 
 from bases.table import BASES, Base
 from basics.errors import UserError
-from basics.files import READ_BLOCK_BYTES, find_repository, sha256_of, shown_path, write_atomically
+from basics.files import (
+    READ_BLOCK_BYTES,
+    find_repository,
+    replace_durably,
+    sha256_of,
+    shown_path,
+    sync_tree,
+    write_atomically,
+)
 
 SOURCE_FILE = "SOURCE.json"
 AUTO = "auto"
@@ -85,9 +93,10 @@ def install(built: Path, folder: Path, work: Path) -> Path | None:
     exists = folder.exists() or folder.is_symlink()
     own = exists and not (folder / SOURCE_FILE).exists()
     replaced = _free_name(folder) if own else work / f"{folder.name}.replaced"
+    sync_tree(built)
     if exists:
         os.rename(folder, replaced)
-    os.rename(built, folder)
+    replace_durably(built, folder)
     return replaced if own else None
 
 

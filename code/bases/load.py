@@ -14,6 +14,7 @@ from bases.find import find_folder, find_row
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from basics.errors import UserError
 from engine import tree_attention
+from engine.distributed import launcher_number
 
 DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
@@ -48,12 +49,12 @@ def resolve_base(name_or_path: str) -> str:
 def choose_device() -> torch.device:
     """This process's CUDA device when there is one, else the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", launcher_number("LOCAL_RANK"))
     return torch.device("cpu")
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 where the device computes in it, else fp32.
+    """`auto` is bf16 where the device computes in it, else fp32: GPUs older than Ampere and Apple's CPUs emulate it.
 
     Raises:
         UserError: fp16 on a CPU, which is slower than fp32 there and overflows.
@@ -63,8 +64,23 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     if wanted != "auto":
         return DTYPES[wanted]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if _has_fast_bf16() else torch.float32
+
+
+def _has_fast_bf16() -> bool:
+    """Whether oneDNN multiplies in bf16 on this CPU; a torch that was built without it has no such function."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return torch.backends.mkldnn.is_available() and supported is not None and supported()
+
+
+def refuse_unscaled_fp16(dtype: torch.dtype, scaled: bool) -> None:
+    """UserError when fp16 is to be trained without a scaled loss: its gradients would vanish, or become infinite."""
+    if dtype == torch.float16 and not scaled:
+        raise UserError(
+            "--precision fp16 is trained by DeepSpeed alone, which scales the loss: choose auto, bf16 or fp32, "
+            "or add --deepspeed_config code/data_utils/deepspeed_config.json"
+        )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Files that are either whole or not there, and their SHA-256."""
+"""Files that are either whole or not there, also after a power cut, and their SHA-256."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import threading
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 READ_BLOCK_BYTES = 1 << 20
+# What file systems answer that cannot write out a folder by itself: network shares, for one.
+NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES})
 
 
 def find_repository() -> Path:
@@ -24,14 +27,14 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     exception goes on to the caller, an OSError with `path` as its file name.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        replace_durably(temporary, path)
     except OSError as error:
         # A failed write() does not know which file it was for.
         error.filename = str(path)
@@ -44,6 +47,49 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a whole file the way of `open_atomically`; text is UTF-8."""
     with open_atomically(path) as stream:
         stream.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing, so that a power cut takes none of them back."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Rename as `os.replace` does, and return once the new name is on the disk."""
+    os.replace(source, target)
+    sync_folder(Path(target).parent)
+
+
+def sync_file(path: Path) -> None:
+    """Return once the content of a file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return once the names in a folder are on the disk, where its file system can be asked for that."""
+    try:
+        sync_file(folder)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Return once a folder is on the disk with all that lies below it."""
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            sync_file(path)
+    sync_folder(folder)
 
 
 def remove_leftovers(folder: Path) -> None:

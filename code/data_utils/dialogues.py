@@ -1,13 +1,14 @@
 """Pickle -> dialogues: the only reader of the corpora (COSMIC's files, or one's own in their format)."""
 
 import os
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from basics.errors import UserError
-from basics.files import find_repository
+from basics.files import find_repository, sha256_of
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
 from data_utils.pickles import Slots, decode_speaker, list_problems, load_safely, name_slots
 
@@ -86,7 +87,8 @@ def load_dialogues(
     """Read one corpus: split -> dialogues, both in the order of the file.
 
     clean_text repairs cp1252 control characters (off by default: the released prompts keep them).
-    check_counts compares the sizes with `DatasetSpec.expected`; off for another release of the data.
+    check_counts compares the sizes with `DatasetSpec.expected`; off for another release of the data. Labels that are
+    numbered otherwise than here are refused all the same, and a file that is not the published one is told on stderr.
     Raises UserError, one line with file, dialogue and turn, for everything that is wrong with the file.
     """
     spec = find_dataset(dataset)
@@ -100,8 +102,11 @@ def load_dialogues(
         split: tuple(_build_dialogue(dialogue_id, slots, spec, clean_text) for dialogue_id in slots[split])
         for split in SPLITS
     }
+    counts = {split: count_split(dialogues[split], spec.labels) for split in SPLITS}
+    _refuse_other_numbering(counts, spec, path)
     if check_counts:
-        _check_counts(dialogues, spec, path)
+        _check_counts(counts, spec, path)
+    _tell_other_file(counts, spec, path)
     return dialogues
 
 
@@ -122,10 +127,38 @@ def count_split(dialogues: Sequence[Dialogue], labels: Sequence[str]) -> SplitCo
     return SplitCounts(len(dialogues), found.total(), tuple(found[label] for label in labels))
 
 
-def _check_counts(dialogues: dict[str, tuple[Dialogue, ...]], spec: DatasetSpec, path: Path) -> None:
+def _refuse_other_numbering(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path: Path) -> None:
+    """UserError where every split has the counts of the release, but under other labels."""
+    pairs = [(counts[split].per_label, expected.per_label) for split, expected in (spec.expected or {}).items()]
+    if not pairs or any(known is None or sorted(found) != sorted(known) for found, known in pairs):
+        return
+    there, here = (list(zip(*columns, strict=True)) for columns in zip(*pairs, strict=True))
+    if there == here or sorted(there) != sorted(here):
+        return
+    meanings = [spec.labels[here.index(column)] for column in there]
+    numbers = ", ".join(f"{old} -> {spec.labels.index(label)} ({label})" for old, label in enumerate(meanings))
+    raise UserError(
+        f"{path}: its labels are numbered otherwise than those of {spec.name} here, as the counts of every split show; "
+        f"in its slot labels, replace each number by the one that is allowed: {numbers}"
+    )
+
+
+def _tell_other_file(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path: Path) -> None:
+    """Warn of a pickle that is not the one whose scores are published, and say how much is in it."""
+    if spec.published is None or sha256_of(path) == spec.published.sha256:
+        return
+    sizes = ", ".join(f"{split} {one.dialogues} dialogues / {one.utterances}" for split, one in counts.items())
+    print(
+        f"warning: {path} is not the published file of {spec.name} (its SHA-256 is another): {sizes} utterances; "
+        "scores on it cannot be compared with published ones",
+        file=sys.stderr,
+    )
+
+
+def _check_counts(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path: Path) -> None:
     differences = []
     for split, expected in (spec.expected or {}).items():
-        found = count_split(dialogues[split], spec.labels)
+        found = counts[split]
         differences += [
             f"{split} {field}: expected {getattr(expected, field)}, found {getattr(found, field)}"
             for field in ("dialogues", "utterances", "per_label")

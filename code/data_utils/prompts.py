@@ -136,18 +136,30 @@ def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
     return None
 
 
-def drop_oldest_utterance(prompt: str) -> str | None:
-    """Return a prompt without its oldest history utterance, None when there is none to give up.
+def most_droppable(prompt: str) -> int:
+    """Return how many history utterances a prompt can give up, oldest first.
 
     A recognition prompt keeps its target utterance, a prediction prompt one turn of history, and
     both keep the question and demonstrations whole; plain and speaker prompts have no history. Tabs, quotes
     and `###` inside utterances do no harm: a turn starts only where `\\t Speaker_<number>:"` stands.
     """
-    for before, conversation, after in _without_demonstrations(prompt):
-        shorter = _drop_oldest(conversation)
-        if shorter is not None:
-            return shorter.replace(ROLE, ROLE + before, 1) + after
-    return None
+    return len(_find_droppable(prompt)[1])
+
+
+def drop_oldest_utterances(prompt: str, count: int) -> str | None:
+    """Return a prompt without its `count` oldest history utterances, None where it has fewer to give up."""
+    if not count:
+        return prompt
+    begin, ends = _find_droppable(prompt)
+    return prompt[:begin] + prompt[ends[count - 1] :] if count <= len(ends) else None
+
+
+def _find_droppable(prompt: str) -> tuple[int, list[int]]:
+    """Where the history begins, and where each utterance that may go ends, oldest first."""
+    for before, conversation, _ in _without_demonstrations(prompt):
+        if ends := _list_droppable(conversation):
+            return len(HISTORY_START) + len(before), [end + len(before) for end in ends]
+    return 0, []
 
 
 def _without_demonstrations(prompt: str) -> Iterator[tuple[str, str, str]]:
@@ -161,21 +173,20 @@ def _without_demonstrations(prompt: str) -> Iterator[tuple[str, str, str]]:
             yield prompt[len(ROLE) : border.start() + 1], ROLE + prompt[border.start() + 1 :], ""
 
 
-def _drop_oldest(prompt: str) -> str | None:
+def _list_droppable(prompt: str) -> list[int]:
+    """Where each history utterance that may go ends, oldest first, in a prompt without demonstrations."""
     if not prompt.startswith(HISTORY_START):
-        return None
+        return []
     prediction = _PREDICTION_QUESTION.search(prompt)
     if prediction:
         history, kept_turns = prompt[len(HISTORY_START) : prediction.start()], 1
     else:
         history, kept_turns = _find_recognition_history(prompt), 0
     if history is None:
-        return None
+        return []
     starts = [match.start() for match in _TURN_START.finditer(history)]
-    if len(starts) <= kept_turns:
-        return None
-    second = starts[1] if len(starts) > 1 else len(history)
-    return HISTORY_START + history[second:] + prompt[len(HISTORY_START) + len(history) :]
+    ends = [*starts[1:], len(history)][: len(starts)]
+    return [len(HISTORY_START) + end for end in ends[: len(ends) - kept_turns]]
 
 
 def _find_recognition_history(prompt: str) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
-from basics.files import sha256_of, write_atomically
+from basics.files import make_folder, replace_durably, sha256_of, write_atomically
 from data_utils.dialogues import Dialogue, find_pickle, load_dialogues
 from data_utils.examples import RowSettings, build_examples, row_id, with_demonstrations
 from data_utils.labels import DATASETS, SPLITS
@@ -153,7 +153,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _build(folder: Path, rows: Mapping[str, Sequence[Example]], manifest: Mapping[str, Any]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with _locked(folder.parent):
         _remove_leftovers(folder)
         building = folder.with_name(f"{_BUILDING}{folder.name}-{os.getpid()}")
@@ -162,7 +162,7 @@ def _build(folder: Path, rows: Mapping[str, Sequence[Example]], manifest: Mappin
             _fill(building, rows, manifest)
             if folder.exists():
                 os.rename(folder, building / "replaced")
-            os.rename(building, folder)
+            replace_durably(building, folder)
             shutil.rmtree(folder / "replaced", ignore_errors=True)
         finally:
             shutil.rmtree(building, ignore_errors=True)

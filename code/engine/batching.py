@@ -1,11 +1,12 @@
 """Rows of text -> rows of token ids -> optimizer steps -> micro-batches that fit a token budget."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from basics.errors import UserError
-from data_utils.prompts import drop_oldest_utterance
+from data_utils.prompts import drop_oldest_utterances, most_droppable, without_content
 from data_utils.row_files import Example
 from engine.prefix_tree import PrefixTree, split_at_budget
 
@@ -17,7 +18,10 @@ EAGER_TOKEN_BUDGET = 1024
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """One training or scoring row as token ids."""
+    """One training or scoring row as token ids.
+
+    without_content: the tokens of a prompt like this one that holds no utterance, where they were asked for.
+    """
 
     id: str
     task: str
@@ -25,6 +29,8 @@ class EncodedRow:
     target: tuple[int, ...]  # the label's tokens and EOS
     weight: float  # factor of the row's loss: 1, or alpha for emotion-prediction rows
     utterances_dropped: int  # oldest history utterances left out so that prompt and target fit
+    label: str = ""  # the target in words
+    without_content: tuple[int, ...] | None = None
 
     @property
     def dialogue(self) -> str:
@@ -77,15 +83,18 @@ class RowEncoder:
         turn = [{"role": "user", "content": prompt}]
         return self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
 
-    def encode(self, examples: Sequence[Example], choices: Iterable[str] = ()) -> list[EncodedRow]:
+    def encode(
+        self, examples: Sequence[Example], choices: Iterable[str] = (), calibrate: bool = False
+    ) -> list[EncodedRow]:
         """Encodes rows; a prompt that is too long loses its oldest history, never its question.
 
         `choices` are labels that a prompt will be scored on: room is kept for the longest, so that a prompt
-        reads the same in training and in scoring.
+        reads the same in training and in scoring. calibrate: with the prompt without content beside each.
 
         Raises:
             UserError: a prompt without any history and its target do not fit into `max_length` tokens.
         """
+        choices = tuple(choices)
         targets = {label: self.encode_label(label) for label in {*choices, *(row.target for row in examples)}}
         longest_choice = max((len(targets[label]) for label in choices), default=0)
         rows = []
@@ -94,23 +103,36 @@ class RowEncoder:
             room = self.max_length - max(len(target), longest_choice)
             fitted, dropped = self._fit(example, prompt, room)
             weight = self.task_weights.get(example.task, 1.0)
-            rows.append(EncodedRow(example.id, example.task, tuple(fitted), target, weight, dropped))
-        return rows
+            rows.append(EncodedRow(example.id, example.task, tuple(fitted), target, weight, dropped, example.target))
+        return self._with_bare_prompts(rows, examples, choices) if calibrate else rows
+
+    def _with_bare_prompts(
+        self, rows: Sequence[EncodedRow], examples: Sequence[Example], choices: Sequence[str]
+    ) -> list[EncodedRow]:
+        """The rows with their prompts without content; each of these is encoded once, however many rows share it."""
+        texts = [without_content(example.input, choices) for example in examples]
+        distinct = {text: replace(example, input=text) for example, text in zip(examples, texts, strict=True)}
+        encoded = zip(distinct, self.encode(list(distinct.values()), choices), strict=True)
+        tokens = {text: row.prompt for text, row in encoded}
+        return [replace(row, without_content=tokens[text]) for row, text in zip(rows, texts, strict=True)]
 
     def _fit(self, example: Example, prompt: list[int], room: int) -> tuple[list[int], int]:
-        text: str | None = example.input
-        dropped = 0
-        while len(prompt) > room:
-            text = drop_oldest_utterance(text)
-            if text is None:
-                needed = len(prompt) - room + self.max_length
-                raise UserError(
-                    f"row {example.id} ({example.task}): prompt and target need {needed} tokens without any "
-                    f"history; --max_length is {self.max_length}"
-                )
-            dropped += 1
-            prompt = self.encode_prompts([text])[0]
-        return prompt, dropped
+        """The longest prompt that fits, and how many utterances it lost: found by halves, as tokenizing takes long."""
+        if len(prompt) <= room:
+            return prompt, 0
+        most = most_droppable(example.input)
+
+        def without(dropped: int) -> list[int]:
+            return self.encode_prompts([drop_oldest_utterances(example.input, dropped)])[0]
+
+        dropped = 1 + bisect_left(range(1, most + 1), True, key=lambda count: len(without(count)) <= room)
+        if dropped > most:
+            needed = len(without(most)) - room + self.max_length
+            raise UserError(
+                f"row {example.id} ({example.task}): prompt and target need {needed} tokens without any "
+                f"history; --max_length is {self.max_length}"
+            )
+        return without(dropped), dropped
 
 
 def plan_steps(

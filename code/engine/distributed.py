@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import torch
 
-from basics.errors import UserError
+from basics.errors import UserError, raise_together
 from data_utils.row_files import Example
 
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
 RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+# What a launcher tells in numbers -> the least that it may be.
+NUMBERS = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 1}
 
 Item = TypeVar("Item")
 
@@ -80,9 +82,11 @@ def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
     forms a group as well, which DeepSpeed asks for.
 
     Raises:
-        UserError: there are several processes, but the environment does not say where they meet.
+        UserError: there are several processes, but the environment does not say where they meet; or a number of the
+            launcher's is none.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    raise_together(find_launcher_problems())
+    size = launcher_number("WORLD_SIZE")
     os.environ.setdefault("LOCAL_RANK", str(max(local_rank, 0)))
     if size == 1 and not alone_too:
         return World()
@@ -91,7 +95,7 @@ def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
         raise UserError(f"WORLD_SIZE is {size} but {', '.join(missing)} is not set: start the run with `deepspeed`")
     place = {} if size > 1 else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = torch.device("cuda", launcher_number("LOCAL_RANK"))
         torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device, **place)
     else:
@@ -104,6 +108,33 @@ def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
     return world
 
 
+def find_launcher_problems() -> list[str]:
+    """One line for each variable of a launcher that is no number, or one that cannot be."""
+    problems = []
+    for name in NUMBERS:
+        try:
+            launcher_number(name)
+        except UserError as error:
+            problems.append(str(error))
+    if not problems and launcher_number("RANK") >= launcher_number("WORLD_SIZE") > 1:
+        problems.append(f"RANK is {os.environ['RANK']}, allowed is less than WORLD_SIZE")
+    return problems
+
+
+def launcher_number(name: str) -> int:
+    """A number of `NUMBERS` as a launcher has left it in the environment; without one the least that it may be.
+
+    Raises:
+        UserError: what stands there is no such number.
+    """
+    value = os.environ.get(name) or str(NUMBERS[name])
+    if not (value.isascii() and value.isdigit() and int(value) >= NUMBERS[name]):
+        raise UserError(
+            f"{name} is {value!r} in the environment, where a launcher puts a whole number from {NUMBERS[name]}"
+        )
+    return int(value)
+
+
 def _leave_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
@@ -111,7 +142,7 @@ def _leave_group() -> None:
 
 def _share_cores() -> None:
     """Several processes on one machine take an equal part of its cores each, unless OMP_NUM_THREADS says how many."""
-    neighbours = int(os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    neighbours = max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE"))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // neighbours))
 

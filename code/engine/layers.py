@@ -11,15 +11,19 @@ for runs that are long enough to earn it back.
 import os
 import shutil
 import sys
-from types import MethodType
+import sysconfig
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from basics.errors import UserError
 from engine import tree_attention
 
 ROWS_THAT_PAY = 8_000  # rows of a whole run; on two CPU cores compiling costs about as much as 700 rows
-COMPILERS = ("g++", "clang++", "c++")
+# What turns into machine code what PyTorch writes for a CPU, or Triton for a GPU; each may name another in a variable.
+COMPILERS = {"cpu": ("CXX", "clang++" if sys.platform == "darwin" else "g++"), "cuda": ("CC", "gcc", "clang")}
 
 
 class LoraProduct(torch.autograd.Function):
@@ -91,8 +95,17 @@ def use_fast_lora(model: nn.Module) -> int:
 
     layers = [layer for layer in model.modules() if type(layer) is Linear and _is_plain(layer)]
     for layer in layers:
-        layer.forward = MethodType(_fused_forward, layer)
+        # Another class, no bound method in the layer itself: that circle would keep a whole model from being freed.
+        layer.__class__ = _fused_linear()
     return len(layers)
+
+
+@cache
+def _fused_linear() -> type:
+    """PEFT's LoRA layer with the fused product; made on first use, as PEFT is slow to import."""
+    from peft.tuners.lora import Linear
+
+    return type("FusedLinear", (Linear,), {"forward": _fused_forward})
 
 
 def _is_plain(layer) -> bool:
@@ -112,7 +125,7 @@ def _is_plain(layer) -> bool:
 def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
     active = layer.active_adapters
     if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] not in layer.lora_A or args or kwargs:
-        return type(layer).forward(layer, x, *args, **kwargs)
+        return super(_fused_linear(), layer).forward(x, *args, **kwargs)
     name = active[0]
     dropout = layer.lora_dropout[name]
     dropped = dropout(x) if layer.training and not isinstance(dropout, nn.Identity) else None
@@ -121,11 +134,29 @@ def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
 
 
 def should_compile(wanted: str, rows: int, device: torch.device) -> bool:
-    """Whether to compile for a run over `rows` rows in all; `auto` asks whether it pays and is possible."""
-    if wanted != "auto":
-        return wanted == "True"
-    has_compiler = device.type == "cuda" or any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
-    return has_compiler and rows >= ROWS_THAT_PAY
+    """Whether to compile for a run over `rows` rows in all; `auto` asks whether it pays and is possible.
+
+    Raises:
+        UserError: it is wanted outright, and this machine cannot.
+    """
+    if wanted == "False" or (wanted == "auto" and rows < ROWS_THAT_PAY):
+        return False
+    missing = missing_for_compiling(device)
+    if missing and wanted == "True":
+        raise UserError(f"--compile_layers True: {missing}; install it, or choose False")
+    if missing:
+        print(f"layers are not compiled: {missing}", file=sys.stderr)
+    return not missing
+
+
+def missing_for_compiling(device: torch.device) -> str:
+    """What this machine lacks, in words; empty when it can compile. GPUs need a compiler of the host too."""
+    variable, *compilers = COMPILERS[device.type]
+    named = os.environ.get(variable)
+    if not any(map(shutil.which, [named] if named else compilers)):
+        return f"no compiler, neither one that {variable} names nor {' or '.join(compilers)}"
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return "" if header.is_file() else f"no {header}, which comes with Python's development files"
 
 
 def compile_layers(model: nn.Module) -> None:

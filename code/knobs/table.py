@@ -285,7 +285,14 @@ _ROWS = (
         "take an answer without a label for the label nearest by edit distance",
     ),
     Knob("score_on", EVERY, SPLITS_TO_SCORE, "score", "test", "split of the final scores; valid: test is left alone"),
-    Knob("precision", EVERY, one_of("auto", *PRECISIONS), "precision", "auto", "auto: bf16 where the device has it"),
+    Knob(
+        "precision",
+        EVERY,
+        one_of("auto", *PRECISIONS),
+        "precision",
+        "auto",
+        "auto: bf16 where the device computes in it",
+    ),
     Knob(
         "packing",
         EVERY,

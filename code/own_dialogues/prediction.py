@@ -14,7 +14,7 @@ import torch
 
 from bases.find import identify_base
 from basics.errors import UserError
-from basics.files import sha256_of, write_atomically
+from basics.files import make_folder, replace_durably, sha256_of, write_atomically
 from basics.scripts import progress_bar
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
@@ -68,7 +68,7 @@ def check_output(task: FileTask) -> None:
         if written.exists() and written.samefile(task.source):
             raise UserError(f"--output {task.output} would replace the input {task.source}, allowed is another file")
     try:
-        task.output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(task.output.parent)
         tempfile.TemporaryFile(dir=task.output.parent).close()
     except OSError as error:
         raise UserError(f"--output {task.output} cannot be written ({error.strerror})") from None
@@ -109,8 +109,10 @@ def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Positi
         return Position()
     try:
         there = json.loads(task.state.read_bytes())
-        position, marks_there = Position(**there["position"]), there["marks"]
-    except (ValueError, KeyError, TypeError):
+        position, marks_there = Position(**there["position"]), dict(there["marks"].items())
+        if not all(type(number) is int and number >= 0 for number in asdict(position).values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{task.state}: not what this program wrote; use --resume False") from None
     changed = [f"{name} is another" for name in marks if marks_there.get(name) != marks[name]]
     if changed:
@@ -174,7 +176,7 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
             return reached
 
         yield write
-    os.replace(task.part, task.output)
+    replace_durably(task.part, task.output)
     task.state.unlink(missing_ok=True)
 
 

@@ -142,7 +142,9 @@ class EmotionRecognizer:
         matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
         asked = [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
         examples = [example for example, _ in asked]
-        predictions = predict_labels(self.model, self.encoder, examples, self.config.labels, self.settings)
+        labels, settings = self.config.labels, self.settings
+        rows = self.encoder.encode(examples, labels, settings.calibrate)
+        predictions = predict_labels(self.model, self.encoder, rows, labels, settings)
         return [
             _turn_emotion(question, prediction.scores, shown)
             for question, prediction, (_, shown) in zip(questions, predictions, asked, strict=True)

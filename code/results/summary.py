@@ -14,7 +14,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bases.adapters import count_trainable
 from bases.find import read_source
 from basics.files import remove_leftovers, shown_path
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
@@ -55,7 +54,6 @@ SHORT_NAMES = {WEIGHTED_F1: "W-F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1"}
 
 def report_run(
     run: Run,
-    model,
     progress: Progress | None,
     predictions: list[Prediction],
     others: Mapping[str, EvalResult] = MappingProxyType({}),
@@ -66,7 +64,7 @@ def report_run(
     """
     folder = Path(run.arguments[2].output_dir)
     title = run_title(run)
-    results = describe_run(run, model, progress)
+    results = describe_run(run, progress)
     if progress:
         draw_learning_curve(folder / "learning_curve.png", progress.history, progress.best_epoch, title, run.metric)
     if predictions:
@@ -142,9 +140,8 @@ def how_chosen(run: Run) -> str:
     return NO_TRAINING if model.checkpoint_dir == NOTHING else GIVEN_CHECKPOINT
 
 
-def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
+def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
     """Everything of results.json but the scores."""
-    _, parameters = count_trainable(model)
     values = {name: value for group in run.arguments for name, value in asdict(group).items()}
     values = {name: shown_path(value) if isinstance(value, str) else value for name, value in values.items()}
     training_rows = [row.task for row in run.row_sets.train] if progress else []
@@ -153,7 +150,7 @@ def describe_run(run: Run, model, progress: Progress | None) -> dict[str, Any]:
         "seed": run.arguments[2].seed,
         "fingerprint": run.fingerprint(),
         "base": {"name": Path(run.arguments[0].model_name_or_path).name, "source": read_source(Path(run.base)) or None},
-        "parameters": parameters,
+        "parameters": run.parameters,
         "trainable_parameters": run.trainable_parameters,
         "precision": str(run.dtype).removeprefix("torch."),
         "packing": run.packer.kind,

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from data_utils.prompts import without_content
-from data_utils.row_files import Example
 from engine.batching import EncodedRow, RowEncoder, scoring_batches
 from engine.deepspeed_state import is_sharded
 from engine.distributed import World
@@ -24,7 +22,7 @@ class DecodeSettings:
     packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
     eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
     becomes the nearest label. calibrate: divide each label's probability by the one that it has under the row's
-    prompt without content. world: the processes that score at the same time.
+    prompt without content, with which it was encoded. world: the processes that score at the same time.
     """
 
     packer: Packer
@@ -41,24 +39,20 @@ class DecodeSettings:
 def predict_labels(
     model,
     encoder: RowEncoder,
-    examples: Sequence[Example],
+    rows: Sequence[EncodedRow],
     labels: Sequence[str],
     settings: DecodeSettings,
     advance: Advance = lambda rows: None,
 ) -> list[Prediction]:
-    """One prediction per example, in the examples' order; several processes bring examples of their own each."""
-    rows = encoder.encode(examples, labels)
+    """One prediction per row, in the rows' order; several processes bring rows of their own each."""
     method = {"score": score_labels, "generate": generate_answers}[settings.decode]
     # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
     with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
         found = method(model, encoder, rows, labels, settings, advance)
         if settings.calibrate:
-            biases = score_without_content(model, encoder, examples, labels, settings)
+            biases = score_without_content(model, encoder, rows, labels, settings)
             found = [calibrated(scores, bias) for (_, scores, _), bias in zip(found, biases, strict=True)]
-    return [
-        Prediction(example.id, example.task, example.target, *outcome)
-        for example, outcome in zip(examples, found, strict=True)
-    ]
+    return [Prediction(row.id, row.task, row.label, *outcome) for row, outcome in zip(rows, found, strict=True)]
 
 
 @contextmanager
@@ -101,25 +95,34 @@ def score_labels(
 
 
 def score_without_content(
-    model, encoder: RowEncoder, examples: Sequence[Example], labels: Sequence[str], settings: DecodeSettings
+    model, encoder: RowEncoder, rows: Sequence[EncodedRow], labels: Sequence[str], settings: DecodeSettings
 ) -> list[dict[str, float]]:
-    """For each example, log p of every label where a prompt like its own holds no utterance.
+    """For each row, log p of every label where a prompt like its own holds no utterance.
 
     Rows whose prompts differ in the utterances alone share such a prompt, and it is scored once; those with
     demonstrations have one each. Every process asks for itself: the ranks of ZeRO-3 have to take the same steps.
     """
-    bare = [without_content(example.input, labels) for example in examples]
-    distinct = {text: replace(example, input=text) for example, text in zip(examples, bare, strict=True)}
-    rows = encoder.encode(list(distinct.values()), labels)
-    outcomes = score_labels(model, encoder, rows, labels, settings, lambda rows: None)
-    biases = {text: scores for text, (_, scores, _) in zip(distinct, outcomes, strict=True)}
-    return [biases[text] for text in bare]
+    distinct = {row.without_content: replace(row, prompt=row.without_content) for row in rows}
+    outcomes = score_labels(model, encoder, list(distinct.values()), labels, settings, lambda rows: None)
+    biases = {prompt: scores for prompt, (_, scores, _) in zip(distinct, outcomes, strict=True)}
+    return [biases[row.without_content] for row in rows]
 
 
 def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
     """log p minus the bias; the highest label, the first of equals."""
     corrected = {label: score - bias[label] for label, score in scores.items()}
     return max(corrected, key=corrected.__getitem__), corrected, None
+
+
+def mean_target_loss(predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings) -> float | None:
+    """The training loss of scored rows, without dropout: the mean over rows of -log p a token of the target, EOS too.
+
+    None where log p is not known: of generated answers, and of scores from which a bias was taken.
+    """
+    if settings.decode != "score" or settings.calibrate or not predictions:
+        return None
+    lengths = {label: len(encoder.encode_label(label)) for label in {row.target for row in predictions}}
+    return -sum(row.scores[row.target] / lengths[row.target] for row in predictions) / len(predictions)
 
 
 def generate_answers(

@@ -10,26 +10,27 @@ from typing import Any
 import torch
 
 from basics.errors import UserError, full_disk_named
-from basics.files import write_atomically
+from basics.files import make_folder, replace_durably, sync_tree, write_atomically
 
 STATE_FILE = "resume.pt"
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well."""
+    """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk."""
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
+    make_folder(new)
     try:
         yield new
+        sync_tree(new)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
     if folder.exists():
         os.replace(folder, old)
-    os.replace(new, folder)
+    replace_durably(new, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -65,14 +66,14 @@ def save_model(
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Writes the training state beside the results; a reader finds the old one or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     temporary = folder / f".{STATE_FILE}.new"
     try:
         with full_disk_named(folder / STATE_FILE), open(temporary, "wb") as stream:
             torch.save(state, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, folder / STATE_FILE)
+        replace_durably(temporary, folder / STATE_FILE)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,13 +82,15 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
     """The training state to go on from, None when there is none.
 
     Raises:
-        UserError: the state belongs to a run with other arguments or data; the differences are named.
+        UserError: the state belongs to a run with other arguments or data; the differences are named. Or it is
+            damaged, or not laid out as this version does it.
     """
     path = folder / STATE_FILE
     if not path.exists():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    there = state["fingerprint"]
+    with readable_state(folder):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        there = dict(state["fingerprint"].items())
     changed = [
         f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
         for name in sorted({*there, *fingerprint})
@@ -96,6 +99,24 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
     if changed:
         raise UserError(f"cannot resume {path}: {'; '.join(changed)}; use the same settings, or --resume False")
     return state
+
+
+@contextmanager
+def readable_state(folder: Path) -> Iterator[None]:
+    """Tells in one line that the state of a run cannot be used, whatever it is that fails in reading it."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    # Damaged bytes can raise nearly anything, and so can a state of another layout.
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"{folder / STATE_FILE} is damaged or of another version of this program ({reason}): begin anew with "
+            "--resume False"
+        ) from error
 
 
 def discard_state(folder: Path) -> None:

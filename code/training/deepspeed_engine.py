@@ -6,6 +6,7 @@ fit the memory of each process once. What it saves is gradients, moments, master
 
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from training.engines import OptimizerSettings
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed_config.json"
 AUTOMATIC = "auto"  # how the files of other trainers mark what the trainer fills in
 NEVER = 1 << 60
+SECTIONS = ("zero_optimization", "bf16", "fp16", "optimizer", "scheduler", "data_types")
+STAGES = (0, 1, 2, 3)
 
 
 def wants_deepspeed(training: TrainingArguments) -> bool:
@@ -60,7 +63,8 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": training.clip_norm,
-        "bf16": {**config.get("bf16", {}), "enabled": dtype == torch.bfloat16},
+        # A step of gradients that are not finite is left out, and told by `DeepSpeedEngine.step`.
+        "bf16": {**config.get("bf16", {}), "enabled": dtype == torch.bfloat16, "check_grad_overflow": True},
         "fp16": {**config.get("fp16", {}), "enabled": dtype == torch.float16},
         # PyTorch's fused AdamW runs on CPUs too; DeepSpeed's own would have to be compiled first.
         "zero_force_ds_cpu_optimizer": False,
@@ -75,7 +79,20 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"--deepspeed_config {path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):
         raise UserError(f"--deepspeed_config {path} holds no JSON object")
-    return _without_automatic(config)
+    config = _without_automatic(config)
+    if problems := list(_misshapen(config)):
+        raise UserError(f"--deepspeed_config {path}: {'; '.join(problems)}")
+    return config
+
+
+def _misshapen(config: dict[str, Any]) -> Iterator[str]:
+    """One line for each place whose value is of another kind than what is read here."""
+    for section in SECTIONS:
+        if not isinstance(config.get(section, {}), dict):
+            yield f"{section} is {json.dumps(config[section])}, allowed is an object"
+    zero = config.get("zero_optimization", {})
+    if isinstance(zero, dict) and (type(zero.get("stage", 0)) is not int or zero.get("stage", 0) not in STAGES):
+        yield f"zero_optimization.stage is {json.dumps(zero['stage'])}, allowed are {', '.join(map(str, STAGES))}"
 
 
 def _without_automatic(config: dict[str, Any]) -> dict[str, Any]:
@@ -141,12 +158,23 @@ class DeepSpeedEngine:
         self.model.set_gradient_accumulation_boundary(last)
         self.model.backward(loss * self.world_size)
 
+    @property
+    def learning_rate(self) -> float:
+        return self.adam.param_groups[0]["lr"]
+
+    @property
+    def overflows_at_times(self) -> bool:
+        """In fp16, as long as DeepSpeed can scale the loss less."""
+        return self.model.fp16_enabled() and self.model.optimizer.loss_scale > 1
+
     def step(self) -> float:
-        norm = None
         if self.model.optimizer is self.adam:  # nothing of DeepSpeed's is around AdamW that would know the norm
-            norm = nn.utils.get_total_norm([w.grad for w in self.named.values() if w.grad is not None])
+            norm = float(nn.utils.get_total_norm([w.grad for w in self.named.values() if w.grad is not None]))
+            if math.isfinite(norm):
+                self.model.step()
+            return norm
         self.model.step()
-        return float(self.model.get_global_grad_norm() if norm is None else norm)
+        return float(self.model.get_global_grad_norm()) if self.model.was_step_applied() else math.inf
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         total = value.clone()
@@ -164,6 +192,11 @@ class DeepSpeedEngine:
         for group, rate in zip(self.adam.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
 
+    def close(self) -> None:
+        """Takes off the hooks by which ZeRO's optimizer and the weights hold each other, out of sight of Python."""
+        with redirect_stdout(io.StringIO()):
+            self.model.destroy()
+
 
 def start_deepspeed(
     model: nn.Module, named: dict[str, nn.Parameter], settings: OptimizerSettings, config: dict[str, Any]
@@ -171,10 +204,12 @@ def start_deepspeed(
     """DeepSpeed's engine around a model and fused AdamW on the named parameters; it says nothing of its own.
 
     Raises:
+        UserError: DeepSpeed does not take a value of its file.
         RuntimeError: it is no engine of DeepSpeed's, so something else would do its work.
     """
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     import deepspeed
+    from pydantic import ValidationError
 
     deepspeed.utils.logger.setLevel("WARNING")
     # Used in inference only, and would be compiled first, which takes minutes.
@@ -187,8 +222,13 @@ def start_deepspeed(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    with redirect_stdout(io.StringIO()):
-        engine, *_ = deepspeed.initialize(model=model, optimizer=adam, lr_scheduler=settings.schedule, config=config)
+    try:
+        with redirect_stdout(io.StringIO()):
+            engine, *_ = deepspeed.initialize(
+                model=model, optimizer=adam, lr_scheduler=settings.schedule, config=config
+            )
+    except (ValidationError, deepspeed.runtime.config.DeepSpeedConfigError) as error:
+        raise UserError(f"--deepspeed_config: DeepSpeed refuses it: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(engine, deepspeed.runtime.engine.DeepSpeedEngine):
         raise RuntimeError(f"deepspeed.initialize returned {type(engine)}, which is no engine of DeepSpeed's")
     if config["zero_optimization"]["stage"] == 0:

@@ -4,6 +4,7 @@ Both take micro-step losses that already carry their share of the step (they are
 clip the gradient norm, follow a linear schedule with warm-up, and hold fp32 master weights.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,12 +35,14 @@ class Engine(Protocol):
     rank: int
     world_size: int
     model: Any  # what to call for a forward pass that `backward` follows
+    learning_rate: float  # of the step that comes next
+    overflows_at_times: bool  # whether gradients that are not finite are no fault, as the loss is then scaled less
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradient of one micro-step; `last` marks the end of the step's micro-steps."""
 
     def step(self) -> float:
-        """Updates the weights; returns the gradient norm before clipping."""
+        """Updates the weights; returns the gradient norm before clipping, and changes nothing if it is not finite."""
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """The sums over all processes, elementwise."""
@@ -48,6 +51,9 @@ class Engine(Protocol):
         """What a resumed run needs, beside the number of steps done; the same on every rank count."""
 
     def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def close(self) -> None:
+        """Lets go of the model: what holds its memory from outside is undone."""
 
 
 class MasterWeights:
@@ -92,6 +98,7 @@ class PlainEngine:
 
     rank = 0
     world_size = 1
+    overflows_at_times = False
 
     def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
         self.model, self.settings = model, settings
@@ -105,17 +112,22 @@ class PlainEngine:
         )
         self.schedule = settings.schedule(self.optimizer)
 
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
     def backward(self, loss: Tensor, last: bool) -> None:
         loss.backward()
         self.masters.collect_gradients()
 
     def step(self) -> float:
-        norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or float("inf"))
-        self.optimizer.step()
-        self.schedule.step()
+        norm = float(nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf))
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self.schedule.step()
+            self.masters.publish()
         self.optimizer.zero_grad()
-        self.masters.publish()
-        return float(norm)
+        return norm
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         return value
@@ -133,6 +145,9 @@ class PlainEngine:
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
+
+    def close(self) -> None:
+        """Nothing but this engine holds anything."""
 
 
 def seed_draws(seed: int, *counters: int) -> None:

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from basics.errors import raise_together
-from basics.files import find_repository
+from basics.files import find_repository, make_folder
 from training.arguments import NOTHING, Arguments, holds_model
 
 RESULTS_FILE = "results.json"
@@ -41,7 +41,7 @@ def claim_folders(arguments: Arguments) -> None:
     problems = []
     for name, folder in places.items():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             problems.append(f"{name}: {folder} cannot be written to ({error.strerror})")

@@ -1,7 +1,7 @@
 """What a run tells while it goes on: log.jsonl, and the same numbers as TensorBoard events.
 
 Every line is written when the call returns: nothing is lost to SIGKILL, and a full disk is met in the loop.
-TensorBoard's own writer works in a thread, where neither holds.
+TensorBoard's own writer works in a thread, where neither holds. A power cut takes no line of before the last state.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import full_disk_named
-from basics.files import write_atomically
+from basics.files import make_folder, sync_file, sync_folder, write_atomically
 
 LOG_FILE = "log.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -33,8 +33,8 @@ class RunLog:
         self.events = folder / EVENTS_FOLDER / name
 
     def record(self, values: dict[str, Any]) -> None:
-        """Writes one line and one event a number."""
-        append(self.folder / LOG_FILE, (json.dumps(values) + "\n").encode())
+        """Writes one line and one event a number; ValueError for one that is not finite, which JSON cannot hold."""
+        append(self.folder / LOG_FILE, (json.dumps(values, allow_nan=False) + "\n").encode())
         if not self.events.exists():
             append(self.events, _start_events(values["step"]))
         append(self.events, _scalar_event(values))
@@ -42,9 +42,16 @@ class RunLog:
 
 def append(path: Path, data: bytes) -> None:
     """Adds bytes to a file, which is made with its folder when it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with full_disk_named(path), open(path, "ab") as stream:
         stream.write(data)
+
+
+def sync_log(folder: Path) -> None:
+    """Returns once all lines of the log are on the disk."""
+    if (folder / LOG_FILE).exists():
+        sync_file(folder / LOG_FILE)
+        sync_folder(folder)
 
 
 def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from basics.errors import UserError
 from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
 from engine.packing import PackedBatch, Packer, batch_loss
-from training.checkpoints import discard_state, load_state, save_state
+from training.checkpoints import discard_state, load_state, readable_state, save_state
 from training.engines import Engine, seed_draws
-from training.log import LOG_FILE, keep_lines
+from training.log import LOG_FILE, keep_lines, sync_log
 
 STEPS_PACKED_AHEAD = 3
 
@@ -105,8 +106,9 @@ class Trainer:
     def _restore_or_begin(self) -> None:
         state = load_state(self.folder, self.fingerprint) if self.settings.resume else None
         if state:
-            self.progress = Progress(**state["progress"])
-            self.engine.load_state(state["engine"])
+            with readable_state(self.folder):
+                self.progress = Progress(**state["progress"])
+                self.engine.load_state(state["engine"])
         if self.engine.rank == 0 and not state:
             discard_state(self.folder)
         if self.engine.rank == 0:
@@ -121,21 +123,28 @@ class Trainer:
         progress, settings = self.progress, self.settings
         plan = plan_steps(self.rows, settings.batch_size, settings.rows_per_dialogue, settings.seed, progress.epoch)
         done = progress.step - progress.epoch * self.steps_per_epoch
-        for packed in self._packed_ahead(plan[done:]):
+        for indices, packed in zip(plan[done:], self._packed_ahead(plan[done:]), strict=True):
             began = time.perf_counter()
-            loss, tokens, norm = self._run_step(packed)
-            seconds = time.perf_counter() - began
+            measured = self._run_step(packed, [self.rows[index].id for index in indices])
+            measured["seconds"] = time.perf_counter() - began
             progress.step += 1
-            progress.loss_sum += loss
-            progress.seconds += seconds
-            self._log_step(loss, norm, tokens, seconds)
-            bar.set_postfix(epoch=progress.epoch + 1, loss=f"{loss:.3f}", refresh=False)
+            progress.loss_sum += measured["loss"]
+            progress.seconds += measured["seconds"]
+            self.callbacks.record({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1, **measured})
+            bar.set_postfix(epoch=progress.epoch + 1, loss=f"{measured['loss']:.3f}", refresh=False)
             bar.update(1)
             if settings.save_steps and progress.step % settings.save_steps == 0:
                 self._save()
 
-    def _run_step(self, batches: list[PackedBatch]) -> tuple[float, int, float]:
-        """One optimizer step over its micro-batches; (loss, tokens of all processes, gradient norm)."""
+    def _run_step(self, batches: list[PackedBatch], ids: Sequence[str]) -> dict[str, float | None]:
+        """One optimizer step over its micro-batches: what the log says of it. ids: of its rows, over all processes.
+
+        The gradient norm is None where the loss was scaled too high for fp16, so that the step was left out.
+
+        Raises:
+            UserError: loss or gradients are not finite; weights and optimizer are as before the step.
+        """
+        rate = self.engine.learning_rate
         total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
@@ -143,7 +152,20 @@ class Trainer:
             self.engine.backward(loss, last=number == len(batches) - 1)
             total[0] += loss.detach()
         loss, tokens = self.engine.sum_over_ranks(total).tolist()
-        return loss, int(tokens), self.engine.step()
+        self._refuse_unless_finite(loss, "loss", rate, ids)
+        norm = self.engine.step()
+        if not self.engine.overflows_at_times:
+            self._refuse_unless_finite(norm, "gradient norm", rate, ids)
+        known = norm if math.isfinite(norm) else None
+        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+
+    def _refuse_unless_finite(self, value: float, name: str, rate: float, ids: Sequence[str]) -> None:
+        if not math.isfinite(value):
+            raise UserError(
+                f"step {self.progress.step + 1}: the {name} is {value} at the learning rate {rate:.3g}, and the step "
+                "was not made; begin anew with a lower --learning_rate, or with --precision fp32; "
+                f"its rows: {', '.join(dict.fromkeys(ids))}"
+            )
 
     def _packed_ahead(self, plan: Sequence[Sequence[int]]) -> Iterator[list[PackedBatch]]:
         """The micro-batches of each step, built by a second thread while the model computes."""
@@ -179,22 +201,10 @@ class Trainer:
         self.callbacks.record({"kind": "epoch", "step": progress.step, **record})
         self._save()
 
-    def _log_step(self, loss: float, norm: float, tokens: int, seconds: float) -> None:
-        self.callbacks.record(
-            {
-                "kind": "step",
-                "step": self.progress.step,
-                "epoch": self.progress.epoch + 1,
-                "loss": loss,
-                "gradient_norm": norm,
-                "seconds": seconds,
-                "tokens": tokens,
-            }
-        )
-
     def _save(self) -> None:
         state = self.engine.state()  # every rank takes part; one writes
         if self.engine.rank == 0:
+            sync_log(self.folder)  # first: the state says which lines it holds
             save_state(
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},

@@ -1,5 +1,6 @@
 """What the stages of main_new.py share, and the model that they start from and end with."""
 
+import gc
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +10,14 @@ import torch
 
 from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter
 from bases.find import check_precision, find_row, identify_base, public_name
-from bases.load import check_quantization, choose_device, choose_precision, load_model, load_tokenizer
+from bases.load import (
+    check_quantization,
+    choose_device,
+    choose_precision,
+    load_model,
+    load_tokenizer,
+    refuse_unscaled_fp16,
+)
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository, shown_path
@@ -52,8 +60,10 @@ class Run:
     world: World = World()
     deepspeed: dict[str, Any] | None = None  # its configuration; None: plain PyTorch
     packer: Packer | None = None  # chosen once a model is there to check it on
+    parameters: int = 0  # of the model with its adapters
     trainable_parameters: int = 0
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
+    also_encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of `score_on` of each other task
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
     commit: str | None = None  # of the program, as the run began
     selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
@@ -89,7 +99,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     """Chooses device, precision, token budget and engine; loads the tokenizer.
 
     Raises:
-        UserError: the split that is to choose the best epoch has no rows.
+        UserError: the split that is to choose the best epoch has no rows; a flag asks for what cannot be had here.
     """
     model_arguments, data_arguments, training_arguments = arguments
     chooser = training_arguments.select_on
@@ -100,6 +110,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     dtype = choose_precision(model_arguments.precision, device)
     several = world.size > 1 or wants_deepspeed(training_arguments)
     deepspeed = deepspeed_config(training_arguments, dtype) if several else None
+    refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     check_quantization(model_arguments.quantize, device, shards_weights(deepspeed))
     max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
     encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)
@@ -114,6 +125,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
         encoded=encode_splits(encoder, row_sets, training_arguments),
+        also_encoded=encode_other_tasks(encoder, row_sets, training_arguments),
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
         commit=find_commit(find_repository()),
@@ -130,11 +142,19 @@ def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEnco
 
 def encode_splits(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> dict[str, list[EncodedRow]]:
     """The rows of every split that will be used: what does not fit is found now, not after hours."""
-    used = {"train": row_sets.train} if training.do_train else {}
+    labels = row_sets.labels
     names = {training.select_on} if training.do_train else set()
     names |= {training.score_on} if training.do_eval else set()
-    used |= {name: row_sets.scored[name] for name in sorted(names)}
-    return {name: encoder.encode(rows, row_sets.labels) for name, rows in used.items()}
+    encoded = {"train": encoder.encode(row_sets.train, labels)} if training.do_train else {}
+    return encoded | {name: encoder.encode(row_sets.scored[name], labels, training.calibrate) for name in sorted(names)}
+
+
+def encode_other_tasks(
+    encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments
+) -> dict[str, list[EncodedRow]]:
+    """Task -> its rows of the split that is scored at the end, as early as the others for the same reason."""
+    others = row_sets.also_scored[training.score_on] if training.do_eval else {}
+    return {task: encoder.encode(rows, labels, training.calibrate) for task, (rows, labels) in others.items()}
 
 
 def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
@@ -179,10 +199,11 @@ def build_model(run: Run):
     compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
     if compilable and should_compile(training.compile_layers, rows, run.device):
         compile_layers(model)
+    trainable, run.parameters = count_trainable(model)
     if training.do_train:
-        run.trainable_parameters, parameters = count_trainable(model)
+        run.trainable_parameters = trainable
         if run.world.is_first:
-            print(f"{run.trainable_parameters:,} of {parameters:,} parameters are trained", file=sys.stderr)
+            print(f"{trainable:,} of {run.parameters:,} parameters are trained", file=sys.stderr)
     return model
 
 
@@ -201,10 +222,17 @@ def _checked_packer(run: Run, model) -> Packer:
 def load_best(run: Run):
     """The best model as it lies on disk: what is scored is what a user will load.
 
+    The caller has let go of the trained one, whose memory is given back first: compiled layers and DeepSpeed's engine
+    lie in circles, which Python frees when it comes to it, and a GPU's allocator does not ask for that. DeepSpeed
+    itself keeps what a process has of the weights in ZeRO-3, and in ZeRO-1 with bf16.
+
     Raises:
         UserError: it is gone, as after a resumption with another `--model_dir`.
     """
     folder = run.arguments[2].model_dir
+    gc.collect()
+    if run.device.type == "cuda":
+        torch.cuda.empty_cache()
     if is_adapter(folder):
         quantize = run.arguments[0].quantize
         base = load_model(run.whole_checkpoint or run.base, run.dtype, run.device, quantize)

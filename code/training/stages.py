@@ -7,9 +7,10 @@ from typing import Any
 from bases.find import public_name
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
+from engine.batching import EncodedRow
 from engine.deepspeed_state import gather_weights
 from engine.distributed import gather_predictions, share_of_dialogues
-from scoring.label_scoring import predict_labels
+from scoring.label_scoring import mean_target_loss, predict_labels
 from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluate_predictions, mean_score
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
@@ -50,7 +51,9 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
-    return Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
+    progress = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
+    engine.close()
+    return progress
 
 
 def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
@@ -76,6 +79,8 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
+        loss = mean_target_loss(predictions, run.encoder, run.decode)
+        named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 
     def keep_best() -> None:
@@ -118,20 +123,20 @@ def forget(values: dict[str, Any]) -> None:
 
 def score_finished(run: Run, model) -> list[Prediction]:
     """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split."""
-    training = run.arguments[2]
-    if run.selected_by and training.score_on == training.select_on:
-        return run.selected_by
-    return score_split(run, model, training.score_on)
+    return run.selected_by if knows_answers(run) else score_split(run, model, run.arguments[2].score_on)
 
 
 def score_split(run: Run, model, split: str) -> list[Prediction]:
     """One prediction for every row of a split's scored task, in file order; each process scores its share."""
-    return score_rows(run, model, run.row_sets.scored[split], run.row_sets.labels, split)
+    return score_rows(run, model, run.row_sets.scored[split], run.encoded[split], run.row_sets.labels, split)
 
 
-def score_rows(run: Run, model, rows: Sequence[Example], labels: Sequence[str], description: str) -> list[Prediction]:
-    """One prediction for every row, in their order; all rows are of one task."""
-    share = share_of_dialogues(rows, run.world)
+def score_rows(
+    run: Run, model, rows: Sequence[Example], encoded: Sequence[EncodedRow], labels: Sequence[str], description: str
+) -> list[Prediction]:
+    """One prediction for every row, in their order; all rows are of one task. encoded: the same as token ids."""
+    tokens = {row.id: row for row in encoded}
+    share = [tokens[row.id] for row in share_of_dialogues(rows, run.world)]
     with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
         mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
     return gather_predictions(mine, rows, run.world)
@@ -141,6 +146,21 @@ def score_other_tasks(run: Run, model) -> dict[str, EvalResult]:
     """Scores of the rows of tasks beside the scored one (speaker identification in one stage with emotions)."""
     split = run.arguments[2].score_on
     return {
-        task: evaluate_predictions(score_rows(run, model, rows, labels, f"{split}, {task}"), labels)
+        task: evaluate_predictions(
+            score_rows(run, model, rows, run.also_encoded[task], labels, f"{split}, {task}"), labels
+        )
         for task, (rows, labels) in run.row_sets.also_scored[split].items()
     }
+
+
+def is_left_to_score(run: Run) -> bool:
+    """Whether anything is scored after training that was not when the epoch was chosen."""
+    split = run.arguments[2].score_on
+    wanted = not knows_answers(run) or bool(run.row_sets.also_scored[split])
+    return run.arguments[2].do_eval and wanted
+
+
+def knows_answers(run: Run) -> bool:
+    """Whether the rows by which the epoch was chosen are those of the final score, and their predictions at hand."""
+    training = run.arguments[2]
+    return bool(run.selected_by) and training.score_on == training.select_on

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -34,10 +35,17 @@ def process(run_code: Run, write_corpus: Callable[..., Path], tmp_path: Path) ->
     return run
 
 
+def after_warning(result: CompletedProcess[str]) -> CompletedProcess[str]:
+    """The same without its first line, which says that the pickle is not the published one."""
+    first, _, rest = result.stderr.partition("\n")
+    assert first.startswith("warning: ") and "is not the published file of EmoryNLP" in first
+    return CompletedProcess(result.args, result.returncode, result.stdout, rest)
+
+
 def test_stdout_is_the_folder_and_nothing_else(process: Run, tmp_path: Path) -> None:
     result = process(*UNCHECKED)
     assert (result.returncode, result.stdout) == (0, f"{tmp_path}/data/EmoryNLP/window\n")
-    assert result.stderr.count("\n") == 1 and "train 3 emotion_recognition" in result.stderr
+    assert after_warning(result).stderr.count("\n") == 1 and "train 3 emotion_recognition" in result.stderr
     assert len(read_rows(tmp_path / "data" / "EmoryNLP" / "window" / "train.json")) == 3
 
 
@@ -168,7 +176,7 @@ def test_a_comma_would_cut_the_folder_in_two(process: Run, tmp_path: Path) -> No
 
 def test_a_file_in_the_way(process: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder", encoding="utf-8")
-    assert_one_line_error(process(*UNCHECKED), "cannot write", "data/EmoryNLP")
+    assert_one_line_error(after_warning(process(*UNCHECKED)), "cannot write", "data/EmoryNLP")
 
 
 def limit_file_size() -> None:
@@ -178,7 +186,7 @@ def limit_file_size() -> None:
 def test_no_space_leaves_no_part(process: Run, tmp_path: Path) -> None:
     """A limit on the size of a file stops the write the way a full disk does."""
     result = process(*UNCHECKED, preexec_fn=limit_file_size)
-    assert_one_line_error(result, "no space left", "train.json")
+    assert_one_line_error(after_warning(result), "no space left", "train.json")
     assert list((tmp_path / "data" / "EmoryNLP").iterdir()) == []
 
 

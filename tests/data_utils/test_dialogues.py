@@ -1,6 +1,6 @@
 """Pickle -> dialogues: what is read, and what is refused in one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,10 +205,53 @@ def test_another_release_is_told_by_its_counts(write_corpus: WriteCorpus) -> Non
     assert "--check_counts False" in message
 
 
-def test_dailydialog_counts_check_only_what_is_known(write_corpus: WriteCorpus) -> None:
+def test_dailydialog_counts_are_checked(write_corpus: WriteCorpus) -> None:
     corpus = small_corpus()
     corpus[0] = {"a": ["0", "1", "0"], "b": ["0", "1"], "c": ["1", "0"]}
     message = refusal(write_corpus(corpus, "dailydialog"), "dailydialog", check_counts=True)
     assert "train dialogues: expected 11118, found 1" in message
     assert "valid utterances: expected 8069, found 2" in message
-    assert "train utterances" not in message and "per_label" not in message
+    assert "train utterances: expected 87170, found 3" in message
+
+
+def dailydialog(numbers: Sequence[int]) -> list[Any]:
+    """A file of DailyDialog's size whose label `old` has the number `numbers[old]`."""
+    slots: list[Any] = [{}, {}, {}, [], [], []]
+    for place, split in ((3, "train"), (4, "test"), (5, "valid")):
+        known = DATASETS["dailydialog"].expected[split]
+        labels = [numbers[old] for old, count in enumerate(known.per_label) for _ in range(count)]
+        names = slots[place] = [f"{split}{number}" for number in range(known.dialogues)]
+        for start, name in enumerate(names):
+            own = labels[start :: known.dialogues]
+            columns = (["0" if turn % 2 else "1" for turn in range(len(own))], own, ["Hm."] * len(own))
+            for slot, column in zip(slots, columns, strict=False):
+                slot[name] = column
+    return slots
+
+
+def test_dailydialog_whose_labels_are_numbered_otherwise_is_refused(write_corpus: WriteCorpus) -> None:
+    """Also where other releases are allowed: its rows would ask for one emotion and score another."""
+    labels = DATASETS["dailydialog"].labels
+    straight = load_dialogues("dailydialog", write_corpus(dailydialog(range(7)), "dailydialog"))
+    assert count_split(straight["valid"], labels).per_label == (684, 7108, 77, 79, 11, 107, 3)
+    folder = write_corpus(dailydialog([3, 0, 1, 2, 6, 5, 4]), "dailydialog")
+    for check_counts in (True, False):
+        message = refusal(folder, "dailydialog", check_counts=check_counts)
+        assert "its labels are numbered otherwise" in message and "\n" not in message
+        expected = "0 -> 1 (neutral), 1 -> 2 (angry), 2 -> 3 (sad), 3 -> 0 (happy), 4 -> 6 (disgust), 5 -> 5 (surprise)"
+        assert f"{expected}, 6 -> 4 (fear)" in message
+
+
+def test_a_file_that_is_not_the_published_one_is_told(write_corpus: WriteCorpus, capsys) -> None:
+    load_dialogues("EmoryNLP", write_corpus(small_corpus()), check_counts=False)
+    told = capsys.readouterr().err
+    assert told.startswith("warning: ") and told.count("\n") == 1
+    counts = "train 1 dialogues / 3, valid 1 dialogues / 2, test 1 dialogues / 2 utterances"
+    assert "EmoryNLP.pkl is not the published file of EmoryNLP" in told and counts in told
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("dataset", ["iemocap", "meld", "EmoryNLP"])
+def test_the_published_files_are_told_of_by_nothing(original_data: Path, dataset: str, capsys) -> None:
+    load_dialogues(dataset, original_data)
+    assert capsys.readouterr().err == ""

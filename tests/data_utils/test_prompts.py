@@ -11,7 +11,8 @@ from data_utils.prompts import (
     HISTORY_START,
     TEMPLATE_SHA256,
     add_demonstrations,
-    drop_oldest_utterance,
+    drop_oldest_utterances,
+    most_droppable,
     render_plain_prompt,
     render_prediction_prompt,
     render_recognition_prompt,
@@ -66,25 +67,37 @@ def test_template_hash_is_pinned() -> None:
 
 @given(st.lists(turns, min_size=2, max_size=6))
 def test_dropping_equals_rendering_without_the_oldest(shown: list[str]) -> None:
-    assert drop_oldest_utterance(render_recognition_prompt(shown, LABELS)) == (
+    assert drop_oldest_utterances(render_recognition_prompt(shown, LABELS), 1) == (
         render_recognition_prompt(shown[1:], LABELS)
     )
-    assert drop_oldest_utterance(render_prediction_prompt(shown, 3, LABELS)) == (
+    assert drop_oldest_utterances(render_prediction_prompt(shown, 3, LABELS), 1) == (
         render_prediction_prompt(shown[1:], 3, LABELS)
     )
 
 
+@given(st.lists(turns, min_size=1, max_size=6), st.sampled_from(["", "last", "role"]))
+def test_dropping_several_equals_dropping_one_after_the_other(shown: list[str], position: str) -> None:
+    for prompt in (render_recognition_prompt(shown, LABELS), render_prediction_prompt(shown, 3, LABELS)):
+        prompt = add_demonstrations(prompt, [("x", "sad")], position) if position else prompt
+        one_by_one = [prompt]
+        while (shorter := drop_oldest_utterances(one_by_one[-1], 1)) is not None:
+            one_by_one.append(shorter)
+        most = most_droppable(prompt)
+        assert most == len(one_by_one) - 1
+        assert [drop_oldest_utterances(prompt, count) for count in range(most + 2)] == [*one_by_one, None]
+
+
 @given(turns)
 def test_the_last_turn_stays(turn: str) -> None:
-    assert drop_oldest_utterance(render_recognition_prompt([turn], LABELS)) is None
-    assert drop_oldest_utterance(render_prediction_prompt([turn], 3, LABELS)) is None
+    assert drop_oldest_utterances(render_recognition_prompt([turn], LABELS), 1) is None
+    assert drop_oldest_utterances(render_prediction_prompt([turn], 3, LABELS), 1) is None
 
 
 @given(texts)
 def test_prompts_without_history_have_nothing_to_drop(text: str) -> None:
-    assert drop_oldest_utterance(render_plain_prompt(text, LABELS)) is None
-    assert drop_oldest_utterance(render_speaker_prompt(text, 9)) is None
-    assert drop_oldest_utterance(text) is None
+    assert drop_oldest_utterances(render_plain_prompt(text, LABELS), 1) is None
+    assert drop_oldest_utterances(render_speaker_prompt(text, 9), 1) is None
+    assert drop_oldest_utterances(text, 1) is None
 
 
 HOSTILE = (
@@ -101,7 +114,7 @@ def test_an_utterance_that_imitates_the_prompt_never_costs_the_target(text: str)
     target_only = render_recognition_prompt(shown[-1:], LABELS)
     prompt: str | None = render_recognition_prompt(shown, LABELS)
     for _ in range(5):
-        shorter = drop_oldest_utterance(prompt)
+        shorter = drop_oldest_utterances(prompt, 1)
         if shorter is None:
             break
         assert len(shorter) < len(prompt) and shorter.startswith(HISTORY_START)

@@ -14,7 +14,7 @@ from basics.files import find_repository
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.examples import RowSettings, render_window
 from data_utils.labels import DATASETS
-from data_utils.prompts import ROLE, add_demonstrations, drop_oldest_utterance
+from data_utils.prompts import ROLE, add_demonstrations, drop_oldest_utterances
 from data_utils.retrieval import (
     DemonstrationIndex,
     Entry,
@@ -151,7 +151,7 @@ def test_too_long_prompts_lose_history_and_keep_their_demonstrations(position: s
     pairs = [(text, "sad"), *PAIRS]
     whole, shorter, bare = (render_window(TURNS[start:], 12, ("sad", "angry")) for start in range(3))
     shown = [add_demonstrations(prompt, pairs, position) for prompt in (whole, shorter, bare)]
-    assert [drop_oldest_utterance(prompt) for prompt in shown] == [*shown[1:], None]
+    assert [drop_oldest_utterances(prompt, 1) for prompt in shown] == [*shown[1:], None]
 
 
 def test_rows_say_what_they_hold(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from basics.errors import UserError
-from data_utils.prompts import render_plain_prompt
+from data_utils.prompts import render_plain_prompt, render_recognition_prompt, render_turn
 from data_utils.row_files import Example
 from engine.batching import (
     EncodedRow,
@@ -151,6 +151,21 @@ class TestTruncation:
             assert text == self.EXAMPLE.input.replace("".join(f"\t {turn}" for turn in turns), kept)
             assert len(row.prompt) + len(row.target) <= length and row.target == self.WHOLE.target
         assert seen == set(range(1, len(turns)))
+
+    def test_long_histories_are_cut_in_few_tries(self, monkeypatch) -> None:
+        """And to the same as by giving up one utterance after the other."""
+        turns = [render_turn(number % 2, f"Turn {number}.") for number in range(300)]
+        row = Example("sample/a/300", "emotion_recognition", render_recognition_prompt(turns, LABELS), "Sad")
+        encoder, tried = RowEncoder(character_tokenizer(), 3000), []
+        encode = encoder.encode_prompts
+        monkeypatch.setattr(encoder, "encode_prompts", lambda prompts: tried.append(len(prompts)) or encode(prompts))
+        (found,) = encoder.encode([row], LABELS)
+        assert sum(tried) < 15
+        room = 3000 - max(len(encoder.encode_label(label)) for label in LABELS)
+        dropped = found.utterances_dropped
+        texts = [render_recognition_prompt(turns[gone:], LABELS) for gone in (dropped, dropped - 1)]
+        fits, does_not = encode(texts)
+        assert found.prompt == tuple(fits) and len(fits) <= room < len(does_not) and 50 < dropped < 250
 
     def test_what_does_not_fit_names_its_row_and_the_length_it_needs(self) -> None:
         with pytest.raises(UserError) as caught:

@@ -1,18 +1,23 @@
 """Compiled layers compute what eager ones do, and `auto` compiles only where it pays and a compiler is there."""
 
-import os
-import shutil
-
 import pytest
 import torch
 from torch import nn
 from torch._inductor.utils import fresh_cache
 
 from bases.adapters import add_lora
+from basics.errors import UserError
 from engine import layers as compilation
 from engine import tree_attention
 from engine.batching import training_batches
-from engine.layers import COMPILERS, ROWS_THAT_PAY, compile_layers, decoder_layers, should_compile
+from engine.layers import (
+    COMPILERS,
+    ROWS_THAT_PAY,
+    compile_layers,
+    decoder_layers,
+    missing_for_compiling,
+    should_compile,
+)
 from engine.packing import batch_loss, packer_for
 from rounding import LAYER, rounding
 from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
@@ -20,8 +25,8 @@ from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
 pytestmark = pytest.mark.numeric
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CXX = COMPILERS["cpu"][1]
 RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
-has_compiler = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def train_steps(model: nn.Module) -> list[tuple[float, dict[str, torch.Tensor]]]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not has_compiler, reason="no C++ compiler")
+@pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
 def test_compiled_layers_give_the_eager_loss_and_gradients(compiled_afresh) -> None:
     torch.manual_seed(0)
     model = add_lora(tiny_model("llama"), rank=4, alpha=4, dropout=0.0, modules="all")
@@ -74,22 +79,60 @@ def test_compiled_layers_give_the_eager_loss_and_gradients(compiled_afresh) -> N
 
 
 DECISIONS = [
-    ("True", 1, CPU, (), True),
-    ("False", ROWS_THAT_PAY, GPU, ("g++",), False),
-    ("auto", ROWS_THAT_PAY, CPU, ("g++",), True),
-    ("auto", ROWS_THAT_PAY, CPU, ("my-compiler",), True),  # what CXX names
+    ("True", 1, CPU, (CXX,), True),
+    ("False", ROWS_THAT_PAY, GPU, ("gcc",), False),
+    ("auto", ROWS_THAT_PAY, CPU, (CXX,), True),
+    ("auto", ROWS_THAT_PAY, CPU, ("gcc",), False),
     ("auto", ROWS_THAT_PAY, CPU, (), False),
-    ("auto", ROWS_THAT_PAY - 1, CPU, ("g++",), False),
-    ("auto", ROWS_THAT_PAY, GPU, (), True),  # Triton brings its own
-    ("auto", ROWS_THAT_PAY - 1, GPU, ("g++",), False),
+    ("auto", ROWS_THAT_PAY - 1, CPU, (CXX,), False),
+    ("True", 1, GPU, ("gcc",), True),
+    ("auto", ROWS_THAT_PAY, GPU, ("clang",), True),
+    ("auto", ROWS_THAT_PAY, CPU, ("gcc", "clang"), False),
+    ("auto", ROWS_THAT_PAY, GPU, (CXX,), False),
+    ("auto", ROWS_THAT_PAY, GPU, (), False),  # Triton writes C for the host, and brings no compiler for it
+    ("auto", ROWS_THAT_PAY - 1, GPU, ("gcc",), False),
 ]
 
 
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch):
+    """Says which compilers there are, and what CC and CXX name."""
+
+    def choose(*compilers: str, named: str = "") -> None:
+        for variable in ("CC", "CXX"):
+            monkeypatch.setenv(variable, named)
+        monkeypatch.setattr(compilation.shutil, "which", lambda name: name if name in compilers else None)
+        monkeypatch.setattr(compilation.Path, "is_file", lambda path: path.name == "Python.h")
+
+    return choose
+
+
 @pytest.mark.parametrize(("wanted", "rows", "device", "compilers", "decision"), DECISIONS)
-def test_when_layers_are_compiled(wanted, rows, device, compilers, decision, monkeypatch) -> None:
-    monkeypatch.setenv("CXX", "my-compiler")
-    monkeypatch.setattr(compilation.shutil, "which", lambda name: name if name in compilers else None)
+def test_when_layers_are_compiled(wanted, rows, device, compilers, decision, install, capsys) -> None:
+    install(*compilers)
     assert should_compile(wanted, rows, device) is decision
+    told = capsys.readouterr().err
+    lacking = wanted == "auto" and rows >= ROWS_THAT_PAY and not decision
+    assert told.count("\n") == lacking and told.startswith("layers are not compiled: no compiler" if lacking else "")
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_the_compiler_that_the_environment_names_is_the_one_that_counts(device, install) -> None:
+    install("mine", named="mine")
+    assert not missing_for_compiling(device)
+    install("gcc", "g++", "clang++", named="mine")
+    assert "no compiler" in missing_for_compiling(device)
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_what_is_lacking_is_told_before_anything_is_compiled(device, install, monkeypatch) -> None:
+    install()
+    with pytest.raises(UserError, match="--compile_layers True: no compiler, .*; install it, or choose False"):
+        should_compile("True", 1, device)
+    install("gcc", "g++", "clang++")
+    monkeypatch.setattr(compilation.Path, "is_file", lambda path: False)
+    with pytest.raises(UserError, match="no .*Python.h"):
+        should_compile("True", 1, device)
 
 
 def test_the_layers_are_found_among_other_lists() -> None:

@@ -1,5 +1,7 @@
 """The fused LoRA layers against PEFT's own: the same outputs and gradients, and PEFT's own where they do not fit."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -145,6 +147,20 @@ def test_two_adapters_and_another_precision_keep_pefts_forward() -> None:
     half = adapted_layer()
     half.base_model.model.linear.base_layer.to(torch.bfloat16)
     assert use_fast_lora(half) == 0
+
+
+def test_a_model_is_freed_with_its_last_name() -> None:
+    """No layer holds itself: a GPU's memory would be waiting for Python's collector of circles."""
+    model = adapted_layer()
+    use_fast_lora(model)
+    layer = weakref.ref(model.base_model.model.linear)
+    gc.collect()
+    gc.disable()
+    try:
+        del model
+        assert layer() is None
+    finally:
+        gc.enable()
 
 
 def test_an_adapter_that_comes_later_is_not_overlooked() -> None:

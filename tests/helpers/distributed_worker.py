@@ -1,9 +1,11 @@
 """The runs that test_distributed.py compares, by whichever engine; as a script, one process of several."""
 
+import gc
 import json
 import shutil
 import sys
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 
 from bases.adapters import add_lora
+from basics.errors import UserError
 from engine.batching import RowEncoder
 from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
@@ -47,6 +50,7 @@ class Case:
     checkpointing: bool = False
     resume_from: str = ""  # the case to go on from, as it stood in the middle
     decode: str = "score"
+    spoiled: bool = False  # one gradient of the step after SAVED_AT is infinite
 
 
 ALONE = [
@@ -69,6 +73,8 @@ TOGETHER = [
         Case(f"full-bf16-resumed-zero{stage}", stage, dtype=torch.bfloat16, resume_from=f"full-bf16-zero{stage}")
         for stage in STAGES
     ),
+    *(Case(f"spoiled-zero{stage}", stage, spoiled=True) for stage in STAGES),
+    *(Case(f"spoiled-bf16-zero{stage}", stage, dtype=torch.bfloat16, spoiled=True) for stage in STAGES),
 ]
 
 
@@ -82,7 +88,8 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     own = folder / case.name
 
     def evaluate(epoch: int) -> dict[str, float]:
-        mine = predict_labels(model, encoder, share_of_dialogues(SCORED, world), LABELS, decode)
+        rows = encoder.encode(share_of_dialogues(SCORED, world), LABELS)
+        mine = predict_labels(model, encoder, rows, LABELS, decode)
         predictions.append(gather_predictions(mine, SCORED, world))
         return {"score": float(epoch)}
 
@@ -99,18 +106,40 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     engine = build_engine(case, model, folder)
     settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from))
     callbacks = Callbacks(evaluate, lambda: None, record)
-    Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {}).run()
+    trainer = Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {})
+    told = ""
+    if case.spoiled:
+        spoil_gradient(model, trainer)
+    try:
+        trainer.run()
+    except UserError as error:
+        told = str(error)
+    masters = engine.state()["weights"]
     weights = gather_weights(model, trainable_only=case.lora)
     if world.is_first:
         save_model(model, encoder.tokenizer, folder / f"{case.name}.model", "base", {"README.md": "card"}, weights)
+    engine.close()
     return {
+        "held": [weakref.ref(weight) for weight in model.parameters()],
         "engine": f"{type(engine.model).__module__}.{type(engine.model).__name__}",
         "losses": {step: values["loss"] for step, values in steps.items()},
         "norms": {step: values["gradient_norm"] for step, values in steps.items()},
+        "rates": [values["learning_rate"] for values in steps.values()],
+        "told": told,
         "predictions": predictions,
-        "masters": engine.state()["weights"],
+        "masters": masters,
         "seconds": sum(values["seconds"] for values in steps.values()),
     }
+
+
+def spoil_gradient(model, trainer: Trainer) -> None:
+    """Makes a gradient of the first process infinite once the middle of the run was saved; the loss stays."""
+
+    def hook(gradient: torch.Tensor) -> torch.Tensor:
+        wanted = trainer.progress.step == SAVED_AT and trainer.engine.rank == 0
+        return gradient * torch.inf if wanted else gradient
+
+    model.get_input_embeddings().weight.register_hook(hook)
 
 
 def build_model(case: Case):
@@ -140,7 +169,11 @@ def build_engine(case: Case, model, folder: Path) -> Engine:
 def main(folder: Path) -> None:
     """Runs every case of several processes; the first process writes what came out."""
     world = join_world()
-    results = {case.name: run_case(case, folder, world) for case in TOGETHER}
+    results = {}
+    for case in TOGETHER:
+        result = results[case.name] = run_case(case, folder, world)
+        gc.collect()
+        result["held"] = sum(weight() is not None for weight in result["held"])
     if world.is_first:
         time.sleep(0.5)  # the others are at the end by then
         torch.save(results, folder / "results.pt")

@@ -131,8 +131,12 @@ def test_nothing_is_gone_on_with_that_came_from_something_else(
     changed.write_text(changed.read_text() + "Ann: Run!\n")
     result = run(trained, changed, "--output", output, "--resume", "True")
     assert_one_line_error(result, "input is another", "--resume False")
-    (tmp_path / "emotions.csv.part.json").write_text("[]")
-    assert_one_line_error(run(trained, changed, "--output", output, "--resume", "True"), "not what this program wrote")
+    state = tmp_path / "emotions.csv.part.json"
+    there = json.loads(state.read_text())
+    for other in ([], there | {"marks": []}, there | {"position": {"turns": "1", "bytes": 0}}, {"position": {}}, "{"):
+        state.write_text(other if isinstance(other, str) else json.dumps(other))
+        told = run(trained, changed, "--output", output, "--resume", "True")
+        assert_one_line_error(told, "not what this program wrote")
     assert run(trained, changed, "--output", output).returncode == 0
     assert len(output.read_text(encoding="utf-8").splitlines()) == TURNS + 2
 

@@ -74,7 +74,7 @@ def test_scores_are_those_of_each_label_alone(kind: str, packing: str, budget: i
     rows = examples()
     settings = DecodeSettings(packer_for(model, packing, PAD), token_budget=budget)
     advanced = []
-    found = predict_labels(model, encoder(), rows, NESTED, settings, advanced.append)
+    found = predict_labels(model, encoder(), encoder().encode(rows, NESTED), NESTED, settings, advanced.append)
     assert_scores(model, rows, found, NESTED)
     assert sum(advanced) == len(rows) and (len(advanced) > 1) == (budget == 500)
 
@@ -83,7 +83,7 @@ def test_a_prompt_longer_than_the_budget_is_scored_too() -> None:
     model = tiny_model("llama")
     rows = examples(window=12)
     settings = DecodeSettings(packer_for(model, "tree", PAD), token_budget=9)
-    found = predict_labels(model, encoder(), rows, NESTED, settings)
+    found = predict_labels(model, encoder(), encoder().encode(rows, NESTED), NESTED, settings)
     assert_scores(model, rows, found, NESTED)
 
 
@@ -95,7 +95,7 @@ def test_a_tie_goes_to_the_earlier_label(packing: str) -> None:
         torch.nn.init.zeros_(weight)
     settings = DecodeSettings(packer_for(model, packing, PAD))
     for labels, expected in ((("Mad", "Sad", "Bad"), "Mad"), (("Joyful", "Sad", "Mad"), "Sad")):
-        found = predict_labels(model, encoder(), examples()[:3], labels, settings)
+        found = predict_labels(model, encoder(), encoder().encode(examples()[:3], labels), labels, settings)
         assert [one.label for one in found] == [expected] * 3
 
 
@@ -108,7 +108,7 @@ def test_prompts_too_long_lose_the_same_history_as_in_training() -> None:
     alone, among = (encoder(limit).encode([short], choices)[0] for choices in ((), NESTED))
     assert (alone.utterances_dropped, among.utterances_dropped) == (0, 1)
     model = tiny_model("llama")
-    found = predict_labels(model, encoder(limit), [short], NESTED, DecodeSettings(packer_for(model, "tree", PAD)))
+    found = predict_labels(model, encoder(limit), [among], NESTED, DecodeSettings(packer_for(model, "tree", PAD)))
     text = encoder().tokenizer.decode(among.prompt[1:])
     assert found[0].scores["S"] == pytest.approx(scored_alone(model, text, "S"), rel=TOLERANCE)
 
@@ -117,7 +117,8 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     model = tiny_model("llama")
     torch.nn.init.constant_(model.lm_head.weight, torch.nan)
     with pytest.raises(UserError, match="not a finite number"):
-        predict_labels(model, encoder(), examples()[:1], NESTED, DecodeSettings(packer_for(model, "tree", PAD)))
+        rows = encoder().encode(examples()[:1], NESTED)
+        predict_labels(model, encoder(), rows, NESTED, DecodeSettings(packer_for(model, "tree", PAD)))
 
 
 def test_dropout_is_off_while_scoring_and_on_again_after() -> None:
@@ -125,10 +126,12 @@ def test_dropout_is_off_while_scoring_and_on_again_after() -> None:
     modes = []
     model.register_forward_hook(lambda module, *_: modes.append(module.training))
     settings = DecodeSettings(packer_for(model, "tree", PAD))
-    predict_labels(model, encoder(), examples()[:2], NESTED, settings)
+    rows = encoder().encode(examples()[:2], NESTED)
+    predict_labels(model, encoder(), rows, NESTED, settings)
     assert modes == [False] and model.training
+    torch.nn.init.constant_(model.lm_head.weight, torch.nan)
     with pytest.raises(UserError):
-        predict_labels(model, encoder(30), examples()[:2], NESTED, settings)
+        predict_labels(model, encoder(), rows, NESTED, settings)
     assert model.training
 
 
@@ -150,7 +153,7 @@ def test_generation_is_greedy_whatever_the_checkpoint_says(kind: str) -> None:
     own.update(no_repeat_ngram_size=1, suppress_tokens=[5, 6, 7])
     rows = examples()
     settings = DecodeSettings(Packer("rows", PAD), decode="generate", eval_batch_size=4, max_new_tokens=7)
-    found = predict_labels(model, encoder(), rows, LABELS, settings)
+    found = predict_labels(model, encoder(), encoder().encode(rows, LABELS), LABELS, settings)
     assert [one.id for one in found] == [row.id for row in rows]
     assert [one.response for one in found] == [greedy(model, row.input, 7) for row in rows]
     assert all(one.scores is None for one in found)
@@ -187,7 +190,7 @@ def test_generate_and_score_agree_on_a_model_that_has_learned(memorised) -> None
     rows = small_examples(window=0, count=2)
     score = DecodeSettings(packer_for(memorised, "tree", PAD))
     scored, generated = (
-        predict_labels(memorised, encoder(), rows, LABELS, settings)
+        predict_labels(memorised, encoder(), encoder().encode(rows, LABELS), LABELS, settings)
         for settings in (score, replace(score, decode="generate", eval_batch_size=3))
     )
     assert [one.label for one in scored] == [one.label for one in generated] == [row.target for row in rows]
@@ -213,10 +216,11 @@ def test_calibration_divides_by_what_the_rows_own_prompt_gets_without_content(na
     rows, labels, contexts = CALIBRATED[name]
     model, scored = tiny_model("llama"), []
     settings = DecodeSettings(packer_for(model, "tree", PAD))
-    plain = predict_labels(model, encoder(), rows, labels, settings)
+    encoded = encoder().encode(rows, labels, calibrate=True)
+    plain = predict_labels(model, encoder(), encoded, labels, settings)
     score = label_scoring.score_labels
     monkeypatch.setattr(label_scoring, "score_labels", lambda *args: scored.append(len(args[2])) or score(*args))
-    found = predict_labels(model, encoder(), rows, labels, replace(settings, calibrate=True))
+    found = predict_labels(model, encoder(), encoded, labels, replace(settings, calibrate=True))
     assert scored == [len(rows), contexts]
     for row, one, before in zip(rows, found, plain, strict=True):
         bare = without_content(row.input, labels)
@@ -229,4 +233,4 @@ def test_calibration_divides_by_what_the_rows_own_prompt_gets_without_content(na
 def test_nothing_to_calibrate_is_nothing() -> None:
     model = tiny_model("llama")
     settings = DecodeSettings(packer_for(model, "tree", PAD), calibrate=True)
-    assert predict_labels(model, encoder(), [], NESTED, settings) == []
+    assert predict_labels(model, encoder(), encoder().encode([], NESTED, calibrate=True), NESTED, settings) == []

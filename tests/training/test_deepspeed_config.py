@@ -1,6 +1,10 @@
 """A DeepSpeed configuration is completed by the flags and may not say otherwise than they do."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import torch
 
 from basics.errors import UserError
 from commands import REPOSITORY
+from tiny_models import main_command, save_base, save_rows
 from training.arguments import TrainingArguments
 from training.deepspeed_engine import deepspeed_config, wants_deepspeed
 
@@ -49,6 +54,37 @@ def test_flags_fill_in_what_the_file_leaves_out(configure: Configure, dtype: tor
     assert [name for name in ("bf16", "fp16") if config[name]["enabled"]] == [enabled][: bool(enabled)]
     assert config["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
     assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (1, 1)
+
+
+MISSHAPEN = [
+    ({"zero_optimization": True}, "zero_optimization is true, allowed is an object"),
+    ({"bf16": True, "fp16": [1]}, "bf16 is true, allowed is an object; fp16 is [1], allowed is an object"),
+    ({"optimizer": "AdamW", "scheduler": None}, 'optimizer is "AdamW", allowed is an object; scheduler is null'),
+    ({"data_types": 5}, "data_types is 5"),
+    ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage is 4, allowed are 0, 1, 2, 3"),
+    ({"zero_optimization": {"stage": "2"}}, 'zero_optimization.stage is "2"'),
+    ({"zero_optimization": {"stage": True}}, "zero_optimization.stage is true"),
+    ({"zero_optimization": {"stage": None}}, "zero_optimization.stage is null"),
+]
+
+
+@pytest.mark.parametrize(("content", "told"), MISSHAPEN)
+def test_values_of_another_kind_are_one_line(configure: Configure, content: dict, told: str) -> None:
+    with pytest.raises(UserError, match="^--deepspeed_config .*given.json: " + re.escape(told)):
+        configure(content, torch.bfloat16)
+
+
+def test_what_deepspeed_refuses_is_one_line(tmp_path: Path) -> None:
+    """In a process of its own: DeepSpeed stays where it was once begun."""
+    (tmp_path / "given.json").write_text(json.dumps({"zero_optimization": {"stage": 2, "reduce_bucket_size": "much"}}))
+    flags = {"deepspeed_config": tmp_path / "given.json", "num_train_epochs": 1}
+    command = main_command(save_base(tmp_path / "base"), save_rows(tmp_path), tmp_path / "run", **flags)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, str(REPOSITORY / "code/main_new.py"), *command]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300, env=environment)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert last.startswith("error: --deepspeed_config") and "reduce_bucket_size" in last
 
 
 def test_a_file_for_another_trainer_is_read(configure: Configure) -> None:

@@ -1,10 +1,18 @@
 """main_new.py from its flags to what it leaves behind, on a tiny base."""
 
+import gc
 import json
+import shutil
+import weakref
+from collections.abc import Iterator
 from subprocess import CompletedProcess
 
 import pytest
+import torch
 
+import training.run
+from engine import tree_attention
+from engine.layers import missing_for_compiling
 from tiny_models import LABELS, character_tokenizer, save_rows
 from tiny_runs import Place
 
@@ -74,11 +82,37 @@ def test_events_are_what_the_log_says(place: Place) -> None:
     events = EventAccumulator(str(place.path("lora", "tensorboard")))
     events.Reload()
     lines = [json.loads(line) for line in place.path("lora", "log.jsonl").read_text().splitlines()]
-    for curve, kind in (("step/loss", "step"), ("epoch/score", "epoch"), ("epoch/valid_accuracy", "epoch")):
+    curves = (("step/loss", "step"), ("step/learning_rate", "step"))
+    curves += (("epoch/score", "epoch"), ("epoch/valid_accuracy", "epoch"), ("epoch/valid_loss", "epoch"))
+    for curve, kind in curves:
         name = curve.partition("/")[2]
         expected = [(line["step"], line[name]) for line in lines if line["kind"] == kind]
         assert [event.step for event in events.Scalars(curve)] == [step for step, _ in expected]
         assert [event.value for event in events.Scalars(curve)] == pytest.approx([value for _, value in expected])
+
+
+@pytest.mark.usefixtures("lora")
+def test_the_log_tells_the_rate_of_every_step(place: Place) -> None:
+    lines = [json.loads(line) for line in place.path("lora", "log.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] for line in lines if line["kind"] == "step"]
+    assert rates == pytest.approx([2e-2 * share / 7 for share in (0, 7, 6, 5, 4, 3, 2, 1)])
+
+
+def test_the_loss_on_valid_is_the_training_loss_of_its_rows(place: Place) -> None:
+    """Trained on what chooses the epoch, at a rate of nothing: both losses are of the same rows and weights."""
+    rows = shutil.copytree(place.rows, place.folder / "the same rows")
+    same = (rows / "train.json").read_bytes()
+    manifest = json.loads((rows / "manifest.json").read_text(encoding="utf-8"))
+    (rows / "valid.json").write_bytes(same)
+    manifest["sha256"]["valid.json"] = manifest["sha256"]["train.json"]
+    (rows / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    flags = {"data_dir": rows, "learning_rate": 1e-12, "lora_dropout": 0.0, "batch_size": 27, "do_eval": False}
+    place.finish("same rows", **flags)
+    (epoch,) = place.results("same rows")["epochs"]
+    assert epoch["valid_loss"] == pytest.approx(epoch["train_loss"], rel=1e-4)
+    for way in ({"decode": "generate", "max_new_tokens": 2}, {"calibrate": True}):
+        place.finish("no loss", **flags, **way)
+        assert "valid_loss" not in place.results("no loss")["epochs"][0], "log p of the target is not known"
 
 
 @pytest.mark.usefixtures("lora")
@@ -122,6 +156,49 @@ def test_a_saved_model_reloads_to_the_same_predictions(place: Place, run: str, f
     place.score(f"{run} reloaded", checkpoint=run)
     assert place.predictions(f"{run} reloaded") == place.predictions(run)
     assert place.results(f"{run} reloaded")["selection"] == "checkpoint as given, not chosen by this run"
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[weakref.ref]]]:
+    """The weights of each model that was loaded; they must be gone before the next is there, asked for or not."""
+    models: list[list[weakref.ref]] = []
+    load = training.run.load_model
+
+    def load_alone(*arguments):
+        assert not [weight for weights in models for weight in weights if weight() is not None], "two models in memory"
+        model = load(*arguments)
+        models.append([weakref.ref(weight) for weight in model.parameters()])
+        return model
+
+    monkeypatch.setattr(training.run, "load_model", load_alone)
+    gc.disable()  # Python collects circles when it comes to it, on a GPU that is too late
+    yield models
+    gc.enable()
+
+
+KINDS = {"LoRA": {}, "all parameters": {"lora": False, "learning_rate": 3e-3}, "kept": {"gradient_checkpointing": True}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_trained_model_is_gone_before_the_best_is_loaded(place: Place, loaded: list, kind: str) -> None:
+    place.finish(f"freed {kind}", **KINDS[kind])
+    assert len(loaded) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_for_compiling(torch.device("cpu"))), reason="no C++ compiler")
+def test_so_is_a_compiled_one(place: Place, loaded: list) -> None:
+    place.finish("freed compiled", compile_layers=True)
+    tree_attention.register()
+    torch.compiler.reset()
+    assert len(loaded) == 2
+
+
+@pytest.mark.parametrize("flags", [{"do_eval": False}, {"select_on": "test"}, {"score_on": "valid"}], ids=str)
+def test_what_is_not_scored_is_not_loaded(place: Place, loaded: list, flags: dict) -> None:
+    place.finish("not loaded", **flags)
+    assert len(loaded) == 1
+    assert place.results("not loaded")["parameters"] > place.results("not loaded")["trainable_parameters"] > 0
 
 
 @pytest.mark.usefixtures("lora", "everything")

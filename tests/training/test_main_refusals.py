@@ -11,6 +11,8 @@ import pytest
 import main_new
 from basics.files import sha256_of
 from commands import assert_one_line_error, call_script
+from data_utils.prompts import render_speaker_prompt
+from engine.batching import RowEncoder
 from tiny_models import LABELS, main_command, save_base, save_rows
 
 
@@ -140,6 +142,38 @@ def test_a_target_that_does_not_fit_is_named(bench: Bench) -> None:
     line = last_line(bench.call(max_length=40))
     assert line.startswith("error: row EmoryNLP/train0/0 (emotion_recognition): ") and "--max_length is 40" in line
     bench.assert_nothing_written()
+
+
+def speaker_row(lines: list[str]) -> None:
+    """One more row, of a task that is scored too, after training; it is far too long."""
+    text = render_speaker_prompt("Well. " * 500, 9)
+    row = {"id": "EmoryNLP/test0/0", "task": "speaker_identification", "input": text, "target": "Speaker_0"}
+    lines.append(json.dumps(row))
+
+
+@pytest.mark.parametrize(
+    ("split", "change", "flags", "parts"),
+    [
+        ("test", speaker_row, {}, ["row EmoryNLP/test0/0 (speaker_identification)", "--max_length"]),
+        ("valid", change_row(3, input="How is it?"), {"calibrate": True}, ["--calibrate True", "How is it?"]),
+        ("test", change_row(3, input="How is it?"), {"calibrate": True}, ["--calibrate True", "How is it?"]),
+    ],
+    ids=["another task", "no content on valid", "no content on test"],
+)
+def test_what_cannot_be_scored_is_refused_before_training(bench: Bench, split, change, flags, parts) -> None:
+    bench.spoil(split, change)
+    assert_one_line_error(bench.call(**flags), *parts)
+    bench.assert_nothing_written()
+
+
+def test_no_split_is_encoded_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenized, tokenize = [], RowEncoder.encode_prompts
+    monkeypatch.setattr(
+        RowEncoder, "encode_prompts", lambda self, prompts: tokenized.append(len(prompts)) or tokenize(self, prompts)
+    )
+    assert bench.call(num_train_epochs=3, calibrate=True).returncode == 0
+    train, first_rows, valid, test, without_content = 27, 4, 13, 13, 1
+    assert sorted(tokenized) == sorted([train, first_rows, valid, without_content, test, without_content])
 
 
 def test_history_that_does_not_fit_is_counted(bench: Bench) -> None:

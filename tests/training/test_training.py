@@ -1,6 +1,7 @@
 """The training loop and the plain engine: the numbers they come to, and what they keep."""
 
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,48 @@ def test_a_state_of_another_run_names_every_difference(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot resume .*resume.pt: beta was 0.1, is 0.5; extra was None, is 2; rows"):
         load_state(tmp_path, {"seed": 1, "beta": 0.5, "rows": "b", "extra": 2})
     assert load_state(tmp_path / "elsewhere", {}) is None
+
+
+UNREADABLE = {
+    "empty": lambda whole: b"",
+    "no state at all": lambda whole: b"state",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "a pickle of another thing": lambda whole: pickle.dumps(["state"]),
+    "overwritten in the middle": lambda whole: whole[:200] + bytes(800) + whole[1000:],
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_damaged_state_is_one_line(kind: str, tmp_path: Path) -> None:
+    train(small_rows()[:4], tmp_path, epochs=1)
+    path = tmp_path / STATE_FILE
+    path.write_bytes(UNREADABLE[kind](path.read_bytes()))
+    with pytest.raises(UserError, match="resume.pt is damaged or of another version of this program .*--resume False"):
+        train(small_rows()[:4], tmp_path, resume=True)
+
+
+OTHER_LAYOUTS = {
+    "no fingerprint": lambda state: state.pop("fingerprint"),
+    "a fingerprint in words": lambda state: state.update(fingerprint="42"),
+    "progress of an older version": lambda state: state["progress"].update(steps=3),
+    "no progress": lambda state: state.update(progress=None),
+    "weights of another model": lambda state: state["engine"].update(weights={"a": torch.zeros(1)}),
+    "weights of another size": lambda state: state["engine"].update(
+        weights={name: torch.zeros(1, 77) for name in state["engine"]["weights"]}
+    ),
+    "no moments": lambda state: state["engine"].pop("moments"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_LAYOUTS)
+def test_a_state_of_another_layout_is_one_line(kind: str, tmp_path: Path) -> None:
+    train(small_rows()[:4], tmp_path, epochs=1)
+    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    OTHER_LAYOUTS[kind](state)
+    save_state(tmp_path, state)
+    with pytest.raises(UserError, match="resume.pt is damaged or of another version of this program") as error:
+        train(small_rows()[:4], tmp_path, resume=True)
+    assert "\n" not in str(error.value)
 
 
 def test_steps_of_an_epoch() -> None:

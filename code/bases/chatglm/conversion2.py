@@ -4,7 +4,6 @@ The two compute the same: multi-query attention, rotary positions on half of eac
 """
 
 import json
-import os
 import pickle
 import re
 import shutil
@@ -21,6 +20,7 @@ from torch import Tensor
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_config
 from bases.find import need_space, remove
 from basics.errors import UserError, full_disk_named
+from basics.files import replace_durably, sync_file, sync_tree
 
 # Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
 BUILT_IN = {
@@ -87,7 +87,8 @@ def convert_chatglm2(source: Path, target: Path) -> Path:
     for shard, path in wanted:
         convert_shard(shard, path, attention_rows(published))
     _finish(source, work, settings, [work / name for name in names])
-    os.rename(work, target)
+    sync_tree(work)
+    replace_durably(work, target)
     return target
 
 
@@ -225,7 +226,8 @@ def convert_shard(shard: Path, target: Path, part_rows: tuple[int, int, int]) ->
     try:
         with full_disk_named(target):
             save_file(converted, temporary, metadata={"format": "pt"})
-        os.replace(temporary, target)
+            sync_file(temporary)
+        replace_durably(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,0 +1,86 @@
+"""What was said to be saved is still there after a power cut: content before its name, then the name itself."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from basics import files
+from basics.files import make_folder, replace_durably, sync_folder, write_atomically
+from tiny_models import character_tokenizer, tiny_model
+from training.checkpoints import save_model, save_state
+
+
+@dataclass
+class Disk:
+    """What reached the disk, in order: ("sync", path) and ("rename", source, target)."""
+
+    happened: list[tuple[str, ...]] = field(default_factory=list)
+
+    def assert_durable(self, target: Path, content: tuple[str, ...] = ()) -> None:
+        """`target` got its name after it and `content` below it were synced, and its folder was synced after that.
+
+        content: files below `target`, where it is a folder.
+        """
+        (place,) = [
+            number for number, what in enumerate(self.happened) if what[0] == "rename" and what[2] == str(target)
+        ]
+        source = self.happened[place][1]
+        for path in (source, *(f"{source}/{name}" for name in content)):
+            assert ("sync", path) in self.happened[:place], f"{path} was renamed before it was on the disk"
+        assert ("sync", str(target.parent)) in self.happened[place:], "the new name may be lost"
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    seen = Disk()
+
+    def noting(call: Callable, note: Callable[..., tuple[str, ...]]) -> Callable:
+        def noted(*arguments):
+            seen.happened.append(note(*arguments))
+            return call(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(os, "fsync", noting(os.fsync, lambda number: ("sync", os.readlink(f"/proc/self/fd/{number}"))))
+    monkeypatch.setattr(os, "replace", noting(os.replace, lambda *paths: ("rename", *map(str, paths))))
+    return seen
+
+
+def test_a_file(disk: Disk, tmp_path: Path) -> None:
+    write_atomically(tmp_path / "new" / "folder" / "file", "text")
+    disk.assert_durable(tmp_path / "new" / "folder" / "file")
+    for made in (tmp_path, tmp_path / "new"):
+        assert ("sync", str(made)) in disk.happened, f"what was made in {made} may be lost"
+
+
+def test_a_model(disk: Disk, tmp_path: Path) -> None:
+    for _ in range(2):  # the second takes the place of the first
+        disk.happened.clear()
+        save_model(tiny_model("llama"), character_tokenizer(), tmp_path / "model", "base", {"README.md": "card"})
+        disk.assert_durable(tmp_path / "model", ("model.safetensors", "config.json", "tokenizer.json", "README.md"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_state(disk: Disk, tmp_path: Path) -> None:
+    save_state(tmp_path / "results", {"weights": torch.zeros(2)})
+    disk.assert_durable(tmp_path / "results" / "resume.pt")
+
+
+def test_folders_that_cannot_be_synced_are_left_to_their_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(number: int) -> None:
+        raise OSError(refuse.errno, os.strerror(refuse.errno))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    (tmp_path / "file").touch()
+    for refuse.errno in files.NO_FOLDER_SYNC:
+        make_folder(tmp_path / "made" / str(refuse.errno))
+        replace_durably(tmp_path / "file", tmp_path / "file")
+    refuse.errno = 5
+    with pytest.raises(OSError, match="Input/output error"):
+        sync_folder(tmp_path)
