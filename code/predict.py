@@ -4,10 +4,10 @@
     python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
         --output emotions.jsonl
 
-A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window and length are
-those that the checkpoint was trained with (its erc_config.json). Probabilities are shares among these labels. With
---output the file is there when it is whole, and until then grows beside it; stopped, --resume True goes on from there
-to the same bytes.
+A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
+precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json).
+Probabilities are shares among these labels. With --output the file is there when it is whole, and until then grows
+beside it; stopped, --resume True goes on from there to the same bytes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import UserError
 from basics.scripts import run_script
-from knobs.table import KNOBS, PRECISIONS
+from knobs.table import PRECISIONS
 from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
 from own_dialogues.writing import OUTPUTS
 
@@ -37,7 +37,7 @@ def parse_arguments() -> Namespace:
         ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
         ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
         ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
-        ("precision", "auto", {"choices": PRECISIONS}, f"{KNOBS['precision'].meaning} (default: auto)"),
+        ("precision", "auto", {"choices": PRECISIONS}, "auto: as in training where the device has it (default: auto)"),
         ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
         ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
     )
@@ -85,7 +85,7 @@ def main() -> None:
     warn_of_speakers(counts, config.speakers, config.kind)
     check_output(task)
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
-    place = choose_place(arguments.device, arguments.precision)
+    place = choose_place(arguments.device, arguments.precision, config.precision)
     ensure_base(checkpoint)
     marks = fingerprint(task, checkpoint, place, source) if task.output else {}
     start = find_position(task, marks, arguments.resume)

@@ -102,7 +102,9 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {}).run()
     weights = gather_weights(model, trainable_only=case.lora)
     if world.is_first:
-        save_model(model, encoder.tokenizer, folder / f"{case.name}.model", "base", {"README.md": "card"}, weights)
+        save_model(
+            model, encoder.tokenizer, folder / f"{case.name}.model", "base", lambda _: {"README.md": "card"}, weights
+        )
     return {
         "engine": f"{type(engine.model).__module__}.{type(engine.model).__name__}",
         "losses": {step: values["loss"] for step, values in steps.items()},

@@ -109,7 +109,7 @@ def test_other_adapters_train_and_reload(place, tmp_path: Path, flags: dict) -> 
     weights = load_file(tmp_path / "model" / "adapter_model.safetensors")
     magnitudes = [weight for name, weight in weights.items() if "magnitude" in name]
     assert len(magnitudes) == (2 * 4 if config["use_dora"] else 0)
-    again = run(place, tmp_path / "again", do_train=False, checkpoint_dir=tmp_path / "model")
+    again = run(place, tmp_path / "again", do_train=False, checkpoint_dir=tmp_path / "model", lora_module_name=None)
     assert again.returncode == 0, again.stderr
     first, second = (folder / "results" / "predictions.jsonl" for folder in (tmp_path, tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()
