@@ -12,7 +12,7 @@ import main_new
 from bases import load as quantization
 from bases.adapters import add_lora, choose_targets, count_trainable, find_targets
 from bases.find import check_precision, find_row
-from bases.load import check_quantization
+from bases.load import as_in_training, check_quantization
 from bases.table import BASES, SHAPES
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
@@ -85,6 +85,21 @@ def test_a_precision_that_overflows_is_refused() -> None:
     check_precision("LLaMA2", "fp16")
     with pytest.raises(UserError, match="--precision fp16: Gemma-3-1B overflows .* bf16, fp32"):
         check_precision("google/gemma-3-1b-it", "fp16")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trained", "device", "expected"),
+    [
+        ("auto", "fp32", CPU, "fp32"),
+        ("auto", "fp16", GPU, "fp16"),
+        ("auto", "fp16", CPU, "auto"),  # which no CPU computes in
+        ("auto", "bf16", CPU, "auto"),  # bf16 where it is to be had
+        ("auto", None, GPU, "auto"),
+        ("bf16", "fp32", CPU, "bf16"),
+    ],
+)
+def test_auto_is_the_precision_of_training(wanted: str, trained: str | None, device, expected: str) -> None:
+    assert as_in_training(wanted, trained, device) == expected
 
 
 @pytest.fixture(scope="module")
