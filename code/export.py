@@ -5,8 +5,9 @@
 
 merged: an adapter added to the weights of its base, or a whole model, as a plain transformers folder: what
 AutoModelForCausalLM loads, in the layout that vLLM and llama.cpp's convert_hf_to_gguf.py read (neither was run on
-one; ChatGLM-6B loads with this project alone). adapter: the adapter alone with its model card, its base by its
-public name. A folder appears whole or not at all. Prints the folder.
+one; ChatGLM-6B loads with this project alone). Not of an adapter that was trained over weights in 4 bits: over whole
+ones it answers otherwise. adapter: the adapter alone with its model card, its base by its public name. A folder
+appears whole or not at all. Prints the folder.
 Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
 """
 

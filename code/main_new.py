@@ -18,6 +18,7 @@ from engine.distributed import join_world
 from results.card import render_model_card
 from results.summary import finished_before, report_run
 from training.arguments import parse_arguments
+from training.as_trained import as_trained
 from training.deepspeed_engine import wants_deepspeed
 from training.folders import claim_folders, find_folder_problems
 from training.run import build_model, load_best, prepare_run, report_shortened
@@ -25,7 +26,7 @@ from training.stages import fine_tune, is_left_to_score, score_finished, score_o
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__)
+    arguments = as_trained(*parse_arguments(__doc__))
     raise_together(find_folder_problems(arguments))
     model_arguments, data_arguments, training_arguments = arguments
 

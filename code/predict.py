@@ -4,10 +4,10 @@
     python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
         --output emotions.jsonl
 
-A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window and length are
-those that the checkpoint was trained with (its erc_config.json). Probabilities are shares among these labels. With
---output the file is there when it is whole, and until then grows beside it; stopped, --resume True goes on from there
-to the same bytes.
+A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
+precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json).
+Probabilities are shares among these labels. With --output the file is there when it is whole, and until then grows
+beside it; stopped, --resume True goes on from there to the same bytes.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def parse_arguments() -> Namespace:
             "precision",
             "auto",
             {"choices": KNOBS["precision"].kind.choices},
-            f"{KNOBS['precision'].meaning} (default: auto)",
+            "auto: as in training where the device has it (default: auto)",
         ),
         ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
         ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
@@ -90,7 +90,7 @@ def main() -> None:
     warn_of_speakers(counts, config.speakers, config.kind)
     check_output(task)
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
-    place = choose_place(arguments.device, arguments.precision)
+    place = choose_place(arguments.device, arguments.precision, config.precision)
     ensure_base(checkpoint)
     marks = fingerprint(task, checkpoint, place, source) if task.output else {}
     start = find_position(task, marks, arguments.resume)

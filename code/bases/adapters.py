@@ -1,7 +1,10 @@
 """LoRA adapters on a model: where they sit (as said, by the table, or found by looking), made or loaded."""
 
+import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +15,7 @@ from basics.errors import UserError
 from engine.layers import use_fast_lora
 
 ALL = "all"
+ADAPTER_CONFIG = "adapter_config.json"
 FUSED = "query_key_value"
 # How architectures call the module whose linear layers make queries, keys, values and the way out.
 ATTENTION = re.compile(r"att(n|ention)", re.IGNORECASE)
@@ -118,6 +122,49 @@ def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
         model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
     use_fast_lora(model)
     return model
+
+
+def read_adapter(folder: str | Path) -> dict[str, Any]:
+    """An adapter's configuration as the flags that make such adapters name it.
+
+    Raises:
+        UserError: it cannot be read, or is that of something else than LoRA.
+    """
+    path = Path(folder) / ADAPTER_CONFIG
+    try:
+        config = json.loads(path.read_bytes())
+        if config["peft_type"] != "LORA":
+            raise UserError(f"{folder} is an adapter of the kind {config['peft_type']}, allowed is LORA")
+        targets = config["target_modules"]
+        return {
+            "lora_dim": config["r"],
+            "lora_alpha": config["lora_alpha"],
+            "lora_dropout": config.get("lora_dropout", 0.0),
+            "lora_module_name": targets if isinstance(targets, str) else ",".join(sorted(targets)),
+            "rslora": config.get("use_rslora", False),
+            "dora": config.get("use_dora", False),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not readable ({error}), allowed is the file that training wrote") from None
+
+
+def refuse_other_layers(model, folder: str, wanted: str, base: str) -> None:
+    """UserError when --lora_module_name names other layers of a base than those that an adapter sits on."""
+    there = read_adapter(folder)["lora_module_name"]
+    if wanted == there:
+        return
+    named, has = _layers_of(model, choose_targets(model, wanted, base)[0]), _layers_of(model, there)
+    if named != has:
+        told = f"--lora_module_name {wanted}: the adapter {folder} sits on {there}"
+        raise UserError(f"{told}; leave the flag out, it goes on as it is")
+
+
+def _layers_of(model, names: str) -> set[str]:
+    """The linear layers that a comma list of names means, or `all`, or a regular expression as PEFT takes one."""
+    paths = linear_paths(model)
+    endings = tuple(f".{name}" for name in names.split(","))
+    found = {path for path in paths if names == ALL or f".{path}".endswith(endings)}
+    return found or {path for path in paths if re.fullmatch(names, path)}
 
 
 def count_trainable(model) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """Which base is meant: its row of the table, its folder in `LLM_bases/`, whether that is whole, and its identity."""
 
+import functools
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain, count
@@ -16,6 +18,7 @@ from basics.files import (
     find_repository,
     replace_durably,
     sha256_of,
+    sha256_of_text,
     shown_path,
     sync_tree,
     write_atomically,
@@ -23,6 +26,8 @@ from basics.files import (
 
 SOURCE_FILE = "SOURCE.json"
 AUTO = "auto"
+# Files of weights, in the order in which libraries look for them.
+WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin", "*.safetensors", "pytorch_model*.bin", "*.gguf")
 
 
 def read_source(folder: Path) -> dict:
@@ -163,17 +168,39 @@ def public_name(base: str) -> str:
 
 
 def identify_base(base: str) -> str:
-    """A name that changes with the weights: a digest of what SOURCE.json says of the files, else of their sizes.
-
-    A hub id that is not in a folder is its own name.
-    """
+    """What changes with the files of a base, by their content; a hub id that is not in a folder is its own name."""
     folder = Path(base)
     if not folder.is_dir():
         return base
-    known = read_source(folder).get("files", {})
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
-    marks = [f"{name}:{known.get(name, {}).get('sha256') or path.stat().st_size}" for name, path in files.items()]
-    return f"{folder.name}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:16]}"
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".md"]
+    return _sha256_of_all(path for path in files if path.name != SOURCE_FILE and not path.name.startswith("."))
+
+
+def sha256_of_weights(folder: str | Path) -> str | None:
+    """The SHA-256 of a file of weights, of an adapter its own; of several files, of what sha256sum says of them.
+
+    None: there are none, as of a hub id that is not in a folder.
+    """
+    found = ([*sorted(Path(folder).glob(pattern))] for pattern in WEIGHTS)
+    files = next(filter(None, found), [])
+    return known_sha256(files[0]) if len(files) == 1 else _sha256_of_all(files) if files else None
+
+
+def _sha256_of_all(files: Iterable[Path]) -> str:
+    return sha256_of_text("".join(f"{known_sha256(path)}  {path.name}\n" for path in files))
+
+
+def known_sha256(path: Path) -> str:
+    """The SHA-256 of a file; read from SOURCE.json while size and time are those that it tells of."""
+    known, stat = read_source(path.parent).get("files", {}).get(path.name, {}), path.stat()
+    if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+        return known["sha256"]
+    return _sha256_at(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache
+def _sha256_at(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256_of(path)
 
 
 def need_space(folder: Path, needed_bytes: float, name: str) -> None:

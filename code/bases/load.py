@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bases.chatglm.layout import refuse_unconverted
-from bases.find import find_folder, find_row
+from bases.find import AUTO, find_folder, find_row
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from basics.errors import UserError
 from engine import tree_attention
@@ -81,6 +81,15 @@ def refuse_unscaled_fp16(dtype: torch.dtype, scaled: bool) -> None:
             "--precision fp16 is trained by DeepSpeed alone, which scales the loss: choose auto, bf16 or fp32, "
             "or add --deepspeed_config code/data_utils/deepspeed_config.json"
         )
+
+
+def as_in_training(wanted: str, trained: str | None, device: torch.device) -> str:
+    """The precision of a checkpoint: `auto` is that of its training, where the device computes in it.
+
+    trained: None where it is not known. bf16 is what `auto` means wherever it is to be had.
+    """
+    fits = trained == "fp32" or (trained == "fp16" and device.type == "cuda")
+    return trained if wanted == AUTO and trained and fits else wanted
 
 
 @contextmanager
@@ -164,16 +173,22 @@ def prepare_attention(model, device: torch.device) -> None:
     tree_attention.follow_depth(model)
 
 
-def check_quantization(quantize: str, device: torch.device, shards_weights: bool) -> None:
-    """UserError when 4-bit weights are wanted where they cannot be had; shards_weights: under ZeRO-3."""
+def check_quantization(quantize: str, device: torch.device, shards_weights: bool, needed_by: str = "") -> None:
+    """UserError when 4-bit weights are wanted where they cannot be had.
+
+    shards_weights: under ZeRO-3. needed_by: the checkpoint that was trained over them, if that is why.
+    """
     if quantize == NO_QUANTIZATION:
         return
+    what, choice = f"--quantize {quantize}", ", or choose none"
+    if needed_by:
+        what, choice = f"{needed_by}, trained over weights in 4 bits ({quantize}),", ""
     if device.type != "cuda":
-        raise UserError(f"--quantize {quantize} needs a CUDA GPU, and this machine shows none: choose none")
+        raise UserError(f"{what} needs a CUDA GPU, and this machine shows none: use one{choice}")
     if find_spec(PACKAGE) is None:
-        raise UserError(f"--quantize {quantize} needs the package {PACKAGE}: pip install {PACKAGE}, or choose none")
+        raise UserError(f"{what} needs the package {PACKAGE}: pip install {PACKAGE}{choice}")
     if shards_weights:
-        raise UserError(f"--quantize {quantize}: 4-bit weights cannot be sharded by ZeRO-3: choose stage 0, 1 or 2")
+        raise UserError(f"{what}: 4-bit weights cannot be sharded by ZeRO-3: choose stage 0, 1 or 2")
 
 
 def quantized_options(quantize: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:

@@ -115,3 +115,12 @@ def sha256_of_text(text: str) -> str:
 def shown_path(value: str) -> str:
     """A path inside the repository as seen from it: what users pass on should not name their machine."""
     return value.replace(f"{find_repository()}/", "")
+
+
+def public_path(value: str) -> str:
+    """A path as others may read it: inside the repository as seen from it, elsewhere its last part alone.
+
+    Several joined by commas are each shown so; what is no path stays as it is.
+    """
+    shown = (shown_path(part) for part in value.split(","))
+    return ",".join(Path(part).name if Path(part).is_absolute() else part for part in shown)

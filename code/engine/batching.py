@@ -1,6 +1,7 @@
 """Rows of text -> rows of token ids -> optimizer steps -> micro-batches that fit a token budget."""
 
 import random
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,8 @@ from dataclasses import dataclass, replace
 from basics.errors import UserError
 from data_utils.prompts import drop_oldest_utterances, most_droppable, without_content
 from data_utils.row_files import Example
+from engine.chat_frame import render_frame
+from engine.control_tokens import control_tokens, text_tokenizer
 from engine.prefix_tree import PrefixTree, split_at_budget
 
 IGNORE_INDEX = -100
@@ -26,7 +29,7 @@ class EncodedRow:
     id: str
     task: str
     prompt: tuple[int, ...]
-    target: tuple[int, ...]  # the label's tokens and EOS
+    target: tuple[int, ...]  # the label's tokens and EOS, or what ends a turn of the chat
     weight: float  # factor of the row's loss: 1, or alpha for emotion-prediction rows
     utterances_dropped: int  # oldest history utterances left out so that prompt and target fit
     label: str = ""  # the target in words
@@ -47,41 +50,50 @@ class RowEncoder:
 
     The prompt carries the tokenizer's own leading tokens (BOS, [gMASK]<sop>, ...), never a closing EOS. The
     target is encoded apart and ends with EOS. Byte-level tokenizers write a label after a colon with a leading
-    blank, as SentencePiece does by itself: so the label is one word to the model, not the middle of one.
-    chat: the prompt is a user's turn of the tokenizer's chat template and the label the whole answer; ValueError
-    when the tokenizer has no template.
+    blank, as SentencePiece does by itself: so the label is one word to the model, not the middle of one. Marks of
+    the tokenizer that stand in an utterance are text.
+    chat: the prompt is a user's turn of the tokenizer's chat template, and the label the whole answer, which ends
+    as its turn does; ValueError when the tokenizer has no template.
     """
 
     def __init__(
         self, tokenizer, max_length: int, task_weights: dict[str, float] | None = None, chat: bool = False
     ) -> None:
-        if chat and not tokenizer.chat_template:
-            raise ValueError("the tokenizer has no chat template")
-        self.tokenizer = tokenizer
+        self.tokenizer, self.text_tokenizer = tokenizer, text_tokenizer(tokenizer)
+        self.frame = render_frame(tokenizer) if chat else None
         self.max_length = max_length
         self.task_weights = task_weights or {}
-        self.chat = chat
         marks_words_itself = bool(tokenizer.tokenize("neutral")) and tokenizer.tokenize("neutral")[0][:1] == "▁"
-        self.label_prefix = "" if marks_words_itself or chat else " "
+        self.label_prefix = "" if marks_words_itself or (self.frame and not self.frame.blank) else " "
+        ends_turn = self.frame.end if self.frame else None
+        self.end_id = tokenizer.convert_tokens_to_ids(ends_turn) if ends_turn else tokenizer.eos_token_id
+        self.marks = re.compile("|".join(map(re.escape, control_tokens(tokenizer))) or r"(?!)")
 
     def encode_label(self, label: str) -> tuple[int, ...]:
-        """The label's token ids followed by EOS."""
-        ids = self.tokenizer(self.label_prefix + label, add_special_tokens=False)["input_ids"]
-        return (*ids, self.tokenizer.eos_token_id)
+        """The label's token ids, then EOS or what ends a turn of the chat."""
+        return (*self._encode_texts([self.label_prefix + label], add_special_tokens=False)[0], self.end_id)
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, each with its leading special tokens and without a closing EOS."""
         if not prompts:
             return []  # tokenizers cannot take none; a process may have no row
-        if self.chat:
-            return self.tokenizer([self._as_turn(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
-        encoded = self.tokenizer(list(prompts))["input_ids"]
+        if self.frame:
+            return [self._encode_turn(prompt) for prompt in prompts]
+        encoded = self._encode_texts(prompts)
         closing = self.tokenizer.eos_token_id
         return [ids[:-1] if ids and ids[-1] == closing else ids for ids in encoded]
 
-    def _as_turn(self, prompt: str) -> str:
-        turn = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    def _encode_texts(self, texts: Sequence[str], **options: bool) -> list[list[int]]:
+        """Ids of what people wrote: marks in it are text."""
+        return self.text_tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
+
+    def _encode_turn(self, prompt: str) -> list[int]:
+        """Frame and prompt in one, as the base has seen them; apart where somebody typed a mark of the frame's kind."""
+        before, after = self.frame.before, self.frame.after
+        if not self.marks.search(prompt):
+            return self.tokenizer(before + prompt + after, add_special_tokens=False)["input_ids"]
+        start, end = self.tokenizer([before, after], add_special_tokens=False)["input_ids"]
+        return [*start, *self._encode_texts([prompt], add_special_tokens=False)[0], *end]
 
     def encode(
         self, examples: Sequence[Example], choices: Iterable[str] = (), calibrate: bool = False

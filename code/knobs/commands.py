@@ -22,6 +22,12 @@ OUR_DEEPSPEED = "code/data_utils/deepspeed_config.json"
 # Knobs that the scripts name themselves, and that their commands need.
 SHOWN = ("FLAG", "DRY_RUN", "MODEL_NAME", "dataset", "datasets", "encoder")
 SHOWN += ("domain_base", "speaker_task", "speaker_epochs", "mode")
+# File of a checkpoint to start from -> the knobs that it decides, which main_new.py reads there and refuses otherwise:
+# the scripts say them only if they were told to.
+DECIDED_BY_START: Mapping[str, tuple[str, ...]] = {
+    "adapter_config.json": ("lora_dim", "lora_alpha", "lora_dropout", "lora_module_name", "rslora", "dora", "quantize"),
+    "erc_config.json": ("max_length", "chat_template", "calibrate", "precision"),
+}
 EXPORTED = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH")
 READABLE_CHARACTERS = 64  # of a result folder's name, before the digest
 DIGEST_CHARACTERS = 8
@@ -106,14 +112,20 @@ class Commands:
 
     def _flags(self, program: str) -> list[str]:
         """Every knob that the program reads and that decides the result, and others where they are not as usual."""
-        found: list[str] = []
+        found, decided = [], self._decided_by_start()
         for knob in KNOBS.values():
             value = self.settings.values[knob.name]
             read = any(reader.program == program and self.settings.is_read(reader) for reader in knob.readers)
             said = knob.suffix or program == WRITER or value != self.settings.usual(knob.name)
+            if program == MAIN and knob.name in decided and knob.name not in self.settings.given:
+                continue
             if read and said and value not in (None, "", NOTHING):
                 found += [f"--{knob.name}", value]
         return found
+
+    def _decided_by_start(self) -> set[str]:
+        start = self.settings.place.repository / self.settings["checkpoint_dir"]
+        return {name for file, names in DECIDED_BY_START.items() if (start / file).is_file() for name in names}
 
     def launcher(self) -> list[str]:
         """What stands between python and code/main_new.py."""

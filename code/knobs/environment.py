@@ -22,13 +22,14 @@ class Settings:
     """One experiment as asked for: a kind of rows, and a value for every knob.
 
     values: knob -> text, paths as seen from the repository; None: not set, and without a default. base: the name by
-    which recipes know the base. place: the folders of the caller and the repository.
+    which recipes know the base. place: the folders of the caller and the repository. given: the knobs that were set.
     """
 
     rows: str
     values: Mapping[str, str | None]
     base: str
     place: Place
+    given: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> str:
         return self.values[name] or ""
@@ -85,7 +86,7 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     problems += _find_overflow(base, values["precision"] or "")
     problems += find_misspelt(environment)
     paths = {knob.name: _from_repository(knob, values[knob.name], place) for knob in KNOBS.values()}
-    return Settings(rows, paths, base, place), problems
+    return Settings(rows, paths, base, place, frozenset(given)), problems
 
 
 def recipe_name(base: str, place: Place) -> str:

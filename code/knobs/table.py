@@ -311,7 +311,14 @@ _ROWS = (
         "compile the model's layers; auto: where it pays",
     ),
     Knob("seed", (EVERY, SETS), SEED, "seed", "42", "seed of every draw but retrieval's"),
-    Knob("checkpoint_dir", TRAINING, CHECKPOINT, "from", NOTHING, "adapter or model folder to start from"),
+    Knob(
+        "checkpoint_dir",
+        TRAINING,
+        CHECKPOINT,
+        "from",
+        NOTHING,
+        "adapter or model folder to start from; what its training decided counts, and is refused if set otherwise",
+    ),
     Knob("deepspeed_config", EVERY, FILE, "deepspeed", NOTHING, "DeepSpeed's file; none: plain PyTorch in one process"),
     Knob(
         "num_train_epochs",

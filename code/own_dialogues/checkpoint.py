@@ -12,7 +12,13 @@ from basics.errors import UserError
 from basics.files import find_repository
 from training.arguments import holds_model
 from training.checkpoints import is_adapter
-from training.erc_config import ERC_CONFIG_FILE, read_erc_config
+from training.erc_config import (
+    ERC_CONFIG_FILE,
+    ErcConfig,
+    read_erc_config,
+    refuse_changed_weights,
+    sits_on_other_weights,
+)
 
 CHECKPOINT_VARIABLE = "ERC_CHECKPOINT"
 SHIPPED = "demo/adapter"
@@ -63,13 +69,18 @@ def find_base(checkpoint: Path) -> str:
     """The folder of the base that an adapter was trained on; of a whole model, itself.
 
     Raises:
-        UserError: the base is not there; the line says what gets it.
+        UserError: the base is not there; the line says what gets it. What a file names is not downloaded unasked.
     """
     if not is_adapter(checkpoint):
         return str(checkpoint)
     name = base_name(checkpoint)
     folder = str(find_repository() / name)  # training writes paths as they are seen from there
-    return resolve_base(folder if find_folder(folder) else name)
+    found = resolve_base(folder if find_folder(folder) else name)
+    if not Path(found).is_dir():
+        raise UserError(
+            f"{checkpoint} needs the base {name}, which is not here: `python LLM_bases/fetch.py {name}` gets it"
+        )
+    return found
 
 
 def base_name(checkpoint: Path) -> str:
@@ -79,6 +90,14 @@ def base_name(checkpoint: Path) -> str:
         return str(json.loads(path.read_bytes())["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: names no base ({error}), allowed is the file that training wrote") from None
+
+
+def check_weights(checkpoint: Path, config: ErcConfig, base: str) -> None:
+    """Whether weights and base are those of training: UserError for other weights, a warning for another base."""
+    refuse_changed_weights(checkpoint, config)
+    if is_adapter(checkpoint) and sits_on_other_weights(config, base):
+        told = f"was trained over other weights of {config.base} than those in {base}: its answers can differ"
+        print(f"warning: {checkpoint} {told}", file=sys.stderr)
 
 
 def check_base_precision(checkpoint: Path, base: str, wanted: str) -> None:

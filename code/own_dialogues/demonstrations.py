@@ -88,9 +88,20 @@ def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonst
     dialogues = load_dialogues(config.dataset, folder, clean_text=config.clean_text, check_counts=False)
     if config.retrieval is None:
         print("warning: this checkpoint was trained on prompts without demonstrations", file=sys.stderr)
+    if not (source.encoder or source.embed):
+        refuse_unasked_download(settings.encoder)
     entries = entries_of(config.dataset, "train", dialogues["train"])
     base = balance_labels(entries, config.labels, settings.seed) if settings.balance else entries
     return Demonstrator(_index(base, settings.encoder, source.embed), settings)
+
+
+def refuse_unasked_download(encoder: str) -> None:
+    """UserError when the encoder that a checkpoint names, not its user, would have to be downloaded from a hub."""
+    from bases.encoder import resolve_encoder
+
+    if not Path(resolve_encoder(encoder)).is_dir():
+        told = f"the checkpoint's demonstrations were found by the encoder {encoder}, which is not here"
+        raise UserError(f"{told}: `--encoder {encoder}` downloads it, --demonstrations 0 does without")
 
 
 def _index(base: Sequence[Entry], encoder: str, embed: Embed | None) -> DemonstrationIndex:

@@ -2,20 +2,30 @@
 
 import json
 import re
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from bases.adapters import load_adapter
-from bases.find import public_name
+from bases.find import public_name, sha256_of_weights
 from bases.load import DTYPES, load_model, load_tokenizer, resolve_base
+from bases.table import NO_QUANTIZATION
 from basics.errors import UserError, full_disk_named, raise_together
-from basics.files import find_repository, shown_path, write_atomically
+from basics.files import find_repository, public_path, write_atomically
 from own_dialogues.checkpoint import check_base_precision, find_base
 from training.arguments import holds_model
 from training.checkpoints import is_adapter, replaced_folder
-from training.erc_config import refuse_other_base
+from training.erc_config import (
+    ERC_CONFIG_FILE,
+    ErcConfig,
+    find_erc_config,
+    refuse_changed_weights,
+    refuse_other_base,
+    sits_on_other_weights,
+)
 
 CPU = torch.device("cpu")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -38,14 +48,21 @@ def find_output_problems(checkpoint: Path, output: Path) -> list[str]:
     return problems
 
 
-def base_of(checkpoint: Path, named: str | None) -> str:
+def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> str:
     """The folder or hub id of an adapter's base: as named, else what the adapter says.
 
     Raises:
-        UserError: it is not there, or the adapter was trained on another.
+        UserError: it is not there, the adapter was trained on another, or over weights in 4 bits.
     """
     base = resolve_base(named) if named else find_base(checkpoint)
     refuse_other_base(str(checkpoint), public_name(base))
+    if sits_on_other_weights(config, base):
+        raise UserError(
+            f"{checkpoint} was trained over other weights than those in {base}: name the folder of its training"
+        )
+    if config and config.quantize != NO_QUANTIZATION:
+        told = f"{checkpoint} was trained over weights in 4 bits, and answers otherwise over whole ones"
+        raise UserError(f"--kind merged: {told}; choose adapter")
     return base
 
 
@@ -57,8 +74,9 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
             replace something else.
     """
     raise_together(find_output_problems(checkpoint, output))
-    card = merged_card(read_card(checkpoint), output)
-    source = base_of(checkpoint, base) if is_adapter(checkpoint) else str(checkpoint)
+    card, config = merged_card(read_card(checkpoint), output, precision), find_erc_config(checkpoint)
+    refuse_changed_weights(checkpoint, config)
+    source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
     check_base_precision(checkpoint, source, precision)
     model = load_model(source, DTYPES[precision], CPU)
     if is_adapter(checkpoint):
@@ -72,6 +90,9 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, new / name)
         write_atomically(new / CARD, card)
+        if config:
+            config = replace(config, precision=precision, base_sha256=None, weights_sha256=sha256_of_weights(new))
+            write_atomically(new / ERC_CONFIG_FILE, config.render())
 
 
 def merge(model):
@@ -120,14 +141,16 @@ def read_card(checkpoint: Path) -> str:
 
 def moved_card(card: str, output: Path) -> str:
     """The card with the new place in its command."""
-    return re.sub(r"--checkpoint_dir \S+", f"--checkpoint_dir {shown_path(str(output))}", card)
+    return _with_flag(card, "checkpoint_dir", public_path(str(output)))
 
 
-def merged_card(card: str, output: Path) -> str:
+def merged_card(card: str, output: Path, precision: str) -> str:
     """The card of an adapter once it is part of the weights; that of a whole model says what it said."""
     card = card.replace("library_name: peft", "library_name: transformers", 1)
     card = card.replace("InstructERC: LoRA adapter for", "InstructERC: LoRA adapter, merged into its base, for", 1)
-    if "| quantize | nf4 |" in card:
-        told = "Trained over the base in 4 bits, merged into the whole one."
-        card = card.replace("\n| setting |", f"\n{told}\n\n| setting |", 1)
-    return moved_card(card, output)
+    return moved_card(_with_flag(card, "precision", precision), output)
+
+
+def _with_flag(card: str, name: str, value: str) -> str:
+    """The card with another value of a flag in its command."""
+    return re.sub(rf"--{name} ('[^']*'|\S+)", lambda _: f"--{name} {shlex.quote(value)}", card)

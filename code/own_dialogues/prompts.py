@@ -80,7 +80,7 @@ class PromptMaker:
         return add_demonstrations(prompt, pairs, position)
 
     def _fits(self, prompt: str) -> bool:
-        if not self.encoder.chat and len(prompt.encode("utf-8")) + TOKENS_AROUND <= self.room:
+        if not self.encoder.frame and len(prompt.encode("utf-8")) + TOKENS_AROUND <= self.room:
             return True
         return len(self.encoder.encode_prompts([prompt])[0]) <= self.room
 

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 
 from bases.adapters import load_adapter
-from bases.load import choose_device, choose_precision, load_model
+from bases.load import as_in_training, check_quantization, choose_device, choose_precision, load_model
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, RowEncoder, training_batches
-from own_dialogues.checkpoint import check_base_precision, find_base, find_checkpoint
+from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
 from own_dialogues.turns import LineError, ReadTurn, SpokenTurn, number_turns
@@ -29,7 +29,7 @@ from own_dialogues.writing import Shown, TurnEmotion
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.self_check import packer_that_agrees
 from training.checkpoints import is_adapter
-from training.erc_config import ErcConfig, read_erc_config
+from training.erc_config import ErcConfig, read_erc_config, refuse_other_frame
 from training.run import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
@@ -77,8 +77,8 @@ class EmotionRecognizer:
         """Load what training saved.
 
         checkpoint: folder of an adapter or a model; None: the shipped or newest one (`find_checkpoint`). device:
-        "cpu", "cuda", "cuda:1"; None: the GPU where there is one. precision: as main_new.py's flag. demonstrations:
-        by default those of training.
+        "cpu", "cuda", "cuda:1"; None: the GPU where there is one. precision: "auto" is that of training where
+        the device has it. demonstrations: by default those of training.
 
         Raises:
             UserError: something of it is not there or cannot be used; the line says what and what gets it.
@@ -90,10 +90,13 @@ class EmotionRecognizer:
         demonstrator = open_demonstrator(config, demonstrations)
         base = find_base(folder)
         check_base_precision(folder, base, precision)
-        place, dtype = choose_place(device, precision)
+        check_weights(folder, config, base)
+        place, dtype = choose_place(device, precision, config.precision)
+        check_quantization(config.quantize, place, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
         encoder = make_encoder(str(folder) if own_tokenizer else base, config.max_length, 1.0, config.chat_template)
-        model = load_model(base, dtype, place)
+        refuse_other_frame(folder, config, encoder.frame)
+        model = load_model(base, dtype, place, config.quantize)
         if is_adapter(folder):
             model = load_adapter(model, str(folder), trainable=False)
         return cls(model.eval(), encoder, config, place, demonstrator)
@@ -175,14 +178,16 @@ def _numbered(dialogues: Sequence[Spoken]) -> Iterator[SpokenTurn]:
         raise UserError(f"turn {error.line} of a dialogue: {error.problem}") from None
 
 
-def choose_place(name: str | None, precision: str) -> tuple[torch.device, torch.dtype]:
+def choose_place(name: str | None, precision: str, trained: str | None) -> tuple[torch.device, torch.dtype]:
     """The device of that name, None: the GPU where there is one; and what a precision means there.
+
+    trained: the precision of the checkpoint's training, which is what `auto` means where it is to be had.
 
     Raises:
         UserError: there is no such device, or it does not compute in that precision.
     """
     device = choose_device() if name is None else _checked_device(name)
-    return device, choose_precision(precision, device)
+    return device, choose_precision(as_in_training(precision, trained, device), device)
 
 
 def _checked_device(name: str) -> torch.device:

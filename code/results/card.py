@@ -1,12 +1,18 @@
 """The README.md that lies beside saved weights."""
 
-from collections.abc import Sequence
+import shlex
 from dataclasses import asdict
 
 from bases.find import find_row
-from basics.files import shown_path
-from training.arguments import Arguments
+from bases.table import NO_QUANTIZATION
+from basics.files import public_path
+from training.arguments import Arguments, TrainingArguments
+from training.erc_config import ErcConfig
 
+# What the command says of how the weights are asked, and of how answers become scores.
+ASKED = ("max_length", "precision", "chat_template", "calibrate", "quantize")
+SCORED = ("decode", "num_beams", "max_new_tokens", "repair_answers", "eval_batch_size", "score_on", "packing")
+SCORED += ("token_budget",)
 OWN_CODE, OWN_CORPUS = "Apache-2.0", "CC0 1.0"
 
 
@@ -19,20 +25,16 @@ def render_licences(dataset: str, base: str) -> str:
     return f"{known}. What it learned from `{dataset}` may only be passed on as that dataset's licence allows."
 
 
-def render_model_card(arguments: Arguments, base: str, labels: Sequence[str]) -> str:
-    """What the weights are, what they were trained on, and how to score with them; `base`: its public name."""
+def render_model_card(arguments: Arguments, config: ErcConfig) -> str:
+    """What the weights are, what they were trained on, and how to score with them; config: how they are asked."""
     model, data, training = arguments
     kind = "LoRA adapter" if model.lora else "model with all parameters fine-tuned"
+    base, labels = public_path(config.base), config.labels
     settings = "\n".join(
-        f"| {name} | {shown_path(str(value))} |"
+        f"| {name} | {public_path(value) if isinstance(value, str) else value} |"
         for group in arguments
         for name, value in asdict(group).items()
         if name != "local_rank"
-    )
-    command = (
-        f"python code/main_new.py --do_train False --checkpoint_dir {shown_path(training.model_dir)} "
-        f"--dataset {data.dataset} --data_dir {shown_path(data.data_dir)} "
-        f"--model_name_or_path {shown_path(model.model_name_or_path)} --output_dir scored --model_dir none"
     )
     header = ["---", f"base_model: {base}", "tags: [emotion-recognition-in-conversation]"]
     header += ["library_name: " + ("peft" if model.lora else "transformers"), "---"]
@@ -48,12 +50,24 @@ Epoch chosen on {training.select_on}{" (the paper's way: not a held-out choice)"
 
 Scored again by
 
-    {command}
+    {scoring_command(arguments, config)}
 
-{render_licences(data.dataset, base)}
+{render_licences(data.dataset, config.base)}
 
 | setting | value |
 |---|---|
 {settings}
 """
     )
+
+
+def scoring_command(arguments: Arguments, config: ErcConfig) -> str:
+    """What scores the weights again, to the same numbers; folders outside the repository by their own names."""
+    _, data, training = arguments
+    flags = {"do_train": False, "checkpoint_dir": training.model_dir, "dataset": data.dataset}
+    flags |= {"data_dir": data.data_dir, "model_name_or_path": config.base, "output_dir": "scored", "model_dir": "none"}
+    flags |= {name: value for name in ASKED if (value := getattr(config, name)) not in (False, None, NO_QUANTIZATION)}
+    usual = TrainingArguments("", "")
+    flags |= {name: value for name in SCORED if (value := getattr(training, name)) != getattr(usual, name)}
+    words = [word for name, value in flags.items() for word in (f"--{name}", public_path(str(value)))]
+    return shlex.join(["python", "code/main_new.py", *words])

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bases.find import read_source
-from basics.files import remove_leftovers, shown_path
+from basics.files import public_path, remove_leftovers
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
@@ -143,7 +143,7 @@ def how_chosen(run: Run) -> str:
 def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
     """Everything of results.json but the scores."""
     values = {name: value for group in run.arguments for name, value in asdict(group).items()}
-    values = {name: shown_path(value) if isinstance(value, str) else value for name, value in values.items()}
+    values = {name: public_path(value) if isinstance(value, str) else value for name, value in values.items()}
     training_rows = [row.task for row in run.row_sets.train] if progress else []
     return {
         "arguments": values,

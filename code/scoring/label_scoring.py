@@ -141,7 +141,7 @@ def generate_answers(
         do_sample=False,
         num_beams=settings.num_beams,
         max_new_tokens=settings.max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=sorted({encoder.end_id, tokenizer.eos_token_id}),
         pad_token_id=tokenizer.pad_token_id,
     )
     outcomes: dict[int, Outcome] = {}

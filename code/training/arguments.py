@@ -6,6 +6,7 @@ Standard library only: the scripts check their settings with it before anything 
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -102,6 +103,7 @@ class TrainingArguments:
 
 
 Arguments = tuple[ModelArguments, DataArguments, TrainingArguments]
+Said = frozenset[str]  # the flags that stand on the command line
 GROUPS = (ModelArguments, DataArguments, TrainingArguments)
 
 
@@ -121,15 +123,16 @@ def build_parser(description: str) -> LineParser:
     return parser
 
 
-def parse_arguments(description: str, command: list[str] | None = None) -> Arguments:
-    """Reads and checks the command line.
+def parse_arguments(description: str, command: list[str] | None = None) -> tuple[Arguments, Said]:
+    """Reads and checks the command line; which of its flags were said, and which have their defaults.
 
     Raises:
         UserError: every flag with a value that is not allowed, in one line.
     """
-    parsed = _read(description, command)
+    words = sys.argv[1:] if command is None else command
+    parsed = _read(description, words)
     raise_together([*find_contradictions(*parsed), *find_missing_files(*parsed)])
-    return parsed
+    return parsed, frozenset(word[2:].partition("=")[0] for word in words if word.startswith("--"))
 
 
 def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
@@ -144,7 +147,7 @@ def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
     return find_missing_files(*parsed) if look else find_contradictions(*parsed)
 
 
-def _read(description: str, command: list[str] | None) -> Arguments:
+def _read(description: str, command: list[str]) -> Arguments:
     values = vars(build_parser(description).parse_args(command))
     return tuple(group(**{item.name: values[item.name] for item in fields(group)}) for group in GROUPS)
 
@@ -181,7 +184,7 @@ def find_missing_files(model: ModelArguments, data: DataArguments, training: Tra
 
 
 def name_way(arguments: ModelArguments) -> str:
-    """How a model is trained, as tables and figures name it."""
+    """How a model is trained, as tables and figures name it; of adapters that it goes on from, theirs."""
     if not arguments.lora:
         return "all parameters"
     prefix = "Q" if arguments.quantize != NO_QUANTIZATION else "rs" if arguments.rslora else ""

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,13 @@ def save_model(
     tokenizer,
     folder: Path,
     base: str,
-    texts: Mapping[str, str],
+    texts: Callable[[Path], Mapping[str, str]],
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Writes adapter or model and tokenizer in the PEFT or transformers format, and further files.
 
-    texts: file -> content, written as it is. weights: the state dict to write for a model that does not hold its
-    weights whole (`gather_weights`).
+    texts: asked of the folder with the weights in it: file -> content, written as it is. weights: the state dict
+    to write for a model that does not hold its weights whole (`gather_weights`).
     """
     with full_disk_named(folder), replaced_folder(folder) as new:
         if hasattr(model, "peft_config"):
@@ -60,7 +60,7 @@ def save_model(
         else:
             model.save_pretrained(new, state_dict=weights)
         tokenizer.save_pretrained(new)
-        for name, content in texts.items():
+        for name, content in texts(new).items():
             write_atomically(new / name, content)
 
 

@@ -1,21 +1,27 @@
-"""erc_config.json beside saved weights: all that a prompt must have in common with those of training."""
+"""erc_config.json beside saved weights: all that a prompt and a score must have in common with those of training."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bases.find import sha256_of_weights
+from bases.table import NO_QUANTIZATION, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_sets import RowSets
-from training.arguments import Arguments
+from engine.chat_frame import ChatFrame
+from knobs.table import PRECISIONS
+from training.arguments import Arguments, DataArguments
 
 ERC_CONFIG_FILE = "erc_config.json"
-VERSION = 1
+# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, which are unknown of a file of version 1.
+VERSION = 2
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
 # File of a checkpoint -> its key for the base; an adapter's own file comes first.
@@ -28,7 +34,9 @@ class ErcConfig:
 
     labels: in prompt order. kind: of its rows, see `RowSettings`. base: public name of the base. speakers: how
     many numbers of speakers it can have met. speaker_offset: the number of the first one. retrieval: of the
-    demonstrations in its prompts, None: it saw none.
+    demonstrations in its prompts, None: it saw none. quantize: what its base was stored in. precision: what it was
+    computed in. frame_sha256: of its chat frame. base_sha256, weights_sha256: of the files of weights that it sits
+    on, and of its own. None of these four: not known.
     """
 
     dataset: str
@@ -44,6 +52,11 @@ class ErcConfig:
     speaker_offset: int = 0
     retrieval: RetrievalSettings | None = None
     template_sha256: str = TEMPLATE_SHA256
+    quantize: str = NO_QUANTIZATION
+    precision: str | None = None
+    frame_sha256: str | None = None
+    base_sha256: str | None = None
+    weights_sha256: str | None = None
 
     def render(self) -> str:
         """The file's content."""
@@ -51,8 +64,8 @@ class ErcConfig:
 
 
 def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConfig:
-    """What a run has to say of the checkpoint that it saves; base: its public name."""
-    _, data, training = arguments
+    """What the flags and rows of a run say of the checkpoint that it saves; base: its public name."""
+    model, data, training = arguments
     rows, retrieval = row_sets.row_settings, row_sets.row_settings.get("retrieval")
     # Mixed rows number the speakers of each dataset from an offset of its own; one's own come as those of the first.
     numbered_as = rows.get("datasets", [data.dataset])[0]
@@ -61,7 +74,7 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
         labels=row_sets.labels,
         kind=rows.get("kind", "window"),
         historical_window=rows.get("historical_window", 0),
-        max_length=data.max_length or ROW_SETS[data.dataset].max_length,
+        max_length=longest(data),
         base=base,
         clean_text=rows.get("clean_text", False),
         chat_template=data.chat_template,
@@ -69,7 +82,13 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
         speakers=DATASETS[numbered_as].speakers,
         speaker_offset=SPEAKER_OFFSETS[numbered_as] if "datasets" in rows else 0,
         retrieval=RetrievalSettings(**retrieval) if retrieval else None,
+        quantize=model.quantize,
     )
+
+
+def longest(data: DataArguments) -> int:
+    """--max_length, where 0 is the dataset's own."""
+    return data.max_length or ROW_SETS[data.dataset].max_length
 
 
 def read_erc_config(folder: Path) -> ErcConfig:
@@ -78,23 +97,37 @@ def read_erc_config(folder: Path) -> ErcConfig:
     Raises:
         UserError: there is none, it cannot be read, or the checkpoint was not trained to name emotions.
     """
+    config = find_erc_config(folder)
+    if config is None:
+        raise UserError(
+            f"{folder} is no checkpoint to predict with: {ERC_CONFIG_FILE} cannot be read, it is not there; training "
+            "writes it beside the weights since this program can predict, so train anew or name another folder"
+        )
+    if config.kind not in KINDS_THAT_FEEL:
+        allowed = ", ".join(KINDS_THAT_FEEL)
+        raise UserError(f"{folder} was trained on {config.kind} rows, allowed are checkpoints of {allowed} rows")
+    return config
+
+
+def find_erc_config(folder: str | Path) -> ErcConfig | None:
+    """The same of a checkpoint of any rows; None: it has no such file, being from elsewhere.
+
+    Raises:
+        UserError: the file cannot be read, or was written by a newer program.
+    """
     path = Path(folder) / ERC_CONFIG_FILE
+    if not path.exists():
+        return None
     try:
         content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{folder} is no checkpoint to predict with: {ERC_CONFIG_FILE} cannot be read ({error.strerror}); training "
-            "writes it beside the weights since this program can predict, so train anew or name another folder"
-        ) from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
     wrong = [key for key, is_right in _KEYS.items() if not is_right(content.get(key))] if _is_object(content) else _KEYS
     if wrong:
         raise UserError(f"{path}: {', '.join(wrong)} missing or of the wrong kind, allowed is what training wrote")
-    if content["kind"] not in KINDS_THAT_FEEL:
-        allowed = ", ".join(KINDS_THAT_FEEL)
-        raise UserError(f"{folder} was trained on {content['kind']} rows, allowed are checkpoints of {allowed} rows")
-    known = {name: content[name] for name in ErcConfig.__dataclass_fields__ if name in content}
+    if content["version"] > VERSION:
+        raise UserError(f"{path}: version {content['version']}, this program reads 1 to {VERSION}: use a newer one")
+    known = {name: content[name] for name in ErcConfig.__dataclass_fields__ if content.get(name) is not None}
     retrieval = RetrievalSettings(**content["retrieval"]) if content.get("retrieval") else None
     return ErcConfig(**known | {"labels": tuple(content["labels"]), "retrieval": retrieval})
 
@@ -122,6 +155,7 @@ def _is_number(value: Any) -> bool:
 
 # Key -> whether its value is of the right kind.
 _KEYS: Mapping[str, Callable[[Any], bool]] = {
+    "version": lambda value: _is_number(value) and value > 0,
     "dataset": lambda value: isinstance(value, str),
     "labels": _are_labels,
     "kind": lambda value: isinstance(value, str),
@@ -135,7 +169,54 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "speaker_offset": _is_number,
     "retrieval": _is_retrieval,
     "template_sha256": lambda value: isinstance(value, str),
-}
+    "quantize": lambda value: value in (None, *QUANTIZATIONS),
+    "precision": lambda value: value in (None, *PRECISIONS),
+} | dict.fromkeys(
+    ("frame_sha256", "base_sha256", "weights_sha256"), lambda value: value is None or isinstance(value, str)
+)
+
+
+def refuse_changed_weights(folder: str | Path, config: ErcConfig | None) -> None:
+    """UserError when the weights of a checkpoint are not those that its erc_config.json tells of."""
+    if config and config.weights_sha256 and sha256_of_weights(folder) != config.weights_sha256:
+        raise UserError(f"{folder}: its weights are not those that {ERC_CONFIG_FILE} beside them tells of; train anew")
+
+
+def refuse_other_frame(folder: str | Path, config: ErcConfig | None, frame: ChatFrame | None) -> None:
+    """UserError when a checkpoint would be asked in another chat frame than the one that it was trained in."""
+    if frame and config and config.frame_sha256 and config.frame_sha256 != frame.sha256:
+        raise UserError(
+            f"{folder} was trained in another chat frame than the chat template of its base gives now: "
+            "use the tokenizer of its training, or train anew"
+        )
+    if frame and config and config.chat_template and not config.frame_sha256:
+        told = (
+            f"{ERC_CONFIG_FILE} does not tell the chat frame of its training, in which the date of that day may stand"
+        )
+        print(f"warning: {folder}: {told}", file=sys.stderr)
+
+
+def warn_of_other_rows(folder: str | Path, config: ErcConfig, asked: ErcConfig) -> None:
+    """Says on stderr how rows to be scored differ from those of training; asked: what a run has of them."""
+    names = ("dataset", "labels", "kind", "historical_window", "clean_text", "retrieval", "template_sha256")
+    pairs = [(name, _as_rows_go(config, name), _as_rows_go(asked, name)) for name in names]
+    told = [f"{name} {learned}, these {there}" for name, learned, there in pairs if learned != there]
+    if told:
+        print(f"warning: {folder} was trained on other rows than these: {'; '.join(told)}", file=sys.stderr)
+
+
+def _as_rows_go(config: ErcConfig, name: str) -> Any:
+    """A value, without what leaves the scored prompts as they are: rows of another task, where the encoder lies."""
+    value = getattr(config, name)
+    if name == "kind":
+        return "window" if value == "predict" else value
+    return replace(value, encoder="") if isinstance(value, RetrievalSettings) else value
+
+
+def sits_on_other_weights(config: ErcConfig | None, base: str) -> bool:
+    """Whether an adapter was trained over other weights than those in the folder of its base; False: not known."""
+    there = sha256_of_weights(base) if config and config.base_sha256 else None
+    return there is not None and there != config.base_sha256
 
 
 def refuse_other_base(checkpoint: str, base: str) -> None:

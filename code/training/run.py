@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter
-from bases.find import check_precision, find_row, identify_base, public_name
+from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter, refuse_other_layers
+from bases.find import check_precision, find_row, identify_base, public_name, sha256_of_weights
 from bases.load import (
     check_quantization,
     choose_device,
@@ -20,7 +20,7 @@ from bases.load import (
 )
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
-from basics.files import find_repository, shown_path
+from basics.files import find_repository
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
@@ -35,14 +35,22 @@ from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArgum
 from training.checkpoints import is_adapter
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
 from training.engines import seed_draws
-from training.erc_config import refuse_other_base
+from training.erc_config import (
+    erc_config_of,
+    find_erc_config,
+    longest,
+    refuse_other_base,
+    refuse_other_frame,
+    sits_on_other_weights,
+    warn_of_other_rows,
+)
 from training.provenance import find_commit
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
-# are compared by what they lead to.
+# are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
     {"output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
-    | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path"}
+    | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir"}
 )
 
 
@@ -73,6 +81,11 @@ class Run:
         return ROW_SETS[self.arguments[1].dataset].metric
 
     @property
+    def weights(self) -> str:
+        """Where the weights of the run begin, or what its adapters sit on: the base, or a whole checkpoint."""
+        return self.whole_checkpoint or self.base
+
+    @property
     def decode(self) -> DecodeSettings:
         training = self.arguments[2]
         return DecodeSettings(
@@ -91,8 +104,14 @@ class Run:
         """What decides the result of training; a run is resumed only under an equal one."""
         values = {name: value for group in self.arguments for name, value in asdict(group).items()}
         kept = {name: value for name, value in values.items() if name not in FREE_ON_RESUME}
-        found = {"base": identify_base(self.base), "rows": dict(self.row_sets.digests), "dtype": str(self.dtype)}
-        return {name: shown_path(value) if isinstance(value, str) else value for name, value in kept.items()} | found
+        start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
+        return kept | {
+            "base": identify_base(self.base),
+            "start": None if start == NOTHING else sha256_of_weights(start),
+            "rows": dict(self.row_sets.digests),
+            "dtype": str(self.dtype),
+            "chat frame": frame and frame.sha256,
+        }
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:
@@ -111,10 +130,15 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     several = world.size > 1 or wants_deepspeed(training_arguments)
     deepspeed = deepspeed_config(training_arguments, dtype) if several else None
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
-    check_quantization(model_arguments.quantize, device, shards_weights(deepspeed))
-    max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
-    encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)
     start = model_arguments.checkpoint_dir
+    check_quantization(
+        model_arguments.quantize, device, shards_weights(deepspeed), needed_by=start if is_adapter(start) else ""
+    )
+    encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
+    trained = find_erc_config(start)
+    refuse_other_frame(start, trained, encoder.frame)
+    if trained and not training_arguments.do_train and world.is_first:
+        warn_of_other_rows(start, trained, erc_config_of(arguments, base, row_sets))
     return Run(
         arguments=arguments,
         base=base,
@@ -175,18 +199,20 @@ def build_model(run: Run):
     """The base, or a checkpoint to go on from, with the parameters trainable that the flags name.
 
     Raises:
-        UserError: all parameters are to be trained, but the checkpoint is an adapter; or it is of another base.
+        UserError: the checkpoint is of another base, or an adapter on other layers than the flags name.
     """
     arguments, _, training = run.arguments
     start = arguments.checkpoint_dir
     adapted = is_adapter(start)
-    if adapted and training.do_train and not arguments.lora:
-        raise UserError(f"--checkpoint_dir {start} is a LoRA adapter: with --lora False give a whole model, or none")
     if start != NOTHING:
         refuse_other_base(start, public_name(run.base))
-    model = load_model(run.whole_checkpoint or run.base, run.dtype, run.device, arguments.quantize)
+    if adapted and sits_on_other_weights(find_erc_config(start), run.base):
+        told = f"--checkpoint_dir {start} was trained over other weights of {public_name(run.base)}"
+        raise UserError(f"{told} than those in {run.base}: name the folder that it was trained on")
+    model = load_model(run.weights, run.dtype, run.device, arguments.quantize)
     seed_draws(training.seed)
     if adapted:
+        refuse_other_layers(model, start, arguments.lora_module_name, run.base)
         model = load_adapter(model, start, trainable=training.do_train)
     elif arguments.lora and training.do_train:
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
@@ -235,7 +261,7 @@ def load_best(run: Run):
         torch.cuda.empty_cache()
     if is_adapter(folder):
         quantize = run.arguments[0].quantize
-        base = load_model(run.whole_checkpoint or run.base, run.dtype, run.device, quantize)
+        base = load_model(run.weights, run.dtype, run.device, quantize)
         return load_adapter(base, folder, trainable=False)
     if not (Path(folder) / "config.json").exists():
         raise UserError(f"--model_dir {folder} holds no model: it must be the folder that the run began with")

@@ -1,10 +1,12 @@
 """The stages of main_new.py: fine-tuning (engine, settings, what the loop calls back), and scoring a split."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bases.find import public_name
+from bases.find import public_name, sha256_of_weights
+from bases.load import PRECISIONS
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
 from engine.batching import EncodedRow
@@ -15,7 +17,7 @@ from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluat
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
 from training.engines import Engine, OptimizerSettings, PlainEngine
-from training.erc_config import ERC_CONFIG_FILE, erc_config_of
+from training.erc_config import ERC_CONFIG_FILE, ErcConfig, erc_config_of
 from training.log import RunLog
 from training.loop import (
     Callbacks,
@@ -26,8 +28,8 @@ from training.loop import (
 )
 from training.run import Run
 
-# (arguments, public name of the base, labels) -> the README.md that lies beside saved weights
-RenderCard = Callable[[Arguments, str, Sequence[str]], str]
+# (arguments, how the weights are to be asked) -> the README.md that lies beside them
+RenderCard = Callable[[Arguments, ErcConfig], str]
 
 
 def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
@@ -109,12 +111,25 @@ def keep_model(run: Run, model, render_card: RenderCard) -> None:
         # An adapter needs the very weights below it; a whole model names the base whose tokenizer it goes with.
         start = run.whole_checkpoint if hasattr(model, "peft_config") else None
         base = public_name(start or run.base)
-        texts = {
-            "README.md": render_card(run.arguments, base, run.row_sets.labels),
-            ERC_CONFIG_FILE: erc_config_of(run.arguments, base, run.row_sets).render(),
-        }
+
+        def texts(folder: Path) -> dict[str, str]:
+            config = describe_checkpoint(run, base, folder)
+            return {"README.md": render_card(run.arguments, config), ERC_CONFIG_FILE: config.render()}
+
         save_model(model, run.encoder.tokenizer, Path(run.arguments[2].model_dir), base, texts, weights)
     run.world.wait()
+
+
+def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:
+    """All that decides what the weights in a folder will answer; base: the public name of what they go with."""
+    frame = run.encoder.frame
+    return replace(
+        erc_config_of(run.arguments, base, run.row_sets),
+        precision=next(name for name, dtype in PRECISIONS.items() if dtype == run.dtype),
+        frame_sha256=frame and frame.sha256,
+        base_sha256=sha256_of_weights(run.weights),
+        weights_sha256=sha256_of_weights(folder),
+    )
 
 
 def forget(values: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """demo/adapter: what ships with the repository says where it lies and what may be done with it, and how it is made."""
 
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from commands import REPOSITORY
+import main_new
+from commands import REPOSITORY, call_script
+from data_utils.examples import RowSettings
+from data_utils.row_folders import prepare_folder
 from results.card import render_licences
 
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
@@ -21,6 +26,28 @@ def test_the_shipped_card_names_its_folder_and_licences() -> None:
     assert "main_new.py --do_train False --checkpoint_dir demo/adapter --dataset sample " in card
     licences = render_licences("sample", "HuggingFaceTB/SmolLM2-135M-Instruct")
     assert licences in card and licences.count("Apache-2.0") == 2 and "CC0 1.0" in licences
+
+
+@pytest.mark.slow
+def test_the_command_of_the_shipped_card_gives_the_shipped_scores(
+    shipped_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word but for its folders of rows and results; a processor without bf16 rounds otherwise."""
+    card = (shipped_adapter / "README.md").read_text(encoding="utf-8")
+    (line,) = (line for line in card.splitlines() if line.startswith("    python"))
+    _, script, *flags = shlex.split(line)
+    assert script == "code/main_new.py"
+    rows = prepare_folder(RowSettings("sample"), REPOSITORY / "original_data", tmp_path)
+    places = {"--data_dir": rows, "--output_dir": tmp_path / "scored"}
+    for name, place in places.items():
+        flags[flags.index(name) + 1] = place
+    monkeypatch.chdir(REPOSITORY)
+    result = call_script(main_new.main, *flags)
+    assert result.returncode == 0, result.stderr
+    ours, shipped = (
+        json.loads(path.read_bytes()) for path in (tmp_path / "scored/results.json", SHIPPED / "results.json")
+    )
+    assert ours["rows"] == shipped["rows"] and ours["weighted_f1"] == pytest.approx(shipped["weighted_f1"], abs=1)
 
 
 def test_licences_of_others_are_left_to_them() -> None:

@@ -117,7 +117,9 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     masters = engine.state()["weights"]
     weights = gather_weights(model, trainable_only=case.lora)
     if world.is_first:
-        save_model(model, encoder.tokenizer, folder / f"{case.name}.model", "base", {"README.md": "card"}, weights)
+        save_model(
+            model, encoder.tokenizer, folder / f"{case.name}.model", "base", lambda _: {"README.md": "card"}, weights
+        )
     engine.close()
     return {
         "held": [weakref.ref(weight) for weight in model.parameters()],

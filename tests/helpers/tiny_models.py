@@ -147,7 +147,7 @@ def save_rows(folder: Path, kind: str = "window", window: int = 2) -> Path:
 
 
 def main_command(base: Path, rows: Path, output: Path, **changes: object) -> list[str]:
-    """Flags of main_new.py for a run of a few seconds: 27 rows, 4 steps an epoch, 3 epochs."""
+    """Flags of main_new.py for a run of a few seconds: 27 rows, 4 steps an epoch, 3 epochs. None: it is not said."""
     flags = {
         "dataset": DATASET,
         "data_dir": rows,
@@ -163,4 +163,5 @@ def main_command(base: Path, rows: Path, output: Path, **changes: object) -> lis
         "rows_per_dialogue": 3,
         "save_steps": 2,
     }
-    return [part for name, value in (flags | changes).items() for part in (f"--{name}", str(value))]
+    said = {name: value for name, value in (flags | changes).items() if value is not None}
+    return [part for name, value in said.items() for part in (f"--{name}", str(value))]

@@ -12,13 +12,17 @@ import pytest
 import demo_steps
 import main_new
 from basics.errors import UserError
+from basics.files import sha256_of
 from commands import call_script
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, prepare_mixed_folder
+from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
 from own_dialogues import checkpoint as checkpoint_choice
+from own_dialogues import recognizer as recognizer_module
 from own_dialogues.checkpoint import ensure_base, find_base, find_checkpoint
+from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import DATASET, LABELS, main_command, save_base
 from training.erc_config import ErcConfig, read_erc_config
@@ -51,7 +55,26 @@ def test_other_kinds_of_checkpoints(trained: Path) -> None:
 
 def test_training_says_how_it_asked(trained: Path) -> None:
     config = read_erc_config(trained / "run" / "model")
-    assert config == ErcConfig(DATASET, LABELS, "window", 2, 1024, str(trained / "base"))
+    digests = {"base_sha256": trained / "base" / "model.safetensors"}
+    digests["weights_sha256"] = trained / "run" / "model" / "adapter_model.safetensors"
+    recorded = {name: sha256_of(path) for name, path in digests.items()} | {"precision": "fp32"}
+    assert config == ErcConfig(DATASET, LABELS, "window", 2, 1024, str(trained / "base"), **recorded)
+
+
+def test_what_a_file_names_is_not_downloaded_unasked(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub that may be asked is not asked for a base or an encoder that a checkpoint, not its user, names."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(recognizer_module, "load_model", lambda *_: pytest.fail("the base was loaded"))
+    place = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
+    adapter = json.loads((place / "adapter_config.json").read_text())
+    (place / "adapter_config.json").write_text(json.dumps(adapter | {"base_model_name_or_path": "somebody/huge"}))
+    with pytest.raises(UserError, match="needs the base somebody/huge, which is not here: `python LLM_bases/fetch.py"):
+        EmotionRecognizer.from_pretrained(place)
+    config = replace(read_erc_config(place), retrieval=RetrievalSettings("somebody/encoder", balance=False))
+    with pytest.raises(UserError, match="by the encoder somebody/encoder, which is not here: `--encoder"):
+        open_demonstrator(config, DemonstrationSource(original_data=trained / "original"))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import main_new
 import predict
 from commands import REPOSITORY, assert_one_line_error, call_script
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource
 from own_dialogues.prediction import FileTask, fingerprint
 from own_dialogues.reading import count_turns
-from tiny_models import LABELS, LINES
+from tiny_models import DATASET, LABELS, LINES, main_command
 
 DIALOGUES = 40
 TURNS = 4 * DIALOGUES  # more than two chunks
@@ -162,6 +163,27 @@ def test_the_base_and_the_demonstrations_decide_too(trained: Path, source: Path,
         assert [name for name in after if after[name] != before[name]] == [expected]
         before = after
     assert marks(None)["demonstrations"] == without["demonstrations"]
+
+
+def test_the_weights_decide_by_their_content(trained: Path, source: Path, tmp_path: Path, monkeypatch) -> None:
+    """Trained anew with another seed, a model has files of the same names and sizes."""
+    models = []
+    rows = trained / "data" / DATASET / "window_2"
+    for seed in (42, 43):
+        flags = main_command(trained / "base", rows, tmp_path / str(seed), lora=False, seed=seed, num_train_epochs=1)
+        assert call_script(main_new.main, *flags, "--do_eval", "False").returncode == 0
+        models.append(tmp_path / str(seed) / "model")
+    sizes = [{path.name: path.stat().st_size for path in model.iterdir() if path.suffix != ".md"} for model in models]
+    assert sizes[0] == sizes[1]
+    output, place = tmp_path / "emotions.csv", tmp_path / "model"
+    shutil.copytree(models[0], place)
+    flags = ("--input", source, "--checkpoint", place, "--precision", "fp32", "--output", output, "--resume", "True")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 1)
+        assert call_script(predict.main, *flags).returncode == 130
+    shutil.rmtree(place)
+    shutil.copytree(models[1], place)
+    assert_one_line_error(call_script(predict.main, *flags), "checkpoint is another", "--resume False")
 
 
 def test_what_can_be_read_only_once_is_refused(trained: Path, tmp_path: Path) -> None:

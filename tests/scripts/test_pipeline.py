@@ -79,6 +79,23 @@ def test_todays_base_has_its_own_modules_and_kinds_of_adapters(checkout: ShellCh
     assert " --output_dir experiments/Qwen3-8B/lora/sample/window_12-dora_True-quantize_nf4-" in command
 
 
+def test_a_checkpoint_decides_what_nobody_has_said(checkout: ShellCheckout) -> None:
+    """An adapter its layers, an erc_config.json how it is asked; a folder without them nothing."""
+    start, changed = checkout.root / "adapter", {"max_length": 500, "lora_dim": 8}
+    start.mkdir()
+    (start / "config.json").touch()
+    usual = training_command(checkout.run(checkpoint_dir="adapter"))
+    assert "--lora_dim 16" in usual and "--max_length 1024" in usual and "--checkpoint_dir adapter" in usual
+    (start / "erc_config.json").touch()
+    whole = training_command(checkout.run(checkpoint_dir="adapter"))
+    assert "--lora_dim 16" in whole and not re.search("--(max_length|chat_template|calibrate|precision) ", whole)
+    (start / "adapter_config.json").touch()
+    adapter = training_command(checkout.run(checkpoint_dir="adapter"))
+    assert not re.search("--(lora_|rslora|dora|max_length)", adapter) and "--learning_rate 1e-3" in adapter
+    told = training_command(checkout.run(checkpoint_dir="adapter", **changed))
+    assert "--lora_dim 8" in told and "--max_length 500" in told and "--lora_alpha" not in told
+
+
 def test_all_parameters(checkout: ShellCheckout) -> None:
     result = checkout.run(Experiments_setting="all_parameters", MODEL_NAME="LLaMA2", NPROC=1)
     command = training_command(result)

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import training.run
+from commands import assert_one_line_error
 from engine import tree_attention
 from engine.layers import missing_for_compiling
 from tiny_models import LABELS, character_tokenizer, save_rows
 from tiny_runs import Place
+from training.arguments import ModelArguments
 
 pytestmark = pytest.mark.numeric
 
@@ -206,12 +208,13 @@ def test_training_goes_on_from_a_checkpoint(place: Place) -> None:
     def first_loss(run: str) -> float:
         return json.loads(place.path(run, "log.jsonl").read_text().splitlines()[0])["loss"]
 
-    place.finish("from adapter", checkpoint_dir=place.model("lora"))
+    place.finish("from adapter", checkpoint_dir=place.model("lora"), lora_dim=None, lora_module_name=None)
     place.finish("from model", checkpoint_dir=place.model("everything"), lora=False)
     for run, start in (("from adapter", "lora"), ("from model", "everything")):
         assert first_loss(run) < 0.9 * first_loss(start)
     adapter = json.loads((place.model("from adapter") / "adapter_config.json").read_text())
-    assert adapter["r"] == 4
+    assert adapter["r"] == 4 != ModelArguments("").lora_dim
+    assert place.results("from adapter")["arguments"]["lora_dim"] == 4
 
 
 @pytest.mark.usefixtures("everything")
@@ -228,7 +231,7 @@ def test_adapters_on_a_whole_checkpoint_stay_on_it(place: Place) -> None:
 @pytest.mark.usefixtures("lora")
 def test_an_adapter_does_not_pass_for_all_parameters(place: Place) -> None:
     result = place.call("refused", checkpoint_dir=place.model("lora"), lora=False)
-    assert result.returncode == 2 and "is a LoRA adapter" in result.stderr.splitlines()[-1]
+    assert_one_line_error(result, "--lora False", "is a LoRA adapter")
     assert not (place.folder / "refused").exists()
 
 

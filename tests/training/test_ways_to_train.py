@@ -12,7 +12,7 @@ import main_new
 from bases import load as quantization
 from bases.adapters import add_lora, choose_targets, count_trainable, find_targets
 from bases.find import check_precision, find_row
-from bases.load import check_quantization
+from bases.load import as_in_training, check_quantization
 from bases.table import BASES, SHAPES
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
@@ -87,6 +87,21 @@ def test_a_precision_that_overflows_is_refused() -> None:
         check_precision("google/gemma-3-1b-it", "fp16")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "trained", "device", "expected"),
+    [
+        ("auto", "fp32", CPU, "fp32"),
+        ("auto", "fp16", GPU, "fp16"),
+        ("auto", "fp16", CPU, "auto"),  # which no CPU computes in
+        ("auto", "bf16", CPU, "auto"),  # bf16 where it is to be had
+        ("auto", None, GPU, "auto"),
+        ("bf16", "fp32", CPU, "bf16"),
+    ],
+)
+def test_auto_is_the_precision_of_training(wanted: str, trained: str | None, device, expected: str) -> None:
+    assert as_in_training(wanted, trained, device) == expected
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("ways")
@@ -109,7 +124,7 @@ def test_other_adapters_train_and_reload(place, tmp_path: Path, flags: dict) -> 
     weights = load_file(tmp_path / "model" / "adapter_model.safetensors")
     magnitudes = [weight for name, weight in weights.items() if "magnitude" in name]
     assert len(magnitudes) == (2 * 4 if config["use_dora"] else 0)
-    again = run(place, tmp_path / "again", do_train=False, checkpoint_dir=tmp_path / "model")
+    again = run(place, tmp_path / "again", do_train=False, checkpoint_dir=tmp_path / "model", lora_module_name=None)
     assert again.returncode == 0, again.stderr
     first, second = (folder / "results" / "predictions.jsonl" for folder in (tmp_path, tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()
