@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bases.find import sha256_of_weights
-from bases.table import NO_QUANTIZATION, QUANTIZATIONS
+from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
@@ -16,7 +16,6 @@ from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_sets import RowSets
 from engine.chat_frame import ChatFrame
-from knobs.table import PRECISIONS
 from training.arguments import Arguments, DataArguments
 
 ERC_CONFIG_FILE = "erc_config.json"
@@ -170,7 +169,7 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "retrieval": _is_retrieval,
     "template_sha256": lambda value: isinstance(value, str),
     "quantize": lambda value: value in (None, *QUANTIZATIONS),
-    "precision": lambda value: value in (None, *PRECISIONS),
+    "precision": lambda value: value in (None, "auto", *PRECISIONS),
 } | dict.fromkeys(
     ("frame_sha256", "base_sha256", "weights_sha256"), lambda value: value is None or isinstance(value, str)
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bases.find import public_name, sha256_of_weights
-from bases.load import PRECISIONS
+from bases.load import DTYPES
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
 from engine.batching import EncodedRow
@@ -125,7 +125,7 @@ def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:
     frame = run.encoder.frame
     return replace(
         erc_config_of(run.arguments, base, run.row_sets),
-        precision=next(name for name, dtype in PRECISIONS.items() if dtype == run.dtype),
+        precision=next(name for name, dtype in DTYPES.items() if dtype == run.dtype),
         frame_sha256=frame and frame.sha256,
         base_sha256=sha256_of_weights(run.weights),
         weights_sha256=sha256_of_weights(folder),
