@@ -38,7 +38,8 @@ class Job:
 
     def score(self, name: str, checkpoint: str, **flags: object) -> list[dict[str, Any]]:
         """The predictions of what an earlier run saved."""
-        self.run(name, do_train=False, checkpoint_dir=self.folder / checkpoint / "model", **flags)
+        start = {"checkpoint_dir": self.folder / checkpoint / "model", "lora_module_name": None}
+        self.run(name, do_train=False, **start, **flags)
         return self.predictions(name)
 
     def predictions(self, name: str) -> list[dict[str, Any]]:

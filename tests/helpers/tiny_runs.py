@@ -28,8 +28,9 @@ class Place:
         return result
 
     def score(self, run: str, checkpoint: str = "none", **flags: object) -> CompletedProcess[str]:
-        """A run that only scores test."""
+        """A run that only scores test; where adapters sit is the checkpoint's, unless told otherwise."""
         start = checkpoint if checkpoint == "none" else self.model(checkpoint)
+        flags = {"lora_module_name": None} | flags
         return self.finish(run, do_train=False, checkpoint_dir=start, **flags)
 
     def model(self, run: str) -> Path:
