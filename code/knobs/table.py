@@ -370,7 +370,7 @@ _ROWS = (
         NAMES,
         "lora_on",
         "auto",
-        "modules that get an adapter, joined by commas; all: every linear layer; auto: the base's own",
+        "modules that get an adapter, joined by commas; all: every linear layer but the head; auto: the base's own",
         {SMALL: "all"} | dict.fromkeys(("LLaMA", "LLaMA2", "Bloom-560m"), _PAPER_MODULES),
     ),
     Knob(

@@ -9,20 +9,29 @@ import torch
 
 from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter
 from bases.find import check_precision, find_row, identify_base, public_name
-from bases.load import check_quantization, choose_device, choose_precision, load_model, load_tokenizer
+from bases.load import check_quantization, choose_device, choose_precision, load_model, load_tokenizer, positions_of
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository, shown_path
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
-from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, RowEncoder, training_batches
+from engine.batching import (
+    EAGER_TOKEN_BUDGET,
+    TOKEN_BUDGETS,
+    EncodedRow,
+    MicroBatch,
+    RowEncoder,
+    plan_steps,
+    scoring_batches,
+    training_batches,
+)
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
 from engine.packing import Packer
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
-from scoring.self_check import ROWS_CHECKED, packer_that_agrees
+from scoring.self_check import packer_that_agrees, prompts_together
 from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way
 from training.checkpoints import is_adapter
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
@@ -51,7 +60,8 @@ class Run:
     token_budget: int
     world: World = World()
     deepspeed: dict[str, Any] | None = None  # its configuration; None: plain PyTorch
-    packer: Packer | None = None  # chosen once a model is there to check it on
+    packer: Packer | None = None  # chosen once a model is there to check it on, as is eval_batch_size
+    eval_batch_size: int = 1  # prompts that `generate` answers together
     trainable_parameters: int = 0
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
@@ -69,7 +79,7 @@ class Run:
             decode=training.decode,
             packer=self.packer,
             token_budget=self.token_budget,
-            eval_batch_size=training.eval_batch_size,
+            eval_batch_size=self.eval_batch_size,
             num_beams=training.num_beams,
             max_new_tokens=training.max_new_tokens,
             repair_answers=training.repair_answers,
@@ -103,6 +113,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     check_quantization(model_arguments.quantize, device, shards_weights(deepspeed))
     max_length = data_arguments.max_length or ROW_SETS[data_arguments.dataset].max_length
     encoder = make_encoder(base, max_length, training_arguments.beta, data_arguments.chat_template)
+    encoded = encode_splits(encoder, row_sets, training_arguments)
+    refuse_longer_prompts(base, encoder, encoded, row_sets, training_arguments)
     start = model_arguments.checkpoint_dir
     return Run(
         arguments=arguments,
@@ -113,7 +125,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         dtype=dtype,
         token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
-        encoded=encode_splits(encoder, row_sets, training_arguments),
+        encoded=encoded,
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
         commit=find_commit(find_repository()),
@@ -135,6 +147,22 @@ def encode_splits(encoder: RowEncoder, row_sets: RowSets, training: TrainingArgu
     names |= {training.score_on} if training.do_eval else set()
     used |= {name: row_sets.scored[name] for name in sorted(names)}
     return {name: encoder.encode(rows, row_sets.labels) for name, rows in used.items()}
+
+
+def refuse_longer_prompts(
+    base: str, encoder: RowEncoder, encoded: dict[str, list[EncodedRow]], row_sets: RowSets, training: TrainingArguments
+) -> None:
+    """UserError when a prompt with what is to follow it has more tokens than the base has positions."""
+    positions = positions_of(base)
+    follow = max(len(encoder.encode_label(label)) for label in row_sets.labels) - 1  # the last is written, not read
+    follow = max(follow, training.max_new_tokens) if training.decode == "generate" else follow
+    longest = max((len(row.prompt) for rows in encoded.values() for row in rows), default=0) + follow
+    if positions and longest > positions:
+        fitting = positions - follow + max(len(encoder.encode_label(label)) for label in row_sets.labels)
+        raise UserError(
+            f"--max_length {encoder.max_length}: prompts and labels have up to {longest} tokens, and base {base} "
+            f"reads {positions}: give --max_length {fitting}"
+        )
 
 
 def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
@@ -172,7 +200,7 @@ def build_model(run: Run):
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
         model.activation_checkpointing_enable()
-    run.packer = run.world.from_first(lambda: _checked_packer(run, model))
+    run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model))
     if run.packer.additive and not training.token_budget:
         run.token_budget = min(run.token_budget, EAGER_TOKEN_BUDGET)
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
@@ -186,16 +214,36 @@ def build_model(run: Run):
     return model
 
 
-def _checked_packer(run: Run, model) -> Packer:
-    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train's file.
+def _check(run: Run, model) -> tuple[Packer, int]:
+    """The packer of `--packing`, or `rows` where the base disagrees with it on the largest micro-batch of this run.
 
-    Or when its row of the table says that it reads a prompt in both directions.
+    Or when its row of the table says that it reads a prompt in both directions. And how many prompts may be
+    answered together.
     """
+    training = run.arguments[2]
     row = find_row(run.base)
-    wanted = run.arguments[2].packing if row is None or row.shares_prefixes else "rows"
-    rows = run.encoder.encode(run.row_sets.train[:ROWS_CHECKED], run.row_sets.labels)
-    batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
-    return packer_that_agrees(model, batch, wanted, run.encoder.tokenizer.pad_token_id, run.device)
+    wanted = training.packing if row is None or row.shares_prefixes else "rows"
+    batches, pad = planned_batches(run), run.encoder.tokenizer.pad_token_id
+    packer = packer_that_agrees(model, batches, wanted, pad, run.device)
+    if training.decode != "generate":
+        return packer, training.eval_batch_size
+    return packer, prompts_together(model, batches, training.eval_batch_size, pad, run.device)
+
+
+def planned_batches(run: Run) -> list[MicroBatch]:
+    """The micro-batches of the first epoch, or those that a run without training scores."""
+    training = run.arguments[2]
+    if not training.do_train:
+        labels = [run.encoder.encode_label(label) for label in run.row_sets.labels]
+        return scoring_batches(run.encoded[training.score_on], labels, run.token_budget, share_prefixes=True)
+    rows = run.encoded["train"]
+    steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
+    cuts = training.gradient_accumulation_steps * run.world.size
+    return [
+        batch
+        for step in steps
+        for batch in training_batches([rows[index] for index in step], run.token_budget, True, cuts)
+    ]
 
 
 def load_best(run: Run):
@@ -233,6 +281,6 @@ def adapt(model, arguments: ModelArguments, base: str, speaks: bool):
         arguments.dora,
     )
     if speaks:
-        where = "every linear layer" if targets == ALL else targets
+        where = "every linear layer but the head" if targets == ALL else targets
         print(f"{name_way(arguments)}, rank {arguments.lora_dim}, on {where}: {says}", file=sys.stderr)
     return model
