@@ -21,8 +21,9 @@ from knobs.checks import Place
 from knobs.commands import Commands
 from knobs.environment import Settings, read_settings, why_unread
 from knobs.gpus import visible_gpus
+from knobs.readers import MIXED, PLAIN, WINDOW
 from knobs.reference import render_table
-from knobs.table import KNOBS, MIXED, PLAIN, WINDOW
+from knobs.table import KNOBS
 from training.arguments import find_unusable
 
 KINDS_OF_ROWS = (WINDOW, PLAIN, MIXED)

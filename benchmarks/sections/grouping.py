@@ -17,7 +17,8 @@ from benchmarks.workload import ROWS_PER_STEP, SEED
 from data_utils.labels import SPLITS
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
 from knobs.environment import find_default
-from knobs.table import KNOBS, LORA, SMALL, WINDOW
+from knobs.readers import LORA, WINDOW
+from knobs.table import KNOBS, SMALL
 
 GROUPINGS = {"1": 1, "8": 8, "whole dialogues": 1000}
 SEEDS = (SEED, SEED + 1)

@@ -11,6 +11,7 @@ from torch import nn
 
 from bases.find import AUTO, find_row
 from bases.load import explained
+from bases.weights import experts_of
 from basics.errors import UserError
 from engine.layers import use_fast_lora
 
@@ -95,10 +96,13 @@ def add_lora(model, rank: int, alpha: int, dropout: float, modules: str, rslora:
     alpha / sqrt(rank) (arXiv 2312.03732). dora: a trained magnitude for each output (arXiv 2402.09353).
 
     Raises:
-        UserError: no module of the base has one of the names.
+        UserError: no module of the base has one of the names, or they cannot be adapted; or `all` of a base with
+            experts that are no linear layers.
     """
     from peft import LoraConfig, get_peft_model
 
+    if modules == ALL:
+        refuse_experts(model)
     names = "all-linear" if modules == ALL else present_targets(model, modules.split(","))
     config = LoraConfig(
         r=rank,
@@ -109,17 +113,44 @@ def add_lora(model, rank: int, alpha: int, dropout: float, modules: str, rslora:
         use_dora=dora,
         task_type="CAUSAL_LM",
     )
-    model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    try:
+        model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise UserError(f"--lora_module_name {modules}: PEFT does not adapt these here: {error}") from error
     use_fast_lora(model)
     return model
 
 
+def refuse_experts(model: nn.Module) -> None:
+    """UserError when a mixture keeps its experts in tensors of three dimensions.
+
+    PEFT adapts them for some architectures and leaves them out for others, in silence, and takes no dropout there.
+    """
+    if experts := list(experts_of(model)):
+        names = sorted({_last(path) for path in linear_paths(model)})
+        raise UserError(
+            f"--lora_module_name {ALL}: the experts of this base ({experts[0]} and {len(experts) - 1} more) are no "
+            f"linear layers; name the layers that shall have one, from {', '.join(names)}, "
+            f"or give {AUTO}"
+        )
+
+
 def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
-    """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`."""
-    from peft import PeftModel
+    """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`.
+
+    Raises:
+        UserError: it does not go with this base, or has not the weights that its configuration speaks of.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
 
     with explained(f"the adapter {folder} on this base"):
         model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
+        saved = load_peft_weights(folder, device="cpu").keys()
+    wanted = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+    if strange := sorted(wanted ^ saved):
+        what = "lacks" if strange[0] in wanted else "has, and the model does not,"
+        raise UserError(f"the adapter {folder} {what} {strange[0]} and {len(strange) - 1} more: it is not whole")
     use_fast_lora(model)
     return model
 

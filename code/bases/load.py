@@ -1,6 +1,7 @@
 """A base by name or folder -> tokenizer and model, on its device, in its precision, in 4 bits if asked."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import torch
 from bases.chatglm.layout import refuse_unconverted
 from bases.find import AUTO, find_folder, find_row
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
+from bases.weights import experts_of, refuse_other_weights, text_part
 from basics.errors import UserError
 from engine import tree_attention
 from engine.distributed import launcher_number
@@ -19,10 +21,8 @@ from engine.distributed import launcher_number
 DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
-# What the weights of the text part are called inside a base that also sees, in published files and in newer ones.
-TEXT_WEIGHTS = r"^(model\.language_model\.|language_model\.model\.)"
-TEXT_HEAD = r"^language_model\.lm_head\."
 PACKAGE = "bitsandbytes"
+POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # how configurations call them
 
 
 def resolve_base(name_or_path: str) -> str:
@@ -95,11 +95,11 @@ def as_in_training(wanted: str, trained: str | None, device: torch.device) -> st
 @contextmanager
 def explained(what: str) -> Iterator[None]:
     """Tells in one line why something cannot be loaded: not there, broken, or not made for the other."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # libraries raise what they like: KeyError for a field, AssertionError for a setting
         reason = " ".join(str(error).split())
         raise UserError(f"{what} cannot be loaded: {reason[:300]}") from error
 
@@ -130,35 +130,42 @@ def load_tokenizer(base: str):
 
 
 def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: str = NO_QUANTIZATION):
-    """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits."""
+    """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits.
+
+    Raises:
+        UserError: it cannot be loaded, or its weights are not, one for one, those of its files.
+    """
     from transformers import AutoModelForCausalLM
 
-    know_own_architectures()
+    config = load_config(base)
     options = quantized_options(quantize, dtype, device)
+    loaded = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}  # told below, by name
     with explained(f"the model {base}"):
-        part = text_part(base)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **options, **part, **NO_FOREIGN_CODE)
+        part = text_part(base, config)
+        model, found = AutoModelForCausalLM.from_pretrained(base, **loaded, **options, **part, **NO_FOREIGN_CODE)
+    refuse_other_weights(base, model, found, of_whole=config.get_text_config() is not config)
     if part:
         model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
+    if options:
+        report_unquantized(model, quantize)
     prepare_attention(model, device)
     model.config.use_cache = False
     return model if options else model.to(device)
 
 
-def text_part(base: str) -> dict[str, Any]:
-    """What to load of a base that also sees or hears: the part that reads text, under the names it has there.
-
-    Empty for others, and where the library takes the text part by itself.
-    """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+def load_config(base: str):
+    """The configuration of a base; UserError where it has none, or one that this transformers cannot read."""
+    from transformers import AutoConfig
 
     know_own_architectures()
-    config = AutoConfig.from_pretrained(base, **NO_FOREIGN_CODE)
-    text = config.get_text_config()
-    whole_class, text_class = (MODEL_FOR_CAUSAL_LM_MAPPING.get(type(one), None) for one in (config, text))
-    if text_class in (None, whole_class):
-        return {}
-    return {"config": text, "key_mapping": {TEXT_WEIGHTS: "model.", TEXT_HEAD: "lm_head."}}
+    with explained(f"the configuration of {base}"):
+        return AutoConfig.from_pretrained(base, **NO_FOREIGN_CODE)
+
+
+def positions_of(base: str) -> int | None:
+    """How many tokens the base reads at most, None where its configuration does not say."""
+    config = load_config(base).get_text_config()
+    return next((number for name in POSITIONS if (number := getattr(config, name, None))), None)
 
 
 def prepare_attention(model, device: torch.device) -> None:
@@ -189,6 +196,13 @@ def check_quantization(quantize: str, device: torch.device, shards_weights: bool
         raise UserError(f"{what} needs the package {PACKAGE}: pip install {PACKAGE}{choice}")
     if shards_weights:
         raise UserError(f"{what}: 4-bit weights cannot be sharded by ZeRO-3: choose stage 0, 1 or 2")
+
+
+def report_unquantized(model, quantize: str) -> None:
+    """Says how many of the weights stay as they are: bitsandbytes knows linear layers, not experts in one tensor."""
+    experts = sum(weight.numel() for weight in experts_of(model).values())
+    if experts:
+        print(f"--quantize {quantize}: {experts:,} parameters of experts stay in 16 bits", file=sys.stderr)
 
 
 def quantized_options(quantize: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:

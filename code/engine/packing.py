@@ -25,7 +25,7 @@ class PackedBatch:
     """
 
     inputs: dict[str, Any]
-    logits_to_keep: Tensor | int
+    logits_to_keep: Tensor  # (kept,) int64
     pair_rows: Tensor  # (pairs,) int64
     pair_tokens: Tensor  # (pairs,) int64
     pair_sequences: Tensor  # (pairs,) int64
@@ -50,13 +50,14 @@ def _move(value: Any, device: torch.device) -> Any:
 class Packer:
     """How a model takes micro-batches.
 
-    kind: `tree` or `rows`. heads, kv_heads: of the model's attention when it runs block by block over the
-    tree; heads 0: the tree comes as a dense mask. dtype: the model's. windows: layer type -> how many tokens
+    kind: `tree` or `rows`. blockwise: whether attention runs block by block over the tree, which else comes as a
+    dense mask; heads, kv_heads: of most of its layers. dtype: the model's. windows: layer type -> how many tokens
     its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention adds.
     """
 
     kind: str
     pad_token_id: int
+    blockwise: bool = False
     heads: int = 0
     kv_heads: int = 0
     dtype: torch.dtype = torch.float32
@@ -89,9 +90,12 @@ def packer_for(model, kind: str, pad_token_id: int) -> Packer:
     windows = tree_attention.attention_windows(config)
     if attention != tree_attention.NAME:
         return Packer(kind, pad_token_id, dtype=dtype, windows=windows, additive=attention == "eager")
-    heads = config.num_attention_heads
-    kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    return Packer(kind, pad_token_id, heads, kv_heads, dtype, windows)
+    try:
+        heads = config.num_attention_heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    except Exception:  # no number, or not one for all layers (Gemma 4): the tensors tell
+        heads = kv_heads = 0
+    return Packer(kind, pad_token_id, True, heads, kv_heads, dtype, windows)
 
 
 def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
@@ -123,7 +127,7 @@ def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
     positions that jump back for several packed samples.
     """
     windows = packer.windows
-    if packer.heads:
+    if packer.blockwise:
         plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
         return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
     masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
@@ -137,33 +141,36 @@ def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:
 
 
 def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
-    """Every row with every continuation on its own, padded on the left: the reference, and for any base."""
+    """Every row with every continuation on its own, padded behind its end: the reference, and for any base.
+
+    What stands behind a row is nothing to a causal model, by whatever means it reads: attention, convolution or a
+    state. So no mask has to be obeyed and no position to be said. `logits_to_keep` are the places where any row is
+    read.
+    """
     sequences = [
         ((*row.prompt, *continuation[:-1]), continuation, weight)
         for row, choices, weight in zip(batch.rows, batch.continuations, batch.weights, strict=True)
         for continuation in choices
     ]
     longest = max(len(read) for read, _, _ in sequences)
-    kept = max(len(continuation) for _, continuation, _ in sequences)
     input_ids = torch.full((len(sequences), longest), pad_token_id)
-    mask = torch.zeros_like(input_ids)
     for index, (read, _, _) in enumerate(sequences):
-        input_ids[index, longest - len(read) :] = torch.tensor(read)
-        mask[index, longest - len(read) :] = 1
+        input_ids[index, : len(read)] = torch.tensor(read)
     lengths = torch.tensor([len(continuation) for _, continuation, _ in sequences])
     weights = torch.tensor([weight for _, _, weight in sequences])
-    pair_rows = [
-        (index + 1) * kept - len(continuation) + place
-        for index, (_, continuation, _) in enumerate(sequences)
+    places = [
+        (index, len(read) - len(continuation) + place)
+        for index, (read, continuation, _) in enumerate(sequences)
         for place in range(len(continuation))
     ]
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    kept, columns = np.unique([place for _, place in places], return_inverse=True)
+    pair_sequences = torch.tensor([index for index, _ in places])
     return PackedBatch(
-        inputs={"input_ids": input_ids, "attention_mask": mask, "position_ids": positions},
-        logits_to_keep=kept,
-        pair_rows=torch.tensor(pair_rows),
+        inputs={"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)},
+        logits_to_keep=torch.from_numpy(kept),
+        pair_rows=pair_sequences * len(kept) + torch.from_numpy(columns),
         pair_tokens=torch.tensor([token for _, continuation, _ in sequences for token in continuation]),
-        pair_sequences=torch.arange(len(sequences)).repeat_interleave(lengths),
+        pair_sequences=pair_sequences,
         pair_weights=(weights / lengths).repeat_interleave(lengths),
         sequences=len(sequences),
         tokens=input_ids.numel(),
@@ -173,10 +180,26 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
     output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
-    logits = output.logits.flatten(0, -2)  # (kept, vocabulary)
+    logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
     # Once for each place, not for each of the tokens that are read there.
     totals = logits.float().logsumexp(1)
     return logits[packed.pair_rows, packed.pair_tokens].float() - totals[packed.pair_rows]
+
+
+def kept_logits(logits: Tensor, packed: PackedBatch) -> Tensor:
+    """(rows, kept, vocabulary): the logits of the places that were asked for, of a model that gives all as well.
+
+    Raises:
+        ValueError: they are of neither shape, so nobody knows which places they are of.
+    """
+    rows, tokens = packed.inputs["input_ids"].shape
+    if logits.shape[:-1] == (rows, len(packed.logits_to_keep)):
+        return logits
+    if logits.shape[:-1] == (rows, tokens):  # xLSTM takes `logits_to_keep` and does not look at it
+        return logits[:, packed.logits_to_keep]
+    raise ValueError(
+        f"it answers {tuple(logits.shape[:-1])} where {rows} rows of {len(packed.logits_to_keep)} places were asked for"
+    )
 
 
 def batch_loss(model, packed: PackedBatch) -> Tensor:

@@ -6,7 +6,7 @@ goes by the node's depth too (`follow_depth`), where the library counts the toke
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -28,6 +28,12 @@ _BIAS_BITS = {
 }
 # Model type -> the submodule whose `build_alibi_tensor(mask, heads, dtype)` every forward pass calls.
 ALIBI_MODULES = {"bloom": "transformer"}
+# Model types that go by a token's place in the sequence, whatever position it is given: a window or ALiBi counted over
+# places, a state that reads one token after another, positions of their own. A small pack would not always show it.
+BY_PLACE = frozenset(
+    {"bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "gpt_neo", "marian", "mbart", "mpt", "mvp"}
+    | {"nemotron", "openai-gpt", "pegasus", "plbart", "rwkv", "trocr", "xlstm"}
+)
 
 
 @dataclass(frozen=True)
@@ -91,20 +97,31 @@ class TreeLayout:
 
 @dataclass(frozen=True)
 class TreePlan:
-    """The layouts of a tree, shared by all layers of a forward and backward pass that see equally far back."""
+    """How a tree is attended to, shared by all layers of a forward and backward pass that have the same shape.
+
+    blocks: by how far back a layer sees, None: its whole path. layouts: of the shapes met so far, (how far, heads,
+    kv heads); layers of one model may differ, as in Gemma 4.
+    """
 
     depth: int
-    by_window: dict[int | None, TreeLayout]  # None: layers that see their whole path
+    dtype: torch.dtype
+    blocks: dict[int | None, list[BlockBucket]]
+    layouts: dict[tuple[int | None, int, int], TreeLayout] = field(default_factory=dict)
 
-    def layout(self, window: int | None) -> TreeLayout:
+    def layout(self, window: int | None, heads: int, kv_heads: int) -> TreeLayout:
         """The layout for a layer with this sliding window; ValueError when none was planned."""
         reach = _shorter_than(self.depth, window)
-        if reach not in self.by_window:
+        if reach not in self.blocks:
             raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
-        return self.by_window[reach]
+        shape = (reach, heads, kv_heads)
+        if shape not in self.layouts:
+            buckets = [TreeBucket.from_blocks(bucket, heads, kv_heads, self.dtype) for bucket in self.blocks[reach]]
+            self.layouts[shape] = TreeLayout.from_buckets(buckets)
+        return self.layouts[shape]
 
     def to(self, device: torch.device) -> "TreePlan":
-        return TreePlan(self.depth, {reach: layout.to(device) for reach, layout in self.by_window.items()})
+        layouts = {shape: layout.to(device) for shape, layout in self.layouts.items()}
+        return replace(self, layouts=layouts)
 
 
 def _shorter_than(depth: int, window: int | None) -> int | None:
@@ -115,13 +132,15 @@ def _shorter_than(depth: int, window: int | None) -> int | None:
 def plan_attention(
     tree: PrefixTree, heads: int, kv_heads: int, dtype: torch.dtype, windows: Iterable[int | None] = (None,)
 ) -> TreePlan:
-    """The plan of a tree for a model's heads and the sliding windows of its layers."""
-    plans = {}
-    for reach in {_shorter_than(tree.depth, window) for window in windows}:
-        blocks = plan_blocks(tree, BLOCK, BUCKETS, reach)
-        buckets = [TreeBucket.from_blocks(bucket, heads, kv_heads, dtype) for bucket in blocks]
-        plans[reach] = TreeLayout.from_buckets(buckets)
-    return TreePlan(tree.depth, plans)
+    """The plan of a tree for the sliding windows of a model's layers; those of other heads get theirs when they ask.
+
+    heads 0: the configuration does not say how many.
+    """
+    reaches = {_shorter_than(tree.depth, window) for window in windows}
+    plan = TreePlan(tree.depth, dtype, {reach: plan_blocks(tree, BLOCK, BUCKETS, reach) for reach in reaches})
+    for reach in reaches if heads else ():
+        plan.layout(reach, heads, kv_heads)
+    return plan
 
 
 def attention_windows(config) -> dict[str, int | None]:
@@ -130,6 +149,8 @@ def attention_windows(config) -> dict[str, int | None]:
     Raises:
         ValueError: some layers attend otherwise, or with dropout.
     """
+    if config.model_type in BY_PLACE or getattr(config, "alibi", False):
+        raise ValueError("its layers go by the place of a token in the sequence")
     window = getattr(config, "sliding_window", None)
     types = getattr(config, "layer_types", None)
     known = {"full_attention": None, "sliding_attention": window} if types else {"every": window}
@@ -144,40 +165,46 @@ class TreeAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, layout: TreeLayout):
-        """query (nodes, heads, d), key and value (nodes, kv heads, d), contiguous -> (nodes, heads, d)."""
-        width = query.shape[-1]
-        answers = _Rows(len(layout.query_rows), query)
+        """query (nodes, heads, d), key (nodes, kv heads, d), value (nodes, kv heads, e) -> (nodes, heads, e).
+
+        All contiguous. d and e differ where keys carry more than values do, as in latent attention.
+        """
+        answers = _Rows(len(layout.query_rows), value)
         saved = []
         for bucket in layout.buckets:
             q, k, v = _gather(query, bucket.queries), _gather(key, bucket.keys), _gather(value, bucket.keys)
             products = bucket.bias.shape[0]
-            q, k, v = (x.view(products, -1, width) for x in (q, k, v))
+            q, k, v = (x.view(products, -1, x.shape[-1]) for x in (q, k, v))
             probabilities = torch.baddbmm(bucket.bias, q, k.transpose(1, 2), alpha=scale).softmax(-1)
             torch.bmm(probabilities, v, out=answers.next_like(q))
             saved += [q, k, v, probabilities]
         context.save_for_backward(*saved)
         context.layout, context.scale = layout, scale
-        context.shapes = query.shape, key.shape
-        return answers.rows.index_select(0, layout.query_rows).view_as(query)
+        context.shapes = query.shape, key.shape, value.shape
+        return answers.rows.index_select(0, layout.query_rows).view(*query.shape[:-1], -1)
 
     @staticmethod
     def backward(context, gradient: Tensor):
-        layout, (query_shape, key_shape) = context.layout, context.shapes
+        layout = context.layout
         gradient = gradient.contiguous()
         saved = context.saved_tensors  # read once: activation checkpointing gives them out only once
-        d_query = _Rows(len(layout.query_rows), gradient)
-        d_key, d_value = (_Rows(len(layout.key_rows), gradient) for _ in range(2))
+        d_query, d_key = _Rows(len(layout.query_rows), saved[0]), _Rows(len(layout.key_rows), saved[1])
+        d_value = _Rows(len(layout.key_rows), saved[2])
         for index, bucket in enumerate(layout.buckets):
             q, k, v, probabilities = saved[4 * index : 4 * index + 4]
-            d_output = _gather(gradient, bucket.queries).view_as(q)
+            d_output = _gather(gradient, bucket.queries).view(*q.shape[:-1], -1)
             torch.bmm(probabilities.transpose(1, 2), d_output, out=d_value.next_like(v))
             d_probabilities = torch.bmm(d_output, v.transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_probabilities, probabilities, -1, probabilities.dtype)
             d_scores *= context.scale
             torch.bmm(d_scores, k, out=d_query.next_like(q))
             torch.bmm(d_scores.transpose(1, 2), q, out=d_key.next_like(k))
-        by_node = d_query.rows.index_select(0, layout.query_rows).view(query_shape)
-        return by_node, *(_sum_of_bags(layout, d.rows).view(key_shape) for d in (d_key, d_value)), None, None
+        by_node = (
+            d_query.rows.index_select(0, layout.query_rows),
+            _sum_of_bags(layout, d_key.rows),
+            _sum_of_bags(layout, d_value.rows),
+        )
+        return *(d.view(shape) for d, shape in zip(by_node, context.shapes, strict=True)), None, None
 
 
 class _Rows:
@@ -188,9 +215,9 @@ class _Rows:
         self.filled = 0
 
     def next_like(self, block: Tensor) -> Tensor:
-        """Where to write the next bucket, in the shape of `block`: (products, rows, d)."""
+        """Where to write the next bucket, with as many products and rows as `block`: (products, rows, width)."""
         start, self.filled = self.filled, self.filled + block.shape[0] * block.shape[1]
-        return self.rows[start : self.filled].view_as(block)
+        return self.rows[start : self.filled].view(*block.shape[:-1], -1)
 
 
 def _gather(table: Tensor, index: Tensor) -> Tensor:
@@ -211,7 +238,7 @@ def tree_attention(module, query, key, value, attention_mask, scaling=None, drop
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    layout = tree_plan.layout(kwargs.get("sliding_window"))
+    layout = tree_plan.layout(kwargs.get("sliding_window"), query.shape[1], key.shape[1])
     return TreeAttention.apply(*by_node, scale, layout)[None], None
 
 

@@ -14,7 +14,8 @@ from basics.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from knobs.environment import find_default
-from knobs.table import KNOBS, LORA, MIXED, PLAIN, SMALL, WINDOW
+from knobs.readers import LORA, MIXED, PLAIN, WINDOW
+from knobs.table import KNOBS, SMALL
 from planning.data import GIB, PLAIN_TEXTS, TEXTS, Texts
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need

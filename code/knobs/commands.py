@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from bases.table import BASES
 from knobs.checks import Place, is_base_folder
 from knobs.environment import Settings
-from knobs.table import ALL_PARAMETERS, KNOBS, LORA, MAIN, MIXED, NOTHING, WRITER, ZERO_SHOT, Knob
+from knobs.readers import ALL_PARAMETERS, LORA, MAIN, MIXED, WRITER, ZERO_SHOT
+from knobs.table import KNOBS, NOTHING, Knob
 
 SETTING_FLAGS: Mapping[str, tuple[str, ...]] = {
     ZERO_SHOT: ("--zero_shot", "True", "--do_train", "False", "--lora", "False"),

@@ -9,7 +9,8 @@ from basics.errors import raise_together
 from knobs.checks import find_conflicts
 from knobs.environment import is_read
 from knobs.kinds import Kind
-from knobs.table import KNOBS, LORA, SCRIPT, WRITER, Knob
+from knobs.readers import LORA, SCRIPT, WRITER
+from knobs.table import KNOBS, Knob
 
 
 def reading_of(kind: Kind) -> dict[str, Any]:

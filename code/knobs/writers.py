@@ -19,7 +19,7 @@ from data_utils.mixing import SEQUENCE, MixSettings, one_after_the_other, prepar
 from data_utils.retrieval import Embed, RetrievalSettings
 from data_utils.row_folders import describe_folder, prepare_folder
 from knobs.flags import add_knobs, refuse_unread
-from knobs.table import MIXED, PLAIN, WINDOW
+from knobs.readers import MIXED, PLAIN, WINDOW
 
 Settings = TypeVar("Settings")
 Loader = Callable[..., Any]

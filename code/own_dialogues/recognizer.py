@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 
 from bases.adapters import load_adapter
-from bases.load import as_in_training, check_quantization, choose_device, choose_precision, load_model
+from bases.load import as_in_training, check_quantization, choose_device, choose_precision, load_model, positions_of
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
-from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, RowEncoder, training_batches
+from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, RowEncoder, scoring_batches
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
@@ -33,7 +33,6 @@ from training.erc_config import ErcConfig, read_erc_config, refuse_other_frame
 from training.run import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
-PROBE = (("Ann", "I have got the job!"), ("Ben", "Really?"), ("Ann", "I start on Monday."))
 
 Spoken = Sequence[tuple[str, str]]  # a dialogue: (name, utterance) of each turn
 
@@ -59,12 +58,8 @@ class EmotionRecognizer:
     ) -> None:
         self.model, self.encoder, self.config, self.demonstrator = model, encoder, config, demonstrator
         self.prompts = PromptMaker(config, encoder)
-        rows = encoder.encode([self._asked(question)[0] for question in self._questions([PROBE])], config.labels)
-        batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
-        packer = packer_that_agrees(model, batch, "tree", encoder.tokenizer.pad_token_id, device)
-        budget = TOKEN_BUDGETS.get(device.type, TOKEN_BUDGETS["cuda"])
-        budget = min(budget, EAGER_TOKEN_BUDGET) if packer.additive else budget
-        self.settings = DecodeSettings(packer, token_budget=budget, calibrate=config.calibrate)
+        self.device = device
+        self.settings: DecodeSettings | None = None  # chosen on the first questions
 
     @classmethod
     def from_pretrained(
@@ -94,7 +89,8 @@ class EmotionRecognizer:
         place, dtype = choose_place(device, precision, config.precision)
         check_quantization(config.quantize, place, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
-        encoder = make_encoder(str(folder) if own_tokenizer else base, config.max_length, 1.0, config.chat_template)
+        length = min(config.max_length, positions_of(base) or config.max_length)
+        encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)
         refuse_other_frame(folder, config, encoder.frame)
         model = load_model(base, dtype, place, config.quantize)
         if is_adapter(folder):
@@ -145,13 +141,23 @@ class EmotionRecognizer:
         matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
         asked = [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
         examples = [example for example, _ in asked]
-        labels, settings = self.config.labels, self.settings
-        rows = self.encoder.encode(examples, labels, settings.calibrate)
-        predictions = predict_labels(self.model, self.encoder, rows, labels, settings)
+        labels = self.config.labels
+        rows = self.encoder.encode(examples, labels, self.config.calibrate)
+        self.settings = self.settings or self._checked_settings(rows)
+        predictions = predict_labels(self.model, self.encoder, rows, labels, self.settings)
         return [
             _turn_emotion(question, prediction.scores, shown)
             for question, prediction, (_, shown) in zip(questions, predictions, asked, strict=True)
         ]
+
+    def _checked_settings(self, rows: Sequence[EncodedRow]) -> DecodeSettings:
+        """How labels are read: with shared prefixes where the model agrees on the largest micro-batch of these."""
+        labels = [self.encoder.encode_label(label) for label in self.config.labels]
+        budget = TOKEN_BUDGETS.get(self.device.type, TOKEN_BUDGETS["cuda"])
+        batches = scoring_batches(rows, labels, budget, share_prefixes=True)
+        packer = packer_that_agrees(self.model, batches, "tree", self.encoder.tokenizer.pad_token_id, self.device)
+        budget = min(budget, EAGER_TOKEN_BUDGET) if packer.additive else budget
+        return DecodeSettings(packer, token_budget=budget, calibrate=self.config.calibrate)
 
 
 def _turn_emotion(question: Question, scores: dict[str, float], matches) -> TurnEmotion:

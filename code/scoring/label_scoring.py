@@ -173,18 +173,28 @@ def without_own_settings(model):
 
 def _generate(model, tokenizer, rows: Sequence[EncodedRow], config) -> list[str]:
     """Answers to a batch of prompts, padded on the left."""
-    device = next(model.parameters()).device
+    inputs = _padded_before(rows, tokenizer.pad_token_id, next(model.parameters()).device)
+    output = model.generate(**inputs, generation_config=config, use_cache=True, synced_gpus=is_sharded(model))
+    return tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def _padded_before(rows: Sequence[EncodedRow], pad_token_id: int, device: torch.device) -> dict[str, torch.Tensor]:
     longest = max(len(row.prompt) for row in rows)
-    input_ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    input_ids = torch.full((len(rows), longest), pad_token_id)
     mask = torch.zeros_like(input_ids)
     for index, row in enumerate(rows):
         input_ids[index, longest - len(row.prompt) :] = torch.tensor(row.prompt)
         mask[index, longest - len(row.prompt) :] = 1
-    output = model.generate(
-        input_ids=input_ids.to(device),
-        attention_mask=mask.to(device),
-        generation_config=config,
-        use_cache=True,
-        synced_gpus=is_sharded(model),
-    )
-    return tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+    return {"input_ids": input_ids.to(device), "attention_mask": mask.to(device)}
+
+
+def first_step(model, rows: Sequence[EncodedRow], pad_token_id: int) -> torch.Tensor:
+    """(rows, vocabulary) float32 on the CPU: log p of the first token that `generate` would write."""
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(max_new_tokens=1, pad_token_id=pad_token_id, output_logits=True)
+    config.return_dict_in_generate = True
+    inputs = _padded_before(rows, pad_token_id, next(model.parameters()).device)
+    with without_own_settings(model):
+        output = model.generate(**inputs, generation_config=config, use_cache=True)
+    return output.logits[0].float().cpu().log_softmax(-1)

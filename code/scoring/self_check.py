@@ -1,49 +1,238 @@
-"""Once per run, on its first rows: does the shared-prefix pack give this base the same numbers as rows alone?"""
+"""Once per run, on its largest micro-batch: does a base give packed rows the log p that it gives each row alone?
+
+The measure is a row as it stands: nothing before it, nothing behind it, no mask, no choice of places. A base that
+differs with shared prefixes takes rows; one that differs with rows, or reads ahead, is refused.
+"""
 
 import sys
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import numpy as np
+import psutil
 import torch
+from torch import Tensor
 
-from engine.batching import MicroBatch
+from basics.errors import UserError
+from engine.batching import EncodedRow, MicroBatch
 from engine.packing import Packer, can_share_prefixes, packer_for, pair_log_probabilities
-from scoring.label_scoring import evaluating
+from engine.prefix_tree import PrefixTree
+from scoring.label_scoring import evaluating, first_step
 
-# Mean |difference of log p| / (1 + mean |log p|): rounding stays well below, a wrong mask far above.
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.04, torch.float16: 0.04}
-ROWS_CHECKED = 4
+# Greatest |difference| of a log p, divided by 1 + |log p|. In fp32 a wrong mask or position exceeds it by far; in half
+# precision, tens of roundings, only gross faults do: so it is fp32 wherever the base fits.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.125, torch.float16: 0.03}
+HALF = (torch.bfloat16, torch.float16)
+Answer = TypeVar("Answer")
+ROOM = 1.5  # free memory that fp32 asks for, in sizes of the base in fp32
 
 
-def packer_that_agrees(model, batch: MicroBatch, wanted: str, pad_token_id: int, device: torch.device) -> Packer:
-    """The wanted packer when the base agrees on the first rows of `batch`, else `rows`; stderr says why."""
+@dataclass(frozen=True)
+class Alone:
+    """A row with one continuation, and log p of its tokens as the base reads it by itself."""
+
+    number: int  # of the sequence in its micro-batch
+    row: EncodedRow
+    continuation: tuple[int, ...]
+    expected: Tensor  # (tokens of the continuation,) float32, on the CPU
+
+
+def packer_that_agrees(
+    model, batches: Iterable[MicroBatch], wanted: str, pad_token_id: int, device: torch.device
+) -> Packer:
+    """The wanted packer when the base agrees on the largest of `batches`, else `rows`; stderr says why.
+
+    Raises:
+        UserError: it agrees on rows no more than on the tree, reads ahead, does not run, or is out of memory.
+    """
     if wanted == "tree" and not can_share_prefixes(model):
         print("this base reads prompts in both directions: no shared prefixes, --packing rows", file=sys.stderr)
         wanted = "rows"
-    if wanted != "tree":
-        return packer_for(model, wanted, pad_token_id)
-    chosen = slice(0, ROWS_CHECKED)
-    few = replace(
-        batch,
-        rows=batch.rows[chosen],
-        continuations=batch.continuations[chosen],
-        weights=batch.weights[chosen],
-    )
+    check = _Check(model, largest(batches), pad_token_id, device)
+    kind = check.in_best_precision(lambda: check.find_kind(wanted))
+    return packer_for(model, kind, pad_token_id)
+
+
+def prompts_together(model, batches: Iterable[MicroBatch], wanted: int, pad_token_id: int, device: torch.device) -> int:
+    """How many prompts `generate` may take at once: `wanted`, or 1 where what pads a prompt changes its answer."""
+    check = _Check(model, largest(batches), pad_token_id, device)
+    if wanted == 1 or check.in_best_precision(check.pads_before):
+        return wanted
+    print("warning: this base reads what pads a prompt: prompts are answered one at a time", file=sys.stderr)
+    return 1
+
+
+def largest(batches: Iterable[MicroBatch]) -> MicroBatch:
+    return max(batches, key=lambda batch: len(batch.tree()))
+
+
+class _Check:
+    """One base on one micro-batch."""
+
+    def __init__(self, model, batch: MicroBatch, pad_token_id: int, device: torch.device) -> None:
+        self.model, self.batch, self.pad_token_id, self.device = model, batch, pad_token_id, device
+
+    def in_best_precision(self, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` returns with the base in fp32, or in its own precision where it has no room or no such layers."""
+        with evaluating(self.model):
+            if holds_half(self.model) and has_room(self.model, self.device):
+                try:
+                    with widened(self.model), torch.inference_mode():
+                        return ask()
+                except UserError:
+                    raise
+                except Exception:  # out of memory, or layers that are made for one precision
+                    pass
+            try:
+                with torch.inference_mode():
+                    return ask()
+            except UserError:
+                raise
+            except Exception as error:
+                raise UserError(f"this base cannot be used: {self._told(error)}") from error
+
+    def _told(self, error: Exception) -> str:
+        if is_out_of_memory(error):
+            tokens = len(self.batch.tree())
+            return f"out of memory in the largest micro-batch, {tokens} tokens; a smaller --token_budget needs less"
+        first = (str(error).splitlines() or [""])[0]
+        return f"it does not run a row ({type(error).__name__}: {first[:200]})"
+
+    def _read_alone(self) -> list[Alone]:
+        """The sequences that are compared; UserError when the base reads ahead or computes no number."""
+        found = [
+            Alone(number, row, continuation, log_p_alone(self.model, row, continuation, self.device))
+            for number, row, continuation in chosen_sequences(self.batch)
+        ]
+        if not all(one.expected.isfinite().all() for one in found):
+            raise UserError("this base computes no finite log p: its weights are broken, or overflow in this precision")
+        self._refuse_reading_ahead(min(found, key=lambda one: len(one.row.prompt)))
+        return found
+
+    def _refuse_reading_ahead(self, one: Alone) -> None:
+        """UserError when log p of a token changes with what stands behind it.
+
+        Half of a prompt is read with and without its other half; of a prompt that may be read in both directions
+        the whole, with and without a label.
+        """
+        cut = max(1, len(one.row.prompt) // 2) if can_share_prefixes(self.model) else len(one.row.prompt)
+        start, rest = replace(one.row, prompt=one.row.prompt[:cut]), (*one.row.prompt[cut:], *one.continuation)
+        cut_off, read_on = (log_p_alone(self.model, start, part, self.device) for part in (rest[:1], rest))
+        if not self._is_same(cut_off, read_on[:1]):
+            raise UserError(
+                f"this base ({self.model.config.model_type}) reads ahead: log p of a token changes with what stands "
+                "behind it, as in an encoder; give a causal language model"
+            )
+
+    def find_kind(self, wanted: str) -> str:
+        """`tree` where that is wanted and agrees, else `rows`."""
+        alone = self._read_alone()
+        for kind in ("tree", "rows") if wanted == "tree" else ("rows",):
+            trouble = self._trouble(kind, alone)
+            if trouble is None:
+                return kind
+            if kind == "tree":
+                print(f"warning: this base cannot share prefixes: it {trouble}; using --packing rows", file=sys.stderr)
+        raise UserError(f"this base cannot be used: in padded rows it {trouble}")
+
+    def pads_before(self) -> bool:
+        """Whether `generate` begins an answer in the same way when shorter prompts are padded."""
+        rows = [row for _, row, _ in chosen_sequences(self.batch)]
+        together = first_step(self.model, rows, self.pad_token_id)
+        alone = torch.cat([first_step(self.model, [row], self.pad_token_id) for row in rows])
+        best = alone.argmax(1, keepdim=True)
+        return self._is_same(together.gather(1, best), alone.gather(1, best))
+
+    def _trouble(self, kind: str, alone: Sequence[Alone]) -> str | None:
+        """What is wrong with a kind of packing, None when it gives the numbers of each row alone."""
+        try:
+            packer = packer_for(self.model, kind, self.pad_token_id)
+            found = self._log_p_in_tree(packer, alone) if kind == "tree" else self._log_p_in_rows(packer, alone)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return f"does not run them ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})"
+        expected = torch.cat([one.expected for one in alone])
+        return None if self._is_same(found, expected) else f"differs by {_difference(found, expected):.1%} in log p"
+
+    def _log_p_in_tree(self, packer: Packer, alone: Sequence[Alone]) -> Tensor:
+        packed = packer.pack(self.batch)
+        log_p = pair_log_probabilities(self.model, packed.to(self.device)).cpu()
+        return torch.cat([log_p[packed.pair_sequences == one.number] for one in alone])
+
+    def _log_p_in_rows(self, packer: Packer, alone: Sequence[Alone]) -> Tensor:
+        rows = tuple(one.row for one in alone)
+        few = MicroBatch(rows, tuple((one.continuation,) for one in alone), (1.0,) * len(rows))
+        return pair_log_probabilities(self.model, packer.pack(few).to(self.device)).cpu()
+
+    def _is_same(self, found: Tensor, expected: Tensor) -> bool:
+        return _difference(found, expected) <= TOLERANCES[next(self.model.parameters()).dtype]
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    return float(((found - expected).abs() / (1 + expected.abs())).max())
+
+
+def chosen_sequences(batch: MicroBatch) -> list[tuple[int, EncodedRow, tuple[int, ...]]]:
+    """(number in the batch, row, continuation) of up to four: the shortest, the longest, and of the tree that with
+    most other nodes among its own and that with the fewest nodes behind such a gap.
+
+    What goes by a token's place in the pack, as a window of places does, shows there first.
+    """
+    every = [(row, choice) for row, choices in zip(batch.rows, batch.continuations, strict=True) for choice in choices]
+    lengths = [len(row.prompt) + len(choice) for row, choice in every]
+    tree = batch.tree()
+    last_pair = {int(sequence): pair for pair, sequence in enumerate(tree.pair_sequences)}
+    ends = [int(tree.pair_nodes[last_pair[number]]) for number in range(len(every))]
+    tails = [int(tree.positions[end]) - _branching(tree, end) for end in ends]
+    gaps = [end - int(tree.positions[end]) for end in ends]
+    apart = [number for number, gap in enumerate(gaps) if gap] or [0]
+    chosen = {lengths.index(min(lengths)), lengths.index(max(lengths))}
+    chosen |= {max(apart, key=gaps.__getitem__), min(apart, key=tails.__getitem__)}
+    return [(number, *every[number]) for number in sorted(chosen)]
+
+
+def _branching(tree: PrefixTree, end: int) -> int:
+    """The depth at which the path to a node last left the one before it in the tree; 0 where it never did."""
+    steps = np.diff(tree.positions[: end + 1])
+    breaks = np.flatnonzero(steps != 1)
+    return int(tree.positions[breaks[-1] + 1]) if len(breaks) else 0
+
+
+def log_p_alone(model, row: EncodedRow, continuation: Sequence[int], device: torch.device) -> Tensor:
+    """(tokens of the continuation,) float32 on the CPU: log p of each, read with no other row and no mask."""
+    read = torch.tensor([[*row.prompt, *continuation[:-1]]], device=device)
+    logits = model(input_ids=read, use_cache=False).logits[0, len(row.prompt) - 1 :].float().cpu()
+    return logits.log_softmax(-1).gather(1, torch.tensor(continuation)[:, None])[:, 0]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def holds_half(model) -> bool:
+    """Whether the weights are all in 16 bits or more, and some in 16: those in 4 or 8 have no other precision."""
+    kinds = {weight.dtype for weight in model.parameters()}
+    return bool(kinds & {*HALF}) and kinds <= {*HALF, torch.float32}
+
+
+def has_room(model, device: torch.device) -> bool:
+    """Whether the base fits a second time, in fp32."""
+    needed = ROOM * 4 * sum(weight.numel() for weight in model.parameters())
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return needed < free
+
+
+@contextmanager
+def widened(model) -> Iterator[None]:
+    """16-bit weights and buffers in fp32 inside; the very same tensors are back after."""
+    kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers()) if tensor.dtype in HALF]
     try:
-        packer = packer_for(model, wanted, pad_token_id)
-        difference = packing_difference(model, few, packer, device)
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = f"does not run it ({type(error).__name__}: {str(error).splitlines()[0]})"
-    else:
-        if difference <= TOLERANCES[next(model.parameters()).dtype]:
-            return packer
-        reason = f"differs by {difference:.1%} in log p"
-    print(f"warning: this base cannot share prefixes: it {reason}; using --packing rows", file=sys.stderr)
-    return Packer("rows", pad_token_id)
-
-
-def packing_difference(model, batch: MicroBatch, packer: Packer, device: torch.device) -> float:
-    """How far log p of the target tokens differs, tree against rows, relative to 1 + mean |log p|; no dropout."""
-    rows_packer = Packer("rows", packer.pad_token_id)
-    with evaluating(model), torch.inference_mode():
-        tree, rows = (pair_log_probabilities(model, p.pack(batch).to(device)) for p in (packer, rows_packer))
-    return float((tree - rows).abs().mean() / (1 + rows.abs().mean()))
+        for tensor, data in kept:
+            tensor.data = data.float()
+        yield
+    finally:
+        for tensor, data in kept:
+            tensor.data = data

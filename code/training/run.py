@@ -16,6 +16,7 @@ from bases.load import (
     choose_precision,
     load_model,
     load_tokenizer,
+    positions_of,
     refuse_unscaled_fp16,
 )
 from bases.table import NO_QUANTIZATION
@@ -24,13 +25,22 @@ from basics.files import find_repository
 from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
-from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, RowEncoder, training_batches
+from engine.batching import (
+    EAGER_TOKEN_BUDGET,
+    TOKEN_BUDGETS,
+    EncodedRow,
+    MicroBatch,
+    RowEncoder,
+    plan_steps,
+    scoring_batches,
+    training_batches,
+)
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
 from engine.packing import Packer
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
-from scoring.self_check import ROWS_CHECKED, packer_that_agrees
+from scoring.self_check import packer_that_agrees, prompts_together
 from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way
 from training.checkpoints import is_adapter
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
@@ -67,7 +77,8 @@ class Run:
     token_budget: int
     world: World = World()
     deepspeed: dict[str, Any] | None = None  # its configuration; None: plain PyTorch
-    packer: Packer | None = None  # chosen once a model is there to check it on
+    packer: Packer | None = None  # chosen once a model is there to check it on, as is eval_batch_size
+    eval_batch_size: int = 1  # prompts that `generate` answers together
     parameters: int = 0  # of the model with its adapters
     trainable_parameters: int = 0
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
@@ -92,7 +103,7 @@ class Run:
             decode=training.decode,
             packer=self.packer,
             token_budget=self.token_budget,
-            eval_batch_size=training.eval_batch_size,
+            eval_batch_size=self.eval_batch_size,
             num_beams=training.num_beams,
             max_new_tokens=training.max_new_tokens,
             repair_answers=training.repair_answers,
@@ -135,10 +146,9 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         model_arguments.quantize, device, shards_weights(deepspeed), needed_by=start if is_adapter(start) else ""
     )
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
-    trained = find_erc_config(start)
-    refuse_other_frame(start, trained, encoder.frame)
-    if trained and not training_arguments.do_train and world.is_first:
-        warn_of_other_rows(start, trained, erc_config_of(arguments, base, row_sets))
+    compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
+    encoded = encode_splits(encoder, row_sets, training_arguments)
+    refuse_longer_prompts(base, encoder, encoded, row_sets, training_arguments)
     return Run(
         arguments=arguments,
         base=base,
@@ -148,12 +158,24 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         dtype=dtype,
         token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
-        encoded=encode_splits(encoder, row_sets, training_arguments),
+        encoded=encoded,
         also_encoded=encode_other_tasks(encoder, row_sets, training_arguments),
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
         commit=find_commit(find_repository()),
     )
+
+
+def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:
+    """UserError when the checkpoint to start from was asked in another frame; a warning when it scores other rows.
+
+    speaks: whether this process says so.
+    """
+    start, training = arguments[0].checkpoint_dir, arguments[2]
+    trained = find_erc_config(start)
+    refuse_other_frame(start, trained, encoder.frame)
+    if trained and not training.do_train and speaks:
+        warn_of_other_rows(start, trained, erc_config_of(arguments, base, row_sets))
 
 
 def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEncoder:
@@ -179,6 +201,22 @@ def encode_other_tasks(
     """Task -> its rows of the split that is scored at the end, as early as the others for the same reason."""
     others = row_sets.also_scored[training.score_on] if training.do_eval else {}
     return {task: encoder.encode(rows, labels, training.calibrate) for task, (rows, labels) in others.items()}
+
+
+def refuse_longer_prompts(
+    base: str, encoder: RowEncoder, encoded: dict[str, list[EncodedRow]], row_sets: RowSets, training: TrainingArguments
+) -> None:
+    """UserError when a prompt with what is to follow it has more tokens than the base has positions."""
+    positions = positions_of(base)
+    follow = max(len(encoder.encode_label(label)) for label in row_sets.labels) - 1  # the last is written, not read
+    follow = max(follow, training.max_new_tokens) if training.decode == "generate" else follow
+    longest = max((len(row.prompt) for rows in encoded.values() for row in rows), default=0) + follow
+    if positions and longest > positions:
+        fitting = positions - follow + max(len(encoder.encode_label(label)) for label in row_sets.labels)
+        raise UserError(
+            f"--max_length {encoder.max_length}: prompts and labels have up to {longest} tokens, and base {base} "
+            f"reads {positions}: give --max_length {fitting}"
+        )
 
 
 def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
@@ -218,7 +256,7 @@ def build_model(run: Run):
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
         model.activation_checkpointing_enable()
-    run.packer = run.world.from_first(lambda: _checked_packer(run, model))
+    run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model))
     if run.packer.additive and not training.token_budget:
         run.token_budget = min(run.token_budget, EAGER_TOKEN_BUDGET)
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
@@ -233,16 +271,36 @@ def build_model(run: Run):
     return model
 
 
-def _checked_packer(run: Run, model) -> Packer:
-    """The packer of `--packing`, or `rows` when the base disagrees with it on the first rows of train's file.
+def _check(run: Run, model) -> tuple[Packer, int]:
+    """The packer of `--packing`, or `rows` where the base disagrees with it on the largest micro-batch of this run.
 
-    Or when its row of the table says that it reads a prompt in both directions.
+    Or when its row of the table says that it reads a prompt in both directions. And how many prompts may be
+    answered together.
     """
+    training = run.arguments[2]
     row = find_row(run.base)
-    wanted = run.arguments[2].packing if row is None or row.shares_prefixes else "rows"
-    rows = run.encoder.encode(run.row_sets.train[:ROWS_CHECKED], run.row_sets.labels)
-    batch = training_batches(rows, sys.maxsize, share_prefixes=True)[0]
-    return packer_that_agrees(model, batch, wanted, run.encoder.tokenizer.pad_token_id, run.device)
+    wanted = training.packing if row is None or row.shares_prefixes else "rows"
+    batches, pad = planned_batches(run), run.encoder.tokenizer.pad_token_id
+    packer = packer_that_agrees(model, batches, wanted, pad, run.device)
+    if training.decode != "generate":
+        return packer, training.eval_batch_size
+    return packer, prompts_together(model, batches, training.eval_batch_size, pad, run.device)
+
+
+def planned_batches(run: Run) -> list[MicroBatch]:
+    """The micro-batches of the first epoch, or those that a run without training scores."""
+    training = run.arguments[2]
+    if not training.do_train:
+        labels = [run.encoder.encode_label(label) for label in run.row_sets.labels]
+        return scoring_batches(run.encoded[training.score_on], labels, run.token_budget, share_prefixes=True)
+    rows = run.encoded["train"]
+    steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
+    cuts = training.gradient_accumulation_steps * run.world.size
+    return [
+        batch
+        for step in steps
+        for batch in training_batches([rows[index] for index in step], run.token_budget, True, cuts)
+    ]
 
 
 def load_best(run: Run):
@@ -287,6 +345,6 @@ def adapt(model, arguments: ModelArguments, base: str, speaks: bool):
         arguments.dora,
     )
     if speaks:
-        where = "every linear layer" if targets == ALL else targets
+        where = "every linear layer but the head" if targets == ALL else targets
         print(f"{name_way(arguments)}, rank {arguments.lora_dim}, on {where}: {says}", file=sys.stderr)
     return model

@@ -14,11 +14,11 @@ from bases.chatglm.model import ChatGLMForCausalLM
 from bases.load import know_own_architectures, load_model, load_tokenizer, resolve_base
 from basics.errors import UserError
 from commands import call_script
-from engine.batching import training_batches
+from engine.batching import EncodedRow, training_batches
 from engine.packing import packer_for
 from scoring.self_check import packer_that_agrees
 from tiny_chatglm import chatglm_config, chatglm_weights, save_chatglm
-from tiny_models import LABELS, main_command, save_rows, small_rows
+from tiny_models import LABELS, main_command, save_rows
 from tiny_runs import Place
 
 pytestmark = pytest.mark.numeric
@@ -117,12 +117,14 @@ def test_cache_without_positions_and_foreign_masks_are_refused(model: ChatGLMFor
 
 
 def test_prefixes_are_not_shared(model: ChatGLMForCausalLM, capsys: pytest.CaptureFixture) -> None:
-    """The configuration says so; nothing is tried."""
-    batch = training_batches(small_rows(), 10**6, share_prefixes=True)[0]
-    packer = packer_that_agrees(model, batch, "tree", PAD, torch.device("cpu"))
+    """The configuration says so, and no tree is tried; rows are, padded behind their end."""
+    prompts = [(*PROMPT[:1] * longer, *PROMPT) for longer in range(4)]
+    rows = [EncodedRow(f"a/b/{turn}", "emotion", prompt, (8, 10), 1.0, 0) for turn, prompt in enumerate(prompts)]
+    batches = training_batches(rows, 10**6, share_prefixes=True)
+    packer = packer_that_agrees(model, batches, "tree", PAD, torch.device("cpu"))
     assert (packer.kind, packer.pad_token_id) == ("rows", PAD) and packer_for(model, "tree", PAD).kind == "rows"
     assert "both directions" in capsys.readouterr().err
-    assert packer_that_agrees(model, batch, "rows", PAD, torch.device("cpu")).kind == "rows"
+    assert packer_that_agrees(model, batches, "rows", PAD, torch.device("cpu")).kind == "rows"
     assert capsys.readouterr().err == ""
     assert packer_for(add_lora(tiny_model(), 4, 4, 0, "query_key_value"), "tree", PAD).kind == "rows"
 

@@ -15,9 +15,8 @@ import pytest
 import data_process
 from bases import encoder as sentence_encoder
 from commands import assert_one_line_error, call_script
-from corpora import small_corpus
+from corpora import LetterCounts, small_corpus
 from data_utils.row_files import read_manifest, read_rows
-from letter_counts import LetterCounts
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 UNCHECKED = ("--check_counts", "False")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from basics.errors import UserError
 from basics.files import find_repository
+from corpora import LetterCounts
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.examples import RowSettings, render_window
 from data_utils.labels import DATASETS
@@ -25,7 +26,6 @@ from data_utils.retrieval import (
 )
 from data_utils.row_files import RECOGNITION, read_manifest, read_rows
 from data_utils.row_folders import prepare_folder
-from letter_counts import LetterCounts
 
 LABELS = DATASETS["sample"].labels
 SAMPLE = find_repository() / "original_data"

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from browsers import find_browser
-from commands import REPOSITORY
+from commands import REPOSITORY, find_browser
 from tiny_models import LABELS
 
 DIALOGUE = "Ann: Great!\nBen: He died.\nAnn: Run!"

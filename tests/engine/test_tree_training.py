@@ -1,40 +1,25 @@
 """A tree micro-batch gives the loss and every gradient of its rows run one at a time, for every kind of base."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from engine import tree_attention
-from engine.batching import EncodedRow, MicroBatch, RowEncoder, training_batches
+from engine.batching import EncodedRow, MicroBatch, training_batches
 from engine.packing import Packer, batch_loss, packer_for
-from engine.prefix_tree import PrefixTree
 from rounding import LAYER, rounding
-from scoring import self_check
-from scoring.self_check import packer_that_agrees
-from tiny_models import (
-    KINDS,
-    LABELS,
-    LAYERS,
-    PAD,
-    VOCABULARY_SIZE,
-    character_tokenizer,
-    small_examples,
-    small_rows,
-    tiny_model,
-)
-from training import run as runs
+from tiny_models import KINDS, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
 from training.engines import MasterWeights
 
 pytestmark = pytest.mark.numeric
 
 CPU = torch.device("cpu")
 RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
-BLOCKWISE = [kind for kind in KINDS if kind not in ("gemma2", "bloom")]
-SLIDING = ["gemma2", "gemma3", "mistral"]  # 40 tokens back; the rows are 75 to 140 long
+EVERY_KIND = {**KINDS, **OTHER_KINDS}
+BLOCKWISE = [kind for kind in EVERY_KIND if kind not in ("gemma2", "bloom")]
+SLIDING = ["gemma2", "gemma3", "gemma4", "mistral"]  # 40 tokens back; the rows are 75 to 140 long
 
 
 @pytest.fixture(params=[2, 12], ids=["window 2", "full history"])
@@ -108,19 +93,20 @@ def test_rows_are_as_long_as_the_tests_need(rows) -> None:
 def test_blockwise_attention_trains_as_rows(kind: str, rows) -> None:
     model = tiny_model(kind)
     packer = packer_for(model, "tree", PAD)
-    assert packer.heads == 4 and packer.kv_heads == (4 if kind == "gpt2" else 2)
+    heads, kv_heads = {"gpt2": (4, 4), "mla": (4, 4), "gemma4": (0, 0)}.get(kind, (4, 2))
+    assert packer.blockwise and (packer.heads, packer.kv_heads) == (heads, kv_heads)
     assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_dense_mask_trains_as_rows(kind: str, rows) -> None:
     model = tiny_model(kind, attention="sdpa" if kind in BLOCKWISE else "eager")
     packer = packer_for(model, "tree", PAD)
-    assert packer.shares_prefixes and not packer.heads
+    assert packer.shares_prefixes and not packer.blockwise
     assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_padded_rows_train_as_rows(kind: str, rows) -> None:
     model = tiny_model(kind)
     packed = in_micro_batches(model, rows, Packer("rows", PAD), budget=600)
@@ -183,72 +169,3 @@ def test_the_sliding_window_hides_something(kind: str, rows) -> None:
     """Else the tests above would not see a window by node index, or none at all."""
     narrow, wide = tiny_model(kind), tiny_model(kind, sliding_window=4000)
     assert one_at_a_time(narrow, rows)[0] != pytest.approx(one_at_a_time(wide, rows)[0], rel=1e-3)
-
-
-def first_rows() -> MicroBatch:
-    rows = small_rows(window=2)[:6]
-    return MicroBatch(tuple(rows), tuple((row.target,) for row in rows), (1.0,) * len(rows))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_self_check_lets_every_kind_share(kind: str, capsys) -> None:
-    assert packer_that_agrees(tiny_model(kind), first_rows(), "tree", PAD, CPU).shares_prefixes
-    assert capsys.readouterr().err == ""
-    assert packer_that_agrees(tiny_model(kind), first_rows(), "rows", PAD, CPU) == Packer("rows", PAD)
-
-
-def see_siblings(tree: PrefixTree, window: int | None = None):
-    """A wrong mask: plain causal order, in which a branch sees the branches before it."""
-    return torch.ones(len(tree), len(tree), dtype=torch.bool).tril().numpy()
-
-
-@pytest.mark.parametrize("kind", ["llama", "bloom"])
-def test_a_wrong_dense_mask_is_caught(kind: str, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(PrefixTree, "visibility", see_siblings)
-    model = tiny_model(kind, attention="sdpa" if kind == "llama" else "eager")
-    assert packer_that_agrees(model, first_rows(), "tree", PAD, CPU) == Packer("rows", PAD)
-    warning = capsys.readouterr().err
-    assert warning.startswith("warning: ") and "differs" in warning and warning.count("\n") == 1
-
-
-def test_wrong_blocks_are_caught(monkeypatch, capsys) -> None:
-    plan = tree_attention.plan_blocks
-
-    def forget_ancestors(tree: PrefixTree, *settings):
-        return plan(replace(tree, end=tree.end - (tree.end < len(tree))), *settings)
-
-    monkeypatch.setattr(tree_attention, "plan_blocks", forget_ancestors)
-    assert packer_that_agrees(tiny_model("llama"), first_rows(), "tree", PAD, CPU) == Packer("rows", PAD)
-    assert "using --packing rows" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [({"layer_types": ["chunked_attention", "full_attention"]}, "chunked"), ({"attention_dropout": 0.1}, "drop")],
-)
-def test_layers_that_attend_otherwise_take_rows(change: dict, reason: str, capsys) -> None:
-    """They may agree on the first rows and differ later: the configuration decides, not the numbers."""
-    model = tiny_model("llama")
-    for name, value in change.items():
-        setattr(model.config, name, value)
-    assert not packer_that_agrees(model, first_rows(), "tree", PAD, CPU).shares_prefixes
-    assert reason in capsys.readouterr().err
-
-
-def test_the_check_costs_a_few_rows_only(monkeypatch) -> None:
-    seen = []
-    monkeypatch.setattr(self_check, "packing_difference", lambda model, batch, *_: seen.append(len(batch.rows)) or 0.0)
-    packer_that_agrees(tiny_model("llama"), first_rows(), "tree", PAD, CPU)
-    assert seen == [self_check.ROWS_CHECKED]
-    assert len(LABELS) == 7
-
-
-def test_a_run_checks_the_first_rows_of_train(monkeypatch) -> None:
-    examples, seen = small_examples(window=2), []
-    monkeypatch.setattr(runs, "packer_that_agrees", lambda model, batch, *_: seen.extend(row.id for row in batch.rows))
-    row_sets = SimpleNamespace(train=examples, labels=LABELS)
-    encoder = RowEncoder(character_tokenizer(), 1024)
-    arguments = (None, None, SimpleNamespace(packing="tree"))
-    run = SimpleNamespace(base="tiny", row_sets=row_sets, encoder=encoder, arguments=arguments, device=CPU)
-    runs._checked_packer(run, tiny_model("llama"))
-    assert sorted(seen) == [row.id for row in examples[: self_check.ROWS_CHECKED]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browsers import find_browser
+from commands import find_browser
 from data_utils.dialogues import Dialogue, Utterance
 from experiment_utils.report_page import browse_runs, write_page
 from scoring.metrics import Prediction

@@ -1,6 +1,7 @@
 """Scripts called in this process or in one of their own, and the way every fault of a user must end."""
 
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from basics.scripts import run_script
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Beside some checkouts lie the published pickles and rows made by the released scripts.
 SHARED = REPOSITORY.parent / "shared"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def call_script(main: Callable[[], None], *arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -35,3 +39,11 @@ def assert_one_line_error(result: subprocess.CompletedProcess[str], *parts: str)
     assert lines[0].startswith("error: ")
     for part in parts:
         assert part in lines[0], lines[0]
+
+
+def find_browser() -> str:
+    """The path of a browser; the test is skipped where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("no Chromium")
+    return found

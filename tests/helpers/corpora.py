@@ -1,8 +1,10 @@
 """Corpora small enough to write down, and what loading them says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from basics.errors import UserError
@@ -39,3 +41,16 @@ def refusal(folder: Path, dataset: str = "EmoryNLP", **options: Any) -> str:
     message = str(caught.value)
     assert "\n" not in message and f"{dataset}.pkl" in message and "allowed" in message, message
     return message
+
+
+class LetterCounts:
+    """An encoder that can be followed by hand: how often each letter occurs, as a unit vector."""
+
+    identity = "letter counts"
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        counts = np.zeros((len(texts), 128), np.float32)
+        for row, text in enumerate(texts):
+            for letter in text.lower():
+                counts[row, ord(letter) % 128] += 1
+        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)

@@ -58,6 +58,24 @@ KINDS = {
     # Absolute positions: the others see only how far apart two tokens are.
     "gpt2": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "attn_pdrop": 0.0}),
 }
+# Shapes that no base of the table has.
+OTHER_KINDS = {
+    # Layers that see everything have other heads than those with a window; the configuration has no one number.
+    "gemma4": (
+        "gemma4_text",
+        GROUPED
+        | ALTERNATING
+        | {"sliding_window": 40, "num_global_key_value_heads": 1, "attention_k_eq_v": True}
+        | {"hidden_size_per_layer_input": 0},
+    ),
+    # Latent attention: keys carry more than values do.
+    "mla": (
+        "deepseek_v3",
+        SIZE
+        | {"num_key_value_heads": 4, "first_k_dense_replace": 2, "q_lora_rank": 16, "kv_lora_rank": 16}
+        | {"qk_rope_head_dim": 4, "qk_nope_head_dim": 6, "v_head_dim": 6, "head_dim": 4},
+    ),
+}
 
 
 def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) -> PreTrainedTokenizerFast:
@@ -79,7 +97,7 @@ def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) ->
 
 def tiny_model(kind: str, attention: str | None = None, seed: int = 0, **changes):
     """A random model in fp32, its attention chosen as for a real base, or `attention` ("sdpa", "eager")."""
-    name, settings = KINDS[kind]
+    name, settings = (KINDS | OTHER_KINDS)[kind]
     tokens = {"vocab_size": VOCABULARY_SIZE + 1, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
     config = AutoConfig.for_model(name, **settings | tokens | {"initializer_range": 0.15} | changes)
     torch.manual_seed(seed)

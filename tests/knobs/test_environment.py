@@ -7,7 +7,8 @@ import pytest
 from knobs.checks import Place
 from knobs.commands import READABLE_CHARACTERS, Commands
 from knobs.environment import find_misspelt, read_settings
-from knobs.table import KNOBS, MIXED, PLAIN, WINDOW
+from knobs.readers import MIXED, PLAIN, WINDOW
+from knobs.table import KNOBS
 
 LONGEST_FILE_NAME = 255
 

@@ -9,7 +9,7 @@ from knobs.checks import Place
 from knobs.commands import Commands
 from knobs.environment import read_settings
 from knobs.gpus import choose_visible, visible_gpus
-from knobs.table import WINDOW
+from knobs.readers import WINDOW
 from shell_checkout import ShellCheckout, training_command
 
 FOUR = {str(number): f"GPU-{number}a3c5e7f-0000-1111-2222-333344445555" for number in range(4)}

@@ -13,8 +13,9 @@ from data_utils.labels import DATASETS
 from data_utils.retrieval import RetrievalSettings
 from knobs.environment import is_read
 from knobs.kinds import COUNT, FRACTION, NUMBER, PART, POSITIVE, SEED, SHARE, WHOLE
+from knobs.readers import ALL_PARAMETERS, LORA, MAIN, MIXED, PLAIN, WINDOW, ZERO_SHOT
 from knobs.reference import render_table
-from knobs.table import ALL_PARAMETERS, KNOBS, LORA, MAIN, MIXED, PLAIN, WINDOW, ZERO_SHOT
+from knobs.table import KNOBS
 from training.arguments import GROUPS
 
 FLAGS = {item.name: item for group in GROUPS for item in fields(group)}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
+from corpora import LetterCounts
 from data_utils.prompts import render_plain_prompt
 from data_utils.retrieval import RetrievalSettings
 from engine.batching import RowEncoder
-from letter_counts import LetterCounts
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.prompts import PromptMaker
 from own_dialogues.recognizer import EmotionRecognizer

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from basics.files import find_repository
+from corpora import LetterCounts
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.labels import DATASETS
-from letter_counts import LetterCounts
 from scoring import baselines
 from scoring.baselines import (
     EMBEDDING,

@@ -10,12 +10,12 @@ import pytest
 import main_new
 from basics.errors import UserError
 from commands import call_script
+from corpora import LetterCounts
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, one_after_the_other, prepare_mixed_folder
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
-from letter_counts import LetterCounts
 from tiny_models import DATASET, character_tokenizer, main_command, save_base, save_rows
 from training.erc_config import BASE_RECORDS, read_erc_config, refuse_other_base
 

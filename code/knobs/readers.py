@@ -1,0 +1,40 @@
+"""Who reads a setting, and under which others: programs, kinds of rows, ways to train."""
+
+from dataclasses import dataclass
+
+ZERO_SHOT, LORA, ALL_PARAMETERS = "zero_shot", "lora", "all_parameters"
+WINDOW, PLAIN, MIXED = "window", "plain", "mixed"
+SCRIPT, WRITER, MAIN = "the script", "the row writer", "main_new.py"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads a knob, and under which settings.
+
+    program: SCRIPT uses it itself, WRITER and MAIN get it as a flag. rows: kinds of rows. settings: values of
+    Experiments_setting. under: `knob=value` that must be set for it.
+    """
+
+    title: str
+    program: str
+    rows: tuple[str, ...] = (WINDOW, PLAIN, MIXED)
+    settings: tuple[str, ...] = (ZERO_SHOT, LORA, ALL_PARAMETERS)
+    under: str = ""
+
+
+_TRAINED = (LORA, ALL_PARAMETERS)
+RUN = Reader("the run", SCRIPT)
+ROWS = Reader("rows", WRITER)
+HISTORY = Reader("rows", WRITER, (WINDOW, MIXED))
+MODULES = Reader("modules", WRITER, (WINDOW,))
+DEMONSTRATIONS = Reader("modules", WRITER, (WINDOW,), under="domain_base=True")
+FETCHED = Reader("modules", SCRIPT, (WINDOW,), under="domain_base=True")
+SPEAKERS = Reader("modules", SCRIPT, (WINDOW,), _TRAINED, under="speaker_task=True")
+SETS = Reader("several datasets", WRITER, (MIXED,))
+EVERY = Reader("tokens and scores", MAIN)
+SCORING = Reader("tokens and scores", MAIN, under="decode=score")
+GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
+TRAINING = Reader("training", MAIN, settings=_TRAINED)
+DRAWN = Reader("training", MAIN, (WINDOW, PLAIN), _TRAINED)  # mixed rows are drawn by their writer
+PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")
+ADAPTERS = Reader("adapters", MAIN, settings=(LORA,))

@@ -1,0 +1,244 @@
+"""The check of a run: packed rows against each row alone, on the largest micro-batch, in fp32, for any base."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from basics.errors import UserError
+from engine import packing, tree_attention
+from engine.batching import MicroBatch, RowEncoder, training_batches
+from engine.packing import Packer, packer_for, pair_log_probabilities
+from engine.prefix_tree import PrefixTree
+from every_architecture import tiny, try_one
+from scoring import self_check
+from scoring.self_check import packer_that_agrees, prompts_together
+from tiny_models import KINDS, LABELS, OTHER_KINDS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
+from training import run as runs
+
+pytestmark = pytest.mark.numeric
+
+CPU = torch.device("cpu")
+ROWS = Packer("rows", PAD)
+
+
+def as_batch(rows) -> MicroBatch:
+    return MicroBatch(tuple(rows), tuple((row.target,) for row in rows), (1.0,) * len(rows))
+
+
+def first_rows() -> MicroBatch:
+    return as_batch(small_rows(window=2)[:6])
+
+
+def full_pack() -> MicroBatch:
+    """19 rows of three dialogues, more than a thousand nodes."""
+    return as_batch(small_rows(window=12, count=3, turns=6))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *OTHER_KINDS])
+def test_every_kind_of_the_table_shares(kind: str, capsys) -> None:
+    assert packer_that_agrees(tiny_model(kind), [first_rows()], "tree", PAD, CPU).shares_prefixes
+    assert capsys.readouterr().err == ""
+    assert packer_that_agrees(tiny_model(kind), [first_rows()], "rows", PAD, CPU) == ROWS
+
+
+def see_siblings(tree: PrefixTree, window: int | None = None):
+    """A wrong mask: plain causal order, in which a branch sees the branches before it."""
+    return torch.ones(len(tree), len(tree), dtype=torch.bool).tril().numpy()
+
+
+@pytest.mark.parametrize("kind", ["llama", "bloom"])
+def test_a_wrong_dense_mask_is_caught(kind: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(PrefixTree, "visibility", see_siblings)
+    model = tiny_model(kind, attention="sdpa" if kind == "llama" else "eager")
+    assert packer_that_agrees(model, [first_rows()], "tree", PAD, CPU) == ROWS
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: ") and "differs" in warning and warning.count("\n") == 1
+
+
+def test_wrong_blocks_are_caught(monkeypatch, capsys) -> None:
+    plan = tree_attention.plan_blocks
+
+    def forget_ancestors(tree: PrefixTree, *settings):
+        return plan(replace(tree, end=tree.end - (tree.end < len(tree))), *settings)
+
+    monkeypatch.setattr(tree_attention, "plan_blocks", forget_ancestors)
+    assert packer_that_agrees(tiny_model("llama"), [first_rows()], "tree", PAD, CPU) == ROWS
+    assert "using --packing rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"layer_types": ["chunked_attention", "full_attention"]}, "chunked"), ({"attention_dropout": 0.1}, "drop")],
+)
+def test_layers_that_attend_otherwise_take_rows(change: dict, reason: str, capsys) -> None:
+    """They may agree on these rows and differ on others: the configuration decides, not the numbers."""
+    model = tiny_model("llama")
+    for name, value in change.items():
+        setattr(model.config, name, value)
+    assert not packer_that_agrees(model, [first_rows()], "tree", PAD, CPU).shares_prefixes
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "reason"),
+    [
+        ("gpt_neo", "rows", "place of a token"),
+        ("mpt", "rows", "place of a token"),
+        ("falcon (ALiBi)", "rows", "place of a token"),
+        ("rwkv", "rows", "place of a token"),
+        ("xlstm", "rows", "place of a token"),
+        ("mamba", "rows", "linear_attention"),
+        ("longcat_flash", "tree, in blocks", ""),
+        ("qwen3_moe", "tree, in blocks", ""),
+        ("gpt_oss", "tree, dense mask", ""),
+        ("roberta", "refused", "reads ahead"),
+        ("bert", "refused", "reads ahead"),
+        ("xlnet", "refused", "reads ahead"),
+    ],
+)
+def test_architectures_end_in_equal_scores_or_one_line(name: str, result: str, reason: str) -> None:
+    """All of them: tests/helpers/every_architecture.py, whose table stands in LLM_bases/README.md."""
+    found, why = try_one(name)
+    assert found == result and reason in why and "\n" not in why
+
+
+def test_what_goes_by_place_is_found_in_the_largest_micro_batch(monkeypatch, capsys) -> None:
+    """GPT-Neo's windows, were they not known: a small pack hides nothing, one of the real size does."""
+    monkeypatch.setattr(tree_attention, "BY_PLACE", frozenset())
+    model = tiny("gpt_neo")
+    small, large = as_batch(small_rows(window=2)[:1]), full_pack()
+    assert packer_that_agrees(model, [small], "tree", PAD, CPU).shares_prefixes
+    assert packer_that_agrees(model, [small, large, small], "tree", PAD, CPU) == ROWS
+    assert "differs by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["rwkv", "xlstm", "roberta (is_decoder)", "bart", "mamba"])
+def test_padded_rows_are_rows_for_any_causal_base(name: str) -> None:
+    kind, changes = {"roberta (is_decoder)": ("roberta", {"is_decoder": True})}.get(name, (name, {}))
+    model, batch = tiny(kind, **changes), first_rows()
+    with torch.no_grad():
+        together = pair_log_probabilities(model, ROWS.pack(batch))
+        alone = [pair_log_probabilities(model, ROWS.pack(as_batch([row]))) for row in batch.rows]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
+
+
+def answering(model, change: Callable[[torch.Tensor], torch.Tensor]):
+    """The model, its logits changed."""
+    forward = model.forward
+
+    def changed(*args, **kwargs):
+        kwargs.pop("logits_to_keep", None)
+        output = forward(*args, **kwargs)
+        output.logits = change(output.logits)
+        return output
+
+    model.forward = changed
+    return model
+
+
+def test_logits_of_all_places_are_read_at_those_that_were_asked_for() -> None:
+    plain, swallowing = tiny_model("llama"), answering(tiny_model("llama"), lambda logits: logits)
+    for packer in (ROWS, packer_for(plain, "tree", PAD)):
+        packed = packer.pack(first_rows())
+        torch.testing.assert_close(pair_log_probabilities(swallowing, packed), pair_log_probabilities(plain, packed))
+
+
+def test_logits_of_another_shape_are_an_error() -> None:
+    model = answering(tiny_model("llama"), lambda logits: logits[:, 1:])
+    with pytest.raises(ValueError, match="places were asked for"):
+        pair_log_probabilities(model, ROWS.pack(first_rows()))
+
+
+@pytest.mark.parametrize("error", [KeyError("full_attention"), IndexError("out of range"), AttributeError("heads")])
+def test_a_base_that_does_not_run_a_tree_takes_rows(error: Exception, monkeypatch, capsys) -> None:
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(packing, "pack_tree", fail)
+    assert packer_that_agrees(tiny_model("llama"), [first_rows()], "tree", PAD, CPU) == ROWS
+    told = capsys.readouterr().err
+    assert type(error).__name__ in told and told.count("\n") == 1
+
+
+def test_out_of_memory_is_said_as_such(monkeypatch) -> None:
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(packing, "pack_tree", fail)
+    with pytest.raises(UserError, match=r"out of memory in the largest micro-batch, \d+ tokens; .*--token_budget"):
+        packer_that_agrees(tiny_model("llama"), [first_rows()], "tree", PAD, CPU)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = tiny_model("llama")
+    model.lm_head.weight.data[5] = torch.nan
+    with pytest.raises(UserError, match="no finite log p"):
+        packer_that_agrees(model, [first_rows()], "tree", PAD, CPU)
+
+
+def test_half_precision_is_checked_in_fp32_and_comes_back_as_it_was(monkeypatch) -> None:
+    model = tiny_model("llama").to(torch.bfloat16)
+    before = {name: weight.data_ptr() for name, weight in model.named_parameters()}
+    seen = []
+
+    def look(*arguments):
+        seen.append(next(model.parameters()).dtype)
+        return log_p_alone(*arguments)
+
+    log_p_alone = self_check.log_p_alone
+    monkeypatch.setattr(self_check, "log_p_alone", look)
+    packer = packer_that_agrees(model, [first_rows()], "tree", PAD, CPU)
+    assert set(seen) == {torch.float32} and packer.dtype == torch.bfloat16
+    assert {name: weight.data_ptr() for name, weight in model.named_parameters()} == before
+    monkeypatch.setattr(self_check, "has_room", lambda *_: False)
+    seen.clear()
+    assert packer_that_agrees(model, [first_rows()], "tree", PAD, CPU).shares_prefixes
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_a_base_that_reads_its_padding_answers_prompts_one_at_a_time(capsys) -> None:
+    assert prompts_together(tiny_model("llama"), [first_rows()], 8, PAD, CPU) == 8
+    assert capsys.readouterr().err == ""
+    assert prompts_together(tiny("rwkv"), [first_rows()], 8, PAD, CPU) == 1
+    assert "one at a time" in capsys.readouterr().err
+
+
+def planned_run(**training) -> SimpleNamespace:
+    encoder = RowEncoder(character_tokenizer(), 1024)
+    rows = encoder.encode(small_examples(window=12, count=6, turns=6), LABELS)
+    settings = {"do_train": True, "score_on": "test", "batch_size": 16, "rows_per_dialogue": 8, "seed": 7}
+    settings |= {
+        "packing": "tree",
+        "decode": "score",
+        "gradient_accumulation_steps": 1,
+        "eval_batch_size": 8,
+    } | training
+    return SimpleNamespace(
+        base="tiny",
+        row_sets=SimpleNamespace(labels=LABELS),
+        encoded={"train": rows, "test": rows[:9]},
+        encoder=encoder,
+        arguments=(None, None, SimpleNamespace(**settings)),
+        device=CPU,
+        token_budget=600,
+        world=SimpleNamespace(size=1),
+    )
+
+
+def test_a_run_checks_the_largest_micro_batch_of_its_plan(monkeypatch) -> None:
+    seen = []
+    check = self_check._Check
+    monkeypatch.setattr(
+        self_check, "_Check", lambda model, batch, *more: seen.append(batch) or check(model, batch, *more)
+    )
+    run = planned_run()
+    assert runs._check(run, tiny_model("llama")) == (packer_for(tiny_model("llama"), "tree", PAD), 8)
+    everything = training_batches(run.encoded["train"], 10**9, share_prefixes=True)
+    sizes = [len(batch.tree()) for batch in runs.planned_batches(run)]
+    assert len(sizes) > 3 and len(seen[0].tree()) == max(sizes) > 400
+    assert sum(len(batch.rows) for batch in runs.planned_batches(run)) == len(everything[0].rows)
+    scored = runs.planned_batches(planned_run(do_train=False))
+    assert {len(choices) for batch in scored for choices in batch.continuations} == {len(LABELS)}
