@@ -295,7 +295,7 @@ _ROWS = (
         one_of("auto", "True", "False"),
         "",
         "auto",
-        "compile the model's layers; auto: where it pays",
+        "compile the model's layers; auto: where it pays and a compiler is there",
     ),
     Knob("seed", (EVERY, SETS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(
