@@ -13,7 +13,7 @@ import torch
 from bases.chatglm.layout import refuse_unconverted
 from bases.find import AUTO, find_folder, find_row
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
-from bases.weights import experts_of, refuse_other_weights, text_part
+from bases.weights import bytes_of_weights, experts_of, refuse_other_weights, text_part
 from basics.errors import UserError
 from engine import tree_attention
 from engine.distributed import launcher_number
@@ -22,6 +22,7 @@ DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), st
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
 PACKAGE = "bitsandbytes"
+HALF_SIZE, NF4_SIZE = 2, 0.53  # bytes of a parameter as bases are published, and in 4 bits with their scales
 POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # how configurations call them
 
 
@@ -138,7 +139,10 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     from transformers import AutoModelForCausalLM
 
     config = load_config(base)
+    refuse_larger_than_card(base, dtype, quantize, device)
     options = quantized_options(quantize, dtype, device)
+    if device.type == "cuda":
+        options |= {"device_map": {"": device}}  # weight by weight, not whole through main memory
     loaded = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}  # told below, by name
     with explained(f"the model {base}"):
         part = text_part(base, config)
@@ -146,11 +150,27 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     refuse_other_weights(base, model, found, of_whole=config.get_text_config() is not config)
     if part:
         model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
-    if options:
+    if quantize != NO_QUANTIZATION:
         report_unquantized(model, quantize)
     prepare_attention(model, device)
     model.config.use_cache = False
     return model if options else model.to(device)
+
+
+def refuse_larger_than_card(base: str, dtype: torch.dtype, quantize: str, device: torch.device) -> None:
+    """UserError when the weights alone are more than the card holds: every process loads a base whole.
+
+    A base that is not in a folder is not weighed, nor one in a machine's main memory.
+    """
+    if device.type != "cuda":
+        return
+    size = NF4_SIZE if quantize != NO_QUANTIZATION else dtype.itemsize
+    needed, there = bytes_of_weights(base) * size / HALF_SIZE, torch.cuda.mem_get_info(device)[1]
+    if needed > there:
+        raise UserError(
+            f"base {base}: its weights take about {needed / 2**30:.0f} GiB, and {device} has {there / 2**30:.0f}: "
+            "choose a smaller base or a larger card, or quantize=nf4; a base is never spread over several cards"
+        )
 
 
 def load_config(base: str):

@@ -17,6 +17,8 @@ OLD_TABLES = re.compile(r"\.(masked_bias|causal_mask|inv_freq|attn\.bias|attenti
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 FILES = ("model.safetensors", "pytorch_model.bin")
 
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+
 
 def text_part(base: str, config) -> dict[str, Any]:
     """What to load of a base that also sees or hears: the part that reads text, under the names it has there.
@@ -69,6 +71,11 @@ def names_in_files(base: str) -> set[str]:
         return set(torch.load(path, map_location="meta", weights_only=True, mmap=True))
     with safe_open(path, framework="pt") as tensors:
         return set(tensors.keys())
+
+
+def bytes_of_weights(base: str) -> int:
+    """Size of the files that hold a base's weights; 0 for one that is not in a folder."""
+    return sum(path.stat().st_size for pattern in WEIGHT_FILES for path in Path(base).glob(pattern))
 
 
 def refuse_other_weights(base: str, model: nn.Module, found: dict[str, Any], of_whole: bool) -> None:

@@ -70,6 +70,7 @@ class Estimate:
     libraries: float
     start: float  # before ZeRO-3 has divided the weights, which each process loads whole
     main_memory: float  # sums of gradients and optimizer state that lie in main memory, not on the GPU
+    saved_state: float  # what a run goes on from: masters and moments, gathered by the first process and put on disk
     flops: float
 
     @property
@@ -169,6 +170,7 @@ def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
         libraries=LIBRARIES[load.device.type],
         start=weights,
         main_memory=state + sums if way.offload else 0.0,
+        saved_state=12.0 * trained,
         flops=training_flops(found, way) * load.texts.rows * load.texts.tokens / load.texts.shared / found.nodes,
     )
 

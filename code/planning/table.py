@@ -36,6 +36,12 @@ def render_plan(title: str, estimates: Sequence[Estimate], memory_gib: float | N
     lines += [
         f"{one.way.name}: {one.main_memory / GIB:.1f} GiB more in main memory" for one in estimates if one.main_memory
     ]
+    states = {f"{one.saved_state / GIB:.1f} GiB" for one in estimates if one.way.lora}
+    states |= {f"{one.saved_state / GIB:.1f} GiB for all parameters" for one in estimates if not one.way.lora}
+    lines.append(
+        f"The state to resume from: {', '.join(sorted(states, key=len))}; on disk, and in the main memory of the first "
+        "process while it is written."
+    )
     return "\n".join([*lines, *([] if memory_gib is None else [name_fitting(estimates, memory_gib)])])
 
 

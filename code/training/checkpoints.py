@@ -89,7 +89,8 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
     if not path.exists():
         return None
     with readable_state(folder):
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, not read: every process of a run looks, and the state of all parameters is large.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         there = dict(state["fingerprint"].items())
     changed = [
         f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -13,7 +14,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImage
 
 import main_new
 from bases.adapters import load_adapter
-from bases.load import load_model, positions_of, report_unquantized
+from bases.load import load_model, positions_of, refuse_larger_than_card, report_unquantized
 from basics.errors import UserError
 from commands import call_script
 from every_architecture import small_config
@@ -205,3 +206,26 @@ def test_an_adapter_that_is_not_whole_is_refused(name: str, trained: Path, tmp_p
         load_adapter(load_model(str(trained / "base"), torch.float32, CPU), str(folder), trainable=False)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["target_modules"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quantize", "gib", "fits"),
+    [
+        (torch.bfloat16, "none", 80, True),
+        (torch.bfloat16, "none", 24, False),
+        (torch.float32, "none", 80, True),
+        (torch.float32, "none", 48, False),
+        (torch.bfloat16, "nf4", 8, True),
+        (torch.bfloat16, "nf4", 6, False),
+    ],
+)
+def test_a_base_larger_than_the_card_is_refused_before_it_is_loaded(
+    dtype: torch.dtype, quantize: str, gib: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(tmp_path / "model-00001-of-00002.safetensors", "wb") as sparse:
+        sparse.truncate(26 * 2**30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, gib * 2**30))
+    check = nullcontext() if fits else pytest.raises(UserError, match=f"cuda:0 has {gib}: choose a smaller base")
+    with check:
+        refuse_larger_than_card(str(tmp_path), dtype, quantize, torch.device("cuda", 0))
+    refuse_larger_than_card(str(tmp_path), dtype, quantize, torch.device("cpu"))

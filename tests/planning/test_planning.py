@@ -155,6 +155,7 @@ def test_plans_of_llama2() -> None:
     assert everything.optimizer == 12 * 6_738_415_616 and everything.total > 120 * GIB
     offloaded = plans["all parameters, checkpointing, offload"]
     assert offloaded.optimizer == 0 and offloaded.main_memory == 16 * 6_738_415_616
+    assert everything.saved_state == 12 * 6_738_415_616 and plans["LoRA"].saved_state == 12 * 12_582_912
     assert "all parameters, checkpointing, ZeRO-3" not in plans
     shared = by_name("LLaMA2", replace(load, gpus=4))
     assert shared["all parameters"].optimizer == everything.optimizer / 4
@@ -199,6 +200,7 @@ def test_the_script_plans_without_weights_or_network(monkeypatch) -> None:
     done = call_script(plan.main, *flags)
     assert done.returncode == 0, done.stderr
     assert "12,582,912" in done.stdout and "quantize=nf4" in done.stdout
+    assert "The state to resume from: 0.1 GiB, 75.3 GiB for all parameters; on disk" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("fits 20 GiB: ")
     refused = call_script(plan.main, "--model_name_or_path", "no-such-base", "--gpus", "0", "--memory_gib", "much")
     assert_one_line_error(refused, "--gpus", "from 1", "--memory_gib", "above 0")
