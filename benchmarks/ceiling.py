@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from bases.load import PRECISIONS
+from bases.load import DTYPES
 
 SQUARE_SIZES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
 ROWS = {"cpu": 4096, "cuda": 16384}  # rows of x in the products of the model's own shapes
@@ -51,4 +51,4 @@ def synchronize(device: torch.device) -> None:
 def build_ceiling(linear: Iterable[tuple[int, int]]) -> Callable[[str], dict[str, float]]:
     """A worker that measures the CPU's ceiling for a precision."""
     shapes = list(linear)
-    return lambda precision: measure_ceiling(PRECISIONS[precision], torch.device("cpu"), shapes)
+    return lambda precision: measure_ceiling(DTYPES[precision], torch.device("cpu"), shapes)

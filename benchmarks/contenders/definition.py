@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bases.load import PRECISIONS
+from bases.load import DTYPES
 from benchmarks.ceiling import synchronize
 from benchmarks.workload import SEED, Workload
 
@@ -70,7 +70,7 @@ class Setting:
 
     @property
     def dtype(self) -> torch.dtype:
-        return PRECISIONS[self.precision]
+        return DTYPES[self.precision]
 
 
 def load_builder(build: str) -> Callable[[Any], Callable]:

@@ -60,7 +60,9 @@ def test_a_file(disk: Disk, tmp_path: Path) -> None:
 def test_a_model(disk: Disk, tmp_path: Path) -> None:
     for _ in range(2):  # the second takes the place of the first
         disk.happened.clear()
-        save_model(tiny_model("llama"), character_tokenizer(), tmp_path / "model", "base", {"README.md": "card"})
+        save_model(
+            tiny_model("llama"), character_tokenizer(), tmp_path / "model", "base", lambda _: {"README.md": "card"}
+        )
         disk.assert_durable(tmp_path / "model", ("model.safetensors", "config.json", "tokenizer.json", "README.md"))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
