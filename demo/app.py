@@ -11,7 +11,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +30,7 @@ from own_dialogues.recognizer import EmotionRecognizer  # noqa: E402
 from own_dialogues.writing import TurnEmotion  # noqa: E402
 
 TITLE = "Emotions of a dialogue"
+MOST_LOADED = 2
 INTRODUCTION = f"""# {TITLE}
 Write a line for each turn, `Name: utterance`. Each turn is judged by itself and the turns before it, never by later
 ones. The labels, and the taste, are those of the corpus that the checkpoint was trained on; it can be wrong."""
@@ -45,11 +45,18 @@ class Page:
     def __init__(self, checkpoints: list[Path]) -> None:
         self.folders = {shown_path(str(folder)): folder for folder in checkpoints}
         self.lock = threading.Lock()
-        self.load = lru_cache(maxsize=2)(self._load)
+        self.loaded: dict[str, EmotionRecognizer] = {}  # the one asked last stands last
 
-    def _load(self, name: str) -> EmotionRecognizer:
-        ensure_base(self.folders[name])
-        return EmotionRecognizer.from_pretrained(self.folders[name])
+    def load(self, name: str) -> EmotionRecognizer:
+        """The checkpoint of a name; the one not asked for longest goes before another is loaded."""
+        found = self.loaded.pop(name, None)
+        if found is None:
+            ensure_base(self.folders[name])
+            while len(self.loaded) >= MOST_LOADED:
+                del self.loaded[next(iter(self.loaded))]
+            found = EmotionRecognizer.from_pretrained(self.folders[name])
+        self.loaded[name] = found
+        return found
 
     def answer(self, name: str, text: str, known: Known | None) -> Iterator[Shown]:
         """Ever more of the answer; a problem as one sentence."""

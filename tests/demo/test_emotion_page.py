@@ -156,3 +156,16 @@ def test_only_listed_checkpoints_are_opened(app, trained: Path) -> None:
     own = app.Page([trained / "run" / "model"])
     ((status, _, _),) = own.answer("/etc", "A: b", None)
     assert "There is no checkpoint" in status
+
+
+def test_two_checkpoints_are_in_memory_at_most(app, trained: Path, tmp_path: Path, monkeypatch) -> None:
+    """Also while a third is loaded: the one not asked for longest has gone by then."""
+    own = app.Page([trained / "run" / "model"])
+    (folder,) = own.folders.values()
+    own.folders = dict.fromkeys("abc", folder)
+    there: list[set[str]] = []
+    monkeypatch.setattr(app, "ensure_base", lambda _: None)
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda _: there.append({*own.loaded}) or object())
+    first = [own.load(name) for name in "aba"]
+    assert first[0] is first[2] and own.load("c") is not first[0]
+    assert there == [set(), {"a"}, {"a"}] and [*own.loaded] == ["a", "c"]
