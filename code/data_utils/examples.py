@@ -18,6 +18,8 @@ from data_utils.retrieval import Match, RetrievalSettings
 from data_utils.row_files import PREDICTION, RECOGNITION, SPEAKER, Demonstration, Example
 
 DEFAULT_WINDOW = 12
+# Of the code that makes rows. A change that makes others of the same input counts it up; those on disk are made anew.
+ROWS_VERSION = 1
 
 
 @dataclass(frozen=True)

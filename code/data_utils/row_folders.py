@@ -14,13 +14,13 @@ from typing import Any
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.files import make_folder, replace_durably, sha256_of, write_atomically
 from data_utils.dialogues import Dialogue, find_pickle, load_dialogues
-from data_utils.examples import RowSettings, build_examples, row_id, with_demonstrations
+from data_utils.examples import ROWS_VERSION, RowSettings, build_examples, row_id, with_demonstrations
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import Embed, find_demonstrations, fold_text
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, write_rows
 
-_BUILDING = ".building-"
+_BUILDING, _REPLACED = ".building-", "replaced"
 
 
 def prepare_folder(
@@ -32,8 +32,8 @@ def prepare_folder(
 ) -> Path:
     """Return the absolute folder `<data>/<dataset>/<name>` that holds the rows of `settings`.
 
-    A folder made from the same arguments, pickle and templates, with its files unharmed, is left as it
-    is; every other is replaced, whole, once its successor is complete. UserError for bad input, for a
+    A folder made from the same arguments, pickle, templates and version of the code, with its files unharmed, is left
+    as it is; every other is replaced, whole, once its successor is complete. UserError for bad input, for a
     folder of that name that holds something else, and where nothing can be written. `load` lets a
     caller that prepares several folders read the pickle once; `embed` is what retrieval asks for vectors.
     """
@@ -68,7 +68,7 @@ def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Con
     rows, described = make()
     try:
         _refuse_foreign(folder)
-        _build(folder, rows, {**origin, "counts": count_rows(rows), **described})
+        _build(folder, rows, origin, described)
     except OSError as error:
         if error.errno in NO_SPACE_ERRNOS:
             raise
@@ -85,6 +85,7 @@ def describe_origin(settings: Any, labels: Sequence[str], sources: Sequence[Path
         "source_path": ",".join(source.name for source in sources),
         "source_sha256": ",".join(map(sha256_of, sources)),
         "template_sha256": TEMPLATE_SHA256,
+        "rows_version": ROWS_VERSION,
     }
 
 
@@ -141,29 +142,36 @@ def _refuse_foreign(folder: Path) -> None:
     """Raise UserError where replacing the folder would throw away what this project did not write."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, allowed is a folder of rows or nothing")
-    ours = {MANIFEST_NAME, *(f"{split}.json" for split in SPLITS)}
-    if not folder.is_dir() or (folder / MANIFEST_NAME).exists():
+    if not folder.is_dir():
         return
-    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in ours)
+    rows = {f"{split}.json" for split in SPLITS}
+    found = {entry.name for entry in folder.iterdir()}
+    foreign = sorted(found - rows - {MANIFEST_NAME, _REPLACED})
+    if found == {MANIFEST_NAME}:  # other programs have a file of this name too
+        foreign = [MANIFEST_NAME]
     if foreign:
         raise UserError(
-            f"{folder} holds {foreign[0]} and no {MANIFEST_NAME}: not a folder of rows, so it is not "
-            "replaced; move it away or name another --data"
+            f"{folder} holds {foreign[0]}, which is no part of a folder of rows, so it is not replaced; "
+            "move it away or name another --data"
         )
 
 
-def _build(folder: Path, rows: Mapping[str, Sequence[Example]], manifest: Mapping[str, Any]) -> None:
+def _build(
+    folder: Path, rows: Mapping[str, Sequence[Example]], origin: Mapping[str, Any], described: Mapping[str, Any]
+) -> None:
     make_folder(folder.parent)
     with _locked(folder.parent):
+        if is_current(folder, origin):
+            return  # another process was faster, and somebody may be reading what it made
         _remove_leftovers(folder)
         building = folder.with_name(f"{_BUILDING}{folder.name}-{os.getpid()}")
         building.mkdir()
         try:
-            _fill(building, rows, manifest)
+            _fill(building, rows, {**origin, "counts": count_rows(rows), **described})
             if folder.exists():
-                os.rename(folder, building / "replaced")
+                os.rename(folder, building / _REPLACED)
             replace_durably(building, folder)
-            shutil.rmtree(folder / "replaced", ignore_errors=True)
+            shutil.rmtree(folder / _REPLACED, ignore_errors=True)
         finally:
             shutil.rmtree(building, ignore_errors=True)
 
@@ -180,7 +188,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left behind; the lock says that nobody is still at it."""
     for leftover in folder.parent.glob(f"{_BUILDING}{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.rmtree(folder / "replaced", ignore_errors=True)
+    shutil.rmtree(folder / _REPLACED, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -12,10 +12,13 @@ import pytest
 
 from basics import files
 from basics.errors import UserError
-from basics.files import sha256_of, write_atomically
+from basics.files import sha256_of, sha256_of_text, write_atomically
 from corpora import small_corpus
 from data_utils import row_folders
-from data_utils.examples import RowSettings
+from data_utils.dialogues import find_original_data
+from data_utils.examples import ROWS_VERSION, RowSettings
+from data_utils.labels import SPLITS
+from data_utils.mixing import MixSettings, prepare_mixed_folder
 from data_utils.row_files import read_manifest, read_rows
 from data_utils.row_folders import describe_folder, prepare_folder
 
@@ -117,6 +120,77 @@ def test_what_is_not_ours_is_never_replaced(prepare: Callable[..., Path], tmp_pa
     with pytest.raises(UserError, match="diary.txt"):
         prepare()
     assert list_tree(folder) == ["diary.txt"]
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "notes/of mine.txt"])
+def test_what_is_not_ours_stays_beside_a_manifest_too(prepare: Callable[..., Path], name: str) -> None:
+    """A note put into our own folder."""
+    folder = prepare()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("{}", encoding="utf-8")
+    (folder / "train.json").write_text("harmed", encoding="utf-8")
+    with pytest.raises(UserError, match="no part of a folder of rows, so it is not replaced"):
+        prepare()
+    assert (folder / name).read_text(encoding="utf-8") == "{}"
+    assert (folder / "train.json").read_text(encoding="utf-8") == "harmed"
+
+
+def test_a_folder_that_another_program_describes_is_left_alone(prepare: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "EmoryNLP" / "window"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"name": "a web page"}', encoding="utf-8")
+    with pytest.raises(UserError, match="holds manifest.json, which is no part of a folder of rows"):
+        prepare()
+    assert list_tree(folder) == ["manifest.json"]
+
+
+def test_of_two_builders_at_once_the_second_leaves_the_rows_of_the_first(
+    prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first builds while the second is making its rows."""
+    build, made = row_folders.build_examples, []
+
+    def slow(settings: RowSettings, dialogues: object) -> object:
+        if not made:
+            made.append(None)
+            made[0] = identity(prepare())
+        return build(settings, dialogues)
+
+    monkeypatch.setattr(row_folders, "build_examples", slow)
+    assert identity(prepare()) == made[0]
+
+
+def test_rows_of_another_version_of_the_code_are_made_anew(
+    prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = identity(prepare())
+    assert identity(prepare()) == before
+    monkeypatch.setattr(row_folders, "ROWS_VERSION", ROWS_VERSION + 1)
+    assert identity(prepare()) != before
+
+
+# What version makes of the sample corpus: SHA-256 of train.json, valid.json and test.json in a row. A change here is a
+# change of the rows: count ROWS_VERSION up.
+ROWS_OF_VERSION = {
+    1: {
+        "window": "bb52aa086187acf9",
+        "predict": "c2ca2ca45ba62c64",
+        "speaker": "6acfe9221583fb97",
+        "plain": "0e2c495b0496336f",
+        "unified": "be56d275b9eabae1",
+    }
+}
+
+
+@pytest.mark.parametrize("kind", ["window", "predict", "speaker", "plain", "unified"])
+def test_the_rows_are_those_of_their_version(kind: str, tmp_path: Path) -> None:
+    source = find_original_data("sample")
+    if kind == "unified":
+        folder = prepare_mixed_folder(MixSettings(("sample",)), source, tmp_path)
+    else:
+        folder = prepare_folder(RowSettings("sample", kind=kind), source, tmp_path)
+    digest = sha256_of_text("".join(sha256_of(folder / f"{split}.json") for split in SPLITS))
+    assert digest[:16] == ROWS_OF_VERSION[ROWS_VERSION][kind]
 
 
 def test_bad_input_writes_nothing(prepare: Callable[..., Path], tmp_path: Path) -> None:
