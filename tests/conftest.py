@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,15 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What a script starts in its background ignores Ctrl-C, and so would all that the tests start."""
+    """Make the tests of this process independent of what started them, and of what ran before.
+
+    What a script starts in its background ignores Ctrl-C, and so would all that the tests start. What was compiled on
+    another processor, or by a process that was told of one, does not run here: PyTorch's cache does not ask.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
+    config.add_cleanup(compiled.cleanup)
 
 
 # Why a test may be skipped in CI: what its machine has, and what the tests do without. All else must run there.

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from torch._inductor.utils import fresh_cache
 
 from bases.adapters import add_lora
 from basics.errors import UserError
@@ -30,13 +29,9 @@ RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
 
 
 @pytest.fixture
-def compiled_afresh():
-    """Nothing compiled before counts, as by a process that was told of another processor.
-
-    compile_layers registers the tree attention anew, for every model of the process; it is put back.
-    """
-    with fresh_cache():
-        yield
+def attention_restored():
+    """compile_layers registers the tree attention anew, for every model of the process."""
+    yield
     tree_attention.register()
     torch.compiler.reset()
 
@@ -58,7 +53,7 @@ def train_steps(model: nn.Module) -> list[tuple[float, dict[str, torch.Tensor]]]
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
-def test_compiled_layers_give_the_eager_loss_and_gradients(compiled_afresh) -> None:
+def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored) -> None:
     torch.manual_seed(0)
     model = add_lora(tiny_model("llama"), rank=4, alpha=4, dropout=0.0, modules="all")
     for name, weight in model.named_parameters():
