@@ -46,7 +46,7 @@ def main() -> None:
     os.chdir(place.repository)  # further arguments name paths as seen from there
     settings, problems = read_settings(kind, os.environ, place)
     commands = Commands(settings, visible_gpus(os.environ), tuple(further), os.environ.get("MASTER_PORT", ""))
-    problems += find_problems_of_place(settings, len(commands.gpus))
+    problems += find_problems_of_place(commands)
     problems += find_problems_of_arguments(further, settings)
     problems = problems or find_problems_together(commands)
     if problems:
@@ -57,8 +57,9 @@ def main() -> None:
     print(commands.shell_variables())
 
 
-def find_problems_of_place(settings: Settings, gpus: int) -> list[str]:
-    """What cannot be done by this checkout, or on this machine. gpus: how many may be used."""
+def find_problems_of_place(commands: Commands) -> list[str]:
+    """What cannot be done by this checkout, or on this machine."""
+    settings, gpus = commands.settings, len(commands.gpus)
     problems = []
     if "," in str(settings.place.repository):
         problems.append(
@@ -69,6 +70,9 @@ def find_problems_of_place(settings: Settings, gpus: int) -> list[str]:
     for name, value in NEEDS_A_GPU.items():
         if settings[name] == value and not gpus:
             problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
+    if commands.needs_deepspeed and not all(map(str.isdecimal, commands.gpus)):
+        named = ",".join(commands.gpus)
+        problems.append(f"CUDA_VISIBLE_DEVICES={named}: DeepSpeed's launcher knows GPUs by number; name them so")
     processes = settings["NPROC"]
     if gpus and processes.isdecimal() and int(processes) > gpus:
         problems.append(f"NPROC={processes}: {gpus} GPUs are visible, and each process takes one; give {gpus} or fewer")
@@ -123,7 +127,7 @@ def find_problems_together(commands: Commands) -> list[str]:
     settings = replace(commands.settings, values={**commands.settings.values, **flags})
     missing = find_unusable([*NEEDED, *commands.further], look=True)
     together = find_unusable([*NEEDED, *commands.main_flags(), *commands.further])
-    return missing or together or find_problems_of_place(settings, len(commands.gpus))
+    return missing or together or find_problems_of_place(replace(commands, settings=settings))
 
 
 if __name__ == "__main__":

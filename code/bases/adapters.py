@@ -130,8 +130,7 @@ def refuse_experts(model: nn.Module) -> None:
         names = sorted({_last(path) for path in linear_paths(model)})
         raise UserError(
             f"--lora_module_name {ALL}: the experts of this base ({experts[0]} and {len(experts) - 1} more) are no "
-            f"linear layers; name the layers that shall have one, from {', '.join(names)}, "
-            f"or give {AUTO}"
+            f"linear layers; name the layers that shall have one, from {', '.join(names)}, or give {AUTO}"
         )
 
 
@@ -148,9 +147,13 @@ def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
         model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
         saved = load_peft_weights(folder, device="cpu").keys()
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
-    if strange := sorted(wanted ^ saved):
-        what = "lacks" if strange[0] in wanted else "has, and the model does not,"
-        raise UserError(f"the adapter {folder} {what} {strange[0]} and {len(strange) - 1} more: it is not whole")
+    if lacking := sorted(wanted - saved):
+        raise UserError(f"the adapter {folder} lacks {lacking[0]} and {len(lacking) - 1} more: it is not whole")
+    if more := sorted(saved - wanted):
+        raise UserError(
+            f"the adapter {folder} holds {more[0]} and {len(more) - 1} more that adapt nothing here, as embeddings of "
+            "its own: give one of linear layers alone"
+        )
     use_fast_lora(model)
     return model
 

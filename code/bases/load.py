@@ -13,7 +13,7 @@ import torch
 from bases.chatglm.layout import refuse_unconverted
 from bases.find import AUTO, find_folder, find_row
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
-from bases.weights import bytes_of_weights, experts_of, refuse_other_weights, text_part
+from bases.weights import count_parameters, experts_of, refuse_other_weights, text_part
 from basics.errors import UserError
 from engine import tree_attention
 from engine.distributed import launcher_number
@@ -22,7 +22,7 @@ DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), st
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
 PACKAGE = "bitsandbytes"
-HALF_SIZE, NF4_SIZE = 2, 0.53  # bytes of a parameter as bases are published, and in 4 bits with their scales
+NF4_SIZE = 0.53  # bytes of a parameter in 4 bits, with its share of the scales
 POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # how configurations call them
 
 
@@ -139,7 +139,6 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     from transformers import AutoModelForCausalLM
 
     config = load_config(base)
-    refuse_larger_than_card(base, dtype, quantize, device)
     options = quantized_options(quantize, dtype, device)
     if device.type == "cuda":
         options |= {"device_map": {"": device}}  # weight by weight, not whole through main memory
@@ -165,7 +164,7 @@ def refuse_larger_than_card(base: str, dtype: torch.dtype, quantize: str, device
     if device.type != "cuda":
         return
     size = NF4_SIZE if quantize != NO_QUANTIZATION else dtype.itemsize
-    needed, there = bytes_of_weights(base) * size / HALF_SIZE, torch.cuda.mem_get_info(device)[1]
+    needed, there = count_parameters(base) * size, torch.cuda.mem_get_info(device)[1]
     if needed > there:
         raise UserError(
             f"base {base}: its weights take about {needed / 2**30:.0f} GiB, and {device} has {there / 2**30:.0f}: "

@@ -1,6 +1,7 @@
 """The weights of a base are those of its files, or it is refused; and where those of a text part stand in a whole."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,8 +17,6 @@ NAMED = 3  # weights that a line names
 OLD_TABLES = re.compile(r"\.(masked_bias|causal_mask|inv_freq|attn\.bias|attention\.bias)$")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 FILES = ("model.safetensors", "pytorch_model.bin")
-
-WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
 def text_part(base: str, config) -> dict[str, Any]:
@@ -73,9 +72,22 @@ def names_in_files(base: str) -> set[str]:
         return set(tensors.keys())
 
 
-def bytes_of_weights(base: str) -> int:
-    """Size of the files that hold a base's weights; 0 for one that is not in a folder."""
-    return sum(path.stat().st_size for pattern in WEIGHT_FILES for path in Path(base).glob(pattern))
+def count_parameters(base: str) -> int:
+    """Numbers in the safetensors files that a base is loaded from; 0 where it has none, or is in no folder."""
+    folder = Path(base)
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    else:
+        names = {"model.safetensors"}
+    return sum(_count_in(folder / name) for name in names if (folder / name).is_file())
+
+
+def _count_in(path: Path) -> int:
+    """By the file's header: eight bytes of its length, then JSON."""
+    with open(path, "rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def refuse_other_weights(base: str, model: nn.Module, found: dict[str, Any], of_whole: bool) -> None:

@@ -77,6 +77,11 @@ def can_share_prefixes(model) -> bool:
     return getattr(model.config, "shares_prefixes", True)
 
 
+def adds_its_mask(model) -> bool:
+    """Whether the model's attention adds a dense mask of 0 and -inf to all scores, which asks for much memory."""
+    return model.config.get_text_config()._attn_implementation == "eager"
+
+
 def packer_for(model, kind: str, pad_token_id: int) -> Packer:
     """The packer that fits a model's attention: rows where prefixes cannot be shared.
 
@@ -89,7 +94,7 @@ def packer_for(model, kind: str, pad_token_id: int) -> Packer:
     attention, dtype = config._attn_implementation, next(model.parameters()).dtype
     windows = tree_attention.attention_windows(config)
     if attention != tree_attention.NAME:
-        return Packer(kind, pad_token_id, dtype=dtype, windows=windows, additive=attention == "eager")
+        return Packer(kind, pad_token_id, dtype=dtype, windows=windows, additive=adds_its_mask(model))
     try:
         heads = config.num_attention_heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads

@@ -9,10 +9,11 @@ LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
 
 
 def visible_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Numbers of the GPUs that are there and visible, in the order of CUDA_VISIBLE_DEVICES; none without nvidia-smi.
+    """Names of the GPUs that are there and visible, in the order of CUDA_VISIBLE_DEVICES; none without nvidia-smi.
 
-    A GPU may be named by its number or by the beginning of its UUID. As for CUDA, what follows a name of no GPU is
-    hidden too. A part of a GPU (MIG) has no number: it stays as it is named.
+    A GPU may be named by its number or by the beginning of its UUID, and a part of one (MIG) by its own: each stays as
+    it is named, since CUDA counts in an order of its own. What follows a name of no GPU, or of one that has been named
+    already, is hidden too.
     """
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
@@ -26,10 +27,12 @@ def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[str, .
     if wanted is None:
         return tuple(there)
     found: list[str] = []
+    meant: set[str] = set()
     for word in map(str.strip, wanted.split(",")):
         named = [number for number, uuid in there.items() if word and word in (number, uuid[: len(word)])]
         named = [word] if there and word.startswith("MIG-") else named
-        if len(named) != 1:
+        if len(named) != 1 or named[0] in meant:
             break
-        found += named
+        meant.add(named[0])
+        found.append(word)
     return tuple(found)

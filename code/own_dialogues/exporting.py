@@ -60,7 +60,7 @@ def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> st
         raise UserError(
             f"{checkpoint} was trained over other weights than those in {base}: name the folder of its training"
         )
-    if config and config.quantize != NO_QUANTIZATION:
+    if config and config.quantize not in (None, NO_QUANTIZATION):
         told = f"{checkpoint} was trained over weights in 4 bits, and answers otherwise over whole ones"
         raise UserError(f"--kind merged: {told}; choose adapter")
     return base

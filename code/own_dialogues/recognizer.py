@@ -18,6 +18,7 @@ import torch
 
 from bases.adapters import load_adapter
 from bases.load import as_in_training, check_quantization, choose_device, choose_precision, load_model, positions_of
+from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, RowEncoder, scoring_batches
@@ -87,12 +88,13 @@ class EmotionRecognizer:
         check_base_precision(folder, base, precision)
         check_weights(folder, config, base)
         place, dtype = choose_place(device, precision, config.precision)
-        check_quantization(config.quantize, place, shards_weights=False, needed_by=str(folder))
+        quantize = config.quantize or NO_QUANTIZATION  # a file of version 1 does not know
+        check_quantization(quantize, place, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
         length = min(config.max_length, positions_of(base) or config.max_length)
         encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)
         refuse_other_frame(folder, config, encoder.frame)
-        model = load_model(base, dtype, place, config.quantize)
+        model = load_model(base, dtype, place, quantize)
         if is_adapter(folder):
             model = load_adapter(model, str(folder), trainable=False)
         return cls(model.eval(), encoder, config, place, demonstrator)

@@ -27,6 +27,8 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
     config = find_erc_config(start)
     refuse_changed_weights(start, config)
     decided = decided_by(start, config)
+    if arguments[2].decode != "score":
+        decided.pop("calibrate", None)  # an answer that is generated has no probabilities to divide
     given = {name: value for group in arguments for name, value in vars(group).items()}
     given["max_length"] = longest(arguments[1])
     raise_together(
@@ -56,5 +58,5 @@ def decided_by(start: str, config: ErcConfig | None) -> dict[str, Any]:
         asked = {name: getattr(config, name) for name in ("chat_template", "max_length", "calibrate")}
     if not is_adapter(start):
         return dict(asked)
-    quantized = {"quantize": config.quantize} if config else {}
+    quantized = {"quantize": config.quantize} if config and config.quantize is not None else {}
     return {**asked, "lora": True, **read_adapter(start), **quantized}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bases.find import sha256_of_weights
-from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
+from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
@@ -35,7 +35,7 @@ class ErcConfig:
     many numbers of speakers it can have met. speaker_offset: the number of the first one. retrieval: of the
     demonstrations in its prompts, None: it saw none. quantize: what its base was stored in. precision: what it was
     computed in. frame_sha256: of its chat frame. base_sha256, weights_sha256: of the files of weights that it sits
-    on, and of its own. None of these four: not known.
+    on, and of its own. None of these five: not known.
     """
 
     dataset: str
@@ -51,7 +51,7 @@ class ErcConfig:
     speaker_offset: int = 0
     retrieval: RetrievalSettings | None = None
     template_sha256: str = TEMPLATE_SHA256
-    quantize: str = NO_QUANTIZATION
+    quantize: str | None = None
     precision: str | None = None
     frame_sha256: str | None = None
     base_sha256: str | None = None

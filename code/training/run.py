@@ -17,6 +17,7 @@ from bases.load import (
     load_model,
     load_tokenizer,
     positions_of,
+    refuse_larger_than_card,
     refuse_unscaled_fp16,
 )
 from bases.table import NO_QUANTIZATION
@@ -37,7 +38,7 @@ from engine.batching import (
 )
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
-from engine.packing import Packer
+from engine.packing import Packer, adds_its_mask
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
@@ -147,9 +148,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     )
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
-    encoded = encode_splits(encoder, row_sets, training_arguments)
-    refuse_longer_prompts(base, encoder, encoded, row_sets, training_arguments)
-    return Run(
+    run = Run(
         arguments=arguments,
         base=base,
         row_sets=row_sets,
@@ -158,12 +157,14 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         dtype=dtype,
         token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
-        encoded=encoded,
+        encoded=encode_splits(encoder, row_sets, training_arguments),
         also_encoded=encode_other_tasks(encoder, row_sets, training_arguments),
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
         commit=find_commit(find_repository()),
     )
+    refuse_longer_prompts(run)
+    return run
 
 
 def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:
@@ -203,19 +204,21 @@ def encode_other_tasks(
     return {task: encoder.encode(rows, labels, training.calibrate) for task, (rows, labels) in others.items()}
 
 
-def refuse_longer_prompts(
-    base: str, encoder: RowEncoder, encoded: dict[str, list[EncodedRow]], row_sets: RowSets, training: TrainingArguments
-) -> None:
+def refuse_longer_prompts(run: Run) -> None:
     """UserError when a prompt with what is to follow it has more tokens than the base has positions."""
-    positions = positions_of(base)
-    follow = max(len(encoder.encode_label(label)) for label in row_sets.labels) - 1  # the last is written, not read
-    follow = max(follow, training.max_new_tokens) if training.decode == "generate" else follow
-    longest = max((len(row.prompt) for rows in encoded.values() for row in rows), default=0) + follow
-    if positions and longest > positions:
-        fitting = positions - follow + max(len(encoder.encode_label(label)) for label in row_sets.labels)
+    encoder, training = run.encoder, run.arguments[2]
+    others = run.row_sets.also_scored[training.score_on].values()
+    labels = {*run.row_sets.labels, *(label for _, named in others for label in named)}
+    longest_label = max(len(encoder.encode_label(label)) for label in labels)
+    follow = max(longest_label, training.max_new_tokens + 1 if training.decode == "generate" else 0)
+    every = [row for rows in (*run.encoded.values(), *run.also_encoded.values()) for row in rows]
+    # The last token of what follows is written, not read.
+    most = max((len(row.prompt) + max(len(row.target), follow) - 1 for row in every), default=0)
+    positions = positions_of(run.base)
+    if positions and most > positions:
         raise UserError(
-            f"--max_length {encoder.max_length}: prompts and labels have up to {longest} tokens, and base {base} "
-            f"reads {positions}: give --max_length {fitting}"
+            f"--max_length {encoder.max_length}: prompts and labels have up to {most} tokens, and base {run.base} "
+            f"reads {positions}: give --max_length {positions + 1 - follow + longest_label}"
         )
 
 
@@ -247,6 +250,7 @@ def build_model(run: Run):
     if adapted and sits_on_other_weights(find_erc_config(start), run.base):
         told = f"--checkpoint_dir {start} was trained over other weights of {public_name(run.base)}"
         raise UserError(f"{told} than those in {run.base}: name the folder that it was trained on")
+    refuse_larger_than_card(run.weights, run.dtype, arguments.quantize, run.device)
     model = load_model(run.weights, run.dtype, run.device, arguments.quantize)
     seed_draws(training.seed)
     if adapted:
@@ -256,9 +260,9 @@ def build_model(run: Run):
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
         model.activation_checkpointing_enable()
-    run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model))
-    if run.packer.additive and not training.token_budget:
+    if not training.token_budget and adds_its_mask(model):
         run.token_budget = min(run.token_budget, EAGER_TOKEN_BUDGET)
+    run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model))
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
     compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
     if compilable and should_compile(training.compile_layers, rows, run.device):

@@ -222,8 +222,10 @@ def test_an_adapter_that_is_not_whole_is_refused(name: str, trained: Path, tmp_p
 def test_a_base_larger_than_the_card_is_refused_before_it_is_loaded(
     dtype: torch.dtype, quantize: str, gib: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open(tmp_path / "model-00001-of-00002.safetensors", "wb") as sparse:
-        sparse.truncate(26 * 2**30)
+    header = json.dumps({"w": {"dtype": "F32", "shape": [13, 2**30], "data_offsets": [0, 0]}, "__metadata__": {}})
+    content = len(header).to_bytes(8, "little") + header.encode()
+    for name in ("model.safetensors", "consolidated.safetensors", "pytorch_model.bin"):  # of which one is loaded
+        (tmp_path / name).write_bytes(content)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, gib * 2**30))
     check = nullcontext() if fits else pytest.raises(UserError, match=f"cuda:0 has {gib}: choose a smaller base")
     with check:

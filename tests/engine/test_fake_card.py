@@ -1,4 +1,7 @@
-"""What a GPU would refuse, without one: every way to attend and to train, on a card of fake tensors."""
+"""What a GPU would refuse, without one: tree and rows of every kind of base, and ways to train, on fake tensors.
+
+Steps, gradients, masters and label scores; not the trainer around them, generation or DeepSpeed.
+"""
 
 import json
 import subprocess

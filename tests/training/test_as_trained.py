@@ -267,7 +267,7 @@ class TestVersions:
         content = {name: value for name, value in json.loads(path.read_text()).items() if name not in self.NEW}
         path.write_text(json.dumps(content | {"version": 1}), encoding="utf-8")
         config = read_erc_config(model)
-        assert [getattr(config, name) for name in self.NEW] == ["none", None, None, None, None]
+        assert [getattr(config, name) for name in self.NEW] == [None] * 5
         place.finish("first version", checkpoint_dir=model, do_train=False, **UNSAID | {"precision": "fp32"})
         assert place.predictions("first version") == place.predictions("odd")
         EmotionRecognizer.from_pretrained(model)
@@ -290,3 +290,19 @@ def test_a_model_from_elsewhere_has_nothing_to_say(place: Place, tmp_path: Path)
     kind = json.loads((model / "adapter_config.json").read_text()) | {"peft_type": "IA3"}
     (model / "adapter_config.json").write_text(json.dumps(kind))
     assert_one_line_error(place.call("refused", checkpoint_dir=model, **UNSAID), "kind IA3", "LORA")
+
+
+def test_a_calibrated_checkpoint_may_generate_and_is_then_not_called_calibrated(place: Place) -> None:
+    place.finish("generated", checkpoint_dir=place.model("odd"), do_train=False, **UNSAID | {"decode": "generate"})
+    assert place.results("generated")["arguments"]["calibrate"] is False
+
+
+def test_what_a_file_of_version_1_does_not_know_it_does_not_decide(place: Place, tmp_path: Path) -> None:
+    folder = copied(place, "odd", tmp_path / "old", version=1)
+    config = json.loads((folder / "erc_config.json").read_text(encoding="utf-8"))
+    for name in ("quantize", "precision", "frame_sha256", "base_sha256", "weights_sha256"):
+        del config[name]
+    (folder / "erc_config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert find_erc_config(folder).quantize is None
+    result = place.call("four bits", checkpoint_dir=folder, do_train=False, **UNSAID | {"quantize": "nf4"})
+    assert_one_line_error(result, "trained over weights in 4 bits (nf4), needs a CUDA GPU")
