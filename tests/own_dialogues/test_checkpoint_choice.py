@@ -58,7 +58,7 @@ def test_training_says_how_it_asked(trained: Path) -> None:
     digests = {"base_sha256": trained / "base" / "model.safetensors"}
     digests["weights_sha256"] = trained / "run" / "model" / "adapter_model.safetensors"
     recorded = {name: sha256_of(path) for name, path in digests.items()} | {"precision": "fp32"}
-    assert config == ErcConfig(quantize="none", DATASET, LABELS, "window", 2, 1024, str(trained / "base"), **recorded)
+    assert config == ErcConfig(DATASET, LABELS, "window", 2, 1024, str(trained / "base"), quantize="none", **recorded)
 
 
 def test_what_a_file_names_is_not_downloaded_unasked(
