@@ -70,9 +70,6 @@ def find_problems_of_place(commands: Commands) -> list[str]:
     for name, value in NEEDS_A_GPU.items():
         if settings[name] == value and not gpus:
             problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
-    if commands.needs_deepspeed and not all(map(str.isdecimal, commands.gpus)):
-        named = ",".join(commands.gpus)
-        problems.append(f"CUDA_VISIBLE_DEVICES={named}: DeepSpeed's launcher knows GPUs by number; name them so")
     processes = settings["NPROC"]
     if gpus and processes.isdecimal() and int(processes) > gpus:
         problems.append(f"NPROC={processes}: {gpus} GPUs are visible, and each process takes one; give {gpus} or fewer")
@@ -127,7 +124,18 @@ def find_problems_together(commands: Commands) -> list[str]:
     settings = replace(commands.settings, values={**commands.settings.values, **flags})
     missing = find_unusable([*NEEDED, *commands.further], look=True)
     together = find_unusable([*NEEDED, *commands.main_flags(), *commands.further])
-    return missing or together or find_problems_of_place(replace(commands, settings=settings))
+    return (
+        missing or together or find_problems_of_place(replace(commands, settings=settings)) or find_unnumbered(commands)
+    )
+
+
+def find_unnumbered(commands: Commands) -> list[str]:
+    """GPUs that DeepSpeed's launcher cannot be told of, on the machine where it is to run."""
+    here = commands.settings["DRY_RUN"] == "0" and not commands.settings["HOSTFILE"]
+    if not here or not commands.needs_deepspeed or all(map(str.isdecimal, commands.gpus)):
+        return []
+    named = ",".join(commands.gpus)
+    return [f"CUDA_VISIBLE_DEVICES={named}: DeepSpeed's launcher knows GPUs by number alone; name them so"]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
 #     bash tests/run.sh
 #     bash tests/run.sh tests/scripts/test_pipeline.py -k plain
 set -euo pipefail
+# A relative path starts in the caller's folder.
+[[ -z ${ERC_ORIGINAL_DATA:-} ]] || ERC_ORIGINAL_DATA=$(cd "$ERC_ORIGINAL_DATA" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=$(bash envs/setup.sh)

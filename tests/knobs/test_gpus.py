@@ -94,5 +94,9 @@ def test_the_scripts_hand_them_on(checkout: ShellCheckout, with_four: str) -> No
     assert alone.startswith('"$python" code/main_new.py')  # torch sees the one
     # For another machine the number is as it was asked for.
     assert "--num_accelerators 3 " in training_command(checkout.run(CUDA_VISIBLE_DEVICES="2,3", NPROC=3, **knobs))
+    by_uuid = checkout.run(CUDA_VISIBLE_DEVICES="GPU-2a3,GPU-3a3", DRY_RUN=0, FLAG=0, **knobs)
+    assert by_uuid.stderr == (
+        "error: CUDA_VISIBLE_DEVICES=GPU-2a3,GPU-3a3: DeepSpeed's launcher knows GPUs by number alone; name them so\n"
+    )
     refused = checkout.run(CUDA_VISIBLE_DEVICES="2,3", NPROC=3, DRY_RUN=0, FLAG=0, **knobs)
     assert refused.stderr == "error: NPROC=3: 2 GPUs are visible, and each process takes one; give 2 or fewer\n"
