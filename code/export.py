@@ -23,8 +23,8 @@ from pathlib import Path
 from bases.table import PRECISIONS
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
+from knobs.checks import holds_model
 from own_dialogues.exporting import export_adapter, export_merged
-from training.arguments import holds_model
 
 
 def main() -> None:

@@ -65,8 +65,8 @@ def find_problems_of_place(commands: Commands) -> list[str]:
         problems.append(
             f"{settings.place.repository}: a comma joins folders of rows; move the checkout to a path without"
         )
-    if settings["DRY_RUN"] != "0" or settings["HOSTFILE"]:
-        return problems  # its commands are for another machine, or for others too
+    if not runs_here(settings):
+        return problems
     for name, value in NEEDS_A_GPU.items():
         if settings[name] == value and not gpus:
             problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
@@ -74,6 +74,11 @@ def find_problems_of_place(commands: Commands) -> list[str]:
     if gpus and processes.isdecimal() and int(processes) > gpus:
         problems.append(f"NPROC={processes}: {gpus} GPUs are visible, and each process takes one; give {gpus} or fewer")
     return problems
+
+
+def runs_here(settings: Settings) -> bool:
+    """Whether the run is for this machine alone; a dry run's commands may be for another, those of a HOSTFILE are."""
+    return settings["DRY_RUN"] == "0" and not settings["HOSTFILE"]
 
 
 def find_problems_of_arguments(further: Sequence[str], settings: Settings) -> list[str]:
@@ -131,8 +136,7 @@ def find_problems_together(commands: Commands) -> list[str]:
 
 def find_unnumbered(commands: Commands) -> list[str]:
     """GPUs that DeepSpeed's launcher cannot be told of, on the machine where it is to run."""
-    here = commands.settings["DRY_RUN"] == "0" and not commands.settings["HOSTFILE"]
-    if not here or not commands.needs_deepspeed or all(map(str.isdecimal, commands.gpus)):
+    if not runs_here(commands.settings) or not commands.needs_deepspeed or all(map(str.isdecimal, commands.gpus)):
         return []
     named = ",".join(commands.gpus)
     return [f"CUDA_VISIBLE_DEVICES={named}: DeepSpeed's launcher knows GPUs by number alone; name them so"]

@@ -121,7 +121,7 @@ def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]
         return  # a dry run may name a checkpoint that another run has yet to make
     if not value or not folder.is_dir():
         yield "there is no such folder"
-    elif not any((folder / name).is_file() for name in MODEL_FILES):
+    elif not holds_model(folder):
         yield f"this folder holds no {' or '.join(MODEL_FILES)}, so no model and no adapter"
 
 
@@ -148,3 +148,8 @@ _CHECKS: Mapping[kinds.Kind, Callable[[str, Values, Place], Iterator[str]]] = {
     kinds.FILE: _check_file,
     kinds.FOLDER: _check_folder,
 }
+
+
+def holds_model(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter in the PEFT format, or a model in the transformers format."""
+    return any((Path(folder) / name).is_file() for name in MODEL_FILES)

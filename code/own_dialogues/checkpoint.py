@@ -10,7 +10,7 @@ from bases.find import check_precision, find_folder, find_row
 from bases.load import resolve_base
 from basics.errors import UserError
 from basics.files import find_repository
-from training.arguments import holds_model
+from knobs.checks import holds_model
 from training.checkpoints import is_adapter
 from training.erc_config import (
     ERC_CONFIG_FILE,

@@ -15,8 +15,8 @@ from bases.load import DTYPES, load_model, load_tokenizer, resolve_base
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError, full_disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
+from knobs.checks import holds_model
 from own_dialogues.checkpoint import check_base_precision, find_base
-from training.arguments import holds_model
 from training.checkpoints import is_adapter, replaced_folder
 from training.erc_config import (
     ERC_CONFIG_FILE,

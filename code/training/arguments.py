@@ -16,7 +16,7 @@ from bases.table import NO_QUANTIZATION
 from basics.argument_parsing import LineParser
 from basics.errors import UserError, raise_together
 from data_utils.labels import ROW_SETS
-from knobs.checks import MODEL_FILES
+from knobs.checks import holds_model
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, one_of
 from knobs.table import KNOBS, NOTHING
@@ -150,11 +150,6 @@ def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
 def _read(description: str, command: list[str]) -> Arguments:
     values = vars(build_parser(description).parse_args(command))
     return tuple(group(**{item.name: values[item.name] for item in fields(group)}) for group in GROUPS)
-
-
-def holds_model(folder: str | Path) -> bool:
-    """Whether a folder holds an adapter in the PEFT format, or a model in the transformers format."""
-    return any((Path(folder) / name).is_file() for name in MODEL_FILES)
 
 
 def find_contradictions(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:

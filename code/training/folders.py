@@ -5,7 +5,8 @@ from pathlib import Path
 
 from basics.errors import raise_together
 from basics.files import find_repository, make_folder
-from training.arguments import NOTHING, Arguments, holds_model
+from knobs.checks import holds_model
+from training.arguments import NOTHING, Arguments
 
 RESULTS_FILE = "results.json"
 
