@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What nobody has measured yet, in one command, for whoever has a CUDA GPU: speed, a whole run, memory against the plan,
-# and QLoRA. About an hour on one card; each part leaves its numbers even when a later one fails.
+# On a CUDA GPU, in one command: speed, a whole run, memory against the plan, and QLoRA with real weights. About an hour on
+# one card; each part leaves its numbers even when a later one fails. README.md here has what was measured so far.
 #
 #     python original_data/fetch.py meld && bash benchmarks/check_gpu.sh
 #     QLORA_BASE=LLaMA2 bash benchmarks/check_gpu.sh      # the base for 4 bits; Qwen2.5-0.5B unless said otherwise
@@ -19,16 +19,8 @@ part() {
     "${@:2}" || { printf 'FAILED: %s\n' "$1"; failed=1; }
 }
 
-# compare_memory FOLDER BASE WAY: the peak that a run had beside what plan.py says of it.
-compare_memory() {
-    "$python" - "$1" <<'PYTHON'
-import json, sys
-results = json.load(open(f"{sys.argv[1]}/results.json", encoding="utf-8"))
-print(f"{results['device']}: peak {results['gpu_peak_memory_mib'] / 1024:.1f} GiB, weighted F1 {results['weighted_f1']:.2f}, "
-      f"{results['seconds']['training_steps'] / 60:.1f} minutes of training")
-PYTHON
-    "$python" code/plan.py --model_name_or_path "$2" --dataset meld --gpu a100 | grep -E "^(way|$3 )"
-}
+# keep NAME FOLDER BASE WAY: what a run came to, beside what plan.py says of it, into results/gpu_runs.json.
+keep() { PYTHONPATH=$PWD/code:$PWD "$python" -m benchmarks.gpu.keep "$1" "$2/results.json" "$3" "$4"; }
 
 qlora() {
     "$python" -m pip install --quiet bitsandbytes
@@ -39,7 +31,8 @@ qlora() {
 part "speed of a step and of scoring" bash benchmarks/run_gpu.sh
 part "MELD in full with SmolLM2-135M" env dataset=meld NPROC=1 bash code/train_and_inference_Uni.sh \
     --output_dir experiments/check_gpu/meld --model_dir checkpoint/check_gpu/meld
-part "its memory against the plan" compare_memory experiments/check_gpu/meld SmolLM2-135M LoRA
+part "its memory against the plan" keep "MELD, SmolLM2-135M, LoRA" experiments/check_gpu/meld SmolLM2-135M LoRA
 part "QLoRA of $qlora_base on a twentieth of MELD" qlora
-part "its memory against the plan" compare_memory experiments/check_gpu/qlora "$qlora_base" QLoRA
+part "its memory against the plan" keep "a twentieth of MELD, $qlora_base, QLoRA" experiments/check_gpu/qlora \
+    "$qlora_base" QLoRA
 exit "$failed"

@@ -5,8 +5,9 @@
     python code/reproduce.py --condition sample --resume       # all of a group; or some: sample/window sample/plain
     python code/reproduce.py --report                          # tables, figures, a page, from what has finished
 
-A run that dies leaves the others going. Exit code 1: a run failed, or a finished number is further from the
-paper's than its tolerance. Every run adds a line to experiments/LOG.md.
+A run that dies leaves the others going. Exit code 1: a run failed, or --check found other counts than are committed.
+Every run adds a line to experiments/LOG.md, a record with its counts to experiments/runs and its answers to
+experiments/predictions; --report needs nothing else.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -17,7 +18,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
+from data_utils.labels import DATASETS
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
     Condition,
@@ -33,14 +35,23 @@ from experiment_utils.conditions import (
     list_conditions,
     read_table,
 )
+from experiment_utils.evidence import check_answers
 from experiment_utils.needs import NEEDS_FILE, Needs, base_of, estimate_all, read_needs, write_needs
-from experiment_utils.records import SCORES_FILE, make_comparison, read_scores
-from experiment_utils.report_tables import describe_p, list_misses
-from experiment_utils.reports import log_run, report_folder, update_scores, write_browser, write_report
-from experiment_utils.runner import LOG, Job, Plan, Runner, is_finished, plan_job
+from experiment_utils.records import Records
+from experiment_utils.report_tables import describe_p
+from experiment_utils.reports import (
+    EXPERIMENTS,
+    log_run,
+    report_folder,
+    update_records,
+    write_browser,
+    write_report,
+)
+from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job
+from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
-EXIT_MISSED = 1
+EXIT_FAILED = 1
 
 
 def main() -> None:
@@ -55,10 +66,14 @@ def main() -> None:
     if arguments.estimate:
         print(write_needs(estimate_all(list(conditions.values())), folder / NEEDS_FILE.name))
         return
+    if arguments.check:
+        troubles = list(check_answers(Records.read(folder)))
+        print("\n".join(troubles) or "every committed answer makes the counts that are committed")
+        sys.exit(EXIT_FAILED if troubles else 0)
     if arguments.compare:
-        print_comparison(conditions, arguments.compare, arguments.seeds)
+        print_comparison(conditions, arguments.compare, Records.read(folder))
         return
-    jobs = [Job(condition, seed) for condition in chosen for seed in (arguments.seeds or condition.seeds)]
+    jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
     if arguments.dry_run:
         print("\n".join(f"# {job.name}\n{job.command}" for job in jobs))
         return
@@ -68,11 +83,11 @@ def main() -> None:
             raise UserError("say what to run: --condition NAME or --table NUMBER; --list shows all")
         stop_on_signals()
         troubles = run_jobs(jobs, arguments, folder)
-    troubles += report(table, conditions, chosen, jobs, folder)
+    report(table, conditions, folder)
     for line in troubles:
         print(line, file=sys.stderr)
     if troubles:
-        sys.exit(EXIT_MISSED)
+        sys.exit(EXIT_FAILED)
 
 
 def stop_on_signals() -> None:
@@ -84,7 +99,7 @@ def stop_on_signals() -> None:
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description="Run published numbers, and set ours beside the paper's.")
-    parser.add_argument("--list", action="store_true", help="print the conditions: paper, tolerance, seeds, needs")
+    parser.add_argument("--list", action="store_true", help="print the conditions: paper and its spread, seeds, needs")
     parser.add_argument("--table", help="only this table: 1, 2, 10, ablation, window, alpha, scaling, small, ...")
     parser.add_argument(
         "--condition",
@@ -101,6 +116,9 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument("--resume", action="store_true", help="skip what has finished, go on with what was stopped")
     parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
+    parser.add_argument(
+        "--check", action="store_true", help="run nothing; work out the committed counts anew from answers and pickles"
+    )
     parser.add_argument("--estimate", action="store_true", help="run nothing; work out what every condition needs")
     parser.add_argument("--compare", nargs=2, metavar="NAME", help="test the second condition against the first")
     parser.add_argument(
@@ -117,11 +135,17 @@ def read_seeds(text: str) -> tuple[int, ...]:
 def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> None:
     """One line for each condition; what it needs is an estimate."""
     for one in conditions:
-        paper = ", ".join(f"{dataset} {score:.2f} ±{one.tolerance:g}" for dataset, score in one.paper.items())
+        paper = ", ".join(f"{dataset} {score:.2f} ±{one.group.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
         costs = [f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"] if found else []
         base = base_of(one)
-        cells = [one.name, f"table {one.table}", base, paper or "no published number", f"{len(one.seeds)} seeds"]
+        cells = [
+            one.name,
+            f"table {one.group.table}",
+            base,
+            paper or "no published number",
+            f"{len(one.group.seeds)} seeds",
+        ]
         print("; ".join([*cells, *costs]))
 
 
@@ -158,22 +182,14 @@ def unique_runs(planned: Sequence[tuple[Job, Plan]]) -> list[tuple[Job, Plan]]:
     return list({plan.folder: (job, plan) for job, plan in reversed(planned)}.values())[::-1]
 
 
-def report(
-    table: Table, conditions: Mapping[str, Condition], chosen: Sequence[Condition], jobs: Sequence[Job], folder: Path
-) -> list[str]:
-    """Write to `folder` the report of all that has finished here; the chosen conditions that miss their tolerance.
-
-    jobs: looked for beside the conditions' own seeds and those that scores.json knows.
-    """
-    known = read_scores(folder / SCORES_FILE).current(conditions).runs
-    others = [Job(condition, seed) for condition in conditions.values() for seed in condition.seeds]
-    others += [Job(conditions[run["condition"]], run["seed"]) for run in known]
-    planned, _ = plan_all({job.name: job for job in (*others, *jobs)}.values())
-    planned = [(job, plan) for job, plan in planned if is_finished(plan)]
-    scores = update_scores(conditions, planned, folder)
-    for path in [*write_report(table, conditions, scores, folder), write_browser(planned, folder)]:
-        print(path)
-    return list_misses(chosen, scores)
+def report(table: Table, conditions: Mapping[str, Condition], folder: Path) -> None:
+    """Write to `folder` the report of what is committed and of all that has finished here."""
+    finished = find_finished(conditions, EXPERIMENTS)
+    shown = update_records(conditions, finished, folder)
+    written = write_report(table, conditions, shown, folder)
+    if finished:
+        written.append(write_browser(finished, folder))
+    print("\n".join(map(str, written)))
 
 
 def plan_all(jobs: Iterable[Job]) -> tuple[list[tuple[Job, Plan]], list[str]]:
@@ -193,10 +209,8 @@ def plan_or_reason(job: Job) -> Plan | str:
         return str(error)
 
 
-def print_comparison(
-    conditions: Mapping[str, Condition], names: Sequence[str], seeds: Sequence[int] | None = None
-) -> None:
-    """Points apart, interval and p-values, dataset by dataset. seeds: instead of the conditions' own."""
+def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], records: Records) -> None:
+    """Points apart, seed by seed, and how sure that is, dataset by dataset."""
     pair = [choose_conditions(conditions, names=[name]) for name in names]
     if any(len(found) != 1 for found in pair):
         raise UserError(f"--compare {' '.join(names)}: name two conditions in full, as --list prints them")
@@ -204,20 +218,27 @@ def print_comparison(
     shared = [dataset for dataset in first.datasets if dataset in second.datasets]
     if not shared or first.split != second.split:
         raise UserError(f"--compare {' '.join(names)}: they have no scored rows in common; name two of one dataset")
-    folders = {
-        one.name: {seed: plan.folder for seed in seeds or one.seeds if is_finished(plan := plan_job(Job(one, seed)))}
-        for one in (first, second)
-    }
-    for name, found in folders.items():
-        if not found:
-            raise UserError(f"--compare: {name} has not finished here; run it with --condition {name}")
+    for one in (first, second):
+        if not records.of(one.name):
+            raise UserError(f"--compare: {one.name} has no record; run it with --condition {one.name}")
     for dataset in shared:
-        found = make_comparison(first, second, dataset, folders)
-        print(f"{dataset}: {second.name} is {found['difference']:+.2f} points from {first.name}")
-        print(f"  95% interval {found['interval']['low']:+.2f} to {found['interval']['high']:+.2f}")
-        print(f"  paired bootstrap, p: {describe_p(found['p_bootstrap'])}")
-        for seed, p in found["p_mcnemar"].items():
-            print(f"  McNemar, seed {seed}, p: {describe_p(p)}")
+        print("\n".join(describe_comparison(first, second, dataset, records)))
+
+
+def describe_comparison(first: Condition, second: Condition, dataset: str, records: Records) -> Iterator[str]:
+    """A line for each seed with the test of these two models, then what is known of other seeds."""
+    metric = DATASETS[dataset].metric
+    runs = [records.counts(one.name, dataset) for one in (first, second)]
+    found = compare_runs(*runs, metric)
+    yield f"{dataset}: {second.name} is {found.mean:+.2f} points from {first.name}"
+    for seed, points in found.differences.items():
+        p = describe_p(permutation_p(runs[0][seed], runs[1][seed], metric))
+        yield f"  seed {seed}: {points:+.2f}; of these two models, p by permuting whole dialogues: {p}"
+    if found.interval is None or found.p is None:
+        yield f"  fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds"
+    else:
+        low, high = found.interval.low, found.interval.high
+        yield f"  seeds and dialogues drawn anew: {low:+.2f} to {high:+.2f}, p {describe_p(found.p)}"
 
 
 if __name__ == "__main__":

@@ -33,11 +33,6 @@ RECIPE = {name: find_default(KNOBS[name], WINDOW, OF_SETTING, SMALL) for name in
     "do_eval": False,
     "save_steps": 0,
 }
-# Share of the widest spread between seeds that a difference stays within -> what that says.
-VERDICTS = (
-    (0.5, "inside that spread"),
-    (1.0, "borderline: at the edge of that spread"),
-)
 
 
 def measure_grouping(inputs: Inputs, scratch: Path, share: float = SHARE) -> dict[str, Any]:
@@ -114,20 +109,14 @@ def _describe(runs: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _compare(runs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Differences seed by seed; what other seeds would give nobody knows from so few, so there is no verdict."""
     scores = {name: [run["score"] for run in by_seed.values()] for name, by_seed in runs.items()}
-    spread = max(max(found) - min(found) for found in scores.values())
     first, *others = scores
-    differences = {name: _mean(scores[name]) - _mean(scores[first]) for name in others}
-    apart = "; ".join(f"{name}: {value:+.2f}, {_judge(value, spread)}" for name, value in differences.items())
-    return (
-        f"Widest spread between seeds: {spread:.2f}. Against fully random batches ({first}), mean over seeds: {apart}."
-    )
-
-
-def _judge(difference: float, spread: float) -> str:
-    """What a difference of means is worth beside the spread of so few seeds."""
-    fitting = (verdict for share, verdict in VERDICTS if abs(difference) <= share * spread)
-    return next(fitting, "beyond that spread")
+    apart = []
+    for name in others:
+        points = [f"{one - other:+.2f}" for one, other in zip(scores[name], scores[first], strict=True)]
+        apart.append(f"{name}: {', '.join(points)} (mean {_mean(scores[name]) - _mean(scores[first]):+.2f})")
+    return f"Points against fully random batches ({first}), seed by seed: {'; '.join(apart)}."
 
 
 def _other_cores(results: Mapping[str, Any]) -> str:

@@ -1,14 +1,18 @@
 """Where a model is right: scores by turn position, emotion shift, length, and text that train has too."""
 
+import gzip
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from basics.errors import UserError
+from basics.files import write_atomically
 from data_utils.dialogues import Dialogue
 from data_utils.examples import row_id
 from data_utils.row_folders import find_seen_in_train
-from scoring.metrics import Prediction, evaluate_predictions
+from experiment_utils.dialogue_counts import COLUMNS, Counts
+from scoring.metrics import Prediction
 
 
 @dataclass(frozen=True)
@@ -65,20 +69,48 @@ BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str]] = {
 ORDER = ("first turn", "stays", "shifts", "also in train", "not in train")
 
 
+Breakdowns = Mapping[str, Mapping[str, Counts]]  # question -> answer -> counts of those utterances
+
+
 def break_down(
-    predictions: Sequence[Prediction], facts: Mapping[str, TurnFacts], labels: Sequence[str], metric: str
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Question -> answer -> score in percent and number of utterances."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    predictions: Sequence[Prediction], facts: Mapping[str, TurnFacts], labels: Sequence[str]
+) -> dict[str, dict[str, Counts]]:
+    """Question -> answer -> the counts of the utterances with that answer."""
+    found: dict[str, dict[str, Counts]] = {}
     for question, answer_of in BREAKDOWNS.items():
         groups: dict[str, list[Prediction]] = {}
         for prediction in predictions:
             groups.setdefault(answer_of(facts[prediction.id]), []).append(prediction)
         found[question] = {
-            answer: {"score": evaluate_predictions(rows, labels, metric).score, "rows": len(rows)}
+            answer: Counts.of_predictions(rows, labels)
             for answer, rows in sorted(groups.items(), key=lambda group: answer_order(group[0]))
         }
     return found
+
+
+def write_breakdowns(path: Path, breakdowns: Breakdowns) -> None:
+    """As CSV, packed; equal counts make equal bytes."""
+    lines = [",".join(("question", "answer to it", *COLUMNS))]
+    for question, answers in breakdowns.items():
+        for answer, counts in answers.items():
+            lines += [f"{question},{answer},{line}" for line in counts.write().splitlines()[1:]]
+    text = "".join(f"{line}\n" for line in lines)
+    write_atomically(path, gzip.compress(text.encode(), mtime=0))
+
+
+def read_breakdowns(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Counts]]:
+    """What `write_breakdowns` wrote, in its order; UserError names a file that cannot be read."""
+    texts: dict[str, dict[str, list[str]]] = {}
+    try:
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines()[1:]:
+            question, answer, counts = line.split(",", 2)
+            texts.setdefault(question, {}).setdefault(answer, [",".join(COLUMNS)]).append(counts)
+        return {
+            question: {answer: Counts.read("\n".join(lines), labels) for answer, lines in answers.items()}
+            for question, answers in texts.items()
+        }
+    except (OSError, EOFError, ValueError, UserError) as error:
+        raise UserError(f"{path} cannot be read ({error}); git checkout {path}") from error
 
 
 def answer_order(answer: str) -> int:

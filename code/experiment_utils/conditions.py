@@ -28,9 +28,13 @@ class _Checked(BaseModel):
 
 
 class Row(_Checked):
-    """One row of a table. paper: dataset -> published weighted F1 in percent. script: where it is not the group's."""
+    """One row of a table. paper: dataset -> published weighted F1 in percent. script: where it is not the group's.
+
+    start_from: the condition whose model, trained with the same seed, this one goes on from; {dataset} as in settings.
+    """
 
     script: Script | None = None
+    start_from: str | None = None
     settings: dict[str, Setting] = {}
     paper: dict[str, float] = {}
 
@@ -39,14 +43,14 @@ class Group(_Checked):
     """Rows that differ in a few settings; in a setting, {dataset} stands for the dataset of the run.
 
     varied: the setting that each dataset of a row is put into, one run for each; none: one run scores them all.
-    note: what must be known to read its numbers. finding: what they say, point by point, once they are there.
-    compare_with: the row that the others are tested against.
+    note: what must be known to read its numbers.
+    compare_with: the row that the others are tested against. tolerance: the paper's spread in points of weighted F1,
+    as its authors state it.
     """
 
     table: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     title: str
     note: str = ""
-    finding: tuple[str, ...] = ()
     script: Script
     varied: Literal["dataset", "train_on", "none"] = "dataset"
     datasets: tuple[str, ...] = BENCHMARKS
@@ -57,41 +61,61 @@ class Group(_Checked):
     rows: dict[Name, Row] = Field(min_length=1)
 
 
+class Claim(_Checked):
+    """Scores that somebody else reports. scores: dataset -> weighted F1 in percent, on test.
+
+    by: published by their authors, or of InstructERC run again by others. source: where it stands, a link or a paper.
+    base: the model, with its size where it is known. selection, seeds: as the source says, None where it does not.
+    text_only: whether nothing but the transcript is used.
+    """
+
+    system: str
+    by: Literal["published", "run again by others"]
+    scores: dict[str, float]
+    source: str
+    base: str
+    text_only: bool
+    selection: str | None = None
+    seeds: int | None = None
+    note: str = ""
+
+
 class Table(_Checked):
-    """The whole file. groups: name -> group. systems: other published systems, to stand beside ours."""
+    """The whole file. groups: name -> group. claims: what others report, to stand beside ours."""
 
     groups: dict[Name, Group]
-    systems: dict[str, dict[str, float]] = {}
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
 class Condition:
     """What one command runs, once for every seed.
 
-    name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. title, note, finding: of its
-    group. settings: knobs of code/knobs/table.py, without the seed. paper: dataset -> published weighted F1 in percent,
-    empty for our own. tolerance: in points of weighted F1. compared_with: the name of the condition that this one is
-    tested against.
+    name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. settings: knobs of
+    code/knobs/table.py, without the seed. paper: dataset -> published weighted F1 in percent, empty for our own.
+    compared_with, start_from: the names of the condition that this one is tested against, and of that from whose
+    model it goes on.
     """
 
     name: str
-    table: str
-    title: str
-    note: str
-    finding: tuple[str, ...]
+    group: Group
     row: str
     script: str
     settings: Mapping[str, str]
     datasets: tuple[str, ...]
-    seeds: tuple[int, ...]
     paper: Mapping[str, float]
-    tolerance: float
     compared_with: str | None
+    start_from: str | None = None
 
     @property
     def split(self) -> str:
         """What is scored: test, unless the settings say otherwise."""
         return self.settings.get("score_on", "test")
+
+    @property
+    def has_own_labels(self) -> bool:
+        """Whether answers are in the dataset's own words, not in the unified ones."""
+        return self.script != "Mixed"
 
 
 def read_table(path: Path = CONDITIONS_FILE) -> Table:
@@ -116,8 +140,11 @@ def list_conditions(table: Table) -> dict[str, Condition]:
             for condition in _conditions_of(name, group, row_name, row):
                 found[condition.name] = condition
     for condition in found.values():
-        if condition.compared_with not in (None, *found):
-            raise UserError(f"{condition.name} is compared with {condition.compared_with}, which is no condition")
+        for other in (condition.compared_with, condition.start_from):
+            if other not in (None, *found):
+                raise UserError(f"{condition.name} is compared with, or starts from, {other}, which is no condition")
+        if "checkpoint_dir" in condition.settings:
+            raise UserError(f"{condition.name}: checkpoint_dir is of one seed; name a condition with start_from")
     return found
 
 
@@ -140,18 +167,14 @@ def _condition(
 ) -> Condition:
     return Condition(
         name=name,
-        table=group.table,
-        title=group.title,
-        note=group.note,
-        finding=group.finding,
+        group=group,
         row=row_name,
         script=row.script or group.script,
         settings=settings,
         datasets=datasets,
-        seeds=group.seeds,
         paper={dataset: row.paper[dataset] for dataset in datasets if dataset in row.paper},
-        tolerance=group.tolerance,
         compared_with=_other_row(name, row_name, group.compare_with),
+        start_from=row.start_from and row.start_from.replace("{dataset}", datasets[0]),
     )
 
 
@@ -167,10 +190,10 @@ def choose_conditions(
 
     UserError lists what there is.
     """
-    tables = list(dict.fromkeys(condition.table for condition in conditions.values()))
+    tables = list(dict.fromkeys(condition.group.table for condition in conditions.values()))
     if table is not None and table not in tables:
         raise UserError(f"--table {table}: allowed are {', '.join(tables)}")
-    of_table = [condition for condition in conditions.values() if table in (None, condition.table)]
+    of_table = [condition for condition in conditions.values() if table in (None, condition.group.table)]
     if not names:
         return of_table
     found = (condition for name in names for condition in _called(name, of_table))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from basics.files import find_repository, write_atomically
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
+from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
-from knobs.readers import LORA, MIXED, PLAIN, WINDOW
+from knobs.readers import LORA
 from knobs.table import KNOBS, SMALL
 from planning.data import GIB, PLAIN_TEXTS, TEXTS, Texts
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
-ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
 WAY_OF_SETTING = {"lora": "LoRA", "all_parameters": "all parameters", "zero_shot": "LoRA"}

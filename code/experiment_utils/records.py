@@ -1,208 +1,150 @@
-"""What finished runs came to, without any text of a dataset: experiments/scores.json, from which reports are made."""
+"""What each run came to, as it is committed: a record, and counts from which every score and interval derives.
+
+    runs/<condition>/seed_<n>.json                    what was run, where, when, how it was chosen
+    runs/<condition>/<dataset>-seed_<n>.csv           dialogue, label, answer, count
+    runs/<condition>/<dataset>-seed_<n>.where.csv.gz  the same, for each answer to the questions of breakdowns.py
+
+No text of a dataset is in any of them.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from basics.errors import UserError
 from basics.files import write_atomically
-from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.labels import DATASETS
-from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
-from experiment_utils.conditions import Condition
-from experiment_utils.runner import MANIFEST, Job, Plan
-from experiment_utils.significance import compare_runs, score_interval
-from results.files import PREDICTIONS_FILE, read_predictions
-from scoring.metrics import Prediction, evaluate_predictions, split_by_dataset
-from training.folders import RESULTS_FILE
+from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
+from experiment_utils.dialogue_counts import Counts, f1_of_labels
+from experiment_utils.significance import Interval, score_interval
 
-SCORES_FILE = "scores.json"
-
-Record = dict[str, Any]
-# The lists of the file -> what names a record of theirs.
-KEYS = {
-    "runs": ("condition", "seed"),
-    "comparisons": ("first", "second", "dataset"),
-    "averages": ("condition", "dataset"),
-    "baselines": ("dataset",),
-}
+RUNS = "runs"
+BASELINES = "baselines"  # the group of what needs no language model
+LEAK_BOUND = "previous_label"  # takes gold labels, which no system has
+WHERE = ".where.csv.gz"
 
 
 @dataclass(frozen=True)
-class Scores:
-    """The content of the file.
+class Record:
+    """One run of a condition with one seed.
 
-    runs: one for each condition and seed. comparisons: between two conditions. averages: the interval of a
-    condition's mean over its seeds. baselines: of a dataset, name -> score on test.
+    plan: digest of its settings as resolved, see `runner.plan_digest`. minutes: wall clock, None where an earlier run
+    had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
+    training. copying: see `scoring.metrics.Copying`. labels: what it chose from. counts: dataset -> its answers.
     """
 
+    condition: str
+    seed: int
+    plan: str
+    command: str
+    split: str
+    decode: str
+    selection: str
+    labels: tuple[str, ...]
+    date: str
+    minutes: float | None
+    training_minutes: float
+    training_rows: Mapping[str, int]
+    batch_size: int
+    best_epoch: int | None
+    trainable_parameters: int
+    valid: float | None
+    valid_of: Mapping[str, float]
+    copying: Mapping[str, Any] | None
+    device: str
+    processors: int
+    precision: str
+    versions: Mapping[str, str]
+    commit: str | None
+    counts: Mapping[str, Counts] = field(compare=False)
+
+    def score(self, dataset: str) -> float:
+        """In percent, by the dataset's own metric."""
+        return self.counts[dataset].score(DATASETS[dataset].metric)
+
+    @property
+    def row(self) -> str:
+        """What tables call it: <group>/<row>/<dataset> without group and dataset."""
+        return self.condition.split("/")[1]
+
+    def f1_of_labels(self, dataset: str) -> list[float]:
+        """F1 of every label in percent, in their order."""
+        return f1_of_labels(self.counts[dataset].confusion).tolist()
+
+    def write(self, folder: Path, where: Mapping[str, Breakdowns]) -> None:
+        """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last."""
+        place = folder / RUNS / self.condition
+        for dataset, counts in self.counts.items():
+            write_atomically(place / f"{dataset}-seed_{self.seed}.csv", counts.write())
+            write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
+        content = {name: value for name, value in asdict(self).items() if name != "counts"}
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        write_atomically(place / f"seed_{self.seed}.json", text + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """UserError names a file that is missing or cannot be read."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            labels = tuple(content.pop("labels"))
+            files = {dataset: path.with_name(f"{dataset}-{path.stem}.csv") for dataset in DATASETS}
+            counts = {
+                name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items() if file.exists()
+            }
+            return cls(**content, labels=labels, counts=counts)
+        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+            raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
+
+
+@dataclass(frozen=True)
+class Records:
+    """All runs of a folder. folder: holds `runs`."""
+
+    folder: Path
     runs: tuple[Record, ...] = ()
-    comparisons: tuple[Record, ...] = ()
-    averages: tuple[Record, ...] = ()
-    baselines: tuple[Record, ...] = ()
 
-    def merge(self, newer: "Scores") -> "Scores":
-        """Both; a newer record takes the place of the older one of its name."""
-        merged = {}
-        for kind, key in KEYS.items():
-            found = {tuple(one[part] for part in key): one for one in (*getattr(self, kind), *getattr(newer, kind))}
-            merged[kind] = tuple(found[name] for name in sorted(found))
-        return Scores(**merged)._whole()
-
-    def _whole(self) -> "Scores":
-        """Without averages and comparisons over other seeds than those of the runs."""
-        seeds: dict[str, set[int]] = {}
-        for run in self.runs:
-            seeds.setdefault(run["condition"], set()).add(run["seed"])
-
-        def is_whole(one: Record) -> bool:
-            shared = seeds.get(one["first"], set()) & seeds.get(one["second"], set())
-            return bool(shared) and set(map(int, one["p_mcnemar"])) == shared
-
-        averages = tuple(one for one in self.averages if set(one["seeds"]) == seeds.get(one["condition"]))
-        return replace(self, averages=averages, comparisons=tuple(filter(is_whole, self.comparisons)))
-
-    def current(self, conditions: Mapping[str, Condition]) -> "Scores":
-        """Without records of conditions that are no longer there, or whose settings have changed since."""
-        return replace(self, runs=tuple(run for run in self.runs if _is_current(run, conditions)))._whole()
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """In the order of their names and seeds; none where nothing is there."""
+        paths = sorted(
+            (folder / RUNS).glob("**/seed_*.json"), key=lambda path: (path.parent, len(path.name), path.name)
+        )
+        return cls(folder, tuple(map(Record.read, paths)))
 
     def of(self, condition: str) -> list[Record]:
         """The runs of a condition, by seed."""
-        return [run for run in self.runs if run["condition"] == condition]
+        return [run for run in self.runs if run.condition == condition]
 
-    def interval_of(self, condition: str, dataset: str) -> list[float] | None:
-        """95% bounds of the condition's mean over its seeds, of one seed its own; None where it is not known."""
-        runs = self.of(condition)
-        if len(runs) == 1:
-            return runs[0]["scores"][dataset]["interval"]
-        found = [one for one in self.averages if (one["condition"], one["dataset"]) == (condition, dataset)]
-        return found[0]["interval"] if found else None
+    def known(self, conditions: Iterable[str]) -> "Records":
+        """Baselines, and the runs of conditions that are still there."""
+        names = set(conditions)
+        kept = (run for run in self.runs if run.condition in names or run.condition.startswith(f"{BASELINES}/"))
+        return Records(self.folder, tuple(kept))
 
-    def best_baseline(self, dataset: str) -> float | None:
-        """The highest score on test of what needs no language model; None where none was measured."""
-        found = [of["scores"] for of in self.baselines if of["dataset"] == dataset]
-        return max(found[0].values()) if found else None
+    def scores(self, condition: str, dataset: str) -> list[float]:
+        """In percent, seed by seed."""
+        return [run.score(dataset) for run in self.of(condition)]
 
+    def interval(self, condition: str, dataset: str) -> Interval | None:
+        """Of the condition's mean score; None where it has not been run."""
+        runs = [run.counts[dataset] for run in self.of(condition)]
+        return score_interval(runs, DATASETS[dataset].metric) if runs else None
 
-def _is_current(run: Record, conditions: Mapping[str, Condition]) -> bool:
-    condition = conditions.get(run["condition"])
-    return condition is not None and run["command"] == Job(condition, run["seed"]).command
+    def counts(self, condition: str, dataset: str) -> dict[int, Counts]:
+        """Seed -> answers."""
+        return {run.seed: run.counts[dataset] for run in self.of(condition)}
 
+    def baselines(self, dataset: str) -> list[Record]:
+        """What needs no language model, by its score on valid, the leak bound last."""
+        found = [run for run in self.runs if run.condition.split("/")[0] == BASELINES and dataset in run.counts]
+        return sorted(found, key=lambda run: (run.row == LEAK_BOUND, -(run.valid or 0.0), run.row))
 
-def read_scores(path: Path) -> Scores:
-    """Read the file, nothing where it is not there; UserError for one that cannot be read."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Scores(**{kind: tuple(content[kind]) for kind in KEYS})
-    except FileNotFoundError:
-        return Scores()
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error!r}); take the committed one, git checkout {path}") from error
+    def best_baseline(self, dataset: str) -> Record | None:
+        """The one that valid chose; None where none was measured."""
+        return next((run for run in self.baselines(dataset) if run.row != LEAK_BOUND), None)
 
-
-def write_scores(scores: Scores, path: Path) -> None:
-    """Equal scores make equal files; labels and answers stay in their order."""
-    write_atomically(path, json.dumps(asdict(scores), indent=1, ensure_ascii=False) + "\n")
-
-
-def make_record(job: Job, plan: Plan) -> Record:
-    """Scores, their 95% intervals and their breakdowns, set by set, and where they come from."""
-    labels = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
-    scores = score_sets(read_predictions(plan.folder / PREDICTIONS_FILE), labels, job)
-    return {**describe_run(job, plan), "scores": scores}
-
-
-def describe_run(job: Job, plan: Plan) -> Record:
-    """A record without its scores: what was run, where, when, how long, and how it did on valid."""
-    results = json.loads((plan.folder / RESULTS_FILE).read_text(encoding="utf-8"))
-    manifest = json.loads((plan.folder / MANIFEST).read_text(encoding="utf-8"))
-    best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
-    kept = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters")
-    return {
-        "condition": job.condition.name,
-        "seed": job.seed,
-        "command": job.command,
-        "date": manifest["date"],
-        "minutes": None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
-        "training_minutes": round(results["seconds"]["training_steps"] / 60, 1),
-        "training_rows": results["training_rows"],
-        "batch_size": results["arguments"]["batch_size"],
-        "valid": best.get("score"),
-        "valid_of": {name: _selecting_score(best, name) for name in job.condition.datasets if best},
-        "copying": results.get("copying"),
-        **{name: results[name] for name in kept},
-    }
-
-
-def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
-    """Of one set's rows where there are several; else of all rows, by which the epoch was chosen."""
-    return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
-
-
-def score_sets(predictions: Sequence[Prediction], labels: Sequence[str], job: Job) -> dict[str, Record]:
-    """Dataset -> scores of its rows by its own metric."""
-    rows = split_by_dataset(predictions)
-    split = job.condition.split
-    return {dataset: _score_set(rows[dataset], labels, dataset, split) for dataset in job.condition.datasets}
-
-
-def _score_set(predictions: Sequence[Prediction], labels: Sequence[str], dataset: str, split: str) -> Record:
-    metric = DATASETS[dataset].metric
-    result = evaluate_predictions(predictions, labels, metric)
-    interval = score_interval([predictions], labels, metric)
-    return {
-        "metric": metric,
-        "score": result.score,
-        "interval": [interval.low, interval.high],
-        "rows": result.rows,
-        "invalid": result.invalid,
-        "accuracy": result.accuracy,
-        "macro_f1": result.macro_f1,
-        "labels": list(labels),
-        "f1_per_label": {label: scores.f1 for label, scores in result.per_label.items()},
-        "confusion": [list(row) for row in result.confusion],
-        "breakdowns": break_down(predictions, split_facts(dataset, split), labels, metric),
-    }
-
-
-@cache
-def split_facts(dataset: str, split: str) -> Mapping[str, TurnFacts]:
-    """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there."""
-    return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split)
-
-
-def make_average(condition: Condition, dataset: str, folders: Mapping[int, Path]) -> Record:
-    """The 95% interval of a condition's mean over seeds. folders: seed -> folder of its results."""
-    runs = [split_by_dataset(read_predictions(folders[seed] / PREDICTIONS_FILE))[dataset] for seed in sorted(folders)]
-    interval = score_interval(runs, read_labels(folders), DATASETS[dataset].metric)
-    names = {"condition": condition.name, "dataset": dataset, "seeds": sorted(folders)}
-    return names | {"interval": [interval.low, interval.high]}
-
-
-def read_labels(folders: Mapping[int, Path]) -> list[str]:
-    """What the runs of a condition choose from."""
-    return json.loads((next(iter(folders.values())) / RESULTS_FILE).read_text(encoding="utf-8"))["labels"]
-
-
-def make_comparison(
-    first: Condition, second: Condition, dataset: str, folders: Mapping[str, Mapping[int, Path]]
-) -> Record:
-    """The second condition against the first on a dataset, over the seeds that both have.
-
-    folders: condition -> seed -> folder of its results.
-    """
-    runs = {
-        name: {
-            seed: split_by_dataset(read_predictions(folder / PREDICTIONS_FILE))[dataset]
-            for seed, folder in folders[name].items()
-        }
-        for name in (first.name, second.name)
-    }
-    found = compare_runs(
-        runs[first.name], runs[second.name], read_labels(folders[first.name]), DATASETS[dataset].metric
-    )
-    names = {"first": first.name, "second": second.name, "dataset": dataset}
-    return names | json.loads(json.dumps(asdict(found)))  # seeds as text, as in the file
+    def breakdowns(self, run: Record, dataset: str) -> Breakdowns:
+        """Where a run was right, from the file beside its counts."""
+        return read_breakdowns(self.folder / RUNS / run.condition / f"{dataset}-seed_{run.seed}{WHERE}", run.labels)

@@ -1,21 +1,25 @@
-"""Figures of a report, drawn from scores.json alone: curves over a setting, F1 of labels, where a model is right."""
+"""Figures of a report, drawn from records alone: curves over a setting, differences, labels, where a model is right."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import answer_order
 from experiment_utils.conditions import Condition
-from experiment_utils.records import Record, Scores
-from experiment_utils.report_tables import group_conditions
-from results.figures import OKABE_ITO, draw_confusion_matrix, own_style, save_figure
-from scoring.metrics import Prediction, evaluate_predictions
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.records import BASELINES, Record
+from experiment_utils.report_tables import Shown, group_conditions
+from experiment_utils.significance import compare_runs, score_interval
+from results.figures import OKABE_ITO, SCORE_NAMES, draw_confusion_matrix, own_style, save_figure
+from scoring.metrics import evaluate_predictions
 
 COLOURS = tuple(OKABE_ITO.values())
 QUESTIONS = {
@@ -24,11 +28,13 @@ QUESTIONS = {
     "words": "words of the utterance",
     "text": "the utterance's text",
 }
+FEWEST = 30  # utterances of a bin that is drawn
+GREY = "#e4e4e4"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Groups whose rows are called by a number, drawn as lines over it. tables: where the groups stand."""
+    """Groups whose rows are called by a number, drawn over it. tables: where the groups stand."""
 
     tables: tuple[str, ...]
     axis: str
@@ -42,80 +48,92 @@ CURVES: Mapping[str, Curve] = {
     "alpha.png": Curve(("alpha",), "weight of the prediction task"),
 }
 
-
 Draw = Callable[[Path], None]
+Runs = Mapping[str, Sequence[Record]]  # row -> its runs
 
 
-def draw_all(folder: Path, conditions: Mapping[str, Condition], scores: Scores) -> dict[str, list[str]]:
-    """Draw what the scores have; group -> the names of its files, in the order of the report."""
-    planned = plan_figures(conditions, scores)
+@dataclass(frozen=True)
+class Scene:
+    """What the figures of one dataset in one group share. runs: those of the rows that ran; colours: row -> colour."""
+
+    title: str
+    dataset: str
+    runs: Runs
+    colours: Mapping[str, str]
+    shown: Shown
+
+    @property
+    def score_name(self) -> str:
+        """The axis of a score."""
+        return SCORE_NAMES[DATASETS[self.dataset].metric]
+
+    def counts(self, row: str) -> list[Counts]:
+        """A row's answers, seed by seed."""
+        return [run.counts[self.dataset] for run in self.runs[row]]
+
+
+def draw_all(folder: Path, conditions: Mapping[str, Condition], shown: Shown) -> dict[str, list[str]]:
+    """Draw what has run; group -> the names of its files, in the order of the report."""
+    planned = plan_figures(conditions, shown)
     for drawings in planned.values():
         for name, draw in drawings.items():
             draw(folder / name)
     return {group: list(drawings) for group, drawings in planned.items()}
 
 
-def plan_figures(conditions: Mapping[str, Condition], scores: Scores) -> dict[str, dict[str, Draw]]:
+def plan_figures(conditions: Mapping[str, Condition], shown: Shown) -> dict[str, dict[str, Draw]]:
     """Group -> name of a file -> what draws it. A curve stands with the last group that it shows and that has run."""
     groups = group_conditions(conditions)
     found: dict[str, dict[str, Draw]] = {group: {} for group in groups}
     for name, curve in CURVES.items():
-        members = [one for one in conditions.values() if one.table in curve.tables]
-        ran = [group for group, of in groups.items() for one in of if one in members and scores.of(one.name)]
-        if ran:
-            found[ran[-1]][name] = partial(draw_curves, members=members, scores=scores, curve=curve)
+        members = [one for one in conditions.values() if one.group.table in curve.tables]
+        ran = [group for group, of in groups.items() for one in of if one in members and shown.ran(one)]
+        if len([one for one in members if shown.ran(one)]) > 1:
+            found[ran[-1]][name] = partial(draw_curves, members=members, shown=shown, curve=curve)
     curves = {table for curve in CURVES.values() for table in curve.tables}
+    colours = colour_rows(conditions)
     for group, members in groups.items():
-        if members[0].table not in curves:
-            for dataset, runs in _runs_by_dataset(members, scores).items():
-                found[group] |= _plan_dataset(group, members, dataset, runs)
+        if members[0].group.table not in curves:
+            for dataset in dict.fromkeys(dataset for one in members for dataset in one.datasets):
+                found[group] |= _plan_dataset(group, members, dataset, shown, colours)
     return {group: drawings for group, drawings in found.items() if drawings}
 
 
+def colour_rows(conditions: Mapping[str, Condition]) -> dict[str, str]:
+    """Row -> its colour in every figure, by the order of the file."""
+    rows = dict.fromkeys(one.row for one in conditions.values())
+    return {row: COLOURS[number % len(COLOURS)] for number, row in enumerate(rows)}
+
+
 def _plan_dataset(
-    group: str, members: Sequence[Condition], dataset: str, runs: Mapping[str, Sequence[Record]]
+    group: str, members: Sequence[Condition], dataset: str, shown: Shown, colours: Mapping[str, str]
 ) -> dict[str, Draw]:
-    """Confusion matrices are of the rows that others are compared with, and of rows that are compared with none."""
-    shown = f"{members[0].title}\n{dataset}"
-    kinds = {"breakdowns": draw_breakdowns} | ({"labels": draw_labels} if len(runs) > 1 else {})
-    drawings: dict[str, Draw] = {
-        f"{kind}_{group}_{dataset}.png": partial(draw, runs=runs, dataset=dataset, shown=shown)
-        for kind, draw in kinds.items()
-    }
-    for row in [row for row in runs if row in {one.row for one in members if not one.compared_with}]:
-        seeds = "1 seed" if len(runs[row]) == 1 else f"counts summed over {len(runs[row])} seeds"
-        title = f"{shown}, {row}, {seeds}"
-        drawings[f"confusion_{group}_{row}_{dataset}.png"] = partial(
-            draw_confusion, runs=runs[row], dataset=dataset, title=title
-        )
-    return drawings
+    """Of two rows or more, which can be compared. The confusion matrix is of the row that others are compared with."""
+    runs = {one.row: shown.ran(one) for one in members if dataset in one.datasets and shown.ran(one)}
+    if len(runs) < 2:
+        return {}
+    scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, colours, shown)
+    kinds = {"breakdowns": draw_breakdowns, "labels": draw_labels}
+    other = members[0].group.compare_with
+    if other in runs:
+        kinds = {"differences": partial(draw_differences, other=other)} | kinds
+        kinds["confusion"] = partial(draw_confusion, row=other)
+    return {f"{kind}_{group}_{dataset}.png": partial(draw, scene=scene) for kind, draw in kinds.items()}
 
 
-def _runs_by_dataset(members: Sequence[Condition], scores: Scores) -> dict[str, dict[str, list[Record]]]:
-    """Dataset -> row -> its runs, for what has been run."""
-    found: dict[str, dict[str, list[Record]]] = {}
-    for condition in members:
-        runs = scores.of(condition.name)
-        for dataset in condition.datasets if runs else ():
-            found.setdefault(dataset, {})[condition.row] = runs
-    return found
-
-
-def draw_curves(path: Path, members: Sequence[Condition], scores: Scores, curve: Curve) -> None:
-    """A panel for each dataset: the paper's scores dashed, ours solid with their 95% interval over utterances."""
-    datasets = list(dict.fromkeys(dataset for condition in members for dataset in condition.datasets))
+def draw_curves(path: Path, members: Sequence[Condition], shown: Shown, curve: Curve) -> None:
+    """A panel for each dataset that ran: the paper's scores dashed, ours solid with their 95% interval."""
+    datasets = dict.fromkeys(dataset for one in members if shown.ran(one) for dataset in one.datasets)
     with own_style():
-        figure = Figure(figsize=(3.2 * len(datasets), 3.4), layout="constrained")
+        figure = Figure(figsize=(max(4.2, 3.2 * len(datasets)), 3.4), layout="constrained")
         panels = figure.subplots(1, len(datasets), squeeze=False)[0]
         for axes, dataset in zip(panels, datasets, strict=True):
-            draw_panel(axes, members, scores, dataset)
+            draw_panel(axes, members, shown, dataset)
             axes.set_title(dataset)
             axes.set_xlabel(curve.axis)
             _write_ticks(axes, sorted({float(condition.row) for condition in members}), curve)
         panels[0].set_ylabel("weighted F1 (%)")
-        found = [axes.get_legend_handles_labels() for axes in panels]
-        named = {text: handle for handles, texts in found for handle, text in zip(handles, texts, strict=True)}
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+        _write_legend(figure)
         save_figure(figure, path)
 
 
@@ -128,97 +146,147 @@ def _write_ticks(axes: Axes, values: Sequence[float], curve: Curve) -> None:
     axes.set_xticks(values, names, fontsize=7)
 
 
-def draw_panel(axes: Axes, members: Sequence[Condition], scores: Scores, dataset: str) -> None:
-    """The lines of one dataset, a colour for each group."""
-    groups = {name: of for name, of in group_conditions({one.name: one for one in members}).items()}
+def draw_panel(axes: Axes, members: Sequence[Condition], shown: Shown, dataset: str) -> None:
+    """One dataset, a colour for each group; a line joins neighbours alone, and the majority label's score is dotted."""
+    groups = group_conditions({one.name: one for one in members})
     for colour, of in zip(COLOURS, groups.values(), strict=False):
-        points = [(float(one.row), one) for one in of if dataset in one.datasets]
+        points = sorted((float(one.row), one) for one in of if dataset in one.datasets)
         paper = [(x, one.paper[dataset]) for x, one in points if dataset in one.paper]
-        base = of[0].settings.get("MODEL_NAME", "")
+        title, base = of[0].group.title, of[0].settings.get("MODEL_NAME", "")
         if paper:
-            name = f"{of[0].title}, {base} (paper)"
-            axes.plot(*zip(*sorted(paper), strict=True), "--", color=colour, lw=1, label=name)
-        ours = [(x, *_mean_and_bounds(one, dataset, scores)) for x, one in points if scores.of(one.name)]
-        if ours:
-            x, y, below, above = zip(*sorted(ours), strict=True)
-            name = f"{of[0].title} (ours)"
-            axes.errorbar(x, y, (below, above), color=colour, marker="o", ms=4, lw=1.6, capsize=3, label=name)
-    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+            axes.plot(*zip(*paper, strict=True), "--", color=colour, lw=1, label=f"{title}, {base} (paper)")
+        ours = [_bounded(one, dataset, shown) if shown.ran(one) else (np.nan,) * 3 for _, one in points]
+        if any(shown.ran(one) for _, one in points):
+            middle, below, above = zip(*ours, strict=True)
+            x = [place for place, _ in points]
+            axes.errorbar(
+                x, middle, (below, above), color=colour, marker="o", ms=4, lw=1.6, capsize=3, label=f"{title} (ours)"
+            )
+    majority = shown.records.scores(f"{BASELINES}/majority/{dataset}", dataset)
+    if majority and all(one.has_own_labels and one.split == "test" for one in members if shown.ran(one)):
+        axes.axhline(majority[0], color=OKABE_ITO["black"], lw=0.9, ls=":", label="commonest label of train")
+    axes.grid(axis="y", color=GREY, linewidth=0.8)
 
 
-def _mean_and_bounds(condition: Condition, dataset: str, scores: Scores) -> tuple[float, float, float]:
-    """The mean over seeds, and how far its 95% interval over utterances reaches below and above."""
-    middle = mean(run["scores"][dataset]["score"] for run in scores.of(condition.name))
-    low, high = scores.interval_of(condition.name, dataset) or (middle, middle)
-    return middle, max(0.0, middle - low), max(0.0, high - middle)
+def _bounded(condition: Condition, dataset: str, shown: Shown) -> tuple[float, float, float]:
+    """The mean over seeds, and how far its 95% interval reaches below and above."""
+    counts = list(shown.records.counts(condition.name, dataset).values())
+    return _bounds_of(counts, DATASETS[dataset].metric)
 
 
-def draw_labels(path: Path, runs: Mapping[str, Sequence[Record]], dataset: str, shown: str) -> None:
-    """F1 of every label, a bar for each condition, mean over its seeds. shown: the dataset in the title's words."""
-    series = {row: _mean_by_key([_label_scores(run["scores"][dataset]) for run in of]) for row, of in runs.items()}
+def _bounds_of(counts: Sequence[Counts], metric: str) -> tuple[float, float, float]:
+    middle, interval = mean(one.score(metric) for one in counts), score_interval(counts, metric)
+    return middle, max(0.0, middle - interval.low), max(0.0, interval.high - middle)
+
+
+def draw_differences(path: Path, scene: Scene, other: str) -> None:
+    """Every row minus the one it is compared with: a dot for each seed, the mean, its interval from three seeds on.
+
+    Beside it, where a run had demonstrations, how often the answer was the demonstration's label.
+    """
+    rows = [row for row in scene.runs if row != other]
+    first = {run.seed: run.counts[scene.dataset] for run in scene.runs[other]}
+    with own_style():
+        figure = Figure(figsize=(7.2, 1.2 + 0.45 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        for place, row in enumerate(reversed(rows)):
+            second = {run.seed: run.counts[scene.dataset] for run in scene.runs[row]}
+            if set(first) & set(second):
+                _draw_difference(axes, place, first, second, scene, row)
+        axes.axvline(0, color=OKABE_ITO["black"], lw=0.9)
+        axes.set_yticks(range(len(rows)), [_name_with_copying(scene.runs[row], row) for row in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlabel(f"points of {scene.score_name.removesuffix(' (%)')} more than {other}; a dot is a seed")
+        axes.grid(axis="x", color=GREY, linewidth=0.8)
+        figure.suptitle(scene.title, fontsize=10)
+        save_figure(figure, path)
+
+
+def _draw_difference(
+    axes: Axes, place: int, first: Mapping[int, Counts], second: Mapping[int, Counts], scene: Scene, row: str
+) -> None:
+    found = compare_runs(first, second, DATASETS[scene.dataset].metric)
+    points, colour = list(found.differences.values()), scene.colours[row]
+    axes.plot(points, [place] * len(points), "o", color=colour, ms=4, alpha=0.7)
+    axes.plot(found.mean, place, "D", color=colour, ms=7, mfc="white", mew=1.6)
+    if found.interval:
+        axes.hlines(place, found.interval.low, found.interval.high, color=colour, lw=1.6)
+
+
+def _name_with_copying(runs: Sequence[Record], row: str) -> str:
+    shares = [run.copying["answered"] for run in runs if run.copying]
+    return f"{row}\ncopies {mean(shares):.0f}% of its demonstrations" if shares else row
+
+
+def draw_labels(path: Path, scene: Scene) -> None:
+    """F1 of every label, a bar for each condition, mean over its seeds."""
+    gold = next(iter(scene.runs.values()))[0].counts[scene.dataset]
+    support = gold.confusion.sum(axis=1)
+    keys = [f"{label}\n({count})" for label, count in zip(gold.labels, support, strict=True)]
+    series = {
+        row: [(value, 0.0, 0.0) for value in np.mean([run.f1_of_labels(scene.dataset) for run in runs], axis=0)]
+        for row, runs in scene.runs.items()
+    }
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        _draw_bars(figure.subplots(), series, "F1 (%)")
-        _finish(figure, f"{shown}: F1 of each label (number of utterances)")
+        _draw_bars(figure.subplots(), keys, series, scene.colours, "F1 (%)")
+        figure.suptitle(f"{scene.title}: F1 of each label (utterances of the split with it)", fontsize=10)
+        _write_legend(figure)
         save_figure(figure, path)
 
 
-def _label_scores(scores: Record) -> dict[str, float]:
-    """Label with its support -> F1; in the confusion matrix a row is a gold label."""
-    support = {label: sum(counts) for label, counts in zip(scores["labels"], scores["confusion"], strict=True)}
-    return {f"{label}\n({support[label]})": f1 for label, f1 in scores["f1_per_label"].items()}
-
-
-def draw_breakdowns(path: Path, runs: Mapping[str, Sequence[Record]], dataset: str, shown: str) -> None:
-    """A panel for each question of `breakdowns.BREAKDOWNS`: the score of the utterances with each answer."""
-    questions = list(next(iter(runs.values()))[0]["scores"][dataset]["breakdowns"])
+def draw_breakdowns(path: Path, scene: Scene) -> None:
+    """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
+    where = {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
+    questions = list(next(iter(where.values()))[0])
     with own_style():
         figure = Figure(figsize=(8.4, 5.6), layout="constrained")
-        for axes, question in zip(figure.subplots(2, 2, sharey=True).flat, questions, strict=True):
-            series = {row: _mean_by_key(list(_answers(of, dataset, question))) for row, of in runs.items()}
-            _draw_bars(axes, series, "weighted F1 (%)")
+        for axes, question in zip(figure.subplots(2, 2, sharey=True).flat, questions, strict=False):
+            answers = next(iter(where.values()))[0][question]
+            kept = sorted((name for name, of in answers.items() if of.rows >= FEWEST), key=answer_order)
+            keys = [f"{name}\n({answers[name].rows})" for name in kept]
+            metric = DATASETS[scene.dataset].metric
+            series = {
+                row: [_bounds_of([one[question][name] for one in of], metric) for name in kept]
+                for row, of in where.items()
+            }
+            _draw_bars(axes, keys, series, scene.colours, scene.score_name)
             axes.set_title(QUESTIONS.get(question, question))
-        _finish(figure, f"{shown}: where it is right (number of utterances)")
+        figure.suptitle(f"{scene.title}: where it is right (utterances; fewer than {FEWEST} are left out)", fontsize=10)
+        _write_legend(figure)
         save_figure(figure, path)
 
 
-def _answers(runs: Sequence[Record], dataset: str, question: str) -> Iterator[dict[str, float]]:
-    for run in runs:
-        found = run["scores"][dataset]["breakdowns"][question]
-        answers = sorted(found.items(), key=lambda item: answer_order(item[0]))
-        yield {f"{answer}\n({of['rows']})": of["score"] for answer, of in answers}
-
-
-def _mean_by_key(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: mean(one[key] for one in found) for key in found[0]}
-
-
-def _draw_bars(axes: Axes, series: Mapping[str, Mapping[str, float]], name: str) -> None:
-    keys, width = list(next(iter(series.values()))), 0.8 / len(series)
+def _draw_bars(
+    axes: Axes,
+    keys: Sequence[str],
+    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    colours: Mapping[str, str],
+    name: str,
+) -> None:
+    """series: row -> (height, how far its interval reaches below, above), one for each key."""
+    width = 0.8 / len(series)
     for number, (row, values) in enumerate(series.items()):
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(keys))]
-        axes.bar(places, [values[key] for key in keys], width, color=COLOURS[number % len(COLOURS)], label=row)
+        heights, below, above = zip(*values, strict=True) if values else ((), (), ())
+        bounds = (below, above) if any(below) or any(above) else None
+        axes.bar(places, heights, width, yerr=bounds, color=colours[row], label=row, error_kw={"lw": 0.8})
     axes.set_xticks(range(len(keys)), keys, fontsize=7)
     axes.set_ylabel(name)
-    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axes.grid(axis="y", color=GREY, linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _finish(figure: Figure, title: str) -> None:
-    figure.suptitle(title, fontsize=10)
-    handles, texts = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+def _write_legend(figure: Figure) -> None:
+    """One for all panels, each name once."""
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    named = {text: handle for handles, texts in found for handle, text in zip(handles, texts, strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
 
 
-def draw_confusion(path: Path, runs: Sequence[Record], dataset: str, title: str) -> None:
-    """The confusion matrix, counts summed over seeds."""
-    labels = runs[0]["scores"][dataset]["labels"]
-    answers = [*labels, None]
-    rows = [
-        Prediction(f"{seed}/{target}/{said}/{copy}", "", target, said)
-        for seed, run in enumerate(runs)
-        for target, counts in zip(labels, run["scores"][dataset]["confusion"], strict=True)
-        for said, count in zip(answers, counts, strict=True)
-        for copy in range(count)
-    ]
-    draw_confusion_matrix(path, evaluate_predictions(rows, labels), labels, title)
+def draw_confusion(path: Path, scene: Scene, row: str) -> None:
+    """The confusion matrix of the first seed."""
+    run = scene.runs[row][0]
+    counts = run.counts[scene.dataset]
+    title = f"{scene.title}, {row}, seed {run.seed}: utterances"
+    draw_confusion_matrix(path, evaluate_predictions(counts.as_predictions(), counts.labels), counts.labels, title)

@@ -1,85 +1,125 @@
-"""Scores as Markdown: the paper's number, ours, their difference, the command and the commit. Made, never typed."""
+"""Scores as Markdown: the paper's number, ours, how sure it is, the command and the commit. Made, never typed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean, stdev
+from typing import Any
 
 from basics.markdown import render_table
-from experiment_utils.conditions import Condition, Table
-from experiment_utils.records import Scores
+from data_utils.labels import DATASETS
+from experiment_utils.conditions import Claim, Condition
+from experiment_utils.dialogue_counts import macro_f1
+from experiment_utils.records import Record, Records
+from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, compare_runs, holm
 
-NOT_IN_README = ("minutes", "command")
-PREFACE = """\
-Made by `python code/reproduce.py --report` from `scores.json`. What has been run comes first.
-
-- **paper, ours**: weighted F1 in percent (dailydialog: micro F1 without neutral), on test unless a title says valid.
-  Ours is the mean over seeds ± their standard deviation, and in brackets the 95% bootstrap interval over utterances.
-- **difference**: ours minus the paper's, and whether it lies within the tolerance.
-- **best baseline**: the best on test of what needs no language model, see [Baselines](#baselines).
-- **valid**: the score on valid, seed by seed, of the epoch that was scored; it was chosen there unless the command
-  says otherwise.
-- **points, p**: a condition minus the one it is compared with, over the seeds that both have. Bootstrap and interval
-  resample utterances, McNemar's test counts who is right; both take the trained models as given. How far seeds differ
-  is not in them: look at ± for that, and do not call a difference real that is no larger.
-- **minutes**: of the whole run, wall clock; a dash where it was stopped and resumed."""
 NOTHING = "-"
 SMALLEST_P = 0.001
+# The authors pass on one release of this set; the scores of the literature are of another.
+OTHER_RELEASE = {"EmoryNLP": "†"}
 
 
-def render_group(conditions: Sequence[Condition], scores: Scores, leave_out: Sequence[str] = ()) -> str:
-    """The table of a group: one line for each number, also where it has not been run. leave_out: columns."""
+@dataclass(frozen=True)
+class Shown:
+    """What tables and figures are made from.
+
+    stale: condition and seed of runs under settings of another day. earlier: scores without committed answers.
+    """
+
+    records: Records
+    stale: Collection[tuple[str, int]] = field(default_factory=frozenset)
+    earlier: Sequence[Mapping[str, Any]] = ()
+
+    def ran(self, condition: Condition) -> list[Record]:
+        """The runs of a condition, by seed."""
+        return self.records.of(condition.name)
+
+
+def render_group(conditions: Sequence[Condition], shown: Shown, leave_out: Sequence[str] = ()) -> str:
+    """The table of what has been run of a group; empty where nothing has. leave_out: columns."""
     columns = {name: cell for name, cell in COLUMNS.items() if name not in leave_out}
-    lines = [
-        [cell(one, dataset, scores) for cell in columns.values()] for one in conditions for dataset in one.datasets
-    ]
-    return render_table(tuple(columns), lines)
+    pairs = [(one, dataset) for one in conditions if shown.ran(one) for dataset in one.datasets]
+    lines = [[cell(one, dataset, shown) for cell in columns.values()] for one, dataset in pairs]
+    empty = [number for number, name in enumerate(columns) if all(line[number] == NOTHING for line in lines)]
+    kept = [number for number in range(len(columns)) if number not in empty]
+    rows = [[line[number] for number in kept] for line in lines]
+    return render_table(tuple(list(columns)[number] for number in kept), rows) if rows else ""
 
 
-def _found(condition: Condition, dataset: str, scores: Scores) -> list[float]:
-    return [run["scores"][dataset]["score"] for run in scores.of(condition.name)]
-
-
-def _paper(condition: Condition, dataset: str, scores: Scores) -> str:
+def _paper(condition: Condition, dataset: str, shown: Shown) -> str:
     return f"{condition.paper[dataset]:.2f}" if dataset in condition.paper else NOTHING
 
 
-def _baseline(condition: Condition, dataset: str, scores: Scores) -> str:
-    """Of test and the dataset's own labels alone."""
-    best = scores.best_baseline(dataset)
-    comparable = condition.split == "test" and condition.script != "Mixed"
-    return f"{best:.2f}" if best is not None and comparable else NOTHING
+def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
+    """The mean over seeds, their standard deviation from three on, the 95% interval, and whether a run is stale."""
+    found = shown.records.scores(condition.name, dataset)
+    bounds = shown.records.interval(condition.name, dataset)
+    if not found or bounds is None:
+        return "not run"
+    seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
+    apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
+    stale = [str(run.seed) for run in shown.ran(condition) if (condition.name, run.seed) in shown.stale]
+    said = f"; STALE, of other settings than today's: seed {', '.join(stale)}" if stale else ""
+    return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 
-def _command(condition: Condition, dataset: str, scores: Scores) -> str:
-    runs = scores.of(condition.name)
-    return f"`{runs[0]['command'] if runs else f'python code/reproduce.py --condition {condition.name}'}`"
+def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
+    return f"{mean(float(macro_f1(run.counts[dataset].confusion)) for run in shown.ran(condition)):.2f}"
 
 
-def _valid(condition: Condition, dataset: str, scores: Scores) -> str:
-    """Of this dataset's rows; of records older than `valid_of`, the one number that they have."""
-    found = [run.get("valid_of", {}).get(dataset, run["valid"]) for run in scores.of(condition.name)]
-    return spread([score for score in found if score is not None])
+def describe_difference(condition: Condition, dataset: str, shown: Shown) -> str:
+    """Ours minus the paper's, and whether it is within the spread that the paper's authors state."""
+    found = shown.records.scores(condition.name, dataset)
+    if not found or dataset not in condition.paper:
+        return NOTHING
+    difference = mean(found) - condition.paper[dataset]
+    if dataset in OTHER_RELEASE:
+        return f"{difference:+.2f}"
+    word = "beyond" if abs(difference) > condition.group.tolerance else "within"
+    return f"{difference:+.2f}, {word} the paper's spread"
 
 
-def _commits(condition: Condition, dataset: str, scores: Scores) -> str:
-    found = [short_commit(run["commit"]) for run in scores.of(condition.name)]
-    return ", ".join(found if len(set(found)) > 1 else found[:1]) or NOTHING
+def _baseline(condition: Condition, dataset: str, shown: Shown) -> str:
+    """The one that valid chose; of the split that is scored, and the dataset's own labels alone."""
+    best = find_baseline(condition, dataset, shown)
+    return f"{best.score(dataset):.2f}" if best else NOTHING
+
+
+def find_baseline(condition: Condition, dataset: str, shown: Shown) -> Record | None:
+    """The baseline that valid chose, if it answered the condition's split in the same labels."""
+    best = shown.records.best_baseline(dataset)
+    return best if best and condition.has_own_labels and condition.split == best.split else None
+
+
+def _valid(condition: Condition, dataset: str, shown: Shown) -> str:
+    return spread([run.valid_of[dataset] for run in shown.ran(condition) if dataset in run.valid_of])
+
+
+def _seen(condition: Condition, dataset: str, shown: Shown) -> str:
+    return ", ".join(dict.fromkeys(run.decode for run in shown.ran(condition)))
+
+
+def _commits(condition: Condition, dataset: str, shown: Shown) -> str:
+    found = [short_commit(run.commit) for run in shown.ran(condition)]
+    return ", ".join(found if len(set(found)) > 1 else found[:1])
+
+
+def _minutes(condition: Condition, dataset: str, shown: Shown) -> str:
+    return spread([run.minutes for run in shown.ran(condition) if run.minutes is not None], 1)
 
 
 # Name of a column -> what it says of a condition on a dataset.
-COLUMNS: Mapping[str, Callable[[Condition, str, Scores], str]] = {
-    "condition": lambda condition, dataset, scores: condition.row,
-    "dataset": lambda condition, dataset, scores: dataset,
+COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
+    "condition": lambda condition, dataset, shown: condition.row,
+    "dataset": lambda condition, dataset, shown: dataset + OTHER_RELEASE.get(dataset, ""),
     "paper": _paper,
-    "ours": lambda condition, dataset, scores: describe_scores(condition, dataset, scores),
-    "difference": lambda condition, dataset, scores: describe_difference(
-        condition, dataset, _found(condition, dataset, scores)
-    ),
+    "ours": describe_scores,
+    "macro F1": _macro,
+    "minus the paper's": describe_difference,
     "best baseline": _baseline,
     "valid": _valid,
-    "minutes": lambda condition, dataset, scores: spread(
-        [run["minutes"] for run in scores.of(condition.name) if run["minutes"] is not None], 1
-    ),
-    "command": _command,
+    "decode": _seen,
+    "minutes": _minutes,
+    "command": lambda condition, dataset, shown: f"`{shown.ran(condition)[0].command}`",
     "commit": _commits,
 }
 
@@ -89,47 +129,113 @@ def short_commit(commit: str | None) -> str:
     return "unknown" if commit is None else commit[:7] + "+" * commit.endswith("+changes")
 
 
-def describe_scores(condition: Condition, dataset: str, scores: Scores) -> str:
-    """The mean over seeds, their standard deviation, and the 95% interval of the mean over utterances."""
-    found = _found(condition, dataset, scores)
-    if not found:
-        return "not run"
-    bounds = scores.interval_of(condition.name, dataset)
-    seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
-    spread = f" ± {stdev(found):.2f}" if len(found) > 1 else ""
-    return f"**{mean(found):.2f}**{spread} ({seeds}{f'; {bounds[0]:.2f} to {bounds[1]:.2f}' if bounds else ''})"
+def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
+    """Each condition that ran against the one that its group names, and against the baseline that valid chose.
+
+    p is corrected by Holm's method over all lines of the table; there is none with fewer than three seeds.
+    """
+    found = [(line, compared) for line, compared in _compare_all(conditions, shown)]
+    tested = [compared.p for _, compared in found if compared.p is not None]
+    corrected = iter(holm(tested))
+    rows = []
+    for line, compared in found:
+        p = NOTHING if compared.p is None else describe_p(next(corrected))
+        bounds = compared.interval
+        interval = f"{bounds.low:+.2f} to {bounds.high:+.2f}" if bounds else NOTHING
+        apart = ", ".join(f"{points:+.2f}" for points in compared.differences.values())
+        rows.append([*line, apart, f"{compared.mean:+.2f}", interval, p])
+    header = ("condition", "against", "dataset", "points, seed by seed", "mean", "95% interval", "p, Holm")
+    return render_table(header, rows) if rows else ""
 
 
-def describe_difference(condition: Condition, dataset: str, found: Sequence[float]) -> str:
-    """Ours minus the paper's, and whether it is within the tolerance."""
-    if not found or dataset not in condition.paper:
-        return NOTHING
-    difference = mean(found) - condition.paper[dataset]
-    verdict = "beyond" if is_missed(condition, dataset, found) else "within"
-    return f"{difference:+.2f} ({verdict} ±{condition.tolerance:g})"
+def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tuple[tuple[str, str, str], Comparison]]:
+    """((condition, other, dataset), comparison) of every pair that ran."""
+    rows = {one.name: one.row for one in conditions}
+    for one in conditions:
+        for dataset in one.datasets if shown.ran(one) else ():
+            ours, metric = shown.records.counts(one.name, dataset), DATASETS[dataset].metric
+            other = shown.records.counts(one.compared_with or "", dataset) if one.compared_with else {}
+            if set(ours) & set(other):
+                yield (one.row, rows[one.compared_with], dataset), compare_runs(other, ours, metric)
+            if best := find_baseline(one, dataset, shown):
+                # A baseline has no seed: it is the same beside every seed of ours.
+                same = dict.fromkeys(ours, best.counts[dataset])
+                yield (one.row, best.row, dataset), compare_runs(same, ours, metric)
 
 
-def is_missed(condition: Condition, dataset: str, found: Sequence[float]) -> bool:
-    """Whether the mean of the scores found is further from the paper's than the tolerance."""
-    paper = condition.paper.get(dataset)
-    return bool(found) and paper is not None and abs(mean(found) - paper) > condition.tolerance
+def describe_p(value: float) -> str:
+    """Three decimals; none is called zero, which a p-value is not."""
+    return f"{value:.3f}" if value >= SMALLEST_P else f"< {SMALLEST_P}"
 
 
-def list_misses(conditions: Sequence[Condition], scores: Scores) -> list[str]:
-    """One line for every finished number that is further from the paper's than its tolerance."""
-    lines = []
+def render_copying(conditions: Sequence[Condition], shown: Shown) -> str:
+    """How often answers are their demonstration's label, seed by seed; empty where no run had demonstrations."""
+    rows = []
     for condition in conditions:
-        for dataset in condition.paper:
-            found = [run["scores"][dataset]["score"] for run in scores.of(condition.name)]
-            if is_missed(condition, dataset, found):
-                lines.append(f"{condition.name} on {dataset}: {describe_difference(condition, dataset, found)}")
-    return lines
+        runs = [run.copying for run in shown.ran(condition) if run.copying]
+        if runs:
+            answered, gold = ([one[name] for one in runs] for name in ("answered", "gold"))
+            rows.append([condition.row, ", ".join(condition.datasets), spread(answered), spread(gold)])
+    header = ("condition", "dataset", "answer is the demonstration's label, %", "gold label is it, %")
+    return render_table(header, rows) if rows else ""
 
 
-def render_systems(systems: Mapping[str, Mapping[str, float]], datasets: Sequence[str]) -> str:
-    """Other published systems, as they were published."""
-    rows = [[name, *(f"{of[one]:.2f}" if one in of else NOTHING for one in datasets)] for name, of in systems.items()]
-    return render_table(("published by others", *datasets), rows)
+def render_labels(conditions: Sequence[Condition], shown: Shown) -> str:
+    """F1 of every label, the mean over seeds, a table for each dataset and its labels."""
+    tables: dict[tuple[str, tuple[str, ...]], list[list[str]]] = {}
+    for one in conditions:
+        for dataset in one.datasets if shown.ran(one) else ():
+            runs = shown.ran(one)
+            values = [mean(of) for of in zip(*(run.f1_of_labels(dataset) for run in runs), strict=True)]
+            cells = [one.row, dataset, *(f"{value:.1f}" for value in values)]
+            tables.setdefault((dataset, runs[0].labels), []).append(cells)
+    return "\n\n".join(
+        render_table(("condition, F1 of a label", "dataset", *labels), rows) for (_, labels), rows in tables.items()
+    )
+
+
+def render_baselines(shown: Shown) -> str:
+    """What needs no language model, dataset by dataset; empty where nothing was measured."""
+    rows = []
+    for dataset in DATASETS:
+        best = shown.records.best_baseline(dataset)
+        for run in shown.records.baselines(dataset):
+            bounds = shown.records.interval(run.condition, dataset)
+            score = f"{run.score(dataset):.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
+            macro = f"{float(macro_f1(run.counts[dataset].confusion)):.2f}"
+            valid = f"{run.valid:.2f}" if run.valid is not None else NOTHING
+            rows.append([dataset, run.row, valid, score, macro, "**chosen on valid**" * (run is best), run.selection])
+    header = ("dataset", "baseline", "valid", "test", "macro F1", "", "what it is")
+    return render_table(header, rows) if rows else ""
+
+
+def render_earlier(shown: Shown) -> str:
+    """Scores that no committed answers stand behind; empty where there are none."""
+    rows = [
+        [one["condition"], str(one["seed"]), one["split"], f"{one['score']:.2f}", f"{one['valid']:.2f}", one["date"]]
+        + [short_commit(one["commit"])]
+        for one in shown.earlier
+        if not shown.records.of(one["condition"])
+    ]
+    return render_table(("condition", "seed", "split", "score", "valid", "date", "commit"), rows) if rows else ""
+
+
+def render_claims(claims: Sequence[Claim], datasets: Sequence[str]) -> str:
+    """What others report, with where it stands."""
+    rows = [
+        [
+            claim.system,
+            claim.base,
+            claim.by,
+            *(f"{claim.scores[one]:.2f}" if one in claim.scores else NOTHING for one in datasets),
+            "text" if claim.text_only else "more than text",
+            claim.selection or "not said",
+            str(claim.seeds or "not said"),
+            claim.source + (f"; {claim.note}" if claim.note else ""),
+        ]
+        for claim in claims
+    ]
+    return render_table(("system", "base", "scores", *datasets, "uses", "epoch chosen on", "seeds", "source"), rows)
 
 
 def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Condition]]:
@@ -138,106 +244,6 @@ def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Cond
     for condition in conditions.values():
         groups.setdefault(condition.name.split("/", 1)[0], []).append(condition)
     return groups
-
-
-def _ran_first(conditions: Mapping[str, Condition], scores: Scores) -> list[tuple[str, list[Condition]]]:
-    groups = group_conditions(conditions).items()
-    return sorted(groups, key=lambda group: not any(scores.of(one.name) for one in group[1]))
-
-
-def render_baselines(scores: Scores) -> str:
-    """What needs no language model, dataset by dataset; empty where nothing was measured."""
-    names = list(dict.fromkeys(name for of in scores.baselines for name in of["scores"]))
-    rows = [[of["dataset"], *(f"{of['scores'][name]:.2f}" for name in names)] for of in scores.baselines]
-    return render_table(("dataset", *(name.replace("_", " ") for name in names)), rows) if rows else ""
-
-
-def name_group(condition: Condition) -> str:
-    """The heading of its group: with the paper's table, where it has numbers of it."""
-    return f"Table {condition.table}: {condition.title}" if condition.paper else condition.title
-
-
-def render_report(
-    table: Table, conditions: Mapping[str, Condition], scores: Scores, figures: Mapping[str, Sequence[str]]
-) -> str:
-    """The whole of experiments/REPORT.md. figures: group -> files of its pictures, drawn from the same scores."""
-    parts = ["# Reproduction report", PREFACE]
-    for group, members in _ran_first(conditions, scores):
-        parts += [f"## {name_group(members[0])}", members[0].note, render_group(members, scores)]
-        parts += describe_group(members, scores)
-        parts += [
-            f"![{name.removesuffix('.png').replace('_', ' ')}](figures/{name})" for name in figures.get(group, ())
-        ]
-    parts += ["## Baselines" * bool(scores.baselines), render_baselines(scores)]
-    parts += ["## Other systems", render_systems(table.systems, ("iemocap", "meld", "EmoryNLP"))]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def render_readme(conditions: Mapping[str, Condition], scores: Scores) -> str:
-    """The README's section: the groups of which something has been run, and how much of the paper has."""
-    parts = []
-    for _, members in _ran_first(conditions, scores):
-        ran = [condition for condition in members if scores.of(condition.name)]
-        if ran:
-            parts += [f"**{members[0].title}**", members[0].note, render_group(ran, scores, NOT_IN_README)]
-            parts += [render_finding(members, scores)]
-    published = [condition for condition in conditions.values() if condition.paper]
-    numbers = sum(len(condition.paper) for condition in published)
-    done = sum(len(condition.paper) for condition in published if scores.of(condition.name))
-    parts.append(
-        f"Of {numbers} published numbers in [conditions.yaml](experiments/conditions.yaml), {done} have been run here; "
-        "[REPORT.md](experiments/REPORT.md) shows all, with commands, tests and pictures."
-    )
-    return "\n\n".join(filter(None, parts))
-
-
-def render_comparisons(conditions: Sequence[Condition], scores: Scores) -> str:
-    """Each condition against the one that its group names; empty where none has been computed."""
-    known = {condition.name: condition for condition in conditions}
-    rows = [
-        [
-            known[one["second"]].row,
-            known[one["first"]].row,
-            one["dataset"],
-            f"{one['difference']:+.2f}",
-            f"{one['interval']['low']:+.2f} to {one['interval']['high']:+.2f}",
-            describe_p(one["p_bootstrap"]),
-            ", ".join(f"{seed}: {describe_p(p)}" for seed, p in one["p_mcnemar"].items()),
-        ]
-        for one in scores.comparisons
-        if one["first"] in known and one["second"] in known
-    ]
-    header = ("condition", "against", "dataset", "points", "95% interval", "p, bootstrap", "p, McNemar, by seed")
-    return render_table(header, rows) if rows else ""
-
-
-def describe_p(value: float) -> str:
-    """Three decimals; none is called zero, which a p-value is not."""
-    return f"{value:.3f}" if value >= SMALLEST_P else f"< {SMALLEST_P}"
-
-
-def render_copying(conditions: Sequence[Condition], scores: Scores) -> str:
-    """How often answers are their demonstration's label, seed by seed; empty where no run had demonstrations."""
-    rows = []
-    for condition in conditions:
-        runs = [run for run in scores.of(condition.name) if run.get("copying")]
-        if runs:
-            answered, gold = ([run["copying"][name] for run in runs] for name in ("answered", "gold"))
-            rows.append([condition.row, ", ".join(condition.datasets), spread(answered), spread(gold)])
-    header = ("condition", "dataset", "answer is the demonstration's label, %", "gold label is it, %")
-    return render_table(header, rows) if rows else ""
-
-
-def describe_group(conditions: Sequence[Condition], scores: Scores) -> list[str]:
-    """What stands under the table of a group of which something has been run: tests, copying, what it says."""
-    found = [render_comparisons(conditions, scores), render_copying(conditions, scores)]
-    return [part for part in [*found, render_finding(conditions, scores)] if part]
-
-
-def render_finding(conditions: Sequence[Condition], scores: Scores) -> str:
-    """What the numbers of a group say, a point each; empty where nothing of it has been run."""
-    ran = any(scores.of(condition.name) for condition in conditions)
-    return "\n".join(f"- {point}" for point in conditions[0].finding) if ran else ""
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -1,5 +1,7 @@
 """Runs jobs, several at once if asked; one that dies leaves the others going, and what is finished is not run again."""
 
+import hashlib
+import itertools
 import json
 import os
 import re
@@ -8,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,10 +19,13 @@ from queue import Queue
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, write_atomically
+from data_utils.examples import ROWS_VERSION
 from experiment_utils.conditions import Condition
-from knobs.commands import leaves_the_result
-from knobs.environment import UNSET_BY_NOTHING
+from knobs.checks import Place
+from knobs.commands import Commands, leaves_the_result
+from knobs.environment import UNSET_BY_NOTHING, read_settings
 from knobs.gpus import VISIBLE
+from knobs.readers import MIXED, PLAIN, WINDOW, ZERO_SHOT
 from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
 
@@ -31,16 +36,21 @@ PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS} - {"train_on"})
 _PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config) [^\s)]+")
 _PROGRAM = re.compile(r"code/\w+\.py .*")
 _NAMES = frozenset({*KNOBS, *(knob.also for knob in KNOBS.values() if knob.also)})
+ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}
+# Decide a result without being in the last part of its folder's name.
+DECIDING = ("MODEL_NAME", "Experiments_setting", "dataset", "datasets", "historical_window")
+PLAN_CHARACTERS = 16
 MANIFEST = "condition.json"
 LOG = "output.log"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run. name: of the condition and the seed, for people."""
+    """One run. name: of the condition and the seed, for people. start: the job from whose model it goes on."""
 
     condition: Condition
     seed: int
+    start: "Job | None" = None
 
     @property
     def name(self) -> str:
@@ -48,7 +58,8 @@ class Job:
 
     @property
     def settings(self) -> dict[str, str]:
-        return {**self.condition.settings, "seed": str(self.seed)}
+        start = {"checkpoint_dir": f"checkpoint/{resolve(self.start).result}"} if self.start else {}
+        return {**self.condition.settings, "seed": str(self.seed), **start}
 
     @property
     def script(self) -> str:
@@ -133,16 +144,65 @@ def today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 
-def write_manifest(plan: Plan, command: str, seconds: float | None) -> None:
+def write_manifest(plan: Plan, job: Job, seconds: float | None) -> None:
     """Say in the folder what its results came from. seconds: None where an earlier run had done a part."""
     content = {
-        "command": command,
+        "plan": plan_digest(job),
+        "seed": job.seed,
+        "command": job.command,
         "steps": list(plan.steps),
         "results_sha256": sha256_of(plan.folder / RESULTS_FILE),
         "seconds": seconds,
         "date": today(),
     }
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+
+
+def plan_digest(job: Job) -> str:
+    """Of all that decides what a run comes to, as resolved today: the settings, the batch, the code that makes rows.
+
+    Equal for jobs that are one run; another one as soon as a default is another one.
+    """
+    commands = resolve(job)
+    settings = commands.settings
+    read = (knob.name for knob in KNOBS.values() if any(map(settings.is_read, knob.readers)))
+    decided = {name: settings[name] for name in read if KNOBS[name].suffix or name in DECIDING}
+    if settings["Experiments_setting"] != ZERO_SHOT:
+        decided["batch_size"] = str(commands.batch_size)
+    identity = json.dumps([settings.rows, ROWS_VERSION, sorted(decided.items())])
+    return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
+
+
+def resolve(job: Job) -> Commands:
+    """What a job's script is told, with every default of today; whether this machine can do it is not asked."""
+    place = Place(find_repository(), find_repository())
+    return Commands(read_settings(ROWS_OF_SCRIPT[job.condition.script], job.settings, place)[0])
+
+
+def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
+    """A condition with a seed, and those that must be run before it with the same one."""
+    condition = conditions[name]
+    return Job(condition, seed, make_job(conditions, condition.start_from, seed) if condition.start_from else None)
+
+
+def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tuple[Job, Path]]:
+    """The runs whose results lie below a folder as they were left, each for every condition that it is the run of."""
+    found = [(path.parent, manifest) for path in sorted(folder.glob("**/" + MANIFEST)) if (manifest := _read(path))]
+    jobs: dict[str, list[Job]] = {}
+    for name, seed in itertools.product(conditions, sorted({manifest["seed"] for _, manifest in found})):
+        job = make_job(conditions, name, seed)
+        jobs.setdefault(plan_digest(job), []).append(job)
+    return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
+
+
+def _read(path: Path) -> dict | None:
+    """A manifest that knows its results, or None."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = manifest["results_sha256"] == sha256_of(path.parent / RESULTS_FILE)
+        return manifest if known and {"plan", "seed"} <= manifest.keys() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
@@ -238,7 +298,7 @@ class Runner:
         self.places.put(place)
         seconds = time.monotonic() - began
         if code == 0:
-            write_manifest(plan, job.command, None if begun_before and self.resume else seconds)
+            write_manifest(plan, job, None if begun_before and self.resume else seconds)
         return Outcome(job, plan, code, seconds)
 
     def _more_settings(self, job: Job) -> dict[str, str]:

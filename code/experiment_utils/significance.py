@@ -1,168 +1,145 @@
-"""How sure a score is: bootstrap intervals, the paired bootstrap and McNemar's test between two runs; by SciPy."""
+"""How sure a score or a difference is. What is drawn anew is the dialogue: utterances of one depend on each other.
+
+Fewer than three seeds say nothing about other seeds: their intervals take the trained models as given, and a difference
+between them gets neither interval nor p. From three on seeds are drawn too, as the upper of two levels.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
 
 from basics.errors import UserError
-from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from scoring.metrics import NEUTRAL, Prediction, unique_predictions
+from experiment_utils.dialogue_counts import SCORES, Counts
 
-RESAMPLES = 2000
+RESAMPLES = 10_000
 CONFIDENCE = 0.95
-BATCH = 100  # resamples at once: 100 x 2,610 utterances of MELD are 2 MB a label
+SEEDS_FOR_A_TEST = 3
+ROUNDING = 1e-9  # points
+BATCH = 1_000  # resamples at once: of MELD's 280 dialogues and 7 labels, half a megabyte of counts a run
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of a percentile bootstrap over utterances, in percent or points."""
+    """95% percentile bootstrap, in percent or points; over dialogues, and over seeds too where `over_seeds`."""
 
     low: float
     high: float
+    over_seeds: bool
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run against another on the same utterances, averaged over the seeds that both have.
+    """One condition against another on the same dialogues, over the seeds that both have.
 
-    difference: points by which the second is better. interval: of the difference. p_bootstrap: two-sided, the
-    share of resamples on the other side of 0, doubled. p_mcnemar: seed -> exact two-sided McNemar test of who is
-    right more often.
+    differences: seed -> points by which the second is better. interval, p: of their mean, by the two-level bootstrap
+    (seeds, then dialogues), p two-sided: twice the share of resamples on the other side of 0; None with fewer than
+    three seeds.
     """
 
-    difference: float
-    interval: Interval
-    p_bootstrap: float
-    p_mcnemar: Mapping[int, float]
+    differences: Mapping[int, float]
+    interval: Interval | None
+    p: float | None
+
+    @property
+    def mean(self) -> float:
+        """Points by which the second is better, the mean over seeds."""
+        return float(np.mean(list(self.differences.values())))
 
 
-def encode_answers(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
-    """(2, utterances) indices of labels: targets, and what was said, len(labels) for an answer without a label."""
-    index: dict[str | None, int] = {label: number for number, label in enumerate(labels)} | {None: len(labels)}
-    rows = unique_predictions(predictions)
-    unknown = sorted({str(word) for row in rows for word in (row.target, row.label) if word not in index})
-    if unknown:
-        raise UserError(
-            f"labels {', '.join(unknown)}: not among {', '.join(labels)}; compare runs of one set of labels"
-        )
-    return np.array([[index[row.target] for row in rows], [index[row.label] for row in rows]])
-
-
-def weighted_f1(targets: np.ndarray, said: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Weighted F1 in percent over the last axis (utterances); equals scikit-learn's."""
-    total = np.zeros(np.broadcast_shapes(targets.shape, said.shape)[:-1])
-    for number in range(len(labels)):
-        is_target, is_said = targets == number, said == number
-        support = is_target.sum(-1)
-        hits = (is_target & is_said).sum(-1)
-        total = total + support * _divide(2 * hits, support + is_said.sum(-1))
-    return 100 * total / targets.shape[-1]
-
-
-def micro_f1_without_neutral(targets: np.ndarray, said: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """DailyDialog's score in percent over the last axis; equals scikit-learn's."""
-    kept = [number for number, label in enumerate(labels) if label.lower() != NEUTRAL]
-    is_target, is_said = np.isin(targets, kept), np.isin(said, kept)
-    hits = (is_target & (targets == said)).sum(-1)
-    return 100 * _divide(2 * hits, is_target.sum(-1) + is_said.sum(-1))
-
-
-SCORES = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
-
-
-def score_interval(runs: Sequence[Sequence[Prediction]], labels: Sequence[str], metric: str, seed: int = 0) -> Interval:
-    """95% interval, over the choice of utterances, of the mean score of runs that answered the same ones.
+def score_interval(runs: Sequence[Counts], metric: str, seed: int = 0) -> Interval:
+    """95% interval of the mean score of runs that answered the same dialogues, a run for each seed.
 
     Raises:
-        UserError: the runs are of other utterances.
+        UserError: the runs are of other dialogues or gold labels.
     """
-    answers = [_pair_answers(runs[0], run, labels) for run in runs]
-
-    def statistic(targets: np.ndarray, *said: np.ndarray, axis: int) -> np.ndarray:
-        moved = np.moveaxis(targets, axis, -1)
-        return np.mean([SCORES[metric](moved, np.moveaxis(one, axis, -1), labels) for one in said], axis=0)
-
-    data = (answers[0][0], *(one[2] for one in answers))
-    return _bounds(_resample(data, statistic, seed).confidence_interval)
+    return _bounds(_resample_means(_scores_of_resamples(runs, metric, seed), seed), len(runs))
 
 
-def compare_runs(
-    first: Mapping[int, Sequence[Prediction]],
-    second: Mapping[int, Sequence[Prediction]],
-    labels: Sequence[str],
-    metric: str,
-    seed: int = 0,
-) -> Comparison:
-    """Two conditions, each seed -> predictions, over the seeds in common.
+def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metric: str, seed: int = 0) -> Comparison:
+    """Two conditions, each seed -> counts.
 
     Raises:
-        UserError: no seed in common, other utterances, or other labels.
+        UserError: no seed in common, or other dialogues, labels or gold labels.
     """
     seeds = sorted(set(first) & set(second))
     if not seeds:
         raise UserError(f"no seed in common: {sorted(first)} and {sorted(second)}")
-    answers = {number: _pair_answers(first[number], second[number], labels) for number in seeds}
-    targets = answers[seeds[0]][0]
-    said = [answers[number][side] for side in (1, 2) for number in seeds]
-
-    def statistic(targets: np.ndarray, *said: np.ndarray, axis: int) -> np.ndarray:
-        moved = np.moveaxis(targets, axis, -1)
-        scores = [SCORES[metric](moved, np.moveaxis(one, axis, -1), labels) for one in said]
-        return np.mean(scores[len(seeds) :], axis=0) - np.mean(scores[: len(seeds)], axis=0)
-
-    result = _resample((targets, *said), statistic, seed)
-    below, above = (result.bootstrap_distribution <= 0).sum(), (result.bootstrap_distribution >= 0).sum()
-    return Comparison(
-        difference=float(statistic(targets, *said, axis=-1)),
-        interval=_bounds(result.confidence_interval),
-        p_bootstrap=min(1.0, 2 * (min(below, above) + 1) / (RESAMPLES + 1)),
-        p_mcnemar={number: mcnemar(*answers[number]) for number in seeds},
-    )
+    differences = {number: second[number].score(metric) - first[number].score(metric) for number in seeds}
+    scores = _scores_of_resamples([of[number] for of in (first, second) for number in seeds], metric, seed)
+    if len(seeds) < SEEDS_FOR_A_TEST:
+        return Comparison(differences, None, None)
+    means = _resample_means(scores[len(seeds) :] - scores[: len(seeds)], seed)
+    return Comparison(differences, _bounds(means, len(seeds)), _share_beyond_zero(means))
 
 
-def mcnemar(targets: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """Exact two-sided p that both are right equally often, from the utterances where one alone is right; 1 if none."""
-    only_first = int(((first == targets) & (second != targets)).sum())
-    only_second = int(((second == targets) & (first != targets)).sum())
-    apart = only_first + only_second
-    return float(binomtest(only_first, apart).pvalue) if apart else 1.0
+def permutation_p(first: Counts, second: Counts, metric: str, seed: int = 0) -> float:
+    """Two-sided p that two given models score alike: each dialogue's answers change sides with probability 1/2.
+
+    Raises:
+        UserError: the models answered other dialogues.
+    """
+    _check_paired([first, second])
+    random = np.random.default_rng(seed)
+    shape, sums = first.confusion.shape, [of.confusion.astype(float) for of in (first, second)]
+    apart = (second.table - first.table).reshape(len(first.dialogues), -1).astype(float)
+    observed = abs(second.score(metric) - first.score(metric))
+    beyond = 0
+    for start in range(0, RESAMPLES, BATCH):
+        swapped = random.integers(0, 2, (min(BATCH, RESAMPLES - start), len(apart)))
+        moved = (swapped @ apart).reshape(-1, *shape)
+        sides = [SCORES[metric](side, first.labels) for side in (sums[0] + moved, sums[1] - moved)]
+        beyond += int((np.abs(sides[1] - sides[0]) >= observed - ROUNDING).sum())
+    return (beyond + 1) / (RESAMPLES + 1)
 
 
-def _pair_answers(
-    first: Sequence[Prediction], second: Sequence[Prediction], labels: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Targets, and what either said, of the utterances in the first one's order."""
-    by_id = {(row.id, row.task): row for row in second}
-    keys = [(row.id, row.task) for row in unique_predictions(first)]
-    if set(keys) != set(by_id):
-        raise UserError(f"{len(set(keys) ^ set(by_id))} utterances were scored by one of the two runs alone")
-    targets, said = encode_answers(first, labels)
-    others = encode_answers([by_id[key] for key in keys], labels)
-    if (targets != others[0]).any():
-        raise UserError("the two runs do not have the same gold labels")
-    return targets, said, others[1]
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values of one group corrected by Holm's method, in their order; none above 1."""
+    corrected = [0.0] * len(values)
+    highest = 0.0
+    for rank, place in enumerate(np.argsort(values, kind="stable")):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = highest
+    return corrected
 
 
-def _resample(data: tuple[np.ndarray, ...], statistic, seed: int):
-    return bootstrap(
-        data,
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=BATCH,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+def _check_paired(runs: Sequence[Counts]) -> None:
+    for run in runs[1:]:
+        if run.labels != runs[0].labels:
+            raise UserError(f"labels {', '.join(run.labels)} and {', '.join(runs[0].labels)}: compare runs of one set")
+        if not runs[0].is_paired_with(run):
+            alone = len(set(run.dialogues) ^ set(runs[0].dialogues))
+            what = f"{alone} dialogues were scored by one of them alone" if alone else "they differ in gold labels"
+            raise UserError(f"the runs are not of the same rows: {what}")
 
 
-def _bounds(interval) -> Interval:
-    return Interval(float(interval.low), float(interval.high))
+def _scores_of_resamples(runs: Sequence[Counts], metric: str, seed: int) -> np.ndarray:
+    """(runs, resamples) scores, the dialogues of a resample the same for all runs."""
+    _check_paired(runs)
+    random = np.random.default_rng(seed)
+    count, shape = len(runs[0].dialogues), runs[0].confusion.shape
+    flat = [run.table.reshape(count, -1).astype(float) for run in runs]
+    parts = []
+    for start in range(0, RESAMPLES, BATCH):
+        drawn = random.multinomial(count, [1 / count] * count, min(BATCH, RESAMPLES - start)).astype(float)
+        parts.append([SCORES[metric]((drawn @ of).reshape(-1, *shape), runs[0].labels) for of in flat])
+    return np.concatenate(parts, axis=1)
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """0 where the denominator is 0, as scikit-learn with zero_division=0."""
-    return np.divide(numerator, denominator, out=np.zeros(np.shape(denominator)), where=np.asarray(denominator) > 0)
+def _resample_means(values: np.ndarray, seed: int) -> np.ndarray:
+    """(seeds, resamples) -> (resamples) means over seeds, which are drawn anew where there are enough of them."""
+    seeds, resamples = values.shape
+    if seeds < SEEDS_FOR_A_TEST:
+        return values.mean(axis=0)
+    drawn = np.random.default_rng([seed, seeds]).integers(0, seeds, (seeds, resamples))
+    return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+
+
+def _bounds(means: np.ndarray, seeds: int) -> Interval:
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(low), float(high), seeds >= SEEDS_FOR_A_TEST)
+
+
+def _share_beyond_zero(means: np.ndarray) -> float:
+    below, above = int((means <= 0).sum()), int((means >= 0).sum())
+    return min(1.0, 2 * (min(below, above) + 1) / (len(means) + 1))

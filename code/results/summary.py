@@ -219,7 +219,7 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
     rows = [(FULL_NAMES[name], _percent(getattr(result, name)), words) for name in shown]
     rows += [
         ("accuracy", _percent(result.accuracy), ""),
-        ("macro F1", _percent(result.macro_f1), "mean over the labels"),
+        ("macro F1", _percent(result.macro_f1), "mean over the labels that occur"),
         ("invalid answers", str(result.invalid), "hold no label; each counts as wrong"),
     ]
     if unseen:

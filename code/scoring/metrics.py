@@ -64,7 +64,7 @@ class EvalResult:
     """Scores of one set of predictions, in percent.
 
     metric: the name of the field that is the headline, one of METRICS; `score` reads it.
-    macro_f1: mean over the whole label set, so a label that never occurs counts as 0.
+    macro_f1: mean over the labels that occur among the targets.
     micro_f1_without_neutral: DailyDialog's score; None when no label is called neutral.
     confusion: (labels, labels + 1) counts; row = target, column = label said, the last column = invalid.
     """
@@ -221,7 +221,7 @@ def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels
         invalid=said.count(index[None]),
         weighted_f1=_f1_percent(truth, said, numbers, "weighted"),
         accuracy=100.0 * float(accuracy_score(truth, said)),
-        macro_f1=_f1_percent(truth, said, numbers, "macro"),
+        macro_f1=_f1_percent(truth, said, sorted(set(truth)), "macro"),
         micro_f1_without_neutral=_micro_f1_without_neutral(truth, said, labels),
         per_label=dict(zip(labels, _per_label(truth, said, numbers), strict=True)),
         # No target is None, so the last row of the square is empty.

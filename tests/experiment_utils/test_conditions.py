@@ -1,13 +1,12 @@
 """The table of experiments: every row is a run that the scripts accept, every published number is there once."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from basics.errors import UserError
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
-from experiment_utils.runner import PASSED_ON, Job, plan_job
+from experiment_utils.runner import PASSED_ON, Job, make_job, plan_job, resolve
 from knobs.table import KNOBS
 from shell_checkout import ShellCheckout
 
@@ -39,16 +38,16 @@ def test_a_row_becomes_a_condition_for_each_dataset(tmp_path: Path) -> None:
     assert list(found) == ["one/first/meld", "one/second/meld", "one/second/iemocap"]
     second = found["one/second/meld"]
     assert dict(second.settings) == {"domain_base": "True", "beta": "0.5", "dataset": "meld"}
-    assert dict(second.paper) == {"meld": 60.5} and second.tolerance == 0.5 and second.seeds == (42, 43, 44)
+    assert dict(second.paper) == {"meld": 60.5} and second.group.tolerance == 0.5 and second.group.seeds == (42, 43, 44)
 
 
 def test_a_setting_may_hold_the_dataset_of_the_run(tmp_path: Path) -> None:
-    text = SMALL.replace("first: {}", 'first: {settings: {checkpoint_dir: "checkpoint/{dataset}/best"}}')
+    text = SMALL.replace("first: {}", 'first: {settings: {encoder: "encoders/{dataset}/best"}}')
     text = text.replace("[meld]", "[meld, EmoryNLP]").replace("compare_with: first", "")
     found = list_conditions(read_table(write_table(tmp_path, text)))
-    assert [found[f"one/first/{name}"].settings["checkpoint_dir"] for name in ("meld", "EmoryNLP")] == [
-        "checkpoint/meld/best",
-        "checkpoint/EmoryNLP/best",
+    assert [found[f"one/first/{name}"].settings["encoder"] for name in ("meld", "EmoryNLP")] == [
+        "encoders/meld/best",
+        "encoders/EmoryNLP/best",
     ]
 
 
@@ -77,7 +76,7 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, old: str, new: str
 
 
 def test_choosing(tmp_path: Path) -> None:
-    assert {one.table for one in choose_conditions(CONDITIONS, table="2")} == {"2"}
+    assert {one.group.table for one in choose_conditions(CONDITIONS, table="2")} == {"2"}
     assert len(choose_conditions(CONDITIONS, names=["plain/LLaMA2"])) == 3
     assert [one.name for one in choose_conditions(CONDITIONS, names=["plain/LLaMA2/meld"])] == ["plain/LLaMA2/meld"]
     several = ["small/window", "small/plain/meld", "small/window/meld"]
@@ -123,7 +122,7 @@ def test_the_fractions_are_what_their_rows_are_called() -> None:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_the_scripts_accept_every_condition(name: str, checkout: ShellCheckout, pickles: Path) -> None:
-    job = Job(CONDITIONS[name], CONDITIONS[name].seeds[0])
+    job = Job(CONDITIONS[name], CONDITIONS[name].group.seeds[0])
     script = Path(job.script).name
     result = checkout.run(script=script, ERC_ORIGINAL_DATA=pickles, **job.settings)
     assert (result.returncode, result.stderr) == (0, ""), f"{job.command}: {result.stderr}"
@@ -136,15 +135,22 @@ def test_every_setting_of_a_condition_is_a_knob_and_none_is_passed_on() -> None:
     assert named and named <= set(KNOBS) - PASSED_ON
 
 
-def test_a_checkpoint_to_start_from_is_what_another_condition_makes(checkout: ShellCheckout, pickles: Path) -> None:
-    starts = {one.settings["checkpoint_dir"] for one in CONDITIONS.values() if "checkpoint_dir" in one.settings}
-    assert starts
-    made = set()
-    for name in ("one_epoch/window/EmoryNLP", "one_epoch/window/iemocap", "one_epoch/window/meld"):
-        if name in CONDITIONS:
-            result = checkout.run(ERC_ORIGINAL_DATA=pickles, **CONDITIONS[name].settings)
-            made.add(re.search(r"--model_dir (\S+)", result.stdout).group(1))
-    assert starts <= made
+def test_a_run_goes_on_from_the_same_seed_of_another(tmp_path: Path) -> None:
+    table = tmp_path / "table.yaml"
+    second = "{start_from: 'one/first/{dataset}', settings: {learning_rate: 1e-4}}"
+    rows = f"    rows:\n      first: {{}}\n      second: {second}\n"
+    head = "groups:\n  one:\n    table: a\n    title: a\n    script: Uni\n    datasets: [sample]\n"
+    table.write_text(head + rows)
+    conditions = list_conditions(read_table(table))
+    starts = [make_job(conditions, "one/second/sample", seed).settings["checkpoint_dir"] for seed in (42, 43)]
+    made = [resolve(make_job(conditions, "one/first/sample", seed)).result for seed in (42, 43)]
+    assert starts == [f"checkpoint/{name}" for name in made] and made[0] != made[1]
+    table.write_text(head + rows.replace("one/first", "one/third"))
+    with pytest.raises(UserError, match="starts from, one/third/sample, which is no condition"):
+        list_conditions(read_table(table))
+    table.write_text(head + "    rows:\n      first: {settings: {checkpoint_dir: here}}\n")
+    with pytest.raises(UserError, match="checkpoint_dir is of one seed; name a condition with start_from"):
+        list_conditions(read_table(table))
 
 
 def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

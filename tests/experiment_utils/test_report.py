@@ -1,23 +1,24 @@
-"""Reports are made from scores alone, and what is committed is what they make."""
+"""Reports are made from records alone, and what is committed is what they make."""
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from basics.errors import UserError
-from basics.markdown import BEGIN, END, render_table, replace_section
+from basics.markdown import render_table, replace_section
 from data_utils.dialogues import Dialogue, Utterance
-from experiment_utils.breakdowns import break_down, describe_split
+from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
 from experiment_utils.conditions import list_conditions, read_table
-from experiment_utils.records import SCORES_FILE, Scores, read_scores, write_scores
-from experiment_utils.report_figures import draw_all, draw_panel, plan_figures
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.records import Record, Records
+from experiment_utils.report_figures import colour_rows, draw_all, draw_panel, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import describe_group, describe_p, render_readme, render_report
-from experiment_utils.reports import EXPERIMENTS, README
+from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
+from experiment_utils.report_text import render_readme, render_report, render_sample
+from experiment_utils.reports import EXPERIMENTS, README, SAMPLE_MARKS, look_at
 from scoring.metrics import Prediction
 
 LABELS = ("neutral", "joyful", "sad")
@@ -46,121 +47,159 @@ PREDICTIONS = [
 ]
 
 
-def make_run(condition: str, seed: int, score: float, **changes: object) -> dict:
-    """A record; of several datasets, each scores a point less than the one before, on test and on valid."""
-    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
-    of_set = {
-        "metric": "weighted_f1",
-        "rows": 4,
-        "labels": list(LABELS),
-        "f1_per_label": dict.fromkeys(LABELS, 50.0),
-        "confusion": [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]],
-        "breakdowns": break_down(PREDICTIONS, facts, LABELS, "weighted_f1"),
-    }
-    datasets = CONDITIONS[condition].datasets
-    scores = {name: score - number for number, name in enumerate(datasets)}
-    common = {"command": "bash it", "commit": "abcdef0123", "valid": 40.0, "minutes": 3.0}
-    return {
-        "condition": condition,
-        "seed": seed,
-        "scores": {name: of_set | {"score": one, "interval": [one - 2, one + 2]} for name, one in scores.items()},
+def make_run(condition: str, seed: int, right: int, **changes: object) -> Record:
+    """Of ten dialogues of two utterances each, `right` are answered right; of each further dataset one fewer."""
+    datasets = changes.pop("datasets", None) or CONDITIONS[condition].datasets
+    counts = {}
+    for number, dataset in enumerate(datasets):
+        said = [(f"{dataset}/{d}", label, d < right - number) for d in range(10) for label in ("joyful", "sad")]
+        answers = [(name, label, label if is_right else "neutral", 1) for name, label, is_right in said]
+        counts[dataset] = Counts.of(answers, LABELS)
+    fields = {
+        "plan": "0",
+        "command": "bash it",
+        "split": "test",
+        "decode": "score",
+        "selection": "chosen on valid",
+        "labels": LABELS,
+        "date": "2026-01-01",
+        "minutes": 3.0,
+        "training_minutes": 2.0,
+        "batch_size": 4,
+        "training_rows": {"emotion_recognition": 5},
+        "best_epoch": 1,
+        "trainable_parameters": 5,
+        "valid": 40.0,
         "valid_of": {name: 40.0 - number for number, name in enumerate(datasets)},
-        **common,
-        **changes,
+        "copying": None,
+        "device": "cpu",
+        "processors": 2,
+        "precision": "float32",
+        "versions": {},
+        "commit": "abcdef0123",
     }
+    return Record(condition=condition, seed=seed, counts=counts, **(fields | changes))
 
 
-def test_answers_to_each_question() -> None:
+def show(*runs: Record, folder: Path = Path()) -> Shown:
+    return Shown(Records(folder, tuple(sorted(runs, key=lambda run: (run.condition, run.seed)))))
+
+
+def make_baseline(name: str, valid: float, right: int) -> Record:
+    return make_run(f"baselines/{name}/meld", 0, right, valid=valid, datasets=("meld",), selection=f"what {name} is")
+
+
+def score_of(right: int) -> float:
+    """Weighted F1 of `make_run`: both labels are never said in vain, so F1 is 2r / (1 + r)."""
+    share = right / 10
+    return 100 * 2 * share / (1 + share)
+
+
+def test_answers_to_each_question(tmp_path: Path) -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
-    found = break_down(PREDICTIONS, facts, LABELS, "weighted_f1")
-    assert {question: {key: of["rows"] for key, of in answers.items()} for question, answers in found.items()} == {
+    found = break_down(PREDICTIONS, facts, LABELS)
+    assert {question: {key: of.rows for key, of in answers.items()} for question, answers in found.items()} == {
         "turn position": {"0": 1, "1-2": 2, "3-5": 1},
         "emotion of the same speaker": {"first turn": 2, "shifts": 1, "stays": 1},
         "words": {"0-3": 3, "8-15": 1},
         "text": {"also in train": 1, "not in train": 3},
     }
-    assert found["emotion of the same speaker"]["first turn"]["score"] == 100.0
-    assert found["turn position"]["3-5"]["score"] == 0.0
-
-
-def test_newer_runs_take_the_place_of_older_ones(tmp_path: Path) -> None:
-    older = Scores((make_run("small/window/meld", 43, 50.0), make_run("small/window/meld", 42, 51.0)))
-    both = older.merge(Scores((make_run("small/window/meld", 43, 60.0),)))
-    write_scores(both, tmp_path / SCORES_FILE)
-    again = read_scores(tmp_path / SCORES_FILE)
-    assert [(run["seed"], run["scores"]["meld"]["score"]) for run in again.of("small/window/meld")] == [
-        (42, 51.0),
-        (43, 60.0),
-    ]
-    answers = again.runs[0]["scores"]["meld"]["breakdowns"]["turn position"]
-    assert list(answers) == ["0", "1-2", "3-5"], "answers have lost their order"
-    assert list(again.runs[0]["scores"]["meld"]["f1_per_label"]) == list(LABELS)
-    assert read_scores(tmp_path / "none.json") == Scores()
-    changed = both.runs[0] | {"command": "dataset=meld seed=42 bash code/train_and_inference_Uni.sh"}
-    kept = Scores((changed, both.runs[1]), averages=({"condition": "small/window/meld", "seeds": [42, 43]},))
-    assert kept.current(CONDITIONS) == Scores((changed,)), "settings that have changed are other conditions"
-    (tmp_path / SCORES_FILE).write_text('{"runs": []}')
+    assert found["emotion of the same speaker"]["first turn"].score("weighted_f1") == 100.0
+    assert found["turn position"]["3-5"].score("weighted_f1") == 0.0
+    write_breakdowns(tmp_path / "a.csv.gz", found)
+    write_breakdowns(tmp_path / "b.csv.gz", found)
+    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    again = read_breakdowns(tmp_path / "a.csv.gz", LABELS)
+    assert [(name, list(of)) for name, of in again.items()] == [(name, list(of)) for name, of in found.items()]
+    assert (again["words"]["0-3"].table == found["words"]["0-3"].table).all()
+    (tmp_path / "a.csv.gz").write_bytes(b"x")
     with pytest.raises(UserError, match="cannot be read"):
-        read_scores(tmp_path / SCORES_FILE)
+        read_breakdowns(tmp_path / "a.csv.gz", LABELS)
 
 
-def test_a_report_holds_every_published_number() -> None:
-    report = render_report(TABLE, CONDITIONS, Scores(), {})
-    sections = dict(zip(TABLE.groups, report.split("\n## ")[1:], strict=False))
-    for name, condition in CONDITIONS.items():
-        section = sections[name.split("/")[0]]
-        assert condition.title in section and condition.note in section
-        for dataset, score in condition.paper.items():
-            assert f"| {condition.row} | {dataset} | {score:.2f} | not run |" in section
-    assert "| EmotionIC (attention) | 69.50 | 66.40 | 40.01 |" in report and "| 68.91 | 58.86 | - |" in report
+def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    runs = [make_run("scaling_total/1", seed, 8) for seed in (10, 9)]
+    for run in runs:
+        run.write(tmp_path, {dataset: {} for dataset in run.counts})
+    again = Records.read(tmp_path)
+    assert list(again.runs) == runs[::-1], "seeds are numbers"
+    assert list(again.runs[0].counts) == ["iemocap", "meld", "EmoryNLP"]
+    assert again.runs[0].score("meld") == pytest.approx(score_of(7))
+    assert Records.read(tmp_path / "none").runs == ()
+    assert again.known(["small/window/meld"]).runs == ()
+    (tmp_path / "runs" / "scaling_total/1" / "seed_9.json").write_text("{}")
+    with pytest.raises(UserError, match="seed_9.json or its counts cannot be read"):
+        Records.read(tmp_path)
+
+
+def test_a_report_says_what_has_not_been_run() -> None:
+    report = render_report(TABLE, CONDITIONS, show(), {})
+    for name, members in {one.name.split("/")[0]: one for one in CONDITIONS.values()}.items():
+        assert f"| {members.group.title} |" in report and f"--condition {name}`" in report
+    assert "| EmotionIC | attention | published | 69.50 | 66.40 | 40.01 |" in report
+    assert "https://github.com/LIN-SHANG/InstructERC/issues/14" in report
+    assert all(claim.source for claim in TABLE.claims)
 
 
 def test_scores_beside_the_paper() -> None:
-    runs = [make_run("plain/LLaMA2/meld", seed, score) for seed, score in ((42, 64.0), (43, 66.0))]
-    average = {"condition": "plain/LLaMA2/meld", "dataset": "meld", "seeds": [42, 43], "interval": [63.5, 66.25]}
-    baselines = ({"dataset": "meld", "scores": {"majority": 31.27, "embedding": 55.5}},)
-    all_runs = (*runs, make_run("scaling_total/1", 42, 68.5))
-    report = render_report(TABLE, CONDITIONS, Scores(all_runs, averages=(average,), baselines=baselines), {})
-    assert (
-        "| LLaMA2 | meld | 65.84 | **65.00** ± 1.41 (2 seeds; 63.50 to 66.25) | -0.84 (beyond ±0.5) | 55.50 "
-        "| 40.00, 40.00 | 3.0, 3.0 | `bash it` | abcdef0 |" in report
+    runs = [make_run("plain/LLaMA2/meld", seed, right) for seed, right in ((42, 6), (43, 8))]
+    emory = make_run("plain/LLaMA2/EmoryNLP", 42, 5)
+    table = render_group(list(CONDITIONS.values()), show(*runs, emory))
+    middle = (score_of(6) + score_of(8)) / 2
+    assert re.search(
+        rf"\| LLaMA2 \| meld \| 65.84 \| \*\*{middle:.2f}\*\* \(2 seeds; [0-9.]+ to [0-9.]+\) \| [0-9.]+ "
+        rf"\| \+{middle - 65.84:.2f}, beyond the paper's spread \| 40.00, 40.00 \| score ",
+        table,
+    ), table
+    assert f"| {score_of(5) - 38.21:+.2f} |" in table and "EmoryNLP†" in table, "no verdict on another release"
+    assert "best baseline" not in table, "a column that says nothing is left out"
+
+
+def test_the_baseline_that_valid_chose_is_the_best() -> None:
+    baselines = [make_baseline("words", 50.0, 3), make_baseline("vectors", 45.0, 9)]
+    bound = make_baseline("previous_label", 99.0, 10)
+    shown = show(make_run("small/window/meld", 42, 8), *baselines, bound)
+    table = render_group([CONDITIONS["small/window/meld"]], shown)
+    assert f"| {score_of(3):.2f} |" in table
+    compared = render_comparisons([CONDITIONS["small/window/meld"]], shown)
+    points = score_of(8) - score_of(3)
+    assert compared.splitlines()[-1] == f"| window | words | meld | {points:+.2f} | {points:+.2f} | - | - |"
+    report = render_report(TABLE, CONDITIONS, shown, {})
+    assert re.search(
+        r"\| meld \| words \| 50.00 \| [^|]+ \| [0-9.]+ \| \*\*chosen on valid\*\* \| what words is \|", report
     )
-    assert "| dataset | majority | embedding |" in report and "| meld | 31.27 | 55.50 |" in report
-    assert "| 1 | iemocap | 68.99 | **68.50** (one seed; 66.50 to 70.50) | -0.49 (within ±0.5) | - | 40.00 |" in report
-    assert "| 1 | meld | 68.07 | **67.50** (one seed; 65.50 to 69.50) | -0.57 (beyond ±0.5) | - | 39.00 |" in report
-    assert report.index("LoRA + Backbone") < report.index("unified labels, Total") < report.index("zero-shot")
-    readme = render_readme(CONDITIONS, Scores(tuple(runs)))
-    assert "LoRA + Backbone" in readme and "zero-shot" not in readme and ", 1 have been run here" in readme
+    assert report.count("chosen on valid** |") == 1
+    assert "| baseline: vectors | - |" in render_readme(TABLE, CONDITIONS, shown)
 
 
-def test_commits_and_minutes_that_differ_are_listed_seed_by_seed() -> None:
-    runs = [make_run("plain/LLaMA2/meld", seed, 65.0) for seed in (42, 43, 44)]
-    runs[1] |= {"commit": "1234567890+changes", "minutes": None}
-    report = render_report(TABLE, CONDITIONS, Scores(tuple(runs)), {})
-    assert "| 3.0, 3.0 | `bash it` | abcdef0, 1234567+, abcdef0 |" in report
+def test_from_three_seeds_on_a_difference_is_tested() -> None:
+    names = ("small/window/meld", "small/plain/meld")
+    runs = [make_run(name, seed, right) for name, right in zip(names, (8, 4), strict=True) for seed in (42, 43, 44)]
+    conditions = [CONDITIONS[name] for name in names]
+    line = render_comparisons(conditions, show(*runs)).splitlines()[-1]
+    found = re.fullmatch(r"\| plain \| window \| meld \| -[^|]+ \| (\S+) \| (\S+) to (\S+) \| (0\.\d+) \|", line)
+    mean, low, high, p = map(float, found.groups())
+    assert low < mean < high < 0 and p < 0.05
+    few = render_comparisons(conditions, show(*runs[:2], *runs[3:])).splitlines()[-1]
+    assert few.endswith("| - | - |"), "two seeds in common"
 
 
-def test_what_covers_other_seeds_than_the_runs_is_forgotten() -> None:
-    names = ("small/plain/meld", "small/window/meld")
-    runs = tuple(make_run(name, seed, 60.0) for name in names for seed in (42, 43))
-    compared = {"first": names[0], "second": names[1], "dataset": "meld", "p_mcnemar": {"42": 0.5, "43": 0.5}}
-    average = {"condition": names[0], "dataset": "meld", "seeds": [42, 43], "interval": [59.0, 61.0]}
-    whole = Scores(runs, (compared,), (average,))
-    assert whole.merge(Scores()) == whole
-    more = whole.merge(Scores((make_run(names[0], 44, 60.0),)))
-    assert more.comparisons == (compared,) and more.averages == (), "the other condition has no seed 44"
-    assert whole.merge(Scores((make_run(names[0], 44, 60.0), make_run(names[1], 44, 60.0)))).comparisons == ()
+def test_commits_that_differ_are_listed_seed_by_seed() -> None:
+    runs = [
+        make_run("plain/LLaMA2/meld", 42, 6),
+        make_run("plain/LLaMA2/meld", 43, 6, commit="1234567890+changes", minutes=None),
+    ]
+    table = render_group([CONDITIONS["plain/LLaMA2/meld"]], show(*runs))
+    assert table.endswith("| 3.0 | `bash it` | abcdef0, 1234567+ |")
 
 
-def test_a_group_that_ran_says_what_was_copied_and_found() -> None:
-    copying = {"copying": {"answered": 70.0, "gold": 20.5, "rows": 4}}
+def test_how_often_demonstrations_are_copied() -> None:
     name = "modules/window+retrieval_own_label/meld"
-    found = replace(CONDITIONS[name], finding=("It copies.", "Not by chance."))
-    scores = Scores((make_run(name, 42, 40.0) | copying, make_run(name, 43, 41.0) | copying))
-    parts = describe_group([found], scores)
-    assert parts[0].endswith("| window+retrieval_own_label | meld | 70.00, 70.00 | 20.50, 20.50 |")
-    assert parts[1:] == ["- It copies.\n- Not by chance."]
-    assert describe_group([found], Scores()) == []
+    copying = {"answered": 70.0, "gold": 20.5, "rows": 4}
+    shown = show(make_run(name, 42, 4, copying=copying), make_run(name, 43, 4, copying=copying))
+    table = render_copying([CONDITIONS[name]], shown)
+    assert table.endswith("| window+retrieval_own_label | meld | 70.00, 70.00 | 20.50, 20.50 |")
+    assert render_copying([CONDITIONS[name]], show()) == ""
 
 
 def test_no_p_value_is_called_zero() -> None:
@@ -178,39 +217,54 @@ def test_a_bar_in_a_cell_stays_in_it() -> None:
 
 
 def test_the_readme_is_left_alone_around_its_section() -> None:
-    assert replace_section(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\nnew\n{END} b"
+    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
+    assert replace_section(f"a {begin} old {end} b", "new") == f"a {begin}\nnew\n{end} b"
     with pytest.raises(UserError, match="no section"):
-        replace_section(f"a {BEGIN} b", "new")
+        replace_section(f"a {begin} b", "new")
+    with pytest.raises(UserError, match="other: begin"):
+        replace_section(f"a {begin} old {end} b", "new", marks="other")
 
 
-def test_figures_are_drawn_from_scores(tmp_path: Path) -> None:
-    runs = [make_run(f"scaling_total/{row}", seed, 60.0 + seed) for row in ("1", "0.5") for seed in (1, 2)]
-    ours = [make_run(f"small/{row}/meld", 42, 60.0) for row in ("window", "plain")]
-    others = [make_run(name, 42, 60.0) for name in ("window/5/meld", "alpha/0.1/meld")]
-    names = draw_all(tmp_path, CONDITIONS, Scores((*runs, *ours, *others)))
+def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
+    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
+    where = {"meld": break_down(PREDICTIONS, facts, LABELS)}
+    runs = [make_run(f"scaling_total/{row}", seed, 6 + seed) for row in ("1", "0.5") for seed in (1, 2)]
+    runs += [make_run(f"small/{row}/meld", 42, right) for row, right in (("window", 8), ("plain", 5))]
+    runs += [make_run("window/5/meld", 42, 6), make_run("tuning/ours/meld", 42, 6)]
+    for run in runs:
+        run.write(tmp_path, {dataset: where["meld"] for dataset in run.counts})
+    shown = Shown(Records.read(tmp_path))
+    names = draw_all(tmp_path / "figures", CONDITIONS, shown)
     assert names == {
-        "window": ["window.png"],
-        "alpha": ["alpha.png"],
         "scaling_total": ["data_scaling.png"],
-        "small": ["breakdowns_small_meld.png", "labels_small_meld.png", "confusion_small_window_meld.png"],
-    }
-    assert sorted(name for of in names.values() for name in of) == sorted(path.name for path in tmp_path.iterdir())
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
-    assert draw_all(tmp_path, CONDITIONS, Scores()) == {}
+        "small": [f"{kind}_small_meld.png" for kind in ("differences", "breakdowns", "labels", "confusion")],
+    }, "a row or a point alone has nothing to be compared with"
+    drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert drawn == sorted(name for of in names.values() for name in of)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
+    assert draw_all(tmp_path / "none", CONDITIONS, show()) == {}
+
+
+def test_a_condition_has_one_colour_in_every_figure() -> None:
+    colours = colour_rows(CONDITIONS)
+    assert {"plain", "window"} <= set(colours) and colours["plain"] != colours["window"]
 
 
 def test_a_point_of_a_curve_shows_how_sure_it_is() -> None:
-    scores = Scores(tuple(make_run(f"scaling_total/{row}", 42, score) for row, score in (("1", 60.0), ("0.5", 50.0))))
-    members = [CONDITIONS["scaling_total/1"], CONDITIONS["scaling_total/0.5"]]
+    shown = show(*(make_run(f"scaling_total/{row}", 42, right) for row, right in (("1", 8), ("0.25", 5))))
+    members = [CONDITIONS[f"scaling_total/{row}"] for row in ("1", "0.5", "0.25")]
     axes = Figure().subplots()
-    draw_panel(axes, members, scores, "iemocap")
+    draw_panel(axes, members, shown, "iemocap")
     assert axes.get_legend_handles_labels()[1] == [
         "unified labels, Total Mix, LLaMA2 (paper)",
         "unified labels, Total Mix (ours)",
     ]
     (drawn,) = axes.containers
-    assert [tuple(point) for point in drawn.lines[0].get_xydata()] == [(0.5, 50.0), (1.0, 60.0)]
-    assert [tuple(bar[:, 1]) for bar in drawn.lines[2][0].get_segments()] == [(48.0, 52.0), (58.0, 62.0)]
+    points = drawn.lines[0].get_xydata()
+    assert [x for x, y in points] == [0.25, 0.5, 1.0] and points[1][1] != points[1][1], "no line over what is missing"
+    assert (points[0][1], points[2][1]) == pytest.approx((score_of(5), score_of(8)))
+    low, high = drawn.lines[2][0].get_segments()[0][:, 1]
+    assert low < score_of(5) < high
 
 
 def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None:
@@ -228,14 +282,15 @@ def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None
     assert page.count("</script>") == 2, "the data ended its element"
 
 
-def test_committed_report_and_readme_are_what_the_scores_make() -> None:
-    scores = read_scores(EXPERIMENTS / SCORES_FILE)
-    assert scores.runs, "no scores are committed"
+def test_committed_report_and_readme_are_what_the_records_make() -> None:
+    shown = look_at(CONDITIONS, EXPERIMENTS)
+    assert shown.records.runs, "no records are committed"
+    assert Records.read(EXPERIMENTS) == shown.records, "records of conditions that are no more"
     report = (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8")
-    figures = plan_figures(CONDITIONS, scores)
-    assert render_report(TABLE, CONDITIONS, scores, figures) == report
+    figures = plan_figures(CONDITIONS, shown)
+    assert render_report(TABLE, CONDITIONS, shown, figures) == report
     names = {name for drawings in figures.values() for name in drawings}
     assert names == {path.name for path in (EXPERIMENTS / "figures").glob("*.png")}
-    assert scores.current(CONDITIONS) == scores, "scores of conditions that are no more"
     readme = README.read_text(encoding="utf-8")
-    assert replace_section(readme, render_readme(CONDITIONS, scores)) == readme
+    assert replace_section(readme, render_readme(TABLE, CONDITIONS, shown)) == readme
+    assert replace_section(readme, render_sample(shown), marks=SAMPLE_MARKS) == readme

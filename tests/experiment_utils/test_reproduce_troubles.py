@@ -2,18 +2,20 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from scipy.stats import binom
 
 import reproduce
 from basics.errors import UserError
 from commands import assert_one_line_error
 from ended_scripts import call, make_repository, ran
+from experiment_utils.records import Records
 from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
 
 
@@ -23,32 +25,67 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_two_conditions_are_compared(repository: Path) -> None:
-    assert_one_line_error(
-        call(repository, "--compare", "exact/a/meld", "exact/b/meld"), "exact/a/meld has not finished here"
-    )
+    names = ("exact/a/meld", "exact/b/meld")
+    assert_one_line_error(call(repository, "--compare", *names), "exact/a/meld has no record")
     call(repository, "--condition", "exact")
-    lines = call(repository, "--compare", "exact/a/meld", "exact/b/meld").stdout.splitlines()
-    assert lines[0] == "meld: exact/b/meld is -20.00 points from exact/a/meld"
-    assert lines[-2:] == ["  McNemar, seed 1, p: 0.500", "  McNemar, seed 2, p: 0.500"]
-    seeds = call(repository, "--compare", "exact/a/meld", "exact/b/meld", "--seeds", 2).stdout.splitlines()[3:]
-    assert seeds == ["  McNemar, seed 2, p: 0.500"]
+    assert call(repository, "--compare", *names).stdout.splitlines() == [
+        "meld: exact/b/meld is -20.00 points from exact/a/meld",
+        "  seed 1: -20.00; of these two models, p by permuting whole dialogues: 1.000",
+        "  seed 2: -20.00; of these two models, p by permuting whole dialogues: 1.000",
+        "  fewer than 3 seeds: nothing can be said of other seeds",
+    ], "one dialogue alone proves nothing"
+    call(repository, "--condition", "exact", "--seeds", 3)
+    assert call(repository, "--compare", *names).stdout.splitlines()[-1].endswith("-20.00 to -20.00, p < 0.001")
     assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "elsewhere/h/iemocap"), "in common")
 
 
-def test_known_answers_come_to_known_scores(repository: Path) -> None:
-    """Two of ten wrong, one of each label: accuracy and F1 of both are 80; of the intervals' ends, the exact ones."""
+def test_known_answers_come_to_known_counts(repository: Path) -> None:
+    """Two of ten wrong, one of each label."""
     call(repository, "--condition", "exact")
-    scores = json.loads((repository / "experiments" / "scores.json").read_text())
-    of_set = next(run for run in scores["runs"] if run["condition"] == "exact/a/meld")["scores"]["meld"]
-    assert of_set["score"] == pytest.approx(80.0) and of_set["confusion"] == [[4, 1, 0], [1, 4, 0]]
-    low, high = of_set["interval"]
-    assert (low, high) == pytest.approx([10 * binom.ppf(p, 10, 0.8) for p in (0.025, 0.975)], abs=2.5)
-    (compared,) = scores["comparisons"]
-    assert compared["difference"] == pytest.approx(-20.0)
-    assert compared["p_mcnemar"] == {"1": 0.5, "2": 0.5}  # 2 apart, both for the first: 2 x 1/4
-    (average,) = [one for one in scores["averages"] if one["condition"] == "exact/a/meld"]
-    assert average["interval"] == of_set["interval"], "two seeds with the same answers are as sure as one"
+    record = Records.read(repository / "experiments").of("exact/a/meld")[0]
+    assert record.counts["meld"].confusion.tolist() == [[4, 1, 0], [1, 4, 0]] and record.score("meld") == 80.0
+    counts = (repository / "experiments" / "runs" / "exact/a/meld" / "meld-seed_1.csv").read_text().splitlines()
+    assert counts == [
+        "dialogue,label,answer,count",
+        "meld/d,neutral,neutral,4",
+        "meld/d,neutral,joyful,1",
+        "meld/d,joyful,neutral,1",
+        "meld/d,joyful,joyful,4",
+    ]
+
+
+def test_committed_answers_make_the_committed_counts(repository: Path) -> None:
+    call(repository, "--condition", "exact", "--seeds", 1)
+    assert call(repository, "--check").returncode == 0
+    counts = repository / "experiments" / "runs" / "exact/b/meld" / "meld-seed_1.csv"
+    counts.write_text(counts.read_text().replace("meld/d,joyful,joyful,3", "meld/d,joyful,joyful,2\nmeld/d,joyful,,1"))
+    checked = call(repository, "--check")
+    assert checked.returncode == 1
+    assert checked.stdout.startswith("exact/b/meld, meld, seed 1: the answers make other counts")
+
+
+def test_a_report_needs_the_committed_files_alone(repository: Path) -> None:
+    call(repository, "--condition", "exact", "--seeds", "1,2,3")
+    made = repository / "experiments"
+    report = (made / "REPORT.md").read_bytes()
+    for folder in (made / "meld", made / "figures", made / "report"):
+        shutil.rmtree(folder)
+    (made / "REPORT.md").unlink()
+    assert call(repository, "--report").returncode == 0
+    assert (made / "REPORT.md").read_bytes() == report and b"(3 seeds;" in report
+
+
+def test_runs_of_other_settings_are_said_to_be_stale(repository: Path) -> None:
+    call(repository, "--condition", "exact", "--seeds", 1)
+    table = (repository / "conditions.yaml").read_text()
+    (repository / "conditions.yaml").write_text(
+        table.replace("a: {settings: {historical_window: 2}, paper", "a: {settings: {historical_window: 3}, paper")
+    )
+    call(repository, "--report")
+    report = (repository / "experiments" / "REPORT.md").read_text()
+    assert report.count("STALE, of other settings than today's: seed 1") == 1
+    assert re.search(r"\| a \| meld \| 80.00 \| .*STALE", report)
 
 
 def test_refused_settings_leave_the_others_going(repository: Path) -> None:
@@ -64,7 +101,9 @@ def test_refused_settings_leave_the_others_going(repository: Path) -> None:
 
 def test_a_misspelt_setting_is_refused(repository: Path) -> None:
     table = (repository / "conditions.yaml").read_text()
-    (repository / "conditions.yaml").write_text(table.replace("h: {settings: {beta: 2}}", "h: {settings: {betta: 2}}"))
+    (repository / "conditions.yaml").write_text(
+        table.replace("h: {settings: {historical_window: 2}}", "h: {settings: {betta: 2}}")
+    )
     refused = call(repository, "--condition", "elsewhere")
     assert_one_line_error(refused, "elsewhere/h/iemocap", "no setting is called betta")
     assert ran(repository) == []
@@ -78,18 +117,18 @@ def test_other_conditions_leave_the_results_of_the_repository_alone(repository: 
     result = call(repository, "--condition", "mine", "--seeds", 3, conditions="mine.yaml")
     assert result.returncode == 0, result.stderr
     assert {path: path.read_bytes() for path in before} == before
-    assert "| a | meld | - | **80.00** ± 0.00 (2 seeds;" in (repository / "mine" / "REPORT.md").read_text()
+    assert "| a | meld | **80.00** (2 seeds;" in (repository / "mine" / "REPORT.md").read_text()
     assert "| mine/a/meld, seed 3 |" in (repository / "mine" / "LOG.md").read_text()
     assert (repository / "mine" / "report" / "index.html").is_file()
 
 
 def test_minutes_of_a_part_are_not_those_of_the_whole(repository: Path) -> None:
-    folder = repository / "experiments" / "meld" / "beta_2-seed_1"
+    folder = repository / "experiments" / "meld" / "historical_window_2-seed_1"
     folder.mkdir(parents=True)
     call(repository, "--condition", "same", "--resume")
     assert json.loads((folder / "condition.json").read_text())["seconds"] is None
-    (run,) = json.loads((repository / "experiments" / "scores.json").read_text())["runs"][1:]
-    assert run["condition"] == "same/a/meld" and run["minutes"] is None
+    (run,) = Records.read(repository / "experiments").of("same/a/meld")
+    assert run.minutes is None
     call(repository, "--condition", "same")
     assert json.loads((folder / "condition.json").read_text())["seconds"] > 0
 
@@ -99,7 +138,7 @@ def test_seeds_that_were_asked_for_once_stay_in_the_report(repository: Path) -> 
     assert call(repository, "--report").returncode == 0
     report = (repository / "experiments" / "REPORT.md").read_text()
     assert "| a | meld | 80.00 | **80.00** ± 0.00 (3 seeds; " in report, "the mean and its interval are of all seeds"
-    assert "| 1: 0.500, 2: 0.500, 7: 0.500 |" in report
+    assert "| b | a | meld | -20.00, -20.00, -20.00 | -20.00 | -20.00 to -20.00 | < 0.001 |" in report
 
 
 def test_one_run_is_the_same_however_it_is_computed() -> None:

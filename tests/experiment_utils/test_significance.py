@@ -1,140 +1,135 @@
-"""Intervals and tests against scikit-learn, closed forms and results worked out by hand."""
+"""Intervals and tests against closed forms, results worked out by hand, and rows that depend on each other."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
-from sklearn.metrics import f1_score
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from experiment_utils.significance import (
-    compare_runs,
-    encode_answers,
-    mcnemar,
-    micro_f1_without_neutral,
-    score_interval,
-    weighted_f1,
-)
-from scoring.metrics import Prediction, evaluate_predictions
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.significance import compare_runs, holm, permutation_p, score_interval
 
 LABELS = ("neutral", "joyful", "sad")
+PAIR = ("joyful", "sad")
+WRONG = {"joyful": "sad", "sad": "joyful"}
 
 
-def make_predictions(answers: list[tuple[str, str | None]]) -> list[Prediction]:
-    return [Prediction(f"meld/d/{turn}", "emotion_recognition", *answer) for turn, answer in enumerate(answers)]
+def make_counts(answers: Sequence[tuple[str, str]], labels: Sequence[str] = LABELS, copies: int = 1) -> Counts:
+    """A dialogue for each (label, answer), said `copies` times in it."""
+    return Counts.of(((f"d{number:04}", *answer, copies) for number, answer in enumerate(answers)), labels)
 
 
-def draw_predictions(seed: int, rows: int, right: float) -> list[Prediction]:
-    """Targets are the same for every seed."""
-    targets = np.random.default_rng(0).choice(LABELS, rows)
+def draw_counts(seed: int, right: float, dialogues: int = 60) -> Counts:
+    """Gold labels are the same for every seed, five utterances a dialogue."""
+    gold = np.random.default_rng(0).choice(LABELS, (dialogues, 5))
     random = np.random.default_rng(seed)
-    said = np.where(random.random(rows) < right, targets, random.choice([*LABELS, "nothing"], rows))
-    pairs = zip(targets.tolist(), said.tolist(), strict=True)
-    return make_predictions([(target, None if answer == "nothing" else answer) for target, answer in pairs])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_scores_are_those_of_the_metrics(seed: int) -> None:
-    rows = draw_predictions(seed, 60, 0.5)
-    targets, said = encode_answers(rows, LABELS)
-    result = evaluate_predictions(rows, LABELS)
-    assert weighted_f1(targets, said, LABELS) == pytest.approx(result.weighted_f1, abs=1e-9)
-    assert micro_f1_without_neutral(targets, said, LABELS) == pytest.approx(result.micro_f1_without_neutral, abs=1e-9)
-
-
-def test_scores_of_many_resamples_at_once() -> None:
-    targets, said = encode_answers(draw_predictions(1, 40, 0.5), LABELS)
-    order = np.random.default_rng(2).integers(0, 40, (6, 40))
-    expected = [f1_score(targets[o], said[o], labels=[0, 1, 2], average="weighted", zero_division=0) for o in order]
-    assert weighted_f1(targets[order], said[order], LABELS) == pytest.approx(100 * np.array(expected))
+    said = np.where(random.random(gold.shape) < right, gold, random.choice(LABELS, gold.shape))
+    pairs = [(f"d{d}", str(g), str(s), 1) for d in range(dialogues) for g, s in zip(gold[d], said[d], strict=True)]
+    return Counts.of(pairs, LABELS)
 
 
 def test_the_interval_of_a_share_is_the_binomial_one() -> None:
     """With one label in the gold, micro F1 over the two labels is 2p / (1 + p), and p is binomial."""
-    rows = make_predictions([("joyful", "joyful")] * 240 + [("joyful", "neutral")] * 160)
-    found = score_interval([rows], ("neutral", "joyful"), MICRO_F1_WITHOUT_NEUTRAL)
+    counts = make_counts([("joyful", "joyful")] * 240 + [("joyful", "neutral")] * 160, ("neutral", "joyful"))
+    found = score_interval([counts], MICRO_F1_WITHOUT_NEUTRAL)
     bounds = binom.ppf([0.025, 0.975], 400, 0.6) / 400
     low, high = 100 * 2 * bounds / (1 + bounds)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.6)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.6) and not found.over_seeds
+
+
+def test_utterances_said_again_in_their_dialogue_make_nothing_surer() -> None:
+    """Nine copies of each utterance are nine times as many rows and not one dialogue more."""
+    answers = [(gold, gold if number % 3 else WRONG[gold]) for number, gold in enumerate(PAIR * 40)]
+    alone = make_counts(answers, PAIR)
+    again = make_counts(answers, PAIR, copies=9)
+    assert again.rows == 9 * alone.rows
+    once, often = (score_interval([counts], WEIGHTED_F1) for counts in (alone, again))
+    assert (often.low, often.high) == pytest.approx((once.low, once.high), abs=1e-9)
+    better = make_counts([(gold, gold) for gold, _ in answers], PAIR, copies=9)
+    p = permutation_p(alone, make_counts([(gold, gold) for gold, _ in answers], PAIR), WEIGHTED_F1)
+    assert permutation_p(again, better, WEIGHTED_F1) == p
 
 
 def test_a_run_that_is_always_right_has_no_spread() -> None:
-    rows = make_predictions([("joyful", "joyful"), ("sad", "sad")] * 20)
-    found = score_interval([rows], LABELS, WEIGHTED_F1)
+    found = score_interval([make_counts([(label, label) for label in PAIR * 20])], WEIGHTED_F1)
     assert (found.low, found.high) == (100.0, 100.0)
 
 
-def test_the_interval_of_a_mean_is_that_of_the_mean_of_its_runs() -> None:
-    """Accuracy of two labels: the mean of two runs that err apart varies less over utterances than either."""
-    labels, rows = ("joyful", "sad"), 400
-    gold = ["joyful", "sad"] * (rows // 2)
-    wrong = {"joyful": "sad", "sad": "joyful"}
-    errors = np.random.default_rng(3).random((2, rows)) < 0.3
-    runs = [make_predictions([(g, wrong[g] if e else g) for g, e in zip(gold, of, strict=True)]) for of in errors]
-    found = score_interval(runs, labels, WEIGHTED_F1)
+def test_the_interval_of_the_mean_of_two_runs_is_narrower_than_of_one() -> None:
+    """Accuracy of two labels: what varies over dialogues is half of each run's errors."""
+    gold = PAIR * 200
+    errors = np.random.default_rng(3).random((2, 400)) < 0.3
+    runs = [make_counts([(g, WRONG[g] if e else g) for g, e in zip(gold, of, strict=True)], PAIR) for of in errors]
+    found = score_interval(runs, WEIGHTED_F1)
     halves = (~errors).mean(axis=0)
-    deviation = halves.std() / np.sqrt(rows)
+    deviation = halves.std() / np.sqrt(400)
     expected = [100 * (halves.mean() + norm.ppf(p) * deviation) for p in (0.025, 0.975)]
     assert [found.low, found.high] == pytest.approx(expected, abs=0.5)
-    alone = score_interval(runs[:1], labels, WEIGHTED_F1)
-    assert found.high - found.low < alone.high - alone.low
 
 
-def test_mcnemar_is_the_exact_binomial_test() -> None:
-    """One alone is right 3 times, the other 11: 2 x P(X <= 3) for 14 fair coins = 2 x 470 / 16384."""
-    targets = np.zeros(30, dtype=int)
-    first = np.array([0] * 3 + [1] * 11 + [0] * 16)
-    second = np.array([1] * 3 + [0] * 11 + [0] * 16)
-    assert mcnemar(targets, first, second) == pytest.approx(2 * (1 + 14 + 91 + 364) / 2**14)
-    assert mcnemar(targets, second, first) == mcnemar(targets, first, second)
-    assert mcnemar(targets, first, first) == 1.0
+def test_from_three_seeds_on_the_seeds_are_drawn_too() -> None:
+    """Runs that are right in 100, 100 and 40% of all dialogues alike: between dialogues nothing varies."""
+    gold = PAIR * 30
+    runs = [make_counts([(g, g) for g in gold], PAIR)] * 2 + [make_counts([(g, "joyful") for g in gold], PAIR)]
+    two = score_interval(runs[:2], WEIGHTED_F1)
+    three = score_interval(runs, WEIGHTED_F1)
+    assert (two.low, two.high, two.over_seeds) == (100.0, 100.0, False)
+    assert three.over_seeds and three.low < 50 and three.high == 100.0
 
 
-def test_the_paired_interval_is_the_normal_one() -> None:
-    """Accuracy apart: +1, 0, -1 on each utterance, of known variance (micro F1 of labels without neutral)."""
-    labels = ("joyful", "sad")
-    targets, only_second, only_first = 400, 90, 60
-    gold = ["joyful", "sad"] * (targets // 2)
-    wrong = {"joyful": "sad", "sad": "joyful"}
-    first = [g if number >= only_second else wrong[g] for number, g in enumerate(gold)]
-    second = [wrong[g] if only_second <= number < only_second + only_first else g for number, g in enumerate(gold)]
-    pair = [{42: make_predictions(list(zip(gold, said, strict=True)))} for said in (first, second)]
-    found = compare_runs(*pair, labels, WEIGHTED_F1)
-    share = (only_second - only_first) / targets
-    deviation = np.sqrt(((only_second + only_first) / targets - share**2) / targets)
-    assert found.difference == pytest.approx(100 * share, abs=0.2)
-    expected = [100 * (share + norm.ppf(p) * deviation) for p in (0.025, 0.975)]
-    assert [found.interval.low, found.interval.high] == pytest.approx(expected, abs=0.5)
-    assert found.p_bootstrap == pytest.approx(2 * norm.sf(share / deviation), abs=0.01)
+def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:
+    first = {seed: draw_counts(seed, 0.4) for seed in (1, 2, 9)}
+    second = {seed: draw_counts(seed + 10, 0.9) for seed in (1, 2)}
+    found = compare_runs(first, second, WEIGHTED_F1)
+    expected = {seed: second[seed].score(WEIGHTED_F1) - first[seed].score(WEIGHTED_F1) for seed in (1, 2)}
+    assert found.differences == expected and found.mean == pytest.approx(sum(expected.values()) / 2)
+    assert found.interval is None and found.p is None
 
 
-def test_a_run_against_itself() -> None:
-    runs = {seed: draw_predictions(seed, 50, 0.6) for seed in (1, 2)}
-    found = compare_runs(runs, runs, LABELS, WEIGHTED_F1)
-    assert (found.difference, found.p_bootstrap, found.p_mcnemar) == (0.0, 1.0, {1: 1.0, 2: 1.0})
+def test_seeds_that_disagree_prove_nothing() -> None:
+    """The mean of +20, +1 and -3 points is 6 above 0, and any of the seeds might be the rule."""
+    gold = PAIR * 100
 
+    def better_by(points: int) -> Counts:
+        right = 100 + 2 * points
+        return make_counts([(g, g if number < right else WRONG[g]) for number, g in enumerate(gold)], PAIR)
 
-def test_seeds_in_common_are_averaged_and_order_does_not_count() -> None:
-    first = {1: draw_predictions(1, 80, 0.4), 2: draw_predictions(2, 80, 0.4), 9: draw_predictions(9, 80, 0.4)}
-    second = {1: draw_predictions(3, 80, 0.9)[::-1], 2: draw_predictions(4, 80, 0.9)}
-    found = compare_runs(first, second, LABELS, WEIGHTED_F1)
-    before, after = (
-        sum(evaluate_predictions(runs[seed], LABELS).score for seed in (1, 2)) / 2 for runs in (first, second)
+    first = dict.fromkeys((1, 2, 3), better_by(0))
+    disagreeing, agreeing = (
+        compare_runs(first, dict(zip((1, 2, 3), map(better_by, points), strict=True)), WEIGHTED_F1)
+        for points in ((20, 1, -3), (20, 20, 20))
     )
-    assert found.difference == pytest.approx(after - before)
-    assert found.p_bootstrap < 0.01 and set(found.p_mcnemar) == {1, 2}
+    assert disagreeing.p is not None and agreeing.p is not None
+    assert disagreeing.p > 0.05 > 0.01 > agreeing.p
+    assert disagreeing.interval.low < 0 < agreeing.interval.low
+
+
+def test_permuting_dialogues_is_the_sign_test_where_dialogues_are_single_utterances() -> None:
+    """Accuracy apart: one alone is right 4 times, the other 12: 2 x P(X <= 4) of 16 fair coins."""
+    gold = PAIR * 50
+    first = [WRONG[g] if number < 12 else g for number, g in enumerate(gold)]
+    second = [WRONG[g] if 12 <= number < 16 else g for number, g in enumerate(gold)]
+    pair = [make_counts(list(zip(gold, said, strict=True)), PAIR) for said in (first, second)]
+    found = permutation_p(*pair, WEIGHTED_F1)
+    assert found == pytest.approx(2 * binom.cdf(4, 16, 0.5), abs=0.01)
+    assert permutation_p(pair[0], pair[0], WEIGHTED_F1) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    """0.01 x 3, 0.03 x 2, then not below: 0.04 -> 0.06."""
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
 
 
 def test_runs_that_cannot_be_compared() -> None:
-    rows = draw_predictions(1, 10, 0.5)
+    counts = draw_counts(1, 0.5)
     with pytest.raises(UserError, match="no seed in common"):
-        compare_runs({1: rows}, {2: rows}, LABELS, WEIGHTED_F1)
-    with pytest.raises(UserError, match="3 utterances"):
-        compare_runs({1: rows}, {1: rows[3:]}, LABELS, WEIGHTED_F1)
-    other = [Prediction(rows[0].id, rows[0].task, "sad" if rows[0].target != "sad" else "joyful", "sad"), *rows[1:]]
-    with pytest.raises(UserError, match="labels mad: not among neutral, joyful, sad"):
-        compare_runs({1: rows}, {1: [*rows[:-1], replace(rows[-1], label="mad")]}, LABELS, WEIGHTED_F1)
+        compare_runs({1: counts}, {2: counts}, WEIGHTED_F1)
+    with pytest.raises(UserError, match="20 dialogues were scored by one"):
+        compare_runs({1: counts}, {1: draw_counts(1, 0.5, dialogues=40)}, WEIGHTED_F1)
+    with pytest.raises(UserError, match="compare runs of one set"):
+        permutation_p(make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")]), WEIGHTED_F1)
     with pytest.raises(UserError, match="gold"):
-        compare_runs({1: rows}, {1: other}, LABELS, WEIGHTED_F1)
+        permutation_p(make_counts([("sad", "sad")]), make_counts([("joyful", "sad")]), WEIGHTED_F1)

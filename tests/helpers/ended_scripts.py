@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import experiment_utils.records
+import experiment_utils.evidence
 import experiment_utils.reports
 import experiment_utils.runner
 import reproduce
@@ -13,19 +13,21 @@ from commands import call_script
 from data_utils.dialogues import Dialogue, Utterance
 
 LABELS = ("neutral", "joyful")
-# What the scripts do, as far as reproduce.py sees it. `beta` stands for the score: how many of ten are wrong.
+# What the scripts do, as far as reproduce.py sees it. `historical_window` stands for the score: how many of ten are
+# wrong.
 SCRIPT = r"""
 sets=${datasets:-$dataset}
-folder=experiments/$sets/beta_$beta-seed_$seed
+folder=experiments/$sets/historical_window_$historical_window-seed_$seed
 if [[ ${DRY_RUN-0} == 1 ]]; then
-    [[ $beta != 9 ]] || { echo "error: beta=9: too much" >&2; exit 2; }
-    printf 'cd "a checkout"\npython code/main_new.py --output_dir %q --beta %q\n' "$folder" "$beta"
+    [[ $historical_window != 9 ]] || { echo "error: historical_window=9: too much" >&2; exit 2; }
+    command='python code/main_new.py --output_dir'
+    printf 'cd "a checkout"\n%s %q --historical_window %q\n' "$command" "$folder" "$historical_window"
     exit
 fi
-echo "$sets $beta $seed ${resume-no} ${learning_rate-usual}" >>ran.txt
-[[ $beta != 5 ]] || exit 3
+echo "$sets $historical_window $seed ${resume-no} ${learning_rate-usual}" >>ran.txt
+[[ $historical_window != 5 ]] || exit 3
 mkdir -p "$folder"
-python3 write_results.py "$folder" "$beta" "$seed" "$sets"
+python3 write_results.py "$folder" "$historical_window" "$seed" "$sets"
 """
 WRITER = """
 import json, sys
@@ -42,8 +44,9 @@ if len(sets) > 1:
     epoch |= {f"valid_{name}": 52.0 - 4 * number for number, name in enumerate(sets)}
 results = {"labels": ["neutral", "joyful"], "epochs": [epoch], "best_epoch": 1, "seed": seed,
            "selection": "chosen on valid", "commit": "0123456789abcdef", "device": "cpu", "processors": 2,
-           "precision": "bfloat16", "trainable_parameters": 5, "seconds": {"training_steps": 6.0},
-           "training_rows": {"emotion_recognition": 10}, "arguments": {"batch_size": 32}}
+           "precision": "bfloat16", "trainable_parameters": 5, "split": "test",
+           "versions": {"torch": "2"}, "seconds": {"training_steps": 6.0},
+           "training_rows": {"emotion_recognition": 10}, "arguments": {"batch_size": 32, "decode": "generate"}}
 with open(folder + "/results.json", "w") as stream:
     json.dump(results, stream)
 """
@@ -57,8 +60,8 @@ groups:
     seeds: [1, 2]
     tolerance: 0.5
     rows:
-      a: {settings: {beta: 2}, paper: {meld: 80.0}}
-      b: {settings: {beta: 4}, paper: {meld: 60.2}}
+      a: {settings: {historical_window: 2}, paper: {meld: 80.0}}
+      b: {settings: {historical_window: 4}, paper: {meld: 60.2}}
   same:
     table: "2"
     title: the same run as another
@@ -66,14 +69,14 @@ groups:
     datasets: [meld]
     seeds: [1]
     rows:
-      a: {settings: {beta: 2}}
+      a: {settings: {historical_window: 2}}
   far:
     table: "3"
     title: further than allowed
     script: Uni
     seeds: [1]
     rows:
-      c: {settings: {beta: 6}, paper: {meld: 80.0}}
+      c: {settings: {historical_window: 6}, paper: {meld: 80.0}}
   dies:
     table: "4"
     title: one of them dies
@@ -81,15 +84,15 @@ groups:
     datasets: [meld]
     seeds: [1]
     rows:
-      e: {settings: {beta: 5}}
-      f: {settings: {beta: 0}}
+      e: {settings: {historical_window: 5}}
+      f: {settings: {historical_window: 0}}
   refused:
     table: "5"
     title: refused settings
     script: Uni
     datasets: [meld]
     rows:
-      g: {settings: {beta: 9}}
+      g: {settings: {historical_window: 9}}
   elsewhere:
     table: "6"
     title: another dataset
@@ -97,7 +100,7 @@ groups:
     datasets: [iemocap]
     seeds: [1]
     rows:
-      h: {settings: {beta: 2}}
+      h: {settings: {historical_window: 2}}
   mixed:
     table: "7"
     title: one run of two datasets
@@ -108,8 +111,8 @@ groups:
     compare_with: i
     settings: {datasets: "meld,EmoryNLP"}
     rows:
-      i: {settings: {beta: 2}}
-      j: {settings: {beta: 4}}
+      i: {settings: {historical_window: 2}}
+      j: {settings: {historical_window: 4}}
 """
 
 
@@ -125,12 +128,13 @@ def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
     )
     monkeypatch.setattr(experiment_utils.runner, "find_repository", lambda: tmp_path)
-    monkeypatch.setattr(experiment_utils.reports, "EXPERIMENTS", tmp_path / "experiments")
+    for module in (experiment_utils.reports, reproduce):
+        monkeypatch.setattr(module, "EXPERIMENTS", tmp_path / "experiments")
     monkeypatch.setattr(experiment_utils.reports, "README", tmp_path / "README.md")
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
-    for module in (experiment_utils.reports, experiment_utils.records):
+    for module in (experiment_utils.reports, experiment_utils.evidence):
         monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
-    experiment_utils.records.split_facts.cache_clear()
+    experiment_utils.evidence.split_facts.cache_clear()
     return tmp_path
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from basics.markdown import BEGIN, END, replace_section
+from basics.markdown import replace_section
 from commands import REPOSITORY
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
@@ -171,8 +171,9 @@ def test_factor_is_over_the_fastest_rival_that_ran() -> None:
 
 
 def test_tables_stand_between_the_markers() -> None:
-    readme = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
-    assert replace_section(readme, "new") == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
+    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
+    readme = f"above\n{begin}\nold\n{end}\nbelow\n"
+    assert replace_section(readme, "new") == f"above\n{begin}\nnew\n{end}\nbelow\n"
     with pytest.raises(reference_module.UserError, match="missing"):
         replace_section("no markers", "new")
 
@@ -229,8 +230,10 @@ def test_grouping_is_compared_with_random_batches() -> None:
     section = {"rows": 1248, "epochs": 1, "runs": runs, "machine": machine, "took": 60}
     *_, table, sentence = grouping.render_grouping({"grouping": section, "training": {"machine": {"cores": 8}}})
     assert table.splitlines()[3] == "| 8 | 52.00 | 51.00 | 51.50 | 1.5 |"
-    judged = "8: +0.00, inside that spread; whole dialogues: -2.50, borderline: at the edge of that spread."
-    assert sentence.startswith("Widest spread between seeds: 3.00. ") and judged in sentence
+    assert sentence.startswith(
+        "Points against fully random batches (1), seed by seed: "
+        "8: +2.00, -2.00 (mean +0.00); whole dialogues: -1.50, -3.50 (mean -2.50)."
+    )
     assert sentence.endswith("Cores: 2 here, 8 in the sections above: compare no times.")
 
 

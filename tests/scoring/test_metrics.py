@@ -83,7 +83,8 @@ def test_agrees_with_scikit_learn_on_strings(pairs):
     options = {"labels": list(LABELS), "zero_division": 0}
     report = classification_report(targets, said, output_dict=True, **options)
     assert result.weighted_f1 == pytest.approx(100 * report["weighted avg"]["f1-score"])
-    assert result.macro_f1 == pytest.approx(100 * report["macro avg"]["f1-score"])
+    occur = [of["f1-score"] for label, of in report.items() if label in targets]
+    assert result.macro_f1 == pytest.approx(100 * sum(occur) / len(occur))
     assert result.accuracy == pytest.approx(100 * accuracy_score(targets, said))
     without_neutral = f1_score(targets, said, labels=["joyful", "mad"], average="micro", zero_division=0)
     assert result.micro_f1_without_neutral == pytest.approx(100 * without_neutral)
@@ -133,7 +134,7 @@ def test_micro_f1_without_neutral():
 def test_only_neutral_rows_score_nothing_without_neutral():
     result = evaluate_predictions(predictions_of([("neutral", "neutral", 3)]), LABELS)
     assert result.micro_f1_without_neutral == 0.0 and result.weighted_f1 == pytest.approx(100)
-    assert result.macro_f1 == pytest.approx(100 / 3)
+    assert result.macro_f1 == pytest.approx(100), "the labels of nobody's gold do not count"
 
 
 def test_repeated_rows_count_once():

@@ -1,0 +1,145 @@
+"""Answers of a run as counts, dialogue by dialogue: no text, no utterance, and all that a score or interval needs."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from basics.errors import UserError
+from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from scoring.metrics import NEUTRAL, Prediction, unique_predictions
+
+COLUMNS = ("dialogue", "label", "answer", "count")
+NO_LABEL = ""  # the answer of an utterance that was given no label
+PERCENT = 100.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each dialogue's labels were answered by which.
+
+    dialogues: their names, sorted. labels: in the order of the prompt. table: (dialogues, labels, labels + 1) counts;
+    the last axis is what was said, its last place an answer without a label.
+    """
+
+    dialogues: tuple[str, ...]
+    labels: tuple[str, ...]
+    table: np.ndarray
+
+    @classmethod
+    def of(cls, answers: Iterable[tuple[str, str, str | None, int]], labels: Sequence[str]) -> Self:
+        """From (dialogue, label, answer, how often); UserError for a word that is not among the labels."""
+        index: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
+        answers = list(answers)
+        dialogues = tuple(sorted({answer[0] for answer in answers}))
+        places = {name: number for number, name in enumerate(dialogues)}
+        table = np.zeros((len(dialogues), len(labels), len(labels) + 1), dtype=np.int64)
+        for dialogue, label, said, count in answers:
+            for word in (label, said):
+                if word not in index and word is not None:
+                    raise UserError(f"{dialogue}: '{word}' is not among the labels {', '.join(labels)}")
+            table[places[dialogue], index[label], len(labels) if said is None else index[said]] += count
+        return cls(dialogues, tuple(labels), table)
+
+    @classmethod
+    def of_predictions(cls, predictions: Sequence[Prediction], labels: Sequence[str]) -> Self:
+        """A dialogue is what stands in a row's id before the last slash."""
+        rows = unique_predictions(predictions)
+        return cls.of(((row.id.rpartition("/")[0], row.target, row.label, 1) for row in rows), labels)
+
+    @classmethod
+    def read(cls, text: str, labels: Sequence[str]) -> Self:
+        """What `write` wrote; UserError for other columns, labels, or counts that are no whole numbers."""
+        lines = csv.DictReader(io.StringIO(text))
+        if tuple(lines.fieldnames or ()) != COLUMNS:
+            raise UserError(f"the columns are {', '.join(lines.fieldnames or ())}, not {', '.join(COLUMNS)}")
+        try:
+            found = [(of["dialogue"], of["label"], of["answer"] or None, int(of["count"])) for of in lines]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"line {lines.line_num}: {error}") from error
+        return cls.of(found, labels)
+
+    def write(self) -> str:
+        """CSV, a line for each count above 0, dialogues in their order and labels in theirs."""
+        answers = (*self.labels, NO_LABEL)
+        places = np.argwhere(self.table)
+        rows = ((self.dialogues[d], self.labels[t], answers[s], self.table[d, t, s]) for d, t, s in places)
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+        return stream.getvalue()
+
+    def as_predictions(self) -> list[Prediction]:
+        """One for every answer, in no order of turns, for what is written for predictions."""
+        answers = (*self.labels, None)
+        return [
+            Prediction(f"{self.dialogues[d]}/{t}/{s}/{copy}", "", self.labels[t], answers[s])
+            for d, t, s in np.argwhere(self.table)
+            for copy in range(self.table[d, t, s])
+        ]
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(labels, labels + 1) counts over all dialogues."""
+        return self.table.sum(axis=0)
+
+    @property
+    def rows(self) -> int:
+        """How many utterances were answered."""
+        return int(self.table.sum())
+
+    def is_paired_with(self, other: "Counts") -> bool:
+        """Whether both are of the same dialogues with the same gold labels."""
+        same = (self.dialogues, self.labels) == (other.dialogues, other.labels)
+        return same and bool((self.table.sum(axis=2) == other.table.sum(axis=2)).all())
+
+    def score(self, metric: str) -> float:
+        """In percent, over all dialogues."""
+        return float(SCORES[metric](self.confusion, self.labels))
+
+
+def f1_of_labels(confusion: np.ndarray) -> np.ndarray:
+    """(..., labels, labels + 1) counts -> (..., labels) F1 in percent, 0 where a label neither stands nor is said."""
+    support, said, hits = _sums(confusion)
+    return PERCENT * _divide(2 * hits, support + said)
+
+
+def weighted_f1(confusion: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """(..., labels, labels + 1) counts -> (...) weighted F1 in percent; equals scikit-learn's."""
+    support = confusion.sum(-1)
+    return _divide((support * f1_of_labels(confusion)).sum(-1), support.sum(-1))
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 in percent of the labels that occur in the gold."""
+    occurs = confusion.sum(-1) > 0
+    return _divide((f1_of_labels(confusion) * occurs).sum(-1), occurs.sum(-1))
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of right answers in percent."""
+    return PERCENT * _divide(_sums(confusion)[2].sum(-1), confusion.sum((-1, -2)))
+
+
+def micro_f1_without_neutral(confusion: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """DailyDialog's score in percent; equals scikit-learn's."""
+    kept = [number for number, label in enumerate(labels) if label.lower() != NEUTRAL]
+    support, said, hits = (of[..., kept].sum(-1) for of in _sums(confusion))
+    return PERCENT * _divide(2 * hits, support + said)
+
+
+SCORES = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
+
+
+def _sums(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How often each label stands in the gold, is said, and is both."""
+    square = confusion[..., :-1]
+    return confusion.sum(-1), square.sum(-2), np.diagonal(square, axis1=-2, axis2=-1)
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """0 where the denominator is 0, as scikit-learn with zero_division=0."""
+    numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator)
+    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)

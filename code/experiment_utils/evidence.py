@@ -1,0 +1,139 @@
+"""From a run's folder to what is committed of it, and from the committed answers back to the counts.
+
+    predictions/<condition>/<dataset>-seed_<n>.csv.gz    id, answer, log p of each label, rounded; no text, no gold
+
+Whoever has the pickles works the counts out anew: `python code/reproduce.py --check`.
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError
+from basics.files import write_atomically
+from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.examples import row_id
+from data_utils.labels import UNIFIED_LABELS
+from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
+from experiment_utils.dialogue_counts import NO_LABEL, Counts
+from experiment_utils.records import Record, Records
+from experiment_utils.runner import MANIFEST, Job, plan_digest
+from results.files import PREDICTIONS_FILE, read_predictions
+from scoring.metrics import Prediction, split_by_dataset
+from training.folders import RESULTS_FILE
+
+ANSWERS = "predictions"
+LOG_P_DECIMALS = 4
+# Of results.json as they are.
+KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters", "split")
+KEPT += ("versions", "training_rows")
+
+
+def keep_run(job: Job, run: Path, folder: Path) -> Record:
+    """Write record, counts and answers of a finished run into `folder`. run: where its results lie."""
+    record = make_record(job, run)
+    facts = {dataset: split_facts(dataset, record.split) for dataset in record.counts}
+    rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
+    where = {dataset: break_down(rows[dataset], facts[dataset], record.labels) for dataset in record.counts}
+    for dataset in record.counts:
+        write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
+    record.write(folder, where)
+    return record
+
+
+def make_record(job: Job, run: Path) -> Record:
+    """What a run came to, from the files that it left."""
+    results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+    manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
+    best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
+    rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
+    datasets = job.condition.datasets
+    return Record(
+        condition=job.condition.name,
+        seed=job.seed,
+        plan=plan_digest(job),
+        command=job.command,
+        decode=results["arguments"]["decode"],
+        labels=tuple(results["labels"]),
+        date=manifest["date"],
+        minutes=None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
+        training_minutes=round(results["seconds"]["training_steps"] / 60, 1),
+        batch_size=results["arguments"]["batch_size"],
+        valid=best.get("score"),
+        valid_of={name: _selecting_score(best, name) for name in datasets if best},
+        copying=results.get("copying"),
+        counts={name: Counts.of_predictions(rows[name], results["labels"]) for name in datasets},
+        **{name: results[name] for name in KEPT},
+    )
+
+
+def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
+    """Of one set's rows where there are several; else of all rows, by which the epoch was chosen."""
+    return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
+
+
+@cache
+def split_facts(dataset: str, split: str) -> Mapping[str, TurnFacts]:
+    """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there."""
+    return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split)
+
+
+def answers_file(folder: Path, record: Record, dataset: str) -> Path:
+    """Where the answers of a run lie."""
+    return folder / ANSWERS / record.condition / f"{dataset}-seed_{record.seed}.csv.gz"
+
+
+def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str]) -> None:
+    """Id, answer and, where labels were scored, the rounded log p of each; equal answers make equal bytes."""
+    scored = [row for row in rows if row.scores is not None]
+    named = labels if scored else ()
+    stream = io.StringIO()
+    lines = csv.writer(stream, lineterminator="\n")
+    lines.writerow(["id", "answer", *named])
+    for row in rows:
+        log_p = [round(row.scores[label], LOG_P_DECIMALS) for label in named] if row.scores else []
+        lines.writerow([row.id, NO_LABEL if row.label is None else row.label, *log_p])
+    write_atomically(path, gzip.compress(stream.getvalue().encode(), mtime=0))
+
+
+def read_answers(path: Path) -> dict[str, str | None]:
+    """Row id -> answer, None for one without a label; UserError names a file that cannot be read."""
+    try:
+        lines = csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
+        return {line["id"]: line["answer"] or None for line in lines}
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); git checkout {path}") from error
+
+
+def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, str]:
+    """Row id -> gold label from the pickle, in the unified words where the labels are those."""
+    dialogues = load_dialogues(dataset, find_original_data(dataset))[split]
+    own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
+    words = {label: label for label in own} if own <= set(labels) else UNIFIED_LABELS[dataset]
+    return {
+        row_id(dataset, dialogue.dialogue_id, turn): words[utterance.label]
+        for dialogue in dialogues
+        for turn, utterance in enumerate(dialogue.utterances)
+    }
+
+
+def recount(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Counts:
+    """The counts that committed answers and the pickles make; UserError where the answers are of other utterances."""
+    gold, said = gold_labels(dataset, split, labels), read_answers(path)
+    if set(gold) != set(said):
+        raise UserError(f"{path} is not of the {len(gold)} utterances of {dataset}'s {split}")
+    return Counts.of(((name.rpartition("/")[0], gold[name], said[name], 1) for name in gold), labels)
+
+
+def check_answers(records: Records) -> Iterator[str]:
+    """A line for every run and dataset whose committed counts are not what its answers make."""
+    for run in records.runs:
+        for dataset, counts in run.counts.items():
+            found = recount(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
+            if not (found.is_paired_with(counts) and (found.table == counts.table).all()):
+                yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other counts than are committed"

@@ -1,0 +1,186 @@
+"""Records -> the whole of experiments/REPORT.md, and the README's table of results."""
+
+import io
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from basics.markdown import render_table
+from experiment_utils.conditions import BENCHMARKS, Claim, Condition, Table
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.records import Record
+from experiment_utils.report_tables import (
+    NOTHING,
+    OTHER_RELEASE,
+    Shown,
+    group_conditions,
+    render_baselines,
+    render_claims,
+    render_comparisons,
+    render_copying,
+    render_earlier,
+    render_group,
+    render_labels,
+)
+from experiment_utils.significance import Interval
+from results.files import Scorecard
+from results.summary import print_table
+from scoring.metrics import EvalResult, MajorityBaseline, evaluate_predictions
+
+SAMPLE_RUN = "sample/window/sample"
+
+PREFACE = """\
+Made by `python code/reproduce.py --report` from `runs/`, which holds for every run its record and how often each
+dialogue's labels were answered by which. Every score, interval and test here derives from those counts, and those from
+`predictions/` with the pickles (`python code/reproduce.py --check`).
+
+- **ours**: weighted F1 in percent (dailydialog: micro F1 without neutral) of the best epoch by valid, on test unless a
+  title says valid: the mean over seeds, from three seeds on ± their standard deviation, and in brackets the 95%
+  bootstrap interval. What is drawn anew are dialogues, whose utterances depend on each other; from three seeds on seeds
+  as well. Of one or two seeds the interval takes the trained models as given.
+- **macro F1**: over the labels that occur in the split's gold.
+- **the paper's spread**: ±0.5 points, as its authors state it.
+- **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines).
+- **valid**: the score there of the epoch that was scored, seed by seed.
+- **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
+  p: how far other seeds would lie is not known. p is of the two-level bootstrap, corrected by Holm's method over the
+  table.
+- **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
+  generate reads the generated answer.
+- **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.
+- **minutes**: of the whole run, wall clock; left out where it was stopped and resumed."""
+
+EARLIER = """\
+Of earlier commits, before answers were kept: nobody can work out an interval or a test of them, so no table above and
+no sentence elsewhere rests on them."""
+
+
+def render_report(
+    table: Table, conditions: Mapping[str, Condition], shown: Shown, figures: Mapping[str, Sequence[str]]
+) -> str:
+    """The whole of REPORT.md. figures: group -> files of its pictures, drawn from the same records."""
+    parts = ["# Reproduction report", PREFACE]
+    groups = group_conditions(conditions)
+    for group, members in groups.items():
+        if any(shown.ran(one) for one in members):
+            parts += [f"## {name_group(members[0])}", members[0].group.note, render_group(members, shown)]
+            parts += [render_comparisons(members, shown), render_copying(members, shown), render_labels(members, shown)]
+            parts += [f"![{_in_words(name)}](figures/{name})" for name in figures.get(group, ())]
+    parts += ["## Baselines" * bool(found := render_baselines(shown)), found]
+    if earlier := render_earlier(shown):
+        parts += ["## Earlier runs, whose answers were not kept", EARLIER, earlier]
+    parts += ["## Reported by others", render_claims(table.claims, BENCHMARKS)]
+    parts += ["## Not run here", render_missing(groups, shown)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _in_words(figure: str) -> str:
+    return figure.removesuffix(".png").replace("_", " ")
+
+
+def name_group(condition: Condition) -> str:
+    """The heading of its group: with the paper's table, where it has numbers of one."""
+    group = condition.group
+    return f"Table {group.table}: {group.title}" if condition.paper and group.table.isdecimal() else group.title
+
+
+def render_missing(groups: Mapping[str, Sequence[Condition]], shown: Shown) -> str:
+    """How much of each group has not been run: conditions, seeds and the command."""
+    rows = []
+    for group, members in groups.items():
+        missing = [one for one in members if not shown.ran(one)]
+        if missing:
+            command = f"`python code/reproduce.py --condition {group}`"
+            count = f"{len(missing)} of {len(members)}"
+            rows.append([members[0].group.title, count, str(len(members[0].group.seeds)), command])
+    header = ("group", "conditions not run", "seeds each", "all of them")
+    return render_table(header, rows) if rows else "All has been run."
+
+
+def render_readme(table: Table, conditions: Mapping[str, Condition], shown: Shown) -> str:
+    """The README's results: a line for each system, a column for each benchmark; how much of the paper has been run."""
+    lines = [_claim_line(claim) for claim in table.claims if set(claim.scores) & set(BENCHMARKS)]
+    names = dict.fromkeys(run.row for dataset in BENCHMARKS for run in shown.records.baselines(dataset))
+    lines += [_baseline_line(name, shown) for name in names]
+    for members in _rows_of(conditions).values():
+        if any(shown.ran(one) for one in members):
+            lines.append(_our_line(members, shown))
+    header = ("system", *(f"{name}{OTHER_RELEASE.get(name, '')}" for name in BENCHMARKS), "what, and how many seeds")
+    published = {(name, score) for one in conditions.values() for name, score in one.paper.items()}
+    done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
+    rest = (
+        f"Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Of {len(published)} numbers in "
+        f"the paper's tables, {len(done)} have been run here. All runs, seeds, intervals and tests: "
+        "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
+        "literature mostly reports."
+    )
+    return "\n\n".join([render_table(header, lines), rest])
+
+
+def render_sample(shown: Shown) -> str:
+    """What the first command prints at its end, from the sample's record; empty where it has not been run."""
+    runs = shown.records.of(SAMPLE_RUN)
+    if not runs:
+        return ""
+    run, counts = runs[0], runs[0].counts["sample"]
+    unseen = shown.records.breakdowns(run, "sample")["text"]["not in train"]
+    majority = shown.records.of("baselines/majority/sample")
+    said = majority and majority[0].counts["sample"]
+    scorecard = Scorecard(
+        _evaluate(counts),
+        "valid",
+        unseen=_evaluate(unseen),
+        majority=MajorityBaseline(said.labels[int(said.confusion.sum(0).argmax())], _evaluate(said)) if said else None,
+    )
+    stream = io.StringIO()
+    print_table(scorecard, "sample, SmolLM2-135M, LoRA", stream)
+    return "\n".join(["```", *(line.rstrip() for line in stream.getvalue().splitlines()), "```"])
+
+
+def _evaluate(counts: Counts) -> EvalResult:
+    return evaluate_predictions(counts.as_predictions(), counts.labels)
+
+
+def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[Condition]]:
+    """(group, row) -> its conditions that are scored on a benchmark's test in its own labels."""
+    found: dict[tuple[str, str], list[Condition]] = {}
+    for one in conditions.values():
+        if one.split == "test" and one.has_own_labels and set(one.datasets) <= set(BENCHMARKS):
+            found.setdefault((one.name.split("/")[0], one.row), []).append(one)
+    return found
+
+
+def _claim_line(claim: Claim) -> list[str]:
+    scores = [f"{claim.scores[name]:.2f}" if name in claim.scores else NOTHING for name in BENCHMARKS]
+    seeds = f", {claim.seeds} seeds" if claim.seeds else ""
+    return [f"{claim.system}, {claim.by}", *scores, f"{claim.base}{seeds}"]
+
+
+def _baseline_line(name: str, shown: Shown) -> list[str]:
+    found: list[Record | None] = [
+        next((run for run in shown.records.baselines(dataset) if run.row == name), None) for dataset in BENCHMARKS
+    ]
+    cells = [
+        _score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
+        for run, dataset in zip(found, BENCHMARKS, strict=True)
+    ]
+    meaning = next(run.selection for run in found if run)
+    return [f"baseline: {name.replace('_', ' ')}", *cells, meaning]
+
+
+def _our_line(members: Sequence[Condition], shown: Shown) -> list[str]:
+    by_dataset = {dataset: one for one in members for dataset in one.datasets if shown.ran(one)}
+    cells, seeds = [], []
+    for dataset in BENCHMARKS:
+        one = by_dataset.get(dataset)
+        scores = shown.records.scores(one.name, dataset) if one else []
+        seeds += [len(scores)] * bool(scores)
+        cells.append(
+            _score_cell(mean(scores), shown.records.interval(one.name, dataset)) if scores and one else NOTHING
+        )
+    first = members[0]
+    counted = "1 seed" if set(seeds) == {1} else f"{'/'.join(map(str, dict.fromkeys(seeds)))} seeds"
+    return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, {counted}"]
+
+
+def _score_cell(score: float, bounds: Interval | None) -> str:
+    return f"{score:.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING

@@ -1,0 +1,73 @@
+"""Counts by dialogue: their scores are scikit-learn's, and they come back from their file as they were."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from basics.errors import UserError
+from experiment_utils.dialogue_counts import (
+    Counts,
+    accuracy,
+    f1_of_labels,
+    macro_f1,
+    micro_f1_without_neutral,
+    weighted_f1,
+)
+from scoring.metrics import Prediction, evaluate_predictions
+
+LABELS = ("neutral", "joyful", "sad")
+
+
+def draw_predictions(seed: int, rows: int = 60) -> list[Prediction]:
+    """In six dialogues; an answer may hold no label."""
+    random = np.random.default_rng(seed)
+    targets, said = random.choice(LABELS, rows), random.choice([*LABELS, ""], rows)
+    return [
+        Prediction(f"meld/d{turn % 6}/{turn}", "emotion_recognition", str(target), str(answer) or None)
+        for turn, (target, answer) in enumerate(zip(targets, said, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_are_those_of_the_metrics(seed: int) -> None:
+    rows = draw_predictions(seed)
+    counts, result = Counts.of_predictions(rows, LABELS), evaluate_predictions(rows, LABELS)
+    assert counts.confusion.tolist() == [list(row) for row in result.confusion]
+    assert counts.score("weighted_f1") == pytest.approx(result.weighted_f1, abs=1e-9)
+    assert counts.score("micro_f1_without_neutral") == pytest.approx(result.micro_f1_without_neutral, abs=1e-9)
+    assert float(macro_f1(counts.confusion)) == pytest.approx(result.macro_f1, abs=1e-9)
+    assert float(accuracy(counts.confusion)) == pytest.approx(result.accuracy, abs=1e-9)
+    assert f1_of_labels(counts.confusion) == pytest.approx([one.f1 for one in result.per_label.values()], abs=1e-9)
+
+
+def test_many_confusions_are_scored_at_once() -> None:
+    confusions = np.stack([Counts.of_predictions(draw_predictions(seed), LABELS).confusion for seed in range(4)])
+    assert weighted_f1(confusions, LABELS) == pytest.approx([float(weighted_f1(one, LABELS)) for one in confusions])
+    assert micro_f1_without_neutral(confusions, LABELS).shape == (4,)
+
+
+def test_macro_f1_is_over_the_labels_that_occur() -> None:
+    """One label of three is in nobody's gold: the mean is of two, as scikit-learn's over the gold's labels."""
+    answers = [("d", "joyful", "joyful", 3), ("d", "joyful", "sad", 1), ("d", "neutral", "neutral", 2)]
+    counts = Counts.of(answers, LABELS)
+    gold, said = ["joyful"] * 4 + ["neutral"] * 2, ["joyful"] * 3 + ["sad"] + ["neutral"] * 2
+    expected = f1_score(gold, said, labels=["joyful", "neutral"], average="macro")
+    assert float(macro_f1(counts.confusion)) == pytest.approx(100 * expected)
+
+
+def test_a_file_holds_counts_and_nothing_else() -> None:
+    counts = Counts.of_predictions(draw_predictions(7), LABELS)
+    text = counts.write()
+    assert text.splitlines()[0] == "dialogue,label,answer,count"
+    again = Counts.read(text, LABELS)
+    assert again.is_paired_with(counts) and (again.table == counts.table).all() and again.write() == text
+    assert sum(int(line.rpartition(",")[2]) for line in text.splitlines()[1:]) == counts.rows == 60
+
+
+def test_what_is_no_file_of_counts() -> None:
+    with pytest.raises(UserError, match="the columns are a, b"):
+        Counts.read("a,b\n1,2\n", LABELS)
+    with pytest.raises(UserError, match="line 2"):
+        Counts.read("dialogue,label,answer,count\nd,sad,sad,many\n", LABELS)
+    with pytest.raises(UserError, match="'mad' is not among the labels neutral, joyful, sad"):
+        Counts.read("dialogue,label,answer,count\nd,sad,mad,1\n", LABELS)
