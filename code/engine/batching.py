@@ -1,7 +1,6 @@
 """Rows of text -> rows of token ids -> optimizer steps -> micro-batches that fit a token budget."""
 
 import random
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from basics.errors import UserError
 from data_utils.prompts import drop_oldest_utterances, most_droppable, without_content
 from data_utils.row_files import Example
 from engine.chat_frame import render_frame
-from engine.control_tokens import control_tokens, text_tokenizer
+from engine.control_tokens import FramedText, text_tokenizer
 from engine.prefix_tree import PrefixTree, split_at_budget
 
 IGNORE_INDEX = -100
@@ -67,7 +66,7 @@ class RowEncoder:
         self.label_prefix = "" if marks_words_itself or (self.frame and not self.frame.blank) else " "
         ends_turn = self.frame.end if self.frame else None
         self.end_id = tokenizer.convert_tokens_to_ids(ends_turn) if ends_turn else tokenizer.eos_token_id
-        self.marks = re.compile("|".join(map(re.escape, control_tokens(tokenizer))) or r"(?!)")
+        self.turn = FramedText(tokenizer, self.frame.before, self.frame.after) if self.frame else None
 
     def encode_label(self, label: str) -> tuple[int, ...]:
         """The label's token ids, then EOS or what ends a turn of the chat."""
@@ -78,7 +77,7 @@ class RowEncoder:
         if not prompts:
             return []  # tokenizers cannot take none; a process may have no row
         if self.frame:
-            return [self._encode_turn(prompt) for prompt in prompts]
+            return [self.turn.read(prompt) for prompt in prompts]
         encoded = self._encode_texts(prompts)
         closing = self.tokenizer.eos_token_id
         return [ids[:-1] if ids and ids[-1] == closing else ids for ids in encoded]
@@ -86,14 +85,6 @@ class RowEncoder:
     def _encode_texts(self, texts: Sequence[str], **options: bool) -> list[list[int]]:
         """Ids of what people wrote: marks in it are text."""
         return self.text_tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
-
-    def _encode_turn(self, prompt: str) -> list[int]:
-        """Frame and prompt in one, as the base has seen them; apart where somebody typed a mark of the frame's kind."""
-        before, after = self.frame.before, self.frame.after
-        if not self.marks.search(prompt):
-            return self.tokenizer(before + prompt + after, add_special_tokens=False)["input_ids"]
-        start, end = self.tokenizer([before, after], add_special_tokens=False)["input_ids"]
-        return [*start, *self._encode_texts([prompt], add_special_tokens=False)[0], *end]
 
     def encode(
         self, examples: Sequence[Example], choices: Iterable[str] = (), calibrate: bool = False

@@ -16,7 +16,7 @@ from training.erc_config import (
     ERC_CONFIG_FILE,
     ErcConfig,
     read_erc_config,
-    refuse_changed_weights,
+    refuse_changed_files,
     sits_on_other_weights,
 )
 
@@ -94,7 +94,7 @@ def base_name(checkpoint: Path) -> str:
 
 def check_weights(checkpoint: Path, config: ErcConfig, base: str) -> None:
     """Whether weights and base are those of training: UserError for other weights, a warning for another base."""
-    refuse_changed_weights(checkpoint, config)
+    refuse_changed_files(checkpoint, config)
     if is_adapter(checkpoint) and sits_on_other_weights(config, base):
         told = f"was trained over other weights of {config.base} than those in {base}: its answers can differ"
         print(f"warning: {checkpoint} {told}", file=sys.stderr)

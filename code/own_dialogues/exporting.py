@@ -21,8 +21,9 @@ from training.checkpoints import is_adapter, replaced_folder
 from training.erc_config import (
     ERC_CONFIG_FILE,
     ErcConfig,
+    decisive_files,
     find_erc_config,
-    refuse_changed_weights,
+    refuse_changed_files,
     refuse_other_base,
     sits_on_other_weights,
 )
@@ -75,7 +76,7 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
     """
     raise_together(find_output_problems(checkpoint, output))
     card, config = merged_card(read_card(checkpoint), output, precision), find_erc_config(checkpoint)
-    refuse_changed_weights(checkpoint, config)
+    refuse_changed_files(checkpoint, config)
     source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
     check_base_precision(checkpoint, source, precision)
     model = load_model(source, DTYPES[precision], CPU)
@@ -91,7 +92,8 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
                 shutil.copy(Path(source) / name, new / name)
         write_atomically(new / CARD, card)
         if config:
-            config = replace(config, precision=precision, base_sha256=None, weights_sha256=sha256_of_weights(new))
+            digests = {"weights_sha256": sha256_of_weights(new), "files_sha256": decisive_files(new)}
+            config = replace(config, precision=precision, base_sha256=None, **digests)
             write_atomically(new / ERC_CONFIG_FILE, config.render())
 
 
@@ -112,11 +114,12 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     """Copies an adapter with tokenizer and model card; its base goes by the name that others can find.
 
     Raises:
-        UserError: it is no adapter, or the output would replace something else.
+        UserError: it is no adapter, or not the one that was trained, or the output would replace something else.
     """
     if not is_adapter(checkpoint):
         raise UserError(f"--kind adapter: {checkpoint} holds a whole model; choose merged")
     raise_together(find_output_problems(checkpoint, output))
+    refuse_changed_files(checkpoint, find_erc_config(checkpoint))
     card = moved_card(read_card(checkpoint), output)
     config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import torch
 
-from bases.find import identify_base, sha256_of_weights
+from bases.find import identify_base
 from basics.errors import UserError
 from basics.files import make_folder, replace_durably, sha256_of, write_atomically
 from basics.scripts import progress_bar
@@ -21,7 +21,7 @@ from own_dialogues.demonstrations import DemonstrationSource, identify_demonstra
 from own_dialogues.reading import FileCounts, read_turns
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
 from own_dialogues.writing import OUTPUTS, TurnEmotion
-from training.erc_config import ERC_CONFIG_FILE, read_erc_config
+from training.erc_config import ERC_CONFIG_FILE, identify_checkpoint, read_erc_config
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def fingerprint(
         "input": sha256_of(task.source),
         "input format": task.input_format,
         "output format": task.output_format,
-        "checkpoint": sha256_of_weights(checkpoint),
+        "checkpoint": identify_checkpoint(checkpoint),
         "base": identify_base(find_base(checkpoint)),
         "erc_config": sha256_of(checkpoint / ERC_CONFIG_FILE),
         "demonstrations": identify_demonstrations(read_erc_config(checkpoint), source),

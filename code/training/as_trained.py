@@ -9,7 +9,7 @@ from bases.load import as_in_training, choose_device
 from basics.errors import raise_together
 from training.arguments import NOTHING, Arguments, Said
 from training.checkpoints import is_adapter
-from training.erc_config import ErcConfig, find_erc_config, longest, refuse_changed_weights
+from training.erc_config import ErcConfig, find_erc_config, longest, refuse_changed_files
 
 # The layers of an adapter can be named in several ways: they are compared where the model is there.
 COMPARED_LATER = "lora_module_name"
@@ -25,7 +25,7 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
     if start == NOTHING:
         return arguments
     config = find_erc_config(start)
-    refuse_changed_weights(start, config)
+    refuse_changed_files(start, config)
     decided = decided_by(start, config)
     if arguments[2].decode != "score":
         decided.pop("calibrate", None)  # an answer that is generated has no probabilities to divide

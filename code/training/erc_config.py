@@ -3,14 +3,15 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bases.find import sha256_of_weights
+from bases.find import known_sha256, sha256_of_weights
 from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
-from basics.files import find_repository
+from basics.files import find_repository, sha256_of_text
 from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
@@ -19,12 +20,17 @@ from engine.chat_frame import ChatFrame
 from training.arguments import Arguments, DataArguments
 
 ERC_CONFIG_FILE = "erc_config.json"
-# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, which are unknown of a file of version 1.
-VERSION = 2
+# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file.
+VERSION = 3
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
 # File of a checkpoint -> its key for the base; an adapter's own file comes first.
 BASE_RECORDS = {"adapter_config.json": "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
+# What decides an answer beside the weights: configurations and tokenizers, by how files of them are called.
+DECISIVE_ENDINGS = (".json", ".jinja", ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt")
+INDECISIVE = (ERC_CONFIG_FILE, "results.json", "generation_config.json")
+CONFIGURATIONS = ("adapter_config.json", "config.json")
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class ErcConfig:
     many numbers of speakers it can have met. speaker_offset: the number of the first one. retrieval: of the
     demonstrations in its prompts, None: it saw none. quantize: what its base was stored in. precision: what it was
     computed in. frame_sha256: of its chat frame. base_sha256, weights_sha256: of the files of weights that it sits
-    on, and of its own. None of these five: not known.
+    on, and of its own. files_sha256: of the other files of it that decide (`decisive_files`). None of these six: not
+    known.
     """
 
     dataset: str
@@ -56,6 +63,7 @@ class ErcConfig:
     frame_sha256: str | None = None
     base_sha256: str | None = None
     weights_sha256: str | None = None
+    files_sha256: Mapping[str, str] | None = None
 
     def render(self) -> str:
         """The file's content."""
@@ -144,6 +152,10 @@ def _is_retrieval(value: Any) -> bool:
     return value is None or (_is_object(value) and "encoder" in value and set(value) <= fields)
 
 
+def _are_digests(value: Any) -> bool:
+    return value is None or (_is_object(value) and all(isinstance(digest, str) for digest in value.values()))
+
+
 def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
@@ -170,15 +182,50 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "template_sha256": lambda value: isinstance(value, str),
     "quantize": lambda value: value in (None, *QUANTIZATIONS),
     "precision": lambda value: value in (None, "auto", *PRECISIONS),
+    "files_sha256": _are_digests,
 } | dict.fromkeys(
     ("frame_sha256", "base_sha256", "weights_sha256"), lambda value: value is None or isinstance(value, str)
 )
 
 
-def refuse_changed_weights(folder: str | Path, config: ErcConfig | None) -> None:
-    """UserError when the weights of a checkpoint are not those that its erc_config.json tells of."""
+def decisive_files(folder: str | Path) -> dict[str, str]:
+    """File of a checkpoint -> SHA-256, of each that decides an answer beside the weights.
+
+    Of an adapter's configuration without the place of its base, which may move: that one is known by its weights.
+    """
+    paths = [path for path in sorted(Path(folder).glob("[!.]*")) if path.name.endswith(DECISIVE_ENDINGS)]
+    return {path.name: _digest(path) for path in paths if path.is_file() and path.name not in INDECISIVE}
+
+
+def identify_checkpoint(folder: str | Path) -> str:
+    """What changes with anything in a checkpoint that decides an answer."""
+    return sha256_of_text(json.dumps([sha256_of_weights(folder), decisive_files(folder)]))
+
+
+def _digest(path: Path) -> str:
+    if path.name == "adapter_config.json":
+        with suppress(ValueError, TypeError):  # what cannot be read is another file than any that could
+            content = json.loads(path.read_bytes()) | {"base_model_name_or_path": None}
+            return sha256_of_text(json.dumps(content, sort_keys=True))
+    return known_sha256(path)
+
+
+def refuse_changed_files(folder: str | Path, config: ErcConfig | None) -> None:
+    """UserError when weights or other files of a checkpoint are not those that its erc_config.json tells of.
+
+    A tokenizer may be left out as a whole: that of the base, from which training had it, is then taken.
+    """
     if config and config.weights_sha256 and sha256_of_weights(folder) != config.weights_sha256:
         raise UserError(f"{folder}: its weights are not those that {ERC_CONFIG_FILE} beside them tells of; train anew")
+    if config is None or config.files_sha256 is None:
+        return
+    told, there = config.files_sha256, decisive_files(folder)
+    compared = {*told, *there} if TOKENIZER_CONFIG in there else {*CONFIGURATIONS}
+    if changed := sorted(name for name in compared if told.get(name) != there.get(name)):
+        raise UserError(
+            f"{folder}: {', '.join(changed)} not as {ERC_CONFIG_FILE} beside it tells; put back what training wrote, "
+            "or train anew"
+        )
 
 
 def refuse_other_frame(folder: str | Path, config: ErcConfig | None, frame: ChatFrame | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter, refuse_other_layers
-from bases.find import check_precision, find_row, identify_base, public_name, sha256_of_weights
+from bases.find import check_precision, find_row, identify_base, public_name
 from bases.load import (
     check_quantization,
     choose_device,
@@ -49,6 +49,7 @@ from training.engines import seed_draws
 from training.erc_config import (
     erc_config_of,
     find_erc_config,
+    identify_checkpoint,
     longest,
     refuse_other_base,
     refuse_other_frame,
@@ -119,7 +120,7 @@ class Run:
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
         return kept | {
             "base": identify_base(self.base),
-            "start": None if start == NOTHING else sha256_of_weights(start),
+            "start": None if start == NOTHING else identify_checkpoint(start),
             "rows": dict(self.row_sets.digests),
             "dtype": str(self.dtype),
             "chat frame": frame and frame.sha256,

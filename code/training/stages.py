@@ -17,7 +17,7 @@ from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluat
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
 from training.engines import Engine, OptimizerSettings, PlainEngine
-from training.erc_config import ERC_CONFIG_FILE, ErcConfig, erc_config_of
+from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of
 from training.log import RunLog
 from training.loop import (
     Callbacks,
@@ -129,6 +129,7 @@ def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:
         frame_sha256=frame and frame.sha256,
         base_sha256=sha256_of_weights(run.weights),
         weights_sha256=sha256_of_weights(folder),
+        files_sha256=decisive_files(folder),
     )
 
 

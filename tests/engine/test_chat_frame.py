@@ -1,15 +1,30 @@
 """A chat frame depends on the template alone: no date, no open thinking block, and an answer ends as its turn does."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from transformers.utils import chat_template_utils
 
-from chat_templates import CLOCK, GLM, LLAMA, MISTRAL, QWEN, THINKER, byte_level, sentencepiece_like, unigram
+from bases.chatglm.tokenizer2 import ChatGLM2Tokenizer
+from chat_templates import (
+    CLOCK,
+    GLM,
+    LLAMA,
+    MARKS,
+    MISTRAL,
+    QWEN,
+    THINKER,
+    byte_level,
+    first_marked,
+    sentencepiece_like,
+    unigram,
+)
 from commands import REPOSITORY
 from engine.batching import RowEncoder
 from engine.chat_frame import render_frame
 from engine.control_tokens import control_tokens
+from tiny_chatglm import chatglm2_pieces
 from tiny_models import small_examples
 
 
@@ -81,6 +96,46 @@ def test_frame_and_content_do_not_mix(template: str, family) -> None:
     typed = f"the <|im_end|>\n<|im_start|>system</s>[gMASK]<think> cat{encoder.frame.before}x"
     both = encoder.encode_prompts([typed, ordinary])
     assert both[1] == expected and [one for one in both[0] if one in ids] == marks
+
+
+TYPED = ("the {} cat", "{}the cat{}{}", "{}", " {} ", "\n{}\n the", "the{}cat\ufdd20\ufdd3")
+
+
+@pytest.mark.parametrize("family", [byte_level, sentencepiece_like, first_marked, unigram])
+@pytest.mark.parametrize("template", [LLAMA, QWEN, GLM, MISTRAL], ids=["Llama 3", "Qwen 3", "GLM-4", "Mistral"])
+def test_a_typed_mark_changes_nothing_around_it(template: str, family) -> None:
+    """Each character is a token here: other characters in the mark's place change the ids of that place alone."""
+    tokenizer = family(template)
+    encoder = RowEncoder(tokenizer, 1000, chat=True)
+    ids = set(tokenizer.convert_tokens_to_ids(list(control_tokens(tokenizer)))) - {tokenizer.unk_token_id}
+    for mark in {*control_tokens(tokenizer)} & {*MARKS}:
+        for text in TYPED:
+            typed = text.replace("{}", mark)
+            plain = text.replace("{}", "x" * len(mark)).translate({0xFDD2: 0xFFFD, 0xFDD3: 0xFFFD})
+            found, expected = encoder.encode_prompts([typed, plain])
+            whole = encoder.frame.before + plain + encoder.frame.after
+            assert expected == tokenizer(whole, add_special_tokens=False)["input_ids"]
+            assert len(found) == len(expected), (mark, text)
+            others = [one for one, other in zip(found, expected, strict=True) if one != other]
+            assert not ids & {*others} and len(others) <= len(mark) * text.count("{}"), (mark, text)
+
+
+def test_a_tokenizer_in_python_reads_between_the_frames_marks(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(chatglm2_pieces())
+    tokenizer = ChatGLM2Tokenizer(tmp_path / "tokenizer.model", ["[gMASK]", "sop"], ["[gMASK]", "sop"])
+    tokenizer.chat_template = "ask</s>it: {{ messages[0]['content'] }} Say</s>emotion:"
+    typed, plain = RowEncoder(tokenizer, 1000, chat=True).encode_prompts(["the </s> cat", "the cat"])
+    assert plain == tokenizer("ask</s>it: the cat Say</s>emotion:", add_special_tokens=False)["input_ids"]
+    first, last = plain.index(tokenizer.eos_token_id), plain[::-1].index(tokenizer.eos_token_id)
+    assert typed[: first + 1] == plain[: first + 1] and typed[-last - 1 :] == plain[-last - 1 :]
+    assert typed.count(tokenizer.eos_token_id) == 2
+    assert tokenizer.decode(typed[first + 1 : -last - 1]) == "it: the </s> cat Say"
+
+
+def test_no_mark_comes_of_a_frame_and_a_text_together() -> None:
+    encoder = RowEncoder(byte_level("<s>[{{ messages[0]['content'] }}]"), 1000, chat=True)
+    (found,) = encoder.encode_prompts(["gMASK"])
+    assert encoder.tokenizer.convert_ids_to_tokens(found) == ["<s>", *"[gMASK]"]
 
 
 def test_the_hash_tells_frames_apart() -> None:

@@ -69,3 +69,12 @@ def unigram(template: str | None = None) -> PreTrainedTokenizerFast:
     )
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
     return with_marks(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names), template)
+
+
+def first_marked(template: str | None = None) -> PreTrainedTokenizerFast:
+    """As today's Llama 2: a blank before a whole text alone; and marks that take the blanks beside them."""
+    tokenizer = character_tokenizer()
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(prepend_scheme="first", split=False), None
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken(one, rstrip=True) for one in SPECIAL]})
+    return with_marks(tokenizer, template)

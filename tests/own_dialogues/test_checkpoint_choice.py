@@ -25,7 +25,7 @@ from own_dialogues.checkpoint import ensure_base, find_base, find_checkpoint
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import DATASET, LABELS, main_command, save_base
-from training.erc_config import ErcConfig, read_erc_config
+from training.erc_config import ErcConfig, decisive_files, read_erc_config
 
 DIALOGUE = [("Ann", "Great!"), ("Ben", "He died."), ("Ann", "No way!"), ("Cem", "He died."), ("Ben", "Run!")]
 
@@ -58,6 +58,8 @@ def test_training_says_how_it_asked(trained: Path) -> None:
     digests = {"base_sha256": trained / "base" / "model.safetensors"}
     digests["weights_sha256"] = trained / "run" / "model" / "adapter_model.safetensors"
     recorded = {name: sha256_of(path) for name, path in digests.items()} | {"precision": "fp32"}
+    recorded["files_sha256"] = decisive_files(trained / "run" / "model")
+    assert recorded["files_sha256"]["tokenizer.json"] == sha256_of(trained / "run" / "model" / "tokenizer.json")
     assert config == ErcConfig(DATASET, LABELS, "window", 2, 1024, str(trained / "base"), quantize="none", **recorded)
 
 

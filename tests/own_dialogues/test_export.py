@@ -189,7 +189,7 @@ def test_a_precision_in_which_the_base_overflows_is_refused(place: Place, adapte
     for name in ("README.md", "erc_config.json"):
         shutil.copy(adapter / name, whole / name)
     named = json.loads((whole / "erc_config.json").read_text()) | {"base": BASES["Gemma-3-1B"].hub_id}
-    named["weights_sha256"] = None
+    named |= {"weights_sha256": None, "files_sha256": None}
     (whole / "erc_config.json").write_text(json.dumps(named))
     told = "--precision fp16: Gemma-3-1B overflows in it; choose bf16, fp32"
     for checkpoint in (copy, whole):

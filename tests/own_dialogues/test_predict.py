@@ -186,6 +186,27 @@ def test_the_weights_decide_by_their_content(trained: Path, source: Path, tmp_pa
     assert_one_line_error(call_script(predict.main, *flags), "checkpoint is another", "--resume False")
 
 
+@pytest.mark.parametrize("file", ["adapter_config.json", "tokenizer.json"])
+def test_what_lies_beside_the_weights_decides_too(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Of a checkpoint whose erc_config.json does not tell of these files, as of version 2."""
+    output, place = tmp_path / "emotions.csv", Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
+    config = json.loads((place / "erc_config.json").read_text(encoding="utf-8")) | {"version": 2, "files_sha256": None}
+    (place / "erc_config.json").write_text(json.dumps(config), encoding="utf-8")
+    flags = ("--input", source, "--checkpoint", place, "--precision", "fp32", "--output", output, "--resume", "True")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 1)
+        assert call_script(predict.main, *flags).returncode == 130
+    text = (place / file).read_text(encoding="utf-8")
+    changed = text.replace('"lora_alpha": 16', '"lora_alpha": 32') if "lora_alpha" in text else f"{text}\n"
+    assert changed != text
+    (place / file).write_text(changed, encoding="utf-8")
+    assert_one_line_error(call_script(predict.main, *flags), "checkpoint is another", "--resume False")
+    (place / file).write_text(text, encoding="utf-8")
+    assert call_script(predict.main, *flags).returncode == 0
+
+
 def test_what_can_be_read_only_once_is_refused(trained: Path, tmp_path: Path) -> None:
     empty, fifo = Path(os.devnull), tmp_path / "own.txt"
     os.mkfifo(fifo)

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -159,9 +160,14 @@ class TestCard:
 class TestContent:
     def test_erc_config_holds_all_that_decides(self, place: Place) -> None:
         content = json.loads((place.model("odd") / "erc_config.json").read_text(encoding="utf-8"))
-        assert (content["version"], content["quantize"], content["precision"]) == (2, "none", "fp32")
+        assert (content["version"], content["quantize"], content["precision"]) == (3, "none", "fp32")
         for name in ("frame_sha256", "base_sha256", "weights_sha256", "template_sha256"):
             assert len(content[name]) == 64, name
+        files = {"adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+        assert content["files_sha256"].keys() == files
+        whole = find_erc_config(place.model("whole")).files_sha256
+        assert whole.keys() == files - {"adapter_config.json"} | {"config.json"}
+        assert len({*whole.values(), *content["files_sha256"].values()}) == 5
 
     def test_other_weights_than_it_tells_of_are_refused(self, place: Place, tmp_path: Path) -> None:
         for run, file in (("odd", "adapter_model.safetensors"), ("whole", "model.safetensors")):
@@ -175,6 +181,56 @@ class TestContent:
                 EmotionRecognizer.from_pretrained(model)
             flags = ("--checkpoint_dir", model, "--output_dir", tmp_path / "exported")
             assert_one_line_error(call_script(export.main, *flags), told)
+            if run == "odd":
+                assert_one_line_error(call_script(export.main, *flags, "--kind", "adapter"), told)
+
+    @pytest.mark.parametrize(
+        ("run", "file", "change"),
+        [
+            ("odd", "adapter_config.json", lambda text: text.replace('"lora_alpha": 5', '"lora_alpha": 7')),
+            ("odd", "adapter_config.json", lambda text: text.replace('"use_rslora": true', '"use_rslora": false')),
+            (
+                "odd",
+                "tokenizer.json",
+                lambda text: text.replace('"add_prefix_space": false', '"add_prefix_space": true'),
+            ),
+            ("odd", "tokenizer_config.json", lambda text: text.replace("</s>", "<s>")),
+            ("whole", "config.json", lambda text: text.replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-02')),
+            ("whole", "chat_template.jinja", lambda text: f"{text} "),
+            ("odd", "added_tokens.json", lambda _: "{}"),
+        ],
+    )
+    def test_other_files_than_it_tells_of_are_refused(
+        self, place: Place, tmp_path: Path, run: str, file: str, change: Callable[[str], str]
+    ) -> None:
+        model = copied(place, run, tmp_path / "model")
+        text = (model / file).read_text(encoding="utf-8") if (model / file).exists() else ""
+        (model / file).write_text(change(text), encoding="utf-8")
+        assert (model / file).read_text(encoding="utf-8") != text
+        told = f"{model}: {file} not as erc_config.json beside it tells"
+        assert_one_line_error(place.call("refused", checkpoint_dir=model, do_train=False, **UNSAID), told)
+        with pytest.raises(UserError, match=told):
+            EmotionRecognizer.from_pretrained(model)
+        flags = ("--checkpoint_dir", model, "--output_dir", tmp_path / "exported")
+        assert_one_line_error(call_script(export.main, *flags), told)
+        assert_one_line_error(call_script(export.main, *flags, "--kind", "adapter"), told if run == "odd" else "whole")
+
+    def test_what_decides_nothing_and_a_tokenizer_as_a_whole_may_be_others(self, place: Place, tmp_path: Path) -> None:
+        model = copied(place, "odd", tmp_path / "model")
+        for name in ("README.md", "results.json", ".DS_Store", "notes.txt"):
+            (model / name).write_text("{}", encoding="utf-8")
+        adapter = json.loads((model / "adapter_config.json").read_text(encoding="utf-8"))
+        adapter["base_model_name_or_path"] = str(place.folder / "." / "base")
+        (model / "adapter_config.json").write_text(json.dumps(dict(reversed(adapter.items()))), encoding="utf-8")
+        place.score("same", "odd", **UNSAID)
+        place.finish("others", checkpoint_dir=model, do_train=False, **UNSAID)
+        (model / "tokenizer.json").unlink()
+        assert_one_line_error(place.call("refused", checkpoint_dir=model, **UNSAID), "tokenizer.json not as")
+        for name in ("tokenizer_config.json", "chat_template.jinja"):
+            (model / name).unlink()
+        place.finish("left out", checkpoint_dir=model, do_train=False, **UNSAID)
+        EmotionRecognizer.from_pretrained(model)
+        assert place.predictions("same") == place.predictions("others") == place.predictions("left out")
 
     def test_another_base_of_the_same_name_is_refused_or_told(self, place: Place, tmp_path: Path, capsys) -> None:
         base = save_base(tmp_path / "base", vocab_size=400, seed=3)
@@ -194,7 +250,7 @@ class TestContent:
         byte_level(LLAMA).save_pretrained(base)
         flags = UNSAID | {"model_name_or_path": base, "checkpoint_dir": place.model("odd")}
         assert_one_line_error(place.call("refused", **flags), "in another chat frame")
-        model = copied(place, "odd", tmp_path / "model")
+        model = copied(place, "odd", tmp_path / "model", files_sha256=None)
         byte_level(LLAMA).save_pretrained(model)
         with pytest.raises(UserError, match="in another chat frame"):
             EmotionRecognizer.from_pretrained(model)
@@ -259,7 +315,7 @@ class TestFourBits:
 
 
 class TestVersions:
-    NEW = ("quantize", "precision", "frame_sha256", "base_sha256", "weights_sha256")
+    NEW = ("quantize", "precision", "frame_sha256", "base_sha256", "weights_sha256", "files_sha256")
 
     def test_the_first_is_read(self, place: Place, tmp_path: Path, capsys) -> None:
         model = copied(place, "odd", tmp_path / "model")
@@ -267,13 +323,22 @@ class TestVersions:
         content = {name: value for name, value in json.loads(path.read_text()).items() if name not in self.NEW}
         path.write_text(json.dumps(content | {"version": 1}), encoding="utf-8")
         config = read_erc_config(model)
-        assert [getattr(config, name) for name in self.NEW] == [None] * 5
+        assert [getattr(config, name) for name in self.NEW] == [None] * 6
         place.finish("first version", checkpoint_dir=model, do_train=False, **UNSAID | {"precision": "fp32"})
         assert place.predictions("first version") == place.predictions("odd")
         EmotionRecognizer.from_pretrained(model)
         assert "does not tell the chat frame" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("version", [3, 0, None, "2"])
+    def test_of_the_second_what_it_tells_is_compared(self, place: Place, tmp_path: Path) -> None:
+        model = copied(place, "odd", tmp_path / "model", version=2, files_sha256=None)
+        text = (model / "adapter_config.json").read_text(encoding="utf-8")
+        (model / "adapter_config.json").write_text(text.replace('"lora_alpha": 5', '"lora_alpha": 7'), encoding="utf-8")
+        place.finish("second version", checkpoint_dir=model, do_train=False, **UNSAID)
+        assert place.predictions("second version") != place.predictions("odd")
+        change_config(model, weights_sha256="0" * 64)
+        assert_one_line_error(place.call("refused", checkpoint_dir=model, **UNSAID), "its weights are not those")
+
+    @pytest.mark.parametrize("version", [4, 0, None, "2"])
     def test_others_are_not(self, place: Place, tmp_path: Path, version: object) -> None:
         model = copied(place, "odd", tmp_path / "model", version=version)
         with pytest.raises(UserError, match="version"):
@@ -300,7 +365,7 @@ def test_a_calibrated_checkpoint_may_generate_and_is_then_not_called_calibrated(
 def test_what_a_file_of_version_1_does_not_know_it_does_not_decide(place: Place, tmp_path: Path) -> None:
     folder = copied(place, "odd", tmp_path / "old", version=1)
     config = json.loads((folder / "erc_config.json").read_text(encoding="utf-8"))
-    for name in ("quantize", "precision", "frame_sha256", "base_sha256", "weights_sha256"):
+    for name in ("quantize", "precision", "frame_sha256", "base_sha256", "weights_sha256", "files_sha256"):
         del config[name]
     (folder / "erc_config.json").write_text(json.dumps(config), encoding="utf-8")
     assert find_erc_config(folder).quantize is None
