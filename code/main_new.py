@@ -32,9 +32,7 @@ def main() -> None:
 
     # 1. processes, rows, base, tokenizer
     world = join_world(training_arguments.local_rank, alone_too=wants_deepspeed(training_arguments))
-    row_sets = load_row_sets(
-        data_arguments.data_dir, data_arguments.dataset, data_arguments.data_percent, training_arguments.seed
-    )
+    row_sets = load_row_sets(data_arguments.data_dir, data_arguments.dataset)
     run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets, world)
     if training_arguments.resume and world.from_first(lambda: finished_before(run)):
         return

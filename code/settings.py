@@ -93,6 +93,10 @@ def find_problems_of_arguments(further: Sequence[str], settings: Settings) -> li
         name, has_value, value = word.partition("=")
         if name in KNOBS and has_value and not before.startswith("--"):
             problems.append(f"{word}: a setting stands before the command: {word} bash ...")
+        if name == "--seed" and settings["data_percent"] != KNOBS["data_percent"].default:
+            problems.append(
+                f"--seed: of what is drawn of train, too; set it before the command: seed={value or '...'} bash ..."
+            )
         if name in SET_BY_KNOBS:
             problems.append(f"{name}: set it before the command: {SET_BY_KNOBS[name]}=... bash ...")
         before = "" if has_value else word

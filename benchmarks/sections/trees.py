@@ -13,7 +13,7 @@ from benchmarks.inputs import DATASET, KINDS, Inputs
 from benchmarks.rounds import say
 from benchmarks.worker import Worker
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload, count_work
-from data_utils.row_sets import draw_fraction
+from data_utils.draws import Draw, draw_rows
 from engine.batching import TOKEN_BUDGETS, EncodedRow, plan_steps, training_batches
 
 DATASETS_COMPARED = ("iemocap", "meld", "EmoryNLP")
@@ -29,7 +29,7 @@ def measure_trees(inputs: Inputs, kinds: Sequence[str] = KINDS) -> dict[str, Any
     rows = {kind: inputs.train_rows(DATASET, kind) for kind in kinds}
     return {
         "fractions": {
-            kind: {name: build_trees(draw_fraction(rows[kind], share, SEED)) for name, share in FRACTIONS.items()}
+            kind: {name: build_trees(draw_rows(rows[kind], Draw(share, SEED))) for name, share in FRACTIONS.items()}
             for kind in kinds
         },
         "sharing": {
@@ -77,7 +77,7 @@ def measure_epochs(inputs: Inputs, logs: Path) -> dict[str, Any]:
     contender = BY_NAME[OURS]
     measured = {}
     for name, share in FRACTIONS.items():
-        workload = Workload(draw_fraction(rows, share, SEED))
+        workload = Workload(draw_rows(rows, Draw(share, SEED)))
         say(f"training on {len(workload.rows)} rows of {DATASET}")
         setting = Setting(inputs.base, workload, contender.precision, "cpu", contender.options)
         with Worker(contender.build, setting, logs / "epochs.log") as worker:

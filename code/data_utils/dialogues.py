@@ -32,6 +32,11 @@ class Dialogue:
     utterances: tuple[Utterance, ...]
 
 
+def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
+    """Return the id of one utterance's rows."""
+    return f"{dataset}/{dialogue_id}/{turn}"
+
+
 def find_dataset(name: str) -> DatasetSpec:
     """Return the description of a dataset; UserError names the known ones."""
     if name not in DATASETS:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from data_utils.dialogues import Dialogue, Utterance
+from data_utils.dialogues import Dialogue, Utterance, row_id
+from data_utils.draws import ALL_OF_TRAIN, Draw, draw_rows
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import (
     add_demonstrations,
@@ -19,7 +20,7 @@ from data_utils.row_files import PREDICTION, RECOGNITION, SPEAKER, Demonstration
 
 DEFAULT_WINDOW = 12
 # Of the code that makes rows. A change that makes others of the same input counts it up; those on disk are made anew.
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class RowSettings:
     clean_text, check_counts: see `load_dialogues`.
     retrieval: demonstrations in the main prompt, None: none. Rows of emotion_prediction never get any: the
         utterance that would look for them is what they may not show.
+    draw: the utterances of train that there are rows, demonstrations and counts of.
     """
 
     dataset: str
@@ -39,19 +41,18 @@ class RowSettings:
     clean_text: bool = False
     check_counts: bool = True
     retrieval: RetrievalSettings | None = None
+    draw: Draw = ALL_OF_TRAIN
 
     @property
     def folder_name(self) -> str:
-        """Name of the folder below `data/<dataset>`; the default window has no number in it."""
+        """Name of the folder below `data/<dataset>`; the default window has no number in it, nor has all of train."""
         has_number = self.kind in ("window", "predict") and self.historical_window != DEFAULT_WINDOW
-        number = f"_{self.historical_window}" if has_number else ""
-        demonstrations = f"_{self.retrieval.folder_suffix}" if self.retrieval else ""
-        return self.kind + number + ("_clean" if self.clean_text else "") + demonstrations
-
-
-def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
-    """Return the id of one utterance's rows."""
-    return f"{dataset}/{dialogue_id}/{turn}"
+        parts = [self.kind]
+        parts += [str(self.historical_window)] if has_number else []
+        parts += ["clean"] if self.clean_text else []
+        parts += [] if self.draw.is_whole else [f"data_{self.draw.folder_suffix}"]
+        parts += [self.retrieval.folder_suffix] if self.retrieval else []
+        return "_".join(parts)
 
 
 def render_window(utterances: Sequence[Utterance], window: int, labels: Sequence[str]) -> str:
@@ -112,9 +113,12 @@ _ROW_MAKERS: Mapping[str, tuple[tuple[_RowMaker, ...], tuple[_RowMaker, ...]]] =
 
 
 def build_examples(settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]]) -> dict[str, list[Example]]:
-    """Return split -> rows, in the order of the dialogues; rows of one turn stand next to each other."""
+    """Return split -> rows, in the order of the dialogues; rows of one turn stand next to each other.
+
+    Of train those that are drawn; UserError where none would be left.
+    """
     in_train, in_others = _ROW_MAKERS[settings.kind]
-    return {
+    rows = {
         split: [
             make_row(dialogue, turn, settings)
             for dialogue in dialogues[split]
@@ -123,6 +127,7 @@ def build_examples(settings: RowSettings, dialogues: Mapping[str, Sequence[Dialo
         ]
         for split in SPLITS
     }
+    return rows | {"train": draw_rows(rows["train"], settings.draw)}
 
 
 def with_demonstrations(

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basics.errors import UserError
-from data_utils.dialogues import Dialogue, find_original_data, find_pickle, load_dialogues
-from data_utils.examples import DEFAULT_WINDOW, render_window, row_id
+from data_utils.dialogues import Dialogue, find_original_data, find_pickle, load_dialogues, row_id
+from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, draw_rows
+from data_utils.examples import DEFAULT_WINDOW, render_window
 from data_utils.labels import SPEAKER_OFFSETS, SPLITS, UNIFIED, UNIFIED_LABELS
 from data_utils.row_files import RECOGNITION, Example
-from data_utils.row_folders import Content, build_folder, describe_origin, find_seen_in_train
-from data_utils.row_sets import draw_fraction
+from data_utils.row_folders import Content, build_folder, describe_origin, describe_texts
+from data_utils.texts import digest_texts
 
 MIXED, SEQUENCE = "mixed", "sequence"
 TOTAL, RATIO, SINGLE = "total", "ratio", "single"
@@ -28,17 +29,16 @@ class MixSettings:
     """What decides the rows of a folder in unified labels.
 
     datasets: those whose valid and test are scored, and that are mixed. mix: how train is drawn from them.
-    trained: `single` only: the one set that train comes from. fraction: of the training rows, above 0 up to 1.
+    trained: `single` only: the one set that train comes from. draw: of the training utterances.
     """
 
     datasets: tuple[str, ...]
     mix: str = TOTAL
     trained: str | None = None
-    fraction: float = 1.0
+    draw: Draw = ALL_OF_TRAIN
     historical_window: int = DEFAULT_WINDOW
     clean_text: bool = False
     check_counts: bool = True
-    seed: int = 42
     dataset: str = UNIFIED.name
 
     @property
@@ -46,10 +46,10 @@ class MixSettings:
         """Name of the folder below `data/unified`."""
         drawn = "+".join(self.datasets) if self.trained is None else f"{self.trained}_of_{'+'.join(self.datasets)}"
         parts = [self.mix, drawn]
-        parts += [f"{self.fraction:.6g}"] if self.fraction != 1 else []
+        parts += [f"{self.draw.fraction!r}"] if not self.draw.is_whole else []
         parts += [f"window_{self.historical_window}"] if self.historical_window != DEFAULT_WINDOW else []
         parts += ["clean"] if self.clean_text else []
-        parts += [f"seed_{self.seed}"] if self.seed != 42 and self.fraction != 1 else []
+        parts += [f"seed_{self.draw.seed}"] if self.draw.seed != DEFAULT_SEED else []
         return "_".join(parts)
 
 
@@ -88,25 +88,22 @@ def mix_training_rows(by_dataset: Mapping[str, Sequence[Example]], settings: Mix
     Raises:
         UserError: the fraction leaves a set without a row.
     """
-    fraction, seed = settings.fraction, settings.seed
     drawn = by_dataset if settings.mix != SINGLE else {settings.trained: by_dataset[settings.trained]}
     if settings.mix == TOTAL:
         merged = [row for rows in drawn.values() for row in rows]
-        chosen = list(draw_fraction(merged, fraction, seed))
+        chosen = draw_rows(merged, settings.draw)
     else:
-        chosen = [row for name, rows in drawn.items() for row in _draw_of(name, rows, fraction, seed)]
+        chosen = [row for name, rows in drawn.items() for row in _draw_of(rows, settings.draw)]
     left = {row.id.split("/", 1)[0] for row in chosen}
     empty = [name for name in drawn if name not in left]
     if empty:
-        raise UserError(
-            f"--data_percent {fraction}: {settings.mix} mix leaves no training row of {', '.join(empty)}; "
-            "choose a larger share"
-        )
+        told = f"--data_percent {settings.draw.fraction}: {settings.mix} mix leaves no training row of"
+        raise UserError(f"{told} {', '.join(empty)}; choose a larger share")
     return chosen
 
 
-def _draw_of(name: str, rows: Sequence[Example], fraction: float, seed: int) -> Sequence[Example]:
-    return draw_fraction(rows, fraction, seed) if round(len(rows) * fraction) else ()
+def _draw_of(rows: Sequence[Example], draw: Draw) -> Sequence[Example]:
+    return draw_rows(rows, draw) if round(len(rows) * draw.fraction) else ()
 
 
 def prepare_mixed_folder(
@@ -128,10 +125,11 @@ def prepare_mixed_folder(
         rows = {name: unified_rows(name, of_set, settings.historical_window) for name, of_set in dialogues.items()}
         train = mix_training_rows({name: of_set["train"] for name, of_set in rows.items()}, settings)
         scored = {split: [row for of_set in rows.values() for row in of_set[split]] for split in ("valid", "test")}
-        seen = {
-            split: [row for name, of_set in dialogues.items() for row in find_seen_in_train(name, of_set, split)]
-            for split in scored
+        mixed = {"train": train, **scored}
+        digests = {
+            split: {row: text for name in dialogues for row, text in digest_texts(name, dialogues[name][split]).items()}
+            for split in SPLITS
         }
-        return {"train": train, **scored}, {"seen_in_train": seen}
+        return mixed, describe_texts(mixed, digests)
 
     return build_folder(Path(data).absolute() / UNIFIED.name / settings.folder_name, origin, make)

@@ -7,19 +7,23 @@ utterance never demonstrates itself nor another turn of its own dialogue.
 
 import random
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Protocol
 
 import numpy as np
 
 from basics.errors import UserError
-from data_utils.dialogues import Dialogue
+from data_utils.dialogues import Dialogue, row_id
+from data_utils.texts import fold_text
 
 PAPER, ALL = "paper", "all"
 LAST, ROLE = "last", "role"
+FIRST_LOOK = 12  # texts looked at beyond those asked for, before there is reason for more
+TOLERANCE = 1e-5  # beyond what the rounding of float32 does to a product of unit vectors
+BLOCK_NUMBERS = 2**23  # held at once while products are summed
 
 
 class Embed(Protocol):
@@ -87,7 +91,7 @@ class Match:
 def entries_of(dataset: str, split: str, dialogues: Iterable[Dialogue]) -> list[Entry]:
     """Every utterance of a split, in file order, its speaker removed."""
     return [
-        Entry(f"{dataset}/{dialogue.dialogue_id}/{turn}", f"{split}/{dialogue.dialogue_id}", one.text, one.label)
+        Entry(row_id(dataset, dialogue.dialogue_id, turn), f"{split}/{dialogue.dialogue_id}", one.text, one.label)
         for dialogue in dialogues
         for turn, one in enumerate(dialogue.utterances)
     ]
@@ -111,15 +115,16 @@ def balance_labels(entries: Sequence[Entry], labels: Sequence[str], seed: int) -
 
 
 class DemonstrationIndex:
-    """The domain base, embedded once; exact search by cosine."""
+    """The domain base, each distinct text of it embedded once; exact search by cosine.
+
+    What is found for a query does not depend on what else is asked with it: texts are searched, not entries, and
+    those of one text, or of texts that are as near, come in the order of the base.
+    """
 
     def __init__(self, entries: Sequence[Entry], embed: Embed) -> None:
         self.entries, self.embed = list(entries), embed
-        self.vectors = embed([entry.text for entry in self.entries])
-        self.by_label: dict[str | None, np.ndarray] = {
-            label: np.flatnonzero([entry.label == label for entry in self.entries])
-            for label in {entry.label for entry in self.entries}
-        }
+        self.vectors = _embed_texts([entry.text for entry in self.entries], embed)
+        self._pools: dict[str | None, _Pool] = {}
 
     def search(
         self, queries: Sequence[Entry], count: int, own_label: bool = False, exclude_identical: bool = False
@@ -137,59 +142,103 @@ class DemonstrationIndex:
         for place, query in enumerate(queries):
             groups[query.label if own_label else None].append(place)
         for label, places in groups.items():
-            pool = self.by_label.get(label, np.empty(0, int)) if own_label else np.arange(len(self.entries))
             asked = [queries[place] for place in places]
-            matches = self._search_pool(asked, vectors[places], pool, count, exclude_identical)
+            matches = self._search_pool(asked, vectors[places], self._pool_of(label), count, exclude_identical)
             for place, match in zip(places, matches, strict=True):
                 found[place] = match
         return found
 
+    def _pool_of(self, label: str | None) -> "_Pool":
+        """The entries of a label, None: all of them."""
+        if label not in self._pools:
+            places = [place for place, entry in enumerate(self.entries) if label in (None, entry.label)]
+            self._pools[label] = _Pool.of(self.entries, places, self.vectors)
+        return self._pools[label]
+
     def _search_pool(
-        self, queries: Sequence[Entry], vectors: np.ndarray, pool: np.ndarray, count: int, exclude_identical: bool
+        self, queries: Sequence[Entry], vectors: np.ndarray, pool: "_Pool", count: int, exclude_identical: bool
     ) -> list[tuple[Match, ...]]:
-        """Looks at ever more neighbours until each query has enough that it may be shown."""
+        """Looks at ever more texts until each query has enough entries nearer than the furthest text looked at."""
         found: dict[int, tuple[Match, ...]] = {}
         waiting = np.arange(len(queries))
-        depth = count + max(Counter(self.entries[index].dialogue for index in pool).values(), default=0)
+        depth = count + FIRST_LOOK
         while len(waiting):
-            near, similar = nearest(vectors[waiting], self.vectors[pool], min(depth, len(pool)))
-            for query, columns, similarities in zip(waiting, near, similar, strict=True):
-                matches = self._allowed(queries[query], pool[columns], similarities, exclude_identical)
-                if len(matches) >= count:
-                    found[query] = tuple(matches[:count])
-                elif depth >= len(pool):
+            is_whole = depth >= len(pool.places)
+            near, similar = nearest(vectors[waiting], pool.vectors, min(depth, len(pool.places)))
+            for query, texts, similarities in zip(waiting, near, similar, strict=True):
+                matches = self._allowed(queries[query], pool, texts, similarities, exclude_identical)[:count]
+                if len(matches) == count and (is_whole or matches[-1].similarity > similarities[-1] + TOLERANCE):
+                    found[query] = tuple(replace(match, similarity=round(match.similarity, 4)) for match in matches)
+                elif is_whole:
                     raise UserError(_too_few(queries[query], len(matches), count))
             waiting = np.array([query for query in waiting if query not in found], int)
             depth *= 4
         return [found[query] for query in range(len(queries))]
 
     def _allowed(
-        self, query: Entry, candidates: np.ndarray, similarities: np.ndarray, exclude_identical: bool
+        self, query: Entry, pool: "_Pool", texts: np.ndarray, similarities: np.ndarray, exclude_identical: bool
     ) -> list[Match]:
+        """The entries of the texts that may be shown, nearest first, then in the base's order."""
         own_text = fold_text(query.text) if exclude_identical else None
-        return [
-            Match(self.entries[index], round(float(similarity), 4))
-            for index, similarity in zip(candidates, similarities, strict=True)
-            if self.entries[index].dialogue != query.dialogue and fold_text(self.entries[index].text) != own_text
+        allowed = [
+            (-float(similarity), place)
+            for text, similarity in zip(texts, similarities, strict=True)
+            for place in pool.places[text]
+            if self.entries[place].dialogue != query.dialogue and fold_text(self.entries[place].text) != own_text
         ]
+        return [Match(self.entries[place], -distance) for distance, place in sorted(allowed)]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Distinct texts. places: of each, the places of its entries in the base, ascending. vectors: (texts, width)."""
+
+    places: tuple[tuple[int, ...], ...]
+    vectors: np.ndarray
+
+    @staticmethod
+    def of(entries: Sequence[Entry], places: Iterable[int], vectors: np.ndarray) -> "_Pool":
+        """vectors: (entries, width)."""
+        by_text: dict[str, list[int]] = defaultdict(list)
+        for place in places:
+            by_text[entries[place].text].append(place)
+        firsts = [of_text[0] for of_text in by_text.values()]
+        return _Pool(tuple(map(tuple, by_text.values())), vectors[np.array(firsts, int)])
+
+
+def _embed_texts(texts: Sequence[str], embed: Embed) -> np.ndarray:
+    """(texts, width), the same vector for texts that the encoder cannot tell apart.
+
+    An encoder without capital letters gives texts of other case one vector but for the rounding of its sums, which
+    would decide between them.
+    """
+    vectors = embed(texts).copy()
+    first: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        other = first.setdefault(fold_text(text), place)
+        if other != place and np.abs(vectors[place] - vectors[other]).max() < TOLERANCE:
+            vectors[place] = vectors[other]
+    return vectors
 
 
 def nearest(queries: np.ndarray, base: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(indices, similarities), each (queries, count): the largest inner products, largest first, exact.
+    """(indices, similarities), each (queries, count): the largest inner products, largest first, to 6 decimals.
 
     queries (queries, width), base (entries, width), float32. Block by block: the whole score matrix is never
-    held. Equal products come in the base's order.
+    held. Equal products come in the base's order; which of those as large as the last one are left out is open.
     """
     import faiss
 
-    similarities, indices = faiss.knn(queries, base, count, metric=faiss.METRIC_INNER_PRODUCT)
-    order = np.lexsort((indices, -similarities.round(6)), axis=-1)
+    _, indices = faiss.knn(queries, base, count, metric=faiss.METRIC_INNER_PRODUCT)
+    # What faiss returns depends in its last digits on how many are asked at once; these products do not.
+    similarities = np.empty(indices.shape)
+    rows = max(1, BLOCK_NUMBERS // max(1, count * base.shape[1]))
+    for start in range(0, len(queries), rows):
+        block = slice(start, start + rows)
+        products = queries[block, None, :].astype(np.float64) * base[indices[block]]
+        similarities[block] = products.sum(axis=-1).round(6)
+    order = np.lexsort((indices, -similarities), axis=-1)
     return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
-
-
-def fold_text(text: str) -> str:
-    """A text without what the method's figures leave aside when texts are compared: case and outer blanks."""
-    return text.strip().lower()
 
 
 def _too_few(query: Entry, allowed: int, count: int) -> str:
@@ -204,18 +253,15 @@ Found = dict[str, tuple[Match, ...]]  # row id -> demonstrations
 
 
 def find_demonstrations(
-    dataset: str,
-    labels: Sequence[str],
-    dialogues: Mapping[str, Sequence[Dialogue]],
-    settings: RetrievalSettings,
-    embed: Embed,
+    labels: Sequence[str], entries: Mapping[str, Sequence[Entry]], settings: RetrievalSettings, embed: Embed
 ) -> tuple[dict[str, Found], dict[str, dict[str, float]]]:
     """(split -> row id -> demonstrations, all of them from train; split -> `describe_matches`).
+
+    entries: split -> its utterances; those of train are what is trained on, and alone demonstrate.
 
     Raises:
         UserError: a label of a balanced base is empty, or a row has too few demonstrations to choose from.
     """
-    entries = {split: entries_of(dataset, split, of_split) for split, of_split in dialogues.items()}
     base = balance_labels(entries["train"], labels, settings.seed) if settings.balance else entries["train"]
     index = DemonstrationIndex(base, embed)
     found: dict[str, Found] = {}

@@ -103,8 +103,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return what manifest.json of a row folder says; UserError if there is none, or none of ours.
 
     Keys: dataset, labels (prompt order), arguments, counts (split -> task -> rows), sha256 (file -> hex),
-    source_path (file name), source_sha256, template_sha256, seen_in_train (valid and test -> ids of
-    utterances whose text, letter case and outer blanks aside, also stands in train).
+    source_path (file name), source_sha256, template_sha256, rows_version, texts (split -> id -> `digest_text` of the
+    utterance), seen_in_train (valid and test -> ids of utterances whose text, letter case and outer blanks aside,
+    train.json has too).
     """
     path = Path(folder) / MANIFEST_NAME
     try:

@@ -13,12 +13,13 @@ from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.files import make_folder, replace_durably, sha256_of, write_atomically
-from data_utils.dialogues import Dialogue, find_pickle, load_dialogues
-from data_utils.examples import ROWS_VERSION, RowSettings, build_examples, row_id, with_demonstrations
+from data_utils.dialogues import find_pickle, load_dialogues
+from data_utils.examples import ROWS_VERSION, RowSettings, build_examples, with_demonstrations
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import TEMPLATE_SHA256
-from data_utils.retrieval import Embed, find_demonstrations, fold_text
+from data_utils.retrieval import Embed, entries_of, find_demonstrations
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, write_rows
+from data_utils.texts import digest_texts, list_seen
 
 _BUILDING, _REPLACED = ".building-", "replaced"
 
@@ -47,13 +48,14 @@ def prepare_folder(
         )
         rows, described = build_examples(settings, dialogues), {}
         if settings.retrieval:
-            found, described["demonstrations"] = find_demonstrations(
-                settings.dataset, labels, dialogues, settings.retrieval, embed
-            )
+            entries = {split: entries_of(settings.dataset, split, dialogues[split]) for split in SPLITS}
+            drawn = {row.id for row in rows["train"]}
+            entries["train"] = [entry for entry in entries["train"] if entry.id in drawn]
+            found, described["demonstrations"] = find_demonstrations(labels, entries, settings.retrieval, embed)
             position = settings.retrieval.position
             rows = {split: with_demonstrations(rows[split], found[split], position) for split in SPLITS}
-        seen = {split: find_seen_in_train(settings.dataset, dialogues, split) for split in ("valid", "test")}
-        return rows, {"seen_in_train": seen, **described}
+        digests = {split: digest_texts(settings.dataset, dialogues[split]) for split in SPLITS}
+        return rows, describe_texts(rows, digests) | described
 
     return build_folder(Path(data).absolute() / settings.dataset / settings.folder_name, origin, make)
 
@@ -109,19 +111,14 @@ def count_rows(rows: Mapping[str, Sequence[Example]]) -> dict[str, dict[str, int
     return {split: dict(Counter(row.task for row in rows[split])) for split in SPLITS}
 
 
-def find_seen_in_train(dataset: str, dialogues: Mapping[str, Sequence[Dialogue]], split: str) -> list[str]:
-    """Return the ids of a split's utterances whose text also stands in train, in file order.
+def describe_texts(rows: Mapping[str, Sequence[Example]], digests: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the keys of a manifest that tell of texts: `texts` and `seen_in_train`, see `read_manifest`.
 
-    Letter case and outer blanks do not count, as in the method's figures (284, 328 and 168 test
-    utterances of iemocap, meld and EmoryNLP).
+    digests: split -> id -> digest of its text; of train the drawn ones are kept.
     """
-    known = {fold_text(utterance.text) for dialogue in dialogues["train"] for utterance in dialogue.utterances}
-    return [
-        row_id(dataset, dialogue.dialogue_id, turn)
-        for dialogue in dialogues[split]
-        for turn, utterance in enumerate(dialogue.utterances)
-        if fold_text(utterance.text) in known
-    ]
+    texts = {split: {row.id: digests[split][row.id] for row in rows[split]} for split in SPLITS}
+    trained = set(texts["train"].values())
+    return {"seen_in_train": {split: list_seen(texts[split], trained) for split in ("valid", "test")}, "texts": texts}
 
 
 def describe_folder(folder: Path) -> str:

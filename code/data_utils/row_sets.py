@@ -1,16 +1,18 @@
 """The rows of one run: train, valid and test from one folder or several, and the labels to choose from."""
 
-import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
 from basics.files import sha256_of
+from data_utils.draws import read_draw
+from data_utils.examples import ROWS_VERSION
 from data_utils.labels import ROW_SETS, SPLITS
 from data_utils.prompts import render_speaker_name
 from data_utils.row_files import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
+from data_utils.texts import list_seen
 
 # The first task that a split holds is the one that is scored.
 SCORED_TASKS = (RECOGNITION, SPEAKER)
@@ -22,41 +24,52 @@ class RowSets:
 
     train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
     chooses from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose
-    from; they choose no epoch. seen_in_train: ids per split whose text, letter case and outer blanks aside,
-    also stands in train. row_settings: what the rows of the scored task were made with, as their manifest says.
+    from; they choose no epoch. texts: row id -> digest of its utterance's text. row_settings: what the rows of the
+    scored task were made with, as their manifest says.
     """
 
     train: tuple[Example, ...]
     scored: Mapping[str, tuple[Example, ...]]
     labels: tuple[str, ...]
-    seen_in_train: Mapping[str, frozenset[str]]
+    texts: Mapping[str, str]
     digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
     also_scored: Mapping[str, Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]]] = field(default_factory=dict)
     row_settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def trained_texts(self) -> frozenset[str]:
+        """Digests of the texts of train."""
+        return frozenset(self.texts[row.id] for row in self.train)
 
-def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> RowSets:
+    def seen(self, split: str, trained: Collection[str]) -> frozenset[str]:
+        """The ids of the scored rows of a split whose text is among those that were trained on (digests)."""
+        return frozenset(list_seen({row.id: self.texts[row.id] for row in self.scored[split]}, trained))
+
+
+def load_row_sets(data_dir: str, dataset: str) -> RowSets:
     """Reads the folders that data_process.py printed, joined by commas.
 
     Raises:
-        UserError: a folder without a manifest or of another dataset; a row that cannot be read (file and
-            line); a file that is not the one its manifest tells of; a row given twice; no row to score; a
-            target that is no answer to its task; a fraction that leaves no training row.
+        UserError: a folder without a manifest, of another dataset, or made by another version of the code; folders
+            of different draws; a row that cannot be read (file and line); a file that is not the one its manifest
+            tells of; a row given twice; no row to train on or to score; a target that is no answer to its task.
     """
     folders = [Path(folder) for folder in data_dir.split(",")]
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
+    _refuse_different_draws(manifests, data_dir)
     splits = {name: _read_split(name, folders, manifests) for name in SPLITS}
+    if not splits["train"]:
+        raise UserError(f"--data_dir {data_dir}: train.json has no row: nothing to train on")
     task = _scored_task(splits["test"], data_dir)
     scored = {name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")}
     for rows in (splits["train"], *scored.values()):
         _check_targets(rows, dataset, manifests)
-    seen = [manifest.get("seen_in_train", {}) for manifest in manifests]
     return RowSets(
-        train=draw_fraction(splits["train"], fraction, seed),
+        train=tuple(splits["train"]),
         scored=scored,
         labels=_labels_of(task, dataset, manifests),
-        seen_in_train={
-            name: frozenset(row_id for ids in seen for row_id in ids.get(name, ())) for name in ("valid", "test")
+        texts={
+            name: text for one in manifests for of_split in one["texts"].values() for name, text in of_split.items()
         },
         digests={
             f"{folder.name}/{file}": digest
@@ -75,29 +88,21 @@ def load_row_sets(data_dir: str, dataset: str, fraction: float, seed: int) -> Ro
     )
 
 
-def draw_fraction(rows: Sequence[Example], fraction: float, seed: int) -> tuple[Example, ...]:
-    """The rows, in their order, of a seeded draw of utterances without replacement; 1 is all of them.
-
-    Utterances are drawn, and come with their rows of every task: runs with and without another task see the same.
-
-    Raises:
-        UserError: no row would be left.
-    """
-    utterances = list(dict.fromkeys(row.id for row in rows))
-    count = round(len(utterances) * fraction)
-    if not count:
-        raise UserError(
-            f"--data_percent {fraction} of {len(utterances)} training utterances leaves none; choose a larger share"
-        )
-    chosen = set(random.Random(f"fraction/{seed}").sample(utterances, count))
-    return tuple(row for row in rows if row.id in chosen)
-
-
 def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
     manifest = read_manifest(folder)
     if manifest["dataset"] != dataset:
         raise UserError(f"{folder} holds rows of {manifest['dataset']}, but --dataset is {dataset}")
+    if manifest.get("rows_version") != ROWS_VERSION:
+        raise UserError(f"{folder}: its rows are of another version of this program; data_process.py writes it anew")
     return manifest
+
+
+def _refuse_different_draws(manifests: Sequence[Mapping[str, Any]], data_dir: str) -> None:
+    """Rows of several tasks are of one train."""
+    draws = {read_draw(manifest.get("arguments", {})) for manifest in manifests}
+    if len(draws) > 1:
+        told = " and ".join(sorted(f"--data_percent {one.fraction:g} --seed {one.seed}" for one in draws))
+        raise UserError(f"--data_dir {data_dir}: rows of different parts of train, {told}; give those of one")
 
 
 def _read_split(name: str, folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> list[Example]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import write_atomically
-from data_utils.dialogues import Dialogue
-from data_utils.examples import row_id
-from data_utils.row_folders import find_seen_in_train
+from data_utils.dialogues import Dialogue, row_id
+from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import COLUMNS, Counts
 from scoring.metrics import Prediction
 
@@ -33,7 +32,8 @@ def describe_split(
     dataset: str, dialogues: Mapping[str, Sequence[Dialogue]], split: str = "test"
 ) -> dict[str, TurnFacts]:
     """Row id -> facts, for the utterances of a split."""
-    seen = set(find_seen_in_train(dataset, dialogues, split))
+    trained = set(digest_texts(dataset, dialogues["train"]).values())
+    seen = set(list_seen(digest_texts(dataset, dialogues[split]), trained))
     facts = {}
     for dialogue in dialogues[split]:
         latest: dict[int, str | None] = {}

@@ -16,8 +16,7 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import write_atomically
-from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.examples import row_id
+from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import UNIFIED_LABELS
 from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.files import write_atomically
-from data_utils.dialogues import Dialogue, clean_text
-from data_utils.examples import row_id
+from data_utils.dialogues import Dialogue, clean_text, row_id
 from scoring.metrics import Prediction
 
 TEMPLATE = Path(__file__).with_name("report_page.html")

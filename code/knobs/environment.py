@@ -133,9 +133,9 @@ def _find_problems(knob: Knob, settings: Settings, is_given: bool) -> list[str]:
 
 def why_unread(knob: Knob, settings: Settings) -> str:
     """The condition that a knob is missing, or the rows and the setting that never read it."""
-    elsewhere = (replace(reader, under="") for reader in knob.readers)
-    if any(map(settings.is_read, elsewhere)):
-        return f"only {knob.readers[0].under} reads it"
+    missing = [reader.under for reader in knob.readers if settings.is_read(replace(reader, under=""))]
+    if missing:
+        return f"only {missing[0]} reads it"
     return f"Experiments_setting={settings['Experiments_setting']} on {settings.rows} rows has no use for it"
 
 

@@ -19,7 +19,8 @@ def render_table() -> str:
 
 def _row(knob: Knob) -> tuple[str, str, str, str]:
     name = f"`{knob.name}`" + (f", `{knob.also}`" if knob.also else "")
-    condition = next((f"; only with `{reader.under}`" for reader in knob.readers if reader.under), "")
+    under = knob.readers[0].under
+    condition = f"; only with `{under}`" if under else ""
     return name, _defaults(knob), _values(knob.kind), knob.meaning + condition
 
 

@@ -39,6 +39,8 @@ from knobs.readers import (
     ALL_PARAMETERS,
     DEMONSTRATIONS,
     DRAWN,
+    DRAWN_ALWAYS,
+    DRAWN_DEMONSTRATIONS,
     EVERY,
     FETCHED,
     GENERATION,
@@ -297,7 +299,7 @@ _ROWS = (
         "auto",
         "compile the model's layers; auto: where it pays and a compiler is there",
     ),
-    Knob("seed", (EVERY, SETS), SEED, "seed", "42", "seed of every draw but retrieval's"),
+    Knob("seed", (EVERY, ROWS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(
         "checkpoint_dir",
         TRAINING,
@@ -332,11 +334,11 @@ _ROWS = (
     Knob("clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping"),
     Knob(
         "data_percent",
-        (DRAWN, SETS),
+        (DRAWN, DRAWN_ALWAYS, DRAWN_DEMONSTRATIONS),
         FRACTION,
         "data",
         "1",
-        "share of the training utterances that is drawn, with all their rows",
+        "share of the training utterances that is drawn; all that is made of train is made of these",
     ),
     Knob(
         "rows_per_dialogue",

@@ -13,6 +13,7 @@ from basics.argument_parsing import LineParser
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.draws import Draw
 from data_utils.examples import RowSettings
 from data_utils.labels import DATASETS
 from data_utils.mixing import SEQUENCE, MixSettings, one_after_the_other, prepare_mixed_folder
@@ -86,7 +87,7 @@ def write_window_rows() -> list[Path]:
     """The command line of data_process.py -> one folder, or that of the speaker task and it."""
     arguments = build_row_parser("Write the rows of one dataset and print their folder.", WINDOW).parse_args()
     refuse_unread(arguments, WINDOW)
-    shared = {name: getattr(arguments, name) for name in ("dataset", "clean_text", "check_counts")}
+    shared = shared_settings(arguments)
     main_rows = RowSettings(
         kind="predict" if arguments.emotion_prediction else WINDOW,
         historical_window=arguments.historical_window,
@@ -96,6 +97,12 @@ def write_window_rows() -> list[Path]:
     speaker_rows = RowSettings(kind="speaker", historical_window=0, **shared)
     wanted = [main_rows] if arguments.speaker_task == "None" else [speaker_rows, main_rows]
     return make_own_folders(wanted, arguments, open_encoder(arguments))
+
+
+def shared_settings(arguments: Namespace) -> dict[str, Any]:
+    """What all folders of rows that are written together have in common, the drawn utterances among it."""
+    shared = {name: getattr(arguments, name) for name in ("dataset", "clean_text", "check_counts")}
+    return shared | {"draw": Draw(arguments.data_percent, arguments.seed)}
 
 
 def retrieval_settings(arguments: Namespace) -> RetrievalSettings | None:
@@ -125,7 +132,7 @@ def open_encoder(arguments: Namespace) -> Embed | None:
 def write_plain_rows() -> list[Path]:
     """The command line of data_process_plain.py -> its folder."""
     arguments = build_row_parser("Write utterance-only rows and print their folder.", PLAIN).parse_args()
-    shared = {name: getattr(arguments, name) for name in ("dataset", "clean_text", "check_counts")}
+    shared = shared_settings(arguments)
     return make_own_folders([RowSettings(kind=PLAIN, historical_window=0, **shared)], arguments)
 
 
@@ -138,11 +145,10 @@ def write_mixed_rows() -> list[Path]:
         datasets=arguments.datasets,
         mix=arguments.mix,
         trained=arguments.train_on,
-        fraction=arguments.data_percent,
+        draw=Draw(arguments.data_percent, arguments.seed),
         historical_window=arguments.historical_window,
         clean_text=arguments.clean_text,
         check_counts=arguments.check_counts,
-        seed=arguments.seed,
     )
     wanted = one_after_the_other(settings) if arguments.mode == SEQUENCE else [settings]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of
 from data_utils.dialogues import find_original_data, find_pickle, load_dialogues
+from data_utils.draws import draw_rows
 from data_utils.labels import DATASETS
 from data_utils.retrieval import (
     DemonstrationIndex,
@@ -90,7 +91,7 @@ def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonst
         print("warning: this checkpoint was trained on prompts without demonstrations", file=sys.stderr)
     if not (source.encoder or source.embed):
         refuse_unasked_download(settings.encoder)
-    entries = entries_of(config.dataset, "train", dialogues["train"])
+    entries = draw_rows(entries_of(config.dataset, "train", dialogues["train"]), config.draw)
     base = balance_labels(entries, config.labels, settings.seed) if settings.balance else entries
     return Demonstrator(_index(base, settings.encoder, source.embed), settings)
 

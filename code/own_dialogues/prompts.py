@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from basics.errors import UserError
-from data_utils.dialogues import Utterance, clean_text
-from data_utils.examples import row_id
+from data_utils.dialogues import Utterance, clean_text, row_id
 from data_utils.prompts import add_demonstrations, render_plain_prompt, render_recognition_prompt, render_turn
 from data_utils.retrieval import Match
 from data_utils.row_files import RECOGNITION, Example

@@ -114,7 +114,8 @@ def run_title(run: Run) -> str:
 def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
     """Scores of the split that was scored, and what must be read beside them."""
     split = run.arguments[2].score_on
-    labels, metric, seen = run.row_sets.labels, run.metric, run.row_sets.seen_in_train[split]
+    labels, metric = run.row_sets.labels, run.metric
+    seen = run.row_sets.seen(split, run.row_sets.trained_texts)
     task = predictions[0].task
     train_targets = [row.target for row in run.row_sets.train if row.task == task]
     by_dataset = evaluate_by_dataset(predictions, labels, metric)

@@ -170,7 +170,7 @@ def evaluate_seen(
 ) -> EvalResult | None:
     """Score only the rows whose text also stands in train (`seen_ids`); None when there is none.
 
-    Letter case and outer blanks do not count, as in `data_utils.row_folders.find_seen_in_train`.
+    Letter case and outer blanks do not count, as in `data_utils.texts.fold_text`.
     """
     chosen = set(seen_ids)
     kept = [prediction for prediction in predictions if prediction.id in chosen]

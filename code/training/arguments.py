@@ -60,7 +60,6 @@ class DataArguments:
 
     dataset: str = flag(MISSING, "dataset", one_of(*ROW_SETS))
     data_dir: str = flag(MISSING, "folder of rows that data_process.py wrote; several joined by commas")
-    data_percent: float = knob("data_percent")
     chat_template: bool = knob("chat_template")
     max_length: int = flag(0, f"{KNOBS['max_length'].meaning}; 0: the dataset's own ({_LENGTHS})", WHOLE)
 
@@ -148,6 +147,11 @@ def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
 
 
 def _read(description: str, command: list[str]) -> Arguments:
+    if any(word.partition("=")[0] == "--data_percent" for word in command):
+        raise UserError(
+            "--data_percent: rows are drawn where they are written, so that demonstrations and texts seen are of the "
+            "same train: give it to data_process.py, or set data_percent before the script"
+        )
     values = vars(build_parser(description).parse_args(command))
     return tuple(group(**{item.name: values[item.name] for item in fields(group)}) for group in GROUPS)
 

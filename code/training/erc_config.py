@@ -12,6 +12,7 @@ from bases.find import known_sha256, sha256_of_weights
 from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
+from data_utils.draws import ALL_OF_TRAIN, Draw, read_draw
 from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
 from data_utils.prompts import TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
@@ -20,7 +21,8 @@ from engine.chat_frame import ChatFrame
 from training.arguments import Arguments, DataArguments
 
 ERC_CONFIG_FILE = "erc_config.json"
-# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file.
+# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file;
+# 3 also draw, before which demonstrations were of all of train.
 VERSION = 3
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
@@ -39,10 +41,10 @@ class ErcConfig:
 
     labels: in prompt order. kind: of its rows, see `RowSettings`. base: public name of the base. speakers: how
     many numbers of speakers it can have met. speaker_offset: the number of the first one. retrieval: of the
-    demonstrations in its prompts, None: it saw none. quantize: what its base was stored in. precision: what it was
-    computed in. frame_sha256: of its chat frame. base_sha256, weights_sha256: of the files of weights that it sits
-    on, and of its own. files_sha256: of the other files of it that decide (`decisive_files`). None of these six: not
-    known.
+    demonstrations in its prompts, None: it saw none. draw: the part of train that it learned from, and was shown
+    demonstrations of. quantize: what its base was stored in. precision: what it was computed in. frame_sha256: of
+    its chat frame. base_sha256, weights_sha256: of the files of weights that it sits on, and of its own. files_sha256:
+    of the other files of it that decide (`decisive_files`). None of the last six: not known.
     """
 
     dataset: str
@@ -57,6 +59,7 @@ class ErcConfig:
     speakers: int = 9
     speaker_offset: int = 0
     retrieval: RetrievalSettings | None = None
+    draw: Draw = ALL_OF_TRAIN
     template_sha256: str = TEMPLATE_SHA256
     quantize: str | None = None
     precision: str | None = None
@@ -89,6 +92,7 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
         speakers=DATASETS[numbered_as].speakers,
         speaker_offset=SPEAKER_OFFSETS[numbered_as] if "datasets" in rows else 0,
         retrieval=RetrievalSettings(**retrieval) if retrieval else None,
+        draw=read_draw(rows),
         quantize=model.quantize,
     )
 
@@ -136,7 +140,8 @@ def find_erc_config(folder: str | Path) -> ErcConfig | None:
         raise UserError(f"{path}: version {content['version']}, this program reads 1 to {VERSION}: use a newer one")
     known = {name: content[name] for name in ErcConfig.__dataclass_fields__ if content.get(name) is not None}
     retrieval = RetrievalSettings(**content["retrieval"]) if content.get("retrieval") else None
-    return ErcConfig(**known | {"labels": tuple(content["labels"]), "retrieval": retrieval})
+    draw = Draw(**content["draw"]) if content.get("draw") else ALL_OF_TRAIN
+    return ErcConfig(**known | {"labels": tuple(content["labels"]), "retrieval": retrieval, "draw": draw})
 
 
 def _is_object(value: Any) -> bool:
@@ -154,6 +159,14 @@ def _is_retrieval(value: Any) -> bool:
 
 def _are_digests(value: Any) -> bool:
     return value is None or (_is_object(value) and all(isinstance(digest, str) for digest in value.values()))
+
+
+def _is_draw(value: Any) -> bool:
+    if value is None:
+        return True
+    if not _is_object(value) or set(value) != {"fraction", "seed"} or not _is_number(value["seed"]):
+        return False
+    return isinstance(value["fraction"], int | float) and 0 < value["fraction"] <= 1
 
 
 def _is_flag(value: Any) -> bool:
@@ -179,6 +192,7 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "speakers": _is_number,
     "speaker_offset": _is_number,
     "retrieval": _is_retrieval,
+    "draw": _is_draw,
     "template_sha256": lambda value: isinstance(value, str),
     "quantize": lambda value: value in (None, *QUANTIZATIONS),
     "precision": lambda value: value in (None, "auto", *PRECISIONS),
@@ -244,7 +258,7 @@ def refuse_other_frame(folder: str | Path, config: ErcConfig | None, frame: Chat
 
 def warn_of_other_rows(folder: str | Path, config: ErcConfig, asked: ErcConfig) -> None:
     """Says on stderr how rows to be scored differ from those of training; asked: what a run has of them."""
-    names = ("dataset", "labels", "kind", "historical_window", "clean_text", "retrieval", "template_sha256")
+    names = ("dataset", "labels", "kind", "historical_window", "clean_text", "retrieval", "draw", "template_sha256")
     pairs = [(name, _as_rows_go(config, name), _as_rows_go(asked, name)) for name in names]
     told = [f"{name} {learned}, these {there}" for name, learned, there in pairs if learned != there]
     if told:
@@ -252,8 +266,13 @@ def warn_of_other_rows(folder: str | Path, config: ErcConfig, asked: ErcConfig) 
 
 
 def _as_rows_go(config: ErcConfig, name: str) -> Any:
-    """A value, without what leaves the scored prompts as they are: rows of another task, where the encoder lies."""
+    """A value, without what leaves the scored prompts as they are.
+
+    That is rows of another task, where the encoder lies, and what was drawn of train if no demonstration comes from it.
+    """
     value = getattr(config, name)
+    if name == "draw":
+        return value if config.retrieval else ALL_OF_TRAIN
     if name == "kind":
         return "window" if value == "predict" else value
     return replace(value, encoder="") if isinstance(value, RetrievalSettings) else value

@@ -12,7 +12,7 @@ from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.examples import RowSettings, build_examples, render_window
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.row_files import Example, read_manifest, read_rows, write_rows
-from data_utils.row_folders import find_seen_in_train
+from data_utils.texts import digest_texts, list_seen
 
 ROW = Example("sample/a/0", "emotion_recognition", "a prompt", "neutral")
 DATASETS_WITH_GOLD = ("iemocap", "meld", "EmoryNLP")
@@ -77,7 +77,8 @@ def test_all_gold_rows(gold: Path, published_rows: Callable[..., list[Example]])
 @pytest.mark.parametrize(("dataset", "seen"), [("iemocap", 284), ("meld", 328), ("EmoryNLP", 168)])
 def test_utterances_seen_in_train(original_data: Path, dataset: str, seen: int) -> None:
     dialogues = load_dialogues(dataset, original_data)
-    ids = find_seen_in_train(dataset, dialogues, "test")
+    trained, scored = (digest_texts(dataset, dialogues[split]) for split in ("train", "test"))
+    ids = list_seen(scored, set(trained.values()))
     assert (len(ids), len(set(ids))) == (seen, seen)
     settings = RowSettings(dataset)
     assert set(ids) <= {row.id for row in build_examples(settings, dialogues)["test"]}

@@ -10,6 +10,7 @@ import pytest
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.dialogues import load_dialogues
+from data_utils.draws import Draw
 from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
@@ -80,7 +81,7 @@ def rows_of(sizes: dict[str, int]) -> dict[str, list[Example]]:
 
 
 def drawn(mix: str, fraction: float, seed: int = 1, trained: str | None = None, sizes=SIZES) -> list[Example]:
-    return mix_training_rows(rows_of(sizes), MixSettings(SETS, mix, trained, fraction, seed=seed))
+    return mix_training_rows(rows_of(sizes), MixSettings(SETS, mix, trained, Draw(fraction, seed)))
 
 
 def count_sets(rows: list[Example]) -> Counter[str]:
@@ -121,14 +122,14 @@ def test_sequence_is_each_set_alone() -> None:
 
 
 def test_folder_is_made_once_and_loads(tmp_path: Path) -> None:
-    folder = prepare_mixed_folder(MixSettings(("sample",), fraction=0.5), None, tmp_path)
+    folder = prepare_mixed_folder(MixSettings(("sample",), draw=Draw(0.5)), None, tmp_path)
     assert folder == tmp_path / "unified" / "total_sample_0.5"
     before = (folder / "manifest.json").stat().st_mtime_ns
-    assert prepare_mixed_folder(MixSettings(("sample",), fraction=0.5), None, tmp_path) == folder
+    assert prepare_mixed_folder(MixSettings(("sample",), draw=Draw(0.5)), None, tmp_path) == folder
     assert (folder / "manifest.json").stat().st_mtime_ns == before
-    rows = load_row_sets(str(folder), "unified", 1.0, 42)
+    rows = load_row_sets(str(folder), "unified")
     assert rows.labels == UNIFIED_PROMPT_LABELS and len(rows.train) == round(431 / 2)
-    assert rows.scored["test"] == tuple(read_rows(folder / "test.json")) and rows.seen_in_train["test"]
+    assert rows.scored["test"] == tuple(read_rows(folder / "test.json"))
 
 
 FOLDERS = {

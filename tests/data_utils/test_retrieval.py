@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from data_utils.retrieval import (
     Entry,
     RetrievalSettings,
     balance_labels,
+    entries_of,
     find_demonstrations,
     nearest,
 )
@@ -34,6 +36,10 @@ PAIRS = [("Oh my God!", "surprise"), ("What?", "neutral")]
 
 def entry(number: int, text: str, label: str = "neutral", dialogue: str | None = None) -> Entry:
     return Entry(f"sample/d{number}/0", dialogue or f"train/d{number}", text, label)
+
+
+def entries_of_splits(dialogues: Mapping[str, Sequence[Dialogue]]) -> dict[str, list[Entry]]:
+    return {split: entries_of("sample", split, of_split) for split, of_split in dialogues.items()}
 
 
 def texts_of(matches) -> list[str]:
@@ -56,6 +62,73 @@ def test_nearest_is_brute_force(queries: int, entries: int, count: int, seed: in
     np.testing.assert_allclose(similarities, expected, atol=1e-6)
     np.testing.assert_allclose(np.take_along_axis(products, indices, 1), expected, atol=1e-6)
     assert all(len(set(row)) == count for row in indices.tolist())
+    # Those as large as the last may be cut off anywhere; the others come in the base's order.
+    for row, of_row in zip(indices.tolist(), similarities.tolist(), strict=True):
+        assert row == sorted(row, key=lambda place: (-of_row[row.index(place)], place))
+
+
+WORDS = ("ab", "ba", "AB", "a", "aa", "b", "abc", "cab", "bb ", "c")  # few letters: most are as near as another
+
+
+def by_brute_force(base: list[Entry], query: Entry, count: int, exclude_identical: bool) -> list[str]:
+    """Ids of the nearest entries, each product alone."""
+    embed = LetterCounts()
+    distances = [-round(float(embed([one.text])[0].astype(float) @ embed([query.text])[0]), 6) for one in base]
+    order = sorted(range(len(base)), key=lambda place: (distances[place], place))
+    own = query.text.strip().lower() if exclude_identical else None
+    shown = [base[place] for place in order if base[place].dialogue != query.dialogue]
+    return [one.id for one in shown if one.text.strip().lower() != own][:count]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.booleans(), st.sampled_from([5, 60, 300]))
+def test_ties_go_to_the_bases_order(seed: int, count: int, exclude_identical: bool, size: int) -> None:
+    draw = np.random.default_rng(seed)
+    dialogues = [f"train/d{draw.integers(size)}" for _ in range(size)]
+    base = [entry(place, WORDS[draw.integers(len(WORDS))], dialogue=dialogues[place]) for place in range(size)]
+    queries = [*base[:5], *(entry(9000 + place, word, dialogue="test/d") for place, word in enumerate(WORDS))]
+    expected = [by_brute_force(base, query, count, exclude_identical) for query in queries]
+    index = DemonstrationIndex(base, LetterCounts())
+    if any(len(names) < count for names in expected):
+        with pytest.raises(UserError, match="training utterances may demonstrate it"):
+            index.search(queries, count, exclude_identical=exclude_identical)
+        return
+    found = index.search(queries, count, exclude_identical=exclude_identical)
+    assert [[match.entry.id for match in of_query] for of_query in found] == expected
+
+
+@pytest.mark.parametrize("distinct", [False, True], ids=["one text", "texts as near"])
+def test_what_is_shown_does_not_depend_on_what_else_is_asked(distinct: bool) -> None:
+    """Hundreds of entries are as near as each other: the first ones of the base are shown, whoever asks with whom."""
+    tied = ["yeah" * (1 + number % 50 if distinct else 1) for number in range(500)]
+    base = [entry(1000, "no"), *(entry(number, text) for number, text in enumerate(tied)), entry(2000, "yeahs")]
+    index = DemonstrationIndex(base, LetterCounts())
+    queries = [entry(5000 + number, "YEAH" if number % 3 else "Yeah", dialogue="test/d") for number in range(400)]
+    for size in (1, 40, 400):
+        for start in range(0, 400, max(size, 40)):
+            for matches in index.search(queries[start : start + size], count=3):
+                assert [match.entry.id for match in matches] == ["sample/d0/0", "sample/d1/0", "sample/d2/0"]
+
+
+class NearlyUncased(LetterCounts):
+    """Texts of other case have one vector but for the last digits, as an encoder without capitals has them."""
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        noise = [sum(map(ord, text)) % 7 * 2e-7 for text in texts]
+        return super().__call__(texts) + np.array(noise, np.float32)[:, None]
+
+
+def test_rounding_does_not_decide_between_texts_of_other_case() -> None:
+    base = [entry(number, text) for number, text in enumerate(["oh", "OH", "Oh", "oH", "Hm"])]
+    index = DemonstrationIndex(base, NearlyUncased())
+    for text in ("oh", "OH", "Oh", "oH"):
+        ((first, second),) = index.search([entry(9, text, dialogue="test/d")], count=2)
+        assert (first.entry.text, second.entry.text) == ("oh", "OH")
+
+
+def test_a_label_without_entries_is_one_line() -> None:
+    with pytest.raises(UserError, match="0 training utterances may demonstrate it"):
+        DemonstrationIndex([entry(1, "a", "sad")], LetterCounts()).search([entry(2, "a", "fear")], 1, own_label=True)
 
 
 def test_neither_the_utterance_nor_its_dialogue_demonstrates_it() -> None:
@@ -107,7 +180,7 @@ def test_balanced_base_has_as_many_of_each_label_as_of_the_rarest() -> None:
 def test_every_demonstration_is_from_train_and_paper_pairs_labels_there_alone(pairing: str) -> None:
     dialogues = load_dialogues("sample", SAMPLE)
     retrieval = RetrievalSettings("letters", count=2, pairing=pairing)
-    found, described = find_demonstrations("sample", LABELS, dialogues, retrieval, LetterCounts())
+    found, described = find_demonstrations(LABELS, entries_of_splits(dialogues), retrieval, LetterCounts())
     in_train = {f"sample/{dialogue.dialogue_id}" for dialogue in dialogues["train"]}
     for split, of_split in dialogues.items():
         queries = {
@@ -127,7 +200,8 @@ def test_unlabelled_dialogues_can_be_queries() -> None:
     train = (Dialogue("a", tuple(Utterance(0, f"text {label}", label) for label in LABELS)),)
     other = (Dialogue("b", (Utterance(0, "text sad", None),)),)
     splits = {"train": (*train, Dialogue("c", train[0].utterances)), "valid": other, "test": other}
-    found, _ = find_demonstrations("sample", LABELS, splits, RetrievalSettings("letters"), LetterCounts())
+    entries = entries_of_splits(splits)
+    found, _ = find_demonstrations(LABELS, entries, RetrievalSettings("letters"), LetterCounts())
     assert found["test"]["sample/b/0"][0].entry.label == "sad"
 
 

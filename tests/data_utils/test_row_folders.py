@@ -13,12 +13,14 @@ import pytest
 from basics import files
 from basics.errors import UserError
 from basics.files import sha256_of, sha256_of_text, write_atomically
-from corpora import small_corpus
+from corpora import LetterCounts, small_corpus
 from data_utils import row_folders
 from data_utils.dialogues import find_original_data
+from data_utils.draws import Draw
 from data_utils.examples import ROWS_VERSION, RowSettings
 from data_utils.labels import SPLITS
 from data_utils.mixing import MixSettings, prepare_mixed_folder
+from data_utils.retrieval import RetrievalSettings
 from data_utils.row_files import read_manifest, read_rows
 from data_utils.row_folders import describe_folder, prepare_folder
 
@@ -60,6 +62,13 @@ def test_what_a_folder_holds(prepare: Callable[..., Path], tmp_path: Path) -> No
     assert manifest["source_sha256"] == sha256_of(tmp_path / "original" / "EmoryNLP" / "EmoryNLP.pkl")
     # "Oh." of test and "Hello." of valid stand in train too.
     assert manifest["seen_in_train"] == {"valid": ["EmoryNLP/c/1"], "test": ["EmoryNLP/b/0"]}
+    assert manifest["rows_version"] == ROWS_VERSION
+    assert {split: list(texts) for split, texts in manifest["texts"].items()} == {
+        "train": ["EmoryNLP/a/0", "EmoryNLP/a/1", "EmoryNLP/a/2"],
+        "valid": ["EmoryNLP/c/0", "EmoryNLP/c/1"],
+        "test": ["EmoryNLP/b/0", "EmoryNLP/b/1"],
+    }
+    assert manifest["texts"]["train"]["EmoryNLP/a/2"] == manifest["texts"]["test"]["EmoryNLP/b/0"]
     assert describe_folder(folder).startswith("EmoryNLP/window: train 3 emotion_recognition; valid 2")
 
 
@@ -172,23 +181,29 @@ def test_rows_of_another_version_of_the_code_are_made_anew(
 # What version makes of the sample corpus: SHA-256 of train.json, valid.json and test.json in a row. A change here is a
 # change of the rows: count ROWS_VERSION up.
 ROWS_OF_VERSION = {
-    1: {
+    2: {
         "window": "bb52aa086187acf9",
         "predict": "c2ca2ca45ba62c64",
         "speaker": "6acfe9221583fb97",
         "plain": "0e2c495b0496336f",
         "unified": "be56d275b9eabae1",
+        "demonstrations": "5ccfb0aed13e9bd6",
+        "drawn": "556248fdb941ee41",
     }
 }
 
 
-@pytest.mark.parametrize("kind", ["window", "predict", "speaker", "plain", "unified"])
+@pytest.mark.parametrize("kind", ROWS_OF_VERSION[ROWS_VERSION])
 def test_the_rows_are_those_of_their_version(kind: str, tmp_path: Path) -> None:
     source = find_original_data("sample")
     if kind == "unified":
         folder = prepare_mixed_folder(MixSettings(("sample",)), source, tmp_path)
     else:
-        folder = prepare_folder(RowSettings("sample", kind=kind), source, tmp_path)
+        retrieval = RetrievalSettings("letters", count=3) if kind == "demonstrations" else None
+        draw = Draw(0.25) if kind == "drawn" else Draw()
+        made = {"demonstrations": "window", "drawn": "predict"}.get(kind, kind)
+        settings = RowSettings("sample", kind=made, retrieval=retrieval, draw=draw)
+        folder = prepare_folder(settings, source, tmp_path, embed=LetterCounts())
     digest = sha256_of_text("".join(sha256_of(folder / f"{split}.json") for split in SPLITS))
     assert digest[:16] == ROWS_OF_VERSION[ROWS_VERSION][kind]
 

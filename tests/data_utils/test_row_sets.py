@@ -11,9 +11,8 @@ from basics.errors import UserError
 from basics.files import sha256_of
 from corpora import small_corpus
 from data_utils.examples import RowSettings
-from data_utils.row_files import PREDICTION, RECOGNITION, Example
 from data_utils.row_folders import prepare_folder
-from data_utils.row_sets import RowSets, draw_fraction, load_row_sets
+from data_utils.row_sets import RowSets, load_row_sets
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def prepare(write_corpus: Callable[..., Path], tmp_path: Path) -> Callable[[str]
 
 
 def load(*folders: Path) -> RowSets:
-    return load_row_sets(",".join(map(str, folders)), "EmoryNLP", 1.0, 42)
+    return load_row_sets(",".join(map(str, folders)), "EmoryNLP")
 
 
 def change_row(folder: Path, split: str, number: int, **changes: str) -> Path:
@@ -106,11 +105,43 @@ def test_a_target_that_is_no_answer_is_refused(
     assert message.endswith("Speaker_8" if kind == "speaker" else "Scared")
 
 
-def test_a_draw_is_of_utterances_whatever_other_rows_they_have() -> None:
-    alone = [Example(f"meld/d/{turn}", RECOGNITION, "a prompt", "sad") for turn in range(40)]
-    also = [Example(row.id, PREDICTION, "a prompt", "sad") for row in alone[1:]]
-    drawn, both = draw_fraction(alone, 0.25, 7), draw_fraction([*alone, *also], 0.25, 7)
-    assert len(drawn) == 10 and list(drawn) == sorted(drawn, key=alone.index)
-    assert [row for row in both if row.task == RECOGNITION] == list(drawn)
-    assert {row.id for row in both if row.task == PREDICTION} == {row.id for row in drawn} - {"meld/d/0"}
-    assert draw_fraction(alone, 0.25, 8) != drawn and draw_fraction(also, 1.0, 7) == tuple(also)
+def change_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def test_rows_of_another_version_of_the_code_are_refused(prepare: Callable[[str], Path]) -> None:
+    folder = prepare("window")
+    change_manifest(folder, rows_version=1)
+    with pytest.raises(UserError, match="of another version of this program; data_process.py writes it anew"):
+        load(folder)
+
+
+def test_rows_of_different_parts_of_train_are_refused(prepare: Callable[[str], Path]) -> None:
+    speakers, emotions = prepare("speaker"), prepare("window")
+    assert len(load(speakers, emotions).train) == 6
+    arguments = json.loads((emotions / "manifest.json").read_text(encoding="utf-8"))["arguments"]
+    change_manifest(emotions, arguments=arguments | {"draw": {"fraction": 0.5, "seed": 7}})
+    with pytest.raises(UserError, match="different parts of train, --data_percent 0.5 --seed 7 and --data_percent 1 "):
+        load(speakers, emotions)
+
+
+def test_no_row_to_train_on_is_refused(prepare: Callable[[str], Path]) -> None:
+    folder = prepare("window")
+    (folder / "train.json").write_text("", encoding="utf-8")
+    vouch_for(folder / "train.json")
+    with pytest.raises(UserError, match="train.json has no row: nothing to train on"):
+        load(folder)
+
+
+def test_texts_seen_are_those_of_the_rows_that_are_given(prepare: Callable[[str], Path]) -> None:
+    """Of "Hello.", "Go away!" and "Oh." the test split says "Oh." and the valid split "Hello."."""
+    folder = prepare("window")
+    rows = load(folder)
+    assert rows.seen("test", rows.trained_texts) == {"EmoryNLP/b/0"}
+    assert rows.seen("valid", rows.trained_texts) == {"EmoryNLP/c/1"}
+    lines = (folder / "train.json").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "train.json").write_text("".join(lines[:2]), encoding="utf-8")
+    vouch_for(folder / "train.json")
+    rows = load(folder)
+    assert not rows.seen("test", rows.trained_texts) and rows.seen("valid", rows.trained_texts)

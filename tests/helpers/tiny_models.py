@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from bases.load import prepare_attention
 from data_utils.dialogues import Dialogue, Utterance
+from data_utils.draws import ALL_OF_TRAIN, Draw
 from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS
 from data_utils.prompts import TEMPLATES
@@ -145,7 +146,7 @@ def small_rows(kind: str = "window", window: int = 12, alpha: float = 0.1, **siz
     return encoder.encode(small_examples(kind, window, **sizes))
 
 
-def save_rows(folder: Path, kind: str = "window", window: int = 2) -> Path:
+def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = ALL_OF_TRAIN) -> Path:
     """A folder of rows as data_process.py writes it, from a pickle of made-up dialogues."""
     sizes = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
     splits = {split: small_dialogues(split, *size) for split, size in sizes.items()}
@@ -160,7 +161,7 @@ def save_rows(folder: Path, kind: str = "window", window: int = 2) -> Path:
     path = folder / "original" / DATASET / f"{DATASET}.pkl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps([*slots, *ids]))
-    settings = RowSettings(DATASET, kind=kind, historical_window=window, check_counts=False)
+    settings = RowSettings(DATASET, kind=kind, historical_window=window, check_counts=False, draw=draw)
     return prepare_folder(settings, folder / "original", folder / "data")
 
 

@@ -216,7 +216,7 @@ def test_parts_of_train_are_whole_dialogues(tmp_path: Path, run_code) -> None:
         part, key=everything.index
     )
     assert len(everything) / 4 <= count == len(part) < len(everything) / 4 + 14  # turns of the longest dialogue
-    row_sets = load_row_sets(str(target), "sample", 1.0, 42)
+    row_sets = load_row_sets(str(target), "sample")
     assert row_sets.scored["valid"] == tuple(read_rows(source / "valid.json"))
 
 

@@ -77,6 +77,7 @@ def test_what_a_reader_reads_follows_the_other_settings() -> None:
     assert reads("num_beams", PLAIN, decode="generate") and not reads("num_beams", PLAIN)
     assert reads("data_percent", MIXED, Experiments_setting=ZERO_SHOT)
     assert not reads("data_percent", WINDOW, Experiments_setting=ZERO_SHOT)
+    assert reads("data_percent", WINDOW, Experiments_setting=ZERO_SHOT, domain_base="True")
     assert reads("lora_dim", WINDOW) and not reads("lora_dim", WINDOW, Experiments_setting=ALL_PARAMETERS)
 
 

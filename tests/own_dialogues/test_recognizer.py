@@ -9,8 +9,13 @@ import pytest
 
 from basics.errors import UserError
 from corpora import LetterCounts
+from data_utils.dialogues import load_dialogues
+from data_utils.draws import Draw
+from data_utils.examples import RowSettings
 from data_utils.prompts import render_plain_prompt
 from data_utils.retrieval import RetrievalSettings
+from data_utils.row_files import read_rows
+from data_utils.row_folders import prepare_folder
 from engine.batching import RowEncoder
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.prompts import PromptMaker
@@ -137,6 +142,25 @@ def test_prompts_follow_the_checkpoint() -> None:
     assert "one" not in second and 'Speaker_0:"two"' in second
     with pytest.raises(UserError, match="holds no utterance"):
         prompts_of(maker(max_length=20), [("A", "some words")])
+
+
+def test_one_question_finds_what_the_rows_of_its_utterance_hold(trained: Path) -> None:
+    """From the drawn part of train alone, whatever else was asked with it."""
+    retrieval, draw = RetrievalSettings("letters", count=3, balance=False), Draw(0.5, 7)
+    rows = RowSettings(DATASET, historical_window=2, check_counts=False, retrieval=retrieval, draw=draw)
+    folder = prepare_folder(rows, trained / "original", trained / "data", embed=LetterCounts())
+    drawn = {row.id for row in read_rows(folder / "train.json")}
+    config = replace(read_erc_config(trained / "run" / "model"), retrieval=retrieval, draw=draw)
+    source = DemonstrationSource(original_data=trained / "original", embed=LetterCounts())
+    demonstrator = open_demonstrator(config, source)
+    texts = load_dialogues(DATASET, trained / "original", check_counts=False)["test"]
+    said = [one.text for dialogue in texts for one in dialogue.utterances]
+    for row, text in zip(read_rows(folder / "test.json"), said, strict=True):
+        (question,) = maker(kind="plain").questions(own_turns([("Ann", text)]))
+        (matches,) = demonstrator.find([question])
+        assert [match.entry.id for match in matches] == [one.id for one in row.demonstrations]
+        assert {match.entry.id for match in matches} <= drawn
+    assert len({one.id for row in read_rows(folder / "test.json") for one in row.demonstrations}) > 3
 
 
 def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

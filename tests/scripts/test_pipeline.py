@@ -30,14 +30,14 @@ cd '{checkout}'
 python=$(bash envs/setup.sh)
 base=$("$python" LLM_bases/fetch.py SmolLM2-135M)
 rows=$("$python" code/data_process.py --dataset sample --historical_window 12 --speaker_task None \
---domain_base False --emotion_prediction False --clean_text False --check_counts True)
+--domain_base False --emotion_prediction False --clean_text False --check_counts True --seed 42 --data_percent 1)
 source envs/allocator.sh
 "$python" code/main_new.py --dataset sample --data_dir "$rows" --model_name_or_path "$base" \
 --output_dir experiments/SmolLM2-135M/lora/sample/window_12 \
 --model_dir checkpoint/SmolLM2-135M/lora/sample/window_12 \
 --batch_size 16 --max_length 1024 --chat_template False --decode score --calibrate False --score_on test \
 --precision auto --packing tree --seed 42 --num_train_epochs {epochs} --learning_rate 1e-3 --warmup_ratio 0.1 \
---weight_decay 0 --clip_norm 1 --data_percent 1 --rows_per_dialogue 8 --select_on valid \
+--weight_decay 0 --clip_norm 1 --rows_per_dialogue 8 --select_on valid \
 --lora_dim 16 --lora_alpha 16 --lora_dropout 0 --lora_module_name all --rslora False --dora False
 """
 EPOCHS = re.compile(r"(?<=--num_train_epochs )\d+")

@@ -222,6 +222,20 @@ def test_further_arguments_are_checked_too(checkout: ShellCheckout, further: lis
     assert checkout.list_files() == before
 
 
+@pytest.mark.parametrize(
+    ("further", "line"),
+    [
+        ("--data_percent 0.5", "--data_percent: rows are drawn where they are written"),
+        ("--data_percent=0.5", "or set data_percent before the script"),
+        ("--seed 3", "--seed: of what is drawn of train, too; set it before the command: seed=... bash ..."),
+        ("--seed=3", "--seed: of what is drawn of train, too; set it before the command: seed=3 bash ..."),
+    ],
+)
+def test_what_is_drawn_is_not_left_to_further_arguments(checkout: ShellCheckout, further: str, line: str) -> None:
+    result = checkout.run(*further.split(), data_percent=0.25)
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1) and line in result.stderr
+
+
 def test_a_checkout_whose_path_has_a_comma_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one,two").mkdir()
     result = make_checkout(tmp_path / "one,two").run(FLAG=0)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from shell_checkout import MIXED, Result, ShellCheckout
+import pytest
+
+from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
 
 
 def stages_of(result: Result) -> list[dict[str, str]]:
@@ -40,6 +42,23 @@ def test_encoder_has_another_name(checkout: ShellCheckout) -> None:
     assert checkout.run(domain_base=True, ENCODER="owner/name", encoder="owner/name").stdout == named.stdout
     usual = checkout.run(domain_base=True).stdout
     assert checkout.run(domain_base=True, ENCODER="").stdout == usual != named.stdout
+
+
+@pytest.mark.parametrize("knobs", [{}, {"speaker_task": True}, {"script": PLAIN}], ids=["window", "speaker", "plain"])
+def test_rows_are_drawn_by_their_writer(checkout: ShellCheckout, knobs: dict[str, object]) -> None:
+    result = checkout.run(data_percent=0.25, seed=7, **knobs)
+    stages = stages_of(result)
+    assert all(stage["--seed"] == "7" and "--data_percent" not in stage for stage in stages)
+    rows = next(line for line in result.stdout.splitlines() if line.startswith("rows="))
+    assert " --seed 7 --data_percent 0.25" in rows
+
+
+def test_few_shot_prompts_may_be_of_a_share_of_train(checkout: ShellCheckout) -> None:
+    zero_shot = {"Experiments_setting": "zero_shot", "data_percent": 0.25}
+    lines = checkout.run(domain_base=True, **zero_shot).stdout.splitlines()
+    assert any(line.startswith("rows=") and " --data_percent 0.25" in line for line in lines)
+    result = checkout.run(**zero_shot)
+    assert (result.returncode, result.stderr) == (2, "error: data_percent=0.25: only domain_base=True reads it\n")
 
 
 def test_mixed_rows_are_drawn_by_their_writer(checkout: ShellCheckout, pickles: Path) -> None:

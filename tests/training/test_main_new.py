@@ -12,11 +12,13 @@ import torch
 
 import training.run
 from commands import assert_one_line_error
+from data_utils.draws import Draw
 from engine import tree_attention
 from engine.layers import missing_for_compiling
 from tiny_models import LABELS, character_tokenizer, save_rows
 from tiny_runs import Place
 from training.arguments import ModelArguments
+from training.erc_config import find_erc_config
 
 pytestmark = pytest.mark.numeric
 
@@ -254,9 +256,12 @@ def test_generated_answers_are_kept(place: Place) -> None:
     assert place.results("generated")["invalid"] == sum(row["label"] is None for row in rows) > 0
 
 
-def test_a_share_of_the_training_rows_is_drawn(place: Place) -> None:
-    place.finish("share", data_percent=0.25, do_eval=False)
+def test_all_rows_of_a_drawn_folder_are_trained_on_and_its_checkpoint_knows_the_draw(place: Place) -> None:
+    rows = save_rows(place.folder / "drawn", draw=Draw(0.25, 7))
+    assert rows.name == "window_2_data_0.25_seed_7"
+    place.finish("share", data_dir=rows, do_eval=False)
     assert place.results("share")["training_rows"] == {"emotion_recognition": 7}
+    assert find_erc_config(place.model("share")).draw == Draw(0.25, 7)
 
 
 def test_both_tasks_are_trained_and_one_is_scored(place: Place) -> None:

@@ -55,11 +55,17 @@ def bench(tmp_path: Path, made: tuple[Path, Path]) -> Bench:
 
 
 def test_every_bad_flag_is_named_at_once(bench: Bench, run_code) -> None:
-    bad = {"data_percent": 2, "lora_dropout": 1.0, "batch_size": 0, "warmup_ratio": -1, "checkpoint_dir": "nowhere"}
+    bad = {
+        "beta": -2,
+        "lora_dropout": 1.0,
+        "batch_size": 0,
+        "warmup_ratio": -1,
+        "checkpoint_dir": "nowhere",
+    }
     result = run_code("code/main_new.py", *bench.command(**bad))
     assert_one_line_error(
         result,
-        "--data_percent: '2' is not allowed, give a number above 0 and up to 1",
+        "--beta: '-2' is not allowed, give a number, 0 or more",
         "--lora_dropout: '1.0' is not allowed, give a number from 0 to below 1",
         "--batch_size: '0' is not allowed, give a whole number, 1 or more",
         "--warmup_ratio: '-1' is not allowed, give a number from 0 to 1",
@@ -95,7 +101,7 @@ def test_missing_flags_are_named() -> None:
         ({"data_dir": "no/rows"}, ["no/rows", "manifest.json"]),
         ({"dataset": "meld"}, ["EmoryNLP", "--dataset is meld"]),
         ({"precision": "fp16"}, ["--precision fp16", "bf16"]),
-        ({"data_percent": 0.001}, ["--data_percent 0.001", "leaves none"]),
+        ({"data_percent": 0.5}, ["--data_percent: rows are drawn where they are written", "data_process.py"]),
         ({"zero_shot": True}, ["--zero_shot", "--do_train False"]),
         ({"do_train": False, "do_eval": False}, ["nothing to do"]),
     ],
@@ -123,7 +129,7 @@ def change_row(number: int, **changes: str) -> Callable[[list[str]], None]:
         ("test", change_row(0, target="Bored"), ["row EmoryNLP/test0/0", "'Bored'", *LABELS]),
         ("test", list.clear, ["nothing to score"]),
         ("valid", list.clear, ["valid", "no row"]),
-        ("train", list.clear, ["leaves none"]),
+        ("train", list.clear, ["train.json has no row: nothing to train on"]),
     ],
     ids=["task", "label", "no test", "no valid", "no train"],
 )

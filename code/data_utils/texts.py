@@ -1,0 +1,35 @@
+"""Utterances by their text: what counts as the same text, and which utterances have one that was trained on."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from basics.files import sha256_of_text
+from data_utils.dialogues import Dialogue, row_id
+
+DIGEST_CHARACTERS = 16
+
+
+def fold_text(text: str) -> str:
+    """A text without what the method's figures leave aside when texts are compared: case and outer blanks."""
+    return text.strip().lower()
+
+
+def digest_text(text: str) -> str:
+    """16 hexadecimal digits that are equal for equal texts, as `fold_text` compares them; from SHA-256.
+
+    A corpus cannot be read from such digests, but whoever has a text can tell whether it is among them.
+    """
+    return sha256_of_text(fold_text(text))[:DIGEST_CHARACTERS]
+
+
+def digest_texts(dataset: str, dialogues: Iterable[Dialogue]) -> dict[str, str]:
+    """Row id -> digest of its text, of every utterance, in file order."""
+    return {
+        row_id(dataset, dialogue.dialogue_id, turn): digest_text(utterance.text)
+        for dialogue in dialogues
+        for turn, utterance in enumerate(dialogue.utterances)
+    }
+
+
+def list_seen(digests: Mapping[str, str], trained: Collection[str]) -> list[str]:
+    """The ids (id -> digest of its text) whose text is among the digests of those that were trained on, in order."""
+    return [name for name, digest in digests.items() if digest in trained]
