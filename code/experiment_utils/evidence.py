@@ -9,22 +9,26 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
-from basics.files import write_atomically
+from basics.files import find_repository, write_atomically
 from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import UNIFIED_LABELS
 from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
-from experiment_utils.records import Record, Records
-from experiment_utils.runner import MANIFEST, Job, plan_digest
+from experiment_utils.records import BASELINES, Record, Records
+from experiment_utils.runner import MANIFEST, Job, plan_digest, today
 from results.files import PREDICTIONS_FILE, read_predictions
 from scoring.metrics import Prediction, split_by_dataset
 from training.folders import RESULTS_FILE
+from training.provenance import find_commit
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
@@ -69,6 +73,54 @@ def make_record(job: Job, run: Path) -> Record:
         counts={name: Counts.of_predictions(rows[name], results["labels"]) for name in datasets},
         **{name: results[name] for name in KEPT},
     )
+
+
+@dataclass(frozen=True)
+class BaselineRun:
+    """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
+
+    valid: score there in percent. predictions: of test, a row for each utterance.
+    """
+
+    row: str
+    dataset: str
+    meaning: str
+    decode: str
+    valid: float
+    predictions: Sequence[Prediction]
+
+
+def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, seconds: float, folder: Path) -> Record:
+    """Write record, counts and answers of a baseline beside those of conditions; it has no seed, and is called 0."""
+    record = Record(
+        condition=f"{BASELINES}/{run.row}/{run.dataset}",
+        seed=0,
+        plan=BASELINES,
+        command=command,
+        split="test",
+        decode=run.decode,
+        selection=run.meaning,
+        labels=tuple(labels),
+        date=today(),
+        minutes=round(seconds / 60, 1),
+        training_minutes=round(seconds / 60, 1),
+        training_rows={},
+        batch_size=0,
+        best_epoch=None,
+        trainable_parameters=0,
+        valid=run.valid,
+        valid_of={run.dataset: run.valid},
+        copying=None,
+        device="cpu",
+        processors=os.cpu_count() or 1,
+        precision="float64",
+        versions={"scikit-learn": version("scikit-learn")},
+        commit=find_commit(find_repository()),
+        counts={run.dataset: Counts.of_predictions(run.predictions, labels)},
+    )
+    write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
+    record.write(folder, {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)})
+    return record
 
 
 def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:

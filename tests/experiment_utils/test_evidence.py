@@ -1,0 +1,92 @@
+"""What is committed of a run: answers without text, from which anyone with the corpus works the counts out anew."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from basics.errors import UserError
+from data_utils.dialogues import find_original_data, load_dialogues, row_id
+from data_utils.labels import DATASETS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.evidence import BaselineRun, check_answers, gold_labels, keep_baseline, read_answers, recount
+from experiment_utils.records import Records
+from scoring.metrics import Prediction, evaluate_predictions
+
+LABELS = DATASETS["sample"].labels
+
+
+def make_predictions() -> list[Prediction]:
+    """Of the sample's test: right but for every fifth, which has no label."""
+    rows = []
+    for dialogue in load_dialogues("sample", find_original_data("sample"))["test"]:
+        for turn, utterance in enumerate(dialogue.utterances):
+            scores = {label: -0.123456 if label == utterance.label else -3.0 for label in LABELS}
+            said = None if len(rows) % 5 == 4 else utterance.label
+            rows.append(Prediction(row_id("sample", dialogue.dialogue_id, turn), "", utterance.label, said, scores))
+    return rows
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions())
+    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", 90.0, tmp_path)
+    return tmp_path
+
+
+def test_a_baseline_is_kept_like_a_run(kept: Path) -> None:
+    (record,) = Records.read(kept).baselines("sample")
+    assert (record.row, record.valid, record.minutes, record.split) == ("words", 61.5, 1.5, "test")
+    assert record.score("sample") == pytest.approx(evaluate_predictions(make_predictions(), LABELS).weighted_f1)
+    where = Records.read(kept).breakdowns(record, "sample")
+    for answers in where.values():
+        assert sum(of.rows for of in answers.values()) == record.counts["sample"].rows, "each utterance has one answer"
+    assert list(check_answers(Records.read(kept))) == []
+
+
+def test_no_text_and_no_gold_label_is_kept(kept: Path) -> None:
+    texts = {
+        utterance.text
+        for dialogue in load_dialogues("sample", find_original_data("sample"))["test"]
+        for utterance in dialogue.utterances
+    }
+    files = [path for path in kept.rglob("*") if path.is_file()]
+    contents = [gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in files]
+    assert len(files) == 4 and not any(text.encode() in content for text in texts for content in contents)
+    answers = gzip.decompress((kept / "predictions/baselines/words/sample/sample-seed_0.csv.gz").read_bytes()).decode()
+    assert answers.splitlines()[0] == ",".join(["id", "answer", *LABELS])
+    assert "-0.1235" in answers and "-0.123456" not in answers
+
+
+def test_counts_that_the_answers_do_not_make_are_found(kept: Path) -> None:
+    path = kept / "predictions/baselines/words/sample/sample-seed_0.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    first = lines[1].split(",")
+    other = next(label for label in LABELS if label != first[1])
+    lines[1] = ",".join([first[0], other, *first[2:]])
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert list(check_answers(Records.read(kept))) == [
+        "baselines/words/sample, sample, seed 0: the answers make other counts than are committed"
+    ]
+    path.write_bytes(gzip.compress("\n".join(lines[:-1]).encode()))
+    with pytest.raises(UserError, match="is not of the 116 utterances of sample's test"):
+        list(check_answers(Records.read(kept)))
+    path.write_bytes(b"no gzip")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_answers(path)
+
+
+def test_equal_answers_make_equal_bytes(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    again = tmp_path_factory.mktemp("again")
+    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions())
+    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", 90.0, again)
+    for path in kept.rglob("*.csv*"):
+        assert path.read_bytes() == (again / path.relative_to(kept)).read_bytes()
+
+
+def test_answers_in_unified_words_are_counted_by_them(kept: Path) -> None:
+    own = gold_labels("sample", "test", LABELS)
+    unified = gold_labels("sample", "test", UNIFIED_PROMPT_LABELS)
+    assert {name: UNIFIED_LABELS["sample"][label] for name, label in own.items()} == unified
+    path = kept / "predictions/baselines/words/sample/sample-seed_0.csv.gz"
+    assert isinstance(recount(path, "sample", "test", LABELS), Counts)
