@@ -147,6 +147,8 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
             f"{len(one.group.seeds)} seeds",
         ]
         print("; ".join([*cells, *costs]))
+    minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in conditions if one.name in needs)
+    print(f"{len(conditions)} conditions, about {minutes / 60:,.0f} hours for all of their seeds", file=sys.stderr)
 
 
 def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[str]:

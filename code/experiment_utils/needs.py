@@ -5,6 +5,7 @@ machine: windows other than 12 count as 12, and what modules add is a rule of th
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class Machine:
 
 CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with AVX-512
 CARD = Machine("one A100", "cuda", 4096, 0.35 * 312)
+CARD_MEMORY = 80 * GIB
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,14 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
     return Needs(
         memory_gib=round(memory / GIB, 1),
         minutes=round(tokens * per_token / (machine.tflops * 1e12) / 60, 1),
-        machine=machine.name,
+        machine=_name_machine(machine, memory),
     )
+
+
+def _name_machine(machine: Machine, memory: float) -> str:
+    """As many cards as hold it between them, its weights and optimizer state divided by ZeRO-3."""
+    cards = math.ceil(memory / CARD_MEMORY)
+    return machine.name if machine is CPU or cards == 1 else f"{cards} A100s with ZeRO-3"
 
 
 def _epochs(condition: Condition, base: str) -> int:

@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from basics.errors import UserError
 from basics.markdown import render_table, replace_section
@@ -280,6 +282,15 @@ def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None
     assert [turn["said"] for turn in only["dialogues"][0]["turns"]] == [[said] for said in SAID]
     assert only["dialogues"][0]["turns"][3]["text"] == "<script>alert(1)</script>"
     assert page.count("</script>") == 2, "the data ended its element"
+
+
+def test_committed_figures_are_what_the_records_make(tmp_path: Path) -> None:
+    """Pixel by pixel but for rounding, which another processor may do otherwise."""
+    draw_all(tmp_path, CONDITIONS, look_at(CONDITIONS, EXPERIMENTS))
+    for path in tmp_path.iterdir():
+        drawn, committed = imread(path), imread(EXPERIMENTS / "figures" / path.name)
+        assert drawn.shape == committed.shape, path.name
+        assert np.abs(drawn - committed).mean() < 1e-3, f"python code/reproduce.py --report draws {path.name} anew"
 
 
 def test_committed_report_and_readme_are_what_the_records_make() -> None:
