@@ -72,6 +72,6 @@ def render_retrieval(results: Mapping[str, Any]) -> list[str]:
     return [
         f"### Retrieval\n\n{machine_line(section)}",
         f"Random unit vectors of width {WIDTH}, cosine, {REPETITIONS} repetitions. A query is shown none of its own "
-        "dialogue, so one demonstration asks for as many neighbours more as the largest dialogue of the base has turns.",
+        "dialogue, so one demonstration asks for as many neighbours more as the base's largest dialogue has turns.",
         render_table(header, rows, numbers=True),
     ]
