@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +116,20 @@ def add_lora(model, rank: int, alpha: int, dropout: float, modules: str, rslora:
         task_type="CAUSAL_LM",
     )
     try:
-        model = get_peft_model(model, config, autocast_adapter_dtype=False)
+        with _less_warned():
+            model = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         raise UserError(f"--lora_module_name {modules}: PEFT does not adapt these here: {error}") from error
     use_fast_lora(model)
     return model
+
+
+@contextmanager
+def _less_warned() -> Iterator[None]:
+    """Without what nobody here can put right: PEFT reads a property by a name that transformers gives up."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        yield
 
 
 def refuse_experts(model: nn.Module) -> None:
@@ -143,7 +154,7 @@ def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    with explained(f"the adapter {folder} on this base"):
+    with explained(f"the adapter {folder} on this base"), _less_warned():
         model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
         saved = load_peft_weights(folder, device="cpu").keys()
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
