@@ -28,7 +28,17 @@ def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
     """(the value of --lora_module_name that counts, who says so); `auto` asks the base's row, else the model.
 
     base: as it is loaded. A row whose modules the model lacks, being that of another model of its name, is not heard.
+
+    Raises:
+        UserError: that is every linear layer of a base with experts that are none.
     """
+    chosen = _chosen_targets(model, wanted, base)
+    if chosen[0] == ALL:
+        refuse_experts(model, wanted, auto_helps=_chosen_targets(model, AUTO, base)[0] != ALL)
+    return chosen
+
+
+def _chosen_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
     if wanted != AUTO:
         return wanted, "as given"
     row = find_row(base)
@@ -132,16 +142,18 @@ def _less_warned() -> Iterator[None]:
         yield
 
 
-def refuse_experts(model: nn.Module) -> None:
+def refuse_experts(model: nn.Module, wanted: str = ALL, auto_helps: bool = False) -> None:
     """UserError when a mixture keeps its experts in tensors of three dimensions.
 
     PEFT adapts them for some architectures and leaves them out for others, in silence, and takes no dropout there.
+    wanted: what led to every linear layer. auto_helps: whether `auto` means others.
     """
     if experts := list(experts_of(model)):
         names = sorted({_last(path) for path in linear_paths(model)})
         raise UserError(
-            f"--lora_module_name {ALL}: the experts of this base ({experts[0]} and {len(experts) - 1} more) are no "
-            f"linear layers; name the layers that shall have one, from {', '.join(names)}, or give {AUTO}"
+            f"--lora_module_name {wanted}: the experts of this base ({experts[0]} and {len(experts) - 1} more) are no "
+            f"linear layers; name the layers that shall have one, from {', '.join(names)}"
+            f"{f', or give {AUTO}' if auto_helps else ''}"
         )
 
 
@@ -198,7 +210,7 @@ def refuse_other_layers(model, folder: str, wanted: str, base: str) -> None:
     there = read_adapter(folder)["lora_module_name"]
     if wanted == there:
         return
-    named, has = _layers_of(model, choose_targets(model, wanted, base)[0]), _layers_of(model, there)
+    named, has = _layers_of(model, _chosen_targets(model, wanted, base)[0]), _layers_of(model, there)
     if named != has:
         told = f"--lora_module_name {wanted}: the adapter {folder} sits on {there}"
         raise UserError(f"{told}; leave the flag out, it goes on as it is")
