@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,17 @@ def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
     """(the value of --lora_module_name that counts, who says so); `auto` asks the base's row, else the model.
 
     base: as it is loaded. A row whose modules the model lacks, being that of another model of its name, is not heard.
+
+    Raises:
+        UserError: that is every linear layer of a base with experts that are none.
     """
+    chosen = _chosen_targets(model, wanted, base)
+    if chosen[0] == ALL:
+        refuse_experts(model, wanted, auto_helps=_chosen_targets(model, AUTO, base)[0] != ALL)
+    return chosen
+
+
+def _chosen_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
     if wanted != AUTO:
         return wanted, "as given"
     row = find_row(base)
@@ -114,23 +126,34 @@ def add_lora(model, rank: int, alpha: int, dropout: float, modules: str, rslora:
         task_type="CAUSAL_LM",
     )
     try:
-        model = get_peft_model(model, config, autocast_adapter_dtype=False)
+        with _less_warned():
+            model = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         raise UserError(f"--lora_module_name {modules}: PEFT does not adapt these here: {error}") from error
     use_fast_lora(model)
     return model
 
 
-def refuse_experts(model: nn.Module) -> None:
+@contextmanager
+def _less_warned() -> Iterator[None]:
+    """Without what nobody here can put right: PEFT reads a property by a name that transformers gives up."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        yield
+
+
+def refuse_experts(model: nn.Module, wanted: str = ALL, auto_helps: bool = False) -> None:
     """UserError when a mixture keeps its experts in tensors of three dimensions.
 
     PEFT adapts them for some architectures and leaves them out for others, in silence, and takes no dropout there.
+    wanted: what led to every linear layer. auto_helps: whether `auto` means others.
     """
     if experts := list(experts_of(model)):
         names = sorted({_last(path) for path in linear_paths(model)})
         raise UserError(
-            f"--lora_module_name {ALL}: the experts of this base ({experts[0]} and {len(experts) - 1} more) are no "
-            f"linear layers; name the layers that shall have one, from {', '.join(names)}, or give {AUTO}"
+            f"--lora_module_name {wanted}: the experts of this base ({experts[0]} and {len(experts) - 1} more) are no "
+            f"linear layers; name the layers that shall have one, from {', '.join(names)}"
+            f"{f', or give {AUTO}' if auto_helps else ''}"
         )
 
 
@@ -143,7 +166,7 @@ def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    with explained(f"the adapter {folder} on this base"):
+    with explained(f"the adapter {folder} on this base"), _less_warned():
         model = PeftModel.from_pretrained(model, folder, is_trainable=trainable, autocast_adapter_dtype=in_fp32)
         saved = load_peft_weights(folder, device="cpu").keys()
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
@@ -187,7 +210,7 @@ def refuse_other_layers(model, folder: str, wanted: str, base: str) -> None:
     there = read_adapter(folder)["lora_module_name"]
     if wanted == there:
         return
-    named, has = _layers_of(model, choose_targets(model, wanted, base)[0]), _layers_of(model, there)
+    named, has = _layers_of(model, _chosen_targets(model, wanted, base)[0]), _layers_of(model, there)
     if named != has:
         told = f"--lora_module_name {wanted}: the adapter {folder} sits on {there}"
         raise UserError(f"{told}; leave the flag out, it goes on as it is")

@@ -177,6 +177,20 @@ class MicroBatch:
     def tree(self) -> PrefixTree:
         return PrefixTree.from_rows([row.prompt for row in self.rows], self.continuations)
 
+    def lengths(self) -> list[int]:
+        """Tokens of each row with each continuation, whose last one is not read."""
+        every = zip(self.rows, self.continuations, strict=True)
+        return [len(row.prompt) + len(choice) - 1 for row, choices in every for choice in choices]
+
+    def tokens(self, shares_prefixes: bool = True) -> int:
+        """How many the model computes: nodes of the tree, or of padded rows all, what pads them too."""
+        return len(self.tree()) if shares_prefixes else sum(self.lengths()) + self.padding()
+
+    def padding(self) -> int:
+        """How many tokens pad the shorter rows, where each stands by itself."""
+        lengths = self.lengths()
+        return max(lengths) * len(lengths) - sum(lengths)
+
 
 def training_batches(
     rows: Sequence[EncodedRow], token_budget: int, share_prefixes: bool, micro_steps: int = 1

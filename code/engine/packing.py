@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine import tree_attention
-from engine.batching import MicroBatch
+from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
 from engine.prefix_tree import PrefixTree
 
 
@@ -80,6 +80,12 @@ def can_share_prefixes(model) -> bool:
 def adds_its_mask(model) -> bool:
     """Whether the model's attention adds a dense mask of 0 and -inf to all scores, which asks for much memory."""
     return model.config.get_text_config()._attn_implementation == "eager"
+
+
+def usual_token_budget(model, device: torch.device) -> int:
+    """Tokens of a micro-batch where nobody says how many."""
+    budget = TOKEN_BUDGETS.get(device.type, TOKEN_BUDGETS["cuda"])
+    return min(budget, EAGER_TOKEN_BUDGET) if adds_its_mask(model) else budget
 
 
 def packer_for(model, kind: str, pad_token_id: int) -> Packer:

@@ -17,11 +17,20 @@ from typing import NamedTuple
 import torch
 
 from bases.adapters import load_adapter
-from bases.load import as_in_training, check_quantization, choose_device, choose_precision, load_model, positions_of
+from bases.load import (
+    as_in_training,
+    check_quantization,
+    choose_device,
+    choose_precision,
+    load_model,
+    positions_of,
+    refuse_larger_than_card,
+)
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
-from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, RowEncoder, scoring_batches
+from engine.batching import EncodedRow, MicroBatch, RowEncoder, scoring_batches
+from engine.packing import usual_token_budget
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
@@ -34,6 +43,7 @@ from training.erc_config import ErcConfig, read_erc_config, refuse_other_frame
 from training.run import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
+CHECKED_FOR = 2  # how many times the tokens of the largest micro-batch that was checked another one may have unchecked
 
 Spoken = Sequence[tuple[str, str]]  # a dialogue: (name, utterance) of each turn
 
@@ -60,7 +70,9 @@ class EmotionRecognizer:
         self.model, self.encoder, self.config, self.demonstrator = model, encoder, config, demonstrator
         self.prompts = PromptMaker(config, encoder)
         self.device = device
+        self.token_budget = usual_token_budget(model, device)
         self.settings: DecodeSettings | None = None  # chosen on the first questions
+        self.checked_tokens = 0  # of the largest micro-batch on which the settings were found to be right
 
     @classmethod
     def from_pretrained(
@@ -94,6 +106,7 @@ class EmotionRecognizer:
         length = min(config.max_length, positions_of(base) or config.max_length)
         encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)
         refuse_other_frame(folder, config, encoder.frame)
+        refuse_larger_than_card(base, dtype, quantize, place)
         model = load_model(base, dtype, place, quantize)
         if is_adapter(folder):
             model = load_adapter(model, str(folder), trainable=False)
@@ -145,21 +158,33 @@ class EmotionRecognizer:
         examples = [example for example, _ in asked]
         labels = self.config.labels
         rows = self.encoder.encode(examples, labels, self.config.calibrate)
-        self.settings = self.settings or self._checked_settings(rows)
-        predictions = predict_labels(self.model, self.encoder, rows, labels, self.settings)
+        predictions = predict_labels(self.model, self.encoder, rows, labels, self._checked_settings(rows))
         return [
             _turn_emotion(question, prediction.scores, shown)
             for question, prediction, (_, shown) in zip(questions, predictions, asked, strict=True)
         ]
 
     def _checked_settings(self, rows: Sequence[EncodedRow]) -> DecodeSettings:
-        """How labels are read: with shared prefixes where the model agrees on the largest micro-batch of these."""
+        """How labels are read: with shared prefixes where the model agrees on the largest micro-batch of these.
+
+        A base that agrees on small ones may not on large ones, so it is asked again when they have grown much.
+        """
         labels = [self.encoder.encode_label(label) for label in self.config.labels]
-        budget = TOKEN_BUDGETS.get(self.device.type, TOKEN_BUDGETS["cuda"])
-        batches = scoring_batches(rows, labels, budget, share_prefixes=True)
-        packer = packer_that_agrees(self.model, batches, "tree", self.encoder.tokenizer.pad_token_id, self.device)
-        budget = min(budget, EAGER_TOKEN_BUDGET) if packer.additive else budget
-        return DecodeSettings(packer, token_budget=budget, calibrate=self.config.calibrate)
+
+        def plan(shares_prefixes: bool) -> list[list[MicroBatch]]:
+            return [scoring_batches(rows, labels, self.token_budget, shares_prefixes)]
+
+        def most_tokens(shares_prefixes: bool) -> int:
+            return max(batch.tokens(shares_prefixes) for batch in plan(shares_prefixes)[0])
+
+        known = self.settings and self.settings.packer
+        if known and most_tokens(known.shares_prefixes) <= CHECKED_FOR * self.checked_tokens:
+            return self.settings
+        wanted, pad = known.kind if known else "tree", self.encoder.tokenizer.pad_token_id
+        packer = packer_that_agrees(self.model, plan, wanted, pad, self.device)
+        self.checked_tokens = most_tokens(packer.shares_prefixes)
+        self.settings = DecodeSettings(packer, token_budget=self.token_budget, calibrate=self.config.calibrate)
+        return self.settings
 
 
 def _turn_emotion(question: Question, scores: dict[str, float], matches) -> TurnEmotion:

@@ -1,4 +1,4 @@
-"""Once per run, on its largest micro-batch: does a base give packed rows the log p that it gives each row alone?
+"""Once per run, on its largest micro-batches: does a base give packed rows the log p that it gives each row alone?
 
 The measure is a row as it stands: nothing before it, nothing behind it, no mask, no choice of places. A base that
 differs with shared prefixes takes rows; one that differs with rows, or reads ahead, is refused.
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,8 @@ from scoring.label_scoring import evaluating, first_step
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.125, torch.float16: 0.03}
 HALF = (torch.bfloat16, torch.float16)
 Answer = TypeVar("Answer")
+# Whether prefixes are shared -> the micro-batches of each kind of pass that is to come: of training, of scoring.
+Plan = Callable[[bool], Sequence[Sequence[MicroBatch]]]
 ROOM = 1.5  # free memory that fp32 asks for, in sizes of the base in fp32
 
 
@@ -39,10 +42,8 @@ class Alone:
     expected: Tensor  # (tokens of the continuation,) float32, on the CPU
 
 
-def packer_that_agrees(
-    model, batches: Iterable[MicroBatch], wanted: str, pad_token_id: int, device: torch.device
-) -> Packer:
-    """The wanted packer when the base agrees on the largest of `batches`, else `rows`; stderr says why.
+def packer_that_agrees(model, plan: Plan, wanted: str, pad_token_id: int, device: torch.device) -> Packer:
+    """The wanted packer when the base agrees on the largest micro-batches that it makes, else `rows`; stderr says why.
 
     Raises:
         UserError: it agrees on rows no more than on the tree, reads ahead, does not run, or is out of memory.
@@ -50,29 +51,35 @@ def packer_that_agrees(
     if wanted == "tree" and not can_share_prefixes(model):
         print("this base reads prompts in both directions: no shared prefixes, --packing rows", file=sys.stderr)
         wanted = "rows"
-    check = _Check(model, largest(batches), pad_token_id, device)
-    kind = check.in_best_precision(lambda: check.find_kind(wanted))
+    check, planned = _Check(model, pad_token_id, device), cache(plan)
+    kind = check.in_best_precision(lambda: check.find_kind(wanted, planned))
     return packer_for(model, kind, pad_token_id)
 
 
 def prompts_together(model, batches: Iterable[MicroBatch], wanted: int, pad_token_id: int, device: torch.device) -> int:
     """How many prompts `generate` may take at once: `wanted`, or 1 where what pads a prompt changes its answer."""
-    check = _Check(model, largest(batches), pad_token_id, device)
-    if wanted == 1 or check.in_best_precision(check.pads_before):
+    check, batch = _Check(model, pad_token_id, device), max(batches, key=MicroBatch.tokens)
+    if wanted == 1 or check.in_best_precision(lambda: check.pads_before(batch)):
         return wanted
     print("warning: this base reads what pads a prompt: prompts are answered one at a time", file=sys.stderr)
     return 1
 
 
-def largest(batches: Iterable[MicroBatch]) -> MicroBatch:
-    return max(batches, key=lambda batch: len(batch.tree()))
+def hardest(batches: Sequence[MicroBatch], shares_prefixes: bool) -> list[MicroBatch]:
+    """The micro-batches that are checked for all: the largest, and of padded rows that with most padding too."""
+    if shares_prefixes:
+        return [max(batches, key=MicroBatch.tokens)]
+    found = [max(batches, key=lambda batch: batch.tokens(False)), max(batches, key=MicroBatch.padding)]
+    return found[: 1 if found[0] is found[1] else 2]
 
 
 class _Check:
-    """One base on one micro-batch."""
+    """One base on some micro-batches."""
 
-    def __init__(self, model, batch: MicroBatch, pad_token_id: int, device: torch.device) -> None:
-        self.model, self.batch, self.pad_token_id, self.device = model, batch, pad_token_id, device
+    def __init__(self, model, pad_token_id: int, device: torch.device) -> None:
+        self.model, self.pad_token_id, self.device = model, pad_token_id, device
+        self.tokens = 0  # of the micro-batch that it is at
+        self.is_causal = False  # as far as is known
 
     def in_best_precision(self, ask: Callable[[], Answer]) -> Answer:
         """What `ask` returns with the base in fp32, or in its own precision where it has no room or no such layers."""
@@ -95,20 +102,22 @@ class _Check:
 
     def _told(self, error: Exception) -> str:
         if is_out_of_memory(error):
-            tokens = len(self.batch.tree())
-            return f"out of memory in the largest micro-batch, {tokens} tokens; a smaller --token_budget needs less"
+            told = f"out of memory in the largest micro-batch, {self.tokens} tokens"
+            return f"{told}; a smaller --token_budget needs less"
         first = (str(error).splitlines() or [""])[0]
         return f"it does not run a row ({type(error).__name__}: {first[:200]})"
 
-    def _read_alone(self) -> list[Alone]:
+    def _read_alone(self, batch: MicroBatch) -> list[Alone]:
         """The sequences that are compared; UserError when the base reads ahead or computes no number."""
         found = [
             Alone(number, row, continuation, log_p_alone(self.model, row, continuation, self.device))
-            for number, row, continuation in chosen_sequences(self.batch)
+            for number, row, continuation in chosen_sequences(batch)
         ]
         if not all(one.expected.isfinite().all() for one in found):
             raise UserError("this base computes no finite log p: its weights are broken, or overflow in this precision")
-        self._refuse_reading_ahead(min(found, key=lambda one: len(one.row.prompt)))
+        if not self.is_causal:
+            self._refuse_reading_ahead(min(found, key=lambda one: len(one.row.prompt)))
+            self.is_causal = True
         return found
 
     def _refuse_reading_ahead(self, one: Alone) -> None:
@@ -126,46 +135,40 @@ class _Check:
                 "behind it, as in an encoder; give a causal language model"
             )
 
-    def find_kind(self, wanted: str) -> str:
+    def find_kind(self, wanted: str, plan: Plan) -> str:
         """`tree` where that is wanted and agrees, else `rows`."""
-        alone = self._read_alone()
         for kind in ("tree", "rows") if wanted == "tree" else ("rows",):
-            trouble = self._trouble(kind, alone)
+            shares = kind == "tree"
+            chosen = [batch for batches in plan(shares) if batches for batch in hardest(batches, shares)]
+            trouble = next(filter(None, (self._trouble(kind, batch) for batch in chosen)), None)
             if trouble is None:
                 return kind
             if kind == "tree":
                 print(f"warning: this base cannot share prefixes: it {trouble}; using --packing rows", file=sys.stderr)
         raise UserError(f"this base cannot be used: in padded rows it {trouble}")
 
-    def pads_before(self) -> bool:
+    def pads_before(self, batch: MicroBatch) -> bool:
         """Whether `generate` begins an answer in the same way when shorter prompts are padded."""
-        rows = [row for _, row, _ in chosen_sequences(self.batch)]
+        rows = [row for _, row, _ in chosen_sequences(batch)]
         together = first_step(self.model, rows, self.pad_token_id)
         alone = torch.cat([first_step(self.model, [row], self.pad_token_id) for row in rows])
         best = alone.argmax(1, keepdim=True)
         return self._is_same(together.gather(1, best), alone.gather(1, best))
 
-    def _trouble(self, kind: str, alone: Sequence[Alone]) -> str | None:
+    def _trouble(self, kind: str, batch: MicroBatch) -> str | None:
         """What is wrong with a kind of packing, None when it gives the numbers of each row alone."""
+        self.tokens = batch.tokens(kind == "tree")
+        alone = self._read_alone(batch)
         try:
-            packer = packer_for(self.model, kind, self.pad_token_id)
-            found = self._log_p_in_tree(packer, alone) if kind == "tree" else self._log_p_in_rows(packer, alone)
+            packed = packer_for(self.model, kind, self.pad_token_id).pack(batch)
+            log_p = pair_log_probabilities(self.model, packed.to(self.device)).cpu()
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             return f"does not run them ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})"
+        found = torch.cat([log_p[packed.pair_sequences == one.number] for one in alone])
         expected = torch.cat([one.expected for one in alone])
         return None if self._is_same(found, expected) else f"differs by {_difference(found, expected):.1%} in log p"
-
-    def _log_p_in_tree(self, packer: Packer, alone: Sequence[Alone]) -> Tensor:
-        packed = packer.pack(self.batch)
-        log_p = pair_log_probabilities(self.model, packed.to(self.device)).cpu()
-        return torch.cat([log_p[packed.pair_sequences == one.number] for one in alone])
-
-    def _log_p_in_rows(self, packer: Packer, alone: Sequence[Alone]) -> Tensor:
-        rows = tuple(one.row for one in alone)
-        few = MicroBatch(rows, tuple((one.continuation,) for one in alone), (1.0,) * len(rows))
-        return pair_log_probabilities(self.model, packer.pack(few).to(self.device)).cpu()
 
     def _is_same(self, found: Tensor, expected: Tensor) -> bool:
         return _difference(found, expected) <= TOLERANCES[next(self.model.parameters()).dtype]

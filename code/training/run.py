@@ -27,7 +27,6 @@ from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
 from engine.batching import (
-    EAGER_TOKEN_BUDGET,
     TOKEN_BUDGETS,
     EncodedRow,
     MicroBatch,
@@ -38,7 +37,7 @@ from engine.batching import (
 )
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
-from engine.packing import Packer, adds_its_mask
+from engine.packing import Packer, usual_token_budget
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
@@ -261,8 +260,7 @@ def build_model(run: Run):
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
         model.activation_checkpointing_enable()
-    if not training.token_budget and adds_its_mask(model):
-        run.token_budget = min(run.token_budget, EAGER_TOKEN_BUDGET)
+    run.token_budget = training.token_budget or usual_token_budget(model, run.device)
     run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model))
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
     compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
@@ -277,7 +275,7 @@ def build_model(run: Run):
 
 
 def _check(run: Run, model) -> tuple[Packer, int]:
-    """The packer of `--packing`, or `rows` where the base disagrees with it on the largest micro-batch of this run.
+    """The packer of `--packing`, or `rows` where the base disagrees with it on the largest micro-batches of this run.
 
     Or when its row of the table says that it reads a prompt in both directions. And how many prompts may be
     answered together.
@@ -285,27 +283,44 @@ def _check(run: Run, model) -> tuple[Packer, int]:
     training = run.arguments[2]
     row = find_row(run.base)
     wanted = training.packing if row is None or row.shares_prefixes else "rows"
-    batches, pad = planned_batches(run), run.encoder.tokenizer.pad_token_id
-    packer = packer_that_agrees(model, batches, wanted, pad, run.device)
+    pad = run.encoder.tokenizer.pad_token_id
+    packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device)
     if training.decode != "generate":
         return packer, training.eval_batch_size
-    return packer, prompts_together(model, batches, training.eval_batch_size, pad, run.device)
+    answered = scored_batches(run, share_prefixes=True)
+    return packer, prompts_together(model, answered, training.eval_batch_size, pad, run.device)
 
 
-def planned_batches(run: Run) -> list[MicroBatch]:
-    """The micro-batches of the first epoch, or those that a run without training scores."""
+def planned_batches(run: Run, share_prefixes: bool) -> list[list[MicroBatch]]:
+    """The micro-batches of the first epoch, and those that score labels."""
     training = run.arguments[2]
-    if not training.do_train:
-        labels = [run.encoder.encode_label(label) for label in run.row_sets.labels]
-        return scoring_batches(run.encoded[training.score_on], labels, run.token_budget, share_prefixes=True)
-    rows = run.encoded["train"]
+    trained = [trained_batches(run, share_prefixes)] if training.do_train else []
+    answers = training.decode == "generate" and training.do_train  # which takes no micro-batches
+    return trained if answers else [*trained, scored_batches(run, share_prefixes)]
+
+
+def trained_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
+    """Those of the first epoch, of all processes."""
+    training, rows = run.arguments[2], run.encoded["train"]
     steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
     cuts = training.gradient_accumulation_steps * run.world.size
     return [
         batch
         for step in steps
-        for batch in training_batches([rows[index] for index in step], run.token_budget, True, cuts)
+        for batch in training_batches([rows[index] for index in step], run.token_budget, share_prefixes, cuts)
     ]
+
+
+def scored_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
+    """Those of the splits that are scored, and of other tasks in them."""
+    sets, also = run.row_sets, run.row_sets.also_scored[run.arguments[2].score_on]
+    scored = [(rows, sets.labels) for split, rows in run.encoded.items() if split != "train"]
+    scored += [(rows, also[task][1]) for task, rows in run.also_encoded.items()]
+    batches: list[MicroBatch] = []
+    for rows, labels in scored:
+        choices = [run.encoder.encode_label(label) for label in labels]
+        batches += scoring_batches(rows, choices, run.token_budget, share_prefixes)
+    return batches
 
 
 def load_best(run: Run):

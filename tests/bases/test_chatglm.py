@@ -121,10 +121,10 @@ def test_prefixes_are_not_shared(model: ChatGLMForCausalLM, capsys: pytest.Captu
     prompts = [(*PROMPT[:1] * longer, *PROMPT) for longer in range(4)]
     rows = [EncodedRow(f"a/b/{turn}", "emotion", prompt, (8, 10), 1.0, 0) for turn, prompt in enumerate(prompts)]
     batches = training_batches(rows, 10**6, share_prefixes=True)
-    packer = packer_that_agrees(model, batches, "tree", PAD, torch.device("cpu"))
+    packer = packer_that_agrees(model, lambda _: [batches], "tree", PAD, torch.device("cpu"))
     assert (packer.kind, packer.pad_token_id) == ("rows", PAD) and packer_for(model, "tree", PAD).kind == "rows"
     assert "both directions" in capsys.readouterr().err
-    assert packer_that_agrees(model, batches, "rows", PAD, torch.device("cpu")).kind == "rows"
+    assert packer_that_agrees(model, lambda _: [batches], "rows", PAD, torch.device("cpu")).kind == "rows"
     assert capsys.readouterr().err == ""
     assert packer_for(add_lora(tiny_model(), 4, 4, 0, "query_key_value"), "tree", PAD).kind == "rows"
 

@@ -181,9 +181,17 @@ def test_prompts_longer_than_the_bases_positions_are_refused(rows: Path, tmp_pat
 def test_experts_are_not_left_out_of_all_in_silence(kind: str, rows: Path, tmp_path: Path) -> None:
     base = save(AutoModelForCausalLM.from_config(small_config(kind)), tmp_path / "base")
     line = refused(call(base, rows, tmp_path / "run"), tmp_path / "run")
-    assert "--lora_module_name all: the experts of this base" in line and "proj" in line and "auto" in line
+    assert "--lora_module_name all: the experts of this base" in line and "proj" in line and "give auto" in line
     result = call(base, rows, tmp_path / "run", lora_module_name="auto")
     assert result.returncode == 0 and "found by inspection" in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("wanted", ["all", "auto"])
+def test_auto_is_not_advised_where_it_led_to_the_experts(wanted: str, rows: Path, tmp_path: Path) -> None:
+    base = save(AutoModelForCausalLM.from_config(small_config("qwen3_moe")), tmp_path / "SmolLM2-135M")  # a row's name
+    line = refused(call(base, rows, tmp_path / "run", lora_module_name=wanted), tmp_path / "run")
+    assert f"--lora_module_name {wanted}: the experts of this base" in line and "q_proj" in line
+    assert "give auto" not in line
 
 
 def test_experts_that_stay_in_16_bits_are_counted(capsys) -> None:

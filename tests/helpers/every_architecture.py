@@ -106,7 +106,7 @@ def outcome(model) -> tuple[str, str]:
     batch = MicroBatch(tuple(rows), tuple((row.target,) for row in rows), (1.0,) * len(rows))
     with redirect_stderr(io.StringIO()) as told:
         try:
-            packer = packer_that_agrees(model, [batch], "tree", PAD, CPU)
+            packer = packer_that_agrees(model, lambda _: [[batch]], "tree", PAD, CPU)
         except UserError as error:
             return "refused", str(error)
     if packer.kind == "rows":

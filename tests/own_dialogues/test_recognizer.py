@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from basics.errors import UserError
 from corpora import LetterCounts
@@ -17,11 +18,12 @@ from data_utils.retrieval import RetrievalSettings
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
 from engine.batching import RowEncoder
+from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.prompts import PromptMaker
 from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.turns import LONGEST_UTTERANCE, ReadTurn, number_turns
-from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues
+from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues, tiny_model
 from training.erc_config import ErcConfig, read_erc_config
 
 pytestmark = pytest.mark.numeric
@@ -183,3 +185,59 @@ def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.Ca
     assert "trained on prompts without demonstrations" in capsys.readouterr().err
     with pytest.raises(UserError, match="no pickle of"):
         open_demonstrator(balanced, DemonstrationSource(original_data=trained))
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """(packing that was wanted, tokens of the largest micro-batch) of every check."""
+    found, check = [], recognizer_module.packer_that_agrees
+
+    def look(model, plan, wanted: str, *more):
+        found.append((wanted, max(batch.tokens(wanted == "tree") for batch in plan(wanted == "tree")[0])))
+        return check(model, plan, wanted, *more)
+
+    monkeypatch.setattr(recognizer_module, "packer_that_agrees", look)
+    return found
+
+
+def test_the_check_is_made_again_when_micro_batches_have_grown(trained: Path, checked: list[tuple[str, int]]) -> None:
+    recognizer = EmotionRecognizer.from_pretrained(trained / "run" / "model", precision="fp32")
+    recognizer.predict([("A", "Run!")])
+    recognizer.predict([("B", "Run away!")])
+    assert [wanted for wanted, _ in checked] == ["tree"]
+    for _ in range(3):  # as large as ever
+        recognizer.predict(DIALOGUE * 3)
+    recognizer.predict([("A", "Run!")])
+    assert len(checked) == 2 and checked[1][1] > 2 * checked[0][1]
+    # A base that agreed until now, and on larger ones does not: from here on it takes rows, checked as such.
+    recognizer.model.config.attention_dropout = 0.1
+    whole = recognizer.predict(DIALOGUE * 3)
+    assert recognizer.settings.packer.kind == "tree"
+    recognizer.checked_tokens = checked[0][1]
+    again = recognizer.predict(DIALOGUE * 3)
+    assert recognizer.settings.packer.kind == "rows" and numbers(again) == pytest.approx(numbers(whole), abs=1e-4)
+    assert len(checked) == 3
+    recognizer.checked_tokens = 1
+    recognizer.predict([("A", "Run!")])
+    assert [wanted for wanted, _ in checked] == ["tree", "tree", "tree", "rows"]
+
+
+def test_a_base_that_adds_its_mask_is_checked_on_what_it_will_run(checked: list[tuple[str, int]]) -> None:
+    config = ErcConfig(DATASET, LABELS, "window", 12, 1024, "base")
+    long = [(name, f"{text} {number}") for number in range(8) for name, text in DIALOGUE]
+    found = []
+    for kind in ("bloom", "llama"):
+        model = tiny_model(kind, attention="eager" if kind == "bloom" else None)
+        recognizer = EmotionRecognizer(model, RowEncoder(character_tokenizer(), 1024), config, torch.device("cpu"))
+        recognizer.predict(long)
+        found.append(recognizer.settings.token_budget)
+    assert found == [1024, 2048]
+    assert 512 < checked[0][1] <= 1024 < checked[1][1] <= 2048
+
+
+def test_a_base_larger_than_the_card_is_refused(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognizer_module, "_checked_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 1000))
+    monkeypatch.setattr(recognizer_module, "load_model", lambda *_: pytest.fail("the base was loaded"))
+    with pytest.raises(UserError, match="cuda:0 has 0: choose a smaller base"):
+        EmotionRecognizer.from_pretrained(trained / "run" / "model", device="cuda:0", precision="fp32")

@@ -9,7 +9,7 @@ import torch
 
 from basics.errors import UserError
 from engine import packing, tree_attention
-from engine.batching import MicroBatch, RowEncoder, training_batches
+from engine.batching import MicroBatch, RowEncoder
 from engine.packing import Packer, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree
 from every_architecture import tiny, try_one
@@ -37,11 +37,16 @@ def full_pack() -> MicroBatch:
     return as_batch(small_rows(window=12, count=3, turns=6))
 
 
+def always(*batches: MicroBatch) -> Callable[[bool], list[list[MicroBatch]]]:
+    """A plan of these, whether prefixes are shared or not."""
+    return lambda share_prefixes: [list(batches)]
+
+
 @pytest.mark.parametrize("kind", [*KINDS, *OTHER_KINDS])
 def test_every_kind_of_the_table_shares(kind: str, capsys) -> None:
-    assert packer_that_agrees(tiny_model(kind), [first_rows()], "tree", PAD, CPU).shares_prefixes
+    assert packer_that_agrees(tiny_model(kind), always(first_rows()), "tree", PAD, CPU).shares_prefixes
     assert capsys.readouterr().err == ""
-    assert packer_that_agrees(tiny_model(kind), [first_rows()], "rows", PAD, CPU) == ROWS
+    assert packer_that_agrees(tiny_model(kind), always(first_rows()), "rows", PAD, CPU) == ROWS
 
 
 def see_siblings(tree: PrefixTree, window: int | None = None):
@@ -53,7 +58,7 @@ def see_siblings(tree: PrefixTree, window: int | None = None):
 def test_a_wrong_dense_mask_is_caught(kind: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr(PrefixTree, "visibility", see_siblings)
     model = tiny_model(kind, attention="sdpa" if kind == "llama" else "eager")
-    assert packer_that_agrees(model, [first_rows()], "tree", PAD, CPU) == ROWS
+    assert packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU) == ROWS
     warning = capsys.readouterr().err
     assert warning.startswith("warning: ") and "differs" in warning and warning.count("\n") == 1
 
@@ -65,7 +70,7 @@ def test_wrong_blocks_are_caught(monkeypatch, capsys) -> None:
         return plan(replace(tree, end=tree.end - (tree.end < len(tree))), *settings)
 
     monkeypatch.setattr(tree_attention, "plan_blocks", forget_ancestors)
-    assert packer_that_agrees(tiny_model("llama"), [first_rows()], "tree", PAD, CPU) == ROWS
+    assert packer_that_agrees(tiny_model("llama"), always(first_rows()), "tree", PAD, CPU) == ROWS
     assert "using --packing rows" in capsys.readouterr().err
 
 
@@ -78,7 +83,7 @@ def test_layers_that_attend_otherwise_take_rows(change: dict, reason: str, capsy
     model = tiny_model("llama")
     for name, value in change.items():
         setattr(model.config, name, value)
-    assert not packer_that_agrees(model, [first_rows()], "tree", PAD, CPU).shares_prefixes
+    assert not packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU).shares_prefixes
     assert reason in capsys.readouterr().err
 
 
@@ -110,8 +115,8 @@ def test_what_goes_by_place_is_found_in_the_largest_micro_batch(monkeypatch, cap
     monkeypatch.setattr(tree_attention, "BY_PLACE", frozenset())
     model = tiny("gpt_neo")
     small, large = as_batch(small_rows(window=2)[:1]), full_pack()
-    assert packer_that_agrees(model, [small], "tree", PAD, CPU).shares_prefixes
-    assert packer_that_agrees(model, [small, large, small], "tree", PAD, CPU) == ROWS
+    assert packer_that_agrees(model, always(small), "tree", PAD, CPU).shares_prefixes
+    assert packer_that_agrees(model, always(small, large, small), "tree", PAD, CPU) == ROWS
     assert "differs by" in capsys.readouterr().err
 
 
@@ -158,7 +163,7 @@ def test_a_base_that_does_not_run_a_tree_takes_rows(error: Exception, monkeypatc
         raise error
 
     monkeypatch.setattr(packing, "pack_tree", fail)
-    assert packer_that_agrees(tiny_model("llama"), [first_rows()], "tree", PAD, CPU) == ROWS
+    assert packer_that_agrees(tiny_model("llama"), always(first_rows()), "tree", PAD, CPU) == ROWS
     told = capsys.readouterr().err
     assert type(error).__name__ in told and told.count("\n") == 1
 
@@ -169,14 +174,14 @@ def test_out_of_memory_is_said_as_such(monkeypatch) -> None:
 
     monkeypatch.setattr(packing, "pack_tree", fail)
     with pytest.raises(UserError, match=r"out of memory in the largest micro-batch, \d+ tokens; .*--token_budget"):
-        packer_that_agrees(tiny_model("llama"), [first_rows()], "tree", PAD, CPU)
+        packer_that_agrees(tiny_model("llama"), always(first_rows()), "tree", PAD, CPU)
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     model = tiny_model("llama")
     model.lm_head.weight.data[5] = torch.nan
     with pytest.raises(UserError, match="no finite log p"):
-        packer_that_agrees(model, [first_rows()], "tree", PAD, CPU)
+        packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU)
 
 
 def test_half_precision_is_checked_in_fp32_and_comes_back_as_it_was(monkeypatch) -> None:
@@ -190,12 +195,12 @@ def test_half_precision_is_checked_in_fp32_and_comes_back_as_it_was(monkeypatch)
 
     log_p_alone = self_check.log_p_alone
     monkeypatch.setattr(self_check, "log_p_alone", look)
-    packer = packer_that_agrees(model, [first_rows()], "tree", PAD, CPU)
+    packer = packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU)
     assert set(seen) == {torch.float32} and packer.dtype == torch.bfloat16
     assert {name: weight.data_ptr() for name, weight in model.named_parameters()} == before
     monkeypatch.setattr(self_check, "has_room", lambda *_: False)
     seen.clear()
-    assert packer_that_agrees(model, [first_rows()], "tree", PAD, CPU).shares_prefixes
+    assert packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU).shares_prefixes
     assert set(seen) == {torch.bfloat16}
 
 
@@ -207,38 +212,90 @@ def test_a_base_that_reads_its_padding_answers_prompts_one_at_a_time(capsys) -> 
 
 
 def planned_run(**training) -> SimpleNamespace:
+    """What the check asks of a run that trains, scores 9 rows of test, and 6 of another task there."""
     encoder = RowEncoder(character_tokenizer(), 1024)
     rows = encoder.encode(small_examples(window=12, count=6, turns=6), LABELS)
     settings = {"do_train": True, "score_on": "test", "batch_size": 16, "rows_per_dialogue": 8, "seed": 7}
-    settings |= {
-        "packing": "tree",
-        "decode": "score",
-        "gradient_accumulation_steps": 1,
-        "eval_batch_size": 8,
-    } | training
+    settings |= {"packing": "tree", "decode": "score", "gradient_accumulation_steps": 1, "eval_batch_size": 8}
     return SimpleNamespace(
         base="tiny",
-        row_sets=SimpleNamespace(labels=LABELS),
+        row_sets=SimpleNamespace(labels=LABELS, also_scored={"test": {"speaker": ((), ("Ann", "Ben"))}}),
         encoded={"train": rows, "test": rows[:9]},
+        also_encoded={"speaker": rows[9:15]},
         encoder=encoder,
-        arguments=(None, None, SimpleNamespace(**settings)),
+        arguments=(None, None, SimpleNamespace(**settings | training)),
         device=CPU,
         token_budget=600,
         world=SimpleNamespace(size=1),
     )
 
 
-def test_a_run_checks_the_largest_micro_batch_of_its_plan(monkeypatch) -> None:
-    seen = []
-    check = self_check._Check
-    monkeypatch.setattr(
-        self_check, "_Check", lambda model, batch, *more: seen.append(batch) or check(model, batch, *more)
-    )
-    run = planned_run()
-    assert runs._check(run, tiny_model("llama")) == (packer_for(tiny_model("llama"), "tree", PAD), 8)
-    everything = training_batches(run.encoded["train"], 10**9, share_prefixes=True)
-    sizes = [len(batch.tree()) for batch in runs.planned_batches(run)]
-    assert len(sizes) > 3 and len(seen[0].tree()) == max(sizes) > 400
-    assert sum(len(batch.rows) for batch in runs.planned_batches(run)) == len(everything[0].rows)
-    scored = runs.planned_batches(planned_run(do_train=False))
-    assert {len(choices) for batch in scored for choices in batch.continuations} == {len(LABELS)}
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, MicroBatch]]:
+    """(kind of packing, micro-batch) of every comparison, as they are made."""
+    seen, compare = [], self_check._Check._trouble
+
+    def look(check, kind: str, batch: MicroBatch):
+        seen.append((kind, batch))
+        return compare(check, kind, batch)
+
+    monkeypatch.setattr(self_check._Check, "_trouble", look)
+    return seen
+
+
+def test_a_run_checks_the_largest_micro_batches_of_training_and_of_scoring(checked) -> None:
+    run, model = planned_run(), tiny_model("llama")
+    assert runs._check(run, model) == (packer_for(model, "tree", PAD), 8)
+    trained, scored = runs.planned_batches(run, True)
+    assert [kind for kind, _ in checked] == ["tree", "tree"] and len(trained) > 3 and len(scored) > 3
+    for batches, (_, batch) in zip((trained, scored), checked, strict=True):
+        assert batch.tokens() == max(len(one.tree()) for one in batches) > 400
+    assert {len(choices) for batch in trained for choices in batch.continuations} == {1}
+    assert {len(choices) for batch in scored for choices in batch.continuations} == {len(LABELS), 2}
+    assert sum(len(batch.rows) for batch in trained) == len(run.encoded["train"])
+    assert sum(len(batch.rows) for batch in scored) == 9 + 6
+    assert runs.planned_batches(planned_run(do_train=False), True) == [scored]
+    assert runs.planned_batches(planned_run(decode="generate"), True) == [trained]
+
+
+@pytest.mark.parametrize("falls_back", [False, True])
+def test_rows_are_checked_on_the_rows_that_will_run(falls_back: bool, checked, monkeypatch, capsys) -> None:
+    run, model = planned_run(packing="tree" if falls_back else "rows"), tiny_model("llama")
+    if falls_back:
+        model.config.attention_dropout = 0.1
+    assert runs._check(run, model)[0] == ROWS
+    assert (capsys.readouterr().err != "") == falls_back
+    if falls_back:
+        assert checked.pop(0)[0] == "tree"
+    plan = runs.planned_batches(run, False)
+    for batches in plan:
+        assert {"rows"} == {kind for kind, _ in checked}
+        sizes = [ROWS.pack(batch).tokens for batch in batches]
+        padded = [size - sum(batch.lengths()) for size, batch in zip(sizes, batches, strict=True)]
+        mine = [batch for _, batch in checked if any(batch == one for one in batches)]
+        assert ROWS.pack(mine[0]).tokens == max(sizes) and mine[-1].padding() == max(padded) > 0
+    assert 2 <= len(checked) <= 4
+
+
+def test_a_base_that_fails_on_rows_of_the_plan_alone_is_refused(monkeypatch) -> None:
+    """As one that reads what pads a row would: only a micro-batch with padding shows it."""
+    model = answering(tiny_model("llama"), lambda logits: logits)
+    forward = model.forward
+
+    def read_padding(input_ids, **inputs):
+        output = forward(input_ids, **inputs)
+        output.logits = output.logits + (input_ids == PAD).sum() * torch.arange(output.logits.shape[-1])
+        return output
+
+    model.forward = read_padding
+    one = as_batch(small_rows(window=2)[:1])
+    assert packer_that_agrees(model, always(one, one), "rows", PAD, CPU) == ROWS
+    with pytest.raises(UserError, match="in padded rows it differs"):
+        packer_that_agrees(model, always(full_pack(), first_rows(), one), "rows", PAD, CPU)
+    with pytest.raises(UserError, match="in padded rows it differs"):
+        packer_that_agrees(model, lambda _: [[one], [], [first_rows()]], "rows", PAD, CPU)
+
+
+def test_nothing_to_run_is_nothing_to_check(checked) -> None:
+    assert packer_that_agrees(tiny_model("llama"), lambda _: [[], []], "tree", PAD, CPU).shares_prefixes
+    assert checked == []

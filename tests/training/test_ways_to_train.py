@@ -1,6 +1,7 @@
 """Where adapters sit, which kinds there are, and what 4-bit weights need."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,15 @@ def test_other_adapters_train_and_reload(place, tmp_path: Path, flags: dict) -> 
     assert again.returncode == 0, again.stderr
     first, second = (folder / "results" / "predictions.jsonl" for folder in (tmp_path, tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_nobody_is_warned_of_what_a_library_calls_by_an_old_name(place, tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert run(place, tmp_path, gradient_checkpointing=True).returncode == 0
+    assert [str(one.message) for one in told if issubclass(one.category, FutureWarning)] == []
+    with pytest.warns(UserWarning, match="fan_in_fan_out"):  # what else PEFT warns of is heard
+        add_lora(tiny_model("gpt2"), 4, 8, 0.0, "attn.c_proj")
 
 
 def test_rank_stabilised_adapters_are_scaled_by_the_root() -> None:
