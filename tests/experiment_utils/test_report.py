@@ -83,6 +83,11 @@ def test_answers_to_each_question() -> None:
     assert found["turn position"]["3-5"]["score"] == 0.0
 
 
+def test_texts_seen_are_what_a_run_says() -> None:
+    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)}, seen=["meld/d/2", "meld/d/3"])
+    assert [name for name, of in facts.items() if of.seen] == ["meld/d/2", "meld/d/3"]
+
+
 def test_newer_runs_take_the_place_of_older_ones(tmp_path: Path) -> None:
     older = Scores((make_run("small/window/meld", 43, 50.0), make_run("small/window/meld", 42, 51.0)))
     both = older.merge(Scores((make_run("small/window/meld", 43, 60.0),)))
