@@ -18,6 +18,6 @@ bash code/train_and_inference_Uni.sh --output_dir "$results" --model_dir "$model
 python=$(bash envs/setup.sh)
 "$python" code/export.py --checkpoint_dir "$model" --output_dir demo/adapter --kind adapter
 shopt -s extglob
-rm -f demo/adapter/!(adapter_config.json|adapter_model.safetensors|erc_config.json|README.md)
+rm -f demo/adapter/!(adapter_config.json|adapter_model.safetensors|erc_config.json|README.md|trained_texts.txt)
 cp "$results/results.json" demo/adapter
 du -sh demo/adapter >&2

@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class TurnFacts:
     """What is known of an utterance beside its label.
 
     turn: from 0. words: parted by blanks. shifts: whether its gold emotion differs from that of the same speaker's
-    previous utterance; None where there is none. seen: its text, letter case and outer blanks aside, is in train.
+    previous utterance; None where there is none. seen: its text, letter case and outer blanks aside, was trained on.
     """
 
     turn: int
@@ -29,11 +29,20 @@ class TurnFacts:
 
 
 def describe_split(
-    dataset: str, dialogues: Mapping[str, Sequence[Dialogue]], split: str = "test"
+    dataset: str,
+    dialogues: Mapping[str, Sequence[Dialogue]],
+    split: str = "test",
+    seen: Collection[str] | None = None,
 ) -> dict[str, TurnFacts]:
-    """Row id -> facts, for the utterances of a split."""
-    trained = set(digest_texts(dataset, dialogues["train"]).values())
-    seen = set(list_seen(digest_texts(dataset, dialogues[split]), trained))
+    """Row id -> facts, for the utterances of a split.
+
+    seen: ids of those whose text a run was trained on, `seen_rows` of its results.json; None: those whose text stands
+    in the dataset's own train, all of it.
+    """
+    if seen is None:
+        trained = set(digest_texts(dataset, dialogues["train"]).values())
+        seen = list_seen(digest_texts(dataset, dialogues[split]), trained)
+    seen = frozenset(seen)
     facts = {}
     for dialogue in dialogues[split]:
         latest: dict[int, str | None] = {}

@@ -21,7 +21,7 @@ from basics.errors import UserError
 from basics.files import find_repository, write_atomically
 from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import UNIFIED_LABELS
-from experiment_utils.breakdowns import TurnFacts, break_down, describe_split
+from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record, Records
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
@@ -32,6 +32,8 @@ from training.provenance import find_commit
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
+UNKNOWN = "unknown"  # what results.json says of texts seen
+TEXT_SEEN = "text"  # the question after it
 # Of results.json as they are.
 KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters", "split")
 KEPT += ("versions", "training_rows")
@@ -40,9 +42,10 @@ KEPT += ("versions", "training_rows")
 def keep_run(job: Job, run: Path, folder: Path) -> Record:
     """Write record, counts and answers of a finished run into `folder`. run: where its results lie."""
     record = make_record(job, run)
-    facts = {dataset: split_facts(dataset, record.split) for dataset in record.counts}
     rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
-    where = {dataset: break_down(rows[dataset], facts[dataset], record.labels) for dataset in record.counts}
+    seen = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))["seen_rows"]
+    known = None if seen == UNKNOWN else tuple(seen)
+    where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
     record.write(folder, where)
@@ -128,10 +131,19 @@ def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
     return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
 
 
+def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
+    """Counts by place; without the question of texts seen where the run does not know what it was trained on."""
+    found = break_down(rows, split_facts(dataset, record.split, seen or ()), record.labels)
+    return {question: of for question, of in found.items() if seen is not None or question != TEXT_SEEN}
+
+
 @cache
-def split_facts(dataset: str, split: str) -> Mapping[str, TurnFacts]:
-    """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there."""
-    return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split)
+def split_facts(dataset: str, split: str, seen: tuple[str, ...] | None = None) -> Mapping[str, TurnFacts]:
+    """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there.
+
+    seen: as in `describe_split`.
+    """
+    return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split, seen)
 
 
 def answers_file(folder: Path, record: Record, dataset: str) -> Path:

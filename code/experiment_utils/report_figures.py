@@ -238,7 +238,8 @@ def draw_labels(path: Path, scene: Scene) -> None:
 def draw_breakdowns(path: Path, scene: Scene) -> None:
     """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
     where = {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
-    questions = list(next(iter(where.values()))[0])
+    known = [set(one) for of in where.values() for one in of]
+    questions = [question for question in QUESTIONS if all(question in one for one in known)]
     with own_style():
         figure = Figure(figsize=(8.4, 5.6), layout="constrained")
         for axes, question in zip(figure.subplots(2, 2, sharey=True).flat, questions, strict=False):

@@ -27,6 +27,7 @@ from training.erc_config import (
     refuse_other_base,
     sits_on_other_weights,
 )
+from training.trained_texts import TRAINED_TEXTS_FILE
 
 CPU = torch.device("cpu")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -91,6 +92,8 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, new / name)
         write_atomically(new / CARD, card)
+        if (checkpoint / TRAINED_TEXTS_FILE).is_file():
+            shutil.copy(checkpoint / TRAINED_TEXTS_FILE, new / TRAINED_TEXTS_FILE)
         if config:
             digests = {"weights_sha256": sha256_of_weights(new), "files_sha256": decisive_files(new)}
             config = replace(config, precision=precision, base_sha256=None, **digests)

@@ -30,7 +30,8 @@ class Scorecard:
     """The scores of one split, and all that must be read beside them.
 
     selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
-    aside, does, or does not, stand in train; None where there are no such rows. majority: what the commonest
+    aside, the weights were, or were not, trained on; None where there are no such rows. seen_rows: ids of the seen
+    ones; None, and no scores, where it is not known what the weights were trained on. majority: what the commonest
     label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
     often the answer is the label of the nearest demonstration, where there are demonstrations.
     Raises ValueError for an unknown selection.
@@ -41,6 +42,7 @@ class Scorecard:
     split: str = "test"
     unseen: EvalResult | None = None
     seen: EvalResult | None = None
+    seen_rows: tuple[str, ...] | None = ()
     majority: MajorityBaseline | None = None
     by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
     copying: Copying | None = None
@@ -57,6 +59,7 @@ class Scorecard:
             "selection": SELECTIONS[self.selection],
             "unseen_text": self.unseen and _plain_numbers(self.unseen),
             "seen_text": self.seen and _plain_numbers(self.seen),
+            "seen_rows": "unknown" if self.seen_rows is None else list(self.seen_rows),
             "majority": majority,
             "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
             "copying": self.copying and asdict(self.copying),

@@ -115,7 +115,7 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
     """Scores of the split that was scored, and what must be read beside them."""
     split = run.arguments[2].score_on
     labels, metric = run.row_sets.labels, run.metric
-    seen = run.row_sets.seen(split, run.row_sets.trained_texts)
+    seen = find_seen(run)
     task = predictions[0].task
     train_targets = [row.target for row in run.row_sets.train if row.task == task]
     by_dataset = evaluate_by_dataset(predictions, labels, metric)
@@ -125,12 +125,20 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
         selection=how_chosen(run),
         split=split,
         copying=measure_copying(run.row_sets.scored[split], predictions),
-        unseen=evaluate_unseen(predictions, labels, seen, metric),
-        seen=evaluate_seen(predictions, labels, seen, metric),
+        unseen=None if seen is None else evaluate_unseen(predictions, labels, seen, metric),
+        seen=None if seen is None else evaluate_seen(predictions, labels, seen, metric),
+        seen_rows=None if seen is None else tuple(row.id for row in predictions if row.id in seen),
         majority=baseline_majority(train_targets, [row.target for row in predictions], labels, metric)
         if train_targets
         else None,
     )
+
+
+def find_seen(run: Run) -> frozenset[str] | None:
+    """The ids of the scored rows whose text the scored weights were trained on; None where that is not known."""
+    if run.trained_texts is None:
+        return None
+    return run.row_sets.seen(run.arguments[2].score_on, run.trained_texts)
 
 
 def how_chosen(run: Run) -> str:
@@ -160,6 +168,7 @@ def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
         "row_digests": dict(run.row_sets.digests),
         "shortened": count_shortened(run.encoded),
+        "texts_trained_on": "unknown" if run.trained_texts is None else len(run.trained_texts),
         "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
         "epochs": progress.history if progress else [],
         "best_epoch": progress.best_epoch if progress else None,
@@ -223,14 +232,11 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
         ("macro F1", _percent(result.macro_f1), "mean over the labels that occur"),
         ("invalid answers", str(result.invalid), "hold no label; each counts as wrong"),
     ]
-    if unseen:
-        rows.append(
-            (
-                f"{short} on unseen text",
-                _percent(unseen.score),
-                f"the {unseen.rows} utterances whose text is not in train",
-            )
-        )
+    if unseen and unseen.rows < result.rows:
+        note = f"the {unseen.rows} utterances whose text was not trained on"
+        rows.append((f"{short} on unseen text", _percent(unseen.score), note))
+    if scorecard.seen_rows is None:
+        rows.append((f"{short} on unseen text", "unknown", "the checkpoint does not tell what it was trained on"))
     for name, of_set in scorecard.by_dataset.items():
         rows.append((f"{SHORT_NAMES[of_set.metric]} of {name}", _percent(of_set.score), f"{of_set.rows} utterances"))
     if scorecard.by_dataset:

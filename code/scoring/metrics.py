@@ -168,7 +168,7 @@ def evaluate_predictions(predictions: Sequence[Prediction], labels: Labels, metr
 def evaluate_seen(
     predictions: Sequence[Prediction], labels: Labels, seen_ids: Collection[str], metric: str = WEIGHTED_F1
 ) -> EvalResult | None:
-    """Score only the rows whose text also stands in train (`seen_ids`); None when there is none.
+    """Score only the rows whose text was trained on (`seen_ids`); None when there is none.
 
     Letter case and outer blanks do not count, as in `data_utils.texts.fold_text`.
     """
@@ -180,7 +180,7 @@ def evaluate_seen(
 def evaluate_unseen(
     predictions: Sequence[Prediction], labels: Labels, seen_ids: Collection[str], metric: str = WEIGHTED_F1
 ) -> EvalResult | None:
-    """Score only the rows whose text does not stand in train (see `evaluate_seen`); None when there is none."""
+    """Score only the rows whose text was not trained on (see `evaluate_seen`); None when there is none."""
     return evaluate_seen(predictions, labels, {row.id for row in predictions}.difference(seen_ids), metric)
 
 

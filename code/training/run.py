@@ -56,6 +56,7 @@ from training.erc_config import (
     warn_of_other_rows,
 )
 from training.provenance import find_commit
+from training.trained_texts import find_trained_texts
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by the content of what they lead to.
@@ -87,6 +88,7 @@ class Run:
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
     commit: str | None = None  # of the program, as the run began
     selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
+    trained_texts: frozenset[str] | None = frozenset()  # digests, see `find_trained_texts`; None: not known
 
     @property
     def metric(self) -> str:
@@ -162,6 +164,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
         commit=find_commit(find_repository()),
+        trained_texts=find_trained_texts(arguments, base, row_sets),
     )
     refuse_longer_prompts(run)
     return run

@@ -27,6 +27,7 @@ from training.loop import (
     steps_in_epoch,
 )
 from training.run import Run
+from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
 # (arguments, how the weights are to be asked) -> the README.md that lies beside them
 RenderCard = Callable[[Arguments, ErcConfig], str]
@@ -114,7 +115,9 @@ def keep_model(run: Run, model, render_card: RenderCard) -> None:
 
         def texts(folder: Path) -> dict[str, str]:
             config = describe_checkpoint(run, base, folder)
-            return {"README.md": render_card(run.arguments, config), ERC_CONFIG_FILE: config.render()}
+            files = {"README.md": render_card(run.arguments, config), ERC_CONFIG_FILE: config.render()}
+            known = run.trained_texts is not None
+            return files | ({TRAINED_TEXTS_FILE: render_trained_texts(run.trained_texts)} if known else {})
 
         save_model(model, run.encoder.tokenizer, Path(run.arguments[2].model_dir), base, texts, weights)
     run.world.wait()

@@ -3,18 +3,20 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from basics.errors import UserError
 from basics.files import find_repository
+from corpora import corpus_of, one_hot
 from data_utils.dialogues import load_dialogues
 from data_utils.draws import Draw
 from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
-from data_utils.row_files import RECOGNITION, Example, read_rows
+from data_utils.row_files import RECOGNITION, Example, read_manifest, read_rows
 from data_utils.row_sets import load_row_sets
 from scoring.metrics import Prediction, evaluate_by_dataset, mean_score
 
@@ -130,6 +132,56 @@ def test_folder_is_made_once_and_loads(tmp_path: Path) -> None:
     rows = load_row_sets(str(folder), "unified")
     assert rows.labels == UNIFIED_PROMPT_LABELS and len(rows.train) == round(431 / 2)
     assert rows.scored["test"] == tuple(read_rows(folder / "test.json"))
+
+
+# What each set says, turn by turn: of its own and of the other's train.
+SAID = {
+    "EmoryNLP": {"train": ["Great!", "Fine."], "valid": ["Fine.", "So?"], "test": ["great! ", "Run!", "No way!"]},
+    "dailydialog": {"train": ["Run!", "Calm down."], "valid": ["Fine."], "test": ["Great!", "Calm down.", "He died."]},
+}
+
+
+@pytest.fixture
+def two_sets(write_corpus: Callable[..., Path]) -> Path:
+    """The folder of the pickles of `SAID`."""
+    for dataset, said in SAID.items():
+        folder = write_corpus(corpus_of(said, one_hot(0) if dataset == "EmoryNLP" else "0"), dataset)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("mix", "trained", "seen"),
+    [
+        ("total", None, ["EmoryNLP/test/0", "EmoryNLP/test/1", "dailydialog/test/0", "dailydialog/test/1"]),
+        ("ratio", None, ["EmoryNLP/test/0", "EmoryNLP/test/1", "dailydialog/test/0", "dailydialog/test/1"]),
+        ("single", "EmoryNLP", ["EmoryNLP/test/0", "dailydialog/test/0"]),
+        ("single", "dailydialog", ["EmoryNLP/test/1", "dailydialog/test/1"]),
+    ],
+)
+def test_texts_seen_are_those_of_all_that_is_trained_on(
+    two_sets: Path, tmp_path: Path, mix: str, trained: str | None, seen: list[str]
+) -> None:
+    settings = MixSettings(tuple(SAID), mix, trained, historical_window=0, check_counts=False)
+    folder = prepare_mixed_folder(settings, two_sets, tmp_path / "data")
+    assert read_manifest(folder)["seen_in_train"]["test"] == seen
+    rows = load_row_sets(str(folder), "unified")
+    assert rows.seen("test", rows.trained_texts) == set(seen)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("mix", "trained", "expected"),
+    [
+        ("total", None, {"iemocap": 308, "meld": 585, "EmoryNLP": 254}),
+        ("single", "meld", {"iemocap": 135, "meld": 328, "EmoryNLP": 232}),
+    ],
+)
+def test_texts_seen_of_the_published_sets(
+    original_data: Path, tmp_path: Path, mix: str, trained: str | None, expected: dict[str, int]
+) -> None:
+    settings = MixSettings(SETS, mix, trained, historical_window=0)
+    manifest = read_manifest(prepare_mixed_folder(settings, original_data, tmp_path))
+    assert Counter(name.split("/")[0] for name in manifest["seen_in_train"]["test"]) == expected
 
 
 FOLDERS = {

@@ -13,10 +13,13 @@ import pytest
 import main_new
 from commands import REPOSITORY, call_script
 from data_utils.examples import RowSettings
+from data_utils.row_files import read_manifest
 from data_utils.row_folders import prepare_folder
 from results.card import render_licences
+from training.trained_texts import read_trained_texts
 
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
+FILES |= {"trained_texts.txt"}
 SHIPPED = REPOSITORY / "demo" / "adapter"
 
 
@@ -26,6 +29,13 @@ def test_the_shipped_card_names_its_folder_and_licences() -> None:
     assert "main_new.py --do_train False --checkpoint_dir demo/adapter --dataset sample " in card
     licences = render_licences("sample", "HuggingFaceTB/SmolLM2-135M-Instruct")
     assert licences in card and licences.count("Apache-2.0") == 2 and "CC0 1.0" in licences
+
+
+def test_the_shipped_adapter_tells_the_texts_of_its_training(tmp_path: Path) -> None:
+    folder = prepare_folder(RowSettings("sample"), REPOSITORY / "original_data", tmp_path)
+    rows, learned = read_manifest(folder), json.loads((SHIPPED / "results.json").read_bytes())["row_digests"]
+    assert learned["window/train.json"] == rows["sha256"]["train.json"]
+    assert read_trained_texts(SHIPPED) == set(rows["texts"]["train"].values())
 
 
 @pytest.mark.slow

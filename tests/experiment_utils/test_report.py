@@ -119,6 +119,11 @@ def test_answers_to_each_question(tmp_path: Path) -> None:
         read_breakdowns(tmp_path / "a.csv.gz", LABELS)
 
 
+def test_texts_seen_are_what_a_run_says() -> None:
+    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)}, seen=["meld/d/2", "meld/d/3"])
+    assert [name for name, of in facts.items() if of.seen] == ["meld/d/2", "meld/d/3"]
+
+
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     runs = [make_run("scaling_total/1", seed, 8) for seed in (10, 9)]
     for run in runs:

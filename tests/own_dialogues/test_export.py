@@ -20,6 +20,7 @@ from own_dialogues import exporting
 from own_dialogues.exporting import merge
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base, save_rows
+from training.trained_texts import TRAINED_TEXTS_FILE
 
 pytestmark = pytest.mark.numeric
 
@@ -96,6 +97,7 @@ def test_what_lies_in_the_folder(place: Place, adapter: Path, tmp_path: Path) ->
     (place.base / "tokenizer.model").unlink()
     files = {path.name for path in folder.iterdir()}
     wanted = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "tokenizer.model"}
+    assert (folder / TRAINED_TEXTS_FILE).read_bytes() == (adapter / TRAINED_TEXTS_FILE).read_bytes()
     assert files >= wanted | {"README.md"} and "adapter_config.json" not in files
     config = json.loads((folder / "config.json").read_text())
     assert config["use_cache"] is True and config["architectures"] == ["Qwen2ForCausalLM"]

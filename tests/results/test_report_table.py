@@ -23,12 +23,13 @@ PREDICTIONS = [Prediction(f"small/d/{turn}", "emotion_recognition", *answer) for
 
 
 def make_card(selection: str = "valid", metric: str = "weighted_f1") -> Scorecard:
-    """Scores of PREDICTIONS; the text of the second stands in train."""
+    """Scores of PREDICTIONS; the text of the second was trained on."""
     targets = [prediction.target for prediction in PREDICTIONS]
     return Scorecard(
         evaluate_predictions(PREDICTIONS, LABELS, metric),
         selection,
         unseen=evaluate_unseen(PREDICTIONS, LABELS, ["small/d/1"], metric),
+        seen_rows=("small/d/1",),
         majority=baseline_majority(["joyful"], targets, LABELS, metric),
     )
 
@@ -73,6 +74,20 @@ def test_table_without_unseen_text_or_majority():
     assert "unseen" not in table and "majority" not in table
 
 
+def test_where_everything_is_unseen_its_score_is_not_told_twice():
+    card = replace(make_card(), unseen=make_card().result)
+    assert "unseen" not in render(card) and card.to_dict()["unseen_text"]["rows"] == 5
+
+
+def test_what_a_checkpoint_does_not_tell_is_said_to_be_unknown():
+    card = replace(make_card(), unseen=None, seen_rows=None)
+    told = row_of(render(card), "W-F1 on unseen")
+    assert told == "W-F1 on unseen text unknown the checkpoint does not tell what it was trained on"
+    assert max(map(len, render(card).splitlines())) <= 100
+    entries = card.to_dict()
+    assert (entries["seen_rows"], entries["seen_text"], entries["unseen_text"]) == ("unknown", None, None)
+
+
 def test_copied_demonstrations_are_counted_beside_what_is_right():
     card = replace(make_card(), copying=Copying(answered=62.5, gold=25.0, rows=8))
     line = row_of(render(card), "demonstration copied")
@@ -114,7 +129,9 @@ def test_scorecard_goes_into_json():
     card = make_card()
     entries = json.loads(json.dumps(card.to_dict(), allow_nan=False))
     assert entries["split"] == "test" and entries["weighted_f1"] == card.result.weighted_f1
-    assert entries["unseen_text"]["rows"] == 4 and entries["seen_text"] is None
+    assert (
+        entries["seen_rows"] == ["small/d/1"] and entries["unseen_text"]["rows"] == 4 and entries["seen_text"] is None
+    )
     assert entries["unseen_text"]["weighted_f1"] == pytest.approx(85)
     assert entries["majority"]["label"] == "joyful"
     assert entries["majority"]["weighted_f1"] == pytest.approx(45)

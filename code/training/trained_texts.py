@@ -1,0 +1,53 @@
+"""trained_texts.txt beside saved weights: digests of the texts that they were trained on, in all runs that led to them.
+
+A text that is scored counts as seen if the weights were trained on it, whichever run, stage or dataset it was in.
+"""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from basics.errors import UserError
+from data_utils.row_sets import RowSets
+from data_utils.texts import DIGEST_CHARACTERS
+from training.arguments import NOTHING, Arguments
+
+TRAINED_TEXTS_FILE = "trained_texts.txt"
+_DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_CHARACTERS}}}")
+
+
+def find_trained_texts(arguments: Arguments, base: str, row_sets: RowSets) -> frozenset[str] | None:
+    """What the scored weights of a run are trained on: its own rows, and all that its checkpoint was; as digests.
+
+    None: not known, as the checkpoint does not tell. A base that is scored as it is was trained on no row, unless it
+    is an export of weights that were.
+
+    Raises:
+        UserError: the file of the checkpoint or the base cannot be read.
+    """
+    start = arguments[0].checkpoint_dir
+    own = row_sets.trained_texts if arguments[2].do_train else frozenset()
+    before = frozenset() if start == NOTHING else read_trained_texts(start)
+    return None if before is None else own | before | (read_trained_texts(base) or frozenset())
+
+
+def render_trained_texts(digests: Collection[str]) -> str:
+    """The file's content: a digest a line, see `texts.digest_text`."""
+    return "".join(f"{digest}\n" for digest in sorted(digests))
+
+
+def read_trained_texts(folder: str | Path) -> frozenset[str] | None:
+    """What the weights in a folder were trained on; None where it does not tell.
+
+    Raises:
+        UserError: the file is not one that training wrote.
+    """
+    path = Path(folder) / TRAINED_TEXTS_FILE
+    if not path.is_file():
+        return None
+    lines = path.read_bytes().decode("ascii", errors="replace").splitlines()
+    wrong = next((number for number, line in enumerate(lines, start=1) if not _DIGEST.fullmatch(line)), None)
+    if wrong or not lines:
+        told = f"{path} line {wrong or 1}: no digest of a text"
+        raise UserError(f"{told}, allowed is the file that training wrote; without it, texts seen are unknown")
+    return frozenset(lines)
