@@ -390,7 +390,7 @@ _ROWS = (
         one_of(*QUANTIZATIONS),
         "quantize",
         NO_QUANTIZATION,
-        "nf4: the base in 4 bits under the adapters (QLoRA), on a GPU with bitsandbytes",
+        "nf4: the base in 4 bits under the adapters (QLoRA), with the package bitsandbytes",
     ),
 )
 

@@ -19,13 +19,13 @@ import torch
 from bases.adapters import load_adapter
 from bases.load import (
     as_in_training,
-    check_quantization,
     choose_device,
     choose_precision,
     load_model,
     positions_of,
     refuse_larger_than_card,
 )
+from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
@@ -101,7 +101,7 @@ class EmotionRecognizer:
         check_weights(folder, config, base)
         place, dtype = choose_place(device, precision, config.precision)
         quantize = config.quantize or NO_QUANTIZATION  # a file of version 1 does not know
-        check_quantization(quantize, place, shards_weights=False, needed_by=str(folder))
+        check_quantization(quantize, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
         length = min(config.max_length, positions_of(base) or config.max_length)
         encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)

@@ -11,7 +11,6 @@ import torch
 from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter, refuse_other_layers
 from bases.find import check_precision, find_row, identify_base, public_name
 from bases.load import (
-    check_quantization,
     choose_device,
     choose_precision,
     load_model,
@@ -20,6 +19,7 @@ from bases.load import (
     refuse_larger_than_card,
     refuse_unscaled_fp16,
 )
+from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
@@ -145,9 +145,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     deepspeed = deepspeed_config(training_arguments, dtype) if several else None
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     start = model_arguments.checkpoint_dir
-    check_quantization(
-        model_arguments.quantize, device, shards_weights(deepspeed), needed_by=start if is_adapter(start) else ""
-    )
+    needed_by = start if is_adapter(start) else ""
+    check_quantization(model_arguments.quantize, shards_weights(deepspeed), needed_by)
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
     run = Run(

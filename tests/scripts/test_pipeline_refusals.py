@@ -177,7 +177,7 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "historical_window=0: emotion_prediction=True asks for what follows the history; show one utterance "
             "or more",
         ),
-        ({"quantize": "nf4"}, "quantize=nf4: needs a GPU, and there is none; choose none"),
+        ({"precision": "fp16"}, "precision=fp16: needs a GPU, and there is none; choose auto"),
         ({"calibrate": True, "decode": "generate"}, "calibrate=True: only decode=score reads it"),
         ({"data_precent": 0.01}, "data_precent=0.01: no setting is called so; did you mean data_percent?"),
     ],
