@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from basics.errors import UserError
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+RESULTS = "results"  # the marks of a section are <!-- results: begin --> and <!-- results: end -->
+BEGIN, END = f"<!-- {RESULTS}: begin -->", f"<!-- {RESULTS}: end -->"
 
 
 def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
@@ -18,10 +19,11 @@ def render_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def replace_section(text: str, section: str, *, name: str = "README.md") -> str:
+def replace_section(text: str, section: str, *, name: str = "README.md", marks: str = RESULTS) -> str:
     """The text with another section between its two marks; UserError, with the file's name, where one is missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = (f"<!-- {marks}: {end} -->" for end in ("begin", "end"))
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise UserError(f"{name} has no section between the lines {BEGIN} and {END}; put back what is missing")
-    return f"{before}{BEGIN}\n{section}\n{END}{after}"
+        raise UserError(f"{name} has no section between the lines {first} and {last}; put back what is missing")
+    return f"{before}{begin}\n{section}\n{end}{after}"

@@ -83,6 +83,18 @@ def test_answers_to_each_question() -> None:
     assert found["turn position"]["3-5"]["score"] == 0.0
 
 
+def test_iemocaps_recordings_are_told_apart() -> None:
+    splits = {"train": (TRAIN,), "test": (replace(TEST, dialogue_id="Ses05F_script01_1"), TEST)}
+    facts = describe_split("iemocap", splits)
+    said = [
+        replace(one, id=f"iemocap/{name}/{turn}")
+        for name in ("Ses05F_script01_1", "d")
+        for turn, one in enumerate(PREDICTIONS[: 3 if name == "d" else 4])
+    ]
+    found = break_down(said, facts, LABELS, "weighted_f1")["recording"]
+    assert {answer: of["rows"] for answer, of in found.items()} == {"scripted": 4, "improvised": 3}
+
+
 def test_texts_seen_are_what_a_run_says() -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)}, seen=["meld/d/2", "meld/d/3"])
     assert [name for name, of in facts.items() if of.seen] == ["meld/d/2", "meld/d/3"]
