@@ -156,6 +156,14 @@ _ROWS = (
     ),
     Knob("train_on", SETS, DATASET, "trained_on", None, "the set that mix=single trains on"),
     Knob(
+        "without_shared_scenes",
+        SETS,
+        YES_NO,
+        "without_shared_scenes",
+        "False",
+        "leave out of train the dialogues that share a scene with valid or test of any of the sets",
+    ),
+    Knob(
         "historical_window",
         HISTORY,
         WHOLE,
