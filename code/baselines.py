@@ -34,7 +34,8 @@ from data_utils.labels import DATASETS
 from experiment_utils.evidence import BaselineRun, keep_baseline
 from experiment_utils.reports import EXPERIMENTS
 from knobs.flags import add_knob
-from knobs.table import KNOBS, NOTHING
+from knobs.knob import NOTHING
+from knobs.table import KNOBS
 from knobs.writers import add_dataset, add_places
 from results.files import write_predictions
 from scoring.baselines import MEANINGS, WITH_TRANSITIONS, Baseline, measure_baselines

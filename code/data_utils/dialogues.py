@@ -37,6 +37,13 @@ def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
     return f"{dataset}/{dialogue_id}/{turn}"
 
 
+def recording_of(dataset: str, dialogue_id: str) -> str | None:
+    """ "scripted" or "improvised", as the ids of IEMOCAP tell (Ses05F_script01_1, Ses05M_impro03); None elsewhere."""
+    if dataset != "iemocap":
+        return None
+    return "scripted" if "_script" in dialogue_id else "improvised"
+
+
 def find_dataset(name: str) -> DatasetSpec:
     """Return the description of a dataset; UserError names the known ones."""
     if name not in DATASETS:

@@ -1,5 +1,6 @@
 """Figures of a report, drawn from records alone: curves over a setting, differences, labels, where a model is right."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,7 @@ QUESTIONS = {
     "emotion of the same speaker": "the speaker's emotion since their last turn",
     "words": "words of the utterance",
     "text": "the utterance's text",
+    "recording": "IEMOCAP's recordings",
 }
 FEWEST = 30  # utterances of a bin that is drawn
 GREY = "#e4e4e4"
@@ -241,8 +243,12 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
     known = [set(one) for of in where.values() for one in of]
     questions = [question for question in QUESTIONS if all(question in one for one in known)]
     with own_style():
-        figure = Figure(figsize=(8.4, 5.6), layout="constrained")
-        for axes, question in zip(figure.subplots(2, 2, sharey=True).flat, questions, strict=False):
+        rows = math.ceil(len(questions) / 2)
+        figure = Figure(figsize=(8.4, 2.8 * rows), layout="constrained")
+        panels = list(figure.subplots(rows, 2, sharey=True, squeeze=False).flat)
+        for axes in panels[len(questions) :]:
+            axes.set_visible(False)
+        for axes, question in zip(panels, questions, strict=False):
             answers = next(iter(where.values()))[0][question]
             kept = sorted((name for name, of in answers.items() if of.rows >= FEWEST), key=answer_order)
             keys = [f"{name}\n({answers[name].rows})" for name in kept]

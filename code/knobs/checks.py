@@ -9,8 +9,8 @@ from bases.table import BASES, ENCODERS
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from knobs import kinds
+from knobs.knob import NOTHING, Knob
 from knobs.readers import MIXED, WINDOW, ZERO_SHOT
-from knobs.table import NOTHING, Knob
 
 Values = Mapping[str, str | None]
 # What a folder with a model in the transformers format, or an adapter in PEFT's, holds.

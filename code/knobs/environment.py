@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from bases.table import BASES, PRECISIONS
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
+from knobs.knob import NOTHING, Knob
 from knobs.readers import Reader
-from knobs.table import KNOBS, NOTHING, Knob
+from knobs.table import KNOBS
 
 # Set to nothing is how a caller unsets these for one command.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")

@@ -6,7 +6,6 @@ before anything is installed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
@@ -31,9 +30,9 @@ from knobs.kinds import (
     SHARE,
     WHOLE,
     YES_NO,
-    Kind,
     one_of,
 )
+from knobs.knob import NOTHING, Knob
 from knobs.readers import (
     ADAPTERS,
     ALL_PARAMETERS,
@@ -57,41 +56,10 @@ from knobs.readers import (
     SPEAKERS,
     TRAINING,
     ZERO_SHOT,
-    Reader,
 )
 
-NOTHING = "none"
 SMALL = "SmolLM2-135M"
 SPLITS_TO_SCORE = one_of("valid", "test")
-
-Recipe = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One setting.
-
-    suffix: what it is called in the name of a result folder; empty for what leaves the result as it is or stands
-    there already. default: everywhere but where `recipes` says otherwise; None: it has to be said or is left out.
-    recipes: words (a base, a dataset, a kind of rows, a setting; up to two) -> the default there. readers: in the
-    order of their flags. also: another name under which it may be set. guesses: what people type for it, which is
-    then told to be it.
-    """
-
-    name: str
-    readers: tuple[Reader, ...] | Reader
-    kind: Kind
-    suffix: str
-    default: str | None
-    meaning: str
-    recipes: Recipe = field(default_factory=dict)
-    also: str = ""
-    guesses: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if isinstance(self.readers, Reader):
-            object.__setattr__(self, "readers", (self.readers,))
-
 
 # The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small base's own.
 _PAPER_MODULES = "q_proj,k_proj,v_proj,query_key_value"
@@ -155,6 +123,14 @@ _ROWS = (
         "total: merge, then draw data_percent; ratio: draw of each, then merge; single: one set alone",
     ),
     Knob("train_on", SETS, DATASET, "trained_on", None, "the set that mix=single trains on"),
+    Knob(
+        "without_shared_scenes",
+        SETS,
+        YES_NO,
+        "without_shared_scenes",
+        "False",
+        "leave out of train the dialogues that share a scene with valid or test of any of the sets",
+    ),
     Knob(
         "historical_window",
         HISTORY,
@@ -356,6 +332,14 @@ _ROWS = (
         "select",
         "valid",
         "split that chooses the best epoch; test: the paper's way, and named so beside every score",
+    ),
+    Knob(
+        "stop_on_copying",
+        TRAINING,
+        YES_NO,
+        "",
+        "False",
+        "end a run whose answers copy their demonstration's label 30 points more often than it is right",
     ),
     Knob("gradient_checkpointing", TRAINING, YES_NO, "", "False", "trade a second forward pass for memory"),
     Knob("offload_optimizer", TRAINING, YES_NO, "", "False", "keep DeepSpeed's optimizer state in main memory"),

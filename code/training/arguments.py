@@ -19,7 +19,8 @@ from data_utils.labels import ROW_SETS
 from knobs.checks import holds_model
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, one_of
-from knobs.table import KNOBS, NOTHING
+from knobs.knob import NOTHING
+from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
 RANK = Kind("give the number of a process", r"-?[0-9]{1,6}", int)
@@ -85,6 +86,7 @@ class TrainingArguments:
     save_steps: int = knob("save_steps")
     resume: bool = knob("resume")
     select_on: str = knob("select_on")
+    stop_on_copying: bool = knob("stop_on_copying")
     score_on: str = knob("score_on")
     decode: str = knob("decode")
     calibrate: bool = knob("calibrate")

@@ -61,7 +61,7 @@ from training.trained_texts import find_trained_texts
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
-    {"output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
+    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir"}
 )
 

@@ -1,5 +1,6 @@
 """The stages of main_new.py: fine-tuning (engine, settings, what the loop calls back), and scoring a split."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,21 @@ from typing import Any
 
 from bases.find import public_name, sha256_of_weights
 from bases.load import DTYPES
+from basics.errors import UserError
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
 from engine.batching import EncodedRow
 from engine.deepspeed_state import gather_weights
 from engine.distributed import gather_predictions, share_of_dialogues
 from scoring.label_scoring import mean_target_loss, predict_labels
-from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluate_predictions, mean_score
+from scoring.metrics import (
+    EvalResult,
+    Prediction,
+    evaluate_by_dataset,
+    evaluate_predictions,
+    mean_score,
+    measure_copying,
+)
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
 from training.engines import Engine, OptimizerSettings, PlainEngine
@@ -29,6 +38,7 @@ from training.loop import (
 from training.run import Run
 from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
+COPYING_POINTS = 30.0  # by which copying is above what is right
 # (arguments, how the weights are to be asked) -> the README.md that lies beside them
 RenderCard = Callable[[Arguments, ErcConfig], str]
 
@@ -82,6 +92,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
+        named |= look_for_copying(run, predictions)
         loss = mean_target_loss(predictions, run.encoder, run.decode)
         named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
@@ -91,6 +102,30 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         run.selected_by = list(latest)
 
     return Callbacks(evaluate, keep_best, RunLog(folder).record if run.world.is_first else forget)
+
+
+def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, float]:
+    """How often the selecting split's answers are their demonstration's label, in percent; empty without any.
+
+    What is far above how often that label is right is said, as the score then is what copying gives.
+
+    Raises:
+        UserError: it is, and `--stop_on_copying` asks to stop; what was saved before this epoch ended is still there.
+    """
+    training = run.arguments[2]
+    found = measure_copying(run.row_sets.scored[training.select_on], predictions)
+    if found is None:
+        return {}
+    if found.answered - found.gold > COPYING_POINTS:
+        told = (
+            f"{found.answered:.0f}% of the answers on {training.select_on} are the demonstration's label, which is right "
+            f"in {found.gold:.0f}%"
+        )
+        if training.stop_on_copying:
+            raise UserError(f"{told}; stopped, as --stop_on_copying True asks; try pairing=all, or no domain_base")
+        if run.world.is_first:
+            print(f"warning: {told}: the model copies", file=sys.stderr)
+    return {f"{training.select_on}_copied": found.answered, f"{training.select_on}_copied_gold": found.gold}
 
 
 def voting_sets(run: Run, by_dataset: Mapping[str, EvalResult]) -> Mapping[str, EvalResult]:

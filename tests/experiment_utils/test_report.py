@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_answers_to_each_question(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(b"x")
     with pytest.raises(UserError, match="cannot be read"):
         read_breakdowns(tmp_path / "a.csv.gz", LABELS)
+
+
+def test_iemocaps_recordings_are_told_apart() -> None:
+    splits = {"train": (TRAIN,), "test": (replace(TEST, dialogue_id="Ses05F_script01_1"), TEST)}
+    facts = describe_split("iemocap", splits)
+    said = [
+        replace(one, id=f"iemocap/{name}/{turn}")
+        for name in ("Ses05F_script01_1", "d")
+        for turn, one in enumerate(PREDICTIONS[: 3 if name == "d" else 4])
+    ]
+    found = break_down(said, facts, LABELS)["recording"]
+    assert {answer: of.rows for answer, of in found.items()} == {"scripted": 4, "improvised": 3}
 
 
 def test_texts_seen_are_what_a_run_says() -> None:
