@@ -117,10 +117,8 @@ def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, f
     if found is None:
         return {}
     if found.answered - found.gold > COPYING_POINTS:
-        told = (
-            f"{found.answered:.0f}% of the answers on {training.select_on} are the demonstration's label, which is right "
-            f"in {found.gold:.0f}%"
-        )
+        share = f"{found.answered:.0f}% of the answers on {training.select_on}"
+        told = f"{share} are the demonstration's label, which is right in {found.gold:.0f}%"
         if training.stop_on_copying:
             raise UserError(f"{told}; stopped, as --stop_on_copying True asks; try pairing=all, or no domain_base")
         if run.world.is_first:
