@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,7 @@ from training.provenance import find_commit
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
+TRANSITIONS = "transitions"
 UNKNOWN = "unknown"  # what results.json says of texts seen
 TEXT_SEEN = "text"  # the question after it
 # Of results.json as they are.
@@ -58,13 +59,13 @@ def make_record(job: Job, run: Path) -> Record:
     manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
     best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
     rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
-    datasets = job.condition.datasets
+    datasets, decode = job.condition.datasets, results["arguments"]["decode"]
     return Record(
         condition=job.condition.name,
         seed=job.seed,
         plan=plan_digest(job),
         command=job.command,
-        decode=results["arguments"]["decode"],
+        decode=decode,
         labels=tuple(results["labels"]),
         date=manifest["date"],
         minutes=None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
@@ -74,6 +75,7 @@ def make_record(job: Job, run: Path) -> Record:
         valid_of={name: _selecting_score(best, name) for name in datasets if best},
         copying=results.get("copying"),
         counts={name: Counts.of_predictions(rows[name], results["labels"]) for name in datasets},
+        without={name: own_answers(rows[name], results["labels"]) for name in datasets if decode == TRANSITIONS},
         **{name: results[name] for name in KEPT},
     )
 
@@ -129,6 +131,12 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, seconds
 def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
     """Of one set's rows where there are several; else of all rows, by which the epoch was chosen."""
     return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
+
+
+def own_answers(rows: Sequence[Prediction], labels: Sequence[str]) -> Counts:
+    """Counts of the labels that the model itself holds for the most likely, the first of equal ones."""
+    own = [replace(row, label=max(labels, key=row.scores.__getitem__)) for row in rows if row.scores]
+    return Counts.of_predictions(own, labels)
 
 
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:

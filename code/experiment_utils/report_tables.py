@@ -62,6 +62,13 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 
+def _without(condition: Condition, dataset: str, shown: Shown) -> str:
+    """Of the model's own answers, where those of the score are decoded with transitions."""
+    metric = DATASETS[dataset].metric
+    found = [run.without[dataset].score(metric) for run in shown.ran(condition) if dataset in run.without]
+    return f"{mean(found):.2f}" if found else NOTHING
+
+
 def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
     return f"{mean(float(macro_f1(run.counts[dataset].confusion)) for run in shown.ran(condition)):.2f}"
 
@@ -113,6 +120,7 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "dataset": lambda condition, dataset, shown: dataset + OTHER_RELEASE.get(dataset, ""),
     "paper": _paper,
     "ours": describe_scores,
+    "without transitions": _without,
     "macro F1": _macro,
     "minus the paper's": describe_difference,
     "best baseline": _baseline,

@@ -152,6 +152,18 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
         Records.read(tmp_path)
 
 
+def test_scores_with_transitions_stand_beside_those_without(tmp_path: Path) -> None:
+    run = make_run("small/window/meld", 42, 8, decode="transitions")
+    run = replace(run, without=make_run("small/window/meld", 42, 5).counts)
+    run.write(tmp_path, {"meld": {}})
+    (again,) = Records.read(tmp_path).runs
+    assert (again.score("meld"), again.without["meld"].score("weighted_f1")) == pytest.approx(
+        (score_of(8), score_of(5))
+    )
+    table = render_group([CONDITIONS["small/window/meld"]], show(again))
+    assert "| without transitions |" in table and f"| {score_of(5):.2f} |" in table and "| transitions |" in table
+
+
 def test_a_report_says_what_has_not_been_run() -> None:
     report = render_report(TABLE, CONDITIONS, show(), {})
     for name, members in {one.name.split("/")[0]: one for one in CONDITIONS.values()}.items():
