@@ -31,10 +31,12 @@ DEMONSTRATIONS = Reader("modules", WRITER, (WINDOW,), under="domain_base=True")
 FETCHED = Reader("modules", SCRIPT, (WINDOW,), under="domain_base=True")
 SPEAKERS = Reader("modules", SCRIPT, (WINDOW,), _TRAINED, under="speaker_task=True")
 SETS = Reader("several datasets", WRITER, (MIXED,))
-# Whether training or, with mixed rows and demonstrations, the rows alone are made of what is drawn.
-DRAWN = Reader("rows", WRITER, (WINDOW, PLAIN), _TRAINED)
-DRAWN_ALWAYS = Reader("rows", WRITER, (MIXED,))
-DRAWN_DEMONSTRATIONS = Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True")
+# What is drawn of train is learned, or at least mixed or demonstrated.
+DRAWS = (
+    Reader("rows", WRITER, (WINDOW, PLAIN), _TRAINED),
+    Reader("rows", WRITER, (MIXED,)),
+    Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True"),
+)
 EVERY = Reader("tokens and scores", MAIN)
 SCORING = Reader("tokens and scores", MAIN, under="decode=score")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")

@@ -73,7 +73,7 @@ def test_mixed_rows_are_drawn_by_their_writer(checkout: ShellCheckout, pickles: 
 def test_scenes_are_left_out_by_the_writer_and_in_the_name(checkout: ShellCheckout, pickles: Path) -> None:
     knobs = {"script": MIXED, "datasets": "meld,EmoryNLP", "ERC_ORIGINAL_DATA": pickles}
     (whole,), (only,) = (stages_of(checkout.run(**knobs, **more)) for more in ({}, {"without_shared_scenes": True}))
-    assert "without_shared_scenes" in only["--output_dir"] and "without_shared" not in whole["--output_dir"]
+    assert "-without_scenes_True-" in only["--output_dir"] and "without" not in whole["--output_dir"]
     rows = checkout.run(without_shared_scenes=True, **knobs).stdout
     assert " --without_shared_scenes True" in rows and "--without_shared_scenes" not in only
     refused = checkout.run(without_shared_scenes=True)
