@@ -12,7 +12,7 @@ class Reader:
     """Who reads a knob, and under which settings.
 
     program: SCRIPT uses it itself, WRITER and MAIN get it as a flag. rows: kinds of rows. settings: values of
-    Experiments_setting. under: `knob=value` that must be set for it.
+    Experiments_setting. under: `knob=value` that must be set for it, or `knob=value or another`.
     """
 
     title: str
@@ -32,7 +32,7 @@ FETCHED = Reader("modules", SCRIPT, (WINDOW,), under="domain_base=True")
 SPEAKERS = Reader("modules", SCRIPT, (WINDOW,), _TRAINED, under="speaker_task=True")
 SETS = Reader("several datasets", WRITER, (MIXED,))
 EVERY = Reader("tokens and scores", MAIN)
-SCORING = Reader("tokens and scores", MAIN, under="decode=score")
+SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
 DRAWN = Reader("training", MAIN, (WINDOW, PLAIN), _TRAINED)  # mixed rows are drawn by their writer

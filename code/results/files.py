@@ -32,7 +32,8 @@ class Scorecard:
     selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
     aside, does, or does not, stand in train; None where there are no such rows. majority: what the commonest
     label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
-    often the answer is the label of the nearest demonstration, where there are demonstrations.
+    often the answer is the label of the nearest demonstration, where there are demonstrations. without_transitions:
+    of the model's own answers, where `result` is of those that label transitions made of them.
     Raises ValueError for an unknown selection.
     """
 
@@ -44,6 +45,7 @@ class Scorecard:
     majority: MajorityBaseline | None = None
     by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
     copying: Copying | None = None
+    without_transitions: EvalResult | None = None
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -60,6 +62,7 @@ class Scorecard:
             "majority": majority,
             "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
             "copying": self.copying and asdict(self.copying),
+            "without_transitions": self.without_transitions and _plain_numbers(self.without_transitions),
         }
 
 
