@@ -59,8 +59,17 @@ def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
             "historical_window",
             "emotion_prediction=True asks for what follows the history; show one utterance or more",
         )
+    if values.get("decode") == "transitions":
+        yield from _find_transition_conflicts(values, rows)
     if rows == MIXED:
         yield from _find_mix_conflicts(values)
+
+
+def _find_transition_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
+    if rows == MIXED:
+        yield "decode", "labels of several datasets follow each other in several ways; choose score or generate"
+    elif values.get("Experiments_setting") == ZERO_SHOT:
+        yield "decode", f"transitions are counted on train, which {ZERO_SHOT} leaves alone; choose score or generate"
 
 
 def _find_mix_conflicts(values: Values) -> Iterator[tuple[str, str]]:

@@ -63,9 +63,9 @@ def is_read(reader: Reader, rows: str, values: Mapping[str, str | None]) -> bool
     setting = values["Experiments_setting"]
     known = setting in KNOBS["Experiments_setting"].kind.choices
     name, _, wanted = reader.under.partition("=")
-    return (
-        rows in reader.rows and (not known or setting in reader.settings) and (not name or values.get(name) == wanted)
-    )
+    if rows not in reader.rows or (known and setting not in reader.settings):
+        return False
+    return not name or values.get(name) in wanted.split(" or ")
 
 
 def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tuple[Settings, list[str]]:

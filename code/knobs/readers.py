@@ -12,7 +12,7 @@ class Reader:
     """Who reads a knob, and under which settings.
 
     program: SCRIPT uses it itself, WRITER and MAIN get it as a flag. rows: kinds of rows. settings: values of
-    Experiments_setting. under: `knob=value` that must be set for it.
+    Experiments_setting. under: `knob=value` that must be set for it, or `knob=value or another`.
     """
 
     title: str
@@ -38,7 +38,7 @@ DRAWS = (
     Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True"),
 )
 EVERY = Reader("tokens and scores", MAIN)
-SCORING = Reader("tokens and scores", MAIN, under="decode=score")
+SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
 PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")

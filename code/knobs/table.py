@@ -217,10 +217,10 @@ _ROWS = (
     Knob(
         "decode",
         EVERY,
-        one_of("score", "generate"),
+        one_of("score", "transitions", "generate"),
         "decode",
         "score",
-        "score: log p of every label; generate: greedy answer",
+        "score: log p of every label; transitions: these, filtered by what was felt before; generate: greedy answer",
     ),
     Knob(
         "calibrate",

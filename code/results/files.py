@@ -33,7 +33,8 @@ class Scorecard:
     aside, the weights were, or were not, trained on; None where there are no such rows. seen_rows: ids of the seen
     ones; None, and no scores, where it is not known what the weights were trained on. majority: what the commonest
     label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
-    often the answer is the label of the nearest demonstration, where there are demonstrations.
+    often the answer is the label of the nearest demonstration, where there are demonstrations. without_transitions:
+    of the model's own answers, where `result` is of those that label transitions made of them.
     Raises ValueError for an unknown selection.
     """
 
@@ -46,6 +47,7 @@ class Scorecard:
     majority: MajorityBaseline | None = None
     by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
     copying: Copying | None = None
+    without_transitions: EvalResult | None = None
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -63,6 +65,7 @@ class Scorecard:
             "majority": majority,
             "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
             "copying": self.copying and asdict(self.copying),
+            "without_transitions": self.without_transitions and _plain_numbers(self.without_transitions),
         }
 
 

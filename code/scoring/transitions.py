@@ -134,7 +134,7 @@ class TransitionFilter:
         settings = np.array([[self.temperature, self.own_weight, self.dialogue_weight]])
         return _filtered(self.transitions, log_p, order, settings)[0]
 
-    def step(self, log_p: np.ndarray, own: np.ndarray | None, last: np.ndarray | None) -> np.ndarray:
+    def step(self, log_p: np.ndarray, own: np.ndarray | None = None, last: np.ndarray | None = None) -> np.ndarray:
         """(labels,) belief about one utterance. log_p: (labels,). own, last: beliefs of the turns before, or None."""
         logits = np.asarray(log_p, dtype=float) / self.temperature
         if own is not None:
@@ -142,6 +142,11 @@ class TransitionFilter:
         if last is not None:
             logits = logits + self.dialogue_weight * _evidence(last, self.transitions.dialogue_ratios)
         return _softmax(logits)
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """All but the counts, by name."""
+        return {name: value for name, value in vars(self).items() if name != "transitions"}
 
     def render(self) -> str:
         """The filter as JSON."""
@@ -192,6 +197,47 @@ def fit_filter(
     scores = np.array([score(one) for one in distinct])[places.ravel()]
     best = int(scores.argmax())
     return TransitionFilter(transitions, *GRID[best].tolist(), float(scores[best]), float(scores[0]))
+
+
+class Follower:
+    """Beliefs turn after turn, of dialogues that follow each other: those of `TransitionFilter.beliefs`."""
+
+    def __init__(self, found: TransitionFilter) -> None:
+        self.found = found
+        self.dialogue: int | None = None
+        self.speaker: int | None = None  # who spoke last
+        self.own: dict[int, np.ndarray] = {}  # speaker -> the belief about their last turn
+
+    def follow(self, dialogue: int, speaker: int, scores: Mapping[str, float]) -> dict[str, float]:
+        """log p of every label -> the belief about this turn, label -> share."""
+        labels = self.found.transitions.labels
+        log_p = np.array([scores[label] for label in labels])
+        is_going_on = dialogue == self.dialogue
+        belief = self.found.step(log_p, *([self.own.get(speaker), self.own[self.speaker]] if is_going_on else ()))
+        shares = dict(zip(labels, belief.tolist(), strict=True))
+        self.remember(dialogue, speaker, shares)
+        return shares
+
+    def remember(self, dialogue: int, speaker: int, belief: Mapping[str, float]) -> None:
+        """Take over a belief that `follow` has given before."""
+        if dialogue != self.dialogue:
+            self.dialogue, self.own = dialogue, {}
+        self.speaker = speaker
+        self.own[speaker] = np.array([belief[label] for label in self.found.transitions.labels])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is known of the dialogue that goes on, ready for JSON."""
+        own = {str(speaker): belief.tolist() for speaker, belief in self.own.items()}
+        return {"dialogue": self.dialogue, "speaker": self.speaker, "own": own}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken; ValueError, TypeError or KeyError for what is no state."""
+        own = {int(speaker): np.array(belief, dtype=float) for speaker, belief in state["own"].items()}
+        size = (len(self.found.transitions.labels),)
+        if own and (state["speaker"] not in own or any(belief.shape != size for belief in own.values())):
+            raise ValueError("no state of beliefs")
+        self.dialogue, self.speaker, self.own = state["dialogue"], state["speaker"], own
 
 
 def log_p_matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:

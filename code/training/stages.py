@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bases.find import public_name, sha256_of_weights
 from bases.load import DTYPES
 from basics.errors import UserError
+from basics.files import write_atomically
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
 from engine.batching import EncodedRow
@@ -22,9 +24,12 @@ from scoring.metrics import (
     evaluate_predictions,
     mean_score,
     measure_copying,
+    score_numbers,
 )
+from scoring.transitions import TransitionFilter, decode_with, fit_filter, log_p_matrix
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
+from training.decoding import TRANSITIONS_FILE, count_rows, order_of_rows, uses_transitions
 from training.engines import Engine, OptimizerSettings, PlainEngine
 from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of
 from training.log import RunLog
@@ -173,9 +178,49 @@ def forget(values: dict[str, Any]) -> None:
     """What the other processes do with what the first one records."""
 
 
+def fit_transitions(run: Run, model) -> None:
+    """Chooses on valid the filter of `--decode transitions` and lays it beside the best model; model: that one."""
+    if not fits_transitions(run):
+        return
+    predictions = run.selected_by if knows_valid(run) else score_split(run, model, "valid")
+    run.transitions = run.world.from_first(lambda: _fitted(run, predictions))
+    if run.world.is_first:
+        found = run.transitions
+        write_atomically(Path(run.arguments[2].model_dir) / TRANSITIONS_FILE, found.render())
+        weights = f"weights {found.own_weight} of own turns and {found.dialogue_weight} of the last"
+        scores = f"valid {found.score:.2f}, {found.score_without:.2f} without"
+        print(f"transitions: temperature {found.temperature}, {weights}; {scores}", file=sys.stderr)
+    run.world.wait()
+
+
+def _fitted(run: Run, predictions: Sequence[Prediction]) -> TransitionFilter:
+    rows, labels = run.row_sets.scored["valid"], run.row_sets.labels
+    gold = [labels.index(row.target) for row in rows]
+    score = partial(score_numbers, gold, labels=labels, metric=run.metric)
+    transitions = count_rows(run.row_sets.train, labels)
+    return fit_filter(transitions, log_p_matrix(predictions, labels), order_of_rows(rows), score)
+
+
+def fits_transitions(run: Run) -> bool:
+    """Whether the run ends with a filter of its own."""
+    return run.arguments[2].do_train and uses_transitions(run.arguments, run.row_sets)
+
+
+def knows_valid(run: Run) -> bool:
+    """Whether the predictions of the best epoch on valid are at hand."""
+    return bool(run.selected_by) and run.arguments[2].select_on == "valid"
+
+
 def score_finished(run: Run, model) -> list[Prediction]:
-    """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split."""
-    return run.selected_by if knows_answers(run) else score_split(run, model, run.arguments[2].score_on)
+    """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split.
+
+    With the answers of the run's filter, where it has one.
+    """
+    split = run.arguments[2].score_on
+    predictions = run.selected_by if knows_answers(run) else score_split(run, model, split)
+    if run.transitions is None:
+        return predictions
+    return decode_with(run.transitions, predictions, order_of_rows(run.row_sets.scored[split]))
 
 
 def score_split(run: Run, model, split: str) -> list[Prediction]:
@@ -209,7 +254,7 @@ def is_left_to_score(run: Run) -> bool:
     """Whether anything is scored after training that was not when the epoch was chosen."""
     split = run.arguments[2].score_on
     wanted = not knows_answers(run) or bool(run.row_sets.also_scored[split])
-    return run.arguments[2].do_eval and wanted
+    return (run.arguments[2].do_eval and wanted) or (fits_transitions(run) and not knows_valid(run))
 
 
 def knows_answers(run: Run) -> bool:
