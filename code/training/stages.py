@@ -31,7 +31,7 @@ from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
 from training.decoding import TRANSITIONS_FILE, count_rows, order_of_rows, uses_transitions
 from training.engines import Engine, OptimizerSettings, PlainEngine
-from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of
+from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of, find_erc_config
 from training.log import RunLog
 from training.loop import (
     Callbacks,
@@ -186,11 +186,19 @@ def fit_transitions(run: Run, model) -> None:
     run.transitions = run.world.from_first(lambda: _fitted(run, predictions))
     if run.world.is_first:
         found = run.transitions
-        write_atomically(Path(run.arguments[2].model_dir) / TRANSITIONS_FILE, found.render())
+        keep_filter(found, Path(run.arguments[2].model_dir))
         weights = f"weights {found.own_weight} of own turns and {found.dialogue_weight} of the last"
         scores = f"valid {found.score:.2f}, {found.score_without:.2f} without"
         print(f"transitions: temperature {found.temperature}, {weights}; {scores}", file=sys.stderr)
     run.world.wait()
+
+
+def keep_filter(found: TransitionFilter, folder: Path) -> None:
+    """Lays a filter beside the weights, whose erc_config.json tells of it from then on."""
+    write_atomically(folder / TRANSITIONS_FILE, found.render())
+    config = find_erc_config(folder)
+    if config:
+        write_atomically(folder / ERC_CONFIG_FILE, replace(config, files_sha256=decisive_files(folder)).render())
 
 
 def _fitted(run: Run, predictions: Sequence[Prediction]) -> TransitionFilter:

@@ -18,6 +18,7 @@ from own_dialogues.turns import ReadTurn, number_turns
 from scoring.transitions import Follower, TransitionFilter, Transitions, order_turns
 from tiny_models import LABELS, LINES
 from training.decoding import TRANSITIONS_FILE, find_filter
+from training.stages import keep_filter
 
 TEXTS = list(LINES)
 NAMES = ("Ann", "Ben", "Ben", "Cem", "Ann")
@@ -34,7 +35,7 @@ def strong_filter() -> TransitionFilter:
 @pytest.fixture(scope="module")
 def checkpoint(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(trained / "run" / "model", tmp_path_factory.mktemp("filtered") / "model"))
-    (folder / TRANSITIONS_FILE).write_text(strong_filter().render())
+    keep_filter(strong_filter(), folder)
     return folder
 
 
