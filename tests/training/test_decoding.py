@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,6 @@ from data_utils.labels import DATASETS
 from data_utils.prompts import add_demonstrations, find_speaker, render_prediction_prompt
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
-from data_utils.row_sets import load_row_sets
 from results.files import read_predictions
 from scoring.transitions import TransitionFilter, count_transitions, decode_with, decode_without, order_turns
 from tiny_models import DATASET, LABELS, LINES, main_command, save_base
@@ -200,8 +200,7 @@ def test_what_has_no_transitions_is_refused_in_one_line(place: StickyPlace, tmp_
         assert_one_line_error(call_script(main_new.main, *command), "--decode transitions", told)
     command = main_command(place.base, place.rows, tmp_path, decode="transitions")
     arguments, _ = parse_arguments("", [str(word) for word in command])
-    sets = load_row_sets(str(place.rows), DATASET, 1.0, 42)
-    sets.scored["valid"] = ()
+    sets = SimpleNamespace(scored={"valid": (), "test": read_rows(place.rows / "test.json")}, labels=LABELS)
     with pytest.raises(UserError, match="valid.json has no row"):
         filter_at_start(arguments, sets)
 
