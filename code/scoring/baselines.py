@@ -59,8 +59,8 @@ WITHOUT_ENCODER: Mapping[str, tuple[str, Candidates]] = {
     MAJORITY: ("the commonest label of train", majority),
     "words": ("words of the utterance (TF-IDF), logistic regression", own_words),
     "words_history": ("the same with words before it, by who said them", words_with_history),
-    "multinomial_bayes": ("counts of the same words, multinomial naive Bayes", multinomial_bayes),
-    "complement_bayes": ("counts of the same words, complement naive Bayes", complement_bayes),
+    "multinomial_bayes": ("counts of the same words, multinomial naive Bayes, alpha 1", multinomial_bayes),
+    "complement_bayes": ("counts of the same words, complement naive Bayes, alpha 1", complement_bayes),
 }
 MEANINGS = {name: meaning for name, (meaning, _) in WITHOUT_ENCODER.items()} | {
     VECTORS: "sentence vectors, with those before by who spoke, logistic regression",
