@@ -18,7 +18,7 @@ HISTORY_SCALES = (1.0, 0.6, 0.3)  # of the history's columns beside the utteranc
 # Naive Bayes takes words for independent: those of a long history would outvote the utterance.
 HISTORY_WEIGHTS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 UTTERANCE_WEIGHTS = (0.5, 0.7, 1.0)
-# scikit-learn's default. Its effect on test was seen before it was left at that: an alpha chosen on valid gives 58.46 on
+# scikit-learn's default. What it does on test was seen before it was left at that: chosen on valid it gives 58.46 on
 # IEMOCAP's test where 1 gives 61.62, and 32.34 on EmoryNLP's where 1 gives 31.58.
 ALPHA = 1.0
 
