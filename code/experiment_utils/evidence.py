@@ -140,9 +140,9 @@ def own_answers(rows: Sequence[Prediction], labels: Sequence[str]) -> Counts:
 
 
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
-    """Counts by place; without the question of texts seen where the run does not know what it was trained on."""
+    """Counts by place; without the question of texts seen where a run does not know them, or was not trained."""
     found = break_down(rows, split_facts(dataset, record.split, seen or ()), record.labels)
-    return {question: of for question, of in found.items() if seen is not None or question != TEXT_SEEN}
+    return {question: of for question, of in found.items() if seen or question != TEXT_SEEN}
 
 
 @cache

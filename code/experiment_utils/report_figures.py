@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_utils.labels import DATASETS
-from experiment_utils.breakdowns import answer_order
+from experiment_utils.breakdowns import Breakdowns, answer_order
 from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import BASELINES, Record
@@ -198,7 +198,8 @@ def draw_differences(path: Path, scene: Scene, other: str) -> None:
         axes.axvline(0, color=OKABE_ITO["black"], lw=0.9)
         axes.set_yticks(range(len(rows)), [_name_with_copying(scene.runs[row], row) for row in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.set_xlabel(f"points of {scene.score_name.removesuffix(' (%)')} more than {other}; a dot is a seed")
+        points = f"points of {scene.score_name.removesuffix(' (%)')} more than {other}"
+        axes.set_xlabel(f"{points}; a dot is a seed, the diamond their mean")
         axes.grid(axis="x", color=GREY, linewidth=0.8)
         figure.suptitle(scene.title, fontsize=10)
         save_figure(figure, path)
@@ -209,7 +210,7 @@ def _draw_difference(
 ) -> None:
     found = compare_runs(first, second, DATASETS[scene.dataset].metric)
     points, colour = list(found.differences.values()), scene.colours[row]
-    axes.plot(points, [place] * len(points), "o", color=colour, ms=4, alpha=0.7)
+    axes.plot(points, [place] * len(points), "o", color=colour, ms=4, zorder=3)
     axes.plot(found.mean, place, "D", color=colour, ms=7, mfc="white", mew=1.6)
     if found.interval:
         axes.hlines(place, found.interval.low, found.interval.high, color=colour, lw=1.6)
@@ -240,8 +241,7 @@ def draw_labels(path: Path, scene: Scene) -> None:
 def draw_breakdowns(path: Path, scene: Scene) -> None:
     """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
     where = {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
-    known = [set(one) for of in where.values() for one in of]
-    questions = [question for question in QUESTIONS if all(question in one for one in known)]
+    questions = _questions_of([one for of in where.values() for one in of])
     with own_style():
         rows = math.ceil(len(questions) / 2)
         figure = Figure(figsize=(8.4, 2.8 * rows), layout="constrained")
@@ -262,6 +262,12 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
         figure.suptitle(f"{scene.title}: where it is right (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
+
+
+def _questions_of(found: Sequence[Breakdowns]) -> list[str]:
+    """Those that split the utterances alike in all runs: what is seen in train depends on what was trained on."""
+    parts = [{question: {name: of.rows for name, of in one[question].items()} for question in one} for one in found]
+    return [one for one in QUESTIONS if one in parts[0] and all(part.get(one) == parts[0][one] for part in parts)]
 
 
 def _draw_bars(

@@ -151,7 +151,7 @@ def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[
 
 def _claim_line(claim: Claim) -> list[str]:
     scores = [f"{claim.scores[name]:.2f}" if name in claim.scores else NOTHING for name in BENCHMARKS]
-    seeds = f", {claim.seeds} seeds" if claim.seeds else ""
+    seeds = f", {_count_seeds(claim.seeds)}" if claim.seeds else ""
     return [f"{claim.system}, {claim.by}", *scores, f"{claim.base}{seeds}"]
 
 
@@ -178,8 +178,12 @@ def _our_line(members: Sequence[Condition], shown: Shown) -> list[str]:
             _score_cell(mean(scores), shown.records.interval(one.name, dataset)) if scores and one else NOTHING
         )
     first = members[0]
-    counted = "1 seed" if set(seeds) == {1} else f"{'/'.join(map(str, dict.fromkeys(seeds)))} seeds"
+    counted = " and ".join(map(_count_seeds, dict.fromkeys(seeds)))
     return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, {counted}"]
+
+
+def _count_seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _score_cell(score: float, bounds: Interval | None) -> str:
