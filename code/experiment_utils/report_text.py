@@ -39,7 +39,8 @@ dialogue's labels were answered by which. Every score, interval and test here de
   as well. Of one or two seeds the interval takes the trained models as given.
 - **macro F1**: over the labels that occur in the split's gold.
 - **the paper's spread**: ±0.5 points, as its authors state it.
-- **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines).
+- **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines). With transitions a
+  score on valid cannot be below the one without, as their weights are chosen there and may be 0.
 - **valid**: the score there of the epoch that was scored, seed by seed.
 - **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
   p: how far other seeds would lie is not known. p is of the two-level bootstrap, corrected by Holm's method over the
