@@ -109,8 +109,9 @@ def render_readme(table: Table, conditions: Mapping[str, Condition], shown: Show
     published = {(name, score) for one in conditions.values() for name, score in one.paper.items()}
     done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
     rest = (
-        f"Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Of {len(published)} numbers in "
-        f"the paper's tables, {len(done)} have been run here. All runs, seeds, intervals and tests: "
+        "Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Bold: the baseline that valid chose. "
+        f"Of {len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, seeds, intervals "
+        "and tests: "
         "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
         "literature mostly reports."
     )
@@ -164,7 +165,10 @@ def _baseline_line(name: str, shown: Shown) -> list[str]:
         _score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
         for run, dataset in zip(found, BENCHMARKS, strict=True)
     ]
-    meaning = next(run.selection for run in found if run)
+    for place, (run, dataset) in enumerate(zip(found, BENCHMARKS, strict=True)):
+        if run and run == shown.records.best_baseline(dataset):
+            cells[place] = f"**{cells[place]}**"
+    meaning = next(run.selection.split(";")[0] for run in found if run)
     return [f"baseline: {name.replace('_', ' ')}", *cells, meaning]
 
 
