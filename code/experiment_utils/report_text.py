@@ -109,9 +109,9 @@ def render_readme(table: Table, conditions: Mapping[str, Condition], shown: Show
     published = {(name, score) for one in conditions.values() for name, score in one.paper.items()}
     done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
     rest = (
-        "Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Bold: the baseline that valid chose. "
-        f"Of {len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, seeds, intervals "
-        "and tests: "
+        "Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Bold: the baseline that valid "
+        f"chose. Of {len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, seeds, "
+        "intervals and tests: "
         "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
         "literature mostly reports."
     )
