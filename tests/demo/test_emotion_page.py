@@ -17,7 +17,7 @@ from commands import REPOSITORY, assert_one_line_error, call_script
 from own_dialogues.recognizer import EmotionRecognizer
 from scoring.transitions import TransitionFilter, Transitions
 from tiny_models import LABELS
-from training.decoding import TRANSITIONS_FILE
+from training.stages import keep_filter
 
 HOSTILE = "<script>alert(1)</script>\"'`${alert(2)}{{7*7}}&amp;"
 
@@ -180,6 +180,6 @@ def test_the_way_to_decode_is_said_and_refused_in_words(app, trained: Path, tmp_
     (status, _, _) = list(app.Page([folder], "transitions").answer(name, "A: b", None))[-1]
     assert 'role="alert"' in status and "--decode score" in status
     even = ((1,) * len(LABELS),) * len(LABELS)
-    (folder / TRANSITIONS_FILE).write_text(TransitionFilter(Transitions(LABELS, even, even)).render())
+    keep_filter(TransitionFilter(Transitions(LABELS, even, even)), folder)
     for decode, told in ((None, "labels of EmoryNLP, with transitions."), ("score", "labels of EmoryNLP.")):
         assert told in list(app.Page([folder], decode).answer(name, "A: b", None))[-1][0]
