@@ -5,9 +5,9 @@
 
 Prints a table and writes experiments/baselines/<dataset>.json, and the answers with log p of every label to
 experiments/baselines/<dataset>/<baseline>/<valid or test>/predictions.jsonl; with the default settings also records for
-`reproduce.py --report`. All settings are chosen on valid, and so is the baseline that counts as the best. Transitions
-are a causal filter over labels, fitted on train and valid. The last line, the gold label of the same speaker's previous
-utterance, is no baseline but a leak bound: no model sees gold labels.
+`reproduce.py --report`. All settings but naive Bayes' alpha, which is 1, are chosen on valid, and so is the baseline
+that counts as the best. Transitions are a causal filter over labels, fitted on train and valid. The last line, the gold
+label of the same speaker's previous utterance, is no baseline but a leak bound: no model sees gold labels.
 """
 
 # First of all: from here on Ctrl-C is one line.

@@ -1,8 +1,8 @@
 """What any result should beat: answers that need no language model, each with and without label transitions.
 
-Every one is fitted on train, its settings are chosen on valid, and it is scored on valid and test. Which of them valid
-would choose is said too. The last, previous_label, is no baseline but a leak bound: the gold label of the same
-speaker's previous utterance (neutral for the first), which no model is given.
+Every one is fitted on train, its settings are chosen on valid (naive Bayes' alpha is fixed), and it is scored on both.
+Which of them valid would choose is said too. The last, previous_label, is no baseline but a leak bound: the gold label
+of the same speaker's previous utterance (neutral for the first), which no model is given.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
