@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sklearn.metrics import cohen_kappa_score
 
-from data_utils.dialogues import Dialogue
+from data_utils.dialogues import Dialogue, previous_of_speakers
 from data_utils.labels import UNIFIED_LABELS
 from data_utils.scenes import Turn, share_scenes
 from data_utils.texts import is_long, words_of
@@ -29,13 +30,9 @@ def measure_inertia(dialogues: Iterable[Dialogue]) -> Inertia:
     """How often a label stays."""
     by_speaker, by_turn = [], []
     for dialogue in dialogues:
-        latest: dict[int, str | None] = {}
-        for turn, utterance in enumerate(dialogue.utterances):
-            if utterance.speaker in latest:
-                by_speaker.append(latest[utterance.speaker] == utterance.label)
-            if turn:
-                by_turn.append(dialogue.utterances[turn - 1].label == utterance.label)
-            latest[utterance.speaker] = utterance.label
+        spoken = zip(dialogue.utterances, previous_of_speakers(dialogue), strict=True)
+        by_speaker += [own.label == utterance.label for utterance, own in spoken if own]
+        by_turn += [before.label == utterance.label for before, utterance in pairwise(dialogue.utterances)]
     return Inertia(_share(by_speaker), _share(by_turn))
 
 

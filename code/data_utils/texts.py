@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from basics.files import sha256_of_text
-from data_utils.dialogues import Dialogue, clean_text, row_id
+from data_utils.dialogues import Dialogue, clean_text, name_utterances
 
 DIGEST_CHARACTERS = 16
 LONG_TURN = 3  # distinct words
@@ -26,11 +26,7 @@ def digest_text(text: str) -> str:
 
 def digest_texts(dataset: str, dialogues: Iterable[Dialogue]) -> dict[str, str]:
     """Row id -> digest of its text, of every utterance, in file order."""
-    return {
-        row_id(dataset, dialogue.dialogue_id, turn): digest_text(utterance.text)
-        for dialogue in dialogues
-        for turn, utterance in enumerate(dialogue.utterances)
-    }
+    return {name: digest_text(utterance.text) for name, utterance in name_utterances(dataset, dialogues)}
 
 
 def list_seen(digests: Mapping[str, str], trained: Collection[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import write_atomically
-from data_utils.dialogues import Dialogue, recording_of, row_id
+from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers, recording_of
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import COLUMNS, Counts
 from scoring.metrics import Prediction
@@ -47,14 +47,11 @@ def describe_split(
     seen = frozenset(seen)
     facts = {}
     for dialogue in dialogues[split]:
-        latest: dict[int, str | None] = {}
         recording = recording_of(dataset, dialogue.dialogue_id)
-        for turn, utterance in enumerate(dialogue.utterances):
-            before = latest.get(utterance.speaker)
-            name = row_id(dataset, dialogue.dialogue_id, turn)
-            shifts = None if before is None else before != utterance.label
+        spoken = zip(name_utterances(dataset, [dialogue]), previous_of_speakers(dialogue), strict=True)
+        for turn, ((name, utterance), own) in enumerate(spoken):
+            shifts = None if own is None else own.label != utterance.label
             facts[name] = TurnFacts(turn, len(utterance.text.split()), shifts, name in seen, recording)
-            latest[utterance.speaker] = utterance.label
     return facts
 
 

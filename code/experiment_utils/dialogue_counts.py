@@ -10,7 +10,7 @@ import numpy as np
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from scoring.metrics import NEUTRAL, Prediction, unique_predictions
+from scoring.metrics import NEUTRAL, EvalResult, Prediction, evaluate_predictions, unique_predictions
 
 COLUMNS = ("dialogue", "label", "answer", "count")
 NO_LABEL = ""  # the answer of an utterance that was given no label
@@ -71,14 +71,15 @@ class Counts:
         csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
         return stream.getvalue()
 
-    def as_predictions(self) -> list[Prediction]:
-        """One for every answer, in no order of turns, for what is written for predictions."""
+    def evaluate(self) -> EvalResult:
+        """Scores as of one prediction for every answer, in no order of turns."""
         answers = (*self.labels, None)
-        return [
+        rows = [
             Prediction(f"{self.dialogues[d]}/{t}/{s}/{copy}", "", self.labels[t], answers[s])
             for d, t, s in np.argwhere(self.table)
             for copy in range(self.table[d, t, s])
         ]
+        return evaluate_predictions(rows, self.labels)
 
     @property
     def confusion(self) -> np.ndarray:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,21 +19,21 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import find_repository, write_atomically
-from data_utils.dialogues import find_original_data, load_dialogues, row_id
+from data_utils.dialogues import find_original_data, load_dialogues, name_utterances
 from data_utils.labels import UNIFIED_LABELS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record, Records
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
-from results.files import PREDICTIONS_FILE, read_predictions
+from results.files import PREDICTIONS_FILE, UNKNOWN, read_predictions
 from scoring.metrics import Prediction, split_by_dataset
+from scoring.transitions import decode_without
+from training.decoding import TRANSITIONS
 from training.folders import RESULTS_FILE
 from training.provenance import find_commit
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
-TRANSITIONS = "transitions"
-UNKNOWN = "unknown"  # what results.json says of texts seen
 TEXT_SEEN = "text"  # the question after it
 # Of results.json as they are.
 KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters", "split")
@@ -42,10 +42,9 @@ KEPT += ("versions", "training_rows")
 
 def keep_run(job: Job, run: Path, folder: Path) -> Record:
     """Write record, counts and answers of a finished run into `folder`. run: where its results lie."""
-    record = make_record(job, run)
-    rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
-    seen = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))["seen_rows"]
-    known = None if seen == UNKNOWN else tuple(seen)
+    results, rows = _read_run(run)
+    record = _describe(job, run, results, rows)
+    known = None if results["seen_rows"] == UNKNOWN else tuple(results["seen_rows"])
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
@@ -55,10 +54,18 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
 
 def make_record(job: Job, run: Path) -> Record:
     """What a run came to, from the files that it left."""
+    return _describe(job, run, *_read_run(run))
+
+
+def _read_run(run: Path) -> tuple[dict[str, Any], dict[str, list[Prediction]]]:
+    """(results.json, dataset -> predictions) of a folder."""
     results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+    return results, split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
+
+
+def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str, Sequence[Prediction]]) -> Record:
     manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
     best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
-    rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
     datasets, decode = job.condition.datasets, results["arguments"]["decode"]
     return Record(
         condition=job.condition.name,
@@ -75,7 +82,11 @@ def make_record(job: Job, run: Path) -> Record:
         valid_of={name: _selecting_score(best, name) for name in datasets if best},
         copying=results.get("copying"),
         counts={name: Counts.of_predictions(rows[name], results["labels"]) for name in datasets},
-        without={name: own_answers(rows[name], results["labels"]) for name in datasets if decode == TRANSITIONS},
+        without={
+            name: Counts.of_predictions(decode_without(rows[name]), results["labels"])
+            for name in datasets
+            if decode == TRANSITIONS
+        },
         **{name: results[name] for name in KEPT},
     )
 
@@ -133,12 +144,6 @@ def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
     return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
 
 
-def own_answers(rows: Sequence[Prediction], labels: Sequence[str]) -> Counts:
-    """Counts of the labels that the model itself holds for the most likely, the first of equal ones."""
-    own = [replace(row, label=max(labels, key=row.scores.__getitem__)) for row in rows if row.scores]
-    return Counts.of_predictions(own, labels)
-
-
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
     """Counts by place; without the question of texts seen where a run does not know them, or was not trained."""
     found = break_down(rows, split_facts(dataset, record.split, seen or ()), record.labels)
@@ -186,11 +191,7 @@ def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, st
     dialogues = load_dialogues(dataset, find_original_data(dataset))[split]
     own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
     words = {label: label for label in own} if own <= set(labels) else UNIFIED_LABELS[dataset]
-    return {
-        row_id(dataset, dialogue.dialogue_id, turn): words[utterance.label]
-        for dialogue in dialogues
-        for turn, utterance in enumerate(dialogue.utterances)
-    }
+    return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}
 
 
 def recount(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Counts:

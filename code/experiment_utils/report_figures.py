@@ -20,7 +20,6 @@ from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import Shown, group_conditions
 from experiment_utils.significance import compare_runs, score_interval
 from results.figures import OKABE_ITO, SCORE_NAMES, draw_confusion_matrix, own_style, save_figure
-from scoring.metrics import evaluate_predictions
 
 COLOURS = tuple(OKABE_ITO.values())
 QUESTIONS = {
@@ -302,4 +301,4 @@ def draw_confusion(path: Path, scene: Scene, row: str) -> None:
     run = scene.runs[row][0]
     counts = run.counts[scene.dataset]
     title = f"{scene.title}, {row}, seed {run.seed}: utterances"
-    draw_confusion_matrix(path, evaluate_predictions(counts.as_predictions(), counts.labels), counts.labels, title)
+    draw_confusion_matrix(path, counts.evaluate(), counts.labels, title)

@@ -10,7 +10,7 @@ from data_utils.labels import DATASETS
 from experiment_utils.conditions import Claim, Condition
 from experiment_utils.dialogue_counts import macro_f1
 from experiment_utils.records import Record, Records
-from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, compare_runs, holm
+from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
 
 NOTHING = "-"
 SMALLEST_P = 0.001
@@ -34,15 +34,12 @@ class Shown:
         return self.records.of(condition.name)
 
 
-def render_group(conditions: Sequence[Condition], shown: Shown, leave_out: Sequence[str] = ()) -> str:
-    """The table of what has been run of a group; empty where nothing has. leave_out: columns."""
-    columns = {name: cell for name, cell in COLUMNS.items() if name not in leave_out}
+def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
+    """The table of what has been run of a group, without columns that say nothing; empty where nothing has."""
     pairs = [(one, dataset) for one in conditions if shown.ran(one) for dataset in one.datasets]
-    lines = [[cell(one, dataset, shown) for cell in columns.values()] for one, dataset in pairs]
-    empty = [number for number, name in enumerate(columns) if all(line[number] == NOTHING for line in lines)]
-    kept = [number for number in range(len(columns)) if number not in empty]
-    rows = [[line[number] for number in kept] for line in lines]
-    return render_table(tuple(list(columns)[number] for number in kept), rows) if rows else ""
+    columns = {name: [cell(one, dataset, shown) for one, dataset in pairs] for name, cell in COLUMNS.items()}
+    kept = {name: cells for name, cells in columns.items() if set(cells) != {NOTHING}}
+    return render_table(tuple(kept), zip(*kept.values(), strict=True)) if pairs else ""
 
 
 def _paper(condition: Condition, dataset: str, shown: Shown) -> str:
@@ -101,7 +98,7 @@ def _valid(condition: Condition, dataset: str, shown: Shown) -> str:
     return spread([run.valid_of[dataset] for run in shown.ran(condition) if dataset in run.valid_of])
 
 
-def _seen(condition: Condition, dataset: str, shown: Shown) -> str:
+def _decode(condition: Condition, dataset: str, shown: Shown) -> str:
     return ", ".join(dict.fromkeys(run.decode for run in shown.ran(condition)))
 
 
@@ -125,7 +122,7 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "minus the paper's": describe_difference,
     "best baseline": _baseline,
     "valid": _valid,
-    "decode": _seen,
+    "decode": _decode,
     "minutes": _minutes,
     "command": lambda condition, dataset, shown: f"`{shown.ran(condition)[0].command}`",
     "commit": _commits,
@@ -142,7 +139,7 @@ def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
 
     p is corrected by Holm's method over all lines of the table; there is none with fewer than three seeds.
     """
-    found = [(line, compared) for line, compared in _compare_all(conditions, shown)]
+    found = list(_compare_all(conditions, shown))
     tested = [compared.p for _, compared in found if compared.p is not None]
     corrected = iter(holm(tested))
     rows = []
@@ -208,8 +205,7 @@ def render_baselines(shown: Shown) -> str:
     for dataset in DATASETS:
         best = shown.records.best_baseline(dataset)
         for run in shown.records.baselines(dataset):
-            bounds = shown.records.interval(run.condition, dataset)
-            score = f"{run.score(dataset):.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
+            score = score_cell(run.score(dataset), shown.records.interval(run.condition, dataset))
             macro = f"{float(macro_f1(run.counts[dataset].confusion)):.2f}"
             valid = f"{run.valid:.2f}" if run.valid is not None else NOTHING
             rows.append([dataset, run.row, valid, score, macro, "**chosen on valid**" * (run is best), run.selection])
@@ -252,6 +248,11 @@ def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Cond
     for condition in conditions.values():
         groups.setdefault(condition.name.split("/", 1)[0], []).append(condition)
     return groups
+
+
+def score_cell(score: float, bounds: Interval | None) -> str:
+    """A score with its interval."""
+    return f"{score:.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

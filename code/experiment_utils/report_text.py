@@ -6,7 +6,6 @@ from statistics import mean
 
 from basics.markdown import render_table
 from experiment_utils.conditions import BENCHMARKS, Claim, Condition, Table
-from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record
 from experiment_utils.report_tables import (
     NOTHING,
@@ -20,11 +19,11 @@ from experiment_utils.report_tables import (
     render_earlier,
     render_group,
     render_labels,
+    score_cell,
 )
-from experiment_utils.significance import Interval
 from results.files import Scorecard
 from results.summary import print_table
-from scoring.metrics import EvalResult, MajorityBaseline, evaluate_predictions
+from scoring.metrics import MajorityBaseline
 
 SAMPLE_RUN = "sample/window/sample"
 
@@ -129,18 +128,14 @@ def render_sample(shown: Shown) -> str:
     majority = shown.records.of("baselines/majority/sample")
     said = majority and majority[0].counts["sample"]
     scorecard = Scorecard(
-        _evaluate(counts),
+        counts.evaluate(),
         "valid",
-        unseen=_evaluate(unseen),
-        majority=MajorityBaseline(said.labels[int(said.confusion.sum(0).argmax())], _evaluate(said)) if said else None,
+        unseen=unseen.evaluate(),
+        majority=MajorityBaseline(said.labels[int(said.confusion.sum(0).argmax())], said.evaluate()) if said else None,
     )
     stream = io.StringIO()
     print_table(scorecard, "sample, SmolLM2-135M, LoRA", stream)
     return "\n".join(["```", *(line.rstrip() for line in stream.getvalue().splitlines()), "```"])
-
-
-def _evaluate(counts: Counts) -> EvalResult:
-    return evaluate_predictions(counts.as_predictions(), counts.labels)
 
 
 def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[Condition]]:
@@ -163,7 +158,7 @@ def _baseline_line(name: str, shown: Shown) -> list[str]:
         next((run for run in shown.records.baselines(dataset) if run.row == name), None) for dataset in BENCHMARKS
     ]
     cells = [
-        _score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
+        score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
         for run, dataset in zip(found, BENCHMARKS, strict=True)
     ]
     for place, (run, dataset) in enumerate(zip(found, BENCHMARKS, strict=True)):
@@ -180,9 +175,7 @@ def _our_line(members: Sequence[Condition], shown: Shown) -> list[str]:
         one = by_dataset.get(dataset)
         scores = shown.records.scores(one.name, dataset) if one else []
         seeds += [len(scores)] * bool(scores)
-        cells.append(
-            _score_cell(mean(scores), shown.records.interval(one.name, dataset)) if scores and one else NOTHING
-        )
+        cells.append(score_cell(mean(scores), shown.records.interval(one.name, dataset)) if scores and one else NOTHING)
     first = members[0]
     counted = " and ".join(map(_count_seeds, dict.fromkeys(seeds)))
     return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, {counted}"]
@@ -190,7 +183,3 @@ def _our_line(members: Sequence[Condition], shown: Shown) -> list[str]:
 
 def _count_seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
-
-
-def _score_cell(score: float, bounds: Interval | None) -> str:
-    return f"{score:.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING

@@ -66,9 +66,11 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
     if not seeds:
         raise UserError(f"no seed in common: {sorted(first)} and {sorted(second)}")
     differences = {number: second[number].score(metric) - first[number].score(metric) for number in seeds}
-    scores = _scores_of_resamples([of[number] for of in (first, second) for number in seeds], metric, seed)
+    runs = [of[number] for of in (first, second) for number in seeds]
     if len(seeds) < SEEDS_FOR_A_TEST:
+        _check_paired(runs)
         return Comparison(differences, None, None)
+    scores = _scores_of_resamples(runs, metric, seed)
     means = _resample_means(scores[len(seeds) :] - scores[: len(seeds)], seed)
     return Comparison(differences, _bounds(means, len(seeds)), _share_beyond_zero(means))
 

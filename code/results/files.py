@@ -14,6 +14,7 @@ from training.folders import RESULTS_FILE
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_DECIMALS = 6
 
+UNKNOWN = "unknown"
 NO_TRAINING = "none"
 GIVEN_CHECKPOINT = "given"
 # How the scored model was chosen -> the words that stand wherever its score stands.
@@ -61,7 +62,7 @@ class Scorecard:
             "selection": SELECTIONS[self.selection],
             "unseen_text": self.unseen and _plain_numbers(self.unseen),
             "seen_text": self.seen and _plain_numbers(self.seen),
-            "seen_rows": "unknown" if self.seen_rows is None else list(self.seen_rows),
+            "seen_rows": UNKNOWN if self.seen_rows is None else list(self.seen_rows),
             "majority": majority,
             "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
             "copying": self.copying and asdict(self.copying),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data_utils.dialogues import Dialogue, row_id
+from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers
 from data_utils.retrieval import Embed
 from data_utils.row_files import RECOGNITION
 from scoring.contenders import Candidate, Task, choose
@@ -120,11 +120,7 @@ def predictions_of(task: Task, split: str, log_p: np.ndarray) -> list[Prediction
 
 
 def _ids(task: Task, split: str) -> list[str]:
-    return [
-        row_id(task.dataset, dialogue.dialogue_id, turn)
-        for dialogue in task.dialogues[split]
-        for turn in range(len(dialogue.utterances))
-    ]
+    return [name for name, _ in name_utterances(task.dataset, task.dialogues[split])]
 
 
 def _results(task: Task, predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, EvalResult]:
@@ -133,13 +129,7 @@ def _results(task: Task, predictions: Mapping[str, Sequence[Prediction]]) -> dic
 
 def previous_labels(dialogues: Sequence[Dialogue], otherwise: str) -> list[str]:
     """The gold label of the same speaker's previous utterance, `otherwise` for the first."""
-    said = []
-    for dialogue in dialogues:
-        last: dict[int, str] = {}
-        for utterance in dialogue.utterances:
-            said.append(last.get(utterance.speaker, otherwise))
-            last[utterance.speaker] = utterance.label
-    return said
+    return [own.label if own else otherwise for dialogue in dialogues for own in previous_of_speakers(dialogue)]
 
 
 def leak_bound(task: Task) -> Baseline:

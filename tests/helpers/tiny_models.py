@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -148,10 +149,8 @@ def small_rows(kind: str = "window", window: int = 12, alpha: float = 0.1, **siz
     return encoder.encode(small_examples(kind, window, **sizes))
 
 
-def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = ALL_OF_TRAIN) -> Path:
-    """A folder of rows as data_process.py writes it, from a pickle of made-up dialogues."""
-    sizes = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
-    splits = {split: small_dialogues(split, *size) for split, size in sizes.items()}
+def write_pickle(folder: Path, splits: Mapping[str, Sequence[Dialogue]]) -> None:
+    """A pickle of made-up dialogues, laid out as the published ones."""
     everyone = {one.dialogue_id: one.utterances for dialogues in splits.values() for one in dialogues}
     columns = (
         lambda one: [int(place == one.speaker) for place in range(9)],
@@ -160,9 +159,16 @@ def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = 
     )
     slots = [{name: [column(one) for one in turns] for name, turns in everyone.items()} for column in columns]
     ids = [[one.dialogue_id for one in splits[split]] for split in ("train", "test", "valid")]
-    path = folder / "original" / DATASET / f"{DATASET}.pkl"
+    path = folder / DATASET / f"{DATASET}.pkl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps([*slots, *ids]))
+
+
+def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = ALL_OF_TRAIN) -> Path:
+    """A folder of rows as data_process.py writes it, from a pickle of made-up dialogues."""
+    sizes = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
+    splits = {split: small_dialogues(split, *size) for split, size in sizes.items()}
+    write_pickle(folder / "original", splits)
     settings = RowSettings(DATASET, kind=kind, historical_window=window, check_counts=False, draw=draw)
     return prepare_folder(settings, folder / "original", folder / "data")
 

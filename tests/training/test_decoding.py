@@ -1,7 +1,6 @@
 """`--decode transitions` in a run: fitted once the epoch is known, laid beside the weights, taken from there again."""
 
 import json
-import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
 from results.files import read_predictions
 from scoring.transitions import TransitionFilter, count_transitions, decode_with, decode_without, order_turns
-from tiny_models import DATASET, LABELS, LINES, main_command, save_base
+from tiny_models import DATASET, LABELS, LINES, main_command, save_base, write_pickle
 from tiny_runs import Place
 from training.arguments import parse_arguments
 from training.decoding import TRANSITIONS_FILE, count_rows, filter_at_start, find_filter, order_of_rows
@@ -103,17 +102,7 @@ class StickyPlace(Place):
         self.folder, self.base = folder, save_base(folder / "base")
         splits = {"train": sticky_dialogues("train", 6), "valid": sticky_dialogues("valid", 3)}
         splits["test"] = sticky_dialogues("test", 4)
-        everyone = {one.dialogue_id: one.utterances for of in splits.values() for one in of}
-        columns = (
-            lambda one: [int(place == one.speaker) for place in range(9)],
-            lambda one: LABELS.index(one.label),
-            lambda one: one.text,
-        )
-        slots = [{name: [column(one) for one in turns] for name, turns in everyone.items()} for column in columns]
-        ids = [[one.dialogue_id for one in splits[split]] for split in ("train", "test", "valid")]
-        path = folder / "original" / DATASET / f"{DATASET}.pkl"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(pickle.dumps([*slots, *ids]))
+        write_pickle(folder / "original", splits)
         settings = RowSettings(DATASET, historical_window=0, check_counts=False)
         self.rows = prepare_folder(settings, folder / "original", folder / "data")
 
