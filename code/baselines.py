@@ -5,9 +5,9 @@
 
 Prints a table and writes experiments/baselines/<dataset>.json, and the answers with log p of every label to
 experiments/baselines/<dataset>/<baseline>/<valid or test>/predictions.jsonl; with the default settings also records for
-`reproduce.py --report`. All settings but naive Bayes' alpha, which is 1, are chosen on valid, and so is the baseline
-that counts as the best. Transitions are a causal filter over labels, fitted on train and valid. The last line, the gold
-label of the same speaker's previous utterance, is no baseline but a leak bound: no model sees gold labels.
+`reproduce.py --report`. All settings are chosen on valid, and so is the baseline that counts as the best. Transitions
+are a causal filter over labels, fitted on train and valid. The last line, the gold label of the same speaker's previous
+utterance, is no baseline but a leak bound: no model sees gold labels.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -17,11 +17,9 @@ from basics.scripts import run_script
 import argparse
 import json
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +38,26 @@ from knobs.writers import add_dataset, add_places
 from results.files import write_predictions
 from scoring.baselines import MEANINGS, WITH_TRANSITIONS, Baseline, measure_baselines
 from scoring.contenders import Task
+from scoring.encoder_finetuning import FineTuning, load_encoder
 
 WIDTH = max(map(len, MEANINGS))
 
 
 def main() -> None:
-    arguments, began = parse_arguments(), time.monotonic()
+    arguments = parse_arguments()
     spec = DATASETS[arguments.dataset]
     source = arguments.original_data or find_original_data(arguments.dataset)
     embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings") if arguments.encoder != NOTHING else None
-    fine_tuned = prepare_finetuning(arguments)
+    finetuning = prepare_finetuning(arguments)
     dialogues = load_dialogues(
         arguments.dataset, source, clean_text=arguments.clean_text, check_counts=arguments.check_counts
     )
     task = Task(arguments.dataset, dialogues, spec.labels, spec.metric, arguments.historical_window)
-    found = measure_baselines(task, embed, fine_tuned, lambda name: print(f"{name} ...", file=sys.stderr))
+    found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
     write(arguments, found)
     print_results(arguments.dataset, found)
     if is_usual(arguments):
-        keep(arguments, found, time.monotonic() - began)
+        keep(arguments, found)
 
 
 def is_usual(arguments: Namespace) -> bool:
@@ -67,7 +66,7 @@ def is_usual(arguments: Namespace) -> bool:
     return vars(arguments) == vars(usual)
 
 
-def keep(arguments: Namespace, found: Sequence[Baseline], seconds: float) -> None:
+def keep(arguments: Namespace, found: Sequence[Baseline]) -> None:
     """Records, counts and answers of test, from which `reproduce.py --report` makes its tables."""
     more = "" if arguments.encoder_finetune == NOTHING else f" --encoder_finetune {arguments.encoder_finetune}"
     command = f"python code/baselines.py --dataset {arguments.dataset}{more}"
@@ -80,8 +79,9 @@ def keep(arguments: Namespace, found: Sequence[Baseline], seconds: float) -> Non
             decode="transitions" if baseline.transitions else "score",
             valid=baseline.results["valid"].score,
             predictions=baseline.predictions["test"],
+            seconds=baseline.seconds,
         )
-        keep_baseline(run, baseline.results["test"].labels, command, seconds, EXPERIMENTS)
+        keep_baseline(run, baseline.results["test"].labels, command, EXPERIMENTS)
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
@@ -115,14 +115,12 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
     return parser.parse_args(words)
 
 
-def prepare_finetuning(arguments: Namespace):
-    """The candidates of `--encoder_finetune`, None where it is not asked for."""
+def prepare_finetuning(arguments: Namespace) -> FineTuning | None:
+    """How `--encoder_finetune` is trained, None where it is not asked for; UserError where it cannot be loaded."""
     if arguments.encoder_finetune == NOTHING:
         return None
-    from scoring.encoder_finetuning import FineTuning, finetuned_encoder, load_encoder
-
     load_encoder(arguments.encoder_finetune)  # what is wrong with it is said before the others take their minutes
-    return partial(finetuned_encoder, settings=FineTuning(arguments.encoder_finetune))
+    return FineTuning(arguments.encoder_finetune)
 
 
 def write(arguments: Namespace, found: Sequence[Baseline]) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -131,7 +131,9 @@ def micro_f1_without_neutral(confusion: np.ndarray, labels: Sequence[str]) -> np
     return PERCENT * _divide(2 * hits, support + said)
 
 
-SCORES = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
+# (..., labels, labels + 1) counts, labels -> (...) score in percent.
+Score = Callable[[np.ndarray, Sequence[str]], np.ndarray]
+SCORES: Mapping[str, Score] = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
 
 
 def _sums(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

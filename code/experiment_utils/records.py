@@ -144,6 +144,10 @@ class Records:
         """Seed -> answers."""
         return {run.seed: run.counts[dataset] for run in self.of(condition)}
 
+    def own_counts(self, condition: str, dataset: str) -> dict[int, Counts]:
+        """Seed -> the model's own answers, of the runs that transitions decoded."""
+        return {run.seed: run.without[dataset] for run in self.of(condition) if dataset in run.without}
+
     def baselines(self, dataset: str) -> list[Record]:
         """What needs no language model, by its score on valid, the leak bound last."""
         found = [run for run in self.runs if run.condition.split("/")[0] == BASELINES and dataset in run.counts]

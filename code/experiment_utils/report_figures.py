@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -18,7 +19,7 @@ from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import Shown, group_conditions
-from experiment_utils.significance import compare_runs, score_interval
+from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
 from results.figures import OKABE_ITO, SCORE_NAMES, draw_confusion_matrix, own_style, save_figure
 
 COLOURS = tuple(OKABE_ITO.values())
@@ -31,6 +32,7 @@ QUESTIONS = {
 }
 FEWEST = 30  # utterances of a bin that is drawn
 GREY = "#e4e4e4"
+HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,21 @@ Runs = Mapping[str, Sequence[Record]]  # row -> its runs
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a row is known by in every figure. hatch: of bars, as matplotlib writes it; empty for a plain one."""
+
+    colour: str
+    hatch: str
+
+
+@dataclass(frozen=True)
 class Scene:
-    """What the figures of one dataset in one group share. runs: those of the rows that ran; colours: row -> colour."""
+    """What the figures of one dataset in one group share. runs: those of the rows that ran; looks: row -> its look."""
 
     title: str
     dataset: str
     runs: Runs
-    colours: Mapping[str, str]
+    looks: Mapping[str, Look]
     shown: Shown
 
     @property
@@ -92,28 +102,41 @@ def plan_figures(conditions: Mapping[str, Condition], shown: Shown) -> dict[str,
         if len([one for one in members if shown.ran(one)]) > 1:
             found[ran[-1]][name] = partial(draw_curves, members=members, shown=shown, curve=curve)
     curves = {table for curve in CURVES.values() for table in curve.tables}
-    colours = colour_rows(conditions)
+    looks = look_of_rows(conditions)
     for group, members in groups.items():
         if members[0].group.table not in curves:
             for dataset in dict.fromkeys(dataset for one in members for dataset in one.datasets):
-                found[group] |= _plan_dataset(group, members, dataset, shown, colours)
+                found[group] |= _plan_dataset(group, members, dataset, shown, looks)
     return {group: drawings for group, drawings in found.items() if drawings}
 
 
-def colour_rows(conditions: Mapping[str, Condition]) -> dict[str, str]:
-    """Row -> its colour in every figure, by the order of the file."""
-    rows = dict.fromkeys(one.row for one in conditions.values())
-    return {row: COLOURS[number % len(COLOURS)] for number, row in enumerate(rows)}
+def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
+    """Row -> its look in every figure, by the order of the file, those of ours before those of the paper.
+
+    Whoever has used up the colours begins again with another hatch, so that no two rows look alike.
+    """
+    ours = sorted(conditions.values(), key=lambda one: bool(one.paper))
+    rows = dict.fromkeys(one.row for one in ours if not is_number(one.row))
+    return {row: Look(colour, hatch) for row, (hatch, colour) in zip(rows, product(HATCHES, COLOURS), strict=False)}
+
+
+def is_number(row: str) -> bool:
+    """Whether a row is a point of a curve, which needs no look of its own."""
+    try:
+        float(row)
+    except ValueError:
+        return False
+    return True
 
 
 def _plan_dataset(
-    group: str, members: Sequence[Condition], dataset: str, shown: Shown, colours: Mapping[str, str]
+    group: str, members: Sequence[Condition], dataset: str, shown: Shown, looks: Mapping[str, Look]
 ) -> dict[str, Draw]:
     """Of two rows or more, which can be compared. The confusion matrix is of the row that others are compared with."""
     runs = {one.row: shown.ran(one) for one in members if dataset in one.datasets and shown.ran(one)}
     if len(runs) < 2:
         return {}
-    scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, colours, shown)
+    scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, looks, shown)
     kinds = {"breakdowns": draw_breakdowns, "labels": draw_labels}
     other = members[0].group.compare_with
     if other in runs:
@@ -176,7 +199,11 @@ def _bounded(condition: Condition, dataset: str, shown: Shown) -> tuple[float, f
 
 
 def _bounds_of(counts: Sequence[Counts], metric: str) -> tuple[float, float, float]:
-    middle, interval = mean(one.score(metric) for one in counts), score_interval(counts, metric)
+    return _reach(mean(one.score(metric) for one in counts), score_interval(counts, metric))
+
+
+def _reach(middle: float, interval: Interval) -> tuple[float, float, float]:
+    """A score, and how far its interval reaches below and above."""
     return middle, max(0.0, middle - interval.low), max(0.0, interval.high - middle)
 
 
@@ -208,7 +235,7 @@ def _draw_difference(
     axes: Axes, place: int, first: Mapping[int, Counts], second: Mapping[int, Counts], scene: Scene, row: str
 ) -> None:
     found = compare_runs(first, second, DATASETS[scene.dataset].metric)
-    points, colour = list(found.differences.values()), scene.colours[row]
+    points, colour = list(found.differences.values()), scene.looks[row].colour
     axes.plot(points, [place] * len(points), "o", color=colour, ms=4, zorder=3)
     axes.plot(found.mean, place, "D", color=colour, ms=7, mfc="white", mew=1.6)
     if found.interval:
@@ -221,18 +248,19 @@ def _name_with_copying(runs: Sequence[Record], row: str) -> str:
 
 
 def draw_labels(path: Path, scene: Scene) -> None:
-    """F1 of every label, a bar for each condition, mean over its seeds."""
-    gold = next(iter(scene.runs.values()))[0].counts[scene.dataset]
+    """F1 of every label, a bar for each condition: the mean over its seeds, with its 95% interval over dialogues."""
+    gold = scene.counts(next(iter(scene.runs)))[0]
     support = gold.confusion.sum(axis=1)
-    keys = [f"{label}\n({count})" for label, count in zip(gold.labels, support, strict=True)]
-    series = {
-        row: [(value, 0.0, 0.0) for value in np.mean([run.f1_of_labels(scene.dataset) for run in runs], axis=0)]
-        for row, runs in scene.runs.items()
-    }
+    kept = [place for place, count in enumerate(support) if count >= FEWEST]
+    keys = [f"{gold.labels[place]}\n({support[place]})" for place in kept]
+    series = {}
+    for row in scene.runs:
+        found = label_intervals(scene.counts(row))
+        series[row] = [_reach(*found[place]) for place in kept]
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        _draw_bars(figure.subplots(), keys, series, scene.colours, "F1 (%)")
-        figure.suptitle(f"{scene.title}: F1 of each label (utterances of the split with it)", fontsize=10)
+        _draw_bars(figure.subplots(), keys, series, scene.looks, "F1 (%)")
+        figure.suptitle(f"{scene.title}: F1 of each label (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
 
@@ -256,7 +284,7 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
                 row: [_bounds_of([one[question][name] for one in of], metric) for name in kept]
                 for row, of in where.items()
             }
-            _draw_bars(axes, keys, series, scene.colours, scene.score_name)
+            _draw_bars(axes, keys, series, scene.looks, scene.score_name)
             axes.set_title(QUESTIONS.get(question, question))
         figure.suptitle(f"{scene.title}: where it is right (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
@@ -273,7 +301,7 @@ def _draw_bars(
     axes: Axes,
     keys: Sequence[str],
     series: Mapping[str, Sequence[tuple[float, float, float]]],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
     name: str,
 ) -> None:
     """series: row -> (height, how far its interval reaches below, above), one for each key."""
@@ -282,7 +310,8 @@ def _draw_bars(
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(keys))]
         heights, below, above = zip(*values, strict=True) if values else ((), (), ())
         bounds = (below, above) if any(below) or any(above) else None
-        axes.bar(places, heights, width, yerr=bounds, color=colours[row], label=row, error_kw={"lw": 0.8})
+        look = {"color": looks[row].colour, "hatch": looks[row].hatch, "edgecolor": "white", "lw": 0}
+        axes.bar(places, heights, width, yerr=bounds, label=row, error_kw={"lw": 0.8}, **look)
     axes.set_xticks(range(len(keys)), keys, fontsize=7)
     axes.set_ylabel(name)
     axes.grid(axis="y", color=GREY, linewidth=0.8)

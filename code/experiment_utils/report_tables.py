@@ -14,6 +14,8 @@ from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval
 
 NOTHING = "-"
 SMALLEST_P = 0.001
+STALE = "; STALE, of other settings than today's"
+BY_ITSELF = ", without transitions"
 # The authors pass on one release of this set; the scores of the literature are of another.
 OTHER_RELEASE = {"EmoryNLP": "†"}
 
@@ -55,14 +57,18 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
     apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
     stale = [str(run.seed) for run in shown.ran(condition) if (condition.name, run.seed) in shown.stale]
-    said = f"; STALE, of other settings than today's: seed {', '.join(stale)}" if stale else ""
+    said = f"{STALE}: seed {', '.join(stale)}" if stale else ""
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 
-def _without(condition: Condition, dataset: str, shown: Shown) -> str:
-    """Of the model's own answers, where those of the score are decoded with transitions."""
+def own_scores(condition: Condition, dataset: str, shown: Shown) -> list[float]:
+    """Of the model's own answers, seed by seed, where those of the score are decoded with transitions."""
     metric = DATASETS[dataset].metric
-    found = [run.without[dataset].score(metric) for run in shown.ran(condition) if dataset in run.without]
+    return [run.without[dataset].score(metric) for run in shown.ran(condition) if dataset in run.without]
+
+
+def _without(condition: Condition, dataset: str, shown: Shown) -> str:
+    found = own_scores(condition, dataset, shown)
     return f"{mean(found):.2f}" if found else NOTHING
 
 
@@ -162,6 +168,10 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
             other = shown.records.counts(one.compared_with or "", dataset) if one.compared_with else {}
             if set(ours) & set(other):
                 yield (one.row, rows[one.compared_with], dataset), compare_runs(other, ours, metric)
+            own = [shown.records.own_counts(name, dataset) for name in (one.compared_with or "", one.name)]
+            if set(own[0]) & set(own[1]):
+                pair = (f"{one.row}{BY_ITSELF}", f"{rows[one.compared_with]}{BY_ITSELF}")
+                yield (*pair, dataset), compare_runs(*own, metric)
             if best := find_baseline(one, dataset, shown):
                 # A baseline has no seed: it is the same beside every seed of ours.
                 same = dict.fromkeys(ours, best.counts[dataset])
@@ -206,6 +216,7 @@ def render_baselines(shown: Shown) -> str:
         best = shown.records.best_baseline(dataset)
         for run in shown.records.baselines(dataset):
             score = score_cell(run.score(dataset), shown.records.interval(run.condition, dataset))
+            score += STALE * ((run.condition, run.seed) in shown.stale)
             macro = f"{float(macro_f1(run.counts[dataset].confusion)):.2f}"
             valid = f"{run.valid:.2f}" if run.valid is not None else NOTHING
             rows.append([dataset, run.row, valid, score, macro, "**chosen on valid**" * (run is best), run.selection])

@@ -12,6 +12,7 @@ from experiment_utils.report_tables import (
     OTHER_RELEASE,
     Shown,
     group_conditions,
+    own_scores,
     render_baselines,
     render_claims,
     render_comparisons,
@@ -34,17 +35,16 @@ dialogue's labels were answered by which. Every score, interval and test here de
 
 - **ours**: weighted F1 in percent (dailydialog: micro F1 without neutral) of the best epoch by valid, on test unless a
   title says valid: the mean over seeds, from three seeds on ± their standard deviation, and in brackets the 95%
-  bootstrap interval. What is drawn anew are dialogues, whose utterances depend on each other; from three seeds on seeds
-  as well. Of one or two seeds the interval takes the trained models as given.
+  interval, by drawing dialogues anew, as their utterances depend on each other. From three seeds on the spread between
+  them counts too (Student's t); of one or two the interval takes the trained models as given.
 - **macro F1**: over the labels that occur in the split's gold.
 - **the paper's spread**: ±0.5 points, as its authors state it.
 - **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines). With transitions a
   score on valid cannot be below the one without, as their weights are chosen there and may be 0.
 - **valid**: the score there of the epoch that was scored, seed by seed.
 - **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
-  p: how far other seeds would lie is not known. p is of the two-level bootstrap, corrected by Holm's method over the
-  table. Of three to five seeds both are too sure: where nothing differs but the seeds, a simulation found p below 0.05
-  in 15 to 26% of the cases.
+  p: how far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds,
+  corrected by Holm's method over the table.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
   generate reads the generated answer.
 - **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.
@@ -170,15 +170,22 @@ def _baseline_line(name: str, shown: Shown) -> list[str]:
 
 def _our_line(members: Sequence[Condition], shown: Shown) -> list[str]:
     by_dataset = {dataset: one for one in members for dataset in one.datasets if shown.ran(one)}
-    cells, seeds = [], []
-    for dataset in BENCHMARKS:
-        one = by_dataset.get(dataset)
-        scores = shown.records.scores(one.name, dataset) if one else []
-        seeds += [len(scores)] * bool(scores)
-        cells.append(score_cell(mean(scores), shown.records.interval(one.name, dataset)) if scores and one else NOTHING)
+    cells = [_our_cell(by_dataset.get(dataset), dataset, shown) for dataset in BENCHMARKS]
+    runs = {one.name: shown.ran(one) for one in by_dataset.values()}
+    counted = " and ".join(map(_count_seeds, dict.fromkeys(map(len, runs.values()))))
+    decoded = " and ".join(dict.fromkeys(run.decode for of in runs.values() for run in of))
     first = members[0]
-    counted = " and ".join(map(_count_seeds, dict.fromkeys(seeds)))
-    return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, {counted}"]
+    return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, decode={decoded}, {counted}"]
+
+
+def _our_cell(condition: Condition | None, dataset: str, shown: Shown) -> str:
+    """With the score of the model's own answers, where transitions decoded them."""
+    scores = shown.records.scores(condition.name, dataset) if condition else []
+    if not scores or condition is None:
+        return NOTHING
+    without = own_scores(condition, dataset, shown)
+    more = f"; {mean(without):.2f} without transitions" if without else ""
+    return score_cell(mean(scores), shown.records.interval(condition.name, dataset)) + more
 
 
 def _count_seeds(count: int) -> str:

@@ -1,32 +1,98 @@
 """What any result should beat: answers that need no language model, each with and without label transitions.
 
-Every one is fitted on train, its settings are chosen on valid (naive Bayes' alpha is fixed), and it is scored on both.
+Every one is fitted on train, its settings are chosen on valid, and it is scored on both.
 Which of them valid would choose is said too. The last, previous_label, is no baseline but a leak bound: the gold label
 of the same speaker's previous utterance (neutral for the first), which no model is given.
 """
 
+import hashlib
+import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
+from basics.errors import UserError
 from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers
+from data_utils.examples import DEFAULT_WINDOW
 from data_utils.retrieval import Embed
 from data_utils.row_files import RECOGNITION
-from scoring.contenders import Candidate, Task, choose
+from scoring.contenders import Candidate, Grid, Task, choose
+from scoring.encoder_finetuning import EPOCHS, FineTuning, finetuned_encoder
 from scoring.metrics import NEUTRAL, EvalResult, Prediction, evaluate_predictions
-from scoring.transitions import TransitionFilter, count_transitions, decode_with, fit_filter, log_p_matrix
+from scoring.transitions import GRID, TransitionFilter, count_transitions, decode_with, fit_filter, log_p_matrix
 from scoring.vector_baselines import vectors_with_history
-from scoring.word_baselines import complement_bayes, multinomial_bayes, own_words, words_with_history
+from scoring.word_baselines import BAYES, HISTORY_REGRESSION, REGRESSION, naive_bayes, own_words, words_with_history
 
 MAJORITY, PREVIOUS_LABEL = "majority", "previous_label"
 VECTORS, FINE_TUNED = "vectors_history", "encoder_finetuned"
 WITH_TRANSITIONS = "+transitions"
 SCORED = ("valid", "test")
 
-Candidates = Callable[[Task], Iterator[Candidate]]
+Candidates = Callable[[Task, Grid], Iterator[Candidate]]
+# Changes with any code that fits or chooses, so that records of older code are seen to be stale.
+BASELINES_VERSION = 2
+PLAN_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A baseline before it is fitted. grid: what valid chooses from. precision: of its numbers, as torch calls it."""
+
+    meaning: str
+    candidates: Candidates
+    grid: Grid
+    precision: str = "float64"
+
+
+def majority(task: Task, grid: Grid) -> Iterator[Candidate]:
+    """The shares of the labels in train, whatever is said."""
+    counts = np.bincount(task.numbers["train"], minlength=len(task.labels)) + 1.0
+    row = np.log(counts / counts.sum())
+    yield Candidate({}, lambda split: np.tile(row, (len(task.numbers[split]), 1)))
+
+
+# Those of an encoder are bound to one before they are measured.
+CONTENDERS: Mapping[str, Contender] = {
+    MAJORITY: Contender("the commonest label of train", majority, {}),
+    "words": Contender("words of the utterance (TF-IDF), logistic regression", own_words, REGRESSION),
+    "words_history": Contender(
+        "the same with words before it, by who said them", words_with_history, HISTORY_REGRESSION
+    ),
+    "multinomial_bayes": Contender(
+        "counts of the same words, multinomial naive Bayes", partial(naive_bayes, kind=MultinomialNB), BAYES
+    ),
+    "complement_bayes": Contender(
+        "counts of the same words, complement naive Bayes", partial(naive_bayes, kind=ComplementNB), BAYES
+    ),
+    VECTORS: Contender(
+        "sentence vectors, with those before by who spoke, logistic regression",
+        vectors_with_history,
+        REGRESSION,
+        "float32",
+    ),
+    FINE_TUNED: Contender("sentence encoder, fine-tuned with a linear head", finetuned_encoder, EPOCHS, "float32"),
+}
+LEAK_MEANING = "LEAK BOUND: the gold label of the speaker's previous utterance"
+MEANINGS = {name: contender.meaning for name, contender in CONTENDERS.items()} | {PREVIOUS_LABEL: LEAK_MEANING}
+
+
+def baseline_plan(name: str) -> str:
+    """Digest of what decides, besides its dataset, what a baseline of the reports comes to.
+
+    name: of one of `CONTENDERS` or the leak bound, `+transitions` behind it or not. UserError for another.
+    """
+    bare = name.removesuffix(WITH_TRANSITIONS)
+    if bare not in MEANINGS:
+        raise UserError(f"baseline {name} is not known, allowed are {', '.join(MEANINGS)}")
+    grid = {setting: list(values) for setting, values in CONTENDERS[bare].grid.items()} if bare in CONTENDERS else {}
+    decoding = GRID.tolist() if bare != name else []
+    identity = json.dumps([BASELINES_VERSION, name, grid, decoding, DEFAULT_WINDOW])
+    return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
 
 
 @dataclass(frozen=True)
@@ -35,7 +101,8 @@ class Baseline:
 
     settings: those that valid chose. results, predictions: of valid and test; predictions with log p of every label
     where there is one. transitions: the filter that decoded them, None: they are the model's own. chosen: whether its
-    score on valid is the best of all that were measured.
+    score on valid is the best of all that were measured. seconds: to fit, choose and score, with and without
+    transitions together.
     """
 
     name: str
@@ -45,70 +112,60 @@ class Baseline:
     predictions: Mapping[str, Sequence[Prediction]]
     transitions: TransitionFilter | None = None
     chosen: bool = False
-
-
-def majority(task: Task) -> Iterator[Candidate]:
-    """The shares of the labels in train, whatever is said."""
-    counts = np.bincount(task.numbers["train"], minlength=len(task.labels)) + 1.0
-    row = np.log(counts / counts.sum())
-    yield Candidate({}, lambda split: np.tile(row, (len(task.numbers[split]), 1)))
-
-
-# Name -> (meaning, its candidates).
-WITHOUT_ENCODER: Mapping[str, tuple[str, Candidates]] = {
-    MAJORITY: ("the commonest label of train", majority),
-    "words": ("words of the utterance (TF-IDF), logistic regression", own_words),
-    "words_history": ("the same with words before it, by who said them", words_with_history),
-    "multinomial_bayes": ("counts of the same words, multinomial naive Bayes, alpha 1", multinomial_bayes),
-    "complement_bayes": ("counts of the same words, complement naive Bayes, alpha 1", complement_bayes),
-}
-MEANINGS = {name: meaning for name, (meaning, _) in WITHOUT_ENCODER.items()} | {
-    VECTORS: "sentence vectors, with those before by who spoke, logistic regression",
-    FINE_TUNED: "sentence encoder, fine-tuned with a linear head",
-    PREVIOUS_LABEL: "LEAK BOUND: the gold label of the speaker's previous utterance",
-}
+    seconds: float = 0.0
 
 
 def measure_baselines(
-    task: Task, embed: Embed | None = None, fine_tuned: Candidates | None = None, begin: Callable[[str], None] = str
+    task: Task,
+    embed: Embed | None = None,
+    finetuning: FineTuning | None = None,
+    begin: Callable[[str], None] = lambda name: None,
 ) -> list[Baseline]:
     """Fit, choose and score every baseline, each followed by itself with transitions; the leak bound is the last.
 
-    embed: the sentence encoder of `vectors_history`, None: without it. fine_tuned: the candidates of
-    `encoder_finetuned`, as `finetuned_encoder` makes them, None: without it. begin: told each name as its turn comes.
+    embed: the sentence encoder of `vectors_history`, None: without it. finetuning: how that of `encoder_finetuned` is
+    trained, None: without it. begin: told each name as its turn comes.
     """
-    contenders = {name: candidates for name, (_, candidates) in WITHOUT_ENCODER.items()}
-    contenders |= {VECTORS: partial(vectors_with_history, embed=embed)} if embed else {}
-    contenders |= {FINE_TUNED: fine_tuned} if fine_tuned else {}
+    bound = {VECTORS: embed and {"embed": embed}, FINE_TUNED: finetuning and {"settings": finetuning}}
     found: list[Baseline] = []
-    for name, candidates in contenders.items():
-        begin(name)
-        found += measure(name, candidates, task)
+    for name, contender in CONTENDERS.items():
+        more = bound.get(name, {})
+        if more is not None:
+            begin(name)
+            found += measure(name, partial(contender.candidates, grid=contender.grid, **more), task)
     best = max(found, key=lambda one: one.results["valid"].score)
     marked = [replace(one, chosen=one is best) for one in found]
     return [*marked, leak_bound(task)]
 
 
-def measure(name: str, candidates: Candidates, task: Task) -> tuple[Baseline, Baseline]:
+def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: Task) -> tuple[Baseline, Baseline]:
     """One baseline: as it answers by itself, and with transitions."""
+    began = time.monotonic()
     choice = choose(candidates(task), task)
     plain = {split: predictions_of(task, split, choice.log_p[split]) for split in SCORED}
-    transitions = count_transitions(task.gold("train"), task.orders["train"], task.labels)
-    valid = log_p_matrix(plain["valid"], task.labels)
-    found = fit_filter(transitions, valid, task.orders["valid"], partial(task.score, "valid"))
+    found = _fit_transitions(task, plain["valid"])
     decoded = {split: decode_with(found, rows, task.orders[split]) for split, rows in plain.items()}
     weights = {name: getattr(found, name) for name in ("temperature", "own_weight", "dialogue_weight")}
+    own, meaning = _results(task, plain), MEANINGS[name]
+    filtered, settings = _results(task, decoded), {**choice.settings, **weights}
+    seconds = time.monotonic() - began
     return (
-        Baseline(name, MEANINGS[name], choice.settings, _results(task, plain), plain),
+        Baseline(name, meaning, choice.settings, own, plain, seconds=seconds),
         Baseline(
             name + WITH_TRANSITIONS,
-            f"{MEANINGS[name]}; with transitions",
-            {**choice.settings, **weights},
-            _results(task, decoded),
+            f"{meaning}; with transitions",
+            settings,
+            filtered,
             decoded,
             found,
+            seconds=seconds,
         ),
     )
+
+
+def _fit_transitions(task: Task, valid: Sequence[Prediction]) -> TransitionFilter:
+    counts = count_transitions(task.gold("train"), task.orders["train"], task.labels)
+    return fit_filter(counts, log_p_matrix(valid, task.labels), task.orders["valid"], partial(task.score, "valid"))
 
 
 def predictions_of(task: Task, split: str, log_p: np.ndarray) -> list[Prediction]:
@@ -145,4 +202,4 @@ def leak_bound(task: Task) -> Baseline:
         ]
         for split in SCORED
     }
-    return Baseline(PREVIOUS_LABEL, MEANINGS[PREVIOUS_LABEL], {}, _results(task, predictions), predictions)
+    return Baseline(PREVIOUS_LABEL, LEAK_MEANING, {}, _results(task, predictions), predictions)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,14 @@ class Task:
 def _order(dialogues: Sequence[Dialogue]) -> TurnOrder:
     turns = [(place, one.speaker) for place, dialogue in enumerate(dialogues) for one in dialogue.utterances]
     return order_turns([place for place, _ in turns], [speaker for _, speaker in turns])
+
+
+Grid = Mapping[str, Sequence[Any]]  # setting -> the values that valid chooses from
+
+
+def settings_of(grid: Grid) -> Iterator[dict[str, Any]]:
+    """Every combination, the last setting changing fastest."""
+    return (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
 
 
 @dataclass(frozen=True)

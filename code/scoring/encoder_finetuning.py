@@ -16,9 +16,10 @@ from bases.encoder import resolve_encoder
 from bases.load import choose_device, choose_precision
 from basics.errors import UserError
 from basics.scripts import progress_bar
-from scoring.contenders import Candidate, Task
+from scoring.contenders import Candidate, Grid, Task
 
 SPECIAL_TOKENS = 3  # [CLS] and two [SEP]
+EPOCHS: Grid = {"epochs": (1, 2, 3, 4)}
 POOL = 16  # batches whose rows are sorted by length together
 
 
@@ -26,12 +27,11 @@ POOL = 16  # batches whose rows are sorted by length together
 class FineTuning:
     """How an encoder is fine-tuned.
 
-    encoder: a folder, a name of LLM_bases or a hub id. epochs: at most; valid chooses. max_length: tokens of an input,
+    encoder: a folder, a name of LLM_bases or a hub id. max_length: tokens of an input,
     the oldest of the history go first. head_rate: learning rate of the head, which begins at random.
     """
 
     encoder: str
-    epochs: int = 4
     batch_size: int = 32
     learning_rate: float = 1e-4
     head_rate: float = 1e-3
@@ -126,8 +126,8 @@ def shuffled_batches(rows: Sequence[Row], size: int, draw: np.random.Generator) 
     return batches
 
 
-def finetuned_encoder(task: Task, settings: FineTuning) -> Iterator[Candidate]:
-    """The encoder after each epoch of one training, so that valid chooses how many there are.
+def finetuned_encoder(task: Task, grid: Grid, settings: FineTuning) -> Iterator[Candidate]:
+    """The encoder after each epoch of one training, as many as the grid has of `epochs`.
 
     Raises:
         UserError: see `load_encoder`.
@@ -140,11 +140,11 @@ def finetuned_encoder(task: Task, settings: FineTuning) -> Iterator[Candidate]:
     length = min(settings.max_length, positions - 2)  # RoBERTa and MPNet count from 2
     rows = {split: make_rows(task, split, tokenizer, length) for split in task.dialogues}
     model = Classifier(encoder, len(task.labels), tokenizer.pad_token_id or 0).to(device)
-    steps = -(-len(rows["train"]) // settings.batch_size) * settings.epochs
+    steps = -(-len(rows["train"]) // settings.batch_size) * len(grid["epochs"])
     optimizer, schedule = _optimizer(model, settings, steps)
     kept = {"history_turns": task.window, "max_length": length}
     with progress_bar(steps, "fine-tune the encoder", "step") as bar:
-        for epoch in range(1, settings.epochs + 1):
+        for epoch in grid["epochs"]:
             model.train()
             for batch in shuffled_batches(rows["train"], settings.batch_size, draw):
                 gold = torch.tensor(task.numbers["train"][batch], device=device)

@@ -235,7 +235,10 @@ class Follower:
         """Go on where `state` was taken; ValueError, TypeError or KeyError for what is no state."""
         own = {int(speaker): np.array(belief, dtype=float) for speaker, belief in state["own"].items()}
         size = (len(self.found.transitions.labels),)
-        if own and (state["speaker"] not in own or any(belief.shape != size for belief in own.values())):
+        began = state["dialogue"] is not None
+        if began != (state["speaker"] in own) or began != bool(own):
+            raise ValueError("no state of a dialogue")
+        if any(belief.shape != size or not (belief >= 0).all() for belief in own.values()):
             raise ValueError("no state of beliefs")
         self.dialogue, self.speaker, self.own = state["dialogue"], state["speaker"], own
 

@@ -1,11 +1,11 @@
 """A baseline of sentence vectors: an utterance's own, with the mean vectors of what was said before it, by whom."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from data_utils.retrieval import Embed
-from scoring.contenders import Candidate, Task
+from scoring.contenders import Candidate, Grid, Task
 from scoring.word_baselines import regressions
 
 
@@ -25,7 +25,7 @@ def vectors_by_speaker(task: Task, split: str, embed: Embed) -> np.ndarray:
     return found
 
 
-def vectors_with_history(task: Task, embed: Embed) -> Iterator[Candidate]:
+def vectors_with_history(task: Task, grid: Grid, embed: Embed) -> Iterator[Candidate]:
     """Sentence vectors of the utterance, of the same speaker's history and of the others', logistic regression."""
-    features: Mapping[str, np.ndarray] = {split: vectors_by_speaker(task, split, embed) for split in task.dialogues}
-    yield from regressions(task, features, {})
+    features = {split: vectors_by_speaker(task, split, embed) for split in task.dialogues}
+    yield from regressions(task, lambda: features, grid)

@@ -1,7 +1,6 @@
 """Baselines of words: an utterance's own, with the words before it by who said them, under scikit-learn's models."""
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from scipy import sparse
@@ -9,21 +8,24 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
-from scoring.contenders import Candidate, Task, log_probabilities, speakers_history
+from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of, speakers_history
 
 WORD = r"[a-z']+|[!?]"
-STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # inverse regularisation
-BALANCES = (None, "balanced")  # whether rare labels weigh more in training
-HISTORY_SCALES = (1.0, 0.6, 0.3)  # of the history's columns beside the utterance's
-# Naive Bayes takes words for independent: those of a long history would outvote the utterance.
-HISTORY_WEIGHTS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-UTTERANCE_WEIGHTS = (0.5, 0.7, 1.0)
-# scikit-learn's default. What it does on test was seen before it was left at that: chosen on valid it gives 58.46 on
-# IEMOCAP's test where 1 gives 61.62, and 32.34 on EmoryNLP's where 1 gives 31.58.
-ALPHA = 1.0
+# C: inverse regularisation. class_weight: whether rare labels weigh more in training.
+REGRESSION: Grid = {"class_weight": (None, "balanced"), "C": (0.3, 1.0, 3.0, 10.0)}
+# history_scale: of the history's columns beside the utterance's.
+HISTORY_REGRESSION: Grid = {"history_scale": (1.0, 0.6, 0.3)} | REGRESSION
+# alpha: how often every word is said to have been seen beside what was counted. The weights are those of the evidence:
+# naive Bayes takes words for independent, and those of a long history would outvote the utterance.
+BAYES: Grid = {
+    "alpha": (0.1, 0.3, 1.0, 3.0),
+    "history_weight": (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
+    "utterance_weight": (0.5, 0.7, 1.0),
+}
 
 OWN, SAME, OTHERS = range(3)
 Blocks = Mapping[str, tuple[sparse.csr_array, ...]]  # split -> (rows, words) of OWN, SAME and OTHERS
+Features = Mapping[str, Any]  # split -> (rows, features)
 
 
 def words_by_speaker(task: Task, split: str) -> tuple[list[str], list[str], list[str]]:
@@ -58,15 +60,20 @@ def weighted(blocks: tuple[sparse.csr_array, ...], weights: tuple[float, ...]) -
     return sparse.csr_array(sparse.hstack([one * weight for one, weight in zip(blocks, weights, strict=True)]))
 
 
-def regressions(task: Task, features: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Candidate]:
-    """Logistic regressions on the same features. settings: what the features are, beside what is tried here."""
-    for balance, strength in product(BALANCES, STRENGTHS):
-        model = LogisticRegression(C=strength, class_weight=balance, max_iter=1000)
-        model.fit(features["train"], task.numbers["train"])
-        yield Candidate(
-            {**settings, "C": strength, "class_weight": balance},
-            lambda split, model=model: log_probabilities(model, features[split], len(task.labels)),
-        )
+def regressions(task: Task, features_of: Callable[..., Features], grid: Grid) -> Iterator[Candidate]:
+    """Logistic regressions. features_of: what the grid says of features, beside C and class_weight -> features."""
+    of_features = {name: values for name, values in grid.items() if name not in REGRESSION}
+    for kind in settings_of(of_features):
+        features = features_of(**kind)
+        for settings in settings_of({name: grid[name] for name in REGRESSION}):
+            model = LogisticRegression(**settings, max_iter=1000)
+            model.fit(features["train"], task.numbers["train"])
+            yield Candidate(
+                kind | settings,
+                lambda split, model=model, features=features: log_probabilities(
+                    model, features[split], len(task.labels)
+                ),
+            )
 
 
 def tf_idf(task: Task) -> Blocks:
@@ -74,37 +81,34 @@ def tf_idf(task: Task) -> Blocks:
     return count_words(task, TfidfVectorizer, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
 
 
-def own_words(task: Task) -> Iterator[Candidate]:
+def own_words(task: Task, grid: Grid) -> Iterator[Candidate]:
     """TF-IDF of the utterance alone, logistic regression."""
     features = {split: blocks[OWN] for split, blocks in tf_idf(task).items()}
-    yield from regressions(task, features, {})
+    yield from regressions(task, lambda: features, grid)
 
 
-def words_with_history(task: Task) -> Iterator[Candidate]:
+def words_with_history(task: Task, grid: Grid) -> Iterator[Candidate]:
     """TF-IDF of the utterance, of the same speaker's history and of the others', logistic regression."""
     blocks = tf_idf(task)
-    for scale in HISTORY_SCALES:
-        features = {split: weighted(of_split, (1.0, scale, scale)) for split, of_split in blocks.items()}
-        yield from regressions(task, features, {"history_scale": scale})
+
+    def scaled(history_scale: float) -> Features:
+        weights = (1.0, history_scale, history_scale)
+        return {split: weighted(of_split, weights) for split, of_split in blocks.items()}
+
+    yield from regressions(task, scaled, grid)
 
 
-def multinomial_bayes(task: Task) -> Iterator[Candidate]:
-    """Word counts in the same three blocks, multinomial naive Bayes with add-one smoothing."""
-    yield from _bayes(task, MultinomialNB)
-
-
-def complement_bayes(task: Task) -> Iterator[Candidate]:
-    """The same with complement naive Bayes, which is made for uneven labels."""
-    yield from _bayes(task, ComplementNB)
-
-
-def _bayes(task: Task, kind: type[MultinomialNB] | type[ComplementNB]) -> Iterator[Candidate]:
-    """Counted once; the weights of the blocks are those of their words' evidence."""
+def naive_bayes(task: Task, grid: Grid, kind: type[MultinomialNB] | type[ComplementNB]) -> Iterator[Candidate]:
+    """Word counts in the same three blocks, counted once; complement naive Bayes is made for uneven labels."""
     blocks = count_words(task, CountVectorizer)
-    model = kind(alpha=ALPHA).fit(weighted(blocks["train"], (1.0, 1.0, 1.0)), task.numbers["train"])
-    for history, utterance in product(HISTORY_WEIGHTS, UTTERANCE_WEIGHTS):
-        weights = (utterance, history, history)
+    train = weighted(blocks["train"], (1.0, 1.0, 1.0))
+    fitted = {alpha: kind(alpha=alpha).fit(train, task.numbers["train"]) for alpha in grid["alpha"]}
+    for settings in settings_of(grid):
+        model, history = fitted[settings["alpha"]], settings["history_weight"]
+        weights = (settings["utterance_weight"], history, history)
         yield Candidate(
-            {"history_weight": history, "utterance_weight": utterance},
-            lambda split, weights=weights: log_probabilities(model, weighted(blocks[split], weights), len(task.labels)),
+            settings,
+            lambda split, model=model, weights=weights: log_probabilities(
+                model, weighted(blocks[split], weights), len(task.labels)
+            ),
         )

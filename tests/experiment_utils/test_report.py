@@ -17,7 +17,7 @@ from experiment_utils.breakdowns import break_down, describe_split, read_breakdo
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record, Records
-from experiment_utils.report_figures import colour_rows, draw_all, draw_panel, plan_figures
+from experiment_utils.report_figures import draw_all, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
 from experiment_utils.report_text import render_readme, render_report, render_sample
@@ -277,9 +277,16 @@ def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
     assert draw_all(tmp_path / "none", CONDITIONS, show()) == {}
 
 
-def test_a_condition_has_one_colour_in_every_figure() -> None:
-    colours = colour_rows(CONDITIONS)
-    assert {"plain", "window"} <= set(colours) and colours["plain"] != colours["window"]
+def test_no_two_rows_look_alike_and_those_of_a_group_differ_in_colour_where_there_are_enough() -> None:
+    conditions = list_conditions(read_table())
+    looks = look_of_rows(conditions)
+    assert len(set(looks.values())) == len(looks) >= 20
+    assert {one.row for one in conditions.values()} - looks.keys() == {
+        row for one in conditions.values() if (row := one.row).replace(".", "").isdecimal()
+    }
+    for group in ("sample", "small", "one_epoch", "modules", "tuning"):
+        rows = {one.row for one in conditions.values() if one.name.startswith(f"{group}/")}
+        assert len({looks[row].colour for row in rows}) == len(rows), group
 
 
 def test_a_point_of_a_curve_shows_how_sure_it_is() -> None:

@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,22 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import baselines as script
+from basics.errors import UserError
 from basics.files import find_repository
 from commands import assert_one_line_error, call_script
 from corpora import LetterCounts
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.labels import DATASETS
 from results.files import read_predictions
+from scoring import baselines
 from scoring.baselines import (
+    CONTENDERS,
     MAJORITY,
     MEANINGS,
     PREVIOUS_LABEL,
     VECTORS,
     WITH_TRANSITIONS,
+    baseline_plan,
     leak_bound,
     measure,
     measure_baselines,
@@ -32,7 +37,7 @@ from scoring.baselines import (
 from scoring.contenders import LOWEST, Candidate, Task, choose, log_probabilities
 from scoring.metrics import baseline_majority
 from scoring.vector_baselines import vectors_by_speaker
-from scoring.word_baselines import OWN, SAME, complement_bayes, multinomial_bayes, tf_idf, words_by_speaker
+from scoring.word_baselines import OWN, SAME, tf_idf, words_by_speaker
 
 TURNS = [(0, "aa", "sad"), (1, "bb", "joyful"), (0, "cc", "angry"), (0, "dd", "sad"), (1, "ee", "sad")]
 DIALOGUE = Dialogue("d", tuple(Utterance(*turn) for turn in TURNS))
@@ -147,9 +152,10 @@ def bayes_by_hand(task: Task, utterance: float, history: float) -> np.ndarray:
 
 
 def test_naive_bayes_is_what_it_says(sample: Task) -> None:
-    candidates = {tuple(one.settings.values()): one for one in multinomial_bayes(sample)}
+    contender = CONTENDERS["multinomial_bayes"]
+    candidates = {tuple(one.settings.values()): one for one in contender.candidates(sample, contender.grid)}
     for history, utterance in ((0.2, 0.7), (0.0, 1.0)):
-        found = candidates[history, utterance].log_p("test")
+        found = candidates[1.0, history, utterance].log_p("test")
         np.testing.assert_allclose(found, bayes_by_hand(sample, utterance, history), rtol=1e-9)
 
 
@@ -183,10 +189,12 @@ def test_nothing_is_chosen_on_test(sample: Task) -> None:
     def relabelled(dialogue: Dialogue) -> Dialogue:
         return replace(dialogue, utterances=tuple(replace(one, label="fear") for one in dialogue.utterances))
 
+    contender = CONTENDERS["complement_bayes"]
+    bayes = partial(contender.candidates, grid=contender.grid)
     other = replace(sample, dialogues={**sample.dialogues, "test": tuple(map(relabelled, sample.dialogues["test"]))})
     for one, same in zip(
-        measure("complement_bayes", complement_bayes, sample),
-        measure("complement_bayes", complement_bayes, other),
+        measure("complement_bayes", bayes, sample),
+        measure("complement_bayes", bayes, other),
         strict=True,
     ):
         assert one.settings == same.settings and one.results["valid"] == same.results["valid"]
@@ -203,10 +211,28 @@ def test_published_leak_bound(original_data: Path) -> None:
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("dataset", "wanted"), [("iemocap", 61.62), ("meld", 53.63), ("EmoryNLP", 31.58)])
-def test_naive_bayes_reaches_what_others_measured(dataset: str, wanted: float, original_data: Path) -> None:
-    """Test W-F1 of forty lines without scikit-learn, written by a reviewer of an earlier version."""
-    plain, _ = measure("multinomial_bayes", multinomial_bayes, load_task(dataset, original_data))
+def test_naive_bayes_is_that_of_others(dataset: str, wanted: float, original_data: Path) -> None:
+    """With their alpha of 1: test W-F1 of forty lines without scikit-learn, by a reviewer of an earlier version."""
+    contender = CONTENDERS["multinomial_bayes"]
+    theirs = partial(contender.candidates, grid={**contender.grid, "alpha": (1.0,)})
+    plain, _ = measure("multinomial_bayes", theirs, load_task(dataset, original_data))
     assert plain.results["test"].score == pytest.approx(wanted, abs=0.05)
+
+
+def test_what_decides_a_baseline_is_in_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name in MEANINGS if name != PREVIOUS_LABEL]
+    digests = {name: baseline_plan(name) for name in [*names, *(name + WITH_TRANSITIONS for name in names)]}
+    assert len(set(digests.values())) == len(digests)
+    wider = replace(CONTENDERS["words"], grid={**CONTENDERS["words"].grid, "C": (1.0,)})
+    monkeypatch.setitem(CONTENDERS, "words", wider)
+    assert {name for name in digests if baseline_plan(name) != digests[name]} == {"words", "words+transitions"}
+    monkeypatch.setattr(baselines, "GRID", baselines.GRID[:4])
+    assert {name for name in digests if baseline_plan(name) != digests[name]} == {
+        "words",
+        *(name for name in digests if name.endswith(WITH_TRANSITIONS)),
+    }
+    with pytest.raises(UserError, match="words_hist is not known, allowed are majority, words, "):
+        baseline_plan("words_hist")
 
 
 def test_script_without_its_encoder_is_one_line(tmp_path: Path) -> None:

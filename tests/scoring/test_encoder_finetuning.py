@@ -110,8 +110,8 @@ def learnable() -> tuple[Dialogue, ...]:
 @pytest.mark.slow
 def test_it_learns_from_history_and_speakers(tiny_bert: Path) -> None:
     task = small_task(learnable())
-    settings = FineTuning(str(tiny_bert), epochs=120, batch_size=8, learning_rate=1e-2, head_rate=1e-2, max_length=32)
-    plain, _ = measure(FINE_TUNED, lambda of: finetuned_encoder(of, settings), task)
+    settings = FineTuning(str(tiny_bert), batch_size=8, learning_rate=1e-2, head_rate=1e-2, max_length=32)
+    plain, _ = measure(FINE_TUNED, lambda of: finetuned_encoder(of, {"epochs": range(1, 121)}, settings), task)
     assert plain.results["test"].score == 100
     assert 1 < plain.settings["epochs"] <= 120
     assert all(len(row.scores) == 2 for row in plain.predictions["valid"])
@@ -119,8 +119,10 @@ def test_it_learns_from_history_and_speakers(tiny_bert: Path) -> None:
 
 def test_every_epoch_is_a_candidate_and_one_seed_gives_one_result(tiny_bert: Path) -> None:
     task = small_task(learnable())
-    settings = FineTuning(str(tiny_bert), epochs=3, batch_size=8)
-    runs = [[(one.settings["epochs"], one.log_p("valid")) for one in finetuned_encoder(task, settings)] for _ in "ab"]
+    settings, grid = FineTuning(str(tiny_bert), batch_size=8), {"epochs": (1, 2, 3)}
+    runs = [
+        [(one.settings["epochs"], one.log_p("valid")) for one in finetuned_encoder(task, grid, settings)] for _ in "ab"
+    ]
     assert [epoch for epoch, _ in runs[0]] == [1, 2, 3]
     assert runs[0][0][1].shape == (24, 2)
     np.testing.assert_allclose(np.exp(runs[0][0][1]).sum(axis=1), 1)
