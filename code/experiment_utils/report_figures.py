@@ -137,7 +137,9 @@ def _plan_dataset(
     if len(runs) < 2:
         return {}
     scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, looks, shown)
-    kinds = {"breakdowns": draw_breakdowns, "labels": draw_labels}
+    kinds = {"breakdowns": draw_breakdowns}
+    if len(_drawn_labels(scene)) > 1:
+        kinds["labels"] = draw_labels
     other = members[0].group.compare_with
     if other in runs:
         kinds = {"differences": partial(draw_differences, other=other)} | kinds
@@ -249,20 +251,23 @@ def _name_with_copying(runs: Sequence[Record], row: str) -> str:
 
 def draw_labels(path: Path, scene: Scene) -> None:
     """F1 of every label, a bar for each condition: the mean over its seeds, with its 95% interval over dialogues."""
-    gold = scene.counts(next(iter(scene.runs)))[0]
-    support = gold.confusion.sum(axis=1)
-    kept = [place for place, count in enumerate(support) if count >= FEWEST]
-    keys = [f"{gold.labels[place]}\n({support[place]})" for place in kept]
-    series = {}
+    drawn, series = _drawn_labels(scene), {}
     for row in scene.runs:
         found = label_intervals(scene.counts(row))
-        series[row] = [_reach(*found[place]) for place in kept]
+        series[row] = [_reach(*found[place]) for place in drawn]
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        _draw_bars(figure.subplots(), keys, series, scene.looks, "F1 (%)")
+        _draw_bars(figure.subplots(), list(drawn.values()), series, scene.looks, "F1 (%)")
         figure.suptitle(f"{scene.title}: F1 of each label (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
+
+
+def _drawn_labels(scene: Scene) -> dict[int, str]:
+    """Number of a label -> what stands below its bars, of those that enough utterances have."""
+    gold = scene.counts(next(iter(scene.runs)))[0]
+    support = gold.confusion.sum(axis=1)
+    return {n: f"{label}\n({support[n]})" for n, label in enumerate(gold.labels) if support[n] >= FEWEST}
 
 
 def draw_breakdowns(path: Path, scene: Scene) -> None:

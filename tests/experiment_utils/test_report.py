@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from basics.errors import UserError
 from basics.markdown import render_table, replace_section
 from data_utils.dialogues import Dialogue, Utterance
+from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
@@ -257,7 +258,7 @@ def test_the_readme_is_left_alone_around_its_section() -> None:
         replace_section(f"a {begin} old {end} b", "new", marks="other")
 
 
-def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
+def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
     where = {"meld": break_down(PREDICTIONS, facts, LABELS)}
     runs = [make_run(f"scaling_total/{row}", seed, 6 + seed) for row in ("1", "0.5") for seed in (1, 2)]
@@ -266,6 +267,9 @@ def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
     for run in runs:
         run.write(tmp_path, {dataset: where["meld"] for dataset in run.counts})
     shown = Shown(Records.read(tmp_path))
+    few = plan_figures(CONDITIONS, shown)["small"]
+    assert "labels_small_meld.png" not in few, "of ten utterances a label has no bar"
+    monkeypatch.setattr(report_figures, "FEWEST", 10)
     names = draw_all(tmp_path / "figures", CONDITIONS, shown)
     assert names == {
         "scaling_total": ["data_scaling.png"],
@@ -278,8 +282,7 @@ def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
 
 
 def test_no_two_rows_look_alike_and_those_of_a_group_differ_in_colour_where_there_are_enough() -> None:
-    conditions = list_conditions(read_table())
-    looks = look_of_rows(conditions)
+    conditions, looks = CONDITIONS, look_of_rows(CONDITIONS)
     assert len(set(looks.values())) == len(looks) >= 20
     assert {one.row for one in conditions.values()} - looks.keys() == {
         row for one in conditions.values() if (row := one.row).replace(".", "").isdecimal()
