@@ -24,6 +24,9 @@ _FOR_ALL = """For all of them:
   all its cells and a program would not have quoted so.
 - Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
 
+What comes out of each example, and of more files of these and other tools:
+[answers.yaml](../tests/own_dialogues/files/answers.yaml).
+
 Not read:"""
 
 
@@ -32,7 +35,9 @@ def render_formats() -> str:
     rows = []
     for name, one in FORMATS.items():
         example = f"[{name}]({EXAMPLES}/{name}{one.suffixes[0]})"
-        rows.append((f"`{name}`", " ".join(one.suffixes), one.made_by, one.sign, one.meaning, example))
+        rows.append(
+            (f"`{name}`", " ".join(one.suffixes), one.made_by, one.sign, one.meaning.replace("<", "&lt;"), example)
+        )
     header = ("`--input_format`", "files", "made by", "recognised by", "what is in it", "example")
     ways: dict[str, list[str]] = {}
     for suffix, way in NOT_READ.items():

@@ -147,6 +147,7 @@ BAD = [
     ("jsonl", DEEP, "line 1: not JSON (nested too deeply)"),
     ("vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n", "line 4: nobody has been named yet"),
     ("vtt", "WEBVTT\n\nsome words\nAnn: a\n", "line 3: no cue begins with 'some words'"),
+    ("srt", "1\n00:00:01,000 --> 00:00:02,000\nA: b\n\n2\n00:0x:03 --> 00:04\nB: c\n", "line 6: '00:0x:03 --> 00:04'"),
     ("srt", "1\n00:00:01,000 --> 00:00:02,000\nThis is what I have said: go\n", "line 3: nobody has been named"),
 ]
 

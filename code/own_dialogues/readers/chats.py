@@ -120,9 +120,10 @@ def _whatsapp_item(message: _Message) -> Read:
         return LeftOut(NOTICES, message.line)
     lines = [line for line in _ATTACHED.sub("", text).split("\n") if not _FILE.fullmatch(line.strip())]
     rest = "\n".join(lines).strip()
-    is_attachment = _IN_ANGLES.fullmatch(rest) or _OMITTED.fullmatch(rest) or (text and not rest)
-    if is_attachment or (message.by_phone and rest == text):
+    if _IN_ANGLES.fullmatch(rest) or _OMITTED.fullmatch(rest) or (text and not rest):
         return LeftOut(ATTACHMENTS, message.line)
+    if message.by_phone and rest == text:
+        return LeftOut(NOTICES, message.line)
     return ReadTurn(0, None, message.speaker, rest, message.line)
 
 
@@ -158,25 +159,26 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
         line = line.strip()
         head = DISCORD.fullmatch(line)
         if head:
-            if message is not None:
-                yield _discord_item(message)
+            yield from _discord_items(message)
             message, inside = _Message((head["name"] or head["pasted"]).strip(), "", number), True
         elif line.startswith("=" * 20) or message is None:
-            if message is not None:  # the footer
-                yield _discord_item(message)
-                message = None
+            yield from _discord_items(message)  # a footer
+            message = None
             if line.strip("= "):
                 yield LeftOut(NOTICES, number)
         elif _DISCORD_PART.fullmatch(line):
-            inside = False
+            message.speaker, inside = message.speaker if message.text.strip() else None, False
             yield LeftOut(REACTIONS if "Reactions" in line else ATTACHMENTS, number)
         elif line and inside:
             message.add(line, number)
-    if message is not None:
-        yield _discord_item(message)
+    yield from _discord_items(message)
 
 
-def _discord_item(message: _Message) -> Read:
+def _discord_items(message: _Message | None) -> Iterator[Read]:
+    """The message, if there is one and anything was said in it."""
+    if message is None or message.speaker is None:
+        return
     if _DISCORD_DONE.fullmatch(message.text.strip()):
-        return LeftOut(NOTICES, message.line)
-    return ReadTurn(0, None, message.speaker, message.text, message.line)
+        yield LeftOut(NOTICES, message.line)
+    else:
+        yield ReadTurn(0, None, message.speaker, message.text, message.line)

@@ -119,7 +119,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             TEXT,
             "DailyDialog's text",
             "a dialogue on each line, turns of A and B",
-            "__eou__ in every line",
+            "`__eou__` in every line",
             corpora.read_daily_dialog,
             _is_daily_dialog,
         ),
@@ -173,7 +173,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         "empathetic": Form(
             CSV,
             "EmpatheticDialogues' CSV",
-            "conversations of two speakers, _comma_ as a comma",
+            "conversations of two speakers, `_comma_` as a comma",
             "columns conv_id, utterance_idx and speaker_idx",
             corpora.read_empathetic,
             lambda head: corpora.is_empathetic(head.lines),

@@ -100,7 +100,7 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
     cue, note, blank = None, False, True
     for number, line in read_lines(stream):
         line = line.rstrip("\r\n")
-        times = _TIMES.fullmatch(line) or _SBV_TIMES.fullmatch(line)
+        times = (_TIMES if "-->" in line else _SBV_TIMES).fullmatch(line)
         if times:
             mark = head.mark if cue is None else head.take_mark(cue.lines)
             if cue is not None:
@@ -113,6 +113,10 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
             note = bool(line.strip())
         elif head.webvtt and blank and _NO_CUE.fullmatch(line):
             note = True
+        elif "-->" in line and line.lstrip()[:1].isdigit():
+            raise LineError(
+                number, f"{line.strip()[:60]!r} are no times, allowed are such as 00:00:01,000 --> 00:00:02,500"
+            )
         elif cue is None:
             head.read(number, line)
         else:
@@ -175,7 +179,10 @@ class _Head:
 
 
 def _seconds(clock: str) -> float:
-    return sum(float(part) * 60**place for place, part in enumerate(reversed(re.split("[:]", clock.replace(",", ".")))))
+    seconds = 0.0
+    for part in clock.replace(",", ".").split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
 
 
 def _survey(cues: Iterable[Cue]) -> Names:
@@ -187,8 +194,9 @@ def _survey(cues: Iterable[Cue]) -> Names:
         names.voices |= cue.speaker is not None
         lines = []
         for _, line in cue.lines:
-            names.voices |= _VOICE.search(line) is not None
-            names.rolling |= _WORD_TIME.search(line) is not None
+            if "<" in line:
+                names.voices |= _VOICE.search(line) is not None
+                names.rolling |= _WORD_TIME.search(line) is not None
             lines.append(_plain(line))
             found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
             if found and len(names.counts) < MOST_NAMES:
@@ -282,4 +290,4 @@ def _joined(voices: Iterable[Voice | LeftOut | Remark]) -> Iterator[Voice | Left
 
 
 def _plain(text: str) -> str:
-    return html.unescape(_TAG.sub("", text)).strip()
+    return html.unescape(_TAG.sub("", text) if "<" in text or "{" in text else text).strip()

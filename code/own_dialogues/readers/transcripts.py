@@ -83,15 +83,21 @@ def _read_line(part: int, number: int, text: str) -> Read:
 
 def split_name(line: str) -> tuple[str, str] | None:
     """(name, what is said) of a line, without times and marks of bold type; None: no name stands in it."""
-    line = _TIME_BEFORE.sub("", line, count=1)
+    line = _without(_TIME_BEFORE, line)
     bold = _BOLD.fullmatch(line)
     if bold:
         return bold[1], bold[2]
     found = _TIME_AFTER_NAME.fullmatch(line) or _NAMED.fullmatch(line)
     if not found:
         return None
-    said = found[2] if found.re is _TIME_AFTER_NAME else _TIME_AFTER_COLON.sub("", found[2], count=1)
+    said = found[2] if found.re is _TIME_AFTER_NAME else _without(_TIME_AFTER_COLON, found[2])
     return _BRACKETS.sub(r"\1", found[1]), said
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    """The text without what the pattern finds at its beginning."""
+    found = pattern.match(text)
+    return text[found.end() :] if found else text
 
 
 def heading_name(line: str, kind: int | None = None) -> str | None:
