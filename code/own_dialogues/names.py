@@ -33,8 +33,8 @@ MOST_WORDS = 5
 
 
 def name_key(name: str) -> str:
-    """Equal for spellings of one person: in NFC, and without case where there is more than one letter."""
-    composed = unicodedata.normalize("NFC", name)
+    """Equal for spellings of one person: in NFC, with single blanks, without case from two letters on."""
+    composed = unicodedata.normalize("NFC", " ".join(name.split()))
     return composed.casefold() if sum(map(str.isalpha, composed)) > 1 else composed
 
 
@@ -54,8 +54,8 @@ def reads_like_sentence(name: str) -> bool:
 
 def is_label(name: str) -> bool:
     """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN'."""
-    first = re.split(r"[\s.]", name.strip().casefold(), maxsplit=1)[0]
-    return first in {"int", "ext", "fade"} or first in NOT_SPEAKERS
+    folded = name.strip().casefold()
+    return folded.startswith(("int.", "ext.")) or folded.partition(" ")[0] in NOT_SPEAKERS
 
 
 def is_name(name: str, count: int, lower_names: bool = False) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from basics.errors import UserError
 from own_dialogues.readers.encodings import as_utf8
 from own_dialogues.readers.forms import FORMATS, NOT_READ, Head
-from own_dialogues.readers.transcripts import read_plain_text
 from own_dialogues.report import Remark, Report
 from own_dialogues.turns import LineError, SpokenTurn, number_turns
 
@@ -22,10 +21,10 @@ def find_format(path: Path, wanted: str | None = None) -> str:
     if wanted:
         return wanted
     path = Path(path)
-    suffix, head = path.suffix.lower(), Head(path)
-    for name, one in FORMATS.items():
-        if suffix in one.suffixes and (one.recognise is None or one.recognise(head)):
-            return name
+    suffix = path.suffix.lower()
+    found = _recognise(suffix, Head(path))
+    if found:
+        return found
     if suffix in NOT_READ:
         raise UserError(f"{path}: {suffix} is not read: {NOT_READ[suffix]}")
     endings = dict.fromkeys(suffix for one in FORMATS.values() if not one.recognise for suffix in one.suffixes[:1])
@@ -33,6 +32,17 @@ def find_format(path: Path, wanted: str | None = None) -> str:
     raise UserError(
         f"{path}: the name says nothing about the format, allowed are {', '.join(endings)}, or --input_format"
     )
+
+
+def find_text_form(text: str) -> str:
+    """The form of a text that somebody has typed or pasted: one of those of .txt."""
+    return _recognise(".txt", Head.of_text(text))
+
+
+def _recognise(suffix: str, head: Head) -> str | None:
+    """The first form of a suffix that a beginning is of; None: no form has the suffix."""
+    forms = ((name, one) for name, one in FORMATS.items() if suffix in one.suffixes)
+    return next((name for name, one in forms if one.recognise is None or one.recognise(head)), None)
 
 
 def read_turns(path: Path, name: str, report: Report | None = None) -> Iterator[SpokenTurn]:
@@ -73,10 +83,11 @@ def _way_out(path: Path, name: str) -> str:
     return f"; or read it as another form: --input_format {others}" if others else ""
 
 
-def read_text(text: str) -> list[SpokenTurn]:
-    """The turns of plain text that somebody has typed; UserError names the line of a bad one."""
+def read_text(text: str, report: Report | None = None) -> list[SpokenTurn]:
+    """The turns of a text that somebody has typed or pasted; UserError names the line of a bad one."""
     try:
-        return list(number_turns(read_plain_text(io.BytesIO(text.encode("utf-8", "replace")))))
+        form = FORMATS[find_text_form(text)]
+        return list(number_turns(form.read(io.BytesIO(text.encode("utf-8", "replace"))), report))
     except LineError as error:
         raise UserError(str(error)) from None
 

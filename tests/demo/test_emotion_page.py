@@ -106,6 +106,24 @@ def test_the_most_that_is_allowed_is_answered(recognizer: EmotionRecognizer) -> 
     assert len(rows) == turns and page.render_rows(rows, LABELS, ["prompt"] * turns).count("<li") == turns
 
 
+CHAT = """6/13/23, 7:35 PM - Ann: Great!
+6/13/23, 7:36 PM - Ben: <Media omitted>
+6/13/23, 7:36 PM - Ben: Run:
+
+now!
+"""
+
+
+def test_a_pasted_chat_is_shown_before_the_model_is_asked(app, trained: Path) -> None:
+    own = app.Page([trained / "run" / "model"])
+    name = next(iter(own.folders))
+    (first, result, _), *_, (last, answer, _) = own.answer(name, CHAT, None)
+    for told in ("Ann: 1 turn; Ben: 1 turn", "left out: attachments 1 (line 2)"):
+        assert told in html.unescape(first) and told in html.unescape(last)
+    assert (result, answer.count("<li")) == ("", 2) and "The model is being asked" in first
+    assert page.add_turn(CHAT, "Ann", "Yes!") == "Ann: Great!\nBen: Run: now!\nAnn: Yes!"
+
+
 def test_turns_are_added(app, trained: Path) -> None:
     own = app.Page([trained / "run" / "model"])
     name = next(iter(own.folders))

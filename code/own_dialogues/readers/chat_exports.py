@@ -57,6 +57,40 @@ def _telegram_item(message: Any, part: int, name: str | None, line: int) -> Read
     return ReadTurn(part, name, str(message.get("from") or message.get("from_id") or "Deleted Account"), text, line)
 
 
+def is_messenger(outline: Outline) -> bool:
+    """Whether a file is a chat out of the download of Messenger or Instagram."""
+    return outline.under == "messages" and outline.has("sender_name", "timestamp_ms")
+
+
+def read_messenger(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of a chat, which the download has newest first, and in letters that were taken for Latin-1."""
+    yield from grouped(_messenger_items(stream), newest_first=True)
+
+
+def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
+    for element in stream_json(stream, {"messages", "participants"}):
+        if not element.listed or element.key != "messages":
+            continue
+        message, line = element.value, element.line
+        if not isinstance(message, dict) or not isinstance(message.get("sender_name"), str):
+            raise LineError(line, "a message has no sender_name, allowed is what Messenger writes")
+        text = message.get("content")
+        if not isinstance(text, str):
+            yield LeftOut(ATTACHMENTS, line)
+        elif "call_duration" in message or "users" in message or message.get("is_unsent"):
+            yield LeftOut(NOTICES, line)
+        else:
+            yield ReadTurn(0, None, _as_meant(message["sender_name"]), _as_meant(text), line)
+
+
+def _as_meant(text: str) -> str:
+    """UTF-8 whose bytes were written as Latin-1 letters, as it was meant."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
 def is_slack(outline: Outline) -> bool:
     """Whether a file is a day of a channel that Slack has exported."""
     return not outline.is_object and outline.first.get("type") == "message" and outline.has("ts")
@@ -184,8 +218,8 @@ def _convokit_turns(elements: Iterator[Element]) -> Iterator[Read]:
         yield ReadTurn(0, str(conversation), str(speaker), text, line)
 
 
-def grouped(items: Iterator[Read]) -> Iterator[Read]:
-    """Turns of one dialogue after another, though they stand mixed; they wait on disk, not in memory."""
+def grouped(items: Iterator[Read], newest_first: bool = False) -> Iterator[Read]:
+    """Turns of one dialogue after another, though they stand mixed or backwards; they wait on disk, not in memory."""
     with sqlite3.connect("") as waiting:  # a database that SQLite keeps in a temporary file
         waiting.execute("CREATE TABLE part (number INTEGER PRIMARY KEY, name TEXT UNIQUE)")
         waiting.execute("CREATE TABLE turn (part INTEGER, line INTEGER, speaker TEXT, text TEXT)")
@@ -193,10 +227,11 @@ def grouped(items: Iterator[Read]) -> Iterator[Read]:
             if not isinstance(one, ReadTurn):
                 yield one
                 continue
-            waiting.execute("INSERT OR IGNORE INTO part (name) VALUES (?)", (one.dialogue,))
-            values = (one.dialogue, one.line, one.speaker, one.text)
+            name = one.dialogue or ""
+            waiting.execute("INSERT OR IGNORE INTO part (name) VALUES (?)", (name,))
+            values = (name, one.line, one.speaker, one.text)
             waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4 FROM part WHERE name = ?1", values)
         query = "SELECT part, name, speaker, text, line FROM turn JOIN part ON part = number ORDER BY part, turn.rowid"
-        for row in waiting.execute(query):
-            yield ReadTurn(*row)
+        for part, name, *said in waiting.execute(f"{query} {'DESC' if newest_first else 'ASC'}"):
+            yield ReadTurn(part, name or None, *said)
     waiting.close()

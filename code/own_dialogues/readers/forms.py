@@ -19,6 +19,13 @@ class Head:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    def of_text(cls, text: str) -> "Head":
+        """That of a text which lies in no file."""
+        head = cls(Path())
+        head.lines = [line for line in text.split("\n")[: transcripts.HEAD_LINES] if line.strip()]
+        return head
+
     @cached_property
     def lines(self) -> list[str]:
         """The first lines that are not blank, without their ends."""
@@ -77,7 +84,7 @@ def _is_daily_dialog(head: Head) -> bool:
 def _separator_of(head: Head) -> str | None:
     """What separates the columns of a text file that is a table; None: it is none."""
     first = head.lines[0] if head.lines else ""
-    return next((one for one in "\t;|" if tables.names_columns(first, one)), None)
+    return next((one for one in "\t;|," if tables.names_columns(first, one)), None)
 
 
 TEXT, CSV, JSON, LINES = (".txt", ".md"), (".csv",), (".json",), (".jsonl", ".ndjson")
@@ -135,9 +142,17 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             TEXT,
             "Excel as 'Unicode text', databases",
             "as csv",
-            "a header with tabs, semicolons or bars that names speaker and utterance",
+            "a header of columns that names speaker and utterance",
             partial(tables.read_table, separator="\t"),
             lambda head: _separator_of(head) is not None,
+        ),
+        "text_captions": Form(
+            TEXT,
+            "subtitles that were saved as text",
+            "as vtt and srt",
+            "a line of times with '-->'",
+            subtitles.read_captions,
+            lambda head: any(map(subtitles.is_timing, head.lines[:8])),
         ),
         "screenplay": Form(
             TEXT,
@@ -207,6 +222,14 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "messages with author and content",
             chat_exports.read_discord,
             lambda head: chat_exports.is_discord(head.outline),
+        ),
+        "messenger": Form(
+            JSON,
+            "Messenger and Instagram, a chat of their download",
+            "messages, the newest last, letters put right; photos, calls and notices are left out",
+            "messages with sender_name and timestamp_ms",
+            chat_exports.read_messenger,
+            lambda head: chat_exports.is_messenger(head.outline),
         ),
         "slack": Form(
             JSON,

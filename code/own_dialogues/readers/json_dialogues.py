@@ -9,7 +9,7 @@ role of the system or of a tool says is nobody's.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from own_dialogues.readers.json_stream import Element, Outline, outline_of, stream_json, stream_json_lines
+from own_dialogues.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
 from own_dialogues.readers.tables import PartCounter, find_name, fold_name
 from own_dialogues.report import LeftOut
 from own_dialogues.turns import LineError, Read, ReadTurn
@@ -62,7 +62,7 @@ def outline_of_whole(stream: BinaryIO) -> Outline:
         if one.key is None:
             return outline_of(iter([one]))
         outline.is_object = True
-        if len(outline.kinds) < 64 or one.key in outline.kinds:
+        if len(outline.kinds) < MOST_KEYS or one.key in outline.kinds:
             outline.kinds.setdefault(
                 one.key, "list" if one.listed else "dict" if isinstance(one.value, dict) else one.value
             )

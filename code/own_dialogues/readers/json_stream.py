@@ -19,7 +19,9 @@ TOO_LARGE = (
     f", or a value of more than {LARGEST_VALUE >> 20} Mi characters, and each is held as a whole (an element of a "
     "list is one value): write JSON Lines, a dialogue on each line"
 )
-MOST_KEYS = 64  # of an object, by which its form is told
+MOST_KEYS = 64  # of an object that are held
+MOST_ELEMENTS = 200  # by which the form of a file is told, and the lists that end the search
+TELLING_LISTS = frozenset(("messages", "segments", "transcription", "chunks", "episodes", "scenes", "utterances"))
 _DECODER = json.JSONDecoder()
 
 
@@ -139,9 +141,9 @@ def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
 
 @dataclass
 class Outline:
-    """How a file begins. kinds: key -> scalar value, "list" or "dict" (an array has none); first: its first object.
+    """How a file begins. kinds: key -> scalar value, "list" or "dict" (an array has none).
 
-    under: the key of the list that `first` is of; None: it is of an array, or a line.
+    first: the first object of the list under the key `under`, the last one that was reached; None: of an array, a line.
     """
 
     is_object: bool = False
@@ -155,17 +157,18 @@ class Outline:
 
 
 def outline_of(elements: Iterator[Element]) -> Outline:
-    """The outline of a file up to the first list of objects; of what is no JSON as much as there is."""
+    """The outline of a file up to its messages, segments or the like; of what is no JSON as much as there is."""
     outline = Outline()
     try:
-        for one in itertools.islice(elements, MOST_KEYS):
+        for one in itertools.islice(elements, MOST_ELEMENTS):
             if one.key is not None:
                 outline.is_object = True
                 plain = "dict" if isinstance(one.value, dict) else one.value
                 outline.kinds.setdefault(one.key, "list" if one.listed else plain)
-            if isinstance(one.value, dict) and (one.listed or one.key is None):
+            if isinstance(one.value, dict) and (one.key is None or (one.listed and one.key != outline.under)):
                 outline.first, outline.under = one.value, one.key
-                break
+                if one.key is None or one.key in TELLING_LISTS:
+                    break
     except LineError:
         pass
     return outline

@@ -41,6 +41,11 @@ _NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
 _SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
 
 
+def is_timing(line: str) -> bool:
+    """Whether a line is the times of a cue in WebVTT or SRT."""
+    return _TIMES.fullmatch(line) is not None
+
+
 @dataclass
 class Cue:
     """The lines of a cue with their numbers, blank ones too; seconds: of its duration; speaker: if its name tells."""
@@ -187,10 +192,9 @@ def _seconds(clock: str) -> float:
 
 def _survey(cues: Iterable[Cue]) -> Names:
     """The first reading: whether names stand in tags, how often what stands before a colon, whether lines roll."""
-    names, cued, short, before = Names(), 0, 0, []
+    names, cued, rolled, before, first = Names(), 0, 0, [], ""
     for cue in cues:
         cued += 1
-        short += cue.seconds <= SHORT_CUE
         names.voices |= cue.speaker is not None
         lines = []
         for _, line in cue.lines:
@@ -201,9 +205,13 @@ def _survey(cues: Iterable[Cue]) -> Names:
             found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
             if found and len(names.counts) < MOST_NAMES:
                 names.counts[without_aside(found["inner"] or found["name"])] += 1
+                first = first or next(iter(names.counts))
+        lines = [line for line in lines if line]
+        rolled += cue.seconds <= SHORT_CUE or (bool(lines) and lines[:1] == before[-1:])
         before = lines
-    names.rolling |= cued > 3 and short * 5 > cued
-    names.lower = any(name[0].islower() and count > 1 and is_name(name, count) for name, count in names.counts.items())
+    names.rolling |= cued > 3 and rolled * 2 > cued
+    repeated = (name for name, count in names.counts.items() if count > 1 or name == first)
+    names.lower = any(name[0].islower() and is_name(name, 2) for name in repeated)
     return names
 
 
