@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from own_dialogues.names import is_label, name_key
 from own_dialogues.readers import json_stream as dialogue_json
-from own_dialogues.reading import FORMATS
-from own_dialogues.turns import ReadTurn, clean, number_turns
+from own_dialogues.reading import FORMATS, find_format
+from own_dialogues.turns import LineError, ReadTurn, clean, number_turns
 
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\r\n,\"'")
 WORDS = st.text(CHARACTERS, min_size=1, max_size=30)
@@ -76,3 +76,102 @@ def test_numbers_follow_the_order_of_appearance(turns) -> None:
     first = list(dict.fromkeys(one.speaker for one in numbered))
     assert [one.number for one in numbered] == [first.index(one.speaker) for one in numbered]
     assert [one.turn for one in numbered] == list(range(len(turns)))
+
+
+KEYS = st.sampled_from(
+    [
+        *("messages", "type", "date", "text", "from", "from_id", "chats", "list", "ts", "user", "subtype", "author"),
+        *("content", "isBot", "segments", "start", "speaker", "speakers", "episodes", "scenes", "utterances", "id"),
+        *("transcript", "scene_id", "conversation_id", "reply-to", "root", "role", "value", "turns", "sender_name"),
+        *("timestamp_ms", "user_profile", "dialogues", "participants", "files"),
+    ]
+)
+SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.sampled_from(["message", "a", "", "system"])
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6))
+LINES = st.sampled_from(
+    [
+        *(
+            "Ann: a",
+            "Ann:",
+            "ANN",
+            "",
+            " ",
+            "[a]",
+            "0:05",
+            "Ann  0:05",
+            "[0:05] Ann",
+            ">> a",
+            "- a",
+            "7",
+            "a | b",
+            "__eou__",
+        ),
+        *(
+            "00:01.000 --> 00:02.000",
+            "0:00:01.000,0:00:02.000",
+            "WEBVTT",
+            "NOTE a",
+            "<v Ann>a",
+            "<0:00:01.0><c>a</c>",
+            "♪",
+        ),
+        *(
+            "6/13/23, 7:35 PM - Ann: a",
+            "6/13/23, 7:35 PM - a",
+            "10:01:03 From Ann to Ben : a",
+            "[5/1/2024 10:01 AM] ann",
+        ),
+        *(
+            "{Reactions}",
+            "=" * 30,
+            "5 3",
+            "(1,1)",
+            "1 | Ann | joy | a",
+            "Ses01F_impro01_F000 [1.0-2.0]: a",
+            "INT. A",
+            "**A:** b",
+        ),
+        *(
+            "speaker\tutterance",
+            "speaker,utterance",
+            "a\tb",
+            '"a","b"',
+            '"a',
+            "sep=;",
+            "a,b",
+            "conv_id,utterance_idx,speaker_idx",
+        ),
+        "Utterance,Speaker,Season,Episode,Scene_ID",
+    ]
+)
+
+
+def ends_well(name: str, content: bytes) -> None:
+    """Turns, or a line that is named: nothing else comes out of a reader."""
+    try:
+        for one in number_turns(FORMATS[name].read(io.BytesIO(content))):
+            assert one.text and one.speaker
+    except LineError as error:
+        assert error.line > 0
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.lists(LINES | TEXTS, max_size=12), st.booleans())
+def test_lines_in_any_order_end_well(name: str, lines: list[str], windows: bool) -> None:
+    ends_well(name, ("\r\n" if windows else "\n").join(lines).encode("utf-8"))
+
+
+@given(st.sampled_from([name for name, form in FORMATS.items() if form.is_json]), VALUES, st.sampled_from([None, 1]))
+def test_any_json_ends_well(name: str, value, indent: int | None) -> None:
+    ends_well(name, json.dumps(value, indent=indent).encode("utf-8"))
+
+
+@given(VALUES, st.sampled_from([None, 1]))
+def test_any_json_is_recognised_as_something(tmp_path_factory, value, indent: int | None) -> None:
+    path = tmp_path_factory.mktemp("json") / "own.json"
+    path.write_text(json.dumps(value, indent=indent), encoding="utf-8")
+    assert find_format(path) in FORMATS
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200))
+def test_any_bytes_end_well(name: str, content: bytes) -> None:
+    ends_well(name, content)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from own_dialogues.readers.json_dialogues import plain_text, shown
+from own_dialogues.readers.json_dialogues import objects, plain_text, shown
 from own_dialogues.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from own_dialogues.report import EMPTY, LeftOut, Remark
 from own_dialogues.turns import LineError, Read, ReadTurn
@@ -19,7 +19,7 @@ NOTICES, ATTACHMENTS, BOTS = "notices", "attachments", "messages of bots"
 MOST_NAMES = 10_000  # people of a workspace
 _SLACK_LINK = re.compile(r"<((?:https?|mailto)[^<>|]*)(?:\|([^<>]*))?>")
 _SLACK_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>")
-_SLACK_KEPT = frozenset((None, "", "thread_broadcast", "me_message", "file_share"))
+_SLACK_KEPT = ("thread_broadcast", "me_message", "file_share")
 _DISCORD_KEPT = frozenset(("Default", "Reply", "0", "19"))
 SEGMENTS = ("segments", "transcription", "chunks")
 
@@ -37,9 +37,10 @@ def read_telegram(stream: BinaryIO) -> Iterator[Read]:
             yield _telegram_item(element.value, 0, None, element.line)
         elif element.key == "chats" and isinstance(element.value, dict):
             lines = element.lines(["list", "messages"])
-            for part, chat in enumerate(element.value.get("list", [])):
+            for part, chat in enumerate(objects(element.value.get("list"), element.line, "chats")):
                 name = f"{chat.get('name') or chat.get('type') or 'chat'} {chat.get('id', part)}"
-                for message, line in zip(chat.get("messages", []), lines, strict=False):
+                messages = objects(chat.get("messages", []), element.line, f"messages of {name[:60]!r}")
+                for message, line in zip(messages, lines, strict=False):
                     yield _telegram_item(message, part, name, line)
 
 
@@ -106,10 +107,13 @@ def read_slack(stream: BinaryIO) -> Iterator[Read]:
         message, line = element.value, element.line
         if not isinstance(message, dict):
             raise LineError(line, f"a message is {shown(message)}, allowed is an object with user and text")
-        text = _slack_text(message.get("text") or "", names)
+        text = plain_text(message.get("text"), "utterance")
+        if text is None:
+            raise LineError(line, f"a message has the text {shown(message['text'])}, allowed is a text")
+        text = _slack_text(text, names)
         if message.get("subtype") == "bot_message" or (message.get("bot_id") and not message.get("user_profile")):
             yield LeftOut(BOTS, line)
-        elif message.get("subtype") not in _SLACK_KEPT:
+        elif message.get("subtype") and message["subtype"] not in _SLACK_KEPT:
             yield LeftOut(NOTICES, line)
         elif not text.strip() and message.get("files"):
             yield LeftOut(ATTACHMENTS, line)
@@ -122,7 +126,7 @@ def read_slack(stream: BinaryIO) -> Iterator[Read]:
 
 def _learn_slack_name(message: Mapping[str, Any], names: dict[str, str]) -> None:
     profile, user = message.get("user_profile"), message.get("user")
-    if isinstance(profile, dict) and user:
+    if isinstance(profile, dict) and isinstance(user, str):
         found = next((profile[key] for key in ("display_name", "name", "real_name") if profile.get(key)), None)
         if found:
             names[user] = str(found)

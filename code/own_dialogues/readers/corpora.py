@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from own_dialogues.readers.json_dialogues import plain_text, shown
+from own_dialogues.readers.json_dialogues import objects, plain_text
 from own_dialogues.readers.json_stream import Outline, stream_json
 from own_dialogues.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
 from own_dialogues.report import LeftOut, Remark
@@ -37,9 +37,11 @@ def read_emory_json(stream: BinaryIO) -> Iterator[Read]:
             continue
         episode = element.key == "episodes"
         lines = element.lines(["scenes", "utterances"] if episode else ["utterances"])
-        for scene in _objects(element.value.get("scenes"), element.line) if episode else [element.value]:
+        (value,) = objects([element.value], element.line, element.key)
+        for scene in objects(value.get("scenes"), element.line, "scenes") if episode else [value]:
             part += 1
-            for utterance, line in zip(_objects(scene.get("utterances"), element.line), lines, strict=False):
+            utterances = objects(scene.get("utterances"), element.line, "utterances")
+            for utterance, line in zip(utterances, lines, strict=False):
                 speakers = plain_text(utterance.get("speakers"), "speaker")
                 text = plain_text(utterance.get("transcript"), "utterance")
                 if speakers is None or text is None:
@@ -47,15 +49,18 @@ def read_emory_json(stream: BinaryIO) -> Iterator[Read]:
                 yield ReadTurn(part, str(scene.get("scene_id")), speakers or "nobody", text, line)
 
 
-def _objects(values: object, line: int) -> list[dict]:
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise LineError(line, f"holds {shown(values)}, allowed are lists of objects as in EmoryNLP's JSON")
-    return values
-
-
 def has_columns(line: str, columns: Sequence[str]) -> bool:
     """Whether the header of a CSV file has all of these."""
     return set(columns) <= {fold_name(cell.strip('"')) for cell in line.strip().split(",")}
+
+
+def _find_places(header: Sequence[str], columns: Sequence[str], line: int) -> dict[str, int]:
+    """Folded name -> place of each column; LineError when one of `columns` is not there."""
+    places = {fold_name(name): place for place, name in enumerate(header)}
+    missing = [name for name in columns if name not in places]
+    if missing:
+        raise LineError(line, f"the header names no {', '.join(missing)}, allowed is the corpus's own")
+    return places
 
 
 def is_emory_table(lines: Sequence[str]) -> bool:
@@ -68,7 +73,7 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
     places, parts, width = {}, PartCounter(), 0
     for line, row in read_rows(stream, find_table_form(stream, ",")):
         if not places:
-            places, width = {fold_name(name): place for place, name in enumerate(row)}, len(row)
+            places, width = _find_places(row, _EMORY_COLUMNS, line), len(row)
             continue
         if len(row) != width:
             raise LineError(line, f"{len(row)} cells, but the header has {width}")
@@ -98,7 +103,7 @@ def read_empathetic(stream: BinaryIO) -> Iterator[Read]:
     places, parts = {}, PartCounter()
     for line, row in read_rows(stream, TableForm(",", 0, raw=True)):
         if not places:
-            places = {fold_name(name): place for place, name in enumerate(row)}
+            places = _find_places(row, _EMPATHETIC_COLUMNS, line)
             continue
         if len(row) <= max(places[name] for name in _EMPATHETIC_COLUMNS):
             raise LineError(line, f"{len(row)} cells, but the header has {len(places)}")

@@ -163,6 +163,13 @@ def is_utterance(value: Mapping[str, Any]) -> bool:
     return all(name is not None and isinstance(value[name], (str, int)) for name in names)
 
 
+def objects(values: Any, line: int, what: str) -> list[dict]:
+    """The objects of a list; LineError when it is none, or holds something else. what: as the message calls them."""
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise LineError(line, f"{what} are {shown(values)}, allowed is a list of objects")
+    return values
+
+
 def shown(value: Any) -> str:
     """A value as a message names it."""
     return f"a {type(value).__name__}" if isinstance(value, (list, dict)) else repr(value)[:60]
