@@ -114,7 +114,7 @@ def count_turns(path: Path, name: str) -> FileCounts:
     turns = speakers = dialogues = 0
     report = Report()
     for one in read_turns(path, name, report):
-        turns, speakers, dialogues = turns + 1, max(speakers, one.number + 1), one.part + 1
+        turns, speakers, dialogues = turns + 1, max(speakers, one.number + 1), dialogues + (one.turn == 0)
     if not turns:
         left_out = f" (left out: {report.told_left_out()})" if report.left_out else ""
         told = f"{path}: holds no utterance{left_out}, allowed is {name}: {FORMATS[name].meaning}"

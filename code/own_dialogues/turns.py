@@ -91,15 +91,15 @@ def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterato
             dialogue's turns do not stand together.
     """
     report = Report() if report is None else report
-    part, given, dialogue, place = -1, None, "", 0
+    part, dialogue, place = -1, "", 0
     numbers: dict[str, tuple[int, str]] = {}
     begun: dict[str, None] = {}
     for one in items:
         if not isinstance(one, ReadTurn) or not one.text.strip():
             report.note(LeftOut(EMPTY, one.line) if isinstance(one, ReadTurn) else one)
             continue
-        if one.part != given:
-            part, given, place, numbers = part + 1, one.part, 0, {}
+        if one.part != part:
+            part, place, numbers = one.part, 0, {}
             told = str(part + 1) if one.dialogue is None else one.dialogue
             dialogue = clean(told, "dialogue", LONGEST_NAME, one.line)
             _begin(dialogue, begun, one.line)

@@ -194,3 +194,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str, piece, co
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     turns, grown = map(int, result.stdout.split())
     assert turns == count and grown < 4_000_000, f"{grown:,} bytes"
+
+
+def test_a_dialogue_of_empty_turns_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("dialogue,speaker,text\na,Ann,x\nb,Ben,\nc,Ann,y\n", encoding="utf-8")
+    assert (count_turns(path, "csv").dialogues, [one.dialogue for one in read_turns(path, "csv")]) == (2, ["a", "c"])

@@ -237,5 +237,5 @@ def grouped(items: Iterator[Read], newest_first: bool = False) -> Iterator[Read]
             waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4 FROM part WHERE name = ?1", values)
         query = "SELECT part, name, speaker, text, line FROM turn JOIN part ON part = number ORDER BY part, turn.rowid"
         for part, name, *said in waiting.execute(f"{query} {'DESC' if newest_first else 'ASC'}"):
-            yield ReadTurn(part, name or None, *said)
+            yield ReadTurn(part - 1, name or None, *said)
     waiting.close()
