@@ -55,7 +55,9 @@ def reads_like_sentence(name: str) -> bool:
 def is_label(name: str) -> bool:
     """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN'."""
     folded = name.strip().casefold()
-    return folded.startswith(("int.", "ext.")) or folded.partition(" ")[0] in NOT_SPEAKERS
+    return (
+        folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")) or folded.partition(" ")[0] in NOT_SPEAKERS
+    )
 
 
 def is_name(name: str, count: int, lower_names: bool = False) -> bool:

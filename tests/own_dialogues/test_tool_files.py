@@ -67,8 +67,10 @@ def test_the_page_of_formats_is_current() -> None:
 
 
 def test_another_way_is_taken_when_it_is_asked_for() -> None:
-    assert find_format(FILES / "whatsapp_iso.txt", "text") == "text"
-    assert [one.speaker for one in read_turns(FILES / "whatsapp_iso.txt", "text")] == ["2023-06-13, 7"] * 3
+    with pytest.raises(
+        UserError, match="read as text, line 1: '2023-06-13, 7:35 p.m. - Lena Hart: I got .* is no turn"
+    ):
+        count_turns(FILES / "whatsapp_iso.txt", "text")
     counts = count_turns(FILES / "name_above.txt", "headings")
     assert counts.turns == 3
     with pytest.raises(UserError, match=r"allowed is whatsapp: .*; or read it as another form: --input_format text"):

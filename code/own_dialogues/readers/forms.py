@@ -291,6 +291,13 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "the name of the file",
             subtitles.read_captions,
         ),
+        "ass": Form(
+            (".ass", ".ssa"),
+            "Aegisub and other editors",
+            "SubStation Alpha; who speaks stands in its column Name, or as Name:",
+            "the name of the file",
+            partial(subtitles.read_captions, cues=subtitles.read_ass_cues),
+        ),
     }
 )
 # What people have and this does not read -> what to do about it.
@@ -306,8 +313,6 @@ NOT_READ: Mapping[str, str] = MappingProxyType(
         ".ods": "save it as CSV in UTF-8",
         ".html": "export as JSON instead (Telegram, Discord) or as text",
         ".htm": "export as JSON instead (Telegram, Discord) or as text",
-        ".ass": "save it as .srt with a subtitle editor, names before colons",
-        ".ssa": "save it as .srt with a subtitle editor, names before colons",
         ".ttml": "save it as .vtt with a subtitle editor",
         ".dfxp": "save it as .vtt with a subtitle editor",
         ".zip": "unpack it and give one file of it",

@@ -1,4 +1,4 @@
-"""Dialogues in subtitles, WebVTT, SRT, SBV, that say who speaks: `<v Name>` or `Name:`. A file is one dialogue.
+"""Dialogues in subtitles, WebVTT, SRT, SBV, ASS, that say who speaks: `<v Name>` or `Name:`. A file is one dialogue.
 
 A cue begins at its line of times, whatever blank lines stand around or in it. A cue of two voices is two turns; one
 that names nobody is a turn of whoever spoke last. Automatic captions roll, each cue showing the last line again: there
@@ -8,7 +8,7 @@ a turn goes on until the name changes. The file is read twice, first for the nam
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -70,11 +70,15 @@ class Names:
         return not self.voices and is_name(name, self.counts[name], self.lower)
 
 
-def read_captions(stream: BinaryIO) -> Iterator[Read]:
-    """Turns of a file of subtitles; LineError where a block is no cue, or nobody has been named yet."""
-    names = _survey(read_cues(stream))
+def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | None = None) -> Iterator[Read]:
+    """Turns of a file of subtitles; LineError where a block is no cue, or nobody has been named yet.
+
+    cues: what finds them; None: WebVTT's, SRT's and SBV's.
+    """
+    cues = cues or read_cues
+    names = _survey(cues(stream))
     stream.seek(0)
-    voices = _voices(read_cues(stream), names)
+    voices = _voices(cues(stream), names)
     if names.rolling:
         yield Remark("read as automatic captions, which show a line again: repeated lines are one, up to the next name")
         voices = _joined(voices)
@@ -134,6 +138,23 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
     else:
         head.drop_orphans(cue.lines)
         yield cue
+
+
+def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
+    """The cues of SubStation Alpha, .ass and .ssa; LineError for one without the columns that its head names."""
+    columns: list[str] = []
+    for number, line in read_lines(stream):
+        kind, _, rest = line.strip().partition(":")
+        if kind == "Format":
+            columns = [name.strip() for name in rest.split(",")]
+        elif kind == "Dialogue":
+            cells = dict(zip(columns, (cell.strip() for cell in rest.split(",", len(columns) - 1)), strict=False))
+            if not {"Start", "End", "Text"} <= cells.keys():
+                raise LineError(
+                    number, "a cue without its columns, allowed is a line 'Format:' with Start, End, Text before"
+                )
+            lines = [(number, text) for text in re.split(r"\\[Nn]", cells["Text"])]
+            yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)
 
 
 class _Head:

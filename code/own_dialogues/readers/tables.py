@@ -18,7 +18,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ),
     "speaker": (
         *("speaker", "speaker_name", "name", "character", "author", "role", "from", "speaker_id", "user", "username"),
-        *("user_name", "sender", "sender_name", "person", "participant", "sprecher", "locuteur", "hablante", "falante"),
+        *("user_name", "sender", "sender_name", "person", "participant", "sprecher", "rolle", "locuteur", "nom"),
+        *("personnage", "hablante", "nombre", "personaje", "falante", "nome"),
     ),
     "utterance": (
         *(
@@ -33,7 +34,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
             "line",
             "body",
         ),
-        *("utterance_text", "äußerung", "texte", "texto", "testo"),
+        *("utterance_text", "nachricht", "texte", "texto", "mensaje", "mensagem", "testo", "messaggio"),
     ),
 }
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}

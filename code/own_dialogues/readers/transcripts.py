@@ -14,10 +14,11 @@ HEAD_LINES = 500  # by which it is decided how names stand
 _CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?"
 _TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
 _RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
-_NAMED = re.compile(rf"([^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：](?!//)\s*(.*)", re.DOTALL)
+_NAMED = re.compile(rf"([^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
 _TIME_BEFORE = re.compile(rf"{_RANGE}[\s\-–|]*(?=[^\s\d:：\-–|])")
 _TIME_AFTER_NAME = re.compile(
-    rf"([^\s:：\[(][^:：\[(]{{0,{LONGEST_NAME - 1}}}?)\s*(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*[:：]\s*(\S.*)"
+    rf"([^\s:：\[(][^:：\[(]{{0,{LONGEST_NAME - 1}}}?)"
+    rf"(?:\s*(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*[:：]\s*|\s+{_CLOCK}\s*[:：]\s+)(\S.*)"
 )
 _TIME_AFTER_COLON = re.compile(rf"(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*")
 _ONLY_TIMES = re.compile(rf"{_RANGE}")
@@ -35,8 +36,10 @@ _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
 _SCENE = re.compile(
     r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
 )
+_MARKDOWN_HEADING = re.compile(r"#{1,6}\s")
+_WORD = re.compile(r"[^\W_]")
 _NO_TURN = (
-    "is no turn, allowed is 'Name: utterance' (a name has at most "
+    "is no turn, allowed is 'Name: utterance' on one line (a name has at most "
     f"{LONGEST_NAME} characters and no colon), with a blank line between dialogues"
 )
 
@@ -74,10 +77,11 @@ def _read_line(part: int, number: int, text: str) -> Read:
     if _ONLY_TIMES.fullmatch(text):
         return LeftOut(TIMES, number)
     named = split_name(text)
-    if named is None:
-        raise LineError(number, f"{text[:60]!r} {_NO_TURN}")
-    if is_label(named[0]):
+    is_turn = named is not None and not is_label(named[0])
+    if not is_turn and (named or _SCENE.match(text) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)):
         return LeftOut(DIRECTIONS, number)
+    if not is_turn:
+        raise LineError(number, f"{text[:60]!r} {_NO_TURN}")
     return ReadTurn(part, None, without_aside(named[0]), named[1], number)
 
 
