@@ -7,9 +7,8 @@
 
 A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
 precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json).
-Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With
---output the file is there when it is whole, and until then grows beside it; stopped, --resume True goes on from there
-to the same bytes.
+Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With --output the file is there
+when it is whole, and until then grows beside it; stopped, --resume True goes on from there to the same bytes.
 """
 
 import argparse
@@ -30,13 +29,12 @@ from own_dialogues.writing import OUTPUTS
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    inputs = "; ".join(f"{name}: {one.made_by}" for name, one in FORMATS.items())
     flags = (
         ("input", None, {"type": Path, "required": True}, "file of dialogues"),
         ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
         ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
         ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
-        ("input_format", None, {"choices": tuple(FORMATS)}, f"(default: by the file's name and beginning) {inputs}"),
+        ("input_format", None, {"choices": tuple(FORMATS)}, "of which form it is (default: by its name and beginning)"),
         ("preview", False, {"type": true_or_false}, "print what would be judged, as JSON Lines, and load no model"),
         ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
         ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),

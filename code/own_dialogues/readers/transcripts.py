@@ -78,7 +78,9 @@ def _read_line(part: int, number: int, text: str) -> Read:
         return LeftOut(TIMES, number)
     named = split_name(text)
     is_turn = named is not None and not is_label(named[0])
-    if not is_turn and (named or _SCENE.match(text) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)):
+    if not is_turn and (
+        named or _SCENE.match(text[:LONGEST_NAME]) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)
+    ):
         return LeftOut(DIRECTIONS, number)
     if not is_turn:
         raise LineError(number, f"{text[:60]!r} {_NO_TURN}")
