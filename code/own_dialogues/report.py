@@ -49,6 +49,11 @@ class Report:
             return
         self.left_out.setdefault(one.kind, Counted(one.line)).count += 1
 
+    def spelling(self, speaker: str) -> str:
+        """A name as the file has written it first."""
+        found = self.speakers.get(name_key(speaker))
+        return found[0] if found else speaker
+
     def speak(self, speaker: str, line: int) -> None:
         """A turn of a speaker."""
         key = name_key(speaker)

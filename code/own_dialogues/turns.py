@@ -84,7 +84,7 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
 def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterator[SpokenTurn]:
     """The turns with clean names and texts, turns and speakers counted in each dialogue; the rest goes to the report.
 
-    A name is one person's in whatever Unicode form and case, and is shown as the dialogue first has it.
+    A name is one person's in whatever Unicode form and case, and is shown as the file first has it.
 
     Raises:
         LineError: a name is empty, a name or text is too long or no text; a dialogue has too many speakers; a
@@ -105,7 +105,7 @@ def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterato
             _begin(dialogue, begun, one.line)
         speaker = clean(one.speaker, "speaker", LONGEST_NAME, one.line)
         text = clean(one.text, "utterance", LONGEST_UTTERANCE, one.line)
-        number, shown = numbers.setdefault(name_key(speaker), (len(numbers), speaker))
+        number, shown = numbers.setdefault(name_key(speaker), (len(numbers), report.spelling(speaker)))
         if number >= MOST_SPEAKERS:
             raise LineError(one.line, f"speaker {number + 1} of a dialogue, allowed are {MOST_SPEAKERS:,}")
         if shown != speaker:

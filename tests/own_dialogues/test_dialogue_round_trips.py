@@ -27,9 +27,8 @@ DIALOGUES = st.lists(TURNS, min_size=1, max_size=4)
 
 
 def cleaned(dialogues) -> list[tuple[int, str, str]]:
-    found = []
+    found, shown = [], {}
     for part, turns in enumerate(dialogues):
-        shown: dict[str, str] = {}
         for name, text in turns:
             speaker = clean(name, "speaker", 100, 0)
             found.append((part, shown.setdefault(name_key(speaker), speaker), clean(text, "utterance", 100, 0)))

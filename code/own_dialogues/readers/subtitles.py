@@ -58,16 +58,21 @@ class Cue:
 
 @dataclass
 class Names:
-    """What the first reading found. lower: some speaker who speaks repeatedly is written in lower case."""
+    """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
+
+    lower: some speaker who speaks repeatedly is written in lower case.
+    """
 
     counts: Counter = field(default_factory=Counter)
+    starts: set[str] = field(default_factory=set)
     voices: bool = False
     rolling: bool = False
     lower: bool = False
 
     def accepts(self, name: str) -> bool:
         """Whether what stands before a colon is a name in this file."""
-        return not self.voices and is_name(name, self.counts[name], self.lower)
+        count = self.counts[name]
+        return not self.voices and (count > 1 or name in self.starts) and is_name(name, count, self.lower)
 
 
 def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | None = None) -> Iterator[Read]:
@@ -225,8 +230,11 @@ def _survey(cues: Iterable[Cue]) -> Names:
             lines.append(_plain(line))
             found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
             if found and len(names.counts) < MOST_NAMES:
-                names.counts[without_aside(found["inner"] or found["name"])] += 1
-                first = first or next(iter(names.counts))
+                name = without_aside(found["inner"] or found["name"])
+                names.counts[name] += 1
+                first = first or name
+                if not any(lines[:-1]) or not found[0].startswith(name):  # after a dash too
+                    names.starts.add(name)
         lines = [line for line in lines if line]
         rolled += cue.seconds <= SHORT_CUE or (bool(lines) and lines[:1] == before[-1:])
         before = lines
