@@ -164,7 +164,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         ),
         "headings": Form(
             TEXT,
-            "Otter, Rev, Teams and Slack copied, Zoom's transcript",
+            "Otter, Rev, Zoom's transcript; Teams, Slack, Telegram copied",
             "a name, with a time or a colon, on the line above the text; what stands before the first is left out",
             "more such lines than lines of 'Name: utterance'",
             transcripts.read_headed,

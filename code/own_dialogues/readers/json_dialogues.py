@@ -111,7 +111,7 @@ def _turns_of_list(values: list, name: str | None, part: int, lines: Iterator[in
             yield from _turn(value, part, name, line)
         except LineError as error:
             of = "" if name is None else f" of dialogue {name[:60]!r}"
-            raise LineError(error.line, f"{error.problem}; it is turn {place}{of}") from None
+            raise LineError(error.line, f"{error.problem}; it is turn {place} (from 1){of}") from None
 
 
 def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:

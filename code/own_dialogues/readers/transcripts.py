@@ -12,6 +12,7 @@ from own_dialogues.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand
 _CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?"
+_DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
 _RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
 _NAMED = re.compile(rf"([^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
@@ -30,6 +31,7 @@ _HEADINGS = (
     re.compile(rf"{_RANGE}[\s\-–|]+(?P<name>[^\s\d:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]?"),
     re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{_RANGE}\s*"),
     re.compile(rf"(?P<name>[^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]"),
+    re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?),?\s+\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
 )
 _FOOTER = re.compile(r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*", re.I)
 _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
