@@ -1,88 +1,174 @@
-"""Score what any result should beat, on test: majority label, sentence vectors with logistic regression.
+"""Score what any result should beat, on valid and test: words, sentence vectors, each with and without transitions.
 
     python code/baselines.py --dataset meld
+    python code/baselines.py --dataset meld --encoder none --encoder_finetune all-MiniLM-L6-v2
 
-Prints a table and writes experiments/baselines/<dataset>.json. Regularisation is chosen on valid. The last line,
-the gold label of the same speaker's previous utterance, is no baseline but a leak bound: no model sees gold labels.
+Prints a table and writes experiments/baselines/<dataset>.json, and the answers with log p of every label to
+experiments/baselines/<dataset>/<baseline>/<valid or test>/predictions.jsonl; with the default settings also records for
+`reproduce.py --report`. All settings are chosen on valid, and so is the baseline that counts as the best. Transitions
+are a causal filter over labels, fitted on train and valid. The last line, the gold label of the same speaker's previous
+utterance, is no baseline but a leak bound: no model sees gold labels.
 """
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
 
 # isort: split
+import argparse
 import json
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
-from basics.files import find_repository, write_atomically
+from basics.files import write_atomically
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DATASETS
+from experiment_utils.evidence import BaselineRun, keep_baseline
+from experiment_utils.reports import EXPERIMENTS
 from knobs.flags import add_knob
+from knobs.knob import NOTHING
 from knobs.table import KNOBS
 from knobs.writers import add_dataset, add_places
-from scoring.baselines import EMBEDDING, EMBEDDING_HISTORY, MAJORITY, PREVIOUS_LABEL, measure_baselines
-from scoring.metrics import EvalResult
+from results.files import write_predictions
+from scoring.baselines import MEANINGS, WITH_TRANSITIONS, Baseline, measure_baselines
+from scoring.contenders import Task
+from scoring.encoder_finetuning import FineTuning, load_encoder
 
-MEANINGS = {
-    MAJORITY: "the commonest label of train",
-    EMBEDDING: "sentence vector, logistic regression",
-    EMBEDDING_HISTORY: "the same, with the mean vector of the turns before",
-    PREVIOUS_LABEL: "LEAK BOUND: the gold label of the speaker's previous utterance",
-}
+WIDTH = max(map(len, MEANINGS))
 
 
 def main() -> None:
     arguments = parse_arguments()
     spec = DATASETS[arguments.dataset]
     source = arguments.original_data or find_original_data(arguments.dataset)
-    embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings")
+    embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings") if arguments.encoder != NOTHING else None
+    finetuning = prepare_finetuning(arguments)
     dialogues = load_dialogues(
         arguments.dataset, source, clean_text=arguments.clean_text, check_counts=arguments.check_counts
     )
-    results = measure_baselines(dialogues, spec.labels, spec.metric, embed, arguments.historical_window)
-    write(arguments, results)
-    print_results(arguments.dataset, results)
+    task = Task(arguments.dataset, dialogues, spec.labels, spec.metric, arguments.historical_window)
+    found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
+    write(arguments, found)
+    print_results(arguments.dataset, found)
+    if is_usual(arguments):
+        keep(arguments, found)
 
 
-def parse_arguments() -> Namespace:
-    """Read and check the command line."""
-    parser = LineParser(description="Score what any result should beat.")
+def is_usual(arguments: Namespace) -> bool:
+    """Whether the settings are those of the reports: all defaults, but for the encoder that is fine-tuned."""
+    usual = parse_arguments(["--dataset", arguments.dataset, "--encoder_finetune", arguments.encoder_finetune])
+    return vars(arguments) == vars(usual)
+
+
+def keep(arguments: Namespace, found: Sequence[Baseline]) -> None:
+    """Records, counts and answers of test, from which `reproduce.py --report` makes its tables."""
+    more = "" if arguments.encoder_finetune == NOTHING else f" --encoder_finetune {arguments.encoder_finetune}"
+    command = f"python code/baselines.py --dataset {arguments.dataset}{more}"
+    for baseline in found:
+        chosen = ", ".join(f"{name} {value}" for name, value in baseline.settings.items())
+        run = BaselineRun(
+            row=baseline.name,
+            dataset=arguments.dataset,
+            meaning=baseline.meaning + (f"; {chosen}" if chosen else ""),
+            decode="transitions" if baseline.transitions else "score",
+            valid=baseline.results["valid"].score,
+            predictions=baseline.predictions["test"],
+            seconds=baseline.seconds,
+        )
+        keep_baseline(run, baseline.results["test"].labels, command, EXPERIMENTS)
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
+    """Read and check the command line, or words like it."""
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dataset(parser)
     for name in ("clean_text", "check_counts"):
         add_knob(parser, KNOBS[name])
     add_places(parser)
-    parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="sentence encoder (default: %(default)s)")
+    parser.add_argument(
+        "--encoder", default="all-MiniLM-L6-v2", help="sentence encoder; none: words alone (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--encoder_finetune",
+        default=NOTHING,
+        help="encoder to be fine-tuned with a head too; two cores take a quarter of an hour for MiniLM on MELD "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--historical_window",
         type=whole_number(1),
         default=DEFAULT_WINDOW,
-        help="turns before the utterance whose mean is taken (default: %(default)s)",
+        help="turns before the utterance that are used (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        default=find_repository() / "experiments" / "baselines",
-        help="folder of <dataset>.json (default: experiments/baselines)",
+        default=EXPERIMENTS / "baselines",
+        help="folder of <dataset>.json and <dataset>/ (default: experiments/baselines)",
     )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def write(arguments: Namespace, results: dict[str, EvalResult]) -> None:
-    """The scores as JSON."""
-    settings = {"encoder": Path(arguments.encoder).name, "historical_window": arguments.historical_window}
-    content = settings | {name: result.to_dict() for name, result in results.items()}
+def prepare_finetuning(arguments: Namespace) -> FineTuning | None:
+    """How `--encoder_finetune` is trained, None where it is not asked for; UserError where it cannot be loaded."""
+    if arguments.encoder_finetune == NOTHING:
+        return None
+    load_encoder(arguments.encoder_finetune)  # what is wrong with it is said before the others take their minutes
+    return FineTuning(arguments.encoder_finetune)
+
+
+def write(arguments: Namespace, found: Sequence[Baseline]) -> None:
+    """The predictions, then the scores as JSON."""
+    for baseline in found:
+        for split, predictions in baseline.predictions.items():
+            write_predictions(arguments.output / arguments.dataset / baseline.name / split, predictions)
+    encoders = {name: Path(getattr(arguments, name)).name for name in ("encoder", "encoder_finetune")}
+    settings = encoders | {"historical_window": arguments.historical_window, "clean_text": arguments.clean_text}
+    content = settings | {baseline.name: describe(baseline) for baseline in found}
     write_atomically(arguments.output / f"{arguments.dataset}.json", json.dumps(content, indent=2) + "\n")
 
 
-def print_results(dataset: str, results: dict[str, EvalResult]) -> None:
-    """A line for each baseline: score, accuracy, meaning."""
-    first = next(iter(results.values()))
-    print(f"{dataset}: test, {first.rows} utterances, {first.metric.replace('_', ' ')} and accuracy")
-    for name, result in results.items():
-        print(f"{name:<18} {result.score:6.2f} {result.accuracy:6.2f}  {MEANINGS[name]}")
+def describe(baseline: Baseline) -> dict[str, Any]:
+    """The scores of test, with those of valid, the settings and the filter beside them."""
+    return baseline.results["test"].to_dict() | {
+        "meaning": baseline.meaning,
+        "settings": dict(baseline.settings),
+        "chosen": baseline.chosen,
+        "valid": baseline.results["valid"].to_dict(),
+        "transitions": baseline.transitions and asdict(baseline.transitions),
+    }
+
+
+def print_results(dataset: str, found: Sequence[Baseline]) -> None:
+    """A line for each baseline: scores of valid and test, by itself and with transitions, meaning."""
+    of_name = {baseline.name: baseline for baseline in found}
+    first = found[0].results
+    print(
+        f"{dataset}: {first['test'].metric.replace('_', ' ')}, {first['valid'].rows} utterances of valid, "
+        f"{first['test'].rows} of test; settings chosen on valid"
+    )
+    print(f"{'':<{WIDTH}}  {'by itself':^17}  {'with transitions':^17}")
+    print(f"{'baseline':<{WIDTH}}  {'valid':>7} {'test':>7}    {'valid':>7} {'test':>7}")
+    for name in MEANINGS:
+        if name in of_name:
+            columns = [score_columns(of_name.get(name + suffix)) for suffix in ("", WITH_TRANSITIONS)]
+            print(f"{name:<{WIDTH}}  {'  '.join(columns)}  {MEANINGS[name]}")
+    best = next(baseline for baseline in found if baseline.chosen)
+    print(f"* the best on valid: {best.name}, {best.results['test'].score:.2f} on test")
+
+
+def score_columns(baseline: Baseline | None) -> str:
+    """Valid and test, and a star where valid chooses it."""
+    if baseline is None:
+        return f"{'-':>7} {'-':>7}  "
+    valid, test = (baseline.results[split].score for split in ("valid", "test"))
+    return f"{valid:7.2f} {test:7.2f} {'*' if baseline.chosen else ' '}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
     python code/data_process_mixed.py --datasets iemocap,meld,EmoryNLP --mode mixed --mix total \
         --data_percent 0.25 --historical_window 12 --seed 42
 
+--without_shared_scenes True leaves out the training dialogues that share two longer turns or more with one that is
+scored, of any of the sets (`python code/audit.py` counts them); manifest.json tells how many of which set.
 --mode sequence prints one folder for each set, joined by commas, to be trained one after the other; valid and
 test hold every set. Source: the unified label mapping and data scaling of arXiv 2309.11911.
 """

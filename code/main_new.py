@@ -22,7 +22,7 @@ from training.as_trained import as_trained
 from training.deepspeed_engine import wants_deepspeed
 from training.folders import claim_folders, find_folder_problems
 from training.run import build_model, load_best, prepare_run, report_shortened
-from training.stages import fine_tune, is_left_to_score, score_finished, score_other_tasks
+from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def main() -> None:
         progress = fine_tune(run, model, render_model_card)
         model = None  # the one on disk takes its place
         model = load_best(run) if is_left_to_score(run) else None
+        fit_transitions(run, model)
 
     # 4. test, once (or the split that was asked for), and what is left behind
     predictions = score_finished(run, model) if training_arguments.do_eval else []

@@ -6,7 +6,8 @@
         --output emotions.jsonl
 
 A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
-precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json).
+precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json), and so is
+the filter that carries beliefs from turn to turn, if it was trained with decode=transitions (its transitions.json).
 Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With --output the file is there
 when it is whole, and until then grows beside it; stopped, --resume True goes on from there to the same bytes.
 """
@@ -45,6 +46,12 @@ def parse_arguments() -> Namespace:
             "auto",
             {"choices": KNOBS["precision"].kind.choices},
             "auto: as in training where the device has it (default: auto)",
+        ),
+        (
+            "decode",
+            None,
+            {"choices": ("transitions", "score")},
+            "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
         ),
         ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
         ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
@@ -112,11 +119,14 @@ def main() -> None:
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
     place = choose_place(arguments.device, arguments.precision, config.precision)
     ensure_base(checkpoint)
-    marks = fingerprint(task, checkpoint, place, source) if task.output else {}
+    marks = fingerprint(task, checkpoint, place, source, arguments.decode) if task.output else {}
     start = find_position(task, marks, arguments.resume)
-    recognizer = EmotionRecognizer.from_pretrained(checkpoint, arguments.device, arguments.precision, source)
+    recognizer = EmotionRecognizer.from_pretrained(
+        checkpoint, arguments.device, arguments.precision, source, arguments.decode
+    )
     end = predict_file(recognizer, task, counts, marks, start)
     told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
+    told += ", with transitions" if recognizer.transitions else ""
     cut = f"; {end.shortened} were too long for the prompt and cut at their end" if end.shortened else ""
     written = f" -> {task.output}" if task.output else ""
     print(f"{told}, by {shown_path(str(checkpoint))}{cut}{written}", file=sys.stderr)

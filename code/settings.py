@@ -27,7 +27,7 @@ from knobs.table import KNOBS
 from training.arguments import find_unusable
 
 KINDS_OF_ROWS = (WINDOW, PLAIN, MIXED)
-NEEDS_A_GPU = {"quantize": "nf4", "precision": "fp16"}
+NEEDS_A_GPU = {"precision": "fp16"}
 # What the scripts add to every command, as far as it can be checked before there is anything.
 NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "base")
 NEEDED += ("--output_dir", "results", "--model_dir", "model")

@@ -7,6 +7,7 @@
 #   datasets=meld,EmoryNLP mix=ratio data_percent=0.25 bash code/train_and_inference_Mixed.sh
 #   datasets=meld,EmoryNLP mix=single train_on=meld bash code/train_and_inference_Mixed.sh
 #   datasets=meld,EmoryNLP mode=sequence bash code/train_and_inference_Mixed.sh
+#   datasets=meld,EmoryNLP without_shared_scenes=True bash code/train_and_inference_Mixed.sh   # both are of Friends
 #
 # The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter or
 # model: checkpoint/. Every setting can be set from the environment, as above; the README has the table of them.

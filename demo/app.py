@@ -44,7 +44,8 @@ Shown = tuple[str, str, Known]  # status and result as HTML, what is known now
 class Page:
     """What the events of the page call; one answer at a time, two checkpoints in memory at most."""
 
-    def __init__(self, checkpoints: list[Path]) -> None:
+    def __init__(self, checkpoints: list[Path], decode: str | None = None) -> None:
+        self.decode = decode
         self.folders = {shown_path(str(folder)): folder for folder in checkpoints}
         self.lock = threading.Lock()
         self.loaded: dict[str, EmotionRecognizer] = {}  # the one asked last stands last
@@ -56,7 +57,7 @@ class Page:
             ensure_base(self.folders[name])
             while len(self.loaded) >= MOST_LOADED:
                 del self.loaded[next(iter(self.loaded))]
-            found = EmotionRecognizer.from_pretrained(self.folders[name])
+            found = EmotionRecognizer.from_pretrained(self.folders[name], decode=self.decode)
         self.loaded[name] = found
         return found
 
@@ -85,7 +86,8 @@ class Page:
         for rows in page.answer(recognizer, text, before):
             yield page.render_status(f"{len(rows)} turns ..."), page.render_rows(rows, labels), known
         prompts = recognizer.seen_prompts([(row.turn.speaker, row.turn.text) for row in rows])
-        done = page.render_status(f"{len(rows)} turns, labels of {recognizer.config.dataset}; {told}.")
+        filtered = ", with transitions" if recognizer.transitions else ""
+        done = page.render_status(f"{len(rows)} turns, labels of {recognizer.config.dataset}{filtered}; {told}.")
         yield done, page.render_rows(rows, labels, prompts), (name, rows)
 
     def add(self, name: str, text: str, who: str, what: str, known: Known | None) -> Iterator[tuple]:
@@ -99,11 +101,11 @@ class Page:
             yield longer, "", *shown
 
 
-def build(checkpoints: list[Path]):
-    """The page's parts and what they do."""
+def build(checkpoints: list[Path], decode: str | None = None):
+    """The page's parts and what they do; decode: see `EmotionRecognizer.from_pretrained`."""
     import gradio as gr
 
-    own = Page(checkpoints)
+    own = Page(checkpoints, decode)
     names = list(own.folders)
     with gr.Blocks(title=TITLE) as blocks:
         gr.Markdown(INTRODUCTION)
@@ -135,6 +137,11 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="folder that training saved (default: those that predict.py would find)")
+    parser.add_argument(
+        "--decode",
+        choices=("transitions", "score"),
+        help="transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=whole_number(1, 65535), default=7860, help="port (default: %(default)s)")
     return parser.parse_args()
@@ -149,7 +156,7 @@ def main() -> None:
 
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     try:
-        build([first, *others]).launch(
+        build([first, *others], arguments.decode).launch(
             server_name=arguments.host, server_port=arguments.port, theme=theme, css=page.STYLE, share=False
         )
     except OSError as error:

@@ -89,7 +89,7 @@ def answer(recognizer: EmotionRecognizer, text: str, known: Sequence[TurnEmotion
     rows = list(known[:same])
     if same:
         yield rows
-    for new in recognizer.predict_turns(turns, skip=same, size=TURNS_AT_ONCE):
+    for new in recognizer.predict_turns(turns, skip=same, size=TURNS_AT_ONCE, follower=recognizer.follow(rows)):
         rows = [*rows, *new]
         yield rows
 

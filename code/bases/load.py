@@ -1,19 +1,17 @@
 """A base by name or folder -> tokenizer and model, on its device, in its precision, in 4 bits if asked."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bases.chatglm.layout import refuse_unconverted
 from bases.find import AUTO, find_folder, find_row
+from bases.quantization import NF4_SIZE, check_quantized, quantized_options
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
-from bases.weights import count_parameters, experts_of, refuse_other_weights, text_part
+from bases.weights import count_parameters, refuse_other_weights, text_part
 from basics.errors import UserError
 from engine import tree_attention
 from engine.distributed import launcher_number
@@ -21,8 +19,6 @@ from engine.distributed import launcher_number
 DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
-PACKAGE = "bitsandbytes"
-NF4_SIZE = 0.53  # bytes of a parameter in 4 bits, with its share of the scales
 POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # how configurations call them
 
 
@@ -150,7 +146,8 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     if part:
         model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
     if quantize != NO_QUANTIZATION:
-        report_unquantized(model, quantize)
+        with explained(f"the model {base} in 4 bits"):
+            check_quantized(model, quantize)
     prepare_attention(model, device)
     model.config.use_cache = False
     return model if options else model.to(device)
@@ -197,43 +194,3 @@ def prepare_attention(model, device: torch.device) -> None:
     if device.type == "cpu" and takes_functions:
         model.set_attn_implementation(tree_attention.register())
     tree_attention.follow_depth(model)
-
-
-def check_quantization(quantize: str, device: torch.device, shards_weights: bool, needed_by: str = "") -> None:
-    """UserError when 4-bit weights are wanted where they cannot be had.
-
-    shards_weights: under ZeRO-3. needed_by: the checkpoint that was trained over them, if that is why.
-    """
-    if quantize == NO_QUANTIZATION:
-        return
-    what, choice = f"--quantize {quantize}", ", or choose none"
-    if needed_by:
-        what, choice = f"{needed_by}, trained over weights in 4 bits ({quantize}),", ""
-    if device.type != "cuda":
-        raise UserError(f"{what} needs a CUDA GPU, and this machine shows none: use one{choice}")
-    if find_spec(PACKAGE) is None:
-        raise UserError(f"{what} needs the package {PACKAGE}: pip install {PACKAGE}{choice}")
-    if shards_weights:
-        raise UserError(f"{what}: 4-bit weights cannot be sharded by ZeRO-3: choose stage 0, 1 or 2")
-
-
-def report_unquantized(model, quantize: str) -> None:
-    """Says how many of the weights stay as they are: bitsandbytes knows linear layers, not experts in one tensor."""
-    experts = sum(weight.numel() for weight in experts_of(model).values())
-    if experts:
-        print(f"--quantize {quantize}: {experts:,} parameters of experts stay in 16 bits", file=sys.stderr)
-
-
-def quantized_options(quantize: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """What `from_pretrained` is told: 4-bit blocks whose scales are quantized too, products in `dtype`."""
-    if quantize == NO_QUANTIZATION:
-        return {}
-    from transformers import BitsAndBytesConfig
-
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantize,
-        bnb_4bit_compute_dtype=dtype,
-        bnb_4bit_use_double_quant=True,
-    )
-    return {"quantization_config": settings, "device_map": {"": device}}

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,30 @@ class Dialogue:
 def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
     """Return the id of one utterance's rows."""
     return f"{dataset}/{dialogue_id}/{turn}"
+
+
+def name_utterances(dataset: str, dialogues: Iterable[Dialogue]) -> Iterator[tuple[str, Utterance]]:
+    """(id of its rows, utterance) of every utterance, in order."""
+    for dialogue in dialogues:
+        for turn, utterance in enumerate(dialogue.utterances):
+            yield row_id(dataset, dialogue.dialogue_id, turn), utterance
+
+
+def previous_of_speakers(dialogue: Dialogue) -> list[Utterance | None]:
+    """Of every utterance the same speaker's previous one; None for a speaker's first."""
+    latest: dict[int, Utterance] = {}
+    found = []
+    for utterance in dialogue.utterances:
+        found.append(latest.get(utterance.speaker))
+        latest[utterance.speaker] = utterance
+    return found
+
+
+def recording_of(dataset: str, dialogue_id: str) -> str | None:
+    """ "scripted" or "improvised", as the ids of IEMOCAP tell (Ses05F_script01_1, Ses05M_impro03); None elsewhere."""
+    if dataset != "iemocap":
+        return None
+    return "scripted" if "_script" in dialogue_id else "improvised"
 
 
 def find_dataset(name: str) -> DatasetSpec:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basics.errors import UserError
-from data_utils.dialogues import Dialogue, find_original_data, find_pickle, load_dialogues, row_id
+from data_utils.dialogues import Dialogue, count_split, find_original_data, find_pickle, load_dialogues, row_id
 from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, draw_rows
 from data_utils.examples import DEFAULT_WINDOW, render_window
 from data_utils.labels import SPEAKER_OFFSETS, SPLITS, UNIFIED, UNIFIED_LABELS
 from data_utils.row_files import RECOGNITION, Example
 from data_utils.row_folders import Content, build_folder, describe_origin, describe_texts
+from data_utils.scenes import without_shared
 from data_utils.texts import digest_texts
 
 MIXED, SEQUENCE = "mixed", "sequence"
@@ -30,12 +31,15 @@ class MixSettings:
 
     datasets: those whose valid and test are scored, and that are mixed. mix: how train is drawn from them.
     trained: `single` only: the one set that train comes from. draw: of the training utterances.
+    without_shared_scenes: train is drawn from the dialogues that share no scene (`scenes`) with valid or test of any
+        of the sets.
     """
 
     datasets: tuple[str, ...]
     mix: str = TOTAL
     trained: str | None = None
     draw: Draw = ALL_OF_TRAIN
+    without_shared_scenes: bool = False
     historical_window: int = DEFAULT_WINDOW
     clean_text: bool = False
     check_counts: bool = True
@@ -46,6 +50,7 @@ class MixSettings:
         """Name of the folder below `data/unified`."""
         drawn = "+".join(self.datasets) if self.trained is None else f"{self.trained}_of_{'+'.join(self.datasets)}"
         parts = [self.mix, drawn]
+        parts += ["without_shared_scenes"] if self.without_shared_scenes else []
         parts += [f"{self.draw.fraction!r}"] if not self.draw.is_whole else []
         parts += [f"window_{self.historical_window}"] if self.historical_window != DEFAULT_WINDOW else []
         parts += ["clean"] if self.clean_text else []
@@ -80,6 +85,29 @@ def unified_rows(dataset: str, dialogues: Splits, window: int) -> dict[str, list
         ]
         for split in SPLITS
     }
+
+
+def leave_out_shared(
+    dialogues: Mapping[str, Splits], trained: Sequence[str]
+) -> tuple[dict[str, Splits], dict[str, dict[str, int]]]:
+    """(dataset -> splits, of which train lacks what shares a scene with valid or test of any set; what was left out).
+
+    trained: the sets that train comes from; of each, the numbers of dialogues and utterances that were left out.
+
+    Raises:
+        UserError: nothing is left of a set.
+    """
+    scored = [one for of_set in dialogues.values() for split in ("valid", "test") for one in of_set[split]]
+    kept, left_out = dict(dialogues), {}
+    for name in trained:
+        whole = dialogues[name]["train"]
+        train = without_shared(whole, scored)
+        if not train:
+            raise UserError(f"--without_shared_scenes True leaves no training dialogue of {name}; leave it away")
+        kept[name] = {**dialogues[name], "train": train}
+        gone = count_split(whole, ()).utterances - count_split(train, ()).utterances
+        left_out[name] = {"dialogues": len(whole) - len(train), "utterances": gone}
+    return kept, left_out
 
 
 def mix_training_rows(by_dataset: Mapping[str, Sequence[Example]], settings: MixSettings) -> list[Example]:
@@ -122,6 +150,10 @@ def prepare_mixed_folder(
             name: load(name, place, clean_text=settings.clean_text, check_counts=settings.check_counts)
             for name, place in places.items()
         }
+        described = {}
+        if settings.without_shared_scenes:
+            trained = settings.datasets if settings.trained is None else (settings.trained,)
+            dialogues, described["left_out"] = leave_out_shared(dialogues, trained)
         rows = {name: unified_rows(name, of_set, settings.historical_window) for name, of_set in dialogues.items()}
         train = mix_training_rows({name: of_set["train"] for name, of_set in rows.items()}, settings)
         scored = {split: [row for of_set in rows.values() for row in of_set[split]] for split in ("valid", "test")}
@@ -130,6 +162,6 @@ def prepare_mixed_folder(
             split: {row: text for name in dialogues for row, text in digest_texts(name, dialogues[name][split]).items()}
             for split in SPLITS
         }
-        return mixed, describe_texts(mixed, digests)
+        return mixed, describe_texts(mixed, digests) | described
 
     return build_folder(Path(data).absolute() / UNIFIED.name / settings.folder_name, origin, make)

@@ -34,7 +34,7 @@ TEMPLATE_SHA256 = hashlib.sha256(json.dumps(TEMPLATES, sort_keys=True).encode("u
 
 _PLAIN_START = TEMPLATES["plain"].partition("{")[0]
 _SPEAKER_START = TEMPLATES["speaker"].partition("{")[0]
-_TURN_START = re.compile(r'\t Speaker_\d+:"')
+_TURN_START = re.compile(r'\t Speaker_(\d+):"')
 _RECOGNITION_QUESTION = " ### Please select the emotional label of < "
 _RECOGNITION_END = re.compile(r"> from <[^<>]*>:\Z")
 _PREDICTION_QUESTION = re.compile(
@@ -133,6 +133,16 @@ def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
         return render_speaker_prompt(CONTENT_FREE, len(labels))
     if prompt.startswith(HISTORY_START) and _find_recognition_history(prompt) is not None:
         return render_recognition_prompt([render_turn(0, CONTENT_FREE)], labels)
+    return None
+
+
+def find_speaker(prompt: str) -> int | None:
+    """Return the number of who says the target utterance of a recognition prompt; None in all other prompts."""
+    for _, conversation, _ in _without_demonstrations(prompt):
+        history = _find_recognition_history(conversation) if conversation.startswith(HISTORY_START) else None
+        if history is not None:
+            found = _TURN_START.match(conversation, len(HISTORY_START) + len(history))
+            return int(found.group(1)) if found else None
     return None
 
 

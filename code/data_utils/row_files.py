@@ -105,7 +105,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Keys: dataset, labels (prompt order), arguments, counts (split -> task -> rows), sha256 (file -> hex),
     source_path (file name), source_sha256, template_sha256, rows_version, texts (split -> id -> `digest_text` of the
     utterance), seen_in_train (valid and test -> ids of utterances whose text, letter case and outer blanks aside,
-    train.json has too).
+    train.json has too), left_out (dataset -> numbers of dialogues and utterances, for the scenes that they share).
     """
     path = Path(folder) / MANIFEST_NAME
     try:

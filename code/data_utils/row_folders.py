@@ -132,7 +132,9 @@ def describe_folder(folder: Path) -> str:
         f"{split} {100 * found['label_agreement']:.1f}%" for split, found in manifest.get("demonstrations", {}).items()
     )
     leak = f"; nearest demonstration has the gold label: {shown}" if shown else ""
-    return f"{manifest['dataset']}/{folder.name}: {counts}{leak}"
+    gone = ", ".join(f"{name} {of['dialogues']}" for name, of in manifest.get("left_out", {}).items())
+    scenes = f"; dialogues left out of train for a scene that is scored: {gone}" if gone else ""
+    return f"{manifest['dataset']}/{folder.name}: {counts}{leak}{scenes}"
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -1,11 +1,14 @@
 """Utterances by their text: what counts as the same text, and which utterances have one that was trained on."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 from basics.files import sha256_of_text
-from data_utils.dialogues import Dialogue, row_id
+from data_utils.dialogues import Dialogue, clean_text, name_utterances
 
 DIGEST_CHARACTERS = 16
+LONG_TURN = 3  # distinct words
+_WORD = re.compile(r"\w+(?:'\w+)*")
 
 
 def fold_text(text: str) -> str:
@@ -23,13 +26,19 @@ def digest_text(text: str) -> str:
 
 def digest_texts(dataset: str, dialogues: Iterable[Dialogue]) -> dict[str, str]:
     """Row id -> digest of its text, of every utterance, in file order."""
-    return {
-        row_id(dataset, dialogue.dialogue_id, turn): digest_text(utterance.text)
-        for dialogue in dialogues
-        for turn, utterance in enumerate(dialogue.utterances)
-    }
+    return {name: digest_text(utterance.text) for name, utterance in name_utterances(dataset, dialogues)}
 
 
 def list_seen(digests: Mapping[str, str], trained: Collection[str]) -> list[str]:
     """The ids (id -> digest of its text) whose text is among the digests of those that were trained on, in order."""
     return [name for name, digest in digests.items() if digest in trained]
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text in their order, without letter case, punctuation and the kind of the apostrophe."""
+    return tuple(_WORD.findall(clean_text(text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower()))
+
+
+def is_long(words: Collection[str]) -> bool:
+    """Whether a turn says enough to be told from others: short ones ("Oh my God!") are everybody's."""
+    return len(set(words)) >= LONG_TURN

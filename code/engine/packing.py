@@ -167,8 +167,8 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
     input_ids = torch.full((len(sequences), longest), pad_token_id)
     for index, (read, _, _) in enumerate(sequences):
         input_ids[index, : len(read)] = torch.tensor(read)
-    lengths = torch.tensor([len(continuation) for _, continuation, _ in sequences])
-    weights = torch.tensor([weight for _, _, weight in sequences])
+    lengths = np.array([len(continuation) for _, continuation, _ in sequences])
+    weights = np.array([weight for _, _, weight in sequences], np.float32)
     places = [
         (index, len(read) - len(continuation) + place)
         for index, (read, continuation, _) in enumerate(sequences)
@@ -182,7 +182,7 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
         pair_rows=pair_sequences * len(kept) + torch.from_numpy(columns),
         pair_tokens=torch.tensor([token for _, continuation, _ in sequences for token in continuation]),
         pair_sequences=pair_sequences,
-        pair_weights=(weights / lengths).repeat_interleave(lengths),
+        pair_weights=torch.from_numpy(np.repeat(weights / lengths.astype(np.float32), lengths)),
         sequences=len(sequences),
         tokens=input_ids.numel(),
     )

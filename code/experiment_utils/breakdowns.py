@@ -1,4 +1,4 @@
-"""Where a model is right: scores by turn position, emotion shift, length, and text that train has too."""
+"""Where a model is right: scores by turn position, emotion shift, length, text that train has too, recording."""
 
 import gzip
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import write_atomically
-from data_utils.dialogues import Dialogue, row_id
+from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers, recording_of
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import COLUMNS, Counts
 from scoring.metrics import Prediction
@@ -20,12 +20,14 @@ class TurnFacts:
 
     turn: from 0. words: parted by blanks. shifts: whether its gold emotion differs from that of the same speaker's
     previous utterance; None where there is none. seen: its text, letter case and outer blanks aside, was trained on.
+    recording: see `recording_of`.
     """
 
     turn: int
     words: int
     shifts: bool | None
     seen: bool
+    recording: str | None = None
 
 
 def describe_split(
@@ -45,13 +47,11 @@ def describe_split(
     seen = frozenset(seen)
     facts = {}
     for dialogue in dialogues[split]:
-        latest: dict[int, str | None] = {}
-        for turn, utterance in enumerate(dialogue.utterances):
-            before = latest.get(utterance.speaker)
-            name = row_id(dataset, dialogue.dialogue_id, turn)
-            shifts = None if before is None else before != utterance.label
-            facts[name] = TurnFacts(turn, len(utterance.text.split()), shifts, name in seen)
-            latest[utterance.speaker] = utterance.label
+        recording = recording_of(dataset, dialogue.dialogue_id)
+        spoken = zip(name_utterances(dataset, [dialogue]), previous_of_speakers(dialogue), strict=True)
+        for turn, ((name, utterance), own) in enumerate(spoken):
+            shifts = None if own is None else own.label != utterance.label
+            facts[name] = TurnFacts(turn, len(utterance.text.split()), shifts, name in seen, recording)
     return facts
 
 
@@ -65,17 +65,23 @@ def _range_of(value: int, starts: Sequence[int]) -> str:
     raise ValueError("starts is empty")
 
 
-# What is asked -> the answer of one utterance.
-BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str]] = {
+# What is asked -> the answer of one utterance; None where the question has no sense in its dataset.
+BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str | None]] = {
     "turn position": lambda facts: _range_of(facts.turn, (0, 1, 3, 6, 11, 21)),
     "emotion of the same speaker": lambda facts: {None: "first turn", True: "shifts", False: "stays"}[facts.shifts],
     "words": lambda facts: _range_of(facts.words, (0, 4, 8, 16)),
     "text": lambda facts: "also in train" if facts.seen else "not in train",
+    "recording": lambda facts: facts.recording,
 }
 
 
+def _questions_of(facts: Mapping[str, TurnFacts]) -> dict[str, Callable[[TurnFacts], str | None]]:
+    """Those of `BREAKDOWNS` that every utterance answers."""
+    return {name: of for name, of in BREAKDOWNS.items() if None not in map(of, facts.values())}
+
+
 # The order of answers that are no numbers.
-ORDER = ("first turn", "stays", "shifts", "also in train", "not in train")
+ORDER = ("first turn", "stays", "shifts", "also in train", "not in train", "scripted", "improvised")
 
 
 Breakdowns = Mapping[str, Mapping[str, Counts]]  # question -> answer -> counts of those utterances
@@ -86,7 +92,7 @@ def break_down(
 ) -> dict[str, dict[str, Counts]]:
     """Question -> answer -> the counts of the utterances with that answer."""
     found: dict[str, dict[str, Counts]] = {}
-    for question, answer_of in BREAKDOWNS.items():
+    for question, answer_of in _questions_of(facts).items():
         groups: dict[str, list[Prediction]] = {}
         for prediction in predictions:
             groups.setdefault(answer_of(facts[prediction.id]), []).append(prediction)

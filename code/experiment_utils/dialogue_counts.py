@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from scoring.metrics import NEUTRAL, Prediction, unique_predictions
+from scoring.metrics import NEUTRAL, EvalResult, Prediction, evaluate_predictions, unique_predictions
 
 COLUMNS = ("dialogue", "label", "answer", "count")
 NO_LABEL = ""  # the answer of an utterance that was given no label
@@ -71,14 +71,15 @@ class Counts:
         csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
         return stream.getvalue()
 
-    def as_predictions(self) -> list[Prediction]:
-        """One for every answer, in no order of turns, for what is written for predictions."""
+    def evaluate(self) -> EvalResult:
+        """Scores as of one prediction for every answer, in no order of turns."""
         answers = (*self.labels, None)
-        return [
+        rows = [
             Prediction(f"{self.dialogues[d]}/{t}/{s}/{copy}", "", self.labels[t], answers[s])
             for d, t, s in np.argwhere(self.table)
             for copy in range(self.table[d, t, s])
         ]
+        return evaluate_predictions(rows, self.labels)
 
     @property
     def confusion(self) -> np.ndarray:
@@ -130,7 +131,9 @@ def micro_f1_without_neutral(confusion: np.ndarray, labels: Sequence[str]) -> np
     return PERCENT * _divide(2 * hits, support + said)
 
 
-SCORES = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
+# (..., labels, labels + 1) counts, labels -> (...) score in percent.
+Score = Callable[[np.ndarray, Sequence[str]], np.ndarray]
+SCORES: Mapping[str, Score] = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
 
 
 def _sums(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

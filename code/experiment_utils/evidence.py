@@ -9,30 +9,31 @@ import csv
 import gzip
 import io
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bases.load import choose_device
 from basics.errors import UserError
 from basics.files import find_repository, write_atomically
-from data_utils.dialogues import find_original_data, load_dialogues, row_id
+from data_utils.dialogues import find_original_data, load_dialogues, name_utterances
 from data_utils.labels import UNIFIED_LABELS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record, Records
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
-from results.files import PREDICTIONS_FILE, read_predictions
+from results.files import PREDICTIONS_FILE, UNKNOWN, read_predictions
+from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, WITH_TRANSITIONS, baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
+from scoring.transitions import decode_without
+from training.decoding import TRANSITIONS
 from training.folders import RESULTS_FILE
-from training.provenance import find_commit
+from training.provenance import environment_report, find_commit
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
-UNKNOWN = "unknown"  # what results.json says of texts seen
 TEXT_SEEN = "text"  # the question after it
 # Of results.json as they are.
 KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters", "split")
@@ -41,10 +42,9 @@ KEPT += ("versions", "training_rows")
 
 def keep_run(job: Job, run: Path, folder: Path) -> Record:
     """Write record, counts and answers of a finished run into `folder`. run: where its results lie."""
-    record = make_record(job, run)
-    rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
-    seen = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))["seen_rows"]
-    known = None if seen == UNKNOWN else tuple(seen)
+    results, rows = _read_run(run)
+    record = _describe(job, run, results, rows)
+    known = None if results["seen_rows"] == UNKNOWN else tuple(results["seen_rows"])
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
@@ -54,17 +54,25 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
 
 def make_record(job: Job, run: Path) -> Record:
     """What a run came to, from the files that it left."""
+    return _describe(job, run, *_read_run(run))
+
+
+def _read_run(run: Path) -> tuple[dict[str, Any], dict[str, list[Prediction]]]:
+    """(results.json, dataset -> predictions) of a folder."""
     results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+    return results, split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
+
+
+def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str, Sequence[Prediction]]) -> Record:
     manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
     best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
-    rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
-    datasets = job.condition.datasets
+    datasets, decode = job.condition.datasets, results["arguments"]["decode"]
     return Record(
         condition=job.condition.name,
         seed=job.seed,
         plan=plan_digest(job),
         command=job.command,
-        decode=results["arguments"]["decode"],
+        decode=decode,
         labels=tuple(results["labels"]),
         date=manifest["date"],
         minutes=None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
@@ -74,6 +82,11 @@ def make_record(job: Job, run: Path) -> Record:
         valid_of={name: _selecting_score(best, name) for name in datasets if best},
         copying=results.get("copying"),
         counts={name: Counts.of_predictions(rows[name], results["labels"]) for name in datasets},
+        without={
+            name: Counts.of_predictions(decode_without(rows[name]), results["labels"])
+            for name in datasets
+            if decode == TRANSITIONS
+        },
         **{name: results[name] for name in KEPT},
     )
 
@@ -82,7 +95,7 @@ def make_record(job: Job, run: Path) -> Record:
 class BaselineRun:
     """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
 
-    valid: score there in percent. predictions: of test, a row for each utterance.
+    valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took.
     """
 
     row: str
@@ -91,22 +104,26 @@ class BaselineRun:
     decode: str
     valid: float
     predictions: Sequence[Prediction]
+    seconds: float
 
 
-def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, seconds: float, folder: Path) -> Record:
+def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> Record:
     """Write record, counts and answers of a baseline beside those of conditions; it has no seed, and is called 0."""
+    bare, minutes = run.row.removesuffix(WITH_TRANSITIONS), round(run.seconds / 60, 1)
+    uses_encoder = bare in (VECTORS, FINE_TUNED)
+    environment = environment_report()
     record = Record(
         condition=f"{BASELINES}/{run.row}/{run.dataset}",
         seed=0,
-        plan=BASELINES,
+        plan=baseline_plan(run.row),
         command=command,
         split="test",
         decode=run.decode,
         selection=run.meaning,
         labels=tuple(labels),
         date=today(),
-        minutes=round(seconds / 60, 1),
-        training_minutes=round(seconds / 60, 1),
+        minutes=minutes,
+        training_minutes=minutes,
         training_rows={},
         batch_size=0,
         best_epoch=None,
@@ -114,10 +131,10 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, seconds
         valid=run.valid,
         valid_of={run.dataset: run.valid},
         copying=None,
-        device="cpu",
-        processors=os.cpu_count() or 1,
-        precision="float64",
-        versions={"scikit-learn": version("scikit-learn")},
+        device=choose_device().type if uses_encoder else "cpu",
+        processors=environment["processors"],
+        precision=CONTENDERS[bare].precision if bare in CONTENDERS else "none",
+        versions=environment["versions"],
         commit=find_commit(find_repository()),
         counts={run.dataset: Counts.of_predictions(run.predictions, labels)},
     )
@@ -132,9 +149,9 @@ def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
 
 
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
-    """Counts by place; without the question of texts seen where the run does not know what it was trained on."""
+    """Counts by place; without the question of texts seen where a run does not know them, or was not trained."""
     found = break_down(rows, split_facts(dataset, record.split, seen or ()), record.labels)
-    return {question: of for question, of in found.items() if seen is not None or question != TEXT_SEEN}
+    return {question: of for question, of in found.items() if seen or question != TEXT_SEEN}
 
 
 @cache
@@ -164,11 +181,29 @@ def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str])
     write_atomically(path, gzip.compress(stream.getvalue().encode(), mtime=0))
 
 
-def read_answers(path: Path) -> dict[str, str | None]:
-    """Row id -> answer, None for one without a label; UserError names a file that cannot be read."""
+@dataclass(frozen=True)
+class Answer:
+    """What is committed of one utterance. label: None where it was given none; log_p: of each label, empty unscored."""
+
+    label: str | None
+    log_p: Mapping[str, float]
+
+    @property
+    def most_probable(self) -> list[str]:
+        """The labels that are first but for rounding."""
+        highest = max(self.log_p.values(), default=0.0)
+        return [label for label, value in self.log_p.items() if value >= highest - 2 * 10**-LOG_P_DECIMALS]
+
+
+def read_answers(path: Path) -> dict[str, Answer]:
+    """Row id -> answer; UserError names a file that cannot be read."""
     try:
         lines = csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
-        return {line["id"]: line["answer"] or None for line in lines}
+        named = [name for name in lines.fieldnames or () if name not in ("id", "answer")]
+        return {
+            line["id"]: Answer(line["answer"] or None, {name: float(line[name]) for name in named if line[name]})
+            for line in lines
+        }
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); git checkout {path}") from error
 
@@ -178,25 +213,69 @@ def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, st
     dialogues = load_dialogues(dataset, find_original_data(dataset))[split]
     own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
     words = {label: label for label in own} if own <= set(labels) else UNIFIED_LABELS[dataset]
-    return {
-        row_id(dataset, dialogue.dialogue_id, turn): words[utterance.label]
-        for dialogue in dialogues
-        for turn, utterance in enumerate(dialogue.utterances)
-    }
+    return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}
+
+
+def _join_gold(path: Path, dataset: str, split: str, labels: Sequence[str]) -> dict[str, tuple[str, Answer]]:
+    """Row id -> (gold label, answer); UserError where the answers are of other utterances than the split's."""
+    gold, said = gold_labels(dataset, split, labels), read_answers(path)
+    if set(gold) != set(said):
+        raise UserError(f"{path} is not of the {len(gold)} utterances of {dataset}'s {split}")
+    return {name: (label, said[name]) for name, label in gold.items()}
 
 
 def recount(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Counts:
     """The counts that committed answers and the pickles make; UserError where the answers are of other utterances."""
-    gold, said = gold_labels(dataset, split, labels), read_answers(path)
-    if set(gold) != set(said):
-        raise UserError(f"{path} is not of the {len(gold)} utterances of {dataset}'s {split}")
-    return Counts.of(((name.rpartition("/")[0], gold[name], said[name], 1) for name in gold), labels)
+    return _count(
+        ((name, label, said.label) for name, (label, said) in _join_gold(path, dataset, split, labels).items()), labels
+    )
+
+
+def _count(rows: Iterable[tuple[str, str, str | None]], labels: Sequence[str]) -> Counts:
+    """From (row id, gold label, answer)."""
+    return Counts.of(((name.rpartition("/")[0], label, said, 1) for name, label, said in rows), labels)
 
 
 def check_answers(records: Records) -> Iterator[str]:
-    """A line for every run and dataset whose committed counts are not what its answers make."""
+    """A line for every run and dataset whose committed counts are not what its answers and the pickles make."""
     for run in records.runs:
         for dataset, counts in run.counts.items():
-            found = recount(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
-            if not (found.is_paired_with(counts) and (found.table == counts.table).all()):
-                yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other counts than are committed"
+            rows = _join_gold(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
+            where = records.breakdowns(run, dataset)
+            found = {
+                "counts": _is_same(
+                    _count(((name, of, said.label) for name, (of, said) in rows.items()), run.labels), counts
+                ),
+                "counts by place": _makes_places(rows, where, run, dataset),
+                "counts without transitions": dataset not in run.without or _makes_without(rows, run, dataset),
+            }
+            for what in (name for name, is_right in found.items() if not is_right):
+                yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other {what} than are committed"
+
+
+def _is_same(first: Counts, second: Counts) -> bool:
+    return first.is_paired_with(second) and bool((first.table == second.table).all())
+
+
+def _makes_places(rows: Mapping[str, tuple[str, Answer]], where: Breakdowns, run: Record, dataset: str) -> bool:
+    """Which texts were trained on the answers do not say: of that question the parts must add up to the whole."""
+    predictions = [Prediction(name, "", label, said.label) for name, (label, said) in rows.items()]
+    made = break_down(predictions, split_facts(dataset, run.split, ()), run.labels)
+    for question, answers in where.items():
+        if question == TEXT_SEEN:
+            whole = sum(part.confusion for part in answers.values())
+            if (whole != run.counts[dataset].confusion).any():
+                return False
+        elif made[question].keys() != answers.keys() or not all(
+            _is_same(made[question][answer], part) for answer, part in answers.items()
+        ):
+            return False
+    return made.keys() - where.keys() <= {TEXT_SEEN}
+
+
+def _makes_without(rows: Mapping[str, tuple[str, Answer]], run: Record, dataset: str) -> bool:
+    """From log p that are rounded: where they leave several labels first, any of them may have been the answer."""
+    likely = {name: said.most_probable for name, (_, said) in rows.items()}
+    found = _count(((name, label, likely[name][0]) for name, (label, _) in rows.items()), run.labels)
+    committed, tied = run.without[dataset], sum(len(labels) > 1 for labels in likely.values())
+    return found.is_paired_with(committed) and int(abs(found.table - committed.table).sum()) <= 2 * tied

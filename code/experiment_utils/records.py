@@ -2,6 +2,7 @@
 
     runs/<condition>/seed_<n>.json                    what was run, where, when, how it was chosen
     runs/<condition>/<dataset>-seed_<n>.csv           dialogue, label, answer, count
+    runs/<condition>/<dataset>-seed_<n>.without.csv   the same of the model's own answers, beside those with transitions
     runs/<condition>/<dataset>-seed_<n>.where.csv.gz  the same, for each answer to the questions of breakdowns.py
 
 No text of a dataset is in any of them.
@@ -23,7 +24,7 @@ from experiment_utils.significance import Interval, score_interval
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
 LEAK_BOUND = "previous_label"  # takes gold labels, which no system has
-WHERE = ".where.csv.gz"
+COUNTS, WITHOUT, WHERE = ".csv", ".without.csv", ".where.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Record:
     plan: digest of its settings as resolved, see `runner.plan_digest`. minutes: wall clock, None where an earlier run
     had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
     training. copying: see `scoring.metrics.Copying`. labels: what it chose from. counts: dataset -> its answers.
+    without: the same of the model's own answers, where transitions decoded them.
     """
 
     condition: str
@@ -59,6 +61,7 @@ class Record:
     versions: Mapping[str, str]
     commit: str | None
     counts: Mapping[str, Counts] = field(compare=False)
+    without: Mapping[str, Counts] = field(compare=False, default_factory=dict)
 
     def score(self, dataset: str) -> float:
         """In percent, by the dataset's own metric."""
@@ -77,9 +80,11 @@ class Record:
         """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last."""
         place = folder / RUNS / self.condition
         for dataset, counts in self.counts.items():
-            write_atomically(place / f"{dataset}-seed_{self.seed}.csv", counts.write())
+            write_atomically(place / f"{dataset}-seed_{self.seed}{COUNTS}", counts.write())
+            if dataset in self.without:
+                write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
-        content = {name: value for name, value in asdict(self).items() if name != "counts"}
+        content = {name: value for name, value in asdict(self).items() if name not in ("counts", "without")}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         write_atomically(place / f"seed_{self.seed}.json", text + "\n")
 
@@ -89,13 +94,16 @@ class Record:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             labels = tuple(content.pop("labels"))
-            files = {dataset: path.with_name(f"{dataset}-{path.stem}.csv") for dataset in DATASETS}
-            counts = {
-                name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items() if file.exists()
-            }
-            return cls(**content, labels=labels, counts=counts)
+            counts, without = (_read_counts(path, end, labels) for end in (COUNTS, WITHOUT))
+            return cls(**content, labels=labels, counts=counts, without=without)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
+
+
+def _read_counts(record: Path, end: str, labels: tuple[str, ...]) -> dict[str, Counts]:
+    """Dataset -> counts, of the files beside a record that end so."""
+    files = {dataset: record.with_name(f"{dataset}-{record.stem}{end}") for dataset in DATASETS}
+    return {name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items() if file.exists()}
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,10 @@ class Records:
     def counts(self, condition: str, dataset: str) -> dict[int, Counts]:
         """Seed -> answers."""
         return {run.seed: run.counts[dataset] for run in self.of(condition)}
+
+    def own_counts(self, condition: str, dataset: str) -> dict[int, Counts]:
+        """Seed -> the model's own answers, of the runs that transitions decoded."""
+        return {run.seed: run.without[dataset] for run in self.of(condition) if dataset in run.without}
 
     def baselines(self, dataset: str) -> list[Record]:
         """What needs no language model, by its score on valid, the leak bound last."""

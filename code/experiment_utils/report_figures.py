@@ -1,9 +1,11 @@
 """Figures of a report, drawn from records alone: curves over a setting, differences, labels, where a model is right."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -12,14 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_utils.labels import DATASETS
-from experiment_utils.breakdowns import answer_order
+from experiment_utils.breakdowns import Breakdowns, answer_order
 from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import Shown, group_conditions
-from experiment_utils.significance import compare_runs, score_interval
+from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
 from results.figures import OKABE_ITO, SCORE_NAMES, draw_confusion_matrix, own_style, save_figure
-from scoring.metrics import evaluate_predictions
 
 COLOURS = tuple(OKABE_ITO.values())
 QUESTIONS = {
@@ -27,9 +28,11 @@ QUESTIONS = {
     "emotion of the same speaker": "the speaker's emotion since their last turn",
     "words": "words of the utterance",
     "text": "the utterance's text",
+    "recording": "IEMOCAP's recordings",
 }
 FEWEST = 30  # utterances of a bin that is drawn
 GREY = "#e4e4e4"
+HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,21 @@ Runs = Mapping[str, Sequence[Record]]  # row -> its runs
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a row is known by in every figure. hatch: of bars, as matplotlib writes it; empty for a plain one."""
+
+    colour: str
+    hatch: str
+
+
+@dataclass(frozen=True)
 class Scene:
-    """What the figures of one dataset in one group share. runs: those of the rows that ran; colours: row -> colour."""
+    """What the figures of one dataset in one group share. runs: those of the rows that ran; looks: row -> its look."""
 
     title: str
     dataset: str
     runs: Runs
-    colours: Mapping[str, str]
+    looks: Mapping[str, Look]
     shown: Shown
 
     @property
@@ -91,29 +102,44 @@ def plan_figures(conditions: Mapping[str, Condition], shown: Shown) -> dict[str,
         if len([one for one in members if shown.ran(one)]) > 1:
             found[ran[-1]][name] = partial(draw_curves, members=members, shown=shown, curve=curve)
     curves = {table for curve in CURVES.values() for table in curve.tables}
-    colours = colour_rows(conditions)
+    looks = look_of_rows(conditions)
     for group, members in groups.items():
         if members[0].group.table not in curves:
             for dataset in dict.fromkeys(dataset for one in members for dataset in one.datasets):
-                found[group] |= _plan_dataset(group, members, dataset, shown, colours)
+                found[group] |= _plan_dataset(group, members, dataset, shown, looks)
     return {group: drawings for group, drawings in found.items() if drawings}
 
 
-def colour_rows(conditions: Mapping[str, Condition]) -> dict[str, str]:
-    """Row -> its colour in every figure, by the order of the file."""
-    rows = dict.fromkeys(one.row for one in conditions.values())
-    return {row: COLOURS[number % len(COLOURS)] for number, row in enumerate(rows)}
+def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
+    """Row -> its look in every figure, by the order of the file, those of ours before those of the paper.
+
+    Whoever has used up the colours begins again with another hatch, so that no two rows look alike.
+    """
+    ours = sorted(conditions.values(), key=lambda one: bool(one.paper))
+    rows = dict.fromkeys(one.row for one in ours if not is_number(one.row))
+    return {row: Look(colour, hatch) for row, (hatch, colour) in zip(rows, product(HATCHES, COLOURS), strict=False)}
+
+
+def is_number(row: str) -> bool:
+    """Whether a row is a point of a curve, which needs no look of its own."""
+    try:
+        float(row)
+    except ValueError:
+        return False
+    return True
 
 
 def _plan_dataset(
-    group: str, members: Sequence[Condition], dataset: str, shown: Shown, colours: Mapping[str, str]
+    group: str, members: Sequence[Condition], dataset: str, shown: Shown, looks: Mapping[str, Look]
 ) -> dict[str, Draw]:
     """Of two rows or more, which can be compared. The confusion matrix is of the row that others are compared with."""
     runs = {one.row: shown.ran(one) for one in members if dataset in one.datasets and shown.ran(one)}
     if len(runs) < 2:
         return {}
-    scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, colours, shown)
-    kinds = {"breakdowns": draw_breakdowns, "labels": draw_labels}
+    scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, looks, shown)
+    kinds = {"breakdowns": draw_breakdowns}
+    if len(_drawn_labels(scene)) > 1:
+        kinds["labels"] = draw_labels
     other = members[0].group.compare_with
     if other in runs:
         kinds = {"differences": partial(draw_differences, other=other)} | kinds
@@ -175,7 +201,11 @@ def _bounded(condition: Condition, dataset: str, shown: Shown) -> tuple[float, f
 
 
 def _bounds_of(counts: Sequence[Counts], metric: str) -> tuple[float, float, float]:
-    middle, interval = mean(one.score(metric) for one in counts), score_interval(counts, metric)
+    return _reach(mean(one.score(metric) for one in counts), score_interval(counts, metric))
+
+
+def _reach(middle: float, interval: Interval) -> tuple[float, float, float]:
+    """A score, and how far its interval reaches below and above."""
     return middle, max(0.0, middle - interval.low), max(0.0, interval.high - middle)
 
 
@@ -196,7 +226,8 @@ def draw_differences(path: Path, scene: Scene, other: str) -> None:
         axes.axvline(0, color=OKABE_ITO["black"], lw=0.9)
         axes.set_yticks(range(len(rows)), [_name_with_copying(scene.runs[row], row) for row in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.set_xlabel(f"points of {scene.score_name.removesuffix(' (%)')} more than {other}; a dot is a seed")
+        points = f"points of {scene.score_name.removesuffix(' (%)')} more than {other}"
+        axes.set_xlabel(f"{points}; a dot is a seed, the diamond their mean")
         axes.grid(axis="x", color=GREY, linewidth=0.8)
         figure.suptitle(scene.title, fontsize=10)
         save_figure(figure, path)
@@ -206,8 +237,8 @@ def _draw_difference(
     axes: Axes, place: int, first: Mapping[int, Counts], second: Mapping[int, Counts], scene: Scene, row: str
 ) -> None:
     found = compare_runs(first, second, DATASETS[scene.dataset].metric)
-    points, colour = list(found.differences.values()), scene.colours[row]
-    axes.plot(points, [place] * len(points), "o", color=colour, ms=4, alpha=0.7)
+    points, colour = list(found.differences.values()), scene.looks[row].colour
+    axes.plot(points, [place] * len(points), "o", color=colour, ms=4, zorder=3)
     axes.plot(found.mean, place, "D", color=colour, ms=7, mfc="white", mew=1.6)
     if found.interval:
         axes.hlines(place, found.interval.low, found.interval.high, color=colour, lw=1.6)
@@ -219,30 +250,37 @@ def _name_with_copying(runs: Sequence[Record], row: str) -> str:
 
 
 def draw_labels(path: Path, scene: Scene) -> None:
-    """F1 of every label, a bar for each condition, mean over its seeds."""
-    gold = next(iter(scene.runs.values()))[0].counts[scene.dataset]
-    support = gold.confusion.sum(axis=1)
-    keys = [f"{label}\n({count})" for label, count in zip(gold.labels, support, strict=True)]
-    series = {
-        row: [(value, 0.0, 0.0) for value in np.mean([run.f1_of_labels(scene.dataset) for run in runs], axis=0)]
-        for row, runs in scene.runs.items()
-    }
+    """F1 of every label, a bar for each condition: the mean over its seeds, with its 95% interval over dialogues."""
+    drawn, series = _drawn_labels(scene), {}
+    for row in scene.runs:
+        found = label_intervals(scene.counts(row))
+        series[row] = [_reach(*found[place]) for place in drawn]
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        _draw_bars(figure.subplots(), keys, series, scene.colours, "F1 (%)")
-        figure.suptitle(f"{scene.title}: F1 of each label (utterances of the split with it)", fontsize=10)
+        _draw_bars(figure.subplots(), list(drawn.values()), series, scene.looks, "F1 (%)")
+        figure.suptitle(f"{scene.title}: F1 of each label (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
+
+
+def _drawn_labels(scene: Scene) -> dict[int, str]:
+    """Number of a label -> what stands below its bars, of those that enough utterances have."""
+    gold = scene.counts(next(iter(scene.runs)))[0]
+    support = gold.confusion.sum(axis=1)
+    return {n: f"{label}\n({support[n]})" for n, label in enumerate(gold.labels) if support[n] >= FEWEST}
 
 
 def draw_breakdowns(path: Path, scene: Scene) -> None:
     """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
     where = {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
-    known = [set(one) for of in where.values() for one in of]
-    questions = [question for question in QUESTIONS if all(question in one for one in known)]
+    questions = _questions_of([one for of in where.values() for one in of])
     with own_style():
-        figure = Figure(figsize=(8.4, 5.6), layout="constrained")
-        for axes, question in zip(figure.subplots(2, 2, sharey=True).flat, questions, strict=False):
+        rows = math.ceil(len(questions) / 2)
+        figure = Figure(figsize=(8.4, 2.8 * rows), layout="constrained")
+        panels = list(figure.subplots(rows, 2, sharey=True, squeeze=False).flat)
+        for axes in panels[len(questions) :]:
+            axes.set_visible(False)
+        for axes, question in zip(panels, questions, strict=False):
             answers = next(iter(where.values()))[0][question]
             kept = sorted((name for name, of in answers.items() if of.rows >= FEWEST), key=answer_order)
             keys = [f"{name}\n({answers[name].rows})" for name in kept]
@@ -251,18 +289,24 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
                 row: [_bounds_of([one[question][name] for one in of], metric) for name in kept]
                 for row, of in where.items()
             }
-            _draw_bars(axes, keys, series, scene.colours, scene.score_name)
+            _draw_bars(axes, keys, series, scene.looks, scene.score_name)
             axes.set_title(QUESTIONS.get(question, question))
         figure.suptitle(f"{scene.title}: where it is right (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
 
 
+def _questions_of(found: Sequence[Breakdowns]) -> list[str]:
+    """Those that split the utterances alike in all runs: what is seen in train depends on what was trained on."""
+    parts = [{question: {name: of.rows for name, of in one[question].items()} for question in one} for one in found]
+    return [one for one in QUESTIONS if one in parts[0] and all(part.get(one) == parts[0][one] for part in parts)]
+
+
 def _draw_bars(
     axes: Axes,
     keys: Sequence[str],
     series: Mapping[str, Sequence[tuple[float, float, float]]],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
     name: str,
 ) -> None:
     """series: row -> (height, how far its interval reaches below, above), one for each key."""
@@ -271,7 +315,8 @@ def _draw_bars(
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(keys))]
         heights, below, above = zip(*values, strict=True) if values else ((), (), ())
         bounds = (below, above) if any(below) or any(above) else None
-        axes.bar(places, heights, width, yerr=bounds, color=colours[row], label=row, error_kw={"lw": 0.8})
+        look = {"color": looks[row].colour, "hatch": looks[row].hatch, "edgecolor": "white", "lw": 0}
+        axes.bar(places, heights, width, yerr=bounds, label=row, error_kw={"lw": 0.8}, **look)
     axes.set_xticks(range(len(keys)), keys, fontsize=7)
     axes.set_ylabel(name)
     axes.grid(axis="y", color=GREY, linewidth=0.8)
@@ -290,4 +335,4 @@ def draw_confusion(path: Path, scene: Scene, row: str) -> None:
     run = scene.runs[row][0]
     counts = run.counts[scene.dataset]
     title = f"{scene.title}, {row}, seed {run.seed}: utterances"
-    draw_confusion_matrix(path, evaluate_predictions(counts.as_predictions(), counts.labels), counts.labels, title)
+    draw_confusion_matrix(path, counts.evaluate(), counts.labels, title)

@@ -10,10 +10,12 @@ from data_utils.labels import DATASETS
 from experiment_utils.conditions import Claim, Condition
 from experiment_utils.dialogue_counts import macro_f1
 from experiment_utils.records import Record, Records
-from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, compare_runs, holm
+from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
 
 NOTHING = "-"
 SMALLEST_P = 0.001
+STALE = "; STALE, of other settings than today's"
+BY_ITSELF = ", without transitions"
 # The authors pass on one release of this set; the scores of the literature are of another.
 OTHER_RELEASE = {"EmoryNLP": "†"}
 
@@ -34,15 +36,12 @@ class Shown:
         return self.records.of(condition.name)
 
 
-def render_group(conditions: Sequence[Condition], shown: Shown, leave_out: Sequence[str] = ()) -> str:
-    """The table of what has been run of a group; empty where nothing has. leave_out: columns."""
-    columns = {name: cell for name, cell in COLUMNS.items() if name not in leave_out}
+def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
+    """The table of what has been run of a group, without columns that say nothing; empty where nothing has."""
     pairs = [(one, dataset) for one in conditions if shown.ran(one) for dataset in one.datasets]
-    lines = [[cell(one, dataset, shown) for cell in columns.values()] for one, dataset in pairs]
-    empty = [number for number, name in enumerate(columns) if all(line[number] == NOTHING for line in lines)]
-    kept = [number for number in range(len(columns)) if number not in empty]
-    rows = [[line[number] for number in kept] for line in lines]
-    return render_table(tuple(list(columns)[number] for number in kept), rows) if rows else ""
+    columns = {name: [cell(one, dataset, shown) for one, dataset in pairs] for name, cell in COLUMNS.items()}
+    kept = {name: cells for name, cells in columns.items() if set(cells) != {NOTHING}}
+    return render_table(tuple(kept), zip(*kept.values(), strict=True)) if pairs else ""
 
 
 def _paper(condition: Condition, dataset: str, shown: Shown) -> str:
@@ -58,8 +57,19 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
     apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
     stale = [str(run.seed) for run in shown.ran(condition) if (condition.name, run.seed) in shown.stale]
-    said = f"; STALE, of other settings than today's: seed {', '.join(stale)}" if stale else ""
+    said = f"{STALE}: seed {', '.join(stale)}" if stale else ""
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
+
+
+def own_scores(condition: Condition, dataset: str, shown: Shown) -> list[float]:
+    """Of the model's own answers, seed by seed, where those of the score are decoded with transitions."""
+    metric = DATASETS[dataset].metric
+    return [run.without[dataset].score(metric) for run in shown.ran(condition) if dataset in run.without]
+
+
+def _without(condition: Condition, dataset: str, shown: Shown) -> str:
+    found = own_scores(condition, dataset, shown)
+    return f"{mean(found):.2f}" if found else NOTHING
 
 
 def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
@@ -94,7 +104,7 @@ def _valid(condition: Condition, dataset: str, shown: Shown) -> str:
     return spread([run.valid_of[dataset] for run in shown.ran(condition) if dataset in run.valid_of])
 
 
-def _seen(condition: Condition, dataset: str, shown: Shown) -> str:
+def _decode(condition: Condition, dataset: str, shown: Shown) -> str:
     return ", ".join(dict.fromkeys(run.decode for run in shown.ran(condition)))
 
 
@@ -113,11 +123,12 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "dataset": lambda condition, dataset, shown: dataset + OTHER_RELEASE.get(dataset, ""),
     "paper": _paper,
     "ours": describe_scores,
+    "without transitions": _without,
     "macro F1": _macro,
     "minus the paper's": describe_difference,
     "best baseline": _baseline,
     "valid": _valid,
-    "decode": _seen,
+    "decode": _decode,
     "minutes": _minutes,
     "command": lambda condition, dataset, shown: f"`{shown.ran(condition)[0].command}`",
     "commit": _commits,
@@ -134,7 +145,7 @@ def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
 
     p is corrected by Holm's method over all lines of the table; there is none with fewer than three seeds.
     """
-    found = [(line, compared) for line, compared in _compare_all(conditions, shown)]
+    found = list(_compare_all(conditions, shown))
     tested = [compared.p for _, compared in found if compared.p is not None]
     corrected = iter(holm(tested))
     rows = []
@@ -157,6 +168,10 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
             other = shown.records.counts(one.compared_with or "", dataset) if one.compared_with else {}
             if set(ours) & set(other):
                 yield (one.row, rows[one.compared_with], dataset), compare_runs(other, ours, metric)
+            own = [shown.records.own_counts(name, dataset) for name in (one.compared_with or "", one.name)]
+            if set(own[0]) & set(own[1]):
+                pair = (f"{one.row}{BY_ITSELF}", f"{rows[one.compared_with]}{BY_ITSELF}")
+                yield (*pair, dataset), compare_runs(*own, metric)
             if best := find_baseline(one, dataset, shown):
                 # A baseline has no seed: it is the same beside every seed of ours.
                 same = dict.fromkeys(ours, best.counts[dataset])
@@ -200,8 +215,8 @@ def render_baselines(shown: Shown) -> str:
     for dataset in DATASETS:
         best = shown.records.best_baseline(dataset)
         for run in shown.records.baselines(dataset):
-            bounds = shown.records.interval(run.condition, dataset)
-            score = f"{run.score(dataset):.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
+            score = score_cell(run.score(dataset), shown.records.interval(run.condition, dataset))
+            score += STALE * ((run.condition, run.seed) in shown.stale)
             macro = f"{float(macro_f1(run.counts[dataset].confusion)):.2f}"
             valid = f"{run.valid:.2f}" if run.valid is not None else NOTHING
             rows.append([dataset, run.row, valid, score, macro, "**chosen on valid**" * (run is best), run.selection])
@@ -244,6 +259,11 @@ def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Cond
     for condition in conditions.values():
         groups.setdefault(condition.name.split("/", 1)[0], []).append(condition)
     return groups
+
+
+def score_cell(score: float, bounds: Interval | None) -> str:
+    """A score with its interval."""
+    return f"{score:.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -6,13 +6,13 @@ from statistics import mean
 
 from basics.markdown import render_table
 from experiment_utils.conditions import BENCHMARKS, Claim, Condition, Table
-from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record
 from experiment_utils.report_tables import (
     NOTHING,
     OTHER_RELEASE,
     Shown,
     group_conditions,
+    own_scores,
     render_baselines,
     render_claims,
     render_comparisons,
@@ -20,11 +20,11 @@ from experiment_utils.report_tables import (
     render_earlier,
     render_group,
     render_labels,
+    score_cell,
 )
-from experiment_utils.significance import Interval
 from results.files import Scorecard
 from results.summary import print_table
-from scoring.metrics import EvalResult, MajorityBaseline, evaluate_predictions
+from scoring.metrics import MajorityBaseline
 
 SAMPLE_RUN = "sample/window/sample"
 
@@ -35,15 +35,16 @@ dialogue's labels were answered by which. Every score, interval and test here de
 
 - **ours**: weighted F1 in percent (dailydialog: micro F1 without neutral) of the best epoch by valid, on test unless a
   title says valid: the mean over seeds, from three seeds on ± their standard deviation, and in brackets the 95%
-  bootstrap interval. What is drawn anew are dialogues, whose utterances depend on each other; from three seeds on seeds
-  as well. Of one or two seeds the interval takes the trained models as given.
+  interval, by drawing dialogues anew, as their utterances depend on each other. From three seeds on the spread between
+  them counts too (Student's t); of one or two the interval takes the trained models as given.
 - **macro F1**: over the labels that occur in the split's gold.
 - **the paper's spread**: ±0.5 points, as its authors state it.
-- **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines).
+- **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines). With transitions a
+  score on valid cannot be below the one without, as their weights are chosen there and may be 0.
 - **valid**: the score there of the epoch that was scored, seed by seed.
 - **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
-  p: how far other seeds would lie is not known. p is of the two-level bootstrap, corrected by Holm's method over the
-  table.
+  p: how far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds,
+  corrected by Holm's method over the table.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
   generate reads the generated answer.
 - **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.
@@ -108,8 +109,9 @@ def render_readme(table: Table, conditions: Mapping[str, Condition], shown: Show
     published = {(name, score) for one in conditions.values() for name, score in one.paper.items()}
     done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
     rest = (
-        f"Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Of {len(published)} numbers in "
-        f"the paper's tables, {len(done)} have been run here. All runs, seeds, intervals and tests: "
+        "Weighted F1 on test, in percent; in brackets the 95% interval over dialogues. Bold: the baseline that valid "
+        f"chose. Of {len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, seeds, "
+        "intervals and tests: "
         "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
         "literature mostly reports."
     )
@@ -126,18 +128,14 @@ def render_sample(shown: Shown) -> str:
     majority = shown.records.of("baselines/majority/sample")
     said = majority and majority[0].counts["sample"]
     scorecard = Scorecard(
-        _evaluate(counts),
+        counts.evaluate(),
         "valid",
-        unseen=_evaluate(unseen),
-        majority=MajorityBaseline(said.labels[int(said.confusion.sum(0).argmax())], _evaluate(said)) if said else None,
+        unseen=unseen.evaluate(),
+        majority=MajorityBaseline(said.labels[int(said.confusion.sum(0).argmax())], said.evaluate()) if said else None,
     )
     stream = io.StringIO()
     print_table(scorecard, "sample, SmolLM2-135M, LoRA", stream)
     return "\n".join(["```", *(line.rstrip() for line in stream.getvalue().splitlines()), "```"])
-
-
-def _evaluate(counts: Counts) -> EvalResult:
-    return evaluate_predictions(counts.as_predictions(), counts.labels)
 
 
 def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[Condition]]:
@@ -151,7 +149,7 @@ def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[
 
 def _claim_line(claim: Claim) -> list[str]:
     scores = [f"{claim.scores[name]:.2f}" if name in claim.scores else NOTHING for name in BENCHMARKS]
-    seeds = f", {claim.seeds} seeds" if claim.seeds else ""
+    seeds = f", {_count_seeds(claim.seeds)}" if claim.seeds else ""
     return [f"{claim.system}, {claim.by}", *scores, f"{claim.base}{seeds}"]
 
 
@@ -160,27 +158,35 @@ def _baseline_line(name: str, shown: Shown) -> list[str]:
         next((run for run in shown.records.baselines(dataset) if run.row == name), None) for dataset in BENCHMARKS
     ]
     cells = [
-        _score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
+        score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
         for run, dataset in zip(found, BENCHMARKS, strict=True)
     ]
-    meaning = next(run.selection for run in found if run)
+    for place, (run, dataset) in enumerate(zip(found, BENCHMARKS, strict=True)):
+        if run and run == shown.records.best_baseline(dataset):
+            cells[place] = f"**{cells[place]}**"
+    meaning = next(run.selection.split(";")[0] for run in found if run)
     return [f"baseline: {name.replace('_', ' ')}", *cells, meaning]
 
 
 def _our_line(members: Sequence[Condition], shown: Shown) -> list[str]:
     by_dataset = {dataset: one for one in members for dataset in one.datasets if shown.ran(one)}
-    cells, seeds = [], []
-    for dataset in BENCHMARKS:
-        one = by_dataset.get(dataset)
-        scores = shown.records.scores(one.name, dataset) if one else []
-        seeds += [len(scores)] * bool(scores)
-        cells.append(
-            _score_cell(mean(scores), shown.records.interval(one.name, dataset)) if scores and one else NOTHING
-        )
+    cells = [_our_cell(by_dataset.get(dataset), dataset, shown) for dataset in BENCHMARKS]
+    runs = {one.name: shown.ran(one) for one in by_dataset.values()}
+    counted = " and ".join(map(_count_seeds, dict.fromkeys(map(len, runs.values()))))
+    decoded = " and ".join(dict.fromkeys(run.decode for of in runs.values() for run in of))
     first = members[0]
-    counted = "1 seed" if set(seeds) == {1} else f"{'/'.join(map(str, dict.fromkeys(seeds)))} seeds"
-    return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, {counted}"]
+    return [f"ours: {first.row.replace('_', ' ')}", *cells, f"{first.group.title}, decode={decoded}, {counted}"]
 
 
-def _score_cell(score: float, bounds: Interval | None) -> str:
-    return f"{score:.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
+def _our_cell(condition: Condition | None, dataset: str, shown: Shown) -> str:
+    """With the score of the model's own answers, where transitions decoded them."""
+    scores = shown.records.scores(condition.name, dataset) if condition else []
+    if not scores or condition is None:
+        return NOTHING
+    without = own_scores(condition, dataset, shown)
+    more = f"; {mean(without):.2f} without transitions" if without else ""
+    return score_cell(mean(scores), shown.records.interval(condition.name, dataset)) + more
+
+
+def _count_seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

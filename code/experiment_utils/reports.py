@@ -11,13 +11,14 @@ from basics.markdown import render_row, replace_section
 from data_utils.dialogues import find_original_data, load_dialogues
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
 from experiment_utils.evidence import keep_run, make_record
-from experiment_utils.records import Records
+from experiment_utils.records import Record, Records
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_readme, render_report, render_sample
 from experiment_utils.runner import Job, Plan, make_job, plan_digest, today
 from results.files import PREDICTIONS_FILE, read_predictions
+from scoring.baselines import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from training.provenance import find_commit
 
@@ -50,13 +51,15 @@ def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple
 def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
     """The runs of conditions that are still there, and which of them have settings of another day."""
     records = Records.read(folder).known(conditions)
-    stale = {
-        (run.condition, run.seed)
-        for run in records.runs
-        if run.condition in conditions and run.plan != plan_digest(make_job(conditions, run.condition, run.seed))
-    }
+    stale = {(run.condition, run.seed) for run in records.runs if run.plan != _plan_of_today(run, conditions)}
     earlier = folder / EARLIER
     return Shown(records, stale, json.loads(earlier.read_text("utf-8")) if earlier.exists() else ())
+
+
+def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:
+    if run.condition in conditions:
+        return plan_digest(make_job(conditions, run.condition, run.seed))
+    return baseline_plan(run.row)
 
 
 def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown, folder: Path) -> list[Path]:

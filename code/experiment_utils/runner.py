@@ -131,12 +131,17 @@ class Outcome:
 
 def is_finished(plan: Plan) -> bool:
     """Whether the folder holds the results of this very run, by its manifest."""
+    manifest = _read_manifest(plan.folder)
+    return manifest is not None and comparable_steps(manifest.get("steps", ())) == plan.steps
+
+
+def _read_manifest(folder: Path) -> dict | None:
+    """What a folder's manifest says; None where there is none, or the results are not those that it tells of."""
     try:
-        manifest = json.loads((plan.folder / MANIFEST).read_text(encoding="utf-8"))
-        digest = sha256_of(plan.folder / RESULTS_FILE)
-    except (OSError, ValueError):
-        return False
-    return comparable_steps(manifest.get("steps", ())) == plan.steps and manifest.get("results_sha256") == digest
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest if manifest["results_sha256"] == sha256_of(folder / RESULTS_FILE) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def today() -> str:
@@ -187,22 +192,14 @@ def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
 
 def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tuple[Job, Path]]:
     """The runs whose results lie below a folder as they were left, each for every condition that it is the run of."""
-    found = [(path.parent, manifest) for path in sorted(folder.glob("**/" + MANIFEST)) if (manifest := _read(path))]
+    folders = [path.parent for path in sorted(folder.glob(f"**/{MANIFEST}"))]
+    read = [(run, manifest) for run in folders if (manifest := _read_manifest(run))]
+    found = [(run, manifest) for run, manifest in read if {"plan", "seed"} <= manifest.keys()]
     jobs: dict[str, list[Job]] = {}
     for name, seed in itertools.product(conditions, sorted({manifest["seed"] for _, manifest in found})):
         job = make_job(conditions, name, seed)
         jobs.setdefault(plan_digest(job), []).append(job)
     return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
-
-
-def _read(path: Path) -> dict | None:
-    """A manifest that knows its results, or None."""
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        known = manifest["results_sha256"] == sha256_of(path.parent / RESULTS_FILE)
-        return manifest if known and {"plan", "seed"} <= manifest.keys() else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:

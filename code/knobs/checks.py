@@ -9,8 +9,8 @@ from bases.table import BASES, ENCODERS
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from knobs import kinds
+from knobs.knob import NOTHING, Knob
 from knobs.readers import MIXED, WINDOW, ZERO_SHOT
-from knobs.table import NOTHING, Knob
 
 Values = Mapping[str, str | None]
 # What a folder with a model in the transformers format, or an adapter in PEFT's, holds.
@@ -59,8 +59,17 @@ def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
             "historical_window",
             "emotion_prediction=True asks for what follows the history; show one utterance or more",
         )
+    if values.get("decode") == "transitions":
+        yield from _find_transition_conflicts(values, rows)
     if rows == MIXED:
         yield from _find_mix_conflicts(values)
+
+
+def _find_transition_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
+    if rows == MIXED:
+        yield "decode", "labels of several datasets follow each other in several ways; choose score or generate"
+    elif values.get("Experiments_setting") == ZERO_SHOT:
+        yield "decode", f"transitions are counted on train, which {ZERO_SHOT} leaves alone; choose score or generate"
 
 
 def _find_mix_conflicts(values: Values) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from bases.table import BASES
 from knobs.checks import Place, is_base_folder
 from knobs.environment import Settings
+from knobs.knob import NOTHING, Knob
 from knobs.readers import ALL_PARAMETERS, LORA, MAIN, MIXED, WRITER, ZERO_SHOT
-from knobs.table import KNOBS, NOTHING, Knob
+from knobs.table import KNOBS
 
 SETTING_FLAGS: Mapping[str, tuple[str, ...]] = {
     ZERO_SHOT: ("--zero_shot", "True", "--do_train", "False", "--lora", "False"),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from bases.table import BASES, PRECISIONS
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
+from knobs.knob import NOTHING, Knob
 from knobs.readers import Reader
-from knobs.table import KNOBS, NOTHING, Knob
+from knobs.table import KNOBS
 
 # Set to nothing is how a caller unsets these for one command.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")
@@ -62,9 +63,9 @@ def is_read(reader: Reader, rows: str, values: Mapping[str, str | None]) -> bool
     setting = values["Experiments_setting"]
     known = setting in KNOBS["Experiments_setting"].kind.choices
     name, _, wanted = reader.under.partition("=")
-    return (
-        rows in reader.rows and (not known or setting in reader.settings) and (not name or values.get(name) == wanted)
-    )
+    if rows not in reader.rows or (known and setting not in reader.settings):
+        return False
+    return not name or values.get(name) in wanted.split(" or ")
 
 
 def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tuple[Settings, list[str]]:

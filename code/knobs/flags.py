@@ -9,8 +9,9 @@ from basics.errors import raise_together
 from knobs.checks import find_conflicts
 from knobs.environment import is_read
 from knobs.kinds import Kind
+from knobs.knob import Knob
 from knobs.readers import LORA, SCRIPT, WRITER
-from knobs.table import KNOBS, Knob
+from knobs.table import KNOBS
 
 
 def reading_of(kind: Kind) -> dict[str, Any]:

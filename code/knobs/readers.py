@@ -12,7 +12,7 @@ class Reader:
     """Who reads a knob, and under which settings.
 
     program: SCRIPT uses it itself, WRITER and MAIN get it as a flag. rows: kinds of rows. settings: values of
-    Experiments_setting. under: `knob=value` that must be set for it.
+    Experiments_setting. under: `knob=value` that must be set for it, or `knob=value or another`.
     """
 
     title: str
@@ -31,12 +31,14 @@ DEMONSTRATIONS = Reader("modules", WRITER, (WINDOW,), under="domain_base=True")
 FETCHED = Reader("modules", SCRIPT, (WINDOW,), under="domain_base=True")
 SPEAKERS = Reader("modules", SCRIPT, (WINDOW,), _TRAINED, under="speaker_task=True")
 SETS = Reader("several datasets", WRITER, (MIXED,))
-# Whether training or, with mixed rows and demonstrations, the rows alone are made of what is drawn.
-DRAWN = Reader("rows", WRITER, (WINDOW, PLAIN), _TRAINED)
-DRAWN_ALWAYS = Reader("rows", WRITER, (MIXED,))
-DRAWN_DEMONSTRATIONS = Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True")
+# What is drawn of train is learned, or at least mixed or demonstrated.
+DRAWS = (
+    Reader("rows", WRITER, (WINDOW, PLAIN), _TRAINED),
+    Reader("rows", WRITER, (MIXED,)),
+    Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True"),
+)
 EVERY = Reader("tokens and scores", MAIN)
-SCORING = Reader("tokens and scores", MAIN, under="decode=score")
+SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
 PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")

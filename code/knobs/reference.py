@@ -2,7 +2,8 @@
 
 from basics.markdown import render_table as render_markdown
 from knobs.kinds import Kind
-from knobs.table import KNOBS, Knob
+from knobs.knob import Knob
+from knobs.table import KNOBS
 
 NUMBERS = {int: "whole number", float: "number"}
 

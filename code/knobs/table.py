@@ -6,7 +6,6 @@ before anything is installed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
@@ -31,16 +30,14 @@ from knobs.kinds import (
     SHARE,
     WHOLE,
     YES_NO,
-    Kind,
     one_of,
 )
+from knobs.knob import NOTHING, Knob
 from knobs.readers import (
     ADAPTERS,
     ALL_PARAMETERS,
     DEMONSTRATIONS,
-    DRAWN,
-    DRAWN_ALWAYS,
-    DRAWN_DEMONSTRATIONS,
+    DRAWS,
     EVERY,
     FETCHED,
     GENERATION,
@@ -57,41 +54,10 @@ from knobs.readers import (
     SPEAKERS,
     TRAINING,
     ZERO_SHOT,
-    Reader,
 )
 
-NOTHING = "none"
 SMALL = "SmolLM2-135M"
 SPLITS_TO_SCORE = one_of("valid", "test")
-
-Recipe = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One setting.
-
-    suffix: what it is called in the name of a result folder; empty for what leaves the result as it is or stands
-    there already. default: everywhere but where `recipes` says otherwise; None: it has to be said or is left out.
-    recipes: words (a base, a dataset, a kind of rows, a setting; up to two) -> the default there. readers: in the
-    order of their flags. also: another name under which it may be set. guesses: what people type for it, which is
-    then told to be it.
-    """
-
-    name: str
-    readers: tuple[Reader, ...] | Reader
-    kind: Kind
-    suffix: str
-    default: str | None
-    meaning: str
-    recipes: Recipe = field(default_factory=dict)
-    also: str = ""
-    guesses: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if isinstance(self.readers, Reader):
-            object.__setattr__(self, "readers", (self.readers,))
-
 
 # The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small base's own.
 _PAPER_MODULES = "q_proj,k_proj,v_proj,query_key_value"
@@ -155,6 +121,7 @@ _ROWS = (
         "total: merge, then draw data_percent; ratio: draw of each, then merge; single: one set alone",
     ),
     Knob("train_on", SETS, DATASET, "trained_on", None, "the set that mix=single trains on"),
+    Knob("without_shared_scenes", SETS, YES_NO, "without_scenes", "False", "leave scenes that are scored out of train"),
     Knob(
         "historical_window",
         HISTORY,
@@ -250,10 +217,10 @@ _ROWS = (
     Knob(
         "decode",
         EVERY,
-        one_of("score", "generate"),
+        one_of("score", "transitions", "generate"),
         "decode",
         "score",
-        "score: log p of every label; generate: greedy answer",
+        "score: log p of every label; transitions: these, filtered by what was felt before; generate: greedy answer",
     ),
     Knob(
         "calibrate",
@@ -332,14 +299,7 @@ _ROWS = (
     Knob("warmup_ratio", TRAINING, PART, "warmup", "0.1", "share of the steps over which the rate rises"),
     Knob("weight_decay", TRAINING, NUMBER, "decay", "0", "AdamW's"),
     Knob("clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping"),
-    Knob(
-        "data_percent",
-        (DRAWN, DRAWN_ALWAYS, DRAWN_DEMONSTRATIONS),
-        FRACTION,
-        "data",
-        "1",
-        "share of the training utterances that is drawn; all that is made of train is made of these",
-    ),
+    Knob("data_percent", DRAWS, FRACTION, "data", "1", "share of train that is drawn; what is made of train is of it"),
     Knob(
         "rows_per_dialogue",
         TRAINING,
@@ -356,6 +316,14 @@ _ROWS = (
         "select",
         "valid",
         "split that chooses the best epoch; test: the paper's way, and named so beside every score",
+    ),
+    Knob(
+        "stop_on_copying",
+        TRAINING,
+        YES_NO,
+        "",
+        "False",
+        "end a run whose answers copy their demonstration's label 30 points more often than it is right",
     ),
     Knob("gradient_checkpointing", TRAINING, YES_NO, "", "False", "trade a second forward pass for memory"),
     Knob("offload_optimizer", TRAINING, YES_NO, "", "False", "keep DeepSpeed's optimizer state in main memory"),
@@ -390,7 +358,7 @@ _ROWS = (
         one_of(*QUANTIZATIONS),
         "quantize",
         NO_QUANTIZATION,
-        "nf4: the base in 4 bits under the adapters (QLoRA), on a GPU with bitsandbytes",
+        "nf4: the base in 4 bits under the adapters (QLoRA), with the package bitsandbytes",
     ),
 )
 

@@ -146,6 +146,7 @@ def write_mixed_rows() -> list[Path]:
         mix=arguments.mix,
         trained=arguments.train_on,
         draw=Draw(arguments.data_percent, arguments.seed),
+        without_shared_scenes=arguments.without_shared_scenes,
         historical_window=arguments.historical_window,
         clean_text=arguments.clean_text,
         check_counts=arguments.check_counts,

@@ -18,6 +18,7 @@ from basics.files import find_repository, public_path, write_atomically
 from knobs.checks import holds_model
 from own_dialogues.checkpoint import check_base_precision, find_base
 from training.checkpoints import is_adapter, replaced_folder
+from training.decoding import TRANSITIONS_FILE
 from training.erc_config import (
     ERC_CONFIG_FILE,
     ErcConfig,
@@ -92,8 +93,9 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, new / name)
         write_atomically(new / CARD, card)
-        if (checkpoint / TRAINED_TEXTS_FILE).is_file():
-            shutil.copy(checkpoint / TRAINED_TEXTS_FILE, new / TRAINED_TEXTS_FILE)
+        for name in (TRAINED_TEXTS_FILE, TRANSITIONS_FILE):
+            if (checkpoint / name).is_file():
+                shutil.copy(checkpoint / name, new / name)
         if config:
             digests = {"weights_sha256": sha256_of_weights(new), "files_sha256": decisive_files(new)}
             config = replace(config, precision=precision, base_sha256=None, **digests)

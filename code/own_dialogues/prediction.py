@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,13 +14,15 @@ import torch
 
 from bases.find import identify_base
 from basics.errors import UserError
-from basics.files import make_folder, replace_durably, sha256_of, write_atomically
+from basics.files import make_folder, replace_durably, sha256_of, sha256_of_text, write_atomically
 from basics.scripts import progress_bar
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
 from own_dialogues.reading import FileCounts, read_turns
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
 from own_dialogues.writing import OUTPUTS, TurnEmotion
+from scoring.transitions import Follower
+from training.decoding import find_filter
 from training.erc_config import ERC_CONFIG_FILE, identify_checkpoint, read_erc_config
 
 
@@ -46,11 +48,20 @@ class FileTask:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a file is: turns answered, bytes written, turns that were cut."""
+    """How far a file is: turns answered, bytes written, turns that were cut.
+
+    beliefs: `Follower.state` after these turns, None where the checkpoint is asked without transitions.
+    """
 
     turns: int = 0
     bytes: int = 0
     shortened: int = 0
+    beliefs: dict[str, Any] | None = None
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """What counts."""
+        return self.turns, self.bytes, self.shortened
 
 
 def check_output(task: FileTask) -> None:
@@ -74,14 +85,21 @@ def check_output(task: FileTask) -> None:
 
 
 def fingerprint(
-    task: FileTask, checkpoint: Path, place: tuple[torch.device, torch.dtype], source: DemonstrationSource
+    task: FileTask,
+    checkpoint: Path,
+    place: tuple[torch.device, torch.dtype],
+    source: DemonstrationSource,
+    decode: str | None = None,
 ) -> dict[str, Any]:
     """What decides the output: equal fingerprints, equal bytes. place: where it is computed, and in what precision.
 
+    decode: see `EmotionRecognizer.from_pretrained`.
+
     Raises:
-        UserError: the base of the checkpoint is not there, or what its demonstrations come from.
+        UserError: the base of the checkpoint is not there, or what its demonstrations or its filter come from.
     """
     device, dtype = place
+    transitions = find_filter(checkpoint, read_erc_config(checkpoint).labels, decode)
     return {
         "input": sha256_of(task.source),
         "input format": task.input_format,
@@ -93,6 +111,7 @@ def fingerprint(
         "precision": str(dtype),
         "device": device.type,
         "turns of a chunk": CHUNK_TURNS,
+        "transitions": transitions and sha256_of_text(transitions.render()),
     }
 
 
@@ -107,7 +126,7 @@ def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Positi
     try:
         there = json.loads(task.state.read_bytes())
         position, marks_there = Position(**there["position"]), dict(there["marks"].items())
-        if not all(type(number) is int and number >= 0 for number in asdict(position).values()):
+        if not all(type(number) is int and number >= 0 for number in position.numbers):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{task.state}: not what this program wrote; use --resume False") from None
@@ -130,19 +149,32 @@ def predict_file(
         UserError: the file has another number of turns by now.
     """
     turns = read_turns(task.source, task.input_format)
+    follower = _restored(recognizer, task, position)
     silent = task.output is None and sys.stdout.isatty()  # a bar would stand between the lines
     with (
         _writer(task, recognizer.config.labels, position, marks) as write,
         progress_bar(counts.turns, "emotions", "turn", position.turns, silent) as bar,
     ):
-        for rows in recognizer.predict_turns(turns, skip=position.turns):
+        for rows in recognizer.predict_turns(turns, skip=position.turns, follower=follower):
             shortened = position.shortened + sum(row.shortened for row in rows)
-            position = write(rows, Position(position.turns + len(rows), position.bytes, shortened))
+            beliefs = follower and follower.state
+            position = write(rows, Position(position.turns + len(rows), position.bytes, shortened, beliefs))
             bar.update(len(rows))
         if position.turns != counts.turns:  # said before the output takes its name
             told = f"{counts.turns} turns when it was checked, {position.turns} now"
             raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
     return position
+
+
+def _restored(recognizer: EmotionRecognizer, task: FileTask, position: Position) -> Follower | None:
+    """What carries beliefs on from where a file was left; UserError where the state of the file does not tell."""
+    follower = recognizer.follow()
+    if follower and position.turns:
+        try:
+            follower.restore(position.beliefs or {})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{task.state}: not what this program wrote; use --resume False") from None
+    return follower
 
 
 Write = Callable[[list[TurnEmotion], Position], Position]
@@ -168,7 +200,7 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
             stream.write((head + form.render(rows)).encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
-            head, reached = "", Position(position.turns, stream.tell(), position.shortened)
+            head, reached = "", replace(position, bytes=stream.tell())
             write_atomically(task.state, json.dumps({"position": asdict(reached), "marks": marks}) + "\n")
             return reached
 

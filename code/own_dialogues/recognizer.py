@@ -4,12 +4,13 @@
     for emotion, probability, _ in recognizer.predict([("Ann", "I passed!"), ("Ben", "Oh, well done!")]):
         print(emotion, probability)
 
-A turn is judged by itself and the turns before it, never by those after it.
+A turn is judged by itself and the turns before it, never by those after it. A checkpoint that was trained with
+`decode=transitions` also has a filter over labels, which carries beliefs on from turn to turn.
 """
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,13 +20,13 @@ import torch
 from bases.adapters import load_adapter
 from bases.load import (
     as_in_training,
-    check_quantization,
     choose_device,
     choose_precision,
     load_model,
     positions_of,
     refuse_larger_than_card,
 )
+from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_SHA256
@@ -38,7 +39,9 @@ from own_dialogues.turns import LineError, ReadTurn, SpokenTurn, number_turns
 from own_dialogues.writing import Shown, TurnEmotion
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.self_check import packer_that_agrees
+from scoring.transitions import Follower, TransitionFilter
 from training.checkpoints import is_adapter
+from training.decoding import find_filter
 from training.erc_config import ErcConfig, read_erc_config, refuse_other_frame
 from training.run import make_encoder
 
@@ -66,8 +69,10 @@ class EmotionRecognizer:
         config: ErcConfig,
         device: torch.device,
         demonstrator: Demonstrator | None = None,
+        transitions: TransitionFilter | None = None,
     ) -> None:
         self.model, self.encoder, self.config, self.demonstrator = model, encoder, config, demonstrator
+        self.transitions = transitions
         self.prompts = PromptMaker(config, encoder)
         self.device = device
         self.token_budget = usual_token_budget(model, device)
@@ -81,12 +86,14 @@ class EmotionRecognizer:
         device: str | None = None,
         precision: str = "auto",
         demonstrations: DemonstrationSource = AS_TRAINED,
+        decode: str | None = None,
     ) -> "EmotionRecognizer":
         """Load what training saved.
 
         checkpoint: folder of an adapter or a model; None: the shipped or newest one (`find_checkpoint`). device:
         "cpu", "cuda", "cuda:1"; None: the GPU where there is one. precision: "auto" is that of training where
-        the device has it. demonstrations: by default those of training.
+        the device has it. demonstrations: by default those of training. decode: "transitions" or "score"; None: as
+        in training.
 
         Raises:
             UserError: something of it is not there or cannot be used; the line says what and what gets it.
@@ -95,13 +102,14 @@ class EmotionRecognizer:
         config = read_erc_config(folder)
         if config.template_sha256 != TEMPLATE_SHA256:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
+        transitions = find_filter(folder, config.labels, decode)
         demonstrator = open_demonstrator(config, demonstrations)
         base = find_base(folder)
         check_base_precision(folder, base, precision)
         check_weights(folder, config, base)
         place, dtype = choose_place(device, precision, config.precision)
         quantize = config.quantize or NO_QUANTIZATION  # a file of version 1 does not know
-        check_quantization(quantize, place, shards_weights=False, needed_by=str(folder))
+        check_quantization(quantize, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / "tokenizer_config.json").is_file()
         length = min(config.max_length, positions_of(base) or config.max_length)
         encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)
@@ -110,7 +118,7 @@ class EmotionRecognizer:
         model = load_model(base, dtype, place, quantize)
         if is_adapter(folder):
             model = load_adapter(model, str(folder), trainable=False)
-        return cls(model.eval(), encoder, config, place, demonstrator)
+        return cls(model.eval(), encoder, config, place, demonstrator, transitions)
 
     def predict(self, dialogue: Spoken) -> list[Emotion]:
         """The emotion of every turn of a dialogue of (name, utterance).
@@ -129,15 +137,26 @@ class EmotionRecognizer:
         return found
 
     def predict_turns(
-        self, turns: Iterable[SpokenTurn], skip: int = 0, size: int = CHUNK_TURNS
+        self, turns: Iterable[SpokenTurn], skip: int = 0, size: int = CHUNK_TURNS, follower: Follower | None = None
     ) -> Iterator[list[TurnEmotion]]:
         """The turns of a stream, `size` at a time, in order; no more than these and their windows are held.
 
-        skip: turns at the beginning that are only history, because they were answered before.
+        skip: turns at the beginning that are only history, because they were answered before. follower: knows what
+        was believed of these, see `follow`.
         """
+        follower = follower or self.follow()
         questions = islice(self.prompts.questions(turns), skip, None)
         while chunk := list(islice(questions, size)):
-            yield self._answer(chunk)
+            yield self._answer(chunk, follower)
+
+    def follow(self, known: Iterable[TurnEmotion] = ()) -> Follower | None:
+        """What carries beliefs from turn to turn, after those of earlier answers; None: it is asked without."""
+        if self.transitions is None:
+            return None
+        follower = Follower(self.transitions)
+        for row in known:
+            follower.remember(row.turn.part, row.turn.number, row.probabilities)
+        return follower
 
     def seen_prompts(self, dialogue: Spoken) -> list[str]:
         """The prompt of every turn exactly as the model reads it, special tokens and all."""
@@ -152,7 +171,7 @@ class EmotionRecognizer:
         matches = self.demonstrator.find([question])[0] if self.demonstrator else ()
         return self.prompts.example(question, matches)
 
-    def _answer(self, questions: Sequence[Question]) -> list[TurnEmotion]:
+    def _answer(self, questions: Sequence[Question], follower: Follower | None) -> list[TurnEmotion]:
         matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
         asked = [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
         examples = [example for example, _ in asked]
@@ -160,7 +179,7 @@ class EmotionRecognizer:
         rows = self.encoder.encode(examples, labels, self.config.calibrate)
         predictions = predict_labels(self.model, self.encoder, rows, labels, self._checked_settings(rows))
         return [
-            _turn_emotion(question, prediction.scores, shown)
+            _turn_emotion(question, _shares(question.turn, prediction.scores, follower), shown)
             for question, prediction, (_, shown) in zip(questions, predictions, asked, strict=True)
         ]
 
@@ -187,12 +206,17 @@ class EmotionRecognizer:
         return self.settings
 
 
-def _turn_emotion(question: Question, scores: dict[str, float], matches) -> TurnEmotion:
-    """log p of every label -> its share among them."""
+def _shares(turn: SpokenTurn, scores: Mapping[str, float], follower: Follower | None) -> dict[str, float]:
+    """log p of every label -> its share among them, or the belief about the turn after those before it."""
+    if follower:
+        return follower.follow(turn.part, turn.number, scores)
     highest = max(scores.values())
     weights = {label: math.exp(score - highest) for label, score in scores.items()}
     total = sum(weights.values())
-    probabilities = {label: weight / total for label, weight in weights.items()}
+    return {label: weight / total for label, weight in weights.items()}
+
+
+def _turn_emotion(question: Question, probabilities: dict[str, float], matches) -> TurnEmotion:
     best = max(probabilities, key=probabilities.__getitem__)
     shown = tuple(Shown(match.entry.text, match.entry.label, match.similarity) for match in matches)
     return TurnEmotion(question.turn, best, probabilities[best], probabilities, shown, question.shortened)

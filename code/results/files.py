@@ -14,6 +14,7 @@ from training.folders import RESULTS_FILE
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_DECIMALS = 6
 
+UNKNOWN = "unknown"
 NO_TRAINING = "none"
 GIVEN_CHECKPOINT = "given"
 # How the scored model was chosen -> the words that stand wherever its score stands.
@@ -33,7 +34,8 @@ class Scorecard:
     aside, the weights were, or were not, trained on; None where there are no such rows. seen_rows: ids of the seen
     ones; None, and no scores, where it is not known what the weights were trained on. majority: what the commonest
     label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
-    often the answer is the label of the nearest demonstration, where there are demonstrations.
+    often the answer is the label of the nearest demonstration, where there are demonstrations. without_transitions:
+    of the model's own answers, where `result` is of those that label transitions made of them.
     Raises ValueError for an unknown selection.
     """
 
@@ -46,6 +48,7 @@ class Scorecard:
     majority: MajorityBaseline | None = None
     by_dataset: Mapping[str, EvalResult] = field(default_factory=dict)
     copying: Copying | None = None
+    without_transitions: EvalResult | None = None
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
@@ -59,10 +62,11 @@ class Scorecard:
             "selection": SELECTIONS[self.selection],
             "unseen_text": self.unseen and _plain_numbers(self.unseen),
             "seen_text": self.seen and _plain_numbers(self.seen),
-            "seen_rows": "unknown" if self.seen_rows is None else list(self.seen_rows),
+            "seen_rows": UNKNOWN if self.seen_rows is None else list(self.seen_rows),
             "majority": majority,
             "by_dataset": {name: _plain_numbers(result) for name, result in self.by_dataset.items()},
             "copying": self.copying and asdict(self.copying),
+            "without_transitions": self.without_transitions and _plain_numbers(self.without_transitions),
         }
 
 

@@ -23,6 +23,7 @@ from results.files import (
     NO_TRAINING,
     PREDICTIONS_FILE,
     SELECTIONS,
+    UNKNOWN,
     Scorecard,
     read_predictions,
     write_predictions,
@@ -39,8 +40,10 @@ from scoring.metrics import (
     mean_score,
     measure_copying,
 )
+from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way
 from training.checkpoints import discard_state
+from training.decoding import uses_transitions
 from training.folders import RESULTS_FILE
 from training.loop import Progress
 from training.provenance import environment_report
@@ -131,6 +134,9 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
         majority=baseline_majority(train_targets, [row.target for row in predictions], labels, metric)
         if train_targets
         else None,
+        without_transitions=evaluate_predictions(decode_without(predictions), labels, metric)
+        if uses_transitions(run.arguments, run.row_sets)
+        else None,
     )
 
 
@@ -168,10 +174,11 @@ def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
         "row_digests": dict(run.row_sets.digests),
         "shortened": count_shortened(run.encoded),
-        "texts_trained_on": "unknown" if run.trained_texts is None else len(run.trained_texts),
+        "texts_trained_on": UNKNOWN if run.trained_texts is None else len(run.trained_texts),
         "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
         "epochs": progress.history if progress else [],
         "best_epoch": progress.best_epoch if progress else None,
+        "transitions": run.transitions and run.transitions.chosen,
         "seconds": {
             "training_steps": progress.seconds if progress else 0.0,
             "process": time.time() - STARTED,
@@ -232,6 +239,9 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
         ("macro F1", _percent(result.macro_f1), "mean over the labels that occur"),
         ("invalid answers", str(result.invalid), "hold no label; each counts as wrong"),
     ]
+    if scorecard.without_transitions:
+        note = "the model's own answers, before they are filtered"
+        rows.append((f"{short} without transitions", _percent(scorecard.without_transitions.score), note))
     if unseen and unseen.rows < result.rows:
         note = f"the {unseen.rows} utterances whose text was not trained on"
         rows.append((f"{short} on unseen text", _percent(unseen.score), note))

@@ -1,85 +1,205 @@
-"""What any result should beat: scores that need no language model to be fine-tuned.
+"""What any result should beat: answers that need no language model, each with and without label transitions.
 
-majority: the commonest label of train. embedding: logistic regression on the sentence vector of the utterance.
-embedding_history: the same, with the mean vector of the turns before beside it. previous_label: the gold label of
-the same speaker's previous utterance (neutral for the first), which no model is given: what gold labels would leak.
+Every one is fitted on train, its settings are chosen on valid, and it is scored on both.
+Which of them valid would choose is said too. The last, previous_label, is no baseline but a leak bound: the gold label
+of the same speaker's previous utterance (neutral for the first), which no model is given.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
-from data_utils.dialogues import Dialogue
+from basics.errors import UserError
+from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers
+from data_utils.examples import DEFAULT_WINDOW
 from data_utils.retrieval import Embed
+from data_utils.row_files import RECOGNITION
+from scoring.contenders import Candidate, Grid, Task, choose
+from scoring.encoder_finetuning import EPOCHS, FineTuning, finetuned_encoder
 from scoring.metrics import NEUTRAL, EvalResult, Prediction, evaluate_predictions
+from scoring.transitions import GRID, TransitionFilter, count_transitions, decode_with, fit_filter, log_p_matrix
+from scoring.vector_baselines import vectors_with_history
+from scoring.word_baselines import BAYES, HISTORY_REGRESSION, REGRESSION, naive_bayes, own_words, words_with_history
 
-MAJORITY, EMBEDDING, EMBEDDING_HISTORY = "majority", "embedding", "embedding_history"
-PREVIOUS_LABEL = "previous_label"
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # inverse regularisation; chosen on valid
+MAJORITY, PREVIOUS_LABEL = "majority", "previous_label"
+VECTORS, FINE_TUNED = "vectors_history", "encoder_finetuned"
+WITH_TRANSITIONS = "+transitions"
+SCORED = ("valid", "test")
 
-Splits = Mapping[str, Sequence[Dialogue]]
+Candidates = Callable[[Task, Grid], Iterator[Candidate]]
+# Changes with any code that fits or chooses, so that records of older code are seen to be stale.
+BASELINES_VERSION = 2
+PLAN_CHARACTERS = 16
 
 
-def gold_labels(dialogues: Sequence[Dialogue]) -> list[str]:
-    """Every utterance's label, in order."""
-    return [utterance.label for dialogue in dialogues for utterance in dialogue.utterances]
+@dataclass(frozen=True)
+class Contender:
+    """A baseline before it is fitted. grid: what valid chooses from. precision: of its numbers, as torch calls it."""
+
+    meaning: str
+    candidates: Candidates
+    grid: Grid
+    precision: str = "float64"
+
+
+def majority(task: Task, grid: Grid) -> Iterator[Candidate]:
+    """The shares of the labels in train, whatever is said."""
+    counts = np.bincount(task.numbers["train"], minlength=len(task.labels)) + 1.0
+    row = np.log(counts / counts.sum())
+    yield Candidate({}, lambda split: np.tile(row, (len(task.numbers[split]), 1)))
+
+
+# Those of an encoder are bound to one before they are measured.
+CONTENDERS: Mapping[str, Contender] = {
+    MAJORITY: Contender("the commonest label of train", majority, {}),
+    "words": Contender("words of the utterance (TF-IDF), logistic regression", own_words, REGRESSION),
+    "words_history": Contender(
+        "the same with words before it, by who said them", words_with_history, HISTORY_REGRESSION
+    ),
+    "multinomial_bayes": Contender(
+        "counts of the same words, multinomial naive Bayes", partial(naive_bayes, kind=MultinomialNB), BAYES
+    ),
+    "complement_bayes": Contender(
+        "counts of the same words, complement naive Bayes", partial(naive_bayes, kind=ComplementNB), BAYES
+    ),
+    VECTORS: Contender(
+        "sentence vectors, with those before by who spoke, logistic regression",
+        vectors_with_history,
+        REGRESSION,
+        "float32",
+    ),
+    FINE_TUNED: Contender("sentence encoder, fine-tuned with a linear head", finetuned_encoder, EPOCHS, "float32"),
+}
+LEAK_MEANING = "LEAK BOUND: the gold label of the speaker's previous utterance"
+MEANINGS = {name: contender.meaning for name, contender in CONTENDERS.items()} | {PREVIOUS_LABEL: LEAK_MEANING}
+
+
+def baseline_plan(name: str) -> str:
+    """Digest of what decides, besides its dataset, what a baseline of the reports comes to.
+
+    name: of one of `CONTENDERS` or the leak bound, `+transitions` behind it or not. UserError for another.
+    """
+    bare = name.removesuffix(WITH_TRANSITIONS)
+    if bare not in MEANINGS:
+        raise UserError(f"baseline {name} is not known, allowed are {', '.join(MEANINGS)}")
+    grid = {setting: list(values) for setting, values in CONTENDERS[bare].grid.items()} if bare in CONTENDERS else {}
+    decoding = GRID.tolist() if bare != name else []
+    identity = json.dumps([BASELINES_VERSION, name, grid, decoding, DEFAULT_WINDOW])
+    return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One way to answer, with what it comes to.
+
+    settings: those that valid chose. results, predictions: of valid and test; predictions with log p of every label
+    where there is one. transitions: the filter that decoded them, None: they are the model's own. chosen: whether its
+    score on valid is the best of all that were measured. seconds: to fit, choose and score, with and without
+    transitions together.
+    """
+
+    name: str
+    meaning: str
+    settings: Mapping[str, Any]
+    results: Mapping[str, EvalResult]
+    predictions: Mapping[str, Sequence[Prediction]]
+    transitions: TransitionFilter | None = None
+    chosen: bool = False
+    seconds: float = 0.0
+
+
+def measure_baselines(
+    task: Task,
+    embed: Embed | None = None,
+    finetuning: FineTuning | None = None,
+    begin: Callable[[str], None] = lambda name: None,
+) -> list[Baseline]:
+    """Fit, choose and score every baseline, each followed by itself with transitions; the leak bound is the last.
+
+    embed: the sentence encoder of `vectors_history`, None: without it. finetuning: how that of `encoder_finetuned` is
+    trained, None: without it. begin: told each name as its turn comes.
+    """
+    bound = {VECTORS: embed and {"embed": embed}, FINE_TUNED: finetuning and {"settings": finetuning}}
+    found: list[Baseline] = []
+    for name, contender in CONTENDERS.items():
+        more = bound.get(name, {})
+        if more is not None:
+            begin(name)
+            found += measure(name, partial(contender.candidates, grid=contender.grid, **more), task)
+    best = max(found, key=lambda one: one.results["valid"].score)
+    marked = [replace(one, chosen=one is best) for one in found]
+    return [*marked, leak_bound(task)]
+
+
+def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: Task) -> tuple[Baseline, Baseline]:
+    """One baseline: as it answers by itself, and with transitions."""
+    began = time.monotonic()
+    choice = choose(candidates(task), task)
+    plain = {split: predictions_of(task, split, choice.log_p[split]) for split in SCORED}
+    found = _fit_transitions(task, plain["valid"])
+    decoded = {split: decode_with(found, rows, task.orders[split]) for split, rows in plain.items()}
+    weights = {name: getattr(found, name) for name in ("temperature", "own_weight", "dialogue_weight")}
+    own, meaning = _results(task, plain), MEANINGS[name]
+    filtered, settings = _results(task, decoded), {**choice.settings, **weights}
+    seconds = time.monotonic() - began
+    return (
+        Baseline(name, meaning, choice.settings, own, plain, seconds=seconds),
+        Baseline(
+            name + WITH_TRANSITIONS,
+            f"{meaning}; with transitions",
+            settings,
+            filtered,
+            decoded,
+            found,
+            seconds=seconds,
+        ),
+    )
+
+
+def _fit_transitions(task: Task, valid: Sequence[Prediction]) -> TransitionFilter:
+    counts = count_transitions(task.gold("train"), task.orders["train"], task.labels)
+    return fit_filter(counts, log_p_matrix(valid, task.labels), task.orders["valid"], partial(task.score, "valid"))
+
+
+def predictions_of(task: Task, split: str, log_p: np.ndarray) -> list[Prediction]:
+    """(utterances, labels) log p -> one prediction an utterance, with the id of its row; ties to the earlier label."""
+    answers = [task.labels[number] for number in log_p.argmax(axis=1)]
+    scores = [dict(zip(task.labels, row, strict=True)) for row in log_p.tolist()]
+    columns = zip(_ids(task, split), task.gold(split), answers, scores, strict=True)
+    return [Prediction(name, RECOGNITION, target, answer, of_row) for name, target, answer, of_row in columns]
+
+
+def _ids(task: Task, split: str) -> list[str]:
+    return [name for name, _ in name_utterances(task.dataset, task.dialogues[split])]
+
+
+def _results(task: Task, predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, EvalResult]:
+    return {split: evaluate_predictions(rows, task.labels, task.metric) for split, rows in predictions.items()}
 
 
 def previous_labels(dialogues: Sequence[Dialogue], otherwise: str) -> list[str]:
     """The gold label of the same speaker's previous utterance, `otherwise` for the first."""
-    said = []
-    for dialogue in dialogues:
-        last: dict[int, str] = {}
-        for utterance in dialogue.utterances:
-            said.append(last.get(utterance.speaker, otherwise))
-            last[utterance.speaker] = utterance.label
-    return said
+    return [own.label if own else otherwise for dialogue in dialogues for own in previous_of_speakers(dialogue)]
 
 
-def utterance_features(dialogues: Sequence[Dialogue], embed: Embed, window: int) -> np.ndarray:
-    """(utterances, width), or (utterances, 2 width) with the mean of up to `window` turns before; 0: without."""
-    vectors = embed([utterance.text for dialogue in dialogues for utterance in dialogue.utterances])
-    if not window:
-        return vectors
-    history = np.zeros_like(vectors)
-    start = 0
-    for dialogue in dialogues:
-        for turn in range(1, len(dialogue.utterances)):
-            history[start + turn] = vectors[start + max(0, turn - window) : start + turn].mean(axis=0)
-        start += len(dialogue.utterances)
-    return np.hstack([vectors, history])
-
-
-def fit_and_answer(
-    features: Mapping[str, np.ndarray], targets: Mapping[str, Sequence[str]], labels: Sequence[str], metric: str
-) -> list[str]:
-    """Logistic regression on train, its regularisation chosen on valid; the answers for test."""
-    models = [
-        LogisticRegression(C=strength, max_iter=2000).fit(features["train"], targets["train"]) for strength in STRENGTHS
-    ]
-    scores = [score(targets["valid"], model.predict(features["valid"]), labels, metric).score for model in models]
-    return list(models[int(np.argmax(scores))].predict(features["test"]))
-
-
-def score(targets: Sequence[str], answers: Sequence[str], labels: Sequence[str], metric: str) -> EvalResult:
-    """Scores of answers in the order of their targets."""
-    pairs = enumerate(zip(targets, answers, strict=True))
-    predictions = [Prediction(str(place), "", target, str(said)) for place, (target, said) in pairs]
-    return evaluate_predictions(predictions, labels, metric)
-
-
-def measure_baselines(
-    dialogues: Splits, labels: Sequence[str], metric: str, embed: Embed, window: int
-) -> dict[str, EvalResult]:
-    """Baseline -> its scores on test."""
-    targets = {split: gold_labels(of_split) for split, of_split in dialogues.items()}
-    commonest = Counter(targets["train"]).most_common(1)[0][0]
-    answers = {MAJORITY: [commonest] * len(targets["test"])}
-    for name, shown in ((EMBEDDING, 0), (EMBEDDING_HISTORY, window)):
-        features = {split: utterance_features(of_split, embed, shown) for split, of_split in dialogues.items()}
-        answers[name] = fit_and_answer(features, targets, labels, metric)
-    neutral = next((label for label in labels if label.lower() == NEUTRAL), commonest)
-    answers[PREVIOUS_LABEL] = previous_labels(dialogues["test"], neutral)
-    return {name: score(targets["test"], said, labels, metric) for name, said in answers.items()}
+def leak_bound(task: Task) -> Baseline:
+    """What gold labels would give away."""
+    neutral = next((label for label in task.labels if label.lower() == NEUTRAL), None)
+    otherwise = neutral or task.labels[int(np.bincount(task.numbers["train"]).argmax())]
+    predictions = {
+        split: [
+            Prediction(name, RECOGNITION, target, said)
+            for name, target, said in zip(
+                _ids(task, split), task.gold(split), previous_labels(task.dialogues[split], otherwise), strict=True
+            )
+        ]
+        for split in SCORED
+    }
+    return Baseline(PREVIOUS_LABEL, LEAK_MEANING, {}, _results(task, predictions), predictions)

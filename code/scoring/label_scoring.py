@@ -143,6 +143,7 @@ def generate_answers(
         max_new_tokens=settings.max_new_tokens,
         eos_token_id=sorted({encoder.end_id, tokenizer.eos_token_id}),
         pad_token_id=tokenizer.pad_token_id,
+        use_cache=True,
     )
     outcomes: dict[int, Outcome] = {}
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
@@ -174,7 +175,7 @@ def without_own_settings(model):
 def _generate(model, tokenizer, rows: Sequence[EncodedRow], config) -> list[str]:
     """Answers to a batch of prompts, padded on the left."""
     inputs = _padded_before(rows, tokenizer.pad_token_id, next(model.parameters()).device)
-    output = model.generate(**inputs, generation_config=config, use_cache=True, synced_gpus=is_sharded(model))
+    output = model.generate(**inputs, generation_config=config, synced_gpus=is_sharded(model))
     return tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
@@ -192,9 +193,9 @@ def first_step(model, rows: Sequence[EncodedRow], pad_token_id: int) -> torch.Te
     """(rows, vocabulary) float32 on the CPU: log p of the first token that `generate` would write."""
     from transformers import GenerationConfig
 
-    config = GenerationConfig(max_new_tokens=1, pad_token_id=pad_token_id, output_logits=True)
-    config.return_dict_in_generate = True
+    told = {"output_logits": True, "return_dict_in_generate": True}
+    config = GenerationConfig(max_new_tokens=1, pad_token_id=pad_token_id, use_cache=True, **told)
     inputs = _padded_before(rows, pad_token_id, next(model.parameters()).device)
     with without_own_settings(model):
-        output = model.generate(**inputs, generation_config=config, use_cache=True)
+        output = model.generate(**inputs, generation_config=config)
     return output.logits[0].float().cpu().log_softmax(-1)

@@ -233,6 +233,14 @@ def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels
     return result
 
 
+def score_numbers(truth: Sequence[int], said: Sequence[int], labels: Labels, metric: str) -> float:
+    """The headline number alone, in percent, of answers as positions among the labels: for a search over many."""
+    numbers = range(len(labels))
+    if metric == WEIGHTED_F1:
+        return _f1_percent(truth, said, numbers, "weighted")
+    return _micro_f1_without_neutral(truth, said, labels)
+
+
 def _per_label(truth: Sequence[int], said: Sequence[int], numbers: Sequence[int]) -> list[LabelScores]:
     columns = precision_recall_fscore_support(truth, said, labels=numbers, zero_division=0.0)
     return [

@@ -166,7 +166,8 @@ class _Check:
             if is_out_of_memory(error):
                 raise
             return f"does not run them ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})"
-        found = torch.cat([log_p[packed.pair_sequences == one.number] for one in alone])
+        starts = np.cumsum([0, *(len(choice) for choices in batch.continuations for choice in choices)])
+        found = torch.cat([log_p[starts[one.number] :][: len(one.continuation)] for one in alone])
         expected = torch.cat([one.expected for one in alone])
         return None if self._is_same(found, expected) else f"differs by {_difference(found, expected):.1%} in log p"
 

@@ -15,11 +15,12 @@ from typing import Any
 from bases.table import NO_QUANTIZATION
 from basics.argument_parsing import LineParser
 from basics.errors import UserError, raise_together
-from data_utils.labels import ROW_SETS
+from data_utils.labels import ROW_SETS, UNIFIED
 from knobs.checks import holds_model
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, one_of
-from knobs.table import KNOBS, NOTHING
+from knobs.knob import NOTHING
+from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
 RANK = Kind("give the number of a process", r"-?[0-9]{1,6}", int)
@@ -85,6 +86,7 @@ class TrainingArguments:
     save_steps: int = knob("save_steps")
     resume: bool = knob("resume")
     select_on: str = knob("select_on")
+    stop_on_copying: bool = knob("stop_on_copying")
     score_on: str = knob("score_on")
     decode: str = knob("decode")
     calibrate: bool = knob("calibrate")
@@ -162,7 +164,15 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
     checks = (
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
         (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
-        (training.decode == "score" or not training.calibrate, "--calibrate True: needs --decode score"),
+        (training.decode != "generate" or not training.calibrate, "--calibrate True: needs --decode score"),
+        (
+            training.decode != "transitions" or data.dataset != UNIFIED.name,
+            "--decode transitions: labels of several datasets follow each other in several ways; use --decode score",
+        ),
+        (
+            training.decode != "transitions" or training.do_train or start != NOTHING,
+            "--decode transitions: is fitted in training; without it name a --checkpoint_dir that was trained so",
+        ),
         (
             model.lora or not training.do_train or model.quantize == NO_QUANTIZATION,
             f"--quantize {model.quantize}: weights in 4 bits cannot be trained: add --lora True",

@@ -27,7 +27,7 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
     config = find_erc_config(start)
     refuse_changed_files(start, config)
     decided = decided_by(start, config)
-    if arguments[2].decode != "score":
+    if arguments[2].decode == "generate":
         decided.pop("calibrate", None)  # an answer that is generated has no probabilities to divide
     given = {name: value for group in arguments for name, value in vars(group).items()}
     given["max_length"] = longest(arguments[1])

@@ -11,7 +11,6 @@ import torch
 from bases.adapters import ALL, add_lora, choose_targets, count_trainable, load_adapter, refuse_other_layers
 from bases.find import check_precision, find_row, identify_base, public_name
 from bases.load import (
-    check_quantization,
     choose_device,
     choose_precision,
     load_model,
@@ -20,6 +19,7 @@ from bases.load import (
     refuse_larger_than_card,
     refuse_unscaled_fp16,
 )
+from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
@@ -41,8 +41,10 @@ from engine.packing import Packer, usual_token_budget
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
+from scoring.transitions import TransitionFilter
 from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way
 from training.checkpoints import is_adapter
+from training.decoding import TRANSITIONS, filter_at_start, uses_transitions
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
 from training.engines import seed_draws
 from training.erc_config import (
@@ -61,7 +63,7 @@ from training.trained_texts import find_trained_texts
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
-    {"output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
+    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir"}
 )
 
@@ -89,6 +91,7 @@ class Run:
     commit: str | None = None  # of the program, as the run began
     selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
     trained_texts: frozenset[str] | None = frozenset()  # digests, see `find_trained_texts`; None: not known
+    transitions: TransitionFilter | None = None  # decodes the final answers; fitted once the best epoch is known
 
     @property
     def metric(self) -> str:
@@ -103,7 +106,7 @@ class Run:
     def decode(self) -> DecodeSettings:
         training = self.arguments[2]
         return DecodeSettings(
-            decode=training.decode,
+            decode="score" if training.decode == TRANSITIONS else training.decode,
             packer=self.packer,
             token_budget=self.token_budget,
             eval_batch_size=self.eval_batch_size,
@@ -145,9 +148,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     deepspeed = deepspeed_config(training_arguments, dtype) if several else None
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     start = model_arguments.checkpoint_dir
-    check_quantization(
-        model_arguments.quantize, device, shards_weights(deepspeed), needed_by=start if is_adapter(start) else ""
-    )
+    needed_by = start if is_adapter(start) else ""
+    check_quantization(model_arguments.quantize, shards_weights(deepspeed), needed_by)
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
     run = Run(
@@ -159,12 +161,13 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         dtype=dtype,
         token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
-        encoded=encode_splits(encoder, row_sets, training_arguments),
+        encoded=encode_splits(encoder, row_sets, arguments),
         also_encoded=encode_other_tasks(encoder, row_sets, training_arguments),
         whole_checkpoint=None if start == NOTHING or is_adapter(start) else start,
         deepspeed=deepspeed,
         commit=find_commit(find_repository()),
         trained_texts=find_trained_texts(arguments, base, row_sets),
+        transitions=filter_at_start(arguments, row_sets),
     )
     refuse_longer_prompts(run)
     return run
@@ -190,11 +193,12 @@ def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEnco
         raise UserError(f"--chat_template True with base {base}: {error}; choose an instruction-tuned base") from None
 
 
-def encode_splits(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> dict[str, list[EncodedRow]]:
+def encode_splits(encoder: RowEncoder, row_sets: RowSets, arguments: Arguments) -> dict[str, list[EncodedRow]]:
     """The rows of every split that will be used: what does not fit is found now, not after hours."""
-    labels = row_sets.labels
+    training, labels = arguments[2], row_sets.labels
     names = {training.select_on} if training.do_train else set()
     names |= {training.score_on} if training.do_eval else set()
+    names |= {"valid"} if training.do_train and uses_transitions(arguments, row_sets) else set()
     encoded = {"train": encoder.encode(row_sets.train, labels)} if training.do_train else {}
     return encoded | {name: encoder.encode(row_sets.scored[name], labels, training.calibrate) for name in sorted(names)}
 

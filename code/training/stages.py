@@ -1,23 +1,37 @@
 """The stages of main_new.py: fine-tuning (engine, settings, what the loop calls back), and scoring a split."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bases.find import public_name, sha256_of_weights
 from bases.load import DTYPES
+from basics.errors import UserError
+from basics.files import write_atomically
 from basics.scripts import progress_bar
 from data_utils.row_files import Example
 from engine.batching import EncodedRow
 from engine.deepspeed_state import gather_weights
 from engine.distributed import gather_predictions, share_of_dialogues
 from scoring.label_scoring import mean_target_loss, predict_labels
-from scoring.metrics import EvalResult, Prediction, evaluate_by_dataset, evaluate_predictions, mean_score
+from scoring.metrics import (
+    EvalResult,
+    Prediction,
+    evaluate_by_dataset,
+    evaluate_predictions,
+    mean_score,
+    measure_copying,
+    score_numbers,
+)
+from scoring.transitions import TransitionFilter, decode_with, fit_filter, log_p_matrix
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
+from training.decoding import TRANSITIONS_FILE, count_rows, order_of_rows, uses_transitions
 from training.engines import Engine, OptimizerSettings, PlainEngine
-from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of
+from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of, find_erc_config
 from training.log import RunLog
 from training.loop import (
     Callbacks,
@@ -29,6 +43,7 @@ from training.loop import (
 from training.run import Run
 from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
+COPYING_POINTS = 30.0  # by which copying is above what is right
 # (arguments, how the weights are to be asked) -> the README.md that lies beside them
 RenderCard = Callable[[Arguments, ErcConfig], str]
 
@@ -82,6 +97,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
+        named |= look_for_copying(run, predictions)
         loss = mean_target_loss(predictions, run.encoder, run.decode)
         named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
@@ -91,6 +107,28 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         run.selected_by = list(latest)
 
     return Callbacks(evaluate, keep_best, RunLog(folder).record if run.world.is_first else forget)
+
+
+def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, float]:
+    """How often the selecting split's answers are their demonstration's label, in percent; empty without any.
+
+    What is far above how often that label is right is said, as the score then is what copying gives.
+
+    Raises:
+        UserError: it is, and `--stop_on_copying` asks to stop; what was saved before this epoch ended is still there.
+    """
+    training = run.arguments[2]
+    found = measure_copying(run.row_sets.scored[training.select_on], predictions)
+    if found is None:
+        return {}
+    if found.answered - found.gold > COPYING_POINTS:
+        share = f"{found.answered:.0f}% of the answers on {training.select_on}"
+        told = f"{share} are the demonstration's label, which is right in {found.gold:.0f}%"
+        if training.stop_on_copying:
+            raise UserError(f"{told}; stopped, as --stop_on_copying True asks; try pairing=all, or no domain_base")
+        if run.world.is_first:
+            print(f"warning: {told}: the model copies", file=sys.stderr)
+    return {f"{training.select_on}_copied": found.answered, f"{training.select_on}_copied_gold": found.gold}
 
 
 def voting_sets(run: Run, by_dataset: Mapping[str, EvalResult]) -> Mapping[str, EvalResult]:
@@ -140,9 +178,57 @@ def forget(values: dict[str, Any]) -> None:
     """What the other processes do with what the first one records."""
 
 
+def fit_transitions(run: Run, model) -> None:
+    """Chooses on valid the filter of `--decode transitions` and lays it beside the best model; model: that one."""
+    if not fits_transitions(run):
+        return
+    predictions = run.selected_by if knows_valid(run) else score_split(run, model, "valid")
+    run.transitions = run.world.from_first(lambda: _fitted(run, predictions))
+    if run.world.is_first:
+        found = run.transitions
+        keep_filter(found, Path(run.arguments[2].model_dir))
+        weights = f"weights {found.own_weight} of own turns and {found.dialogue_weight} of the last"
+        scores = f"valid {found.score:.2f}, {found.score_without:.2f} without"
+        print(f"transitions: temperature {found.temperature}, {weights}; {scores}", file=sys.stderr)
+    run.world.wait()
+
+
+def keep_filter(found: TransitionFilter, folder: Path) -> None:
+    """Lays a filter beside the weights, whose erc_config.json tells of it from then on."""
+    write_atomically(folder / TRANSITIONS_FILE, found.render())
+    config = find_erc_config(folder)
+    if config:
+        write_atomically(folder / ERC_CONFIG_FILE, replace(config, files_sha256=decisive_files(folder)).render())
+
+
+def _fitted(run: Run, predictions: Sequence[Prediction]) -> TransitionFilter:
+    rows, labels = run.row_sets.scored["valid"], run.row_sets.labels
+    gold = [labels.index(row.target) for row in rows]
+    score = partial(score_numbers, gold, labels=labels, metric=run.metric)
+    transitions = count_rows(run.row_sets.train, labels)
+    return fit_filter(transitions, log_p_matrix(predictions, labels), order_of_rows(rows), score)
+
+
+def fits_transitions(run: Run) -> bool:
+    """Whether the run ends with a filter of its own."""
+    return run.arguments[2].do_train and uses_transitions(run.arguments, run.row_sets)
+
+
+def knows_valid(run: Run) -> bool:
+    """Whether the predictions of the best epoch on valid are at hand."""
+    return bool(run.selected_by) and run.arguments[2].select_on == "valid"
+
+
 def score_finished(run: Run, model) -> list[Prediction]:
-    """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split."""
-    return run.selected_by if knows_answers(run) else score_split(run, model, run.arguments[2].score_on)
+    """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split.
+
+    With the answers of the run's filter, where it has one.
+    """
+    split = run.arguments[2].score_on
+    predictions = run.selected_by if knows_answers(run) else score_split(run, model, split)
+    if run.transitions is None:
+        return predictions
+    return decode_with(run.transitions, predictions, order_of_rows(run.row_sets.scored[split]))
 
 
 def score_split(run: Run, model, split: str) -> list[Prediction]:
@@ -176,7 +262,7 @@ def is_left_to_score(run: Run) -> bool:
     """Whether anything is scored after training that was not when the epoch was chosen."""
     split = run.arguments[2].score_on
     wanted = not knows_answers(run) or bool(run.row_sets.also_scored[split])
-    return run.arguments[2].do_eval and wanted
+    return (run.arguments[2].do_eval and wanted) or (fits_transitions(run) and not knows_valid(run))
 
 
 def knows_answers(run: Run) -> bool:

@@ -11,6 +11,7 @@ from basics.errors import UserError
 from data_utils.row_sets import RowSets
 from data_utils.texts import DIGEST_CHARACTERS
 from training.arguments import NOTHING, Arguments
+from training.erc_config import ERC_CONFIG_FILE
 
 TRAINED_TEXTS_FILE = "trained_texts.txt"
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_CHARACTERS}}}")
@@ -19,16 +20,21 @@ _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_CHARACTERS}}}")
 def find_trained_texts(arguments: Arguments, base: str, row_sets: RowSets) -> frozenset[str] | None:
     """What the scored weights of a run are trained on: its own rows, and all that its checkpoint was; as digests.
 
-    None: not known, as the checkpoint does not tell. A base that is scored as it is was trained on no row, unless it
-    is an export of weights that were.
+    None: not known, as the checkpoint does not tell, or a base that was exported from one. Any other base was trained
+    on no row.
 
     Raises:
         UserError: the file of the checkpoint or the base cannot be read.
     """
     start = arguments[0].checkpoint_dir
     own = row_sets.trained_texts if arguments[2].do_train else frozenset()
-    before = frozenset() if start == NOTHING else read_trained_texts(start)
-    return None if before is None else own | before | (read_trained_texts(base) or frozenset())
+    before = [_texts_of_base(base), frozenset() if start == NOTHING else read_trained_texts(start)]
+    return None if None in before else own.union(*before)
+
+
+def _texts_of_base(base: str) -> frozenset[str] | None:
+    is_exported = (Path(base) / ERC_CONFIG_FILE).is_file()
+    return read_trained_texts(base) or (None if is_exported else frozenset())
 
 
 def render_trained_texts(digests: Collection[str]) -> str:

@@ -14,7 +14,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImage
 
 import main_new
 from bases.adapters import load_adapter
-from bases.load import load_model, positions_of, refuse_larger_than_card, report_unquantized
+from bases.load import load_model, positions_of, refuse_larger_than_card
+from bases.quantization import report_unquantized
 from basics.errors import UserError
 from commands import call_script
 from every_architecture import small_config

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
 from data_utils.row_files import RECOGNITION, Example, read_manifest, read_rows
+from data_utils.row_folders import describe_folder
 from data_utils.row_sets import load_row_sets
+from data_utils.scenes import count_repeated, long_turns, share_scenes
 from scoring.metrics import Prediction, evaluate_by_dataset, mean_score
 
 SAMPLE = find_repository() / "original_data"
@@ -168,6 +171,92 @@ def test_texts_seen_are_those_of_all_that_is_trained_on(
     assert rows.seen("test", rows.trained_texts) == set(seen)
 
 
+SCENE = ["Where have you been?", "At my mother's place.", "All night long?"]
+WITH_SCENES = {
+    "EmoryNLP": {
+        "train.of the other's test": [*SCENE, "Oh."],
+        "train.of its own": ["Oh.", "This is not his.", "It never was mine!"],
+        "train.of valid": ["the door is locked", "Who has the key?"],
+        "train.alone": ["Where have you been?", "Nowhere at all.", "Oh."],
+        "valid": ["This is not his...", "It never was mine."],
+        "test": ["Some other words here.", "Oh."],
+    },
+    "dailydialog": {
+        "train.alone": ["Nothing is like this.", "Is it not?"],
+        "train.of the other's valid": ["THIS IS NOT HIS", "It never was mine!", "Oh.", "Oh.", "And so on."],
+        "valid": ["The door is locked.", "Who has the key?"],
+        "test": ["Well, well.", *SCENE[:2], "And many more words."],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("mix", "trained", "left_out"),
+    [
+        ("total", None, {"EmoryNLP": (3, 9), "dailydialog": (1, 5)}),
+        ("ratio", None, {"EmoryNLP": (3, 9), "dailydialog": (1, 5)}),
+        ("single", "EmoryNLP", {"EmoryNLP": (3, 9)}),
+    ],
+)
+def test_shared_scenes_are_left_out_of_every_train(
+    write_corpus: Callable[..., Path], tmp_path: Path, mix: str, trained: str | None, left_out: dict
+) -> None:
+    for dataset, said in WITH_SCENES.items():
+        place = write_corpus(corpus_of(said, one_hot(0) if dataset == "EmoryNLP" else "0"), dataset)
+    settings = MixSettings(
+        tuple(WITH_SCENES), mix, trained, historical_window=0, check_counts=False, without_shared_scenes=True
+    )
+    folder = prepare_mixed_folder(settings, place, tmp_path / "data")
+    assert folder.name.startswith(
+        f"{mix}_{'' if trained is None else 'EmoryNLP_of_'}EmoryNLP+dailydialog_without_shared_sc"
+    )
+    names = Counter(row.id.rsplit("/", 1)[0] for row in read_rows(folder / "train.json"))
+    assert names == {f"{dataset}/train.alone": 3 if dataset == "EmoryNLP" else 2 for dataset in left_out}
+    manifest = read_manifest(folder)
+    assert manifest["left_out"] == {
+        name: {"dialogues": dialogues, "utterances": utterances} for name, (dialogues, utterances) in left_out.items()
+    }
+    assert manifest["counts"]["test"] == {RECOGNITION: 6} and set(manifest["texts"]["train"]) == {
+        f"{name}/{turn}" for name, turns in names.items() for turn in range(turns)
+    }
+    assert f"left out of train for a scene that is scored: EmoryNLP {left_out['EmoryNLP'][0]}" in describe_folder(
+        folder
+    )
+    whole = prepare_mixed_folder(replace(settings, without_shared_scenes=False), place, tmp_path / "data")
+    assert whole != folder and "left_out" not in read_manifest(whole)
+
+
+def test_a_share_is_drawn_of_what_is_left(write_corpus: Callable[..., Path], tmp_path: Path) -> None:
+    for dataset, said in WITH_SCENES.items():
+        place = write_corpus(corpus_of(said, one_hot(0) if dataset == "EmoryNLP" else "0"), dataset)
+    settings = MixSettings(tuple(WITH_SCENES), "ratio", draw=Draw(0.5), check_counts=False, without_shared_scenes=True)
+    rows = read_rows(prepare_mixed_folder(settings, place, tmp_path / "data") / "train.json")
+    assert {row.id.rsplit("/", 1)[0] for row in rows} == {"EmoryNLP/train.alone", "dailydialog/train.alone"}
+    assert len(rows) == round(3 / 2) + round(2 / 2)
+
+
+def test_a_set_without_a_scene_of_its_own_is_refused(write_corpus: Callable[..., Path], tmp_path: Path) -> None:
+    place = write_corpus(corpus_of({"train": SCENE, "valid": ["Oh."], "test": SCENE}, one_hot(0)))
+    settings = MixSettings(("EmoryNLP",), check_counts=False, without_shared_scenes=True)
+    with pytest.raises(UserError, match="^--without_shared_scenes True leaves no training dialogue of EmoryNLP"):
+        prepare_mixed_folder(settings, place, tmp_path / "data")
+
+
+@pytest.mark.real_data
+def test_no_scene_of_the_published_sets_is_left(original_data: Path, tmp_path: Path) -> None:
+    settings = MixSettings(SETS, historical_window=0, without_shared_scenes=True)
+    folder = prepare_mixed_folder(settings, original_data, tmp_path)
+    left_out = read_manifest(folder)["left_out"]
+    assert {name: of["dialogues"] for name, of in left_out.items()} == {"iemocap": 48, "meld": 49, "EmoryNLP": 81}
+    kept = {row.id.rsplit("/", 1)[0] for row in read_rows(folder / "train.json")}
+    splits = {name: load_dialogues(name, original_data) for name in SETS}
+    train = [one for name in SETS for one in splits[name]["train"] if f"{name}/{one.dialogue_id}" in kept]
+    scored = [one for name in SETS for split in ("valid", "test") for one in splits[name][split]]
+    assert len(train) == 60 + 989 + 578 and share_scenes(train, scored) == {}
+    repeated, _ = count_repeated(scored, {turn for one in train for turn in long_turns(one)})
+    assert repeated == 1  # of 106 before: by turns from several dialogues
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("mix", "trained", "expected"),
@@ -188,6 +277,8 @@ FOLDERS = {
     "--mode sequence": ["single_sample_of_sample"],
     "--mix ratio --data_percent 0.25 --seed 7": ["ratio_sample_0.25_seed_7"],
     "--mix single --train_on sample --historical_window 3": ["single_sample_of_sample_window_3"],
+    "--without_shared_scenes True --data_percent 0.5": ["total_sample_without_shared_scenes_0.5"],
+    "--without_shared_scenes True --mode sequence": ["single_sample_of_sample_without_shared_scenes"],
 }
 
 

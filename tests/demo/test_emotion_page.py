@@ -4,6 +4,7 @@ import base64
 import html
 import importlib.util
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import emotion_page as page
 from basics.errors import UserError
 from commands import REPOSITORY, assert_one_line_error, call_script
 from own_dialogues.recognizer import EmotionRecognizer
+from scoring.transitions import TransitionFilter, Transitions
 from tiny_models import LABELS
+from training.stages import keep_filter
 
 HOSTILE = "<script>alert(1)</script>\"'`${alert(2)}{{7*7}}&amp;"
 
@@ -58,9 +61,9 @@ def test_turns_that_did_not_change_are_not_asked_again(
     asked = []
     predict = EmotionRecognizer.predict_turns
 
-    def watched(self, turns, skip=0, size=0):
+    def watched(self, turns, skip=0, **options):
         asked.append((len(turns), skip))
-        return predict(self, turns, skip=skip, size=size)
+        return predict(self, turns, skip=skip, **options)
 
     monkeypatch.setattr(EmotionRecognizer, "predict_turns", watched)
     longer = answers(recognizer, "A: Great!\nB: Run!\nA: Fine.", known)
@@ -183,7 +186,18 @@ def test_two_checkpoints_are_in_memory_at_most(app, trained: Path, tmp_path: Pat
     own.folders = dict.fromkeys("abc", folder)
     there: list[set[str]] = []
     monkeypatch.setattr(app, "ensure_base", lambda _: None)
-    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda _: there.append({*own.loaded}) or object())
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda *_, **__: there.append({*own.loaded}) or object())
     first = [own.load(name) for name in "aba"]
     assert first[0] is first[2] and own.load("c") is not first[0]
     assert there == [set(), {"a"}, {"a"}] and [*own.loaded] == ["a", "c"]
+
+
+def test_the_way_to_decode_is_said_and_refused_in_words(app, trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
+    (name,) = app.Page([folder]).folders
+    (status, _, _) = list(app.Page([folder], "transitions").answer(name, "A: b", None))[-1]
+    assert 'role="alert"' in status and "--decode score" in status
+    even = ((1,) * len(LABELS),) * len(LABELS)
+    keep_filter(TransitionFilter(Transitions(LABELS, even, even)), folder)
+    for decode, told in ((None, "labels of EmoryNLP, with transitions."), ("score", "labels of EmoryNLP.")):
+        assert told in list(app.Page([folder], decode).answer(name, "A: b", None))[-1][0]

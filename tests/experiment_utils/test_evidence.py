@@ -1,6 +1,7 @@
 """What is committed of a run: answers without text, from which anyone with the corpus works the counts out anew."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ from basics.errors import UserError
 from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import DATASETS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.evidence import BaselineRun, check_answers, gold_labels, keep_baseline, read_answers, recount
+from experiment_utils.evidence import (
+    BaselineRun,
+    check_answers,
+    gold_labels,
+    keep_baseline,
+    read_answers,
+    recount,
+    write_answers,
+)
 from experiment_utils.records import Records
 from scoring.metrics import Prediction, evaluate_predictions
 
@@ -29,8 +38,8 @@ def make_predictions() -> list[Prediction]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions())
-    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", 90.0, tmp_path)
+    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0)
+    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", tmp_path)
     return tmp_path
 
 
@@ -66,7 +75,8 @@ def test_counts_that_the_answers_do_not_make_are_found(kept: Path) -> None:
     lines[1] = ",".join([first[0], other, *first[2:]])
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
     assert list(check_answers(Records.read(kept))) == [
-        "baselines/words/sample, sample, seed 0: the answers make other counts than are committed"
+        f"baselines/words/sample, sample, seed 0: the answers make other {what} than are committed"
+        for what in ("counts", "counts by place")
     ]
     path.write_bytes(gzip.compress("\n".join(lines[:-1]).encode()))
     with pytest.raises(UserError, match="is not of the 116 utterances of sample's test"):
@@ -78,15 +88,52 @@ def test_counts_that_the_answers_do_not_make_are_found(kept: Path) -> None:
 
 def test_equal_answers_make_equal_bytes(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     again = tmp_path_factory.mktemp("again")
-    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions())
-    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", 90.0, again)
+    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0)
+    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", again)
     for path in kept.rglob("*.csv*"):
         assert path.read_bytes() == (again / path.relative_to(kept)).read_bytes()
 
 
-def test_answers_in_unified_words_are_counted_by_them(kept: Path) -> None:
+@pytest.mark.parametrize("question", ["turn position", "text"])
+def test_counts_by_place_that_the_answers_do_not_make_are_found(kept: Path, question: str) -> None:
+    """A line is taken away; which texts were trained on nobody can work out, so there the sum must be right."""
+    path = kept / "runs/baselines/words/sample/sample-seed_0.where.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if line.startswith(f"{question},"))
+    path.write_bytes(gzip.compress("".join(lines[:first] + lines[first + 1 :]).encode()))
+    assert list(check_answers(Records.read(kept))) == [
+        "baselines/words/sample, sample, seed 0: the answers make other counts by place than are committed"
+    ]
+
+
+def test_own_answers_that_log_p_does_not_make_are_found(kept: Path) -> None:
+    """Log p is rounded: labels that it leaves equal may both have been the answer, and nothing else may differ."""
+    (run,), rows = Records.read(kept).runs, make_predictions()
+    other = next(label for label in LABELS if label != rows[0].target)
+    nearly = rows[0].scores | {other: rows[0].scores[rows[0].target] + 1e-6}
+    rows[0] = replace(rows[0], scores=nearly)
+    write_answers(kept / f"predictions/{run.condition}/sample-seed_0.csv.gz", rows, LABELS)
+    where = {"sample": Records.read(kept).breakdowns(run, "sample")}
+    for labels, wrong in (([other], 0), ([rows[0].target], 0), ([other, other], 1)):
+        own = [replace(row, label=label) for row, label in zip(rows, labels, strict=False)]
+        own += [replace(row, label=row.target) for row in rows[len(labels) :]]
+        replace(run, without={"sample": Counts.of_predictions(own, LABELS)}).write(kept, where)
+        found = list(check_answers(Records.read(kept)))
+        assert len(found) == wrong and all("other counts without transitions than" in line for line in found)
+
+
+def test_answers_in_unified_words_are_counted_by_them(tmp_path: Path) -> None:
     own = gold_labels("sample", "test", LABELS)
     unified = gold_labels("sample", "test", UNIFIED_PROMPT_LABELS)
     assert {name: UNIFIED_LABELS["sample"][label] for name, label in own.items()} == unified
-    path = kept / "predictions/baselines/words/sample/sample-seed_0.csv.gz"
-    assert isinstance(recount(path, "sample", "test", LABELS), Counts)
+    words = UNIFIED_LABELS["sample"]
+    rows = [
+        replace(row, target=words[row.target], label=row.label and words[row.label], scores=None)
+        for row in make_predictions()
+    ]
+    write_answers(tmp_path / "answers.csv.gz", rows, UNIFIED_PROMPT_LABELS)
+    found = recount(tmp_path / "answers.csv.gz", "sample", "test", UNIFIED_PROMPT_LABELS)
+    wanted = Counts.of_predictions(rows, UNIFIED_PROMPT_LABELS)
+    assert found.is_paired_with(wanted) and (found.table == wanted.table).all()
+    with pytest.raises(UserError, match="is not among the labels"):
+        recount(tmp_path / "answers.csv.gz", "sample", "test", LABELS)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from matplotlib.image import imread
 from basics.errors import UserError
 from basics.markdown import render_table, replace_section
 from data_utils.dialogues import Dialogue, Utterance
+from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record, Records
-from experiment_utils.report_figures import colour_rows, draw_all, draw_panel, plan_figures
+from experiment_utils.report_figures import draw_all, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
 from experiment_utils.report_text import render_readme, render_report, render_sample
@@ -119,6 +121,18 @@ def test_answers_to_each_question(tmp_path: Path) -> None:
         read_breakdowns(tmp_path / "a.csv.gz", LABELS)
 
 
+def test_iemocaps_recordings_are_told_apart() -> None:
+    splits = {"train": (TRAIN,), "test": (replace(TEST, dialogue_id="Ses05F_script01_1"), TEST)}
+    facts = describe_split("iemocap", splits)
+    said = [
+        replace(one, id=f"iemocap/{name}/{turn}")
+        for name in ("Ses05F_script01_1", "d")
+        for turn, one in enumerate(PREDICTIONS[: 3 if name == "d" else 4])
+    ]
+    found = break_down(said, facts, LABELS)["recording"]
+    assert {answer: of.rows for answer, of in found.items()} == {"scripted": 4, "improvised": 3}
+
+
 def test_texts_seen_are_what_a_run_says() -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)}, seen=["meld/d/2", "meld/d/3"])
     assert [name for name, of in facts.items() if of.seen] == ["meld/d/2", "meld/d/3"]
@@ -137,6 +151,18 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "runs" / "scaling_total/1" / "seed_9.json").write_text("{}")
     with pytest.raises(UserError, match="seed_9.json or its counts cannot be read"):
         Records.read(tmp_path)
+
+
+def test_scores_with_transitions_stand_beside_those_without(tmp_path: Path) -> None:
+    run = make_run("small/window/meld", 42, 8, decode="transitions")
+    run = replace(run, without=make_run("small/window/meld", 42, 5).counts)
+    run.write(tmp_path, {"meld": {}})
+    (again,) = Records.read(tmp_path).runs
+    assert (again.score("meld"), again.without["meld"].score("weighted_f1")) == pytest.approx(
+        (score_of(8), score_of(5))
+    )
+    table = render_group([CONDITIONS["small/window/meld"]], show(again))
+    assert "| without transitions |" in table and f"| {score_of(5):.2f} |" in table and "| transitions |" in table
 
 
 def test_a_report_says_what_has_not_been_run() -> None:
@@ -232,7 +258,7 @@ def test_the_readme_is_left_alone_around_its_section() -> None:
         replace_section(f"a {begin} old {end} b", "new", marks="other")
 
 
-def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
+def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
     where = {"meld": break_down(PREDICTIONS, facts, LABELS)}
     runs = [make_run(f"scaling_total/{row}", seed, 6 + seed) for row in ("1", "0.5") for seed in (1, 2)]
@@ -241,6 +267,9 @@ def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
     for run in runs:
         run.write(tmp_path, {dataset: where["meld"] for dataset in run.counts})
     shown = Shown(Records.read(tmp_path))
+    few = plan_figures(CONDITIONS, shown)["small"]
+    assert "labels_small_meld.png" not in few, "of ten utterances a label has no bar"
+    monkeypatch.setattr(report_figures, "FEWEST", 10)
     names = draw_all(tmp_path / "figures", CONDITIONS, shown)
     assert names == {
         "scaling_total": ["data_scaling.png"],
@@ -252,9 +281,15 @@ def test_figures_are_drawn_from_records(tmp_path: Path) -> None:
     assert draw_all(tmp_path / "none", CONDITIONS, show()) == {}
 
 
-def test_a_condition_has_one_colour_in_every_figure() -> None:
-    colours = colour_rows(CONDITIONS)
-    assert {"plain", "window"} <= set(colours) and colours["plain"] != colours["window"]
+def test_no_two_rows_look_alike_and_those_of_a_group_differ_in_colour_where_there_are_enough() -> None:
+    conditions, looks = CONDITIONS, look_of_rows(CONDITIONS)
+    assert len(set(looks.values())) == len(looks) >= 20
+    assert {one.row for one in conditions.values()} - looks.keys() == {
+        row for one in conditions.values() if (row := one.row).replace(".", "").isdecimal()
+    }
+    for group in ("sample", "small", "one_epoch", "modules", "tuning"):
+        rows = {one.row for one in conditions.values() if one.name.startswith(f"{group}/")}
+        assert len({looks[row].colour for row in rows}) == len(rows), group
 
 
 def test_a_point_of_a_curve_shows_how_sure_it_is() -> None:

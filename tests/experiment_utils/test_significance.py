@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, ttest_1samp
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from experiment_utils import significance
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.significance import compare_runs, holm, permutation_p, score_interval
 
@@ -36,7 +37,7 @@ def test_the_interval_of_a_share_is_the_binomial_one() -> None:
     found = score_interval([counts], MICRO_F1_WITHOUT_NEUTRAL)
     bounds = binom.ppf([0.025, 0.975], 400, 0.6) / 400
     low, high = 100 * 2 * bounds / (1 + bounds)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.6) and not found.over_seeds
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.6)
 
 
 def test_utterances_said_again_in_their_dialogue_make_nothing_surer() -> None:
@@ -69,14 +70,57 @@ def test_the_interval_of_the_mean_of_two_runs_is_narrower_than_of_one() -> None:
     assert [found.low, found.high] == pytest.approx(expected, abs=0.5)
 
 
-def test_from_three_seeds_on_the_seeds_are_drawn_too() -> None:
-    """Runs that are right in 100, 100 and 40% of all dialogues alike: between dialogues nothing varies."""
+def test_from_three_seeds_on_the_spread_between_seeds_counts() -> None:
+    """Runs that are right in all dialogues but the third's: between dialogues nothing varies but in the third."""
     gold = PAIR * 30
     runs = [make_counts([(g, g) for g in gold], PAIR)] * 2 + [make_counts([(g, "joyful") for g in gold], PAIR)]
     two = score_interval(runs[:2], WEIGHTED_F1)
     three = score_interval(runs, WEIGHTED_F1)
-    assert (two.low, two.high, two.over_seeds) == (100.0, 100.0, False)
-    assert three.over_seeds and three.low < 50 and three.high == 100.0
+    assert (two.low, two.high) == (100.0, 100.0)
+    assert three.low < 50 and three.high == 100.0
+
+
+def test_without_spread_over_dialogues_it_is_the_t_test_of_the_seeds() -> None:
+    """Every dialogue alike: one utterance of each label, so that resamples of dialogues score the same."""
+    gold = [(f"d{d}", label) for d in range(30) for label in PAIR]
+
+    def scoring(copies_right: int) -> Counts:
+        rows = [(d, g, g, copies_right) for d, g in gold] + [(d, g, WRONG[g], 10 - copies_right) for d, g in gold]
+        return Counts.of(rows, PAIR)
+
+    first = dict.fromkeys((1, 2, 3), scoring(5))
+    found = compare_runs(
+        first, {seed: scoring(right) for seed, right in zip((1, 2, 3), (6, 7, 9), strict=True)}, WEIGHTED_F1
+    )
+    apart = list(found.differences.values())
+    expected = ttest_1samp(apart, 0.0)
+    assert apart == pytest.approx([10.0, 20.0, 40.0]) and found.p == pytest.approx(expected.pvalue)
+    bounds = expected.confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((bounds.low, bounds.high))
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_where_nothing_differs_but_chance_p_is_small_as_often_as_it_says(
+    seeds: int, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """spread: of the share of right answers between seeds. Two recipes of the same mean, on dialogues drawn anew."""
+    monkeypatch.setattr(significance, "RESAMPLES", 200)
+    random = np.random.default_rng([seeds, int(100 * spread)])
+    gold = np.tile(PAIR, (50, 4))
+
+    def train() -> Counts:
+        right = random.random(gold.shape) < np.clip(random.normal(0.6, spread), 0, 1)
+        told = np.where(right, gold, np.vectorize(WRONG.get)(gold))
+        return Counts.of(
+            [(f"d{d}", str(g), str(s), 1) for d in range(50) for g, s in zip(gold[d], told[d], strict=True)], PAIR
+        )
+
+    values = [
+        compare_runs({n: train() for n in range(seeds)}, {n: train() for n in range(seeds)}, WEIGHTED_F1).p
+        for _ in range(300)
+    ]
+    assert np.mean(np.array(values) < 0.05) <= 0.075 and np.mean(np.array(values) < 0.4) >= 0.15
 
 
 def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:

@@ -30,12 +30,16 @@ def small_corpus() -> list[Any]:
 
 
 def corpus_of(said: Mapping[str, Sequence[str]], speaker: Any) -> list[Any]:
-    """A corpus of six places in which one speaker says these texts: split -> its one dialogue, called like it."""
+    """A corpus of six places in which one speaker says these texts: dialogue -> texts.
+
+    A dialogue is called by its split, and where there are several of one by what follows a dot: train.2.
+    """
+    splits = [[name for name in said if name.partition(".")[0] == split] for split in ("train", "test", "valid")]
     return [
-        {split: [speaker] * len(texts) for split, texts in said.items()},
-        {split: [turn % 7 for turn in range(len(texts))] for split, texts in said.items()},
-        {split: list(texts) for split, texts in said.items()},
-        *(["train"], ["test"], ["valid"]),
+        {name: [speaker] * len(texts) for name, texts in said.items()},
+        {name: [turn % 7 for turn in range(len(texts))] for name, texts in said.items()},
+        {name: list(texts) for name, texts in said.items()},
+        *splits,
     ]
 
 

@@ -1,20 +1,27 @@
-"""Training steps and scoring passes on a card that is not there: fake tensors know shapes and devices, not numbers.
+"""Parts of a run on a card that is not there: fake tensors know shapes and devices, not numbers.
 
-    python tests/helpers/fake_card.py '[["llama", "tree", "lora"], ...]'
+    python tests/helpers/fake_card.py '[["train", "llama", "tree", "lora", false], ...]'
 
-For test_fake_card.py, in a process of its own, since a device once made cannot be taken back. A tensor left on the
-CPU beside one on the card raises, as it would on a GPU. Prints what each case came to, "fine" or the error, as JSON.
+For test_fake_card.py, in a process of its own, since a device once made cannot be taken back. A case names a part of a
+run (`PARTS`), a kind of base, a packing, what is trained, and whether something is left on the CPU on purpose. A tensor
+left there beside one on the card raises, as it would on a GPU. Prints what each case came to, "fine" or the error, as
+JSON.
 """
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 
@@ -30,19 +37,33 @@ _setup_privateuseone_for_python_backend("card", CardModule())
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code"), str(Path(__file__).parent)]
 
 from bases.adapters import add_lora  # noqa: E402
-from engine.batching import training_batches  # noqa: E402
-from engine.packing import (  # noqa: E402
-    PackedBatch,
-    Packer,
-    batch_loss,
-    packer_for,
-    sequence_log_probabilities,
-)
-from tiny_models import PAD, small_rows, tiny_model  # noqa: E402
-from training.engines import MasterWeights  # noqa: E402
+from engine import tree_attention  # noqa: E402
+from engine.batching import EncodedRow, RowEncoder, scoring_batches  # noqa: E402
+from engine.packing import PackedBatch, Packer, packer_for  # noqa: E402
+from scoring import label_scoring  # noqa: E402
+from scoring.label_scoring import DecodeSettings, predict_labels  # noqa: E402
+from scoring.self_check import packer_that_agrees, prompts_together  # noqa: E402
+from tiny_models import CPU, LABELS, PAD, character_tokenizer, small_examples, tiny_model  # noqa: E402
+from training.engines import OptimizerSettings, PlainEngine  # noqa: E402
+from training.loop import Callbacks, Trainer, TrainingSettings  # noqa: E402
 
 CARD = torch.device("card", 0)
-PLANTED = "planted"  # the case whose batch stays on the CPU
+STEPS = 2
+TENSOR = torch.tensor
+
+
+class NumbersUnknown(FakeTensorMode):
+    """Fake tensors, of which Python may ask a number: each is 0, 1 or True, as if all went well."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].constant is None:
+            kind = args[0].dtype
+            return True if kind == torch.bool else 0.0 if kind.is_floating_point else 1
+        if func is torch.ops.aten._to_copy.default:
+            moved = args[0] if isinstance(args[0], FakeTensor) else self.from_tensor(args[0])
+            moved.constant = None  # else the numbers that are known were copied to a card that is not there
+            args = (moved,)
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 def move_to_card(model: nn.Module) -> None:
@@ -56,57 +77,135 @@ def move_to_card(model: nn.Module) -> None:
                 module._buffers[name] = on_card(buffer)
 
 
+def tensor_there(data: Any, device: torch.device | None = None, **options: Any) -> torch.Tensor:
+    """torch.tensor, which makes nothing on a device of this kind by itself."""
+    made = TENSOR(data, **options)
+    made.constant = None
+    return made if device is None else made.to(device)
+
+
 def on_card(tensor: torch.Tensor) -> torch.Tensor:
     """One of the same shape there, of no numbers."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CARD)
 
 
-def make_fake(value: Any, mode: FakeTensorMode) -> Any:
-    """The tensors of a batch as fake ones, still on the CPU."""
-    if isinstance(value, dict):
-        return {name: make_fake(item, mode) for name, item in value.items()}
-    return mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
+@dataclass(frozen=True)
+class Case:
+    """What a part runs on."""
+
+    model: Any
+    encoder: RowEncoder
+    packer: Packer
+    trained: list[EncodedRow]
+    asked: list[EncodedRow]  # with prompts without content
 
 
-def run_case(kind: str, packing: str, way: str) -> str:
-    """One training step and one scoring pass; "fine", or what stopped them."""
-    model = tiny_model(kind, attention=ATTENTION.get(kind, "sdpa")).to(torch.bfloat16)
+def build_case(kind: str, packing: str, way: str) -> Case:
+    """Before there is a card: the model with its attention as on one, and rows."""
+    model = tiny_model(kind, device=CARD).to(torch.bfloat16)
+    assert model.config._attn_implementation != tree_attention.NAME
     if way != "all":
-        model = add_lora(model, 4, 4, 0.05, "all")
+        model = add_lora(model, 4, 4, 0.05, "all", dora=way == "dora")
     if way == "checkpointing":
         model.gradient_checkpointing_enable()
-    rows = small_rows("predict", window=2, alpha=0.3, count=2, turns=4)
-    packer: Packer = packer_for(model, packing, PAD)
-    packed = packer.pack(training_batches(rows, 4096, packer.shares_prefixes)[0])
-    with FakeTensorMode() as mode:
-        move_to_card(model)
-        batch = PackedBatch(**{name: make_fake(value, mode) for name, value in vars(packed).items()})
-        batch = batch if way == PLANTED else batch.to(CARD)
-        return _attempt(lambda: _step_and_score(model, batch))
+    encoder = RowEncoder(character_tokenizer(), 1024, {"emotion_prediction": 0.3})
+    trained = encoder.encode(small_examples("predict", window=2, count=2, turns=4))
+    asked = encoder.encode(small_examples("window", window=2, count=2, turns=4)[:6], LABELS, calibrate=True)
+    return Case(model, encoder, packer_for(model, packing, PAD), trained, asked)
 
 
-def _step_and_score(model: nn.Module, batch: PackedBatch) -> None:
-    masters = MasterWeights(model.train())
-    batch_loss(model, batch).backward()
-    masters.collect_gradients()
-    assert {one.grad.device for one in masters.masters} == {CARD}
-    torch.nn.utils.get_total_norm([one.grad for one in masters.masters])
-    torch.optim.AdamW(masters.masters, lr=1e-3).step()
-    masters.publish()
-    with torch.inference_mode():
-        scores = sequence_log_probabilities(model.eval(), batch)
-    assert (scores.device, scores.shape) == (CARD, (batch.sequences,))
+def train(case: Case) -> None:
+    """An epoch of the real loop: packed ahead, losses, gradients, masters, clipping, schedule, AdamW; not its end."""
+    size = -(-len(case.trained) // STEPS)
+    engine = PlainEngine(case.model, OptimizerSettings(1e-3, 0.1, 0.01, 1.0, STEPS))
+    settings = TrainingSettings(1, size, 4, 256, 2, seed=1, save_steps=0, resume=False)
+    lines: list[dict[str, Any]] = []
+    calls = Callbacks(evaluate=lambda epoch: {}, keep_best=lambda: None, record=lines.append)
+    trainer = Trainer(case.model.train(), engine, case.trained, case.packer, settings, calls, Path(), {})
+    trainer._run_epoch(SimpleNamespace(set_postfix=lambda **_: None, update=lambda _: None))
+    moments = [tensor for state in engine.optimizer.state.values() for tensor in state.values() if tensor.ndim]
+    assert len(lines) == STEPS and len(moments) >= 2 and {one.device for one in moments} == {CARD}
 
 
-def _attempt(work: Callable[[], None]) -> str:
-    try:
-        work()
-    except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def score(case: Case) -> None:
+    """log p of every label, with the bias of a prompt without content taken away."""
+    found = predict_labels(case.model, case.encoder, case.asked, LABELS, DecodeSettings(case.packer, calibrate=True))
+    assert [len(one.scores) for one in found] == [len(LABELS)] * 6
+
+
+def generate(case: Case) -> None:
+    """Greedy answers of several prompts, padded on the left, with a cache of keys and values."""
+    settings = DecodeSettings(case.packer, "generate", eval_batch_size=4, max_new_tokens=3)
+    found = predict_labels(case.model, case.encoder, case.asked, LABELS, settings)
+    assert [type(one.response) for one in found] == [str] * 6
+
+
+def check(case: Case, device: torch.device = CARD) -> None:
+    """The check of a run: rows alone, packed rows, and prompts padded for `generate`."""
+    labels = [case.encoder.encode_label(label) for label in LABELS]
+
+    def plan(share_prefixes: bool) -> list[list]:
+        return [scoring_batches(case.asked, labels, 1024, share_prefixes)]
+
+    kind = case.packer.kind
+    assert packer_that_agrees(case.model, plan, kind, PAD, device) == case.packer
+    assert prompts_together(case.model, plan(True)[0], 4, PAD, device) == 4
+
+
+@contextmanager
+def calibration_stays() -> Iterator[None]:
+    """The batches of prompts without content stay on the CPU."""
+    real = label_scoring.score_without_content
+
+    def planted(*arguments):
+        with BATCH_STAYS():
+            return real(*arguments)
+
+    with patch.object(label_scoring, "score_without_content", planted):
+        yield
+
+
+@contextmanager
+def weights_stay(name: str, case: Case) -> Iterator[None]:
+    """The weights of the modules that have this in their name stay on the CPU."""
+    for path, module in case.model.named_modules():
+        if name in path and module._parameters:
+            module.weight = nn.Parameter(torch.empty(module.weight.shape, dtype=module.weight.dtype))
+    yield
+
+
+def depths_stay(case: Case):
+    """Of the nodes of a tree, which prepare_attention has BLOOM read off the mask."""
+    module, read = case.model.transformer, case.model.transformer.build_alibi_tensor
+    return patch.object(module, "build_alibi_tensor", lambda *inputs, **named: read(*inputs, **named).cpu())
+
+
+BATCH_STAYS = partial(patch.object, PackedBatch, "to", lambda batch, device: batch)
+PARTS: dict[str, Callable[[Case], None]] = {"train": train, "score": score, "generate": generate, "check": check}
+# (part, way) -> what leaves something on the CPU.
+PLANTED: dict[tuple[str, str], Callable[[Case], Any]] = {
+    ("train", "lora"): lambda case: BATCH_STAYS(),
+    ("score", "lora"): lambda case: BATCH_STAYS(),
+    ("score", "all"): lambda case: calibration_stays(),
+    ("generate", "lora"): partial(weights_stay, "model.norm"),  # its inputs transformers moves itself
+    ("check", "lora"): lambda case: patch.dict(PARTS, check=partial(check, device=CPU)),
+    ("train", "dora"): partial(weights_stay, "magnitude"),
+    ("train", "all"): depths_stay,
+}
+
+
+def run_case(part: str, kind: str, packing: str, way: str, planted: bool) -> str:
+    """ "fine", or what stopped it."""
+    case = build_case(kind, packing, way)
+    with NumbersUnknown(allow_non_fake_inputs=True), patch.object(torch, "tensor", tensor_there):
+        move_to_card(case.model)
+        with PLANTED[part, way](case) if planted else nullcontext():
+            try:
+                PARTS[part](case)
+            except Exception as error:
+                return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return "fine"
 
-
-ATTENTION = {"bloom": None, "gemma2": None}  # what the library chose: eager, with an additive mask
 
 if __name__ == "__main__":
     print(json.dumps([run_case(*case) for case in json.loads(sys.argv[1])]))

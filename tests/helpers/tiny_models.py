@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from data_utils.row_folders import prepare_folder
 from engine.batching import EncodedRow, RowEncoder
 
 torch.set_num_threads(1)
+
+CPU = torch.device("cpu")
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 PAD, BOS, EOS = range(3)
@@ -96,14 +99,14 @@ def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) ->
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
 
 
-def tiny_model(kind: str, attention: str | None = None, seed: int = 0, **changes):
-    """A random model in fp32, its attention chosen as for a real base, or `attention` ("sdpa", "eager")."""
+def tiny_model(kind: str, attention: str | None = None, seed: int = 0, device: torch.device = CPU, **changes):
+    """A random model in fp32, its attention chosen as for a real base on a device, or `attention` ("sdpa", "eager")."""
     name, settings = (KINDS | OTHER_KINDS)[kind]
     tokens = {"vocab_size": VOCABULARY_SIZE + 1, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
     config = AutoConfig.for_model(name, **settings | tokens | {"initializer_range": 0.15} | changes)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
-    prepare_attention(model, torch.device("cpu"))
+    prepare_attention(model, device)
     if attention:
         model.set_attn_implementation(attention)
     model.config.use_cache = False
@@ -146,10 +149,8 @@ def small_rows(kind: str = "window", window: int = 12, alpha: float = 0.1, **siz
     return encoder.encode(small_examples(kind, window, **sizes))
 
 
-def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = ALL_OF_TRAIN) -> Path:
-    """A folder of rows as data_process.py writes it, from a pickle of made-up dialogues."""
-    sizes = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
-    splits = {split: small_dialogues(split, *size) for split, size in sizes.items()}
+def write_pickle(folder: Path, splits: Mapping[str, Sequence[Dialogue]]) -> None:
+    """A pickle of made-up dialogues, laid out as the published ones."""
     everyone = {one.dialogue_id: one.utterances for dialogues in splits.values() for one in dialogues}
     columns = (
         lambda one: [int(place == one.speaker) for place in range(9)],
@@ -158,9 +159,16 @@ def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = 
     )
     slots = [{name: [column(one) for one in turns] for name, turns in everyone.items()} for column in columns]
     ids = [[one.dialogue_id for one in splits[split]] for split in ("train", "test", "valid")]
-    path = folder / "original" / DATASET / f"{DATASET}.pkl"
+    path = folder / DATASET / f"{DATASET}.pkl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps([*slots, *ids]))
+
+
+def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = ALL_OF_TRAIN) -> Path:
+    """A folder of rows as data_process.py writes it, from a pickle of made-up dialogues."""
+    sizes = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
+    splits = {split: small_dialogues(split, *size) for split, size in sizes.items()}
+    write_pickle(folder / "original", splits)
     settings = RowSettings(DATASET, kind=kind, historical_window=window, check_counts=False, draw=draw)
     return prepare_folder(settings, folder / "original", folder / "data")
 

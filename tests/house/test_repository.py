@@ -29,7 +29,7 @@ FLOORS = (
     ("scoring",),
     ("training",),
     ("results",),
-    ("own_dialogues", "planning"),
+    ("own_dialogues", "planning", "auditing"),
     ("experiment_utils",),
     ("scripts",),
 )

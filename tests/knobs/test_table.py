@@ -75,6 +75,8 @@ def test_what_a_reader_reads_follows_the_other_settings() -> None:
     assert reads("pairing", WINDOW, domain_base="True") and not reads("pairing", WINDOW)
     assert not reads("pairing", MIXED, domain_base="True")
     assert reads("num_beams", PLAIN, decode="generate") and not reads("num_beams", PLAIN)
+    assert all(reads("calibrate", PLAIN, decode=way) for way in ("score", "transitions"))
+    assert not reads("calibrate", PLAIN, decode="generate")
     assert reads("data_percent", MIXED, Experiments_setting=ZERO_SHOT)
     assert not reads("data_percent", WINDOW, Experiments_setting=ZERO_SHOT)
     assert reads("data_percent", WINDOW, Experiments_setting=ZERO_SHOT, domain_base="True")

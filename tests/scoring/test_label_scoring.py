@@ -1,10 +1,12 @@
 """Label scores against each label scored alone, and generation that is greedy whatever a checkpoint says."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
 from basics.errors import UserError
 from data_utils.prompts import add_demonstrations, without_content
@@ -14,7 +16,7 @@ from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, batch_loss, packer_for
 from rounding import LAYER, rounding
 from scoring import label_scoring
-from scoring.label_scoring import DecodeSettings, generate_answers, predict_labels
+from scoring.label_scoring import DecodeSettings, first_step, generate_answers, predict_labels
 from scoring.metrics import Prediction
 from tiny_models import (
     EOS,
@@ -158,6 +160,21 @@ def test_generation_is_greedy_whatever_the_checkpoint_says(kind: str) -> None:
     assert [one.response for one in found] == [greedy(model, row.input, 7) for row in rows]
     assert all(one.scores is None for one in found)
     assert model.generation_config is own and own.do_sample
+
+
+def test_the_library_has_nothing_to_say_of_how_it_is_asked(caplog: pytest.LogCaptureFixture) -> None:
+    model, rows = tiny_model("llama"), encoder().encode(examples()[:3])
+    library = logging.getLogger("transformers")
+    transformers.utils.logging.warning_once.cache_clear()
+    library.addHandler(caplog.handler)
+    try:
+        predict_labels(
+            model, encoder(), rows, LABELS, DecodeSettings(Packer("rows", PAD), "generate", max_new_tokens=2)
+        )
+        first_step(model, rows, PAD)
+    finally:
+        library.removeHandler(caplog.handler)
+    assert caplog.messages == []
 
 
 def test_the_label_is_found_in_the_answer_and_repaired_on_request(monkeypatch) -> None:

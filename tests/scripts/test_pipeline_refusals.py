@@ -51,7 +51,7 @@ REFUSALS = [
     "encoder=other: only domain_base=True reads it",
     "speaker_epochs=9: only speaker_task=True reads it",
     "select_on=train: choose one of valid test",
-    "decode=beam: choose one of score generate",
+    "decode=beam: choose one of score transitions generate",
     "precision=bf16,fp32: choose one of auto bf16 fp32 fp16",
     "precision=*: choose one of auto bf16 fp32 fp16",
     "precision=fp8: choose one of auto bf16 fp32 fp16",
@@ -177,8 +177,18 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "historical_window=0: emotion_prediction=True asks for what follows the history; show one utterance "
             "or more",
         ),
-        ({"quantize": "nf4"}, "quantize=nf4: needs a GPU, and there is none; choose none"),
-        ({"calibrate": True, "decode": "generate"}, "calibrate=True: only decode=score reads it"),
+        ({"precision": "fp16"}, "precision=fp16: needs a GPU, and there is none; choose auto"),
+        ({"calibrate": True, "decode": "generate"}, "calibrate=True: only decode=score or transitions reads it"),
+        (
+            {"decode": "transitions", "Experiments_setting": "zero_shot"},
+            "decode=transitions: transitions are counted on train, which zero_shot leaves alone; choose score or "
+            "generate",
+        ),
+        (
+            {"script": MIXED, "decode": "transitions"},
+            "decode=transitions: labels of several datasets follow each other in several ways; choose score or "
+            "generate",
+        ),
         ({"data_precent": 0.01}, "data_precent=0.01: no setting is called so; did you mean data_percent?"),
     ],
     ids=[
@@ -196,6 +206,8 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "nothing",
         "gpu",
         "score",
+        "transitions",
+        "transitions of several",
         "misspelt",
     ],
 )

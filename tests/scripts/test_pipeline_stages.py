@@ -70,6 +70,19 @@ def test_mixed_rows_are_drawn_by_their_writer(checkout: ShellCheckout, pickles: 
     assert "--datasets meld,EmoryNLP --mode mixed --mix ratio" in rows and "--seed 7 --data_percent 0.25" in rows
 
 
+def test_scenes_are_left_out_by_the_writer_and_in_the_name(checkout: ShellCheckout, pickles: Path) -> None:
+    knobs = {"script": MIXED, "datasets": "meld,EmoryNLP", "ERC_ORIGINAL_DATA": pickles}
+    (whole,), (only,) = (stages_of(checkout.run(**knobs, **more)) for more in ({}, {"without_shared_scenes": True}))
+    assert "-without_scenes_True-" in only["--output_dir"] and "without" not in whole["--output_dir"]
+    rows = checkout.run(without_shared_scenes=True, **knobs).stdout
+    assert " --without_shared_scenes True" in rows and "--without_shared_scenes" not in only
+    refused = checkout.run(without_shared_scenes=True)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "error: without_shared_scenes=True: Experiments_setting=lora on window rows has no use for it\n",
+    )
+
+
 def test_sets_one_after_the_other(checkout: ShellCheckout, pickles: Path) -> None:
     sets = "meld,EmoryNLP,iemocap"
     stages = stages_of(checkout.run(script=MIXED, datasets=sets, mode="sequence", ERC_ORIGINAL_DATA=pickles))

@@ -12,6 +12,7 @@ import pytest
 import export
 import main_new
 import predict
+from bases import quantization
 from basics.errors import UserError
 from chat_templates import LLAMA, QWEN, byte_level
 from commands import REPOSITORY, assert_one_line_error, call_script
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.numeric
 ADAPTER = {"lora_dim": 3, "lora_alpha": 5, "lora_dropout": 0.25, "lora_module_name": "q_proj,o_proj"}
 ADAPTER |= {"rslora": True, "dora": True}
 ASKED = {"chat_template": True, "max_length": 900, "calibrate": True}
+LACKING = "needs the package bitsandbytes"
 UNSAID = dict.fromkeys((*ADAPTER, *ASKED, "precision"))
 
 
@@ -289,21 +291,22 @@ def test_rows_unlike_those_of_training_are_told(place: Place) -> None:
 
 
 class TestFourBits:
-    """An adapter of QLoRA on a machine without a GPU: nobody may take the whole base instead."""
+    """An adapter of QLoRA on a machine without bitsandbytes: nobody may take the whole base instead."""
 
     @pytest.fixture
-    def quantized(self, place: Place, tmp_path: Path) -> Path:
+    def quantized(self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(quantization, "find_spec", lambda name: None)
         return copied(place, "odd", tmp_path / "quantized", quantize="nf4")
 
     def test_scoring(self, place: Place, quantized: Path) -> None:
         flags = UNSAID | {"checkpoint_dir": quantized}
-        assert_one_line_error(place.call("refused", do_train=False, **flags), "weights in 4 bits", "needs a CUDA GPU")
+        assert_one_line_error(place.call("refused", do_train=False, **flags), "weights in 4 bits", LACKING)
         assert_one_line_error(place.call("refused", do_train=False, quantize="none", **flags), "--quantize none")
 
     def test_predicting(self, quantized: Path) -> None:
         dialogue = REPOSITORY / "demo" / "dialogue.txt"
         result = call_script(predict.main, "--checkpoint", quantized, "--input", dialogue)
-        assert_one_line_error(result, "weights in 4 bits", "needs a CUDA GPU")
+        assert_one_line_error(result, "weights in 4 bits", LACKING)
 
     def test_exporting(self, quantized: Path, tmp_path: Path) -> None:
         def run(kind: str) -> CompletedProcess[str]:
@@ -362,7 +365,10 @@ def test_a_calibrated_checkpoint_may_generate_and_is_then_not_called_calibrated(
     assert place.results("generated")["arguments"]["calibrate"] is False
 
 
-def test_what_a_file_of_version_1_does_not_know_it_does_not_decide(place: Place, tmp_path: Path) -> None:
+def test_what_a_file_of_version_1_does_not_know_it_does_not_decide(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
     folder = copied(place, "odd", tmp_path / "old", version=1)
     config = json.loads((folder / "erc_config.json").read_text(encoding="utf-8"))
     for name in ("quantize", "precision", "frame_sha256", "base_sha256", "weights_sha256", "files_sha256"):
@@ -370,4 +376,4 @@ def test_what_a_file_of_version_1_does_not_know_it_does_not_decide(place: Place,
     (folder / "erc_config.json").write_text(json.dumps(config), encoding="utf-8")
     assert find_erc_config(folder).quantize is None
     result = place.call("four bits", checkpoint_dir=folder, do_train=False, **UNSAID | {"quantize": "nf4"})
-    assert_one_line_error(result, "trained over weights in 4 bits (nf4), needs a CUDA GPU")
+    assert_one_line_error(result, f"trained over weights in 4 bits (nf4), {LACKING}")

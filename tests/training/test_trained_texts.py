@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,14 @@ from data_utils.mixing import MixSettings, one_after_the_other, prepare_mixed_fo
 from data_utils.row_folders import prepare_folder
 from data_utils.texts import digest_text
 from tiny_models import main_command, save_base
-from training.trained_texts import TRAINED_TEXTS_FILE, read_trained_texts, render_trained_texts
+from training.arguments import NOTHING
+from training.erc_config import ERC_CONFIG_FILE
+from training.trained_texts import (
+    TRAINED_TEXTS_FILE,
+    find_trained_texts,
+    read_trained_texts,
+    render_trained_texts,
+)
 
 pytestmark = pytest.mark.numeric
 
@@ -101,6 +109,16 @@ def test_a_base_that_was_exported_tells_what_it_was_trained_on(place: Path, tmp_
     (base / TRAINED_TEXTS_FILE).write_text(render_trained_texts(digests("Run!")), encoding="ascii")
     flags = {"do_train": False, "zero_shot": True, "lora": False, "model_name_or_path": base}
     assert run(place, "exported", own(place, "EmoryNLP"), **flags)["seen_rows"] == ["EmoryNLP/test/1"]
+
+
+def test_a_base_that_was_exported_without_its_texts_is_unknown(place: Path, tmp_path: Path) -> None:
+    arguments = (SimpleNamespace(checkpoint_dir=NOTHING), None, SimpleNamespace(do_train=True))
+    row_sets = SimpleNamespace(trained_texts=digests("Run!"))
+    assert find_trained_texts(arguments, str(tmp_path), row_sets) == digests("Run!")
+    (tmp_path / ERC_CONFIG_FILE).write_text("{}")
+    assert find_trained_texts(arguments, str(tmp_path), row_sets) is None
+    (tmp_path / TRAINED_TEXTS_FILE).write_text(render_trained_texts(digests("Stay!")), encoding="ascii")
+    assert find_trained_texts(arguments, str(tmp_path), row_sets) == digests("Run!") | digests("Stay!")
 
 
 def test_what_a_checkpoint_does_not_tell_stays_unknown(place: Path, tmp_path: Path) -> None:

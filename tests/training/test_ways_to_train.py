@@ -10,13 +10,12 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
 import main_new
-from bases import load as quantization
 from bases.adapters import add_lora, choose_targets, count_trainable, find_targets
 from bases.find import check_precision, find_row
-from bases.load import as_in_training, check_quantization
+from bases.load import as_in_training
 from bases.table import BASES, SHAPES
 from basics.errors import UserError
-from commands import assert_one_line_error, call_script
+from commands import call_script
 from planning.meta_model import build_empty, load_config
 from tiny_models import main_command, save_base, save_rows, tiny_model
 
@@ -144,34 +143,3 @@ def test_rank_stabilised_adapters_are_scaled_by_the_root() -> None:
     model = add_lora(tiny_model("llama"), 4, 8, 0.0, "q_proj", rslora=True)
     scalings = [module.scaling for module in model.modules() if isinstance(module, LoraLayer)]
     assert scalings == [{"default": 8 / 4**0.5}] * 2
-
-
-def test_four_bits_need_a_gpu_a_package_and_whole_weights(monkeypatch) -> None:
-    check_quantization("none", CPU, shards_weights=True)
-    with pytest.raises(UserError, match="--quantize nf4 needs a CUDA GPU"):
-        check_quantization("nf4", CPU, shards_weights=False)
-    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install bitsandbytes"):
-        check_quantization("nf4", GPU, shards_weights=False)
-    monkeypatch.setattr(quantization, "find_spec", lambda name: name)
-    check_quantization("nf4", GPU, shards_weights=False)
-    with pytest.raises(UserError, match="ZeRO-3"):
-        check_quantization("nf4", GPU, shards_weights=True)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_four_bits_are_refused_in_one_line(place, tmp_path: Path) -> None:
-    assert_one_line_error(run(place, tmp_path / "run", quantize="nf4"), "--quantize nf4", "GPU")
-    assert_one_line_error(run(place, tmp_path / "run", quantize="nf4", lora=False), "--quantize nf4", "--lora True")
-    assert_one_line_error(run(place, tmp_path / "run", quantize="int8"), "--quantize", "none, nf4")
-    assert not (tmp_path / "run").exists()
-
-
-def test_quantized_weights_count_in_full() -> None:
-    class Packed(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(50, 1), requires_grad=False)
-            self.weight.quant_state = type("State", (), {"shape": torch.Size([10, 10])})()
-
-    assert count_trainable(Packed()) == (0, 100)

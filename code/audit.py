@@ -1,0 +1,75 @@
+"""What repeats between the splits and datasets, and what shifts: duplicates, shared scenes, labels.
+
+    python code/audit.py                                         # the sample corpus
+    python code/audit.py --datasets iemocap,meld,EmoryNLP --json audit.json
+    python code/audit.py --datasets iemocap,meld,EmoryNLP --output original_data/README.md
+
+Prints tables; --json writes every figure, --output puts the tables between the marks of a page. No text of a corpus is
+in any of them. What is left out of train for the scenes that it shares: data_process_mixed.py --without_shared_scenes.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from basics.argument_parsing import LineParser
+from basics.files import write_atomically
+from basics.scripts import run_script
+
+MARKS = "audit"
+NO_PAGE = "<!-- audit: begin --><!-- audit: end -->"
+
+
+def main() -> None:
+    """Arguments -> tables on stdout."""
+    arguments = parse_arguments()
+    from auditing.findings import audit
+    from auditing.tables import render_findings
+    from basics.markdown import replace_section
+    from data_utils.dialogues import find_original_data, load_dialogues
+
+    corpora = {
+        name: load_dialogues(
+            name, arguments.original_data or find_original_data(name), check_counts=arguments.check_counts
+        )
+        for name in arguments.datasets
+    }
+    page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
+
+    def put_in(tables: str) -> str:
+        return replace_section(page, tables, name=str(arguments.output), marks=MARKS)
+
+    put_in("")  # a page without the marks is refused at once
+    findings = audit(corpora)
+    tables = render_findings(findings)
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(findings.to_dict(), indent=1) + "\n")
+    if arguments.output:
+        write_atomically(arguments.output, put_in(tables))
+    print(tables)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    from knobs.flags import add_knob
+    from knobs.table import KNOBS
+
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("datasets", "check_counts"):
+        add_knob(parser, KNOBS[name])
+    parser.add_argument(
+        "--original_data",
+        type=Path,
+        help="folder of <dataset>/<dataset>.pkl (default: $ERC_ORIGINAL_DATA, else original_data/)",
+    )
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="a page; what stands between its marks, <!-- audit: begin --> and <!-- audit: end -->, is replaced",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,140 @@
+"""All that an audit finds of some datasets, as figures alone: no text of a corpus is in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from auditing.duplicates import Duplicates, count_duplicates, texts_of
+from auditing.labels import (
+    Agreement,
+    Inertia,
+    measure_agreement,
+    measure_inertia,
+    share_labels,
+    total_variation,
+)
+from data_utils.dialogues import Dialogue, recording_of
+from data_utils.labels import DATASETS, SPLITS
+from data_utils.scenes import count_repeated, long_turns, share_scenes
+
+SCORED = ("valid", "test")
+Corpora = Mapping[str, Mapping[str, Sequence[Dialogue]]]  # dataset -> split -> dialogues
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Utterances of a split, or of its dialogues of one recording, against a train. recording: None: all of them."""
+
+    dataset: str
+    split: str
+    recording: str | None
+    train: str
+    found: Duplicates
+
+
+@dataclass(frozen=True)
+class SharedScenes:
+    """Dialogues of a split against a train.
+
+    repeated: of the `dialogues` that have two longer turns or more, those half or more of whose longer turns stand in
+    that train, word for word. sharing: those that share a scene with a dialogue of it, see `scenes`.
+    """
+
+    dataset: str
+    split: str
+    train: str
+    dialogues: int
+    repeated: int
+    sharing: int
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """Labels of a split. shares: label -> its share. shift: total variation distance from train; both 0 to 1."""
+
+    dataset: str
+    split: str
+    inertia: Inertia
+    shares: Mapping[str, float]
+    shift: float
+
+
+@dataclass(frozen=True)
+class AnnotatedTwice:
+    """Two datasets that share turns, over all of their splits."""
+
+    first: str
+    second: str
+    found: Agreement
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `audit` found."""
+
+    datasets: tuple[str, ...]
+    repeated: tuple[Repeated, ...]
+    scenes: tuple[SharedScenes, ...]
+    labels: tuple[SplitLabels, ...]
+    agreement: tuple[AnnotatedTwice, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds them."""
+        return asdict(self)
+
+
+def audit(corpora: Corpora) -> Findings:
+    """Look at datasets, each scored split against each train."""
+    return Findings(
+        datasets=tuple(corpora),
+        repeated=tuple(_repeated(corpora)),
+        scenes=tuple(_scenes(corpora)),
+        labels=tuple(_labels(corpora)),
+        agreement=tuple(_agreement(corpora)),
+    )
+
+
+def _repeated(corpora: Corpora) -> Iterator[Repeated]:
+    for dataset, split, recording, scored in _scored_parts(corpora):
+        texts = texts_of(scored)
+        for train, of_set in corpora.items():
+            yield Repeated(dataset, split, recording, train, count_duplicates(texts, texts_of(of_set["train"])))
+
+
+def _scored_parts(corpora: Corpora) -> Iterator[tuple[str, str, str | None, Sequence[Dialogue]]]:
+    """Dataset, split, recording, dialogues; whole splits, then parts by recording where a dataset has several."""
+    for dataset, of_set in corpora.items():
+        for split in SCORED:
+            yield dataset, split, None, of_set[split]
+            kinds = {one.dialogue_id: recording_of(dataset, one.dialogue_id) for one in of_set[split]}
+            for kind in sorted(set(filter(None, kinds.values()))):
+                yield dataset, split, kind, [one for one in of_set[split] if kinds[one.dialogue_id] == kind]
+
+
+def _scenes(corpora: Corpora) -> Iterator[SharedScenes]:
+    for dataset, of_set in corpora.items():
+        for split in SCORED:
+            for train, other in corpora.items():
+                known = {turn for dialogue in other["train"] for turn in long_turns(dialogue)}
+                repeated, dialogues = count_repeated(of_set[split], known)
+                sharing = len(share_scenes(of_set[split], other["train"]))
+                yield SharedScenes(dataset, split, train, dialogues, repeated, sharing)
+
+
+def _labels(corpora: Corpora) -> Iterator[SplitLabels]:
+    for dataset, of_set in corpora.items():
+        names = DATASETS[dataset].labels
+        in_train = share_labels(of_set["train"], names)
+        for split in SPLITS:
+            shares = share_labels(of_set[split], names)
+            shift = total_variation(shares, in_train)
+            yield SplitLabels(dataset, split, measure_inertia(of_set[split]), shares, shift)
+
+
+def _agreement(corpora: Corpora) -> Iterator[AnnotatedTwice]:
+    whole = {name: [dialogue for split in SPLITS for dialogue in of_set[split]] for name, of_set in corpora.items()}
+    for first, second in combinations(corpora, 2):
+        found = measure_agreement(first, whole[first], second, whole[second])
+        if found:
+            yield AnnotatedTwice(first, second, found)

@@ -1,0 +1,116 @@
+"""What every baseline has in common: the task that it answers, its candidate settings, and how valid chooses."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from data_utils.dialogues import Dialogue, Utterance
+from scoring.metrics import score_numbers
+from scoring.transitions import TurnOrder, order_turns
+
+# log p of what a model holds for impossible: finite, so that it can be written and filtered.
+LOWEST = -1e4
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset with its labels and metric, as a baseline sees it.
+
+    dialogues: of train, valid and test. window: turns before an utterance that may be used.
+    """
+
+    dataset: str
+    dialogues: Mapping[str, Sequence[Dialogue]]
+    labels: tuple[str, ...]
+    metric: str
+    window: int
+
+    def turns(self, split: str) -> Iterator[tuple[Utterance, list[Utterance]]]:
+        """Every utterance of a split, in order, with up to `window` turns before it, oldest first."""
+        for dialogue in self.dialogues[split]:
+            shown: deque[Utterance] = deque(maxlen=self.window)
+            for utterance in dialogue.utterances:
+                yield utterance, list(shown)
+                shown.append(utterance)
+
+    def gold(self, split: str) -> list[str]:
+        """Every utterance's label, in order."""
+        return [utterance.label for dialogue in self.dialogues[split] for utterance in dialogue.utterances]
+
+    @cached_property
+    def numbers(self) -> Mapping[str, np.ndarray]:
+        """Split -> (utterances,) positions of the gold labels among the labels."""
+        places = {label: number for number, label in enumerate(self.labels)}
+        return {split: np.array([places[label] for label in self.gold(split)], dtype=int) for split in self.dialogues}
+
+    @cached_property
+    def orders(self) -> Mapping[str, TurnOrder]:
+        """Split -> which utterance came before which."""
+        return {split: _order(dialogues) for split, dialogues in self.dialogues.items()}
+
+    def score(self, split: str, answers: np.ndarray) -> float:
+        """The dataset's metric in percent. answers: (utterances,) positions among the labels."""
+        return score_numbers(self.numbers[split], answers, self.labels, self.metric)
+
+
+def _order(dialogues: Sequence[Dialogue]) -> TurnOrder:
+    turns = [(place, one.speaker) for place, dialogue in enumerate(dialogues) for one in dialogue.utterances]
+    return order_turns([place for place, _ in turns], [speaker for _, speaker in turns])
+
+
+Grid = Mapping[str, Sequence[Any]]  # setting -> the values that valid chooses from
+
+
+def settings_of(grid: Grid) -> Iterator[dict[str, Any]]:
+    """Every combination, the last setting changing fastest."""
+    return (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model under certain settings. log_p: split -> (utterances, labels), asked for while no other is made."""
+
+    settings: Mapping[str, Any]
+    log_p: Callable[[str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that answers valid best. log_p: of valid and test, (utterances, labels) each."""
+
+    settings: Mapping[str, Any]
+    log_p: Mapping[str, np.ndarray]
+
+
+def choose(candidates: Iterable[Candidate], task: Task) -> Choice:
+    """The best on valid, the first of equals; ValueError where there is none."""
+    best, highest = None, -np.inf
+    for candidate in candidates:
+        valid = candidate.log_p("valid")
+        score = task.score("valid", valid.argmax(axis=1))
+        if score > highest:
+            best, highest = Choice(candidate.settings, {"valid": valid, "test": candidate.log_p("test")}), score
+    if best is None:
+        raise ValueError("no candidate to choose")
+    return best
+
+
+def log_probabilities(model: Any, features: Any, size: int) -> np.ndarray:
+    """(rows, labels) log p by a classifier of scikit-learn that was fitted on positions among `size` labels.
+
+    A label that train does not have gets the lowest there is.
+    """
+    found = np.full((features.shape[0], size), LOWEST)
+    with np.errstate(divide="ignore"):
+        found[:, model.classes_] = np.maximum(model.predict_log_proba(features), LOWEST)
+    return found
+
+
+def speakers_history(shown: Sequence[Utterance], speaker: int) -> dict[bool, list[Utterance]]:
+    """The turns before an utterance by who said them: True: its own speaker's, False: others'."""
+    return {is_own: [one for one in shown if (one.speaker == speaker) == is_own] for is_own in (True, False)}

@@ -1,0 +1,296 @@
+"""Decode with transitions: what was felt before says something about what is felt now, and never the reverse.
+
+A causal filter over labels. In train it is counted which label follows which, from the same speaker's previous turn
+and from the dialogue's last turn. The belief about an utterance is
+
+    softmax(log p / temperature + own_weight x evidence(own previous turn) + dialogue_weight x evidence(last turn))
+
+where the evidence of a turn for a label is log(sum over its labels of belief x P(label | its label) / P(label)).
+Beliefs are handed on, not answers; a first turn has no evidence; with both weights 0 a model's own answers stand as
+they are. Labels are numbers here, in prompt order.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from basics.errors import UserError
+from scoring.metrics import Prediction
+
+VERSION = 1
+# A label counts as if it had been followed so many times by what follows any label.
+SMOOTHING = 10.0
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 5.0)
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
+# The plainest first, so that of equal scores it is taken.
+GRID = np.array(
+    sorted(itertools.product(TEMPERATURES, WEIGHTS, WEIGHTS), key=lambda one: (one[1] + one[2], one[0], one[1]))
+)
+
+Counts = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class TurnOrder:
+    """Which utterances came before which.
+
+    own: (utterances,) position of the same speaker's previous turn, -1 where there is none. dialogue: (utterances,) of
+    the dialogue's. depth: (utterances,) how many turns of the dialogue came before.
+    """
+
+    own: np.ndarray
+    dialogue: np.ndarray
+    depth: np.ndarray
+
+
+def order_turns(dialogues: Sequence[Hashable], speakers: Sequence[Hashable | None]) -> TurnOrder:
+    """The order of utterances that stand as they were spoken, each dialogue for itself.
+
+    speakers: of each utterance, numbered or named for each dialogue anew; None: not known, so no turn is their own.
+    """
+    last: dict[Any, int] = {}
+    own, before, depth = [], [], []
+    for place, (dialogue, speaker) in enumerate(zip(dialogues, speakers, strict=True)):
+        before.append(last.get((dialogue,), -1))
+        own.append(-1 if speaker is None else last.get((dialogue, speaker), -1))
+        depth.append(depth[before[-1]] + 1 if before[-1] >= 0 else 0)
+        last[dialogue,] = last[dialogue, speaker] = place
+    return TurnOrder(*(np.array(column, dtype=int) for column in (own, before, depth)))
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """How often a label followed another in gold sequences.
+
+    own: (labels, labels) counts; row = label of the same speaker's previous turn, column = label now. dialogue: the
+    same after the dialogue's last turn.
+    """
+
+    labels: tuple[str, ...]
+    own: Counts
+    dialogue: Counts
+
+    @cached_property
+    def own_ratios(self) -> np.ndarray:
+        """(labels, labels) P(label now | label of the own previous turn) / P(label now)."""
+        return _ratios(self.own)
+
+    @cached_property
+    def dialogue_ratios(self) -> np.ndarray:
+        """(labels, labels) P(label now | label of the last turn) / P(label now)."""
+        return _ratios(self.dialogue)
+
+
+def _ratios(counts: Counts) -> np.ndarray:
+    found = np.array(counts, dtype=float)
+    anyway = (found.sum(axis=0) + 1) / (found.sum() + len(found))
+    after = (found + SMOOTHING * anyway) / (found.sum(axis=1, keepdims=True) + SMOOTHING)
+    return after / anyway
+
+
+def count_transitions(targets: Sequence[str], order: TurnOrder, labels: Sequence[str]) -> Transitions:
+    """Count gold labels after gold labels; ValueError for a target that is none of the labels."""
+    numbers = np.array([list(labels).index(target) for target in targets], dtype=int)
+    return Transitions(tuple(labels), *(_count(numbers, links, len(labels)) for links in (order.own, order.dialogue)))
+
+
+def _count(numbers: np.ndarray, links: np.ndarray, size: int) -> Counts:
+    counts = np.zeros((size, size), dtype=int)
+    follows = links >= 0
+    np.add.at(counts, (numbers[links[follows]], numbers[follows]), 1)
+    return tuple(map(tuple, counts.tolist()))
+
+
+@dataclass(frozen=True)
+class TransitionFilter:
+    """Transitions with the temperature and the two weights that valid chose.
+
+    score, score_without: of valid, with the filter and without it, in percent; 0 where nothing was chosen.
+    """
+
+    transitions: Transitions
+    temperature: float = 1.0
+    own_weight: float = 0.0
+    dialogue_weight: float = 0.0
+    score: float = 0.0
+    score_without: float = 0.0
+
+    def beliefs(self, log_p: np.ndarray, order: TurnOrder) -> np.ndarray:
+        """(utterances, labels) log p of a model -> (utterances, labels) beliefs; each row adds up to 1."""
+        return _softmax(self._logits(log_p, order))
+
+    def answers(self, log_p: np.ndarray, order: TurnOrder) -> np.ndarray:
+        """(utterances,) number of the label most believed in; ties go to the earlier label."""
+        return self._logits(log_p, order).argmax(axis=-1)
+
+    def _logits(self, log_p: np.ndarray, order: TurnOrder) -> np.ndarray:
+        settings = np.array([[self.temperature, self.own_weight, self.dialogue_weight]])
+        return _filtered(self.transitions, log_p, order, settings)[0]
+
+    def step(self, log_p: np.ndarray, own: np.ndarray | None = None, last: np.ndarray | None = None) -> np.ndarray:
+        """(labels,) belief about one utterance. log_p: (labels,). own, last: beliefs of the turns before, or None."""
+        logits = np.asarray(log_p, dtype=float) / self.temperature
+        if own is not None:
+            logits = logits + self.own_weight * _evidence(own, self.transitions.own_ratios)
+        if last is not None:
+            logits = logits + self.dialogue_weight * _evidence(last, self.transitions.dialogue_ratios)
+        return _softmax(logits)
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """All but the counts, by name."""
+        return {name: value for name, value in vars(self).items() if name != "transitions"}
+
+    def render(self) -> str:
+        """The filter as JSON."""
+        content = asdict(self)
+        return json.dumps({"version": VERSION} | content.pop("transitions") | content, ensure_ascii=False) + "\n"
+
+
+def _filtered(transitions: Transitions, log_p: np.ndarray, order: TurnOrder, settings: np.ndarray) -> np.ndarray:
+    """(settings, utterances, labels) logarithms of beliefs, each up to a constant; turn after turn, all dialogues at
+    once. settings: (settings, 3) temperature and both weights.
+    """
+    temperatures, own, dialogue = (column[:, None, None] for column in np.asarray(settings, dtype=float).T)
+    logits = np.asarray(log_p, dtype=float)[None] / temperatures
+    beliefs = np.empty_like(logits)
+    sources = (
+        (order.own, transitions.own_ratios, own),
+        (order.dialogue, transitions.dialogue_ratios, dialogue),
+    )
+    for depth in range(order.depth.max(initial=-1) + 1):
+        now = np.flatnonzero(order.depth == depth)
+        for links, ratios, weights in sources:
+            told = now[links[now] >= 0]
+            logits[:, told] += weights * _evidence(beliefs[:, links[told]], ratios)
+        beliefs[:, now] = _softmax(logits[:, now])
+    return logits
+
+
+def _evidence(beliefs: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """(..., labels) beliefs about an earlier turn -> (..., labels) what they add to the logits of this one."""
+    return np.log(beliefs @ ratios)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def fit_filter(
+    transitions: Transitions, log_p: np.ndarray, order: TurnOrder, score: Callable[[np.ndarray], float]
+) -> TransitionFilter:
+    """The filter whose answers score best, of a small grid that holds the model's own; ties go to the plainest.
+
+    log_p: (utterances, labels) of valid. score: (utterances,) answers -> the dataset's metric in percent.
+    """
+    answers = _filtered(transitions, log_p, order, GRID).argmax(axis=-1)
+    # Many settings answer alike.
+    distinct, places = np.unique(answers, axis=0, return_inverse=True)
+    scores = np.array([score(one) for one in distinct])[places.ravel()]
+    best = int(scores.argmax())
+    return TransitionFilter(transitions, *GRID[best].tolist(), float(scores[best]), float(scores[0]))
+
+
+class Follower:
+    """Beliefs turn after turn, of dialogues that follow each other: those of `TransitionFilter.beliefs`."""
+
+    def __init__(self, found: TransitionFilter) -> None:
+        self.found = found
+        self.dialogue: int | None = None
+        self.speaker: int | None = None  # who spoke last
+        self.own: dict[int, np.ndarray] = {}  # speaker -> the belief about their last turn
+
+    def follow(self, dialogue: int, speaker: int, scores: Mapping[str, float]) -> dict[str, float]:
+        """log p of every label -> the belief about this turn, label -> share."""
+        labels = self.found.transitions.labels
+        log_p = np.array([scores[label] for label in labels])
+        is_going_on = dialogue == self.dialogue
+        belief = self.found.step(log_p, *([self.own.get(speaker), self.own[self.speaker]] if is_going_on else ()))
+        shares = dict(zip(labels, belief.tolist(), strict=True))
+        self.remember(dialogue, speaker, shares)
+        return shares
+
+    def remember(self, dialogue: int, speaker: int, belief: Mapping[str, float]) -> None:
+        """Take over a belief that `follow` has given before."""
+        if dialogue != self.dialogue:
+            self.dialogue, self.own = dialogue, {}
+        self.speaker = speaker
+        self.own[speaker] = np.array([belief[label] for label in self.found.transitions.labels])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is known of the dialogue that goes on, ready for JSON."""
+        own = {str(speaker): belief.tolist() for speaker, belief in self.own.items()}
+        return {"dialogue": self.dialogue, "speaker": self.speaker, "own": own}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken; ValueError, TypeError or KeyError for what is no state."""
+        own = {int(speaker): np.array(belief, dtype=float) for speaker, belief in state["own"].items()}
+        size = (len(self.found.transitions.labels),)
+        began = state["dialogue"] is not None
+        if began != (state["speaker"] in own) or began != bool(own):
+            raise ValueError("no state of a dialogue")
+        if any(belief.shape != size or not (belief >= 0).all() for belief in own.values()):
+            raise ValueError("no state of beliefs")
+        self.dialogue, self.speaker, self.own = state["dialogue"], state["speaker"], own
+
+
+def log_p_matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
+    """(rows, labels) log p of predictions that were scored."""
+    return np.array([[row.scores[label] for label in labels] for row in predictions], dtype=float)
+
+
+def decode_with(found: TransitionFilter, predictions: Sequence[Prediction], order: TurnOrder) -> list[Prediction]:
+    """The predictions with the filter's answers; each keeps the model's own log p."""
+    labels = found.transitions.labels
+    answers = found.answers(log_p_matrix(predictions, labels), order) if predictions else ()
+    return [replace(row, label=labels[number]) for row, number in zip(predictions, answers, strict=True)]
+
+
+def decode_without(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The predictions with the label of the greatest log p, as they were before a filter; ties to the earlier label."""
+    return [replace(row, label=max(row.scores, key=row.scores.__getitem__)) for row in predictions]
+
+
+def read_filter(path: Path) -> TransitionFilter:
+    """What `TransitionFilter.render` wrote.
+
+    Raises:
+        UserError: the file cannot be read, or is not of this form; it names the file.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        told = f"cannot be read ({error.strerror}); training with --decode transitions writes it"
+        raise UserError(f"{path}: {told}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
+    try:
+        return _parsed(content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: not a filter ({reason}), allowed is the file that training wrote") from None
+
+
+def _parsed(content: Mapping[str, Any]) -> TransitionFilter:
+    if content["version"] != VERSION:
+        raise ValueError(f"version {content['version']}, this program reads {VERSION}")
+    labels = tuple(content["labels"])
+    tables = [tuple(tuple(map(int, row)) for row in content[name]) for name in ("own", "dialogue")]
+    sizes = {len(labels), *map(len, tables), *(len(row) for table in tables for row in table)}
+    if len(sizes) != 1 or not labels or not all(isinstance(label, str) for label in labels):
+        raise ValueError("labels and counts do not fit each other")
+    names = [name for name in TransitionFilter.__dataclass_fields__ if name != "transitions"]
+    numbers = {name: float(content[name]) for name in names}
+    counted = (count for table in tables for row in table for count in row)
+    if not all(map(math.isfinite, numbers.values())) or numbers["temperature"] <= 0 or min(counted) < 0:
+        raise ValueError("a number is out of range")
+    return TransitionFilter(Transitions(labels, *tables), **numbers)

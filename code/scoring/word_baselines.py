@@ -1,0 +1,114 @@
+"""Baselines of words: an utterance's own, with the words before it by who said them, under scikit-learn's models."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import ComplementNB, MultinomialNB
+
+from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of, speakers_history
+
+WORD = r"[a-z']+|[!?]"
+# C: inverse regularisation. class_weight: whether rare labels weigh more in training.
+REGRESSION: Grid = {"class_weight": (None, "balanced"), "C": (0.3, 1.0, 3.0, 10.0)}
+# history_scale: of the history's columns beside the utterance's.
+HISTORY_REGRESSION: Grid = {"history_scale": (1.0, 0.6, 0.3)} | REGRESSION
+# alpha: how often every word is said to have been seen beside what was counted. The weights are those of the evidence:
+# naive Bayes takes words for independent, and those of a long history would outvote the utterance.
+BAYES: Grid = {
+    "alpha": (0.1, 0.3, 1.0, 3.0),
+    "history_weight": (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
+    "utterance_weight": (0.5, 0.7, 1.0),
+}
+
+OWN, SAME, OTHERS = range(3)
+Blocks = Mapping[str, tuple[sparse.csr_array, ...]]  # split -> (rows, words) of OWN, SAME and OTHERS
+Features = Mapping[str, Any]  # split -> (rows, features)
+
+
+def words_by_speaker(task: Task, split: str) -> tuple[list[str], list[str], list[str]]:
+    """Of every utterance: its text, the same speaker's turns in the window, the others'."""
+    own, same, others = [], [], []
+    for utterance, shown in task.turns(split):
+        history = speakers_history(shown, utterance.speaker)
+        own.append(utterance.text)
+        same.append("\n".join(one.text for one in history[True]))
+        others.append("\n".join(one.text for one in history[False]))
+    return own, same, others
+
+
+def count_words(task: Task, vectorizer: type[CountVectorizer], **options: Any) -> Blocks:
+    """The words of every split in three blocks, each with a vocabulary of its own, that of train."""
+    texts = {split: words_by_speaker(task, split) for split in task.dialogues}
+    found: dict[str, list[sparse.csr_array]] = {split: [] for split in texts}
+    for block in (OWN, SAME, OTHERS):
+        words = vectorizer(token_pattern=WORD, **options)
+        analyze = words.build_analyzer()
+        empty = not any(analyze(text) for text in texts["train"][block])  # as the history of single utterances
+        if not empty:
+            words.fit(texts["train"][block])
+        for split, of_split in texts.items():
+            rows = sparse.csr_array((len(of_split[block]), 0)) if empty else words.transform(of_split[block])
+            found[split].append(sparse.csr_array(rows))
+    return {split: tuple(blocks) for split, blocks in found.items()}
+
+
+def weighted(blocks: tuple[sparse.csr_array, ...], weights: tuple[float, ...]) -> sparse.csr_array:
+    """(rows, words of all blocks), each block times its weight."""
+    return sparse.csr_array(sparse.hstack([one * weight for one, weight in zip(blocks, weights, strict=True)]))
+
+
+def regressions(task: Task, features_of: Callable[..., Features], grid: Grid) -> Iterator[Candidate]:
+    """Logistic regressions. features_of: what the grid says of features, beside C and class_weight -> features."""
+    of_features = {name: values for name, values in grid.items() if name not in REGRESSION}
+    for kind in settings_of(of_features):
+        features = features_of(**kind)
+        for settings in settings_of({name: grid[name] for name in REGRESSION}):
+            model = LogisticRegression(**settings, max_iter=1000)
+            model.fit(features["train"], task.numbers["train"])
+            yield Candidate(
+                kind | settings,
+                lambda split, model=model, features=features: log_probabilities(
+                    model, features[split], len(task.labels)
+                ),
+            )
+
+
+def tf_idf(task: Task) -> Blocks:
+    """Words and pairs of words that train has twice or more, weighed by TF-IDF."""
+    return count_words(task, TfidfVectorizer, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+
+
+def own_words(task: Task, grid: Grid) -> Iterator[Candidate]:
+    """TF-IDF of the utterance alone, logistic regression."""
+    features = {split: blocks[OWN] for split, blocks in tf_idf(task).items()}
+    yield from regressions(task, lambda: features, grid)
+
+
+def words_with_history(task: Task, grid: Grid) -> Iterator[Candidate]:
+    """TF-IDF of the utterance, of the same speaker's history and of the others', logistic regression."""
+    blocks = tf_idf(task)
+
+    def scaled(history_scale: float) -> Features:
+        weights = (1.0, history_scale, history_scale)
+        return {split: weighted(of_split, weights) for split, of_split in blocks.items()}
+
+    yield from regressions(task, scaled, grid)
+
+
+def naive_bayes(task: Task, grid: Grid, kind: type[MultinomialNB] | type[ComplementNB]) -> Iterator[Candidate]:
+    """Word counts in the same three blocks, counted once; complement naive Bayes is made for uneven labels."""
+    blocks = count_words(task, CountVectorizer)
+    train = weighted(blocks["train"], (1.0, 1.0, 1.0))
+    fitted = {alpha: kind(alpha=alpha).fit(train, task.numbers["train"]) for alpha in grid["alpha"]}
+    for settings in settings_of(grid):
+        model, history = fitted[settings["alpha"]], settings["history_weight"]
+        weights = (settings["utterance_weight"], history, history)
+        yield Candidate(
+            settings,
+            lambda split, model=model, weights=weights: log_probabilities(
+                model, weighted(blocks[split], weights), len(task.labels)
+            ),
+        )

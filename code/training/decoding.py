@@ -1,0 +1,85 @@
+"""transitions.json beside saved weights: the filter with which answers are read off them, see `scoring.transitions`.
+
+A run with `--decode transitions` counts labels on its rows of train and chooses the filter on valid, once the best
+epoch is known; whoever asks the weights later takes it from there.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from basics.errors import UserError
+from data_utils.prompts import find_speaker
+from data_utils.row_files import RECOGNITION, Example
+from data_utils.row_sets import RowSets
+from scoring.transitions import TransitionFilter, Transitions, TurnOrder, count_transitions, order_turns, read_filter
+from training.arguments import Arguments
+
+TRANSITIONS_FILE = "transitions.json"
+TRANSITIONS = "transitions"
+
+
+def order_of_rows(rows: Sequence[Example]) -> TurnOrder:
+    """Which of the rows of a task was said before which. Plain prompts name no speaker: their turns are nobody's own.
+
+    Rows of which some are left out, as in a drawn share of train, are ordered only where they follow each other
+    without a gap: who spoke in between is not known.
+    """
+    return order_turns(list(_unbroken(rows)), [find_speaker(row.input) for row in rows])
+
+
+def _unbroken(rows: Sequence[Example]) -> Iterator[tuple[str, int]]:
+    """(dialogue, how many gaps it has had) of each row."""
+    places = [(dialogue, int(turn)) for dialogue, _, turn in (row.id.rpartition("/") for row in rows)]
+    gaps = 0
+    for before, (dialogue, turn) in pairwise([("", 0), *places]):
+        gaps += (dialogue, turn) != (before[0], before[1] + 1)
+        yield dialogue, gaps
+
+
+def count_rows(rows: Sequence[Example], labels: Sequence[str]) -> Transitions:
+    """Transitions between the labels of train's rows of the main task."""
+    asked = [row for row in rows if row.task == RECOGNITION]
+    return count_transitions([row.target for row in asked], order_of_rows(asked), labels)
+
+
+def uses_transitions(arguments: Arguments, row_sets: RowSets) -> bool:
+    """Whether answers go through a filter; who speaks, the question of a first stage, has no transitions."""
+    rows = row_sets.scored[arguments[2].score_on]
+    return arguments[2].decode == TRANSITIONS and bool(rows) and rows[0].task == RECOGNITION
+
+
+def filter_at_start(arguments: Arguments, row_sets: RowSets) -> TransitionFilter | None:
+    """The filter of the checkpoint that a run only scores; None: there is none yet, or none is asked for.
+
+    Raises:
+        UserError: it is asked for and not there; or it is to be fitted, and valid has no row.
+    """
+    model, data, training = arguments
+    if not uses_transitions(arguments, row_sets):
+        return None
+    if not training.do_train:
+        return find_filter(model.checkpoint_dir, row_sets.labels, TRANSITIONS)
+    if not row_sets.scored["valid"]:
+        raise UserError(f"--decode transitions: valid.json has no row to choose a filter by in {data.data_dir}")
+    return None
+
+
+def find_filter(folder: str | Path, labels: Sequence[str], decode: str | None = None) -> TransitionFilter | None:
+    """The filter of a checkpoint, None where it has none or `decode` is "score".
+
+    labels: those that the checkpoint chooses from. decode: None: as in training.
+
+    Raises:
+        UserError: `decode` is "transitions" and there is none, or it cannot be read, or is of other labels.
+    """
+    path = Path(folder) / TRANSITIONS_FILE
+    if decode == TRANSITIONS and not path.is_file():
+        told = f"{folder} has no {TRANSITIONS_FILE}: it was not trained with --decode transitions"
+        raise UserError(f"--decode transitions: {told}; use --decode score")
+    if decode not in (None, TRANSITIONS) or not path.is_file():
+        return None
+    found = read_filter(path)
+    if found.transitions.labels != tuple(labels):
+        raise UserError(f"{path}: its labels are {', '.join(found.transitions.labels)}, not {', '.join(labels)}")
+    return found
