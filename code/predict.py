@@ -23,41 +23,45 @@ from basics.scripts import run_script
 from knobs.table import KNOBS
 from own_dialogues.formats_page import render_formats
 from own_dialogues.preview import print_preview
+from own_dialogues.readers.encodings import check_encoding
 from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
 from own_dialogues.writing import OUTPUTS
+
+# Name, default, what else argparse is told, meaning.
+FLAGS = (
+    ("input", None, {"type": Path, "required": True}, "file of dialogues"),
+    ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
+    ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
+    ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
+    ("input_format", None, {"choices": tuple(FORMATS)}, "of which form it is (default: by its name and beginning)"),
+    ("encoding", None, {"type": check_encoding}, "what the input is in (default: UTF-8, or as its bytes tell)"),
+    ("preview", False, {"type": true_or_false}, "print what would be judged, as JSON Lines, and load no model"),
+    ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
+    ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
+    ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
+    ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
+    (
+        "precision",
+        "auto",
+        {"choices": KNOBS["precision"].kind.choices},
+        "auto: as in training where the device has it (default: auto)",
+    ),
+    (
+        "decode",
+        None,
+        {"choices": ("transitions", "score")},
+        "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
+    ),
+    ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
+    ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
+)
 
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags = (
-        ("input", None, {"type": Path, "required": True}, "file of dialogues"),
-        ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
-        ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
-        ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
-        ("input_format", None, {"choices": tuple(FORMATS)}, "of which form it is (default: by its name and beginning)"),
-        ("preview", False, {"type": true_or_false}, "print what would be judged, as JSON Lines, and load no model"),
-        ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
-        ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
-        ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
-        ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
-        (
-            "precision",
-            "auto",
-            {"choices": KNOBS["precision"].kind.choices},
-            "auto: as in training where the device has it (default: auto)",
-        ),
-        (
-            "decode",
-            None,
-            {"choices": ("transitions", "score")},
-            "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
-        ),
-        ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
-        ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
-    )
     parser.add_argument("--formats", action=_PrintFormats, nargs=0, help="print demo/FORMATS.md and exit")
-    for name, default, options, meaning in flags:
+    for name, default, options, meaning in FLAGS:
         parser.add_argument(f"--{name}", default=default, help=meaning.replace("%", "%%"), **options)
     arguments = parser.parse_args()
     if arguments.resume and arguments.output is None:
@@ -96,12 +100,13 @@ def warn_of_speakers(counts: FileCounts, known: int, kind: str) -> None:
 def main() -> None:
     """Arguments -> the input, read once to be checked -> checkpoint -> emotions."""
     arguments = parse_arguments()
-    input_format = find_format(arguments.input, arguments.input_format)
-    counts = count_turns(arguments.input, input_format)
+    encoding = arguments.encoding
+    input_format = find_format(arguments.input, arguments.input_format, encoding)
+    counts = count_turns(arguments.input, input_format, encoding)
     for line in counts.report.lines():
         print(line, file=sys.stderr)
     if arguments.preview:
-        return print_preview(arguments.input, input_format, counts)
+        return print_preview(arguments.input, input_format, encoding, counts)
 
     # torch takes its time: what is wrong with the input has been said by now.
     from basics.files import shown_path
@@ -111,7 +116,7 @@ def main() -> None:
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
 
-    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
+    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments), encoding)
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(checkpoint)
     warn_of_speakers(counts, config.speakers, config.kind)

@@ -22,14 +22,14 @@ def summary_lines(counts: FileCounts) -> Iterator[str]:
     yield from counts.report.speaker_lines()
 
 
-def print_preview(path: Path, form: str, counts: FileCounts) -> None:
-    """The turns to stdout, who speaks to stderr.
+def print_preview(path: Path, form: str, encoding: str | None, counts: FileCounts) -> None:
+    """The turns to stdout, who speaks to stderr. encoding: see `find_format`.
 
     Raises:
         UserError: see `read_turns`.
     """
     ascii_only = "utf" not in (sys.stdout.encoding or "utf-8").lower()
-    for line in render_turns(read_turns(path, form), ascii_only):
+    for line in render_turns(read_turns(path, form, encoding), ascii_only):
         sys.stdout.write(line)
     sys.stdout.flush()
     for line in summary_lines(counts):

@@ -16,13 +16,16 @@ from own_dialogues.report import Remark, Report
 from own_dialogues.turns import LineError, SpokenTurn, number_turns
 
 
-def find_format(path: Path, wanted: str | None = None) -> str:
-    """The form that is asked for, else that of the file's name which its beginning shows; UserError: there is none."""
+def find_format(path: Path, wanted: str | None = None, encoding: str | None = None) -> str:
+    """The form that is asked for, else that of the file's name which its beginning shows; UserError: there is none.
+
+    encoding: what the file is said to be in; None: as `as_utf8` finds.
+    """
     if wanted:
         return wanted
     path = Path(path)
     suffix = path.suffix.lower()
-    found = _recognise(suffix, Head(path))
+    found = _recognise(suffix, Head(path, encoding))
     if found:
         return found
     if suffix in NOT_READ:
@@ -45,8 +48,10 @@ def _recognise(suffix: str, head: Head) -> str | None:
     return next((name for name, one in forms if one.recognise is None or one.recognise(head)), None)
 
 
-def read_turns(path: Path, name: str, report: Report | None = None) -> Iterator[SpokenTurn]:
-    """The turns of a file of the form `name`; report: gets what there is to say of it.
+def read_turns(
+    path: Path, name: str, encoding: str | None = None, report: Report | None = None
+) -> Iterator[SpokenTurn]:
+    """The turns of a file of the form `name`; encoding: see `find_format`; report: gets what there is to say of it.
 
     Raises:
         UserError: the file cannot be opened or read, or a line of it is bad (file, form and line are named).
@@ -54,8 +59,8 @@ def read_turns(path: Path, name: str, report: Report | None = None) -> Iterator[
     form, report = FORMATS[name], Report() if report is None else report
     try:
         with open(path, "rb") as opened:
-            stream, remark = as_utf8(opened, guesses=not form.is_json)
-            if remark:
+            stream, remarks = as_utf8(opened, not form.is_json, encoding)
+            for remark in remarks:
                 report.note(remark)
             others = _others(path, name)
             if others:
@@ -63,8 +68,6 @@ def read_turns(path: Path, name: str, report: Report | None = None) -> Iterator[
             yield from number_turns(form.read(stream), report)
     except LineError as error:
         raise UserError(f"{path}, read as {name}, {error}{_way_out(path, name)}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not the {error.encoding} that its first bytes say ({error.reason})") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -102,8 +105,10 @@ class FileCounts:
     report: Report = field(default_factory=Report, compare=False)
 
 
-def count_turns(path: Path, name: str) -> FileCounts:
+def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCounts:
     """Read a file once from end to end, so that a bad line is found before hours are spent on those before it.
+
+    encoding: see `find_format`.
 
     Raises:
         UserError: see `read_turns`; or there is no utterance, or the file can be read only once.
@@ -113,7 +118,7 @@ def count_turns(path: Path, name: str) -> FileCounts:
         raise UserError(f"{path}: is no regular file, and it is read twice: write it to a file first")
     turns = speakers = dialogues = 0
     report = Report()
-    for one in read_turns(path, name, report):
+    for one in read_turns(path, name, encoding, report):
         turns, speakers, dialogues = turns + 1, max(speakers, one.number + 1), dialogues + (one.turn == 0)
     if not turns:
         left_out = f" (left out: {report.told_left_out()})" if report.left_out else ""

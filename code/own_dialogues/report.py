@@ -88,6 +88,7 @@ class Report:
         """'Ruth Hale: 12 turns', who speaks most first."""
         ranked = sorted(self.speakers.values(), key=lambda pair: -pair[1].count)
         for name, one in ranked[:100]:
-            yield f"{name}: {one.count:,} turn{'s' if one.count > 1 else ''}"
+            shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+            yield f"{shown}: {one.count:,} turn{'s' if one.count > 1 else ''}"
         if len(ranked) > 100:
             yield f"and {len(ranked) - 100:,} more speakers"

@@ -17,9 +17,11 @@ MOST_SPEAKERS = 1_000  # of a dialogue
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
 UTF8_ONLY = (
-    "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or convert it "
-    "with iconv"
+    "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or name what it "
+    "is in, such as --encoding cp1252"
 )
+# Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
+_UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -124,10 +126,14 @@ def _begin(dialogue: str, begun: dict[str, None], line: int) -> None:
 
 
 def clean(text: str, what: str, longest: int, line: int) -> str:
-    """Outer blanks away, line breaks as one blank, names in NFC; LineError when nothing is left, or too much."""
+    """Outer blanks away, line breaks as one blank, names in NFC and without marks that show nothing.
+
+    Raises:
+        LineError: nothing is left, or too much, or half a surrogate pair.
+    """
     cleaned = _LINE_BREAKS.sub(" ", text.strip())
     if what == "speaker":
-        cleaned = unicodedata.normalize("NFC", cleaned)
+        cleaned = unicodedata.normalize("NFC", _UNSEEN.sub("", cleaned)).strip()
     if not cleaned:
         raise LineError(line, f"the {what} is empty, allowed is a text")
     if len(cleaned) > longest:

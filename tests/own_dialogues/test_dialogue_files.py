@@ -118,7 +118,7 @@ BAD = [
     ("text", f"A: b\n\nAnn: {LONG}\n", "line 3: the utterance has 10,001 characters"),
     ("text", b"Ann: a\nBen: \xff\n", "line 2: not UTF-8"),
     ("text", "Ann: a\n".encode("utf-16-le"), "line 1: not UTF-8 text (zero bytes"),
-    ("text", b"\xff\xfeA", "is not the utf-16"),
+    ("text", b"\xff\xfeA", "line 1: not utf-16 text"),
     ("text", b"Ann: " + b"x" * LONGEST_LINE, "line 1: longer than"),
     ("text", "\n \n", "holds no utterance"),
     ("text", "".join(f"S{n}: a\n" for n in range(MOST_SPEAKERS + 1)), f"line {MOST_SPEAKERS + 1}: speaker"),

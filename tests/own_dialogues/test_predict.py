@@ -222,8 +222,8 @@ def test_a_file_that_changes_while_it_is_read_is_told(
     changed, output = tmp_path / "own.txt", tmp_path / "emotions.csv"
     changed.write_bytes(source.read_bytes())
 
-    def count_then_change(path: Path, name: str):
-        counts = count_turns(path, name)
+    def count_then_change(*asked):
+        counts = count_turns(*asked)
         changed.write_text(change(changed.read_text()))
         return counts
 

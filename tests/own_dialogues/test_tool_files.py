@@ -14,6 +14,7 @@ from basics.errors import UserError
 from commands import REPOSITORY, SHARED, assert_one_line_error, call_script
 from own_dialogues.formats_page import render_formats
 from own_dialogues.reading import FORMATS, count_turns, find_format, read_turns
+from own_dialogues.report import Report
 
 HERE = Path(__file__).parent
 FILES, TRIALS = HERE / "files", SHARED / "trials"
@@ -202,3 +203,9 @@ def test_a_dialogue_of_empty_turns_is_none(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("dialogue,speaker,text\na,Ann,x\nb,Ben,\nc,Ann,y\n", encoding="utf-8")
     assert (count_turns(path, "csv").dialogues, [one.dialogue for one in read_turns(path, "csv")]) == (2, ["a", "c"])
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    report = Report()
+    report.speak("Ann\x1b[2J\x9b1m", 1)
+    assert list(report.speaker_lines()) == ["Ann\ufffd[2J\ufffd1m: 1 turn"]

@@ -19,6 +19,8 @@ NOTICES, ATTACHMENTS, BOTS = "notices", "attachments", "messages of bots"
 MOST_NAMES = 10_000  # people of a workspace
 _SLACK_LINK = re.compile(r"<((?:https?|mailto)[^<>|]*)(?:\|([^<>]*))?>")
 _SLACK_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>")
+_SLACK_CHANNEL = re.compile(r"<#[A-Z0-9]+\|([^<>]+)>")
+_SLACK_CALL = re.compile(r"<!(?:[^<>|]*\|@?([^<>]+)|(here|channel|everyone))>")
 _SLACK_KEPT = ("thread_broadcast", "me_message", "file_share")
 _DISCORD_KEPT = frozenset(("Default", "Reply", "0", "19"))
 SEGMENTS = ("segments", "transcription", "chunks")
@@ -134,6 +136,7 @@ def _learn_slack_name(message: Mapping[str, Any], names: dict[str, str]) -> None
 
 def _slack_text(text: str, names: Mapping[str, str]) -> str:
     text = _SLACK_MENTION.sub(lambda found: f"@{found[2] or names.get(found[1], found[1])}", text)
+    text = _SLACK_CALL.sub(lambda found: f"@{found[1] or found[2]}", _SLACK_CHANNEL.sub(r"#\1", text))
     return html.unescape(_SLACK_LINK.sub(lambda found: found[2] or found[1], text))
 
 

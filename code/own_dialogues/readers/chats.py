@@ -11,17 +11,17 @@ from own_dialogues.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, re
 NOTICES, ATTACHMENTS, DELETED, REACTIONS = "notices", "attachments", "deleted messages", "reactions"
 # Marks of writing direction that phones put around names and notices.
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-_DATE = r"\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?"
-_CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?[AaPp]\.?\s?[Mm]\.?)?"
-_WHEN = rf"{_DATE},?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}"
-WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}\s[-–])\s+(?P<rest>.*)", re.DOTALL)
+_DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}[年년] ?\d{1,2}[月월] ?\d{1,2}[日일])"
+_CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?(?:[AaPp]\.?\s?[Mm]\.?|[صم]))?"
+_WHEN = rf"{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}"
+WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
 _WHATSAPP_SAID = re.compile(r"(?:~\s*)?(?P<name>[^:\"“”„«»]{1,100}?)\s*:(?:\s+(?P<text>.*))?", re.DOTALL)
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
     r".*\b(?:changed|created|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió|a changé|a créé)\b",
     re.I,
 )
-_IN_ANGLES = re.compile(r"<[^<>|/]*[^\W\d_][^<>|/]*[ :][^<>|/]*>")  # '<Media omitted>', alone in a message
+_IN_ANGLES = re.compile(r"<[^<>|/]*[^\W\d_][^<>|/]*[ :][^<>|/]*>")  # '<Media omitted>', alone in a line
 _ATTACHED = re.compile(r"<[^<>:|/]{3,20}: [^<>]+\.\w{2,5}>")  # '<attached: 1.jpg>', with words before it perhaps
 _FILE = re.compile(
     r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)", re.I
@@ -33,7 +33,11 @@ _OMITTED = re.compile(
 )
 _DELETED = re.compile(
     r"(?:this message was deleted|you deleted this message|(?:diese nachricht wurde|du hast diese nachricht) gelöscht"
-    r"|(?:se eliminó este mensaje|eliminaste este mensaje)|ce message a été supprimé|mensagem apagada"
+    r"|(?:se eliminó este mensaje|eliminaste este mensaje)|(?:ce message a été supprimé|vous avez supprimé ce message)"
+    r"|mensagem apagada|esta mensagem foi apagada|você apagou esta mensagem|questo messaggio è stato eliminato"
+    r"|hai eliminato questo messaggio|dit bericht (?:is|werd) verwijderd|je hebt dit bericht verwijderd"
+    r"|данное сообщение удалено|вы удалили данное сообщение|bu mesaj silindi|bu mesajı sildiniz"
+    r"|ta wiadomość została usunięta|usunąłeś tę wiadomość"
     r"|waiting for this message.*|null)\.?",
     re.I,
 )
@@ -45,7 +49,7 @@ _EDITED = re.compile(
 )
 
 ZOOM = re.compile(
-    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s+(?:From\s+(?P<name>.+?)\s+to\s+.+?\s*:(?:\s+(?P<text>.*))?"
+    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s+(?:From\s+(?P<name>[^:]+?)(?:\s+to\s+[^:]+?)?\s*:(?:\s+(?P<text>.*))?"
     r"|(?P<short>[^:\t]{1,100}?)\s*:\t(?P<said>.*))",
     re.DOTALL | re.IGNORECASE,
 )
@@ -79,6 +83,13 @@ class _Message:
 def count_heads(lines: Sequence[str], pattern: re.Pattern[str]) -> int:
     """How many lines begin a message."""
     return sum(pattern.fullmatch(_unmarked(line)) is not None for line in lines)
+
+
+def is_whatsapp(lines: Sequence[str]) -> bool:
+    """Whether messages begin as in WhatsApp's export, and somebody says something, or there is nothing else."""
+    heads = [WHATSAPP.fullmatch(_unmarked(line)) for line in lines]
+    is_said = any(head and _WHATSAPP_SAID.fullmatch(head["rest"]) for head in heads)
+    return any(heads[:3]) and (is_said or all(heads))
 
 
 def _unmarked(line: str) -> str:
@@ -119,6 +130,8 @@ def _whatsapp_item(message: _Message) -> Read:
     if _CALLS.fullmatch(text) and (message.by_phone or len(text) < 40):
         return LeftOut(NOTICES, message.line)
     lines = [line for line in _ATTACHED.sub("", text).split("\n") if not _FILE.fullmatch(line.strip())]
+    if len(lines) > 1 and _IN_ANGLES.fullmatch(lines[0].strip()):  # with words below it
+        lines = lines[1:]
     rest = "\n".join(lines).strip()
     if _IN_ANGLES.fullmatch(rest) or _OMITTED.fullmatch(rest) or (text and not rest):
         return LeftOut(ATTACHMENTS, message.line)

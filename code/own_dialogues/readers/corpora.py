@@ -134,17 +134,14 @@ def read_daily_dialog(stream: BinaryIO) -> Iterator[Read]:
 
 def is_ecf(lines: Sequence[str]) -> bool:
     """Whether a file is a part of MECPE's corpus (ECF): a line of two numbers, one of pairs, then the utterances."""
-    return (
-        len(lines) > 2
-        and _ECF_HEAD.fullmatch(lines[0].strip()) is not None
-        and _ECF_PAIRS.fullmatch(lines[1]) is not None
-        and _ECF_TURN.fullmatch(lines[2].strip()) is not None
-    )
+    head, *others = lines[:3] or [""]
+    turns = [line for line in others if not _ECF_PAIRS.fullmatch(line)]  # where there are no pairs, their line is blank
+    return bool(_ECF_HEAD.fullmatch(head.strip()) and turns and _ECF_TURN.fullmatch(turns[0].strip()))
 
 
 def read_ecf(stream: BinaryIO) -> Iterator[Read]:
     """Turns of MECPE's text; a conversation is named by its number."""
-    name, left, part = None, 0, -1
+    name, left, part, number = None, 0, -1, 0
     lines = read_lines(stream)
     for number, line in lines:
         line = line.strip()
@@ -162,3 +159,5 @@ def read_ecf(stream: BinaryIO) -> Iterator[Read]:
                 raise LineError(number, f"{line[:60]!r} begins no conversation, allowed are its number and its length")
             name, left, part = head[1], int(head[2]), part + 1
             next(lines, None)  # the pairs of emotions and causes
+    if left:
+        raise LineError(number, f"conversation {name} ends {left:,} turns too early, allowed is the length in its head")

@@ -1,10 +1,12 @@
 """Files as UTF-8, whatever they are in: UTF-16 by its mark, the code pages of spreadsheets and editors by a guess."""
 
+import argparse
 import codecs
 import io
 from typing import BinaryIO
 
 from own_dialogues.report import Remark
+from own_dialogues.turns import LineError
 
 BLOCK = 1 << 16  # bytes
 SAMPLE = 1 << 16  # bytes of lines that are no ASCII, from which the code page is guessed
@@ -14,17 +16,23 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "cp949", "big5")
+CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "cp932", "gb18030", "cp949", "big5")
 USUAL = "cp1252"
-# In cp1252 letters that few languages know; in a broken file the commonest of all.
-_IMPLAUSIBLE = b"\xff\xfe"
+_UTF8 = ("utf-8", "utf-8-sig")
+ALLOWED = "allowed is what it is in: --encoding says it (utf-8, utf-16-le, cp1252, ...)"
+# In these letters that few languages know, in a broken file the commonest bytes of all.
+_IMPLAUSIBLE = {"cp1252": b"\xff\xfe", "cp1250": b"\xff\xfe", "mac_roman": b"\xff\xfe"}
 
 
 class _Recoded(io.RawIOBase):
-    """A file of another encoding, read as UTF-8; it goes back to its beginning only. Raises UnicodeDecodeError."""
+    """A file of another encoding, read as UTF-8; it goes back to its beginning only.
 
-    def __init__(self, stream: BinaryIO, encoding: str) -> None:
-        self.stream, self.encoding = stream, encoding
+    old_ends: its lines end in CR, and are read as if they ended in LF. Raises LineError where it is not what it is
+    taken for.
+    """
+
+    def __init__(self, stream: BinaryIO, encoding: str, old_ends: bool) -> None:
+        self.stream, self.encoding, self.old_ends = stream, encoding, old_ends
         self.seek(0)
 
     def readable(self) -> bool:
@@ -38,6 +46,7 @@ class _Recoded(io.RawIOBase):
             raise io.UnsupportedOperation("a recoded file goes back to its beginning only")
         self.stream.seek(0)
         self.decoder, self.waiting, self.ended = codecs.getincrementaldecoder(self.encoding)(), b"", False
+        self.line = 1
         return 0
 
     def tell(self) -> int:
@@ -47,31 +56,65 @@ class _Recoded(io.RawIOBase):
         while not self.waiting and not self.ended:
             block = self.stream.read(io.DEFAULT_BUFFER_SIZE)
             self.ended = not block
-            self.waiting = self.decoder.decode(block, final=self.ended).encode("utf-8", "surrogatepass")
+            text = self._decode(block)
+            self.line += text.count("\n")
+            self.waiting = text.encode("utf-8", "surrogatepass")
         count = min(len(buffer), len(self.waiting))
         buffer[:count], self.waiting = self.waiting[:count], self.waiting[count:]
         return count
 
+    def _decode(self, block: bytes) -> str:
+        before = self.decoder.getstate()
+        try:
+            text = self.decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            self.decoder.setstate(before)
+            read = self.decoder.decode(block[: max(0, getattr(error, "start", 0) - len(before[0]))])
+            told = f"not {self.encoding} text ({getattr(error, 'reason', error)}), {ALLOWED}"
+            raise LineError(self.line + self._with_ends(read).count("\n"), told) from None
+        return self._with_ends(text)
 
-def as_utf8(stream: BinaryIO, guesses: bool) -> tuple[BinaryIO, Remark | None]:
+    def _with_ends(self, text: str) -> str:
+        return text.replace("\r", "\n") if self.old_ends else text
+
+
+def check_encoding(name: str) -> str:
+    """The name of an encoding of text as Python has it; argparse.ArgumentTypeError: there is none of this name."""
+    try:
+        codecs.getincrementaldecoder(name)
+        "a".encode(name)
+    except (LookupError, ValueError):
+        told = f"{name!r} is no encoding, allowed are utf-8, utf-16-le, cp1252, mac_roman and others that Python knows"
+        raise argparse.ArgumentTypeError(told) from None
+    return codecs.lookup(name).name
+
+
+def as_utf8(stream: BinaryIO, guesses: bool, encoding: str | None = None) -> tuple[BinaryIO, list[Remark]]:
     """The stream, read as UTF-8 from its beginning, and what there is to say of it.
 
-    guesses: whether a code page may be guessed (JSON is in Unicode). What is in no encoding that can be told comes
-    back as it is, and whoever reads it names the line.
+    guesses: whether a code page may be guessed (JSON is in Unicode). encoding: what it is said to be in. What is in no
+    encoding that can be told comes back as it is, and whoever reads it names the line.
     """
-    begin = stream.read(4)
+    begin = stream.read(BLOCK)
+    old_ends = b"\r" in begin and b"\n" not in begin
+    marked = next((one for mark, one in _MARKS if begin.startswith(mark)), None)
+    remarks = []
+    if encoding:
+        remarks = [Remark(f"read as {encoding}, as --encoding says")]
+    elif marked:
+        encoding, remarks = marked, [Remark(f"read as {marked}, as its first bytes say")]
+    elif guesses:
+        stream.seek(0)
+        encoding = _guess(stream)
+        remarks = [Remark(f"read as {encoding}, which is guessed, as it is no UTF-8; otherwise: --encoding")]
+    if encoding in (None, *_UTF8):
+        encoding, remarks = _UTF8[0], []
+    if old_ends:
+        remarks.append(Remark("its lines end as on old Macs, in CR alone"))
     stream.seek(0)
-    marked = next((encoding for mark, encoding in _MARKS if begin.startswith(mark)), None)
-    if marked == "utf-8-sig" or (marked is None and not guesses):
-        return stream, None
-    encoding = marked or _guess(stream)
-    stream.seek(0)
-    if encoding is None:
-        return stream, None
-    remark = (
-        None if marked else Remark(f"read as {encoding}, as it is no UTF-8: if letters are wrong, save it as UTF-8")
-    )
-    return io.BufferedReader(_Recoded(stream, encoding)), remark
+    if encoding in _UTF8 and not old_ends:
+        return stream, remarks
+    return io.BufferedReader(_Recoded(stream, encoding, old_ends)), remarks
 
 
 def _guess(stream: BinaryIO) -> str | None:
@@ -85,9 +128,10 @@ def _guess(stream: BinaryIO) -> str | None:
             sample, told = sample + line, told + _count_utf8(line)
         if len(sample) > SAMPLE:
             break
-    if told or b"\0" in sample or any(byte in sample for byte in _IMPLAUSIBLE):
+    if told or b"\0" in sample:
         return None  # UTF-8 with a fault in it, or no text
-    return _best_page(sample)
+    page = _best_page(sample)
+    return None if any(byte in sample for byte in _IMPLAUSIBLE.get(page, b"")) else page
 
 
 def _is_utf8(stream: BinaryIO) -> bool:

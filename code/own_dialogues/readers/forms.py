@@ -16,8 +16,8 @@ from own_dialogues.turns import LineError, Read, read_lines
 class Head:
     """How a file begins, by which its form is told; of what cannot be read there is nothing."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        self.path, self.encoding = path, encoding
 
     @classmethod
     def of_text(cls, text: str) -> "Head":
@@ -51,8 +51,8 @@ class Head:
             if not self.path.is_file():  # what can be read only once is not read here
                 return otherwise
             with open(self.path, "rb") as stream:
-                return read(as_utf8(stream, guesses)[0])
-        except (OSError, LineError, UnicodeDecodeError):
+                return read(as_utf8(stream, guesses, self.encoding)[0])
+        except (OSError, LineError):
             return otherwise
 
 
@@ -70,11 +70,6 @@ class Form(NamedTuple):
     def is_json(self) -> bool:
         """Whether its files are JSON, and so in Unicode."""
         return self.suffixes[0] in (".json", ".jsonl")
-
-
-def _mostly(head: Head, pattern) -> bool:
-    """Whether some lines begin messages of a chat, the first among them."""
-    return bool(head.lines) and chats.count_heads(head.lines[:3], pattern) > 0
 
 
 def _is_daily_dialog(head: Head) -> bool:
@@ -96,7 +91,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "messages, those of several lines too; notices, attachments and deleted messages are left out",
             "date, time and name before the text",
             chats.read_whatsapp,
-            lambda head: _mostly(head, chats.WHATSAPP),
+            lambda head: chats.is_whatsapp(head.lines),
         ),
         "zoom_chat": Form(
             TEXT,
@@ -104,7 +99,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "messages; reactions are left out",
             "'10:01:03 From Name to Everyone:'",
             chats.read_zoom_chat,
-            lambda head: _mostly(head, chats.ZOOM),
+            lambda head: chats.count_heads(head.lines[:3], chats.ZOOM) > 0,
         ),
         "discord_text": Form(
             TEXT,

@@ -47,7 +47,7 @@ def read_json(stream: BinaryIO) -> Iterator[Read]:
         name, part = _name_of(outline.kinds), parts.of_dialogue()
         for element in stream_json(stream, {under}):
             if element.listed:
-                yield from _turn(element.value, part, name, element.line)
+                yield from _turn_of_element(element, part, name)
     elif is_utterance(outline.kinds):
         yield from _turn(outline.kinds, 0, None, 1)
     else:
@@ -63,9 +63,7 @@ def outline_of_whole(stream: BinaryIO) -> Outline:
             return outline_of(iter([one]))
         outline.is_object = True
         if len(outline.kinds) < MOST_KEYS or one.key in outline.kinds:
-            outline.kinds.setdefault(
-                one.key, "list" if one.listed else "dict" if isinstance(one.value, dict) else one.value
-            )
+            outline.kinds.setdefault(one.key, one.kind)
     return outline
 
 
@@ -81,22 +79,22 @@ def _dialogue_of_name(element: Element, parts: PartCounter) -> Iterator[Read]:
     turns = element.value if isinstance(element.value, list) else element.value[key] if key else None
     if turns is None:
         raise LineError(element.line, f"{element.key!r} is no dialogue, {FORMS}")
-    yield from _turns_of_list(turns, element.key, parts.of_dialogue(), element.lines([key] if key else ()))
+    yield from _turns_of_list(turns, element.key, parts.of_dialogue(), element, [key] if key else [])
 
 
 def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
     """Turns of one value; LineError when it is nothing that holds any."""
-    value, line = element.value, element.line
+    value = element.value
     if isinstance(value, list):
-        yield from _turns_of_list(value, None, parts.of_dialogue(), element.lines())
+        yield from _turns_of_list(value, None, parts.of_dialogue(), element, [])
     elif isinstance(value, dict) and (key := _turn_list(value)) is not None:
-        yield from _turns_of_list(value[key], _name_of(value), parts.of_dialogue(), element.lines([key]))
+        yield from _turns_of_list(value[key], _name_of(value), parts.of_dialogue(), element, [key])
     elif isinstance(value, dict):
         key = find_name("dialogue", {fold_name(key): key for key in value})
         name = None if key is None or value[key] is None else str(value[key])
-        yield from _turn(value, parts.of_turn(name), name, line)
+        yield from _turn_of_element(element, parts.of_turn(name), name)
     else:
-        raise LineError(line, f"holds {shown(value)}, {FORMS}")
+        raise LineError(element.line, f"holds {shown(value)}, {FORMS}")
 
 
 def _name_of(value: Mapping[str, Any]) -> str | None:
@@ -105,13 +103,29 @@ def _name_of(value: Mapping[str, Any]) -> str | None:
     return None if key is None or value[key] is None else str(value[key])
 
 
-def _turns_of_list(values: list, name: str | None, part: int, lines: Iterator[int]) -> Iterator[Read]:
-    for place, (value, line) in enumerate(zip(values, lines, strict=False), start=1):
+class _BadValue(LineError):
+    """A turn's value that cannot be. key: what it stands under, by which its own line is found."""
+
+    def __init__(self, line: int, problem: str, key: str) -> None:
+        super().__init__(line, problem)
+        self.key = key
+
+
+def _turn_of_element(element: Element, part: int, name: str | None) -> Iterator[Read]:
+    try:
+        yield from _turn(element.value, part, name, element.line)
+    except _BadValue as error:
+        raise LineError(element.line_of(error.key), error.problem) from None
+
+
+def _turns_of_list(values: list, name: str | None, part: int, element: Element, path: list[str]) -> Iterator[Read]:
+    for place, (value, line) in enumerate(zip(values, element.lines(path), strict=False)):
         try:
             yield from _turn(value, part, name, line)
         except LineError as error:
             of = "" if name is None else f" of dialogue {name[:60]!r}"
-            raise LineError(error.line, f"{error.problem}; it is turn {place} (from 1){of}") from None
+            exact = element.line_of(error.key, path, place) if isinstance(error, _BadValue) else error.line
+            raise LineError(exact, f"{error.problem}; it is turn {place + 1} (from 1){of}") from None
 
 
 def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
@@ -121,10 +135,11 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     found = {}
     for meaning in ("speaker", "utterance"):
         key = find_name(meaning, keys)
-        text = None if key is None else plain_text(value[key], meaning)
+        if key is None:
+            raise LineError(line, f"a turn has no {meaning}, {FORMS}")
+        text = plain_text(value[key], meaning)
         if text is None:
-            told = f"has no {meaning}" if key is None else f"has the {meaning} {shown(value[key])}"
-            raise LineError(line, f"a turn {told}, {FORMS}")
+            raise _BadValue(line, f"a turn has the {meaning} {shown(value[key])}, {FORMS}", key)
         found[meaning] = text
         if meaning == "speaker" and fold_name(key) in ("role", "from") and text.casefold() in NOBODY:
             yield LeftOut(PROMPTS, line)

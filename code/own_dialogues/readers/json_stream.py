@@ -39,6 +39,12 @@ class Element:
     text: str = ""
     first: int = 1
 
+    @property
+    def kind(self) -> Any:
+        """What `Outline.kinds` has of it."""
+        is_list = self.listed or isinstance(self.value, list)
+        return "list" if is_list else "dict" if isinstance(self.value, dict) else self.value
+
     def lines(self, path: Sequence[str] = ()) -> Iterator[int]:
         """Line of the end of each item of the lists that a path of keys leads to; without a path of the value's own."""
         if "\n" not in self.text:
@@ -47,38 +53,54 @@ class Element:
 
     def _counted(self, path: tuple[str, ...]) -> Iterator[int]:
         line, at = self.first, 0
-        for end in _ends(self.text, 0, path):
+        for _, end in _spans(self.text, 0, path):
             line, at = line + self.text.count("\n", at, end), end
             yield line
 
+    def line_of(self, key: str, path: Sequence[str] = (), place: int | None = None) -> int:
+        """Line in which the value under `key` begins. path, place: of an item of `lines`, from 0; None: of itself."""
+        if "\n" not in self.text:
+            return self.line
+        at = 0 if place is None else next(itertools.islice(_spans(self.text, 0, tuple(path)), place, None))[0]
+        begin = next(begin for name, begin, _ in _members_of(self.text, at) if name == key)
+        return self.first + self.text.count("\n", 0, begin)
 
-def _ends(text: str, at: int, path: tuple[str, ...]) -> Iterator[int]:
-    """Offsets of the ends of the items; the generator's own value is the end of the value at `at`."""
+
+def _spans(text: str, at: int, path: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Offsets of begin and end of the items of the lists that a path of keys leads to."""
     at = _past_blanks(text, at)
     if text[at] == "[":
-        at = _past_blanks(text, at + 1)
-        while text[at] != "]":
+        for begin, end in _items_of(text, at):
             if path:
-                at = yield from _ends(text, at, path)
+                yield from _spans(text, begin, path)
             else:
-                at = _DECODER.raw_decode(text, at)[1]
-                yield at
-            at = _past_blanks(text, at)
-            at = _past_blanks(text, at + 1) if text[at] == "," else at
-        return at + 1
-    if text[at] != "{" or not path:
-        return _DECODER.raw_decode(text, at)[1]
+                yield begin, end
+    elif text[at] == "{" and path:
+        for name, begin, _ in _members_of(text, at):
+            if name == path[0]:
+                yield from _spans(text, begin, path[1:])
+
+
+def _items_of(text: str, at: int) -> Iterator[tuple[int, int]]:
+    """Offsets of begin and end of each element of the array at `at`."""
+    at = _past_blanks(text, at + 1)
+    while text[at] != "]":
+        end = _DECODER.raw_decode(text, at)[1]
+        yield at, end
+        at = _past_blanks(text, end)
+        at = _past_blanks(text, at + 1) if text[at] == "," else at
+
+
+def _members_of(text: str, at: int) -> Iterator[tuple[str, int, int]]:
+    """(key, offsets of begin and end of its value) of the object at `at`."""
     at = _past_blanks(text, at + 1)
     while text[at] != "}":
         key, at = _DECODER.raw_decode(text, at)
         at = _past_blanks(text, _past_blanks(text, at) + 1)
-        if key == path[0]:
-            at = yield from _ends(text, at, path[1:])
-        else:
-            at = _DECODER.raw_decode(text, at)[1]
-        at = _past_blanks(text, at)
+        end = _DECODER.raw_decode(text, at)[1]
+        yield key, at, end
+        at = _past_blanks(text, end)
         at = _past_blanks(text, at + 1) if text[at] == "," else at
-    return at + 1
 
 
 def _past_blanks(text: str, at: int) -> int:
@@ -88,7 +110,8 @@ def _past_blanks(text: str, at: int) -> int:
 
 
 def stream_json(stream: BinaryIO, listed: Collection[str] | None = None) -> Iterator[Element]:
-    """The elements of an array; of an object its values, of lists under the keys `listed` (None: under any) the items.
+    """The elements of an array; of an object its values, of lists under the keys `listed` (None: under any) the items,
+    and of an empty one the list.
 
     Raises:
         LineError: the file is no JSON, or a value is too large to be held.
@@ -118,7 +141,10 @@ def _members(text: "_Text", listed: Collection[str] | None) -> Iterator[Element]
             raise LineError(text.line, "not JSON, allowed is ':' after a key")
         text.skip()
         if text.next_character() == "[" and (listed is None or key in listed):
-            yield from text.elements(key, True)
+            elements = text.elements(key, True)
+            first = next(elements, Element(key, False, [], text.line))
+            yield first
+            yield from elements
         else:
             yield text.decode(key, False)
         mark = text.next_character()
@@ -136,7 +162,8 @@ def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
         try:
             yield Element(None, False, json.loads(line), number, "", number)
         except (ValueError, RecursionError) as error:
-            raise LineError(number, f"not JSON ({_reason(error)}), allowed is one value on each line") from None
+            told = f"not JSON ({_reason(error)}), allowed is one value on each line"
+            raise LineError(number, f"{told}; if the file is one: --input_format json") from None
 
 
 @dataclass
@@ -163,8 +190,7 @@ def outline_of(elements: Iterator[Element]) -> Outline:
         for one in itertools.islice(elements, MOST_ELEMENTS):
             if one.key is not None:
                 outline.is_object = True
-                plain = "dict" if isinstance(one.value, dict) else one.value
-                outline.kinds.setdefault(one.key, "list" if one.listed else plain)
+                outline.kinds.setdefault(one.key, one.kind)
             if isinstance(one.value, dict) and (one.key is None or (one.listed and one.key != outline.under)):
                 outline.first, outline.under = one.value, one.key
                 if one.key is None or one.key in TELLING_LISTS:
@@ -234,7 +260,10 @@ class _Text:
     def expect_end(self) -> None:
         """LineError when anything but blanks follows."""
         if self.next_character():
-            raise LineError(self.line, "more follows after the end of the JSON value, allowed is one value")
+            told = (
+                "more follows after the end of the JSON value, allowed is one value; of JSON Lines one is on each line"
+            )
+            raise LineError(self.line, f"{told}: --input_format jsonl")
 
     def _read_on(self) -> None:
         # As much again as is waiting: a large value is then tried a few times, not once a block.

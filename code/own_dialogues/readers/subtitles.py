@@ -24,6 +24,9 @@ ROLLING_TURN = 1_000  # characters after which a turn of automatic captions ends
 _CLOCK = r"(?:\d+:)?\d{1,2}:\d{2}(?:[:.,]\d{1,3})?"
 _TIMES = re.compile(rf"\s*(?P<begin>{_CLOCK})\s*-->\s*(?P<end>{_CLOCK})(?:\s.*)?")
 _SBV_TIMES = re.compile(r"(?P<begin>\d+:\d\d:\d\d\.\d{3}),(?P<end>\d+:\d\d:\d\d\.\d{3})\s*")
+_EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
+# Meant as times, whatever is wrong with them.
+_BAD_TIMES = re.compile(rf"\s*({_EXACT})\S*\s*(?:-+>?|–|—|=+>|→)\s*({_EXACT})\S*\s*")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
 _TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
@@ -127,7 +130,7 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
             note = bool(line.strip())
         elif head.webvtt and blank and _NO_CUE.fullmatch(line):
             note = True
-        elif "-->" in line and line.lstrip()[:1].isdigit():
+        elif ("-->" in line and line.lstrip()[:1].isdigit()) or _BAD_TIMES.fullmatch(line):
             raise LineError(
                 number, f"{line.strip()[:60]!r} are no times, allowed are such as 00:00:01,000 --> 00:00:02,500"
             )

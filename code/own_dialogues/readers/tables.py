@@ -94,6 +94,7 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     for line, row in read_rows(stream, form):
         if places is None:
             places, width = _find_columns(row, line), len(row)
+            yield from _columns_told(row, places)
             continue
         row = _fitted(row, width, line)
         dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
@@ -173,10 +174,18 @@ def _fitted(row: list[str], width: int, line: int) -> list[str]:
     while len(row) > width and not row[-1].strip():
         row = row[:-1]
     if len(row) != width:
-        raise LineError(
-            line, f"{len(row)} cells, but the header has {width}: what holds the separator belongs into quotes"
-        )
+        why = "what holds the separator belongs into quotes" if len(row) > width else "empty ones need their separators"
+        raise LineError(line, f"{len(row)} cells, but the header has {width}: {why}")
     return row
+
+
+def _columns_told(header: Sequence[str], places: Mapping[str, int | None]) -> Iterator[Remark]:
+    """Which column is taken where another one could mean the same."""
+    for meaning in ("speaker", "utterance"):
+        taken = header[places[meaning]]
+        others = [name for name in header if fold_name(name) in SYNONYMS[meaning] and name != taken]
+        if others:
+            yield Remark(f"the {meaning} is taken from the column {taken!r}, not from {', '.join(map(repr, others))}")
 
 
 def _find_columns(header: Sequence[str], line: int) -> dict[str, int | None]:

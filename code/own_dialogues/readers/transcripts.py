@@ -23,8 +23,14 @@ _TIME_AFTER_NAME = re.compile(
 )
 _TIME_AFTER_COLON = re.compile(rf"(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*")
 _ONLY_TIMES = re.compile(rf"{_RANGE}")
-_BOLD = re.compile(r"\*\*\s*([^*:：]+?)\s*(?:[:：]\s*\*\*|\*\*\s*[:：])\s*(.*)", re.DOTALL)
+_BOLD = re.compile(r"(\*\*?|__?)\s*([^*_:：][^*:：]*?)\s*(?:[:：]\s*\1|\1\s*[:：])\s*(.*)", re.DOTALL)
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
+# What stands before a time where it is no name but the day.
+_DAY_OF_TIME = re.compile(
+    rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
+    rf"|(?:\w+,?\s+)?{_DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
+    re.I,
+)
 # A line that is nothing but a name, with a time before or after it, or with a colon at its end.
 _HEADINGS = (
     re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?)[\s,\-–|]+{_RANGE}\s*[:：]?"),
@@ -33,7 +39,13 @@ _HEADINGS = (
     re.compile(rf"(?P<name>[^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]"),
     re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?),?\s+\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
 )
-_FOOTER = re.compile(r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*", re.I)
+_FOOTER = re.compile(
+    r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
+    r"|transcription ended after .*|.* (?:started|stopped) transcription"
+    r"|this editable transcript was computer generated.*",
+    re.I,
+)
+_LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # before each line of a list, or of what is quoted
 _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
 _SCENE = re.compile(
     r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
@@ -78,6 +90,8 @@ def _read_line(part: int, number: int, text: str) -> Read:
         return LeftOut(DIRECTIONS, number)
     if _ONLY_TIMES.fullmatch(text):
         return LeftOut(TIMES, number)
+    if _FOOTER.fullmatch(text):
+        return LeftOut(NOTICES, number)
     named = split_name(text)
     is_turn = named is not None and not is_label(named[0])
     if not is_turn and (
@@ -91,10 +105,10 @@ def _read_line(part: int, number: int, text: str) -> Read:
 
 def split_name(line: str) -> tuple[str, str] | None:
     """(name, what is said) of a line, without times and marks of bold type; None: no name stands in it."""
-    line = _without(_TIME_BEFORE, line)
+    line = _without(_TIME_BEFORE, _without(_LISTED, line))
     bold = _BOLD.fullmatch(line)
     if bold:
-        return bold[1], bold[2]
+        return bold[2], bold[3]
     found = _TIME_AFTER_NAME.fullmatch(line) or _NAMED.fullmatch(line)
     if not found:
         return None
@@ -112,7 +126,9 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
     """The name of a line that holds nothing but a name and perhaps a time, of a kind or any; None: another line."""
     for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
         found = pattern.fullmatch(line)
-        if found and not reads_like_sentence(found["name"]) and not is_label(found["name"]):
+        if found and not (
+            reads_like_sentence(found["name"]) or is_label(found["name"]) or _DAY_OF_TIME.fullmatch(found["name"])
+        ):
             return without_aside(found["name"].strip())
     return None
 
@@ -154,6 +170,8 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             yield LeftOut(NOTICES, number)
         elif is_direction(line):
             yield LeftOut(DIRECTIONS, number)
+        elif _ONLY_TIMES.fullmatch(line):
+            yield LeftOut(TIMES, number)
         else:
             turn.add(line, number)
     yield from turn.end()
