@@ -199,7 +199,7 @@ def test_the_way_to_decode_is_said_and_refused_in_words(app, trained: Path, tmp_
     assert 'role="alert"' in status and "--decode score" in status
     even = ((1,) * len(LABELS),) * len(LABELS)
     keep_filter(TransitionFilter(Transitions(LABELS, even, even)), folder)
-    for decode, told in ((None, "labels of EmoryNLP, with transitions; A: 1 turn."), ("score", "labels of EmoryNLP.")):
+    for decode, told in ((None, "labels of EmoryNLP, with transitions; A: 1"), ("score", "labels of EmoryNLP; A: 1")):
         assert told in list(app.Page([folder], decode).answer(name, "A: b", None))[-1][0]
 
 
