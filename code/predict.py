@@ -1,14 +1,15 @@
 """Say what every speaker of your own dialogues feels, turn by turn.
 
     python code/predict.py --input demo/dialogue.txt
+    python code/predict.py --input chat.txt --preview True       # what would be judged; no model is loaded
     python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
         --output emotions.jsonl
 
 A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
 precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json), and so is
 the filter that carries beliefs from turn to turn, if it was trained with decode=transitions (its transitions.json).
-Probabilities are shares among these labels. With --output the file is there when it is whole, and until then grows
-beside it; stopped, --resume True goes on from there to the same bytes.
+Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With --output the file is there
+when it is whole, and until then grows beside it; stopped, --resume True goes on from there to the same bytes.
 """
 
 import argparse
@@ -20,45 +21,64 @@ from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import UserError
 from basics.scripts import run_script
 from knobs.table import KNOBS
+from own_dialogues.formats_page import render_formats
+from own_dialogues.preview import print_preview
+from own_dialogues.readers.encodings import check_encoding
 from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
 from own_dialogues.writing import OUTPUTS
+
+# Name, default, what else argparse is told, meaning.
+FLAGS = (
+    ("input", None, {"type": Path, "required": True}, "file of dialogues"),
+    ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
+    ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
+    ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
+    ("input_format", None, {"choices": tuple(FORMATS)}, "of which form it is (default: by its name and beginning)"),
+    ("encoding", None, {"type": check_encoding}, "what the input is in (default: UTF-8, or as its bytes tell)"),
+    ("preview", False, {"type": true_or_false}, "print what would be judged, as JSON Lines, and load no model"),
+    ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
+    ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
+    ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
+    ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
+    (
+        "precision",
+        "auto",
+        {"choices": KNOBS["precision"].kind.choices},
+        "auto: as in training where the device has it (default: auto)",
+    ),
+    (
+        "decode",
+        None,
+        {"choices": ("transitions", "score")},
+        "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
+    ),
+    ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
+    ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
+)
 
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    inputs = "; ".join(f"{name}: {one.meaning}" for name, one in FORMATS.items())
-    flags = (
-        ("input", None, {"type": Path, "required": True}, "file of dialogues"),
-        ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
-        ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
-        ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
-        ("input_format", None, {"choices": tuple(FORMATS)}, f"(default: by the file's name) {inputs}"),
-        ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
-        ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
-        ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
-        ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
-        (
-            "precision",
-            "auto",
-            {"choices": KNOBS["precision"].kind.choices},
-            "auto: as in training where the device has it (default: auto)",
-        ),
-        (
-            "decode",
-            None,
-            {"choices": ("transitions", "score")},
-            "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
-        ),
-        ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
-        ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
-    )
-    for name, default, options, meaning in flags:
+    parser.add_argument("--formats", action=_PrintFormats, nargs=0, help="print demo/FORMATS.md and exit")
+    for name, default, options, meaning in FLAGS:
         parser.add_argument(f"--{name}", default=default, help=meaning.replace("%", "%%"), **options)
     arguments = parser.parse_args()
     if arguments.resume and arguments.output is None:
         raise UserError("--resume True: there is nothing to go on with without --output")
+    if arguments.preview and (arguments.output or arguments.format not in (None, "jsonl")):
+        raise UserError(
+            "--preview True prints JSON Lines: leave --output and --format away, or redirect what it prints"
+        )
     return arguments
+
+
+class _PrintFormats(argparse.Action):
+    """As --help: print and exit, whatever else is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(render_formats(), end="")
+        parser.exit()
 
 
 def choose_output_format(arguments: Namespace) -> str:
@@ -80,8 +100,13 @@ def warn_of_speakers(counts: FileCounts, known: int, kind: str) -> None:
 def main() -> None:
     """Arguments -> the input, read once to be checked -> checkpoint -> emotions."""
     arguments = parse_arguments()
-    input_format = find_format(arguments.input, arguments.input_format)
-    counts = count_turns(arguments.input, input_format)
+    encoding = arguments.encoding
+    input_format = find_format(arguments.input, arguments.input_format, encoding)
+    counts = count_turns(arguments.input, input_format, encoding)
+    for line in counts.report.lines():
+        print(line, file=sys.stderr)
+    if arguments.preview:
+        return print_preview(arguments.input, input_format, encoding, counts)
 
     # torch takes its time: what is wrong with the input has been said by now.
     from basics.files import shown_path
@@ -91,7 +116,7 @@ def main() -> None:
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
 
-    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
+    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments), encoding)
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(checkpoint)
     warn_of_speakers(counts, config.speakers, config.kind)
