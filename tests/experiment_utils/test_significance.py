@@ -105,7 +105,7 @@ def test_without_spread_over_dialogues_it_is_the_t_test_of_the_seeds() -> None:
 def test_where_nothing_differs_but_chance_p_is_small_as_often_as_it_says(
     seeds: int, spread: float, dialogues: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """spread: of the share of right answers between seeds. Two recipes of the same mean, each better on dialogues of its
+    """spread: of the share of right answers between seeds. Two recipes of one mean, each better on dialogues of its
     own, which are drawn anew.
     """
     monkeypatch.setattr(significance, "RESAMPLES", 200)
