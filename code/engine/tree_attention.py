@@ -119,6 +119,11 @@ class TreePlan:
             self.layouts[shape] = TreeLayout.from_buckets(buckets)
         return self.layouts[shape]
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+        """query (nodes, heads, d), key (nodes, kv heads, d), value (nodes, kv heads, e) -> (nodes, heads, e)."""
+        layout = self.layout(window, query.shape[1], key.shape[1])
+        return TreeAttention.apply(query, key, value, scale, layout)
+
     def to(self, device: torch.device) -> "TreePlan":
         layouts = {shape: layout.to(device) for shape, layout in self.layouts.items()}
         return replace(self, layouts=layouts)
@@ -238,8 +243,7 @@ def tree_attention(module, query, key, value, attention_mask, scaling=None, drop
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    layout = tree_plan.layout(kwargs.get("sliding_window"), query.shape[1], key.shape[1])
-    return TreeAttention.apply(*by_node, scale, layout)[None], None
+    return tree_plan.attend(*by_node, scale, kwargs.get("sliding_window"))[None], None
 
 
 def register() -> str:

@@ -76,6 +76,17 @@ class MasterWeights:
                 master.grad += weight.grad
             weight.grad = None
 
+    def hold_sums(self) -> list[Tensor]:
+        """The sums of gradients at fixed addresses, zero until the first micro-step."""
+        for master in self.masters:
+            master.grad = torch.zeros_like(master)
+        return [master.grad for master in self.masters]
+
+    def forget_micro_step(self) -> None:
+        """Drops the gradients of a micro-step that broke off."""
+        for _, weight in self.apart:
+            weight.grad = None
+
     @torch.no_grad()
     def publish(self) -> None:
         """Rounds the masters into the model's weights."""
@@ -111,6 +122,7 @@ class PlainEngine:
             fused=True,
         )
         self.schedule = settings.schedule(self.optimizer)
+        self.holds_sums = False
 
     @property
     def learning_rate(self) -> float:
@@ -126,8 +138,13 @@ class PlainEngine:
             self.optimizer.step()
             self.schedule.step()
             self.masters.publish()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=not self.holds_sums)
         return norm
+
+    def hold_sums(self) -> list[Tensor]:
+        """From now on gradients are summed at the addresses of these, in fp32, as replayed passes need it."""
+        self.holds_sums = True
+        return self.masters.hold_sums()
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         return value

@@ -14,6 +14,7 @@ from basics.errors import UserError
 from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
 from engine.packing import PackedBatch, Packer, batch_loss
+from engine.replay import Replayed
 from training.checkpoints import discard_state, load_state, readable_state, save_state
 from training.engines import Engine, seed_draws
 from training.log import LOG_FILE, keep_lines, sync_log
@@ -91,6 +92,7 @@ class Trainer:
         self.steps_per_epoch = steps_in_epoch(len(rows), settings.batch_size)
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.progress = Progress()
+        self.replayed = self._replayed() if packer.replays else None
 
     def run(self) -> Progress:
         """Trains until the last epoch is done; returns the history and the best epoch."""
@@ -148,9 +150,8 @@ class Trainer:
         total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
-            loss = batch_loss(self.engine.model, packed.to(self.device))
-            self.engine.backward(loss, last=number == len(batches) - 1)
-            total[0] += loss.detach()
+            last = number == len(batches) - 1
+            total[0] += self.replayed(packed) if self.replayed else self._pass(packed.to(self.device), last)
         loss, tokens = self.engine.sum_over_ranks(total).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()
@@ -158,6 +159,17 @@ class Trainer:
             self._refuse_unless_finite(norm, "gradient norm", rate, ids)
         known = norm if math.isfinite(norm) else None
         return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+
+    def _pass(self, packed: PackedBatch, last: bool = True) -> torch.Tensor:
+        """The loss of one micro-batch on the device, its gradients added to the step's."""
+        loss = batch_loss(self.engine.model, packed)
+        self.engine.backward(loss, last)
+        return loss.detach()
+
+    def _replayed(self) -> Replayed:
+        """The same pass, captured as CUDA graphs; for the engine of one process."""
+        masters = self.engine.masters
+        return Replayed(self._pass, self.device, self.engine.hold_sums(), masters.forget_micro_step)
 
     def _refuse_unless_finite(self, value: float, name: str, rate: float, ids: Sequence[str]) -> None:
         if not math.isfinite(value):

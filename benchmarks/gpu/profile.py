@@ -1,0 +1,308 @@
+"""Where the time of a training step goes on a GPU, and what each way of attention and each way to launch it takes.
+
+    PYTHONPATH=code:. python -m benchmarks.gpu.profile [--output profile.json]
+
+On real-shaped steps and random weights where the base has no others. Every part stands alone: one that fails is printed
+and the others go on. Two to four minutes.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bases.adapters import add_lora
+from bases.load import prepare_attention
+from basics.files import find_repository
+from basics.scripts import run_script
+from benchmarks.ceiling import synchronize
+from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, load_weights
+from benchmarks.contenders.engine_loop import train_once
+from benchmarks.gpu.attention import forget_peak, peak_memory
+from benchmarks.inputs import DATASET, Inputs, describe_machine
+from benchmarks.workload import SEED, Workload, draw_workload
+from benchmarks.worker import describe
+from engine.batching import TOKEN_BUDGETS, training_batches
+from engine.layers import compile_layers
+from engine.packing import Packer, batch_loss, packer_for
+from engine.tree_ways import DENSE, SEGMENTS
+from engine.way_choice import choose_way
+from scoring.label_scoring import DecodeSettings, predict_labels
+from training.engines import OptimizerSettings, PlainEngine
+from training.log import RunLog
+
+DROPOUT = 0.05
+STEPS = 24
+PARTS: dict[str, Callable[["Bench"], Any]] = {}
+
+
+def part(run: Callable[["Bench"], Any]) -> Callable[["Bench"], Any]:
+    """Makes a function a part, in the order of the file."""
+    PARTS[run.__name__] = run
+    return run
+
+
+@dataclass
+class Bench:
+    """What the parts share. found: part -> its numbers."""
+
+    inputs: Inputs
+    device: torch.device
+    workload: Workload
+    found: dict[str, Any] = field(default_factory=dict)
+    model: Any = None
+
+    def fresh_model(self) -> None:
+        """A base with new adapters; the one before is let go."""
+        self.model = None
+        forget_peak(self.device)
+        model = load_weights(self.inputs.base, torch.bfloat16, self.device)
+        prepare_attention(model, self.device)
+        model.config.use_cache = False
+        torch.manual_seed(SEED)
+        self.model = add_lora(model, LORA_RANK, LORA_ALPHA, DROPOUT, "all").train()
+
+    def packer(self, way: str = DENSE, replays: bool = False) -> Packer:
+        return replace(packer_for(self.model, "tree", 0), way=way, replays=replays)
+
+    def batches(self, count: int = STEPS) -> list:
+        budget = TOKEN_BUDGETS[self.device.type]
+        return [batch for step in self.workload.steps[:count] for batch in training_batches(step, budget, True)]
+
+    def trained(self, packer: Packer, steps: int) -> dict[str, Any]:
+        """The trainer itself over so many steps, twice: what comes first compiles and captures."""
+        forget_peak(self.device)
+        runs = [train_once(self.model, packer, self.workload.first(steps), 0.0) for _ in range(2)]
+        first, second = (1000 * run.seconds / steps for run in runs)
+        peak = peak_memory(self.device) / 2**30
+        losses = [round(loss, 4) for loss in runs[1].losses[:6]]
+        return {"ms_first": first, "ms": second, "peak_gib": peak, "losses": losses, "norms": runs[1].norms[:6]}
+
+
+@part
+def launches(bench: Bench) -> dict[str, float]:
+    """Microseconds of one small operation after the other, to the host and to the device."""
+    one = torch.zeros(1, device=bench.device)
+    return {"us_a_launch": 1e6 * _timed(lambda: [one.add_(1) for _ in range(2000)], bench.device) / 2000}
+
+
+@part
+def split_eager(bench: Bench) -> dict[str, Any]:
+    """A step of the dense mask, not compiled, part by part with the device waited for."""
+    bench.fresh_model()
+    return _split(bench, bench.packer())
+
+
+@part
+def ways(bench: Bench) -> list[str]:
+    """Each way of attention held to the dense mask and timed."""
+    largest = max(bench.batches(), key=lambda batch: batch.tokens())
+    told = [f"{largest.tokens()} nodes"]
+    for compiles in (False, True):
+        began = time.perf_counter()
+        packer, tried = choose_way(bench.model, bench.packer(), largest, bench.device, "auto", compiles)
+        told += [f"chose {packer.way} in {time.perf_counter() - began:.1f} s", *map(str, tried)]
+    return told
+
+
+@part
+def segments_plain(bench: Bench) -> dict[str, Any]:
+    return bench.trained(bench.packer(SEGMENTS), 8)
+
+
+@part
+def segments_replayed(bench: Bench) -> dict[str, Any]:
+    return bench.trained(bench.packer(SEGMENTS, replays=True), STEPS)
+
+
+@part
+def dense_replayed(bench: Bench) -> dict[str, Any]:
+    return bench.trained(bench.packer(DENSE, replays=True), STEPS)
+
+
+@part
+def scoring(bench: Bench) -> dict[str, Any]:
+    """Rows a second of valid, plain and replayed; and how far apart their log p are at most."""
+    examples = bench.inputs.valid_examples(DATASET, 600)
+    rows, labels = bench.inputs.encode(DATASET, "window", examples), bench.inputs.labels(DATASET, "window")
+    found, scores = {"rows": len(rows)}, {}
+    cases = {"dense": (DENSE, False), "segments": (SEGMENTS, False), "segments replayed": (SEGMENTS, True)}
+    for name, (way, replays) in cases.items():
+        settings = DecodeSettings(bench.packer(way, replays), token_budget=TOKEN_BUDGETS["cuda"])
+        encoder = bench.inputs.encoder(DATASET)
+        for _ in range(2):
+            began = time.perf_counter()
+            answers = predict_labels(bench.model, encoder, rows, labels, settings)
+            found[f"{name}, rows/s"] = len(rows) / (time.perf_counter() - began)
+        scores[name] = torch.tensor([list(one.scores.values()) for one in answers])
+        found[f"{name}, log p off by"] = float((scores[name] - scores["dense"]).abs().max())
+    return found
+
+
+@part
+def optimizer(bench: Bench) -> dict[str, float]:
+    """Milliseconds of the parts of an optimizer step, and of a line of the log."""
+    engine = PlainEngine(bench.model, OptimizerSettings(0.0, 0.0, 0.0, 1.0, 100))
+    engine.hold_sums()
+    sums = [one.grad for one in engine.masters.masters]
+    halves = [one.bfloat16() for one in sums]
+    scratch = [one.clone() for one in sums]
+    log = RunLog(Path("/tmp/profile_log"))
+    line = {"kind": "step", "step": 1, "epoch": 1, "loss": 1.0, "gradient_norm": 1.0, "tokens": 1}
+    parts = {
+        "engine.step": engine.step,
+        "clip": lambda: torch.nn.utils.clip_grad_norm_(engine.masters.masters, 1.0),
+        "adamw": engine.optimizer.step,
+        "publish": engine.masters.publish,
+        "zero": lambda: engine.optimizer.zero_grad(set_to_none=False),
+        "foreach add mixed": lambda: torch._foreach_add_(sums, halves),
+        "foreach copy mixed": lambda: torch._foreach_copy_(scratch, halves),
+        "line of the log": lambda: log.record(line),
+    }
+    return {name: 1000 * min(_timed(run, bench.device) for _ in range(5)) for name, run in parts.items()}
+
+
+@part
+def profiled_eager(bench: Bench) -> list[str]:
+    return _profile(bench, bench.packer(SEGMENTS))
+
+
+@part
+def profiled_replay(bench: Bench) -> list[str]:
+    """What the device does in a replayed step."""
+    from engine.replay import Replayed
+
+    engine = PlainEngine(bench.model, OptimizerSettings(0.0, 0.0, 0.0, 1.0, 100))
+
+    def run(packed):
+        loss = batch_loss(bench.model, packed)
+        engine.backward(loss, True)
+        return loss.detach()
+
+    replayed = Replayed(run, bench.device, engine.hold_sums(), engine.masters.forget_micro_step)
+    packed = bench.packer(SEGMENTS).pack(bench.batches(1)[0])
+    for _ in range(3):
+        replayed(packed)
+    told = [f"off: {replayed.is_off}", f"replay: {1000 * _timed(lambda: replayed(packed), bench.device):.2f} ms"]
+    return told + _table(lambda: replayed(packed), bench.device, "self_cuda_time_total")
+
+
+@part
+def compiled(bench: Bench) -> dict[str, Any]:
+    """Compiled layers: the dense mask split, then segments plain and replayed."""
+    bench.fresh_model()
+    compile_layers(bench.model)
+    found: dict[str, Any] = {}
+    began = time.perf_counter()
+    for name, way, replays in (("dense", DENSE, False), ("segments", SEGMENTS, False), ("replayed", SEGMENTS, True)):
+        found[name] = bench.trained(bench.packer(way, replays), 16)
+        found[f"{name}, seconds in all"] = time.perf_counter() - began
+    found["split"] = _split(bench, bench.packer())
+    counters = torch._dynamo.utils.counters
+    found["dynamo"] = {name: dict(list(counters[name].items())[:8]) for name in ("stats", "graph_break", "recompiles")}
+    return found
+
+
+def _split(bench: Bench, packer: Packer) -> dict[str, Any]:
+    engine = PlainEngine(bench.model, OptimizerSettings(0.0, 0.0, 0.0, 1.0, 100))
+    found: dict[str, list[float]] = {}
+    for batch in bench.batches(8):
+        clock = _Clock(bench.device, found)
+        packed = packer.pack(batch)
+        clock.lap("pack")
+        packed = packed.to(bench.device)
+        clock.lap("copy")
+        loss = batch_loss(bench.model, packed)
+        clock.enqueued("forward enqueued")
+        clock.lap("forward")
+        engine.backward(loss, last=True)
+        clock.enqueued("backward enqueued")
+        clock.lap("backward")
+        engine.step()
+        clock.lap("optimizer")
+    return {name: [round(1000 * one, 1) for one in every] for name, every in found.items()}
+
+
+class _Clock:
+    """Laps with the device waited for; what had been enqueued by then apart."""
+
+    def __init__(self, device: torch.device, found: dict[str, list[float]]) -> None:
+        synchronize(device)
+        self.device, self.found, self.began = device, found, time.perf_counter()
+
+    def enqueued(self, name: str) -> None:
+        self.found.setdefault(name, []).append(time.perf_counter() - self.began)
+
+    def lap(self, name: str) -> None:
+        synchronize(self.device)
+        self.enqueued(name)
+        self.began = time.perf_counter()
+
+
+def _timed(run: Callable[[], Any], device: torch.device) -> float:
+    synchronize(device)
+    began = time.perf_counter()
+    run()
+    synchronize(device)
+    return time.perf_counter() - began
+
+
+def _profile(bench: Bench, packer: Packer) -> list[str]:
+    engine = PlainEngine(bench.model, OptimizerSettings(0.0, 0.0, 0.0, 1.0, 100))
+    packed = packer.pack(bench.batches(1)[0]).to(bench.device)
+
+    def step() -> None:
+        engine.backward(batch_loss(bench.model, packed), True)
+        engine.step()
+
+    step()
+    return _table(step, bench.device, "self_cpu_time_total")
+
+
+def _table(run: Callable[[], Any], device: torch.device, order: str) -> list[str]:
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    with profile(activities=activities) as measured:
+        run()
+        synchronize(device)
+    kernels = [event for event in measured.events() if event.device_type.name == "CUDA"]
+    busy = sum(event.time_range.elapsed_us() for event in kernels)
+    lines = measured.key_averages().table(sort_by=order, row_limit=22, max_name_column_width=60).splitlines()
+    return [f"{len(kernels)} kernels, busy {busy / 1000:.1f} ms", *(line[:210] for line in lines)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Where the time of a step on a GPU goes.")
+    parser.add_argument("--base", default=str(find_repository() / "LLM_bases" / "SmolLM2-135M"))
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
+    parser.add_argument("--output", type=Path, help="a JSON file of what was found")
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    arguments = parser.parse_args()
+    inputs = Inputs(arguments.base, find_repository() / "data")
+    workload = draw_workload(inputs.train_rows(DATASET, "window"), STEPS)
+    bench = Bench(inputs, torch.device(arguments.device), workload)
+    bench.found["machine"] = describe_machine(arguments.device)
+    bench.fresh_model()
+    for name in arguments.parts:
+        began = time.perf_counter()
+        try:
+            bench.found[name] = PARTS[name](bench)
+        except Exception as error:  # the others go on
+            import traceback
+
+            bench.found[name] = describe(error)
+            print(traceback.format_exc()[-1500:])
+        print(f"== {name} ({time.perf_counter() - began:.1f} s)")
+        print(json.dumps(bench.found[name], indent=1, default=str))
+        if arguments.output:
+            arguments.output.write_text(json.dumps(bench.found, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    run_script(main)
