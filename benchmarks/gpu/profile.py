@@ -25,8 +25,8 @@ from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, load_weights
 from benchmarks.contenders.engine_loop import train_once
 from benchmarks.gpu.attention import forget_peak, peak_memory
 from benchmarks.inputs import DATASET, Inputs, describe_machine
-from benchmarks.workload import SEED, Workload, draw_workload
 from benchmarks.worker import describe
+from benchmarks.workload import SEED, Workload, draw_workload
 from engine.batching import TOKEN_BUDGETS, training_batches
 from engine.layers import compile_layers
 from engine.packing import Packer, batch_loss, packer_for

@@ -185,7 +185,7 @@ def positions_of(base: str) -> int | None:
 
 
 def prepare_attention(model, device: torch.device) -> None:
-    """Attention over prefix trees that takes a plan as well as a mask, where the architecture takes attention functions.
+    """Attention over prefix trees that takes a plan or a mask, where the architecture takes attention functions.
 
     Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more
     than softmax(q k') v (Gemma 2 bounds the scores, GPT-OSS adds a sink), which the tree attention would skip.

@@ -1,4 +1,4 @@
-"""Attention over a packed prefix tree by FlexAttention: a kernel that Triton compiles and that skips blocks of the mask.
+"""Attention over a packed prefix tree by FlexAttention: a compiled kernel that skips blocks of the mask.
 
 Which blocks of 128 by 128 nodes are seen at all follows from the tree in numpy, in the packing thread.
 """

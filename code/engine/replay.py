@@ -13,13 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.packing import PackedBatch
-from engine.segments import SegmentPlan
+from engine.packing import PackedBatch, Packer
+from engine.tree_ways import DENSE, SEGMENTS
 
 Run = Callable[[PackedBatch], Tensor]
+WAYS = frozenset({DENSE, SEGMENTS})  # whose inputs can be padded to a size
+LARGEST = 2e9  # parameters; above, kernels take longer than their launches
 MOST_SIZES = 24  # graphs of one model; micro-batches of further sizes run as they stand
 TOLERANCE = 0.05  # of what a replayed pass adds up, relative to the plain one: half precision, sums in another order
 ALIGNMENT = 16  # bytes
+
+
+def can_replay(model, packer: Packer) -> bool:
+    """Whether capturing the passes of a model is worth a try."""
+    small = sum(weight.numel() for weight in model.parameters()) <= LARGEST
+    return small and packer.shares_prefixes and packer.way in WAYS
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ class CudaGraphs:
     """Captures functions one after the other into one pool of memory; they never run at the same time."""
 
     def __init__(self, device: torch.device) -> None:
-        self.stream, self.pool = torch.cuda.Stream(device), None
+        self.device, self.stream, self.pool = device, torch.cuda.Stream(device), None
 
     def beside(self, run: Callable[[], Tensor]) -> Tensor:
         """Runs on the stream of the captures, as what is captured later has to be tried out there."""
@@ -165,10 +173,17 @@ class CudaGraphs:
         return result
 
     def capture(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """(what replays it, the tensor that it then writes its result to)."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-            result = run()
+        """(what replays it, the tensor that it then writes to). Whatever it raises, the device is as before."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        generator = torch.cuda.default_generators[stream.device_index]
+        draws = generator.clone_state()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                result = run()
+        except BaseException:
+            torch.cuda.set_stream(stream)  # which a capture that broke off keeps, as it keeps the draws to itself
+            generator.graphsafe_set_state(draws)
+            raise
         self.pool = self.pool or graph.pool()
         return graph.replay, result
 
@@ -187,8 +202,8 @@ class _Size:
 class Replayed:
     """A pass over packed trees, captured for each size; called with a micro-batch on the CPU.
 
-    run: the pass, micro-batch on the device -> result. sums: tensors that it adds to, at fixed addresses. forget: undoes
-    what a pass that broke off left behind. graphs: captures; another one stands in for it in tests.
+    run: the pass, micro-batch on the device -> result. sums: tensors that it adds to, at fixed addresses. forget:
+    undoes what a pass that broke off left behind. graphs: what captures; in tests another stands in for it.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ COMPILED = frozenset({FLEX})  # worth trying where a run is long enough to compi
 
 @dataclass(frozen=True)
 class Asked:
-    """What a layer asks of the attention: query (nodes, heads, d), key and value (nodes, kv heads, .), all contiguous."""
+    """What a layer asks of the attention: query (nodes, heads, d), key, value (nodes, kv heads, .), all contiguous."""
 
     query: Tensor
     key: Tensor
@@ -123,25 +123,29 @@ def try_out(
     plans: dict[str, Callable[[], Plan]], asked: Sequence[Asked], exact: Sequence[list[Tensor]], device: torch.device
 ) -> list[Tried]:
     """Each way in turn; the first is the dense mask, whose error is the measure."""
-    tried, allowed = [], [[float("inf")] * len(one) for one in exact]
+    tried: list[Tried] = []
+    allowed = [[float("inf")] * len(one) for one in exact]
     for name, make in plans.items():
         try:
             plan = make().to(device)
-            errors = [
-                [_error(one, true) for one, true in zip(take(plan, ask), truth, strict=True)]
-                for ask, truth in zip(asked, exact, strict=True)
-            ]
-            if name == DENSE:
+            errors = [list(map(_error, take(plan, ask), truth)) for ask, truth in zip(asked, exact, strict=True)]
+            if not tried:
                 allowed = [[TIMES_AS_FAR * error + LEAST for error in every] for every in errors]
-            if not all(e <= a for found, most in zip(errors, allowed, strict=True) for e, a in zip(found, most, strict=True)):
-                worst = max(max(every) for every in errors)
+            if _within(errors, allowed):
+                tried.append(Tried(name, sum(_seconds_of(plan, ask, device) for ask in asked)))
+            else:
+                worst = max(error for every in errors for error in every)
                 tried.append(Tried(name, None, f"differs from the dense mask, by {worst:.1%}"))
-                continue
-            tried.append(Tried(name, sum(seconds_of(lambda ask=ask: take(plan, ask), device) for ask in asked)))
         except Exception as error:  # whatever a kernel does not take, or a compiler lacks
             first = (str(error).splitlines() or [""])[0][:160]
             tried.append(Tried(name, None, f"does not run ({type(error).__name__}: {first})"))
     return tried
+
+
+def _within(errors: Sequence[Sequence[float]], allowed: Sequence[Sequence[float]]) -> bool:
+    """Whether every error is at most what is allowed; none that is no number is."""
+    pairs = zip(errors, allowed, strict=True)
+    return all(error <= most for found, limits in pairs for error, most in zip(found, limits, strict=True))
 
 
 def take(plan: Plan, asked: Asked) -> list[Tensor]:
@@ -162,10 +166,10 @@ def _error(found: Tensor, exact: Tensor) -> float:
     return float((found.float() - exact).norm() / exact.norm().clamp_min(1e-30))
 
 
-def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """The median of some runs after one to warm up, the device's work included."""
-    run()
-    return statistics.median(_seconds(run, device) for _ in range(REPETITIONS))
+def _seconds_of(plan: Plan, asked: Asked, device: torch.device) -> float:
+    """The median of some passes there and back after one to warm up, the device's work included."""
+    take(plan, asked)
+    return statistics.median(_seconds(lambda: take(plan, asked), device) for _ in range(REPETITIONS))
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -63,10 +63,14 @@ class MasterWeights:
         self.names, self.weights = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
         self.masters = [w if w.dtype == torch.float32 else w.detach().float() for w in self.weights]
         self.apart = [(m, w) for m, w in zip(self.masters, self.weights, strict=True) if m is not w]
+        self.scratch: list[Tensor] = []  # of gradients on their way into sums that are held
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
         """Moves the gradients of one micro-step into fp32 sums."""
+        if self.scratch:
+            self._add_at_once()
+            return
         for master, weight in self.apart:
             if weight.grad is None:
                 continue
@@ -76,10 +80,20 @@ class MasterWeights:
                 master.grad += weight.grad
             weight.grad = None
 
+    def _add_at_once(self) -> None:
+        """As few kernels as it takes."""
+        grown = [(m, w, s) for (m, w), s in zip(self.apart, self.scratch, strict=True) if w.grad is not None]
+        if grown:
+            masters, weights, scratch = zip(*grown, strict=True)
+            torch._foreach_copy_(list(scratch), [weight.grad for weight in weights])
+            torch._foreach_add_([master.grad for master in masters], list(scratch))
+        self.forget_micro_step()
+
     def hold_sums(self) -> list[Tensor]:
         """The sums of gradients at fixed addresses, zero until the first micro-step."""
         for master in self.masters:
             master.grad = torch.zeros_like(master)
+        self.scratch = [torch.empty_like(master) for master, _ in self.apart]
         return [master.grad for master in self.masters]
 
     def forget_micro_step(self) -> None:
