@@ -193,19 +193,21 @@ def profiled_replay(bench: Bench) -> list[str]:
 
 
 @part
-def compiled(bench: Bench) -> dict[str, Any]:
-    """Compiled layers: the dense mask split, then segments plain and replayed."""
+def compiled_dense(bench: Bench) -> dict[str, Any]:
+    """Compiled layers, which stay so for the next parts."""
     bench.fresh_model()
     compile_layers(bench.model)
-    found: dict[str, Any] = {}
-    began = time.perf_counter()
-    for name, way, replays in (("dense", DENSE, False), ("segments", SEGMENTS, False), ("replayed", SEGMENTS, True)):
-        found[name] = bench.trained(bench.packer(way, replays), 16)
-        found[f"{name}, seconds in all"] = time.perf_counter() - began
-    found["split"] = _split(bench, bench.packer())
-    counters = torch._dynamo.utils.counters
-    found["dynamo"] = {name: dict(list(counters[name].items())[:8]) for name in ("stats", "graph_break", "recompiles")}
-    return found
+    return bench.trained(bench.packer(), 16)
+
+
+@part
+def compiled_segments(bench: Bench) -> dict[str, Any]:
+    return bench.trained(bench.packer(SEGMENTS), 16)
+
+
+@part
+def compiled_replayed(bench: Bench) -> dict[str, Any]:
+    return bench.trained(bench.packer(SEGMENTS, replays=True), 16)
 
 
 def _split(bench: Bench, packer: Packer) -> dict[str, Any]:

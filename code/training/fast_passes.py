@@ -1,7 +1,7 @@
 """How the passes of a run go fastest on its device: the way of attention over shared prefixes, and CUDA graphs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,7 +18,7 @@ from training.arguments import Arguments
 def fastest_packer(
     model,
     packer: Packer,
-    batches: Sequence[MicroBatch],
+    plan: Callable[[], Sequence[MicroBatch]],
     arguments: Arguments,
     device: torch.device,
     compiles: bool,
@@ -26,14 +26,15 @@ def fastest_packer(
 ) -> Packer:
     """The same packer with the way of attention that is wanted or fastest, and whether its passes are replayed.
 
-    batches: those that are to come, the largest of which is tried out. compiles: whether the run is long enough to
-    compile something for. alone: whether one process trains without DeepSpeed.
+    plan: gives the micro-batches that are to come; the largest is tried out. compiles: whether the run is long enough
+    to compile something for. alone: whether one process trains without DeepSpeed.
 
     Raises:
         UserError: the way that is wanted does not run here, or not as the dense mask does.
     """
     model_arguments, _, training = arguments
-    if packer.takes_ways and (training.tree_attention != "auto" or device.type == "cuda"):
+    asks = packer.takes_ways and (training.tree_attention != "auto" or device.type == "cuda")
+    if asks and (batches := plan()):
         largest = max(batches, key=MicroBatch.tokens)
         try:
             packer, tried = choose_way(model, packer, largest, device, training.tree_attention, compiles)

@@ -294,8 +294,10 @@ def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
     wanted = training.packing if row is None or row.shares_prefixes else "rows"
     pad = run.encoder.tokenizer.pad_token_id
     packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device)
-    batches = planned_batches(run, True)[0] if packer.takes_ways else ()
-    packer = fastest_packer(model, packer, batches, run.arguments, run.device, compiles, alone=run.deepspeed is None)
+    alone = run.deepspeed is None
+    packer = fastest_packer(
+        model, packer, lambda: planned_batches(run, True)[0], run.arguments, run.device, compiles, alone
+    )
     if training.decode != "generate":
         return packer, training.eval_batch_size
     answered = scored_batches(run, share_prefixes=True)
