@@ -64,8 +64,13 @@ class Sizes:
         return all(room >= needed for room, needed in zip(astuple(self), astuple(other), strict=True))
 
     def with_room(self) -> "Sizes":
-        """These, rounded up."""
-        return Sizes(*map(rounded, astuple(self)))
+        """These, rounded up; those that differ most between trees of a size by a quarter more."""
+        roomy = replace(self, runs=self.runs * 5 // 4, gathered=self.gathered * 5 // 4)
+        return Sizes(*map(rounded, astuple(roomy)))
+
+    def or_more(self, other: "Sizes") -> "Sizes":
+        """The greater of each."""
+        return Sizes(*map(max, astuple(self), astuple(other)))
 
 
 def step_of(count: int) -> int:
@@ -226,7 +231,7 @@ class Replayed:
         if self.is_off or (known is None and len(self.sizes) == MOST_SIZES):
             return self.run(packed.to(self.device))
         if known is None or not known.sizes.holds(needed):
-            sizes = needed.with_room()
+            sizes = needed.with_room() if known is None else known.sizes.or_more(needed.with_room())
             known = self.sizes[needed.nodes] = _Size(sizes, Mirror(pad_batch(packed, sizes), self.device))
         known.mirror.load(pad_batch(packed, known.sizes))
         if known.replay is None and not known.met:

@@ -155,6 +155,18 @@ class PlainEngine:
         self.optimizer.zero_grad(set_to_none=not self.holds_sums)
         return norm
 
+    def step_unread(self, loss: Tensor) -> Tensor:
+        """The same for sums that are held, with no number read: a GPU goes on while Python prepares what follows.
+
+        Changes nothing if loss or norm is not finite. The norm stays on the device; `schedule` is the caller's to step.
+        """
+        norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf)
+        self.optimizer.grad_scale, self.optimizer.found_inf = None, (~(norm + loss).isfinite()).float()
+        self.optimizer.step()
+        self.masters.publish()
+        self.optimizer.zero_grad(set_to_none=False)
+        return norm
+
     def hold_sums(self) -> list[Tensor]:
         """From now on gradients are summed at the addresses of these, in fp32, as replayed passes need it."""
         self.holds_sums = True

@@ -1,9 +1,11 @@
 """The training loop: plan, micro-batches ahead of the model, step, score on valid, keep the best, resume."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,7 @@ class Trainer:
         self._restore_or_begin()
         self.model.train()
         bar = progress_bar(self.total_steps, "train", "step", self.progress.step, silent=self.engine.rank > 0)
-        with bar:
+        with bar, short_turns() if self.replayed else nullcontext():
             while self.progress.epoch < self.settings.epochs:
                 self._run_epoch(bar)
                 self._finish_epoch()
@@ -152,13 +154,27 @@ class Trainer:
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
             last = number == len(batches) - 1
             total[0] += self.replayed(packed) if self.replayed else self._pass(packed.to(self.device), last)
+        step = self._step_unread if self.replayed else self._step
+        loss, tokens, norm = step(total, rate, ids)
+        known = norm if math.isfinite(norm) else None
+        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+
+    def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
+        """Moves the weights; (loss, tokens, gradient norm)."""
         loss, tokens = self.engine.sum_over_ranks(total).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()
         if not self.engine.overflows_at_times:
             self._refuse_unless_finite(norm, "gradient norm", rate, ids)
-        known = norm if math.isfinite(norm) else None
-        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+        return loss, tokens, norm
+
+    def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
+        """The same, which reads its numbers once, when all is on its way."""
+        loss, tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
+        self._refuse_unless_finite(loss, "loss", rate, ids)
+        self._refuse_unless_finite(norm, "gradient norm", rate, ids)
+        self.engine.schedule.step()
+        return loss, tokens, norm
 
     def _pass(self, packed: PackedBatch, last: bool = True) -> torch.Tensor:
         """The loss of one micro-batch on the device, its gradients added to the step's."""
@@ -221,6 +237,17 @@ class Trainer:
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
             )
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Inside, a thread that launches waits for one that packs a tenth as long as Python has it wait."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 10)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> list[MicroBatch]:
