@@ -8,9 +8,13 @@ and the others go on. Two to four minutes.
 
 import argparse
 import json
+import statistics
+import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +25,25 @@ from bases.load import prepare_attention
 from basics.files import find_repository
 from basics.scripts import run_script
 from benchmarks.ceiling import synchronize
-from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, load_weights
-from benchmarks.contenders.engine_loop import train_once
+from benchmarks.contenders.definition import CLIP_NORM, LORA_ALPHA, LORA_RANK, load_weights
+from benchmarks.contenders.engine_loop import training_settings
 from benchmarks.gpu.attention import forget_peak, peak_memory
 from benchmarks.inputs import DATASET, Inputs, describe_machine
 from benchmarks.worker import describe
 from benchmarks.workload import SEED, Workload, draw_workload
 from engine.batching import TOKEN_BUDGETS, training_batches
 from engine.layers import compile_layers
-from engine.packing import Packer, batch_loss, packer_for
+from engine.packing import PackedBatch, Packer, batch_loss, packer_for
+from engine.replay import Replayed, Sizes
 from engine.tree_ways import DENSE, SEGMENTS
 from engine.way_choice import choose_way
 from scoring.label_scoring import DecodeSettings, predict_labels
 from training.engines import OptimizerSettings, PlainEngine
 from training.log import RunLog
+from training.loop import Callbacks, Trainer
 
 DROPOUT = 0.05
-STEPS = 24
+STEPS, EPOCHS = 24, 5
 PARTS: dict[str, Callable[["Bench"], Any]] = {}
 
 
@@ -56,6 +62,7 @@ class Bench:
     workload: Workload
     found: dict[str, Any] = field(default_factory=dict)
     model: Any = None
+    is_compiled: bool = False
 
     def fresh_model(self) -> None:
         """A base with new adapters; the one before is let go."""
@@ -67,6 +74,13 @@ class Bench:
         torch.manual_seed(SEED)
         self.model = add_lora(model, LORA_RANK, LORA_ALPHA, DROPOUT, "all").train()
 
+    def compile_once(self) -> None:
+        """A fresh model with compiled layers, for this part and those after it."""
+        if not self.is_compiled:
+            self.fresh_model()
+            compile_layers(self.model)
+            self.is_compiled = True
+
     def packer(self, way: str = DENSE, replays: bool = False) -> Packer:
         return replace(packer_for(self.model, "tree", 0), way=way, replays=replays)
 
@@ -74,14 +88,44 @@ class Bench:
         budget = TOKEN_BUDGETS[self.device.type]
         return [batch for step in self.workload.steps[:count] for batch in training_batches(step, budget, True)]
 
-    def trained(self, packer: Packer, steps: int) -> dict[str, Any]:
-        """The trainer itself over so many steps, twice: what comes first compiles and captures."""
+    def replayed(self) -> Replayed:
+        """Passes of training that nothing steps after."""
+        engine = PlainEngine(self.model, OptimizerSettings(0.0, 0.0, 0.0, CLIP_NORM, 100))
+
+        def run(packed: PackedBatch) -> torch.Tensor:
+            loss = batch_loss(self.model, packed)
+            engine.backward(loss, True)
+            return loss.detach()
+
+        return Replayed(run, self.device, engine.hold_sums(), engine.masters.forget_micro_step)
+
+    def trained(self, packer: Packer, steps: int = STEPS, epochs: int = EPOCHS, budget: int = 0) -> dict[str, Any]:
+        """The trainer itself over so many steps, again and again. ms: of a step of the last epoch, the median.
+
+        wall_ms: from one to the next, on average. seconds: of the first epoch, which compiles and captures.
+        """
         forget_peak(self.device)
-        runs = [train_once(self.model, packer, self.workload.first(steps), 0.0) for _ in range(2)]
-        first, second = (1000 * run.seconds / steps for run in runs)
-        peak = peak_memory(self.device) / 2**30
-        losses = [round(loss, 4) for loss in runs[1].losses[:6]]
-        return {"ms_first": first, "ms": second, "peak_gib": peak, "losses": losses, "norms": runs[1].norms[:6]}
+        lines: list[dict[str, Any]] = []
+        callbacks = Callbacks(
+            lambda epoch: {"score": 0.0}, lambda: None, lambda line: lines.append(line | {"clock": time.perf_counter()})
+        )
+        settings = replace(training_settings(self.device), epochs=epochs)
+        settings = replace(settings, token_budget=budget or settings.token_budget)
+        optimizer = OptimizerSettings(0.0, 0.0, 0.0, CLIP_NORM, steps * epochs)
+        workload, began = self.workload.first(steps), time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            engine = PlainEngine(self.model, optimizer)
+            Trainer(self.model, engine, workload.rows, packer, settings, callbacks, Path(folder), {}).run()
+        made = [line for line in lines if line["kind"] == "step"]
+        last = made[-steps:]
+        return {
+            "seconds": round(made[steps - 1]["clock"] - began, 1),
+            "ms": round(1000 * statistics.median(line["seconds"] for line in last), 1),
+            "wall_ms": round(1000 * (last[-1]["clock"] - last[0]["clock"]) / (steps - 1), 1),
+            "slowest_ms": round(1000 * max(line["seconds"] for line in last), 1),
+            "peak_gib": round(peak_memory(self.device) / 2**30, 2),
+            "losses": [round(line["loss"], 4) for line in made[:4]],
+        }
 
 
 @part
@@ -112,17 +156,33 @@ def ways(bench: Bench) -> list[str]:
 
 @part
 def segments_plain(bench: Bench) -> dict[str, Any]:
-    return bench.trained(bench.packer(SEGMENTS), 8)
+    return bench.trained(bench.packer(SEGMENTS), 8, 2)
 
 
 @part
 def segments_replayed(bench: Bench) -> dict[str, Any]:
-    return bench.trained(bench.packer(SEGMENTS, replays=True), STEPS)
+    """Also with room for a whole step in one pass."""
+    packer = bench.packer(SEGMENTS, replays=True)
+    return {f"budget {budget}": bench.trained(packer, budget=budget) for budget in (4096, 8192)}
 
 
 @part
 def dense_replayed(bench: Bench) -> dict[str, Any]:
-    return bench.trained(bench.packer(DENSE, replays=True), STEPS)
+    return bench.trained(bench.packer(DENSE, replays=True))
+
+
+@part
+def sizes(bench: Bench) -> dict[str, float]:
+    """Milliseconds of a replayed pass by the size that a micro-batch is padded to."""
+    replayed, packer = bench.replayed(), bench.packer(SEGMENTS, replays=True)
+    found = {}
+    for batch in sorted(bench.batches(), key=lambda batch: batch.tokens()):
+        packed = packer.pack(batch)
+        for _ in range(3):
+            replayed(packed)
+        size = Sizes.needed_by(packed).nodes
+        found[f"{size} for {packed.tokens}"] = round(1000 * _timed(partial(replayed, packed), bench.device), 1)
+    return found
 
 
 @part
@@ -175,16 +235,7 @@ def profiled_eager(bench: Bench) -> list[str]:
 @part
 def profiled_replay(bench: Bench) -> list[str]:
     """What the device does in a replayed step."""
-    from engine.replay import Replayed
-
-    engine = PlainEngine(bench.model, OptimizerSettings(0.0, 0.0, 0.0, 1.0, 100))
-
-    def run(packed):
-        loss = batch_loss(bench.model, packed)
-        engine.backward(loss, True)
-        return loss.detach()
-
-    replayed = Replayed(run, bench.device, engine.hold_sums(), engine.masters.forget_micro_step)
+    replayed = bench.replayed()
     packed = bench.packer(SEGMENTS).pack(bench.batches(1)[0])
     for _ in range(3):
         replayed(packed)
@@ -194,20 +245,20 @@ def profiled_replay(bench: Bench) -> list[str]:
 
 @part
 def compiled_dense(bench: Bench) -> dict[str, Any]:
-    """Compiled layers, which stay so for the next parts."""
-    bench.fresh_model()
-    compile_layers(bench.model)
-    return bench.trained(bench.packer(), 16)
+    bench.compile_once()
+    return bench.trained(bench.packer(), 16, 2)
 
 
 @part
 def compiled_segments(bench: Bench) -> dict[str, Any]:
-    return bench.trained(bench.packer(SEGMENTS), 16)
+    bench.compile_once()
+    return bench.trained(bench.packer(SEGMENTS), 16, 2)
 
 
 @part
 def compiled_replayed(bench: Bench) -> dict[str, Any]:
-    return bench.trained(bench.packer(SEGMENTS, replays=True), 16)
+    bench.compile_once()
+    return bench.trained(bench.packer(SEGMENTS, replays=True), 16, 4)
 
 
 def _split(bench: Bench, packer: Packer) -> dict[str, Any]:
@@ -296,8 +347,6 @@ def main() -> None:
         try:
             bench.found[name] = PARTS[name](bench)
         except Exception as error:  # the others go on
-            import traceback
-
             bench.found[name] = describe(error)
             print(traceback.format_exc()[-1500:])
         print(f"== {name} ({time.perf_counter() - began:.1f} s)")
