@@ -1,9 +1,9 @@
 """Where the time of a training step goes on a GPU, and what each way of attention and each way to launch it takes.
 
-    PYTHONPATH=code:. python -m benchmarks.gpu.profile [--output profile.json]
+    bash benchmarks/profile_gpu.sh
 
-On real-shaped steps and random weights where the base has no others. Every part stands alone: one that fails is printed
-and the others go on. Two to four minutes.
+On real-shaped steps and random weights where the base has no others; writes results/gpu_profile.json and renders
+README.md. Every part stands alone: one that fails is printed and the others go on. About five minutes.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from benchmarks.contenders.definition import CLIP_NORM, LORA_ALPHA, LORA_RANK, l
 from benchmarks.contenders.engine_loop import training_settings
 from benchmarks.gpu.attention import forget_peak, peak_memory
 from benchmarks.inputs import DATASET, Inputs, describe_machine
+from benchmarks.report import RESULTS, write_readme, write_results
 from benchmarks.worker import describe
 from benchmarks.workload import SEED, Workload, draw_workload
 from engine.batching import TOKEN_BUDGETS, training_batches
@@ -334,7 +335,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Where the time of a step on a GPU goes.")
     parser.add_argument("--base", default=str(find_repository() / "LLM_bases" / "SmolLM2-135M"))
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
-    parser.add_argument("--output", type=Path, help="a JSON file of what was found")
+    parser.add_argument("--output", type=Path, default=RESULTS / "gpu_profile.json", help="default: %(default)s")
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
     arguments = parser.parse_args()
     inputs = Inputs(arguments.base, find_repository() / "data")
@@ -342,6 +343,7 @@ def main() -> None:
     bench = Bench(inputs, torch.device(arguments.device), workload)
     bench.found["machine"] = describe_machine(arguments.device)
     bench.fresh_model()
+    started = time.perf_counter()
     for name in arguments.parts:
         began = time.perf_counter()
         try:
@@ -351,8 +353,9 @@ def main() -> None:
             print(traceback.format_exc()[-1500:])
         print(f"== {name} ({time.perf_counter() - began:.1f} s)")
         print(json.dumps(bench.found[name], indent=1, default=str))
-        if arguments.output:
-            arguments.output.write_text(json.dumps(bench.found, indent=1, default=str))
+        write_results(arguments.output, bench.found | {"took": round(time.perf_counter() - started)})
+    if arguments.output == RESULTS / "gpu_profile.json":
+        write_readme(RESULTS)
 
 
 if __name__ == "__main__":

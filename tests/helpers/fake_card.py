@@ -39,7 +39,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code"), str(Path(__fi
 from bases.adapters import add_lora  # noqa: E402
 from engine.batching import EncodedRow, RowEncoder, scoring_batches  # noqa: E402
 from engine.packing import PackedBatch, Packer, packer_for  # noqa: E402
-from engine.tree_ways import usual_way  # noqa: E402
+from engine.tree_ways import SEGMENTS, usual_way  # noqa: E402
 from scoring import label_scoring  # noqa: E402
 from scoring.label_scoring import DecodeSettings, predict_labels  # noqa: E402
 from scoring.self_check import packer_that_agrees, prompts_together  # noqa: E402
@@ -110,7 +110,8 @@ def build_case(kind: str, packing: str, way: str) -> Case:
     encoder = RowEncoder(character_tokenizer(), 1024, {"emotion_prediction": 0.3})
     trained = encoder.encode(small_examples("predict", window=2, count=2, turns=4))
     asked = encoder.encode(small_examples("window", window=2, count=2, turns=4)[:6], LABELS, calibrate=True)
-    return Case(model, encoder, packer_on_card(model, packing), trained, asked)
+    packer = packer_on_card(model, packing)
+    return Case(model, encoder, replace(packer, way=SEGMENTS) if way == "segments" else packer, trained, asked)
 
 
 def packer_on_card(model, packing: str) -> Packer:
