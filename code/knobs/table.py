@@ -132,6 +132,15 @@ _ROWS = (
         guesses=("window",),
     ),
     Knob(
+        "window_step",
+        HISTORY,
+        COUNT,
+        "step",
+        "1",
+        "turns between two moves of the history's start; 6: half the tokens on iemocap, as prompts share more",
+        later=True,
+    ),
+    Knob(
         "speaker_task",
         MODULES,
         one_of("None", "True", "True_mixed"),

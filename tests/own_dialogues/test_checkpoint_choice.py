@@ -46,11 +46,11 @@ def test_other_kinds_of_checkpoints(trained: Path) -> None:
     speaker = retrained(trained, "speaker", prepare_folder(settings, trained / "original", trained / "data"))
     with pytest.raises(UserError, match="trained on speaker rows"):
         EmotionRecognizer.from_pretrained(speaker)
-    mixed = MixSettings((DATASET,), historical_window=1, check_counts=False)
+    mixed = MixSettings((DATASET,), historical_window=1, window_step=3, check_counts=False)
     folder = prepare_mixed_folder(mixed, trained / "original", trained / "data")
     unified = read_erc_config(retrained(trained, "unified", folder, dataset="unified", max_length=900))
     assert (unified.labels, unified.speaker_offset, unified.max_length) == (UNIFIED_PROMPT_LABELS, 10, 900)
-    assert (unified.historical_window, unified.kind, unified.speakers) == (1, "window", 9)
+    assert (unified.historical_window, unified.window_step, unified.kind, unified.speakers) == (1, 3, "window", 9)
 
 
 def test_training_says_how_it_asked(trained: Path) -> None:
@@ -88,6 +88,7 @@ def test_what_a_file_names_is_not_downloaded_unasked(
         ({"labels": []}, "labels missing or of the wrong kind"),
         ({"retrieval": {"unknown": 1}}, "retrieval missing"),
         ({"historical_window": -1}, "historical_window missing"),
+        ({"window_step": 0}, "window_step missing"),
     ],
 )
 def test_a_config_that_is_not_there_or_wrong(trained: Path, tmp_path: Path, content: object, told: str) -> None:

@@ -10,9 +10,9 @@ import torch
 
 from basics.errors import UserError
 from corpora import LetterCounts
-from data_utils.dialogues import load_dialogues
+from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.draws import Draw
-from data_utils.examples import RowSettings
+from data_utils.examples import RowSettings, build_examples
 from data_utils.prompts import render_plain_prompt
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_files import read_rows
@@ -144,6 +144,16 @@ def test_prompts_follow_the_checkpoint() -> None:
     assert "one" not in second and 'Speaker_0:"two"' in second
     with pytest.raises(UserError, match="holds no utterance"):
         prompts_of(maker(max_length=20), [("A", "some words")])
+
+
+@pytest.mark.parametrize(("window", "step"), [(2, 1), (2, 3), (0, 2)])
+def test_the_history_shown_is_that_of_rows(window: int, step: int) -> None:
+    dialogue = [("ABA"[number % 3], f"text {number}") for number in range(9)]
+    utterances = tuple(Utterance(one.number, one.text, "Sad") for one in own_turns(dialogue))
+    settings = RowSettings(DATASET, historical_window=window, window_step=step)
+    rows = build_examples(settings, {"train": [], "valid": [], "test": [Dialogue("a", utterances)]})["test"]
+    shown = prompts_of(maker(historical_window=window, window_step=step), dialogue[:4], dialogue)
+    assert shown == [row.input for row in [*rows[:4], *rows]]
 
 
 def test_one_question_finds_what_the_rows_of_its_utterance_hold(trained: Path) -> None:
