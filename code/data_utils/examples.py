@@ -7,6 +7,7 @@ from data_utils.dialogues import Dialogue, Utterance, row_id
 from data_utils.draws import ALL_OF_TRAIN, Draw, draw_rows
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.prompts import (
+    PAPER,
     add_demonstrations,
     render_plain_prompt,
     render_prediction_prompt,
@@ -30,6 +31,8 @@ class RowSettings:
     kind: window (main task), predict (main task, and emotion_prediction in train), speaker or plain.
     historical_window: utterances shown before the target; 0 for speaker and plain, which show none.
     window_step: turns between two moves of the shown history's start, see `window_start`.
+    prompt: form of the main prompt, `paper` or `compact`; rows of other tasks have the paper's words, so predict has no
+        compact form, and no demonstration stands in one.
     clean_text, check_counts: see `load_dialogues`.
     retrieval: demonstrations in the main prompt, None: none. Rows of emotion_prediction never get any: the
         utterance that would look for them is what they may not show.
@@ -44,6 +47,7 @@ class RowSettings:
     retrieval: RetrievalSettings | None = None
     draw: Draw = ALL_OF_TRAIN
     window_step: int = DEFAULT_STEP
+    prompt: str = PAPER
 
     @property
     def folder_name(self) -> str:
@@ -52,6 +56,7 @@ class RowSettings:
         parts = [self.kind]
         parts += [str(self.historical_window)] if has_number else []
         parts += [f"step_{self.window_step}"] if self.window_step != DEFAULT_STEP else []
+        parts += [self.prompt] if self.prompt != PAPER else []
         parts += ["clean"] if self.clean_text else []
         parts += [] if self.draw.is_whole else [f"data_{self.draw.folder_suffix}"]
         parts += [self.retrieval.folder_suffix] if self.retrieval else []
@@ -68,16 +73,18 @@ def window_start(turn: int, window: int, step: int = DEFAULT_STEP) -> int:
     return max(0, turn - window) // step * step
 
 
-def render_window(utterances: Sequence[Utterance], window: int, labels: Sequence[str], step: int = DEFAULT_STEP) -> str:
+def render_window(
+    utterances: Sequence[Utterance], window: int, labels: Sequence[str], step: int = DEFAULT_STEP, form: str = PAPER
+) -> str:
     """Return the main prompt for the last of `utterances`, the dialogue so far, from its `window_start` on."""
     shown = utterances[window_start(len(utterances) - 1, window, step) :]
-    return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels)
+    return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels, form)
 
 
 def _recognition_row(dialogue: Dialogue, turn: int, settings: RowSettings) -> Example:
     spec = DATASETS[settings.dataset]
     window, step = settings.historical_window, settings.window_step
-    prompt = render_window(dialogue.utterances[: turn + 1], window, spec.labels, step)
+    prompt = render_window(dialogue.utterances[: turn + 1], window, spec.labels, step, settings.prompt)
     return _emotion_row(RECOGNITION, dialogue, turn, settings, prompt)
 
 

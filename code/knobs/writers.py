@@ -92,6 +92,7 @@ def write_window_rows() -> list[Path]:
         kind="predict" if arguments.emotion_prediction else WINDOW,
         historical_window=arguments.historical_window,
         window_step=arguments.window_step,
+        prompt=arguments.prompt,
         retrieval=retrieval_settings(arguments),
         **shared,
     )
@@ -150,6 +151,7 @@ def write_mixed_rows() -> list[Path]:
         without_shared_scenes=arguments.without_shared_scenes,
         historical_window=arguments.historical_window,
         window_step=arguments.window_step,
+        prompt=arguments.prompt,
         clean_text=arguments.clean_text,
         check_counts=arguments.check_counts,
     )

@@ -71,7 +71,8 @@ class PromptMaker:
     def _render(self, shown: Sequence[Utterance]) -> str:
         if self.config.kind == "plain":
             return render_plain_prompt(shown[-1].text, self.config.labels)
-        return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], self.config.labels)
+        turns = [render_turn(one.speaker, one.text) for one in shown]
+        return render_recognition_prompt(turns, self.config.labels, self.config.prompt)
 
     def _demonstrate(self, prompt: str, matches: Sequence[Match]) -> str:
         pairs = [(match.entry.text, match.entry.label) for match in matches]

@@ -29,7 +29,7 @@ from bases.load import (
 from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
-from data_utils.prompts import TEMPLATE_SHA256
+from data_utils.prompts import TEMPLATE_DIGESTS
 from engine.batching import EncodedRow, MicroBatch, RowEncoder, scoring_batches
 from engine.packing import usual_token_budget
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
@@ -100,7 +100,7 @@ class EmotionRecognizer:
         """
         folder = find_checkpoint(checkpoint)
         config = read_erc_config(folder)
-        if config.template_sha256 != TEMPLATE_SHA256:
+        if config.template_sha256 != TEMPLATE_DIGESTS[config.prompt]:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
         transitions = find_filter(folder, config.labels, decode)
         demonstrator = open_demonstrator(config, demonstrations)

@@ -121,6 +121,17 @@ def test_a_window_that_moves_by_steps() -> None:
     )
 
 
+def test_compact_rows_begin_with_one_another() -> None:
+    rows = make_rows(6, prompt="compact", historical_window=2, window_step=3)
+    plain = make_rows(6, historical_window=2, window_step=3)
+    assert [(row.id, row.task, row.target) for row in rows] == [(row.id, row.task, row.target) for row in plain]
+    for row, before, shown in zip(rows[1:], rows, plain[1:], strict=False):
+        shares = row.input.startswith(before.input.removesuffix(" Emotion:"))
+        assert shares == (not row.id.endswith("/5"))  # where the window moves
+        history = shown.input.split(" ### ")[1]
+        assert row.input.endswith(f">:{history} Emotion:")
+
+
 def test_six_turns_share_one_start() -> None:
     """As in the review: 12 to 17 turns before the target; step 1 is the plain window."""
     before = [turn - window_start(turn, 12, 6) for turn in range(40)]
@@ -176,6 +187,8 @@ def test_a_window_is_rendered_without_labels() -> None:
         ({"kind": "predict", "historical_window": 5, "clean_text": True}, "predict_5_clean"),
         ({"window_step": 6}, "window_step_6"),
         ({"kind": "predict", "historical_window": 5, "window_step": 6, "clean_text": True}, "predict_5_step_6_clean"),
+        ({"prompt": "compact"}, "window_compact"),
+        ({"historical_window": 5, "window_step": 6, "prompt": "compact"}, "window_5_step_6_compact"),
         ({"kind": "speaker", "historical_window": 0}, "speaker"),
         ({"kind": "plain", "historical_window": 0, "clean_text": True}, "plain_clean"),
     ],

@@ -164,7 +164,7 @@ def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.Monk
     assert "--learning_rate" in plan.steps[-1] and "--save_steps" not in plan.steps[-1]
 
 
-@pytest.mark.parametrize(("knob", "usual", "other"), [("window_step", "1", "6")])
+@pytest.mark.parametrize(("knob", "usual", "other"), [("window_step", "1", "6"), ("prompt", "paper", "compact")])
 def test_a_knob_that_came_later_leaves_earlier_plans_as_they_were(
     monkeypatch: pytest.MonkeyPatch, knob: str, usual: str, other: str
 ) -> None:
