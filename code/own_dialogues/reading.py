@@ -5,6 +5,7 @@ A turn is all that is held of a file (of JSON a value, of a dialogue its speaker
 
 import io
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +60,8 @@ FORMATS: Mapping[str, DialogueFormat] = MappingProxyType(
         "srt": DialogueFormat((".srt",), "SubRip with Name:", read_captions),
     }
 )
+# In these a line is a turn, or a dialogue, and can be read before the next one is there.
+LIVE_FORMATS = ("text", "jsonl")
 
 
 def find_format(path: Path, wanted: str | None = None) -> str:
@@ -119,3 +122,13 @@ def count_turns(path: Path, name: str) -> FileCounts:
     if not turns:
         raise UserError(f"{path}: holds no utterance, allowed is {name}: {FORMATS[name].meaning}")
     return FileCounts(dialogues, turns, speakers)
+
+
+def warn_of_speakers(speakers: int, known: int, kind: str) -> None:
+    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none."""
+    if kind != "plain" and speakers > known:
+        print(
+            f"warning: a dialogue has {speakers} speakers, training knew {known} at most: those that come later "
+            f"are Speaker_{known} and so on to the model, names that it has never seen",
+            file=sys.stderr,
+        )
