@@ -85,7 +85,9 @@ def score_labels(
     device = next(model.parameters()).device
     choices = [encoder.encode_label(label) for label in labels]
     if settings.running:
-        return [_most_probable(labels, settings.running.log_probabilities(row.prompt, choices)) for row in rows]
+        found = [_most_probable(labels, settings.running.log_probabilities(row.prompt, choices)) for row in rows]
+        advance(len(found))
+        return found
     outcomes: dict[tuple[str, str], Outcome] = {}
     batches = scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes)
     for batch in settings.world.in_step(batches):
