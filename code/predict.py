@@ -1,6 +1,7 @@
 """Say what every speaker of your own dialogues feels, turn by turn.
 
     python code/predict.py --input demo/dialogue.txt
+    python code/predict.py --input chat.txt --preview True       # what would be judged; no model is loaded
     python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
         --output emotions.jsonl
     some_program | python code/predict.py --follow True --format jsonl
@@ -8,8 +9,8 @@
 A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
 precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json), and so is
 the filter that carries beliefs from turn to turn, if it was trained with decode=transitions (its transitions.json).
-Probabilities are shares among these labels. With --output the file is there when it is whole, and until then grows
-beside it; stopped, --resume True goes on from there to the same bytes.
+Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With --output the file is there
+when it is whole, and until then grows beside it; stopped, --resume True goes on from there to the same bytes.
 With --follow True turns are read from stdin, a line each, `Name: utterance` or a JSON object of speaker and text, and
 each is answered at once: what the model has computed of the turns before is kept where its base can go on from it.
 """
@@ -25,44 +26,51 @@ from basics.errors import raise_together
 from basics.files import shown_path
 from basics.scripts import run_script
 from knobs.table import KNOBS
+from own_dialogues.formats_page import render_formats
+from own_dialogues.preview import print_preview
+from own_dialogues.readers.encodings import check_encoding
 from own_dialogues.reading import FORMATS, LIVE_FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
 from own_dialogues.writing import OUTPUTS
 
 if TYPE_CHECKING:
     from own_dialogues.recognizer import EmotionRecognizer
 
+# Name, default, what else argparse is told, meaning.
+FLAGS = (
+    ("input", None, {"type": Path}, "file of dialogues"),
+    ("follow", False, {"type": true_or_false}, "answer turns from stdin as they come (default: False)"),
+    ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
+    ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
+    ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
+    ("input_format", None, {"choices": tuple(FORMATS)}, "of which form it is (default: by its name and beginning)"),
+    ("encoding", None, {"type": check_encoding}, "what the input is in (default: UTF-8, or as its bytes tell)"),
+    ("preview", False, {"type": true_or_false}, "print what would be judged, as JSON Lines, and load no model"),
+    ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
+    ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
+    ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
+    ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
+    (
+        "precision",
+        "auto",
+        {"choices": KNOBS["precision"].kind.choices},
+        "auto: as in training where the device has it (default: auto)",
+    ),
+    (
+        "decode",
+        None,
+        {"choices": ("transitions", "score")},
+        "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
+    ),
+    ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
+    ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
+)
+
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    inputs = "; ".join(f"{name}: {one.meaning}" for name, one in FORMATS.items())
-    flags = (
-        ("input", None, {"type": Path}, "file of dialogues"),
-        ("follow", False, {"type": true_or_false}, "answer turns from stdin as they come (default: False)"),
-        ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
-        ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
-        ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
-        ("input_format", None, {"choices": tuple(FORMATS)}, f"(default: by the file's name) {inputs}"),
-        ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
-        ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
-        ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
-        ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
-        (
-            "precision",
-            "auto",
-            {"choices": KNOBS["precision"].kind.choices},
-            "auto: as in training where the device has it (default: auto)",
-        ),
-        (
-            "decode",
-            None,
-            {"choices": ("transitions", "score")},
-            "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
-        ),
-        ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
-        ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
-    )
-    for name, default, options, meaning in flags:
+    parser.add_argument("--formats", action=_PrintFormats, nargs=0, help="print demo/FORMATS.md and exit")
+    for name, default, options, meaning in FLAGS:
         parser.add_argument(f"--{name}", default=default, help=meaning.replace("%", "%%"), **options)
     arguments = parser.parse_args()
     raise_together(find_contradictions(arguments))
@@ -71,21 +79,35 @@ def parse_arguments() -> Namespace:
 
 def find_contradictions(arguments: Namespace) -> list[str]:
     """One line per flag that cannot stand beside the others."""
-    follow, live = arguments.follow, arguments.input_format in (None, *LIVE_FORMATS)
+    follow, preview = arguments.follow, arguments.preview
     checks = (
         (follow or arguments.input, "--input is missing: the file of dialogues; or --follow True, which reads stdin"),
         (not follow or not arguments.input, f"--input {arguments.input}: --follow True reads stdin; leave it away"),
         (not follow or not arguments.output, f"--output {arguments.output}: --follow True prints; leave it away"),
+        (not follow or not preview, "--preview True: --follow True answers at once; leave one of them away"),
+        (not follow or not arguments.encoding, "--encoding: --follow True reads UTF-8; leave it away"),
         (
-            not follow or live,
+            not follow or arguments.input_format in (None, *LIVE_FORMATS),
             f"--input_format {arguments.input_format}: --follow True reads {' or '.join(LIVE_FORMATS)}",
         ),
         (
             not arguments.resume or arguments.output,
             "--resume True: there is nothing to go on with without --output",
         ),
+        (
+            not preview or not (arguments.output or arguments.format not in (None, "jsonl")),
+            "--preview True prints JSON Lines: leave --output and --format away, or redirect what it prints",
+        ),
     )
     return [problem for fine, problem in checks if not fine]
+
+
+class _PrintFormats(argparse.Action):
+    """As --help: print and exit, whatever else is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(render_formats(), end="")
+        parser.exit()
 
 
 def choose_output_format(arguments: Namespace) -> str:
@@ -119,13 +141,20 @@ def answer_stdin(arguments: Namespace) -> None:
     if sys.stdin.isatty():
         print(INVITATION, file=sys.stderr)
     done = follow_stream(recognizer, sys.stdin.buffer, arguments.input_format, choose_output_format(arguments))
+    for line in done.counts.report.lines():
+        print(line, file=sys.stderr)
     print(describe_end(recognizer, done.counts, done.shortened, checkpoint), file=sys.stderr)
 
 
 def answer_file(arguments: Namespace) -> None:
     """The input, read once to be checked -> checkpoint -> emotions."""
-    input_format = find_format(arguments.input, arguments.input_format)
-    counts = count_turns(arguments.input, input_format)
+    encoding = arguments.encoding
+    input_format = find_format(arguments.input, arguments.input_format, encoding)
+    counts = count_turns(arguments.input, input_format, encoding)
+    for line in counts.report.lines():
+        print(line, file=sys.stderr)
+    if arguments.preview:
+        return print_preview(arguments.input, input_format, encoding, counts)
 
     # torch takes its time: what is wrong with the input has been said by now.
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
@@ -134,7 +163,7 @@ def answer_file(arguments: Namespace) -> None:
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
 
-    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments))
+    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments), encoding)
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(checkpoint)
     warn_of_speakers(counts.speakers, config.speakers, config.kind)

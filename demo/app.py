@@ -27,13 +27,15 @@ from basics.errors import UserError  # noqa: E402
 from basics.files import shown_path  # noqa: E402
 from own_dialogues.checkpoint import ensure_base, find_checkpoint, list_checkpoints  # noqa: E402
 from own_dialogues.recognizer import EmotionRecognizer  # noqa: E402
+from own_dialogues.report import Report  # noqa: E402
 from own_dialogues.writing import TurnEmotion  # noqa: E402
 
 TITLE = "Emotions of a dialogue"
 MOST_LOADED = 2
 INTRODUCTION = f"""# {TITLE}
-Write a line for each turn, `Name: utterance`. Each turn is judged by itself and the turns before it, never by later
-ones. The labels, and the taste, are those of the corpus that the checkpoint was trained on; it can be wrong."""
+Write a line for each turn, `Name: utterance`, or paste a chat or a transcript. Each turn is judged by itself and the
+turns before it, never by later ones. The labels, and the taste, are those of the corpus that the checkpoint was trained
+on; it can be wrong."""
 
 Known = tuple[str, list[TurnEmotion]]  # checkpoint, its answer to the dialogue as it was
 Shown = tuple[str, str, Known]  # status and result as HTML, what is known now
@@ -63,27 +65,29 @@ class Page:
         """Ever more of the answer; a problem as one sentence."""
         known = known or ("", [])
         try:
-            page.read_dialogue(text or "")
+            report = Report()
+            page.read_dialogue(text or "", report)
             if name not in self.folders:
                 raise UserError(f"There is no checkpoint {name!r} here: pick one of the list.")
-            yield page.render_status("The model is being asked ..."), "", known
+            told = page.describe(report)
+            yield page.render_status(f"{told}. The model is being asked ..."), "", known
             with self.lock:
                 recognizer = self.load(name)
-                yield from self._answer(recognizer, name, text, known)
+                yield from self._answer(recognizer, name, text, known, told)
         except UserError as error:
             yield page.render_error(str(error)), "", known
         except (RuntimeError, MemoryError) as error:
             traceback.print_exc()  # for whoever runs the page; who looks at it gets a sentence
             yield page.render_error(page.explain_failure(error)), "", known
 
-    def _answer(self, recognizer: EmotionRecognizer, name: str, text: str, known: Known) -> Iterator[Shown]:
+    def _answer(self, recognizer: EmotionRecognizer, name: str, text: str, known: Known, told: str) -> Iterator[Shown]:
         labels, rows = recognizer.config.labels, []
         before = known[1] if known[0] == name else []
         for rows in page.answer(recognizer, text, before):
             yield page.render_status(f"{len(rows)} turns ..."), page.render_rows(rows, labels), known
         prompts = recognizer.seen_prompts([(row.turn.speaker, row.turn.text) for row in rows])
         filtered = ", with transitions" if recognizer.transitions else ""
-        done = page.render_status(f"{len(rows)} turns, labels of {recognizer.config.dataset}{filtered}.")
+        done = page.render_status(f"{len(rows)} turns, labels of {recognizer.config.dataset}{filtered}; {told}.")
         yield done, page.render_rows(rows, labels, prompts), (name, rows)
 
     def add(self, name: str, text: str, who: str, what: str, known: Known | None) -> Iterator[tuple]:

@@ -9,8 +9,9 @@ import torch
 
 from basics.errors import UserError
 from emotion_figures import colour_of, draw_probabilities, draw_timeline
-from own_dialogues.reading import read_text
+from own_dialogues.reading import find_text_form, read_text
 from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.report import Report
 from own_dialogues.turns import SpokenTurn
 from own_dialogues.writing import TurnEmotion, csv_header, render_csv, render_json_lines
 
@@ -42,8 +43,8 @@ def escape(text: str) -> str:
     return escaped
 
 
-def read_dialogue(text: str) -> list[SpokenTurn]:
-    """The one dialogue of a text of `Name: utterance` lines; blank lines do not count.
+def read_dialogue(text: str, report: Report | None = None) -> list[SpokenTurn]:
+    """The one dialogue of a text: `Name: utterance` lines, blank ones do not count, or a pasted chat or script.
 
     Raises:
         UserError: it is empty or too long, or a line is no turn.
@@ -53,9 +54,17 @@ def read_dialogue(text: str) -> list[SpokenTurn]:
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise UserError("There is no dialogue yet: write lines like 'Ann: I passed!', or add a turn below.")
-    if len(lines) > MOST_TURNS:
-        raise UserError(f"The dialogue has {len(lines):,} turns, this page takes {MOST_TURNS}; {MORE}.")
-    return read_text("\n".join(lines))
+    turns = read_text("\n".join(lines) if find_text_form(text) == "text" else text, report)
+    if len(turns) > MOST_TURNS:
+        raise UserError(f"The dialogue has {len(turns):,} turns, this page takes {MOST_TURNS}; {MORE}.")
+    if not turns:
+        raise UserError("Nobody says anything in it: write lines like 'Ann: I passed!'.")
+    return turns
+
+
+def describe(report: Report) -> str:
+    """Who speaks how often, what is left out: what is shown before the model is asked."""
+    return "; ".join((*report.speaker_lines(), *report.lines()))
 
 
 def add_turn(text: str, name: str, utterance: str) -> str:
@@ -63,6 +72,8 @@ def add_turn(text: str, name: str, utterance: str) -> str:
     name, utterance = " ".join(name.split()), " ".join(utterance.split())
     if not name or not utterance or ":" in name:
         raise UserError("A turn needs a name without a colon, and what is said.")
+    if find_text_form(text) != "text":  # of a pasted chat or script the turns go on as lines
+        text = "\n".join(f"{one.speaker}: {one.text}" for one in read_dialogue(text))
     longer = "\n".join([*filter(None, [text.rstrip()]), f"{name}: {utterance}"])
     read_dialogue(longer)
     return longer

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from basics.errors import UserError
 from own_dialogues.reading import FORMATS, FileCounts, warn_of_speakers
 from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.report import Report
 from own_dialogues.turns import LineError, SpokenTurn, number_turns
 from own_dialogues.writing import OUTPUTS, printer
 
@@ -43,19 +44,20 @@ def follow_stream(
     config = recognizer.config
     show = printer(sys.stdout, OUTPUTS[output_format], config.labels)
     turns = dialogues = speakers = shortened = 0
-    for (row,) in recognizer.predict_turns(_read(stream, input_format), size=1):
+    report = Report()
+    for (row,) in recognizer.predict_turns(_read(stream, input_format, report), size=1):
         show([row])
-        turns, dialogues, shortened = turns + 1, row.turn.part + 1, shortened + row.shortened
+        turns, dialogues, shortened = turns + 1, dialogues + (row.turn.turn == 0), shortened + row.shortened
         if speakers <= config.speakers < row.turn.number + 1:
             warn_of_speakers(row.turn.number + 1, config.speakers, config.kind)
         speakers = max(speakers, row.turn.number + 1)
     if not turns:
         raise UserError("stdin holds no utterance, allowed are lines of 'Name: utterance' or of JSON")
-    return Followed(FileCounts(dialogues, turns, speakers), shortened)
+    return Followed(FileCounts(dialogues, turns, speakers, report), shortened)
 
 
-def _read(stream: BinaryIO, input_format: str | None) -> Iterator[SpokenTurn]:
+def _read(stream: BinaryIO, input_format: str | None, report: Report) -> Iterator[SpokenTurn]:
     try:
-        yield from number_turns(FORMATS[input_format or detect_format(stream)].read(stream))
+        yield from number_turns(FORMATS[input_format or detect_format(stream)].read(stream), report)
     except LineError as error:
         raise UserError(f"stdin {error}") from None

@@ -28,12 +28,13 @@ from training.erc_config import ERC_CONFIG_FILE, identify_checkpoint, read_erc_c
 
 @dataclass(frozen=True)
 class FileTask:
-    """What is read and what is written. output: None is stdout."""
+    """What is read and what is written. output: None is stdout. encoding: of the input, None: as it is found."""
 
     source: Path
     input_format: str
     output: Path | None
     output_format: str
+    encoding: str | None = None
 
     @property
     def part(self) -> Path:
@@ -103,6 +104,7 @@ def fingerprint(
     return {
         "input": sha256_of(task.source),
         "input format": task.input_format,
+        "encoding": task.encoding,
         "output format": task.output_format,
         "checkpoint": identify_checkpoint(checkpoint),
         "base": identify_base(find_base(checkpoint)),
@@ -148,7 +150,7 @@ def predict_file(
     Raises:
         UserError: the file has another number of turns by now.
     """
-    turns = read_turns(task.source, task.input_format)
+    turns = read_turns(task.source, task.input_format, task.encoding)
     follower = _restored(recognizer, task, position)
     silent = task.output is None and sys.stdout.isatty()  # a bar would stand between the lines
     with (

@@ -1,114 +1,118 @@
-"""One's own dialogues from files, turn by turn: the table of formats, and who reads which.
+"""One's own dialogues from files, turn by turn: which form a file is of, what is in it, what is said of it.
 
 A turn is all that is held of a file (of JSON a value, of a dialogue its speakers' names), so its size does not matter.
+The forms and their readers are in readers/forms.py; demo/FORMATS.md is made of that table.
 """
 
 import io
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import BinaryIO
 
 from basics.errors import UserError
-from own_dialogues.captions import read_captions
-from own_dialogues.json_dialogues import read_json, read_json_lines
-from own_dialogues.tables import read_table
-from own_dialogues.turns import LONGEST_NAME, LineError, ReadTurn, SpokenTurn, number_turns, read_lines
+from own_dialogues.readers.encodings import as_utf8
+from own_dialogues.readers.forms import FORMATS, NOT_READ, Head
+from own_dialogues.report import Remark, Report
+from own_dialogues.turns import LineError, SpokenTurn, number_turns
 
-_NAMED_LINE = re.compile(rf"([^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]\s*(\S.*)", re.DOTALL)
-
-
-def read_plain_text(stream: BinaryIO) -> Iterator[ReadTurn]:
-    """Turns of `Name: utterance` lines; blank lines stand between dialogues."""
-    part, inside = 0, False
-    for number, line in read_lines(stream):
-        if not line.strip():
-            part, inside = part + inside, False
-            continue
-        named = _NAMED_LINE.fullmatch(line.strip())
-        if not named:
-            raise LineError(
-                number,
-                f"{line.strip()[:60]!r} is no turn, allowed is 'Name: utterance' (a name has at most {LONGEST_NAME} "
-                "characters and no colon), with a blank line between dialogues",
-            )
-        inside = True
-        yield ReadTurn(part, None, named[1], named[2], number)
-
-
-@dataclass(frozen=True)
-class DialogueFormat:
-    """A way to write dialogues down: how its files end, what is in them, who reads them."""
-
-    suffixes: tuple[str, ...]
-    meaning: str
-    read: Callable[[BinaryIO], Iterator[ReadTurn]]
-
-
-FORMATS: Mapping[str, DialogueFormat] = MappingProxyType(
-    {
-        "text": DialogueFormat((".txt",), "'Name: utterance' lines, a blank line between dialogues", read_plain_text),
-        "csv": DialogueFormat((".csv",), "columns dialogue, speaker, utterance", partial(read_table, delimiter=",")),
-        "tsv": DialogueFormat((".tsv",), "the same with tabs", partial(read_table, delimiter="\t")),
-        "json": DialogueFormat((".json",), "utterances or dialogues of speaker and text", read_json),
-        "jsonl": DialogueFormat((".jsonl", ".ndjson"), "an utterance or a dialogue on each line", read_json_lines),
-        "vtt": DialogueFormat((".vtt",), "WebVTT with <v Name> or Name:", read_captions),
-        "srt": DialogueFormat((".srt",), "SubRip with Name:", read_captions),
-    }
-)
 # In these a line is a turn, or a dialogue, and can be read before the next one is there.
 LIVE_FORMATS = ("text", "jsonl")
 
 
-def find_format(path: Path, wanted: str | None = None) -> str:
-    """The format that is asked for, else the one that the file's name ends with; UserError: there is none."""
+def find_format(path: Path, wanted: str | None = None, encoding: str | None = None) -> str:
+    """The form that is asked for, else that of the file's name which its beginning shows; UserError: there is none.
+
+    encoding: what the file is said to be in; None: as `as_utf8` finds.
+    """
     if wanted:
         return wanted
-    found = [name for name, one in FORMATS.items() if Path(path).suffix.lower() in one.suffixes]
-    if not found:
-        endings = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
-        raise UserError(f"{path}: the name says nothing about the format, allowed are {endings}, or --input_format")
-    return found[0]
+    path = Path(path)
+    suffix = path.suffix.lower()
+    found = _recognise(suffix, Head(path, encoding))
+    if found:
+        return found
+    if suffix in NOT_READ:
+        raise UserError(f"{path}: {suffix} is not read: {NOT_READ[suffix]}")
+    endings = dict.fromkeys(suffix for one in FORMATS.values() if not one.recognise for suffix in one.suffixes[:1])
+    endings |= dict.fromkeys(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    raise UserError(
+        f"{path}: the name says nothing about the format, allowed are {', '.join(endings)}, or --input_format"
+    )
 
 
-def read_turns(path: Path, name: str) -> Iterator[SpokenTurn]:
-    """The turns of a file of the format `name`.
+def find_text_form(text: str) -> str:
+    """The form of a text that somebody has typed or pasted: one of those of .txt."""
+    return _recognise(".txt", Head.of_text(text))
+
+
+def _recognise(suffix: str, head: Head) -> str | None:
+    """The first form of a suffix that a beginning is of; None: no form has the suffix."""
+    forms = ((name, one) for name, one in FORMATS.items() if suffix in one.suffixes)
+    return next((name for name, one in forms if one.recognise is None or one.recognise(head)), None)
+
+
+def read_turns(
+    path: Path, name: str, encoding: str | None = None, report: Report | None = None
+) -> Iterator[SpokenTurn]:
+    """The turns of a file of the form `name`; encoding: see `find_format`; report: gets what there is to say of it.
 
     Raises:
-        UserError: the file cannot be opened or read, or a line of it is bad (file and line are named).
+        UserError: the file cannot be opened or read, or a line of it is bad (file, form and line are named).
     """
+    form, report = FORMATS[name], Report() if report is None else report
     try:
-        with open(path, "rb") as stream:
-            yield from number_turns(FORMATS[name].read(stream))
+        with open(path, "rb") as opened:
+            stream, remarks = as_utf8(opened, not form.is_json, encoding)
+            for remark in remarks:
+                report.note(remark)
+            others = _others(path, name)
+            if others:
+                report.note(Remark(f"read as {name} ({form.made_by}); otherwise: --input_format {others}"))
+            yield from number_turns(form.read(stream), report)
     except LineError as error:
-        raise UserError(f"{path} {error}") from None
+        raise UserError(f"{path}, read as {name}, {error}{_way_out(path, name)}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def read_text(text: str) -> list[SpokenTurn]:
-    """The turns of plain text that somebody has typed; UserError names the line of a bad one."""
+def _others(path: Path, name: str) -> str:
+    """The form that a file of its name is of when nothing in it is recognised, where another was; else empty."""
+    suffix = Path(path).suffix.lower()
+    form = FORMATS[name]
+    if form.recognise is None or suffix not in form.suffixes:
+        return ""
+    return next(other for other, one in FORMATS.items() if one.recognise is None and suffix in one.suffixes)
+
+
+def _way_out(path: Path, name: str) -> str:
+    others = _others(path, name)
+    return f"; or read it as another form: --input_format {others}" if others else ""
+
+
+def read_text(text: str, report: Report | None = None) -> list[SpokenTurn]:
+    """The turns of a text that somebody has typed or pasted; UserError names the line of a bad one."""
     try:
-        return list(number_turns(read_plain_text(io.BytesIO(text.encode("utf-8", "replace")))))
+        form = FORMATS[find_text_form(text)]
+        return list(number_turns(form.read(io.BytesIO(text.encode("utf-8", "replace"))), report))
     except LineError as error:
         raise UserError(str(error)) from None
 
 
 @dataclass(frozen=True)
 class FileCounts:
-    """Size of a file of dialogues. speakers: the most of any dialogue."""
+    """Size of a file of dialogues, and what there is to say of it. speakers: the most of any dialogue."""
 
     dialogues: int
     turns: int
     speakers: int
+    report: Report = field(default_factory=Report, compare=False)
 
 
-def count_turns(path: Path, name: str) -> FileCounts:
+def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCounts:
     """Read a file once from end to end, so that a bad line is found before hours are spent on those before it.
+
+    encoding: see `find_format`.
 
     Raises:
         UserError: see `read_turns`; or there is no utterance, or the file can be read only once.
@@ -117,11 +121,14 @@ def count_turns(path: Path, name: str) -> FileCounts:
     if path.exists() and not path.is_dir() and not path.is_file():
         raise UserError(f"{path}: is no regular file, and it is read twice: write it to a file first")
     turns = speakers = dialogues = 0
-    for one in read_turns(path, name):
-        turns, speakers, dialogues = turns + 1, max(speakers, one.number + 1), one.part + 1
+    report = Report()
+    for one in read_turns(path, name, encoding, report):
+        turns, speakers, dialogues = turns + 1, max(speakers, one.number + 1), dialogues + (one.turn == 0)
     if not turns:
-        raise UserError(f"{path}: holds no utterance, allowed is {name}: {FORMATS[name].meaning}")
-    return FileCounts(dialogues, turns, speakers)
+        left_out = f" (left out: {report.told_left_out()})" if report.left_out else ""
+        told = f"{path}: holds no utterance{left_out}, allowed is {name}: {FORMATS[name].meaning}"
+        raise UserError(f"{told}{_way_out(path, name)}")
+    return FileCounts(dialogues, turns, speakers, report)
 
 
 def warn_of_speakers(speakers: int, known: int, kind: str) -> None:

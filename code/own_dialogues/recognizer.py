@@ -37,7 +37,7 @@ from engine.running_prompts import RunningPrompts
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
-from own_dialogues.turns import LineError, ReadTurn, SpokenTurn, number_turns
+from own_dialogues.turns import LONGEST_UTTERANCE, LineError, ReadTurn, SpokenTurn, clean, number_turns
 from own_dialogues.writing import Shown, TurnEmotion
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.self_check import can_go_on, packer_that_agrees
@@ -125,7 +125,7 @@ class EmotionRecognizer:
         return cls(model.eval(), encoder, config, place, demonstrator, transitions)
 
     def predict(self, dialogue: Spoken) -> list[Emotion]:
-        """The emotion of every turn of a dialogue of (name, utterance).
+        """The emotion of every turn of a dialogue of (name, utterance), one for each; names are compared as in files.
 
         Raises:
             UserError: a name or an utterance is empty or too long.
@@ -247,9 +247,9 @@ def _turn_emotion(question: Question, probabilities: dict[str, float], matches) 
 
 
 def _numbered(dialogues: Sequence[Spoken]) -> Iterator[SpokenTurn]:
-    """The turns of dialogues in memory; UserError names the one that is bad."""
+    """The turns of dialogues in memory, all of them; UserError names the one that is bad."""
     turns = (
-        ReadTurn(part, None, speaker, text, place)
+        ReadTurn(part, None, speaker, clean(text, "utterance", LONGEST_UTTERANCE, place), place)
         for part, dialogue in enumerate(dialogues)
         for place, (speaker, text) in enumerate(dialogue, start=1)
     )

@@ -1,9 +1,13 @@
 """One's own dialogues as a stream of turns, whatever file they come from: cleaned, checked, speakers numbered."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from own_dialogues.names import name_key
+from own_dialogues.report import EMPTY, LeftOut, Remark, Report
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
@@ -12,6 +16,12 @@ LONGEST_UTTERANCE = 10_000  # characters
 MOST_SPEAKERS = 1_000  # of a dialogue
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
+UTF8_ONLY = (
+    "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or name what it "
+    "is in, such as --encoding cp1252"
+)
+# Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
+_UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -55,6 +65,9 @@ class SpokenTurn:
     line: int = 0
 
 
+Read = ReadTurn | LeftOut | Remark  # what a reader yields: turns, and what there is to say
+
+
 def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
     r"""(number from 1, line with its end) of UTF-8 text; only \n ends a line. LineError for what is no such text."""
     number = 0
@@ -62,34 +75,45 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
         number += 1
         if len(line) > LONGEST_LINE:
             raise LineError(number, f"longer than {LONGEST_LINE:,} bytes, allowed are shorter lines")
+        if b"\0" in line:
+            raise LineError(number, f"not UTF-8 text (zero bytes: UTF-16 without its mark, or no text), {UTF8_ONLY}")
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise LineError(number, f"not UTF-8 text ({error.reason}), allowed is UTF-8") from None
+            raise LineError(number, f"not UTF-8 text ({error.reason}), {UTF8_ONLY}") from None
 
 
-def number_turns(turns: Iterable[ReadTurn]) -> Iterator[SpokenTurn]:
-    """The turns with clean names and texts, turns and speakers counted in each dialogue.
+def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterator[SpokenTurn]:
+    """The turns with clean names and texts, turns and speakers counted in each dialogue; the rest goes to the report.
+
+    A name is one person's in whatever Unicode form and case, and is shown as the file first has it.
 
     Raises:
-        LineError: a name or text is empty, too long or no text; a dialogue has too many speakers; a dialogue's
-            turns do not stand together.
+        LineError: a name is empty, a name or text is too long or no text; a dialogue has too many speakers; a
+            dialogue's turns do not stand together.
     """
+    report = Report() if report is None else report
     part, dialogue, place = -1, "", 0
-    numbers: dict[str, int] = {}
+    numbers: dict[str, tuple[int, str]] = {}
     begun: dict[str, None] = {}
-    for one in turns:
+    for one in items:
+        if not isinstance(one, ReadTurn) or not one.text.strip():
+            report.note(LeftOut(EMPTY, one.line) if isinstance(one, ReadTurn) else one)
+            continue
         if one.part != part:
             part, place, numbers = one.part, 0, {}
-            given = str(part + 1) if one.dialogue is None else one.dialogue
-            dialogue = clean(given, "dialogue", LONGEST_NAME, one.line)
+            told = str(part + 1) if one.dialogue is None else one.dialogue
+            dialogue = clean(told, "dialogue", LONGEST_NAME, one.line)
             _begin(dialogue, begun, one.line)
         speaker = clean(one.speaker, "speaker", LONGEST_NAME, one.line)
         text = clean(one.text, "utterance", LONGEST_UTTERANCE, one.line)
-        number = numbers.setdefault(speaker, len(numbers))
+        number, shown = numbers.setdefault(name_key(speaker), (len(numbers), report.spelling(speaker)))
         if number >= MOST_SPEAKERS:
             raise LineError(one.line, f"speaker {number + 1} of a dialogue, allowed are {MOST_SPEAKERS:,}")
-        yield SpokenTurn(part, dialogue, place, speaker, number, text, one.line)
+        if shown != speaker:
+            report.note(Remark(f"{speaker!r} is taken for {shown!r}"))
+        report.speak(shown, one.line)
+        yield SpokenTurn(part, dialogue, place, shown, number, text, one.line)
         place += 1
 
 
@@ -102,8 +126,14 @@ def _begin(dialogue: str, begun: dict[str, None], line: int) -> None:
 
 
 def clean(text: str, what: str, longest: int, line: int) -> str:
-    """Outer blanks away, line breaks and tabs as one blank; LineError when nothing is left, or too much."""
+    """Outer blanks away, line breaks as one blank, names in NFC and without marks that show nothing.
+
+    Raises:
+        LineError: nothing is left, or too much, or half a surrogate pair.
+    """
     cleaned = _LINE_BREAKS.sub(" ", text.strip())
+    if what == "speaker":
+        cleaned = unicodedata.normalize("NFC", _UNSEEN.sub("", cleaned)).strip()
     if not cleaned:
         raise LineError(line, f"the {what} is empty, allowed is a text")
     if len(cleaned) > longest:

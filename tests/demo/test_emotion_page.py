@@ -109,6 +109,24 @@ def test_the_most_that_is_allowed_is_answered(recognizer: EmotionRecognizer) -> 
     assert len(rows) == turns and page.render_rows(rows, LABELS, ["prompt"] * turns).count("<li") == turns
 
 
+CHAT = """6/13/23, 7:35 PM - Ann: Great!
+6/13/23, 7:36 PM - Ben: <Media omitted>
+6/13/23, 7:36 PM - Ben: Run:
+
+now!
+"""
+
+
+def test_a_pasted_chat_is_shown_before_the_model_is_asked(app, trained: Path) -> None:
+    own = app.Page([trained / "run" / "model"])
+    name = next(iter(own.folders))
+    (first, result, _), *_, (last, answer, _) = own.answer(name, CHAT, None)
+    for told in ("Ann: 1 turn; Ben: 1 turn", "left out: attachments 1 (line 2)"):
+        assert told in html.unescape(first) and told in html.unescape(last)
+    assert (result, answer.count("<li")) == ("", 2) and "The model is being asked" in first
+    assert page.add_turn(CHAT, "Ann", "Yes!") == "Ann: Great!\nBen: Run: now!\nAnn: Yes!"
+
+
 def test_turns_are_added(app, trained: Path) -> None:
     own = app.Page([trained / "run" / "model"])
     name = next(iter(own.folders))
@@ -181,5 +199,14 @@ def test_the_way_to_decode_is_said_and_refused_in_words(app, trained: Path, tmp_
     assert 'role="alert"' in status and "--decode score" in status
     even = ((1,) * len(LABELS),) * len(LABELS)
     keep_filter(TransitionFilter(Transitions(LABELS, even, even)), folder)
-    for decode, told in ((None, "labels of EmoryNLP, with transitions."), ("score", "labels of EmoryNLP.")):
+    for decode, told in ((None, "labels of EmoryNLP, with transitions; A: 1"), ("score", "labels of EmoryNLP; A: 1")):
         assert told in list(app.Page([folder], decode).answer(name, "A: b", None))[-1][0]
+
+
+def test_turns_are_counted_and_not_lines() -> None:
+    above = "".join(f"Ruth Hale  0:{number % 60:02}\nIt is raining.\n" for number in range(page.MOST_TURNS))
+    assert len(page.read_dialogue(above)) == page.MOST_TURNS
+    with pytest.raises(UserError, match="has 201 turns, this page takes 200"):
+        page.read_dialogue(f"{above}Ruth Hale  0:09\nStill.\n")
+    with pytest.raises(UserError, match="Nobody says anything in it"):
+        page.read_dialogue("[They laugh.]\nRuth:\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
-from own_dialogues import json_dialogues as dialogue_json
+from own_dialogues.readers import json_stream as dialogue_json
 from own_dialogues.reading import FORMATS, count_turns, find_format, read_text, read_turns
 from own_dialogues.turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
 
@@ -26,7 +26,7 @@ OBJECTS = [
 ]
 LISTS = [[{"name": name, "utterance": text} for _, _, name, _, text in spoken] for spoken in (SPOKEN, SECOND)]
 GOOD = {
-    "text": [PLAIN, "\ufeff" + PLAIN.replace("\n", "\r\n"), PLAIN.replace(":", "：", 1)],
+    "text": [PLAIN, "\ufeff" + PLAIN.replace("\n", "\r\n"), PLAIN.replace(":", "：", 1), PLAIN.encode("utf-16")],
     "csv": [TABLE, TABLE.replace("\n", "\r\n")],
     "json": [
         json.dumps(OBJECTS),
@@ -90,7 +90,7 @@ def seen(path: Path, name: str) -> list[tuple]:
 
 
 @pytest.mark.parametrize(("name", "content"), [(name, content) for name, all_of in GOOD.items() for content in all_of])
-def test_every_format_gives_the_same_turns(tmp_path: Path, name: str, content: str) -> None:
+def test_every_format_gives_the_same_turns(tmp_path: Path, name: str, content: str | bytes) -> None:
     path = write(tmp_path, name, content)
     assert find_format(path) == name
     assert seen(path, name) == SPOKEN + SECOND
@@ -112,12 +112,13 @@ LONG = "x" * (LONGEST_UTTERANCE + 1)
 DEEP = "[" * 100_000
 BAD = [
     ("text", "Ann: a\nno name here\n", "line 2: 'no name here' is no turn"),
-    ("text", "Ann:\n", "line 1: 'Ann:' is no turn"),
+    ("text", "Ann:\n", "holds no utterance (left out: empty turns 1 (line 1))"),
     ("text", ": hello\n", "line 1"),
     ("text", f"{'n' * 101}: hello\n", "line 1"),
     ("text", f"A: b\n\nAnn: {LONG}\n", "line 3: the utterance has 10,001 characters"),
     ("text", b"Ann: a\nBen: \xff\n", "line 2: not UTF-8"),
-    ("text", "Ann: a\n".encode("utf-16"), "line 1: not UTF-8"),
+    ("text", "Ann: a\n".encode("utf-16-le"), "line 1: not UTF-8 text (zero bytes"),
+    ("text", b"\xff\xfeA", "line 1: not utf-16 text"),
     ("text", b"Ann: " + b"x" * LONGEST_LINE, "line 1: longer than"),
     ("text", "\n \n", "holds no utterance"),
     ("text", "".join(f"S{n}: a\n" for n in range(MOST_SPEAKERS + 1)), f"line {MOST_SPEAKERS + 1}: speaker"),
@@ -126,7 +127,7 @@ BAD = [
     ("csv", "speaker,text\nAnn,a\nBen\n", "line 3: 1 cells, but the header has 2"),
     ("csv", 'speaker,text\nAnn,"a"b\n', "line 2: not a row"),
     ("csv", f'speaker,text\nAnn,"{"y" * 200_000}\n', "line 2: not a row"),
-    ("csv", "speaker,text\nAnn,\n", "line 2: the utterance is empty"),
+    ("csv", "speaker,text\nAnn,\n", "holds no utterance (left out: empty turns 1 (line 2))"),
     ("csv", "speaker,text,scene id\nA,a,1\nA,b,2\nA,c,1\n", "line 4: dialogue '1' begins a second time"),
     ("json", "", "line 1: not JSON"),
     ("json", "[]", "holds no utterance"),
@@ -146,6 +147,7 @@ BAD = [
     ("jsonl", DEEP, "line 1: not JSON (nested too deeply)"),
     ("vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n", "line 4: nobody has been named yet"),
     ("vtt", "WEBVTT\n\nsome words\nAnn: a\n", "line 3: no cue begins with 'some words'"),
+    ("srt", "1\n00:00:01,000 --> 00:00:02,000\nA: b\n\n2\n00:0x:03 --> 00:04\nB: c\n", "line 6: '00:0x:03 --> 00:04'"),
     ("srt", "1\n00:00:01,000 --> 00:00:02,000\nThis is what I have said: go\n", "line 3: nobody has been named"),
 ]
 

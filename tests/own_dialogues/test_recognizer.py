@@ -132,6 +132,17 @@ def test_an_utterance_too_long_for_the_prompt_is_cut_and_said_to_be(recognizer: 
         recognizer.predict([(" ", "a")])
 
 
+def test_every_turn_has_its_answer_or_none_has(recognizer: EmotionRecognizer) -> None:
+    """In files empty turns are left out; here their answers would be taken for those of other turns."""
+    for empty in ("", " \n"):
+        with pytest.raises(UserError, match="turn 2 of a dialogue: the utterance is empty, allowed is a text"):
+            recognizer.predict_dialogues([[], [("A", "Run!"), ("B", empty), ("A", "Run!")]])
+        with pytest.raises(UserError, match="turn 1 of a dialogue: the utterance is empty"):
+            recognizer.seen_prompts([("A", empty)])
+    found = recognizer.predict_dialogues([[], DIALOGUE[:1], [], DIALOGUE[:2]])
+    assert [len(one) for one in found] == [0, 1, 0, 2] and recognizer.predict_dialogues([]) == []
+
+
 def test_prompts_follow_the_checkpoint() -> None:
     crowd = [(f"person {number}", f"text {number}") for number in range(11)]
     assert "Speaker_8" in prompts_of(maker(), crowd)[10] and 'Speaker_10:"text 10"' in prompts_of(maker(), crowd)[10]

@@ -1,0 +1,46 @@
+"""demo/FORMATS.md: the table of forms for users, each with an example that the tests read."""
+
+from basics.markdown import render_table
+from own_dialogues.readers.forms import FORMATS, NOT_READ
+
+EXAMPLES = "../tests/own_dialogues/files"  # as seen from demo/
+_BEGIN = """# Files of dialogues that are read
+
+Made by `python code/predict.py --formats > demo/FORMATS.md`; the tests read every example.
+
+A file is of the first form of its suffix that its beginning shows; where that is another than the plain one of the
+suffix, it is said, and `--input_format` asks for any of them. What would be judged, before any model is asked:
+`python code/predict.py --input FILE --preview True`."""
+_FOR_ALL = """For all of them:
+
+- Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); that is said. In text
+  and subtitles `Paul (laughing)` is Paul, and `Note:` or `[Scene ...]` is nobody.
+- Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
+- Text is UTF-8, UTF-16 or UTF-32 with its mark, or, but for JSON, in a code page that its letters suggest, which is a
+  guess. What was taken is said where it is not UTF-8, and `--encoding cp1252` says it instead.
+- In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
+  stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of.
+- What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
+  all its cells and a program would not have quoted so.
+- Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
+
+What comes out of each example, and of more files of these and other tools:
+[answers.yaml](../tests/own_dialogues/files/answers.yaml).
+
+Not read:"""
+
+
+def render_formats() -> str:
+    """The page as Markdown."""
+    rows = []
+    for name, one in FORMATS.items():
+        example = f"[{name}]({EXAMPLES}/{name}{one.suffixes[0]})"
+        rows.append(
+            (f"`{name}`", " ".join(one.suffixes), one.made_by, one.sign, one.meaning.replace("<", "&lt;"), example)
+        )
+    header = ("`--input_format`", "files", "made by", "recognised by", "what is in it", "example")
+    ways: dict[str, list[str]] = {}
+    for suffix, way in NOT_READ.items():
+        ways.setdefault(way, []).append(suffix)
+    refused = render_table(("files", "what to do"), [(" ".join(suffixes), way) for way, suffixes in ways.items()])
+    return "\n\n".join((_BEGIN, render_table(header, rows), _FOR_ALL, refused)) + "\n"

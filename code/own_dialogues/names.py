@@ -1,0 +1,84 @@
+"""Names of speakers: which spellings are one person, and what before a colon is a name and what is speech."""
+
+import re
+import unicodedata
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Words that stand in sentences and in hardly any name.
+_SENTENCE_WORDS = _words("""
+    a an am and are as at be been but by can could did do does don't for from had has have he her him his how i i'll
+    i'm if in is it it's its just let me my not of on or our said say says she should so than that that's their them
+    then there they this to was we were what when where which who why will with would you you're your
+    """)
+# Lower-case parts of names, and of what scripts call people: 'Ludwig van Beethoven', 'Man in the hat'.
+_PARTICLES = _words("al and bin da de del della den der di du el en in la le of on ten ter the van von y zu")
+# What introduces speech, unless somebody is called so again and again ('Question:' and 'Answer:').
+_OPENERS = _words("""
+    answer attention breaking caution example fact first fyi hint http https imagine listen look no now ok okay plan
+    please problem ps question re remember result rule second so third tip truth update wait warning well yes
+    """)
+# What scripts set before a colon that is said by nobody.
+NOT_SPEAKERS = _words("""
+    act cast characters cut date direction directions duration episode exterior interior location note notes place
+    scene setting stage time title transcript transition
+    """)
+_MARKS_OF_SCRIPTS = _words("cont'd cont’d continued o.c. o.s. off os v.o. vo filtered singing")
+_ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
+LONGEST_ASIDE = 40  # characters
+MOST_WORDS = 5
+
+
+def name_key(name: str) -> str:
+    """Equal for spellings of one person: in NFC, with single blanks, without case from two letters on."""
+    composed = unicodedata.normalize("NFC", " ".join(name.split()))
+    return composed.casefold() if sum(map(str.isalpha, composed)) > 1 else composed
+
+
+def reads_like_sentence(name: str) -> bool:
+    """Whether what stands before a colon rather begins a sentence: 'The truth is', 'I told him'."""
+    *others, name = name.split(",")  # 'Nora Bell, Tim Rowe' speak at once
+    if any(map(reads_like_sentence, others)):
+        return True
+    words = re.split(r"\s+", name.strip())
+    if len(words) > MOST_WORDS or re.search(r"[?!;\"“”]|\w\.\s+[a-z]", name) or (others and words[0].islower()):
+        return True
+    lower = [word for word in words[1:] if word.islower() and word not in _PARTICLES]
+    if not lower:
+        return False  # 'A Waiter'
+    return len(words) > 2 or any(word.casefold() in _SENTENCE_WORDS - _PARTICLES for word in words)
+
+
+def is_label(name: str) -> bool:
+    """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN'."""
+    folded = name.strip().casefold()
+    return (
+        folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")) or folded.partition(" ")[0] in NOT_SPEAKERS
+    )
+
+
+def is_name(name: str, count: int, lower_names: bool = False) -> bool:
+    """Whether what stands before a colon in speech is a speaker's name.
+
+    count: how often it stands there in the file. lower_names: other speakers of the file are written in lower case.
+    """
+    words = name.split()
+    if not words or is_label(name) or reads_like_sentence(name):
+        return False
+    if count < 2 and len(words) == 1 and name.casefold() in _OPENERS:
+        return False
+    if all(not word[0].islower() or word in _PARTICLES for word in words):
+        return True
+    return len(words) <= 3 and (count > 1 or lower_names)
+
+
+def without_aside(name: str) -> str:
+    """'Paul (laughing)' and 'PAUL (CONT'D)' are Paul; 'Anna (Sales)' stays, as there may be another Anna."""
+    found = _ASIDE.fullmatch(name)
+    if not found or len(found[2]) > LONGEST_ASIDE:
+        return name
+    is_aside = found[2].strip()[:1].islower() or found[2].strip().casefold() in _MARKS_OF_SCRIPTS
+    return found[1] if is_aside else name

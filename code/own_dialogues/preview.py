@@ -1,0 +1,36 @@
+"""What would be judged, shown before any model is asked: the turns, who speaks how often, what was left out."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from own_dialogues.reading import FileCounts, read_turns
+from own_dialogues.turns import SpokenTurn
+
+
+def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False) -> Iterator[str]:
+    """A line of JSON for each turn, with the keys dialogue, turn, speaker, text."""
+    for one in turns:
+        record = {"dialogue": one.dialogue, "turn": one.turn, "speaker": one.speaker, "text": one.text}
+        yield json.dumps(record, ensure_ascii=ascii_only) + "\n"
+
+
+def summary_lines(counts: FileCounts) -> Iterator[str]:
+    """How much there is, each speaker's turns."""
+    yield f"{counts.turns:,} utterances, {counts.dialogues:,} dialogues"
+    yield from counts.report.speaker_lines()
+
+
+def print_preview(path: Path, form: str, encoding: str | None, counts: FileCounts) -> None:
+    """The turns to stdout, who speaks to stderr. encoding: see `find_format`.
+
+    Raises:
+        UserError: see `read_turns`.
+    """
+    ascii_only = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    for line in render_turns(read_turns(path, form, encoding), ascii_only):
+        sys.stdout.write(line)
+    sys.stdout.flush()
+    for line in summary_lines(counts):
+        print(line, file=sys.stderr)

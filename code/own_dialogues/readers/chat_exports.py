@@ -1,0 +1,244 @@
+"""What programs export as JSON of their own: chats of Telegram, Slack, Discord, transcripts of Whisper, ConvoKit.
+
+Each message is read by itself, so that an export of any size can be read. A file is one dialogue, but for exports of
+several chats and for ConvoKit.
+"""
+
+import html
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from own_dialogues.readers.json_dialogues import objects, plain_text, shown
+from own_dialogues.readers.json_stream import Element, Outline, stream_json, stream_json_lines
+from own_dialogues.report import EMPTY, LeftOut, Remark
+from own_dialogues.turns import LineError, Read, ReadTurn
+
+NOTICES, ATTACHMENTS, BOTS = "notices", "attachments", "messages of bots"
+MOST_NAMES = 10_000  # people of a workspace
+_SLACK_LINK = re.compile(r"<((?:https?|mailto)[^<>|]*)(?:\|([^<>]*))?>")
+_SLACK_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>")
+_SLACK_CHANNEL = re.compile(r"<#[A-Z0-9]+\|([^<>]+)>")
+_SLACK_CALL = re.compile(r"<!(?:[^<>|]*\|@?([^<>]+)|(here|channel|everyone))>")
+_SLACK_KEPT = ("thread_broadcast", "me_message", "file_share")
+_DISCORD_KEPT = frozenset(("Default", "Reply", "0", "19"))
+SEGMENTS = ("segments", "transcription", "chunks")
+
+
+def is_telegram(outline: Outline) -> bool:
+    """Whether a file is one chat, or all chats, that Telegram Desktop has exported."""
+    one = outline.under == "messages" and outline.first.get("type") in ("message", "service") and outline.has("date")
+    return one or (outline.is_object and outline.kinds.get("chats") == "dict")
+
+
+def read_telegram(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of an export by Telegram Desktop; service messages, and media without words, are left out."""
+    for element in stream_json(stream, {"messages"}):
+        if element.key == "messages" and element.listed:
+            yield _telegram_item(element.value, 0, None, element.line)
+        elif element.key == "chats" and isinstance(element.value, dict):
+            lines = element.lines(["list", "messages"])
+            for part, chat in enumerate(objects(element.value.get("list"), element.line, "chats")):
+                name = f"{chat.get('name') or chat.get('type') or 'chat'} {chat.get('id', part)}"
+                messages = objects(chat.get("messages", []), element.line, f"messages of {name[:60]!r}")
+                for message, line in zip(messages, lines, strict=False):
+                    yield _telegram_item(message, part, name, line)
+
+
+def _telegram_item(message: Any, part: int, name: str | None, line: int) -> Read:
+    if not isinstance(message, dict):
+        raise LineError(line, f"a message is {shown(message)}, allowed is an object with from and text")
+    if message.get("type") != "message":
+        return LeftOut(NOTICES, line)
+    text = plain_text(message.get("text"), "utterance")
+    if text is None:
+        raise LineError(line, f"a message has the text {shown(message['text'])}, allowed are a text or its parts")
+    if not text.strip():
+        media = ("photo", "file", "media_type", "location_information", "contact_information", "poll", "sticker_emoji")
+        return LeftOut(ATTACHMENTS if any(key in message for key in media) else EMPTY, line)
+    return ReadTurn(part, name, str(message.get("from") or message.get("from_id") or "Deleted Account"), text, line)
+
+
+def is_messenger(outline: Outline) -> bool:
+    """Whether a file is a chat out of the download of Messenger or Instagram."""
+    return outline.under == "messages" and outline.has("sender_name", "timestamp_ms")
+
+
+def read_messenger(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of a chat, which the download has newest first, and in letters that were taken for Latin-1."""
+    yield from grouped(_messenger_items(stream), newest_first=True)
+
+
+def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
+    for element in stream_json(stream, {"messages", "participants"}):
+        if not element.listed or element.key != "messages":
+            continue
+        message, line = element.value, element.line
+        if not isinstance(message, dict) or not isinstance(message.get("sender_name"), str):
+            raise LineError(line, "a message has no sender_name, allowed is what Messenger writes")
+        text = message.get("content")
+        if not isinstance(text, str):
+            yield LeftOut(ATTACHMENTS, line)
+        elif "call_duration" in message or "users" in message or message.get("is_unsent"):
+            yield LeftOut(NOTICES, line)
+        else:
+            yield ReadTurn(0, None, _as_meant(message["sender_name"]), _as_meant(text), line)
+
+
+def _as_meant(text: str) -> str:
+    """UTF-8 whose bytes were written as Latin-1 letters, as it was meant."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def is_slack(outline: Outline) -> bool:
+    """Whether a file is a day of a channel that Slack has exported."""
+    return not outline.is_object and outline.first.get("type") == "message" and outline.has("ts")
+
+
+def read_slack(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of a day of a channel; who came and went, and bots, are left out. Names are those of the profiles."""
+    names: dict[str, str] = {}
+    for element in stream_json(stream):
+        if isinstance(element.value, dict) and len(names) < MOST_NAMES:
+            _learn_slack_name(element.value, names)
+    for element in stream_json(stream):
+        message, line = element.value, element.line
+        if not isinstance(message, dict):
+            raise LineError(line, f"a message is {shown(message)}, allowed is an object with user and text")
+        text = plain_text(message.get("text"), "utterance")
+        if text is None:
+            raise LineError(line, f"a message has the text {shown(message['text'])}, allowed is a text")
+        text = _slack_text(text, names)
+        if message.get("subtype") == "bot_message" or (message.get("bot_id") and not message.get("user_profile")):
+            yield LeftOut(BOTS, line)
+        elif message.get("subtype") and message["subtype"] not in _SLACK_KEPT:
+            yield LeftOut(NOTICES, line)
+        elif not text.strip() and message.get("files"):
+            yield LeftOut(ATTACHMENTS, line)
+        else:
+            user = str(message.get("user") or message.get("username") or "unknown")
+            if user not in names:
+                yield Remark("people without a profile in the file have the ids that Slack's users.json explains")
+            yield ReadTurn(0, None, names.get(user, user), text, line)
+
+
+def _learn_slack_name(message: Mapping[str, Any], names: dict[str, str]) -> None:
+    profile, user = message.get("user_profile"), message.get("user")
+    if isinstance(profile, dict) and isinstance(user, str):
+        found = next((profile[key] for key in ("display_name", "name", "real_name") if profile.get(key)), None)
+        if found:
+            names[user] = str(found)
+
+
+def _slack_text(text: str, names: Mapping[str, str]) -> str:
+    text = _SLACK_MENTION.sub(lambda found: f"@{found[2] or names.get(found[1], found[1])}", text)
+    text = _SLACK_CALL.sub(lambda found: f"@{found[1] or found[2]}", _SLACK_CHANNEL.sub(r"#\1", text))
+    return html.unescape(_SLACK_LINK.sub(lambda found: found[2] or found[1], text))
+
+
+def is_discord(outline: Outline) -> bool:
+    """Whether a file is a channel that DiscordChatExporter has written."""
+    return outline.under == "messages" and outline.has("content") and isinstance(outline.first.get("author"), dict)
+
+
+def read_discord(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of a channel; joins, pins, calls and bots are left out."""
+    for element in stream_json(stream, {"messages"}):
+        if not element.listed:
+            continue
+        message, line = element.value, element.line
+        author = message.get("author") if isinstance(message, dict) else None
+        if not isinstance(author, dict) or not isinstance(message.get("content"), str):
+            raise LineError(line, "a message has no author or no content, allowed is what DiscordChatExporter writes")
+        if author.get("isBot"):
+            yield LeftOut(BOTS, line)
+        elif str(message.get("type", "Default")) not in _DISCORD_KEPT:
+            yield LeftOut(NOTICES, line)
+        elif not message["content"].strip() and any(message.get(key) for key in ("attachments", "stickers", "embeds")):
+            yield LeftOut(ATTACHMENTS, line)
+        else:
+            yield ReadTurn(0, None, str(author.get("nickname") or author.get("name")), message["content"], line)
+
+
+def is_whisper(outline: Outline) -> bool:
+    """Whether a file is a transcript of Whisper, whisper.cpp or WhisperX."""
+    return (
+        outline.under in SEGMENTS and outline.has("text") and ("start" in outline.first or "offsets" in outline.first)
+    )
+
+
+def read_whisper(stream: BinaryIO) -> Iterator[Read]:
+    """Segments of a transcript; one without a speaker is of whoever spoke last."""
+    speaker = None
+    for element in stream_json(stream, set(SEGMENTS) | {"word_segments"}):
+        if not element.listed or element.key == "word_segments":
+            continue
+        segment, line = element.value, element.line
+        if not isinstance(segment, dict) or not isinstance(segment.get("text"), str):
+            raise LineError(line, "a segment has no text, allowed is what Whisper writes")
+        speaker = segment.get("speaker", speaker)
+        if speaker is None:
+            raise LineError(
+                line,
+                "nobody has been named yet: Whisper alone does not tell speakers apart, WhisperX with --diarize does",
+            )
+        yield ReadTurn(0, None, str(speaker), segment["text"], line)
+
+
+def is_convokit(outline: Outline) -> bool:
+    """Whether a file holds utterances of ConvoKit."""
+    replies = any(key in outline.first for key in ("reply-to", "reply_to"))
+    return replies and outline.has("text") and any(key in outline.first for key in ("conversation_id", "root"))
+
+
+def read_convokit(stream: BinaryIO) -> Iterator[Read]:
+    """Utterances of a ConvoKit corpus, which stand by time: each conversation's together, in the order they begin."""
+    elements = stream_json_lines(stream) if _is_lines(stream) else stream_json(stream)
+    yield from grouped(_convokit_turns(elements))
+
+
+def _is_lines(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    return not stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+
+
+def _convokit_turns(elements: Iterator[Element]) -> Iterator[Read]:
+    for element in elements:
+        one, line = element.value, element.line
+        if not isinstance(one, dict):
+            raise LineError(line, f"an utterance is {shown(one)}, allowed is an object with speaker and text")
+        conversation = one.get("conversation_id") or one.get("root") or one.get("id")
+        speaker = one.get("speaker") or one.get("user")
+        speaker = speaker.get("id") if isinstance(speaker, dict) else speaker
+        text = plain_text(one.get("text"), "utterance")
+        if conversation is None or speaker is None or text is None:
+            raise LineError(
+                line, "an utterance has no conversation_id, speaker or text, allowed is what ConvoKit writes"
+            )
+        if not text.strip():
+            yield LeftOut(EMPTY, line)
+            continue
+        yield ReadTurn(0, str(conversation), str(speaker), text, line)
+
+
+def grouped(items: Iterator[Read], newest_first: bool = False) -> Iterator[Read]:
+    """Turns of one dialogue after another, though they stand mixed or backwards; they wait on disk, not in memory."""
+    with sqlite3.connect("") as waiting:  # a database that SQLite keeps in a temporary file
+        waiting.execute("CREATE TABLE part (number INTEGER PRIMARY KEY, name TEXT UNIQUE)")
+        waiting.execute("CREATE TABLE turn (part INTEGER, line INTEGER, speaker TEXT, text TEXT)")
+        for one in items:
+            if not isinstance(one, ReadTurn):
+                yield one
+                continue
+            name = one.dialogue or ""
+            waiting.execute("INSERT OR IGNORE INTO part (name) VALUES (?)", (name,))
+            values = (name, one.line, one.speaker, one.text)
+            waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4 FROM part WHERE name = ?1", values)
+        query = "SELECT part, name, speaker, text, line FROM turn JOIN part ON part = number ORDER BY part, turn.rowid"
+        for part, name, *said in waiting.execute(f"{query} {'DESC' if newest_first else 'ASC'}"):
+            yield ReadTurn(part - 1, name or None, *said)
+    waiting.close()

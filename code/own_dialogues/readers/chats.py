@@ -1,0 +1,198 @@
+"""Chats as phones and meetings save them in text: WhatsApp, Zoom's chat, Discord. A file is one dialogue."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from own_dialogues.report import LeftOut
+from own_dialogues.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+
+NOTICES, ATTACHMENTS, DELETED, REACTIONS = "notices", "attachments", "deleted messages", "reactions"
+# Marks of writing direction that phones put around names and notices.
+_DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}[年년] ?\d{1,2}[月월] ?\d{1,2}[日일])"
+_CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?(?:[AaPp]\.?\s?[Mm]\.?|[صم]))?"
+_WHEN = rf"{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}"
+WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
+_WHATSAPP_SAID = re.compile(r"(?:~\s*)?(?P<name>[^:\"“”„«»]{1,100}?)\s*:(?:\s+(?P<text>.*))?", re.DOTALL)
+# Somebody is said to have done something: a notice, whatever colon comes later in it.
+_WHATSAPP_DONE = re.compile(
+    r".*\b(?:changed|created|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió|a changé|a créé)\b",
+    re.I,
+)
+_IN_ANGLES = re.compile(r"<[^<>|/]*[^\W\d_][^<>|/]*[ :][^<>|/]*>")  # '<Media omitted>', alone in a line
+_ATTACHED = re.compile(r"<[^<>:|/]{3,20}: [^<>]+\.\w{2,5}>")  # '<attached: 1.jpg>', with words before it perhaps
+_FILE = re.compile(
+    r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)", re.I
+)
+_OMITTED = re.compile(
+    r"(?:image|video|audio|sticker|gif|document|contact card|video note|bild|foto|imagen|vidéo|imagem|immagine).{0,40}"
+    r"\b(?:omitted|weggelassen|ausgeschlossen|omitid[oa]|omis|omess[oa]|absente?)\b",
+    re.I,
+)
+_DELETED = re.compile(
+    r"(?:this message was deleted|you deleted this message|(?:diese nachricht wurde|du hast diese nachricht) gelöscht"
+    r"|(?:se eliminó este mensaje|eliminaste este mensaje)|(?:ce message a été supprimé|vous avez supprimé ce message)"
+    r"|mensagem apagada|esta mensagem foi apagada|você apagou esta mensagem|questo messaggio è stato eliminato"
+    r"|hai eliminato questo messaggio|dit bericht (?:is|werd) verwijderd|je hebt dit bericht verwijderd"
+    r"|данное сообщение удалено|вы удалили данное сообщение|bu mesaj silindi|bu mesajı sildiniz"
+    r"|ta wiadomość została usunięta|usunąłeś tę wiadomość"
+    r"|waiting for this message.*|null)\.?",
+    re.I,
+)
+_CALLS = re.compile(
+    r"(?:missed|silenced) (?:voice|video|group)[\w ]*call.*|verpasster .*anruf.*|(?:voice|video) call\b.*", re.I
+)
+_EDITED = re.compile(
+    r"\s*<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje)[^<>]*>$", re.I
+)
+
+ZOOM = re.compile(
+    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s+"
+    r"(?:From\s+(?P<name>[^:]{1,100}?)(?:\s+to\s+[^:]{1,200}?)?\s*:(?:\s+(?P<text>.*))?"
+    r"|(?P<short>[^:\t]{1,100}?)\s*:\t(?P<said>.*))",
+    re.DOTALL | re.IGNORECASE,
+)
+_ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
+_ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
+DISCORD = re.compile(
+    rf"(?:\[{_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
+    rf"|(?P<pasted>[^:]{{1,100}}?)\s+—\s+(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
+)
+_DISCORD_DONE = re.compile(r"(?:Joined the server\.|Started a call.*|Pinned a message\.|Added .* to the group\.)")
+_DISCORD_PART = re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions)\}")
+
+
+@dataclass
+class _Message:
+    """A message that grows by lines. speaker: None for a notice; by_phone: the phone says it in the person's name."""
+
+    speaker: str | None
+    text: str
+    line: int
+    by_phone: bool = False
+
+    def add(self, text: str, line: int) -> None:
+        """One more line; LineError when the message becomes too long."""
+        self.text, self.line = f"{self.text}\n{text}", line
+        if self.speaker is not None and len(self.text) > LONGEST_UTTERANCE:
+            raise LineError(line, f"a message of {self.speaker!r} has more than {LONGEST_UTTERANCE:,} characters")
+        self.text = self.text if self.speaker is not None else ""
+
+
+def count_heads(lines: Sequence[str], pattern: re.Pattern[str]) -> int:
+    """How many lines begin a message."""
+    return sum(pattern.fullmatch(_unmarked(line)) is not None for line in lines)
+
+
+def is_whatsapp(lines: Sequence[str]) -> bool:
+    """Whether messages begin as in WhatsApp's export, and somebody says something, or there is nothing else."""
+    heads = [WHATSAPP.fullmatch(_unmarked(line)) for line in lines]
+    is_said = any(head and _WHATSAPP_SAID.fullmatch(head["rest"]) for head in heads)
+    return any(heads[:3]) and (is_said or all(heads))
+
+
+def _unmarked(line: str) -> str:
+    return _DIRECTION_MARKS.sub("", line).strip()
+
+
+def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of a chat that WhatsApp has exported, on Android (date - name) or iOS ([date] name)."""
+    message = None
+    for number, line in read_lines(stream):
+        head = WHATSAPP.fullmatch(_unmarked(line))
+        if not head:
+            if message is None:
+                if line.strip():
+                    yield LeftOut(NOTICES, number)
+                continue
+            message.add(line.rstrip("\r\n"), number)
+            continue
+        if message is not None:
+            yield _whatsapp_item(message)
+        said = _WHATSAPP_SAID.fullmatch(head["rest"])
+        is_turn = said is not None and not (_WHATSAPP_DONE.match(said["name"]) and len(said["name"].split()) > 3)
+        message = _Message(None, "", number)
+        if is_turn:
+            text = said["text"] or ""
+            by_phone = bool(text) and f"\u200e{text[:9]}" in line
+            message = _Message(said["name"].strip(), text, number, by_phone)
+    if message is not None:
+        yield _whatsapp_item(message)
+
+
+def _whatsapp_item(message: _Message) -> Read:
+    if message.speaker is None:
+        return LeftOut(NOTICES, message.line)
+    text = _EDITED.sub("", _DIRECTION_MARKS.sub("", message.text).strip())
+    if _DELETED.fullmatch(text):
+        return LeftOut(DELETED, message.line)
+    if _CALLS.fullmatch(text) and (message.by_phone or len(text) < 40):
+        return LeftOut(NOTICES, message.line)
+    lines = [line for line in _ATTACHED.sub("", text).split("\n") if not _FILE.fullmatch(line.strip())]
+    if len(lines) > 1 and _IN_ANGLES.fullmatch(lines[0].strip()):  # with words below it
+        lines = lines[1:]
+    rest = "\n".join(lines).strip()
+    if _IN_ANGLES.fullmatch(rest) or _OMITTED.fullmatch(rest) or (text and not rest):
+        return LeftOut(ATTACHMENTS, message.line)
+    if message.by_phone and rest == text:
+        return LeftOut(NOTICES, message.line)
+    return ReadTurn(0, None, message.speaker, rest, message.line)
+
+
+def read_zoom_chat(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of the chat that Zoom saves beside a recording, of the old form (one line) and the new one (two)."""
+    message = None
+    for number, line in read_lines(stream):
+        head = ZOOM.fullmatch(line.strip())
+        if head:
+            if message is not None:
+                yield _zoom_item(message)
+            name, text = (head["name"], head["text"]) if head["name"] else (head["short"], head["said"])
+            message = _Message(name.strip(), text or "", number)
+        elif message is not None:
+            message.add(line.strip(), number)
+        elif line.strip():
+            yield LeftOut(NOTICES, number)
+    if message is not None:
+        yield _zoom_item(message)
+
+
+def _zoom_item(message: _Message) -> Read:
+    text = message.text.strip()
+    if _ZOOM_REACTION.fullmatch(text):
+        return LeftOut(REACTIONS, message.line)
+    return ReadTurn(0, None, message.speaker, _ZOOM_REPLY.sub("", text, count=1), message.line)
+
+
+def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of DiscordChatExporter's plain text, or copied out of Discord: a line of name and time, then text."""
+    message, inside = None, True
+    for number, line in read_lines(stream):
+        line = line.strip()
+        head = DISCORD.fullmatch(line)
+        if head:
+            yield from _discord_items(message)
+            message, inside = _Message((head["name"] or head["pasted"]).strip(), "", number), True
+        elif line.startswith("=" * 20) or message is None:
+            yield from _discord_items(message)  # a footer
+            message = None
+            if line.strip("= "):
+                yield LeftOut(NOTICES, number)
+        elif _DISCORD_PART.fullmatch(line):
+            message.speaker, inside = message.speaker if message.text.strip() else None, False
+            yield LeftOut(REACTIONS if "Reactions" in line else ATTACHMENTS, number)
+        elif line and inside:
+            message.add(line, number)
+    yield from _discord_items(message)
+
+
+def _discord_items(message: _Message | None) -> Iterator[Read]:
+    """The message, if there is one and anything was said in it."""
+    if message is None or message.speaker is None:
+        return
+    if _DISCORD_DONE.fullmatch(message.text.strip()):
+        yield LeftOut(NOTICES, message.line)
+    else:
+        yield ReadTurn(0, None, message.speaker, message.text, message.line)

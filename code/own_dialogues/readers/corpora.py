@@ -1,0 +1,163 @@
+"""Emotion corpora as their owners publish them, where the form is their own: EmoryNLP, IEMOCAP, DailyDialog, ...
+
+MELD's CSV and SemEval-2024's JSON need nothing of their own. Labels are not read here.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from own_dialogues.readers.json_dialogues import objects, plain_text
+from own_dialogues.readers.json_stream import Outline, stream_json
+from own_dialogues.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
+from own_dialogues.report import LeftOut, Remark
+from own_dialogues.turns import LineError, Read, ReadTurn, read_lines
+
+NOTICES = "lines that are no turn"
+_EMORY_COLUMNS = ("utterance", "speaker", "season", "episode", "scene_id")
+_EMPATHETIC_COLUMNS = ("conv_id", "utterance_idx", "speaker_idx", "utterance")
+IEMOCAP = re.compile(r"(?P<dialogue>Ses\d\d[FM]_\w+?)_(?P<speaker>[FM])(?:XX)?\d+ \[[\d.]+-[\d.]+\]:\s*(?P<text>.*)")
+END_OF_UTTERANCE = "__eou__"
+_ECF_HEAD = re.compile(r"(\S+)\s+(\d+)")
+_ECF_PAIRS = re.compile(r"[\s(),\d]*")
+_ECF_TURN = re.compile(r"\d+ \| (?P<speaker>[^|]+?) \| [^|]+ \| (?P<text>.*?)(?:\s\|[^|]*)?")
+
+
+def is_emory_json(outline: Outline) -> bool:
+    """Whether a file is a part of EmoryNLP, episodes of scenes of utterances."""
+    return outline.under in ("episodes", "scenes") and (outline.has("scenes") or outline.has("utterances", "scene_id"))
+
+
+def read_emory_json(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of EmoryNLP's JSON. Dialogues are scenes; two who speak at once are one speaker, 'Nora Bell, Tim Rowe'."""
+    part = -1
+    for element in stream_json(stream, {"episodes", "scenes"}):
+        if not element.listed:
+            continue
+        episode = element.key == "episodes"
+        lines = element.lines(["scenes", "utterances"] if episode else ["utterances"])
+        (value,) = objects([element.value], element.line, element.key)
+        for scene in objects(value.get("scenes"), element.line, "scenes") if episode else [value]:
+            part += 1
+            utterances = objects(scene.get("utterances"), element.line, "utterances")
+            for utterance, line in zip(utterances, lines, strict=False):
+                speakers = plain_text(utterance.get("speakers"), "speaker")
+                text = plain_text(utterance.get("transcript"), "utterance")
+                if speakers is None or text is None:
+                    raise LineError(line, "an utterance has no speakers or no transcript, allowed is EmoryNLP's JSON")
+                yield ReadTurn(part, str(scene.get("scene_id")), speakers or "nobody", text, line)
+
+
+def has_columns(line: str, columns: Sequence[str]) -> bool:
+    """Whether the header of a CSV file has all of these."""
+    return set(columns) <= {fold_name(cell.strip('"')) for cell in line.strip().split(",")}
+
+
+def _find_places(header: Sequence[str], columns: Sequence[str], line: int) -> dict[str, int]:
+    """Folded name -> place of each column; LineError when one of `columns` is not there."""
+    places = {fold_name(name): place for place, name in enumerate(header)}
+    missing = [name for name in columns if name not in places]
+    if missing:
+        raise LineError(line, f"the header names no {', '.join(missing)}, allowed is the corpus's own")
+    return places
+
+
+def is_emory_table(lines: Sequence[str]) -> bool:
+    """Whether a file is EmoryNLP's CSV, in which a scene's number begins anew in every episode."""
+    return bool(lines) and has_columns(lines[0], _EMORY_COLUMNS)
+
+
+def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of EmoryNLP's CSV; a dialogue is named as in the JSON, s01_e02_c03 of Season, Episode and Scene_ID."""
+    places, parts, width = {}, PartCounter(), 0
+    for line, row in read_rows(stream, find_table_form(stream, ",")):
+        if not places:
+            places, width = _find_places(row, _EMORY_COLUMNS, line), len(row)
+            continue
+        if len(row) != width:
+            raise LineError(line, f"{len(row)} cells, but the header has {width}")
+        text, speaker, *numbers = (row[places[name]] for name in _EMORY_COLUMNS)
+        if not all(number.strip().isdigit() for number in numbers):
+            raise LineError(line, f"Season, Episode, Scene_ID are {', '.join(numbers)[:60]}, allowed are whole numbers")
+        name = "_".join(f"{letter}{int(number):02}" for letter, number in zip("sec", numbers, strict=True))
+        yield ReadTurn(parts.of_turn(name), name, _speakers(speaker), text, line)
+
+
+def _speakers(cell: str) -> str:
+    """ "['Nora Bell', 'Tim Rowe']" -> 'Nora Bell, Tim Rowe'."""
+    try:
+        names = ast.literal_eval(cell) if cell.startswith("[") else cell
+    except (ValueError, SyntaxError):
+        names = cell
+    return ", ".join(map(str, names)) if isinstance(names, list) else str(names)
+
+
+def is_empathetic(lines: Sequence[str]) -> bool:
+    """Whether a file is EmpatheticDialogues' CSV."""
+    return bool(lines) and has_columns(lines[0], _EMPATHETIC_COLUMNS)
+
+
+def read_empathetic(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of EmpatheticDialogues' CSV, which quotes nothing and writes a comma as _comma_."""
+    places, parts = {}, PartCounter()
+    for line, row in read_rows(stream, TableForm(",", 0, raw=True)):
+        if not places:
+            places = _find_places(row, _EMPATHETIC_COLUMNS, line)
+            continue
+        if len(row) <= max(places[name] for name in _EMPATHETIC_COLUMNS):
+            raise LineError(line, f"{len(row)} cells, but the header has {len(places)}")
+        dialogue, _, speaker, text = (row[places[name]] for name in _EMPATHETIC_COLUMNS)
+        yield ReadTurn(parts.of_turn(dialogue), dialogue, speaker, text.replace("_comma_", ","), line)
+
+
+def read_iemocap(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of IEMOCAP's transcriptions; a dialogue is what the turns are named after, its speakers are F and M."""
+    parts = PartCounter()
+    for number, line in read_lines(stream):
+        found = IEMOCAP.fullmatch(line.strip())
+        if found:
+            name = found["dialogue"]
+            yield ReadTurn(parts.of_turn(name), name, found["speaker"], found["text"], number)
+        elif line.strip():
+            yield LeftOut(NOTICES, number)
+
+
+def read_daily_dialog(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of DailyDialog's text: a dialogue on each line, in which two people, A and B, take turns."""
+    yield Remark("nobody is named in DailyDialog: its dialogues are taken as turns of A and B, one after the other")
+    for number, line in read_lines(stream):
+        said = [text for text in line.split(END_OF_UTTERANCE) if text.strip()]
+        for place, text in enumerate(said):
+            yield ReadTurn(number, str(number), "AB"[place % 2], text, number)
+
+
+def is_ecf(lines: Sequence[str]) -> bool:
+    """Whether a file is a part of MECPE's corpus (ECF): a line of two numbers, one of pairs, then the utterances."""
+    head, *others = lines[:3] or [""]
+    turns = [line for line in others if not _ECF_PAIRS.fullmatch(line)]  # where there are no pairs, their line is blank
+    return bool(_ECF_HEAD.fullmatch(head.strip()) and turns and _ECF_TURN.fullmatch(turns[0].strip()))
+
+
+def read_ecf(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of MECPE's text; a conversation is named by its number."""
+    name, left, part, number = None, 0, -1, 0
+    lines = read_lines(stream)
+    for number, line in lines:
+        line = line.strip()
+        if left:
+            found = _ECF_TURN.fullmatch(line)
+            if not found:
+                raise LineError(
+                    number, f"{line[:60]!r} is no utterance, allowed is 'number | speaker | emotion | text | time'"
+                )
+            yield ReadTurn(part, name, found["speaker"], found["text"], number)
+            left -= 1
+        elif line:
+            head = _ECF_HEAD.fullmatch(line)
+            if not head:
+                raise LineError(number, f"{line[:60]!r} begins no conversation, allowed are its number and its length")
+            name, left, part = head[1], int(head[2]), part + 1
+            next(lines, None)  # the pairs of emotions and causes
+    if left:
+        raise LineError(number, f"conversation {name} ends {left:,} turns too early, allowed is the length in its head")

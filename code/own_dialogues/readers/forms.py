@@ -1,0 +1,321 @@
+"""The table of forms: each way of writing dialogues down that is read, how it is recognised, and who reads it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple
+
+from own_dialogues.readers import chat_exports, chats, corpora, json_dialogues, subtitles, tables, transcripts
+from own_dialogues.readers.encodings import as_utf8
+from own_dialogues.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
+from own_dialogues.turns import LineError, Read, read_lines
+
+
+class Head:
+    """How a file begins, by which its form is told; of what cannot be read there is nothing."""
+
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
+        self.path, self.encoding = path, encoding
+
+    @classmethod
+    def of_text(cls, text: str) -> "Head":
+        """That of a text which lies in no file."""
+        head = cls(Path())
+        head.lines = [line for line in text.split("\n")[: transcripts.HEAD_LINES] if line.strip()]
+        return head
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The first lines that are not blank, without their ends."""
+        return self._read(self._first_lines, [], guesses=True)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """Of a JSON file."""
+        return self._read(lambda stream: outline_of(stream_json(stream)), Outline(), guesses=False)
+
+    @cached_property
+    def outline_of_lines(self) -> Outline:
+        """Of a file of JSON Lines."""
+        return self._read(lambda stream: outline_of(stream_json_lines(stream)), Outline(), guesses=False)
+
+    @staticmethod
+    def _first_lines(stream: BinaryIO) -> list[str]:
+        lines = (line.rstrip("\r\n") for _, line in islice(read_lines(stream), transcripts.HEAD_LINES))
+        return [line for line in lines if line.strip()]
+
+    def _read(self, read: Callable, otherwise: object, guesses: bool) -> object:
+        try:
+            if not self.path.is_file():  # what can be read only once is not read here
+                return otherwise
+            with open(self.path, "rb") as stream:
+                return read(as_utf8(stream, guesses, self.encoding)[0])
+        except (OSError, LineError):
+            return otherwise
+
+
+class Form(NamedTuple):
+    """A way to write dialogues down. recognise: None for what a file is that no other form of its suffix claims."""
+
+    suffixes: tuple[str, ...]
+    made_by: str
+    meaning: str  # what is in it and what is left out
+    sign: str  # by what it is recognised
+    read: Callable[[BinaryIO], Iterator[Read]]
+    recognise: Callable[[Head], bool] | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its files are JSON, and so in Unicode."""
+        return self.suffixes[0] in (".json", ".jsonl")
+
+
+def _is_daily_dialog(head: Head) -> bool:
+    return bool(head.lines) and all(corpora.END_OF_UTTERANCE in line for line in head.lines[:5])
+
+
+def _separator_of(head: Head) -> str | None:
+    """What separates the columns of a text file that is a table; None: it is none."""
+    first = head.lines[0] if head.lines else ""
+    return next((one for one in "\t;|," if tables.names_columns(first, one)), None)
+
+
+TEXT, CSV, JSON, LINES = (".txt", ".md"), (".csv",), (".json",), (".jsonl", ".ndjson")
+FORMATS: Mapping[str, Form] = MappingProxyType(
+    {
+        "whatsapp": Form(
+            TEXT,
+            "WhatsApp on Android and iOS, in many languages; KakaoTalk on phones",
+            "messages, those of several lines too; notices, attachments and deleted messages are left out",
+            "date, time and name before the text",
+            chats.read_whatsapp,
+            lambda head: chats.is_whatsapp(head.lines),
+        ),
+        "zoom_chat": Form(
+            TEXT,
+            "the chat that Zoom saves",
+            "messages; reactions are left out",
+            "'10:01:03 From Name to Everyone:'",
+            chats.read_zoom_chat,
+            lambda head: chats.count_heads(head.lines[:3], chats.ZOOM) > 0,
+        ),
+        "discord_text": Form(
+            TEXT,
+            "Discord, copied or by DiscordChatExporter",
+            "messages; notices, attachments and reactions are left out",
+            "'[5/1/2024 10:01 AM] name' or 'name — 10:01 AM' above the text",
+            chats.read_discord_text,
+            lambda head: chats.count_heads(head.lines, chats.DISCORD) * 8 > len(head.lines) > 0,
+        ),
+        "iemocap": Form(
+            TEXT,
+            "IEMOCAP's transcriptions",
+            "turns of F and M; a dialogue is what the turns are named after",
+            "'Ses01F_impro01_F000 [006.29-008.23]:'",
+            corpora.read_iemocap,
+            lambda head: chats.count_heads(head.lines[:5], corpora.IEMOCAP) > 0,
+        ),
+        "daily_dialog": Form(
+            TEXT,
+            "DailyDialog's text",
+            "a dialogue on each line, turns of A and B",
+            "`__eou__` in every line",
+            corpora.read_daily_dialog,
+            _is_daily_dialog,
+        ),
+        "ecf": Form(
+            TEXT,
+            "MECPE's corpus, ECF",
+            "conversations of 'number | speaker | emotion | text'",
+            "a line of two numbers, one of pairs, then the turns",
+            corpora.read_ecf,
+            lambda head: corpora.is_ecf(head.lines),
+        ),
+        "text_table": Form(
+            TEXT,
+            "Excel as 'Unicode text', databases",
+            "as csv",
+            "a header of columns that names speaker and utterance",
+            partial(tables.read_table, separator="\t"),
+            lambda head: _separator_of(head) is not None,
+        ),
+        "text_captions": Form(
+            TEXT,
+            "subtitles that were saved as text",
+            "as vtt and srt",
+            "a line of times with '-->'",
+            subtitles.read_captions,
+            lambda head: any(map(subtitles.is_timing, head.lines[:8])),
+        ),
+        "screenplay": Form(
+            TEXT,
+            "Fountain and other programs for scripts",
+            "names in capitals above the speech; scenes, actions and directions are left out",
+            "lines in capitals above others",
+            transcripts.read_screenplay,
+            lambda head: transcripts.is_screenplay(head.lines),
+        ),
+        "headings": Form(
+            TEXT,
+            "Otter, Rev, Zoom's transcript; Teams, Slack, Telegram copied",
+            "a name, with a time or a colon, on the line above the text; what stands before the first is left out",
+            "more such lines than lines of 'Name: utterance'",
+            transcripts.read_headed,
+            lambda head: transcripts.has_headings(head.lines),
+        ),
+        "text": Form(
+            TEXT,
+            "people, scripts, programs that write times before or after names",
+            "'Name: utterance' lines, a blank line between dialogues; directions are left out",
+            "what no other form of text is",
+            transcripts.read_plain_text,
+        ),
+        "emory_csv": Form(
+            CSV,
+            "EmoryNLP's CSV",
+            "dialogues are scenes, by Season, Episode and Scene_ID",
+            "these columns",
+            corpora.read_emory_table,
+            lambda head: corpora.is_emory_table(head.lines),
+        ),
+        "empathetic": Form(
+            CSV,
+            "EmpatheticDialogues' CSV",
+            "conversations of two speakers, `_comma_` as a comma",
+            "columns conv_id, utterance_idx and speaker_idx",
+            corpora.read_empathetic,
+            lambda head: corpora.is_empathetic(head.lines),
+        ),
+        "csv": Form(
+            CSV,
+            "spreadsheets, MELD",
+            "columns speaker, utterance and, for several dialogues, dialogue, or their usual synonyms; any separator",
+            "what no other form of .csv is",
+            partial(tables.read_table, separator=","),
+        ),
+        "tsv": Form(
+            (".tsv", ".tab"),
+            "spreadsheets, databases",
+            "the same with tabs; quotes may be characters",
+            "the name of the file",
+            partial(tables.read_table, separator="\t"),
+        ),
+        "telegram": Form(
+            JSON,
+            "Telegram Desktop, one chat or all",
+            "messages, also of several parts; service messages and media are left out",
+            "messages with type and date, or chats",
+            chat_exports.read_telegram,
+            lambda head: chat_exports.is_telegram(head.outline),
+        ),
+        "discord": Form(
+            JSON,
+            "DiscordChatExporter",
+            "messages; joins, pins, bots and attachments are left out",
+            "messages with author and content",
+            chat_exports.read_discord,
+            lambda head: chat_exports.is_discord(head.outline),
+        ),
+        "messenger": Form(
+            JSON,
+            "Messenger and Instagram, a chat of their download",
+            "messages, the newest last, letters put right; photos, calls and notices are left out",
+            "messages with sender_name and timestamp_ms",
+            chat_exports.read_messenger,
+            lambda head: chat_exports.is_messenger(head.outline),
+        ),
+        "slack": Form(
+            JSON,
+            "Slack's export, a day of a channel",
+            "messages, by the names of the profiles; who joined or left, and bots, are left out",
+            "an array of objects with type and ts",
+            chat_exports.read_slack,
+            lambda head: chat_exports.is_slack(head.outline),
+        ),
+        "whisper": Form(
+            JSON,
+            "WhisperX; Whisper itself names nobody",
+            "segments; one without a speaker is of whoever spoke last",
+            "segments with start and text",
+            chat_exports.read_whisper,
+            lambda head: chat_exports.is_whisper(head.outline),
+        ),
+        "emory_json": Form(
+            JSON,
+            "EmoryNLP's JSON",
+            "dialogues are scenes; two who speak at once are one speaker",
+            "episodes of scenes of utterances",
+            corpora.read_emory_json,
+            lambda head: corpora.is_emory_json(head.outline),
+        ),
+        "convokit": Form(
+            (".jsonl", ".json"),
+            "ConvoKit's utterances",
+            "turns that stand by time are put together by conversation",
+            "conversation_id or root, and reply-to",
+            chat_exports.read_convokit,
+            lambda head: any(map(chat_exports.is_convokit, (head.outline_of_lines, head.outline))),
+        ),
+        "json": Form(
+            JSON,
+            "programs, ShareGPT, SemEval-2024",
+            "utterances or dialogues of speaker and text; messages of system and tools are left out",
+            "what no other form of .json is",
+            json_dialogues.read_json,
+        ),
+        "jsonl": Form(
+            LINES,
+            "programs, OpenAI's messages",
+            "an utterance or a dialogue on each line",
+            "what no other form of .jsonl is",
+            json_dialogues.read_json_lines,
+        ),
+        "vtt": Form(
+            (".vtt",),
+            "Teams, Zoom, Webex, YouTube, WhisperX, editors",
+            "WebVTT with <v Name> or Name:; cues of sounds are left out, automatic captions are put together",
+            "the name of the file",
+            subtitles.read_captions,
+        ),
+        "srt": Form(
+            (".srt", ".sbv"),
+            "editors, WhisperX, YouTube",
+            "SubRip with Name:, or YouTube's SBV",
+            "the name of the file",
+            subtitles.read_captions,
+        ),
+        "ass": Form(
+            (".ass", ".ssa"),
+            "Aegisub and other editors",
+            "SubStation Alpha; who speaks stands in its column Name, or as Name:",
+            "the name of the file",
+            partial(subtitles.read_captions, cues=subtitles.read_ass_cues),
+        ),
+    }
+)
+# What people have and this does not read -> what to do about it.
+NOT_READ: Mapping[str, str] = MappingProxyType(
+    {
+        ".docx": "save it as plain text (.txt)",
+        ".doc": "save it as plain text (.txt)",
+        ".odt": "save it as plain text (.txt)",
+        ".rtf": "save it as plain text (.txt)",
+        ".pdf": "save its text as .txt",
+        ".xlsx": "save it as 'CSV UTF-8'",
+        ".xls": "save it as 'CSV UTF-8'",
+        ".ods": "save it as CSV in UTF-8",
+        ".html": "export as JSON instead (Telegram, Discord) or as text",
+        ".htm": "export as JSON instead (Telegram, Discord) or as text",
+        ".ttml": "save it as .vtt with a subtitle editor",
+        ".dfxp": "save it as .vtt with a subtitle editor",
+        ".zip": "unpack it and give one file of it",
+        ".gz": "unpack it first",
+        ".mp3": "transcribe it first, with WhisperX and --diarize for instance",
+        ".wav": "transcribe it first, with WhisperX and --diarize for instance",
+        ".mp4": "transcribe it first, with WhisperX and --diarize for instance",
+        ".m4a": "transcribe it first, with WhisperX and --diarize for instance",
+        ".pkl": "training reads pickles; write its dialogues as JSON Lines",
+    }
+)

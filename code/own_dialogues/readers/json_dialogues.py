@@ -1,0 +1,190 @@
+"""Dialogues in JSON and JSON Lines: any layout that has utterances with a speaker and a text.
+
+A value is an utterance (`{"speaker": "Ann", "text": "Hi."}`, with a key for its dialogue if there are several), a
+list of utterances, or an object that holds such a list and perhaps an id. A file is an array of values, one
+dialogue, or an object of dialogues by name or of a list of them. Messages of chat models are such utterances; what the
+role of the system or of a tool says is nobody's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from own_dialogues.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
+from own_dialogues.readers.tables import PartCounter, find_name, fold_name
+from own_dialogues.report import LeftOut
+from own_dialogues.turns import LineError, Read, ReadTurn
+
+TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
+DIALOGUE_LISTS = ("dialogues", "dialogs", "data")
+NOBODY = frozenset(("system", "developer", "tool", "function", "ipython", "observation"))
+PROMPTS = "messages of system and tools"
+FORMS = (
+    "allowed are utterances (an object with speaker and text), lists of them, and objects that hold such a list "
+    "under utterances, turns or messages"
+)
+
+
+def read_json_lines(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of a file with one value on each line; blank lines are skipped."""
+    parts = PartCounter()
+    for element in stream_json_lines(stream):
+        yield from turns_of(element, parts)
+
+
+def read_json(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of a JSON file; of an array, or of the list in an object, only one element is held at a time."""
+    parts = PartCounter()
+    outline = outline_of_whole(stream)
+    under = _list_of(outline)
+    if not outline.is_object:
+        for element in stream_json(stream):
+            yield from turns_of(element, parts)
+    elif under in DIALOGUE_LISTS:
+        for element in stream_json(stream, {under}):
+            if element.listed:
+                yield from turns_of(element, parts)
+    elif under is not None:
+        name, part = _name_of(outline.kinds), parts.of_dialogue()
+        for element in stream_json(stream, {under}):
+            if element.listed:
+                yield from _turn_of_element(element, part, name)
+    elif is_utterance(outline.kinds):
+        yield from _turn(outline.kinds, 0, None, 1)
+    else:
+        for element in stream_json(stream, ()):
+            yield from _dialogue_of_name(element, parts)
+
+
+def outline_of_whole(stream: BinaryIO) -> Outline:
+    """The keys and scalar values of a file that is one object, wherever they stand; see Outline."""
+    outline = Outline()
+    for one in stream_json(stream):
+        if one.key is None:
+            return outline_of(iter([one]))
+        outline.is_object = True
+        if len(outline.kinds) < MOST_KEYS or one.key in outline.kinds:
+            outline.kinds.setdefault(one.key, one.kind)
+    return outline
+
+
+def _list_of(outline: Outline) -> str | None:
+    """The key whose list holds the turns or dialogues of a file that is one object; None: each key is a dialogue."""
+    keys = {fold_name(key): key for key in outline.kinds}
+    names = (*TURN_LISTS, *DIALOGUE_LISTS)
+    return next((keys[name] for name in names if name in keys and outline.kinds[keys[name]] == "list"), None)
+
+
+def _dialogue_of_name(element: Element, parts: PartCounter) -> Iterator[Read]:
+    key = _turn_list(element.value) if isinstance(element.value, dict) else None
+    turns = element.value if isinstance(element.value, list) else element.value[key] if key else None
+    if turns is None:
+        raise LineError(element.line, f"{element.key!r} is no dialogue, {FORMS}")
+    yield from _turns_of_list(turns, element.key, parts.of_dialogue(), element, [key] if key else [])
+
+
+def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
+    """Turns of one value; LineError when it is nothing that holds any."""
+    value = element.value
+    if isinstance(value, list):
+        yield from _turns_of_list(value, None, parts.of_dialogue(), element, [])
+    elif isinstance(value, dict) and (key := _turn_list(value)) is not None:
+        yield from _turns_of_list(value[key], _name_of(value), parts.of_dialogue(), element, [key])
+    elif isinstance(value, dict):
+        key = find_name("dialogue", {fold_name(key): key for key in value})
+        name = None if key is None or value[key] is None else str(value[key])
+        yield from _turn_of_element(element, parts.of_turn(name), name)
+    else:
+        raise LineError(element.line, f"holds {shown(value)}, {FORMS}")
+
+
+def _name_of(value: Mapping[str, Any]) -> str | None:
+    names = {fold_name(key): key for key in value if not isinstance(value[key], list) and value[key] != "list"}
+    key = names.get("id", find_name("dialogue", names))
+    return None if key is None or value[key] is None else str(value[key])
+
+
+class _BadValue(LineError):
+    """A turn's value that cannot be. key: what it stands under, by which its own line is found."""
+
+    def __init__(self, line: int, problem: str, key: str) -> None:
+        super().__init__(line, problem)
+        self.key = key
+
+
+def _turn_of_element(element: Element, part: int, name: str | None) -> Iterator[Read]:
+    try:
+        yield from _turn(element.value, part, name, element.line)
+    except _BadValue as error:
+        raise LineError(element.line_of(error.key), error.problem) from None
+
+
+def _turns_of_list(values: list, name: str | None, part: int, element: Element, path: list[str]) -> Iterator[Read]:
+    for place, (value, line) in enumerate(zip(values, element.lines(path), strict=False)):
+        try:
+            yield from _turn(value, part, name, line)
+        except LineError as error:
+            of = "" if name is None else f" of dialogue {name[:60]!r}"
+            exact = element.line_of(error.key, path, place) if isinstance(error, _BadValue) else error.line
+            raise LineError(exact, f"{error.problem}; it is turn {place + 1} (from 1){of}") from None
+
+
+def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
+    if not isinstance(value, dict):
+        raise LineError(line, f"a turn is {shown(value)}, {FORMS}")
+    keys = {fold_name(key): key for key in value}
+    found = {}
+    for meaning in ("speaker", "utterance"):
+        key = find_name(meaning, keys)
+        if key is None:
+            raise LineError(line, f"a turn has no {meaning}, {FORMS}")
+        text = plain_text(value[key], meaning)
+        if text is None:
+            raise _BadValue(line, f"a turn has the {meaning} {shown(value[key])}, {FORMS}", key)
+        found[meaning] = text
+        if meaning == "speaker" and fold_name(key) in ("role", "from") and text.casefold() in NOBODY:
+            yield LeftOut(PROMPTS, line)
+            return
+    yield ReadTurn(part, name, found["speaker"], found["utterance"], line)
+
+
+def plain_text(value: Any, meaning: str) -> str | None:
+    """What a name or a text says: a string, a number that is a name, names or parts of a message in a list.
+
+    A text that is null is empty. None: it is something else.
+    """
+    if isinstance(value, str):
+        return value
+    if meaning == "speaker" and isinstance(value, int):
+        return str(value)
+    if value is None and meaning == "utterance":
+        return ""
+    if not isinstance(value, list):
+        return None
+    parts = [one if isinstance(one, str) else one.get("text", "") if isinstance(one, dict) else None for one in value]
+    if not all(isinstance(part, str) for part in parts):
+        return None
+    return (", " if meaning == "speaker" else "").join(parts)
+
+
+def _turn_list(value: Mapping[str, Any]) -> str | None:
+    keys = {fold_name(key): key for key in value}
+    return next((keys[name] for name in TURN_LISTS if name in keys and isinstance(value[keys[name]], list)), None)
+
+
+def is_utterance(value: Mapping[str, Any]) -> bool:
+    """Whether an object has a speaker and a text of its own."""
+    keys = {fold_name(key): key for key in value}
+    names = [find_name(meaning, keys) for meaning in ("speaker", "utterance")]
+    return all(name is not None and isinstance(value[name], (str, int)) for name in names)
+
+
+def objects(values: Any, line: int, what: str) -> list[dict]:
+    """The objects of a list; LineError when it is none, or holds something else. what: as the message calls them."""
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise LineError(line, f"{what} are {shown(values)}, allowed is a list of objects")
+    return values
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it."""
+    return f"a {type(value).__name__}" if isinstance(value, (list, dict)) else repr(value)[:60]

@@ -1,0 +1,333 @@
+"""Dialogues in subtitles, WebVTT, SRT, SBV, ASS, that say who speaks: `<v Name>` or `Name:`. A file is one dialogue.
+
+A cue begins at its line of times, whatever blank lines stand around or in it. A cue of two voices is two turns; one
+that names nobody is a turn of whoever spoke last. Automatic captions roll, each cue showing the last line again: there
+a turn goes on until the name changes. The file is read twice, first for the names that stand in it.
+"""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from own_dialogues.names import is_name, without_aside
+from own_dialogues.report import LeftOut, Remark
+from own_dialogues.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+
+SOUNDS = "cues of sounds"
+MOST_NAMES = 10_000  # candidates that are counted
+MOST_LINES = 1_000  # of a cue
+SHORT_CUE = 0.05  # seconds; automatic captions have one after each other
+ROLLING_TURN = 1_000  # characters after which a turn of automatic captions ends with the cue
+_CLOCK = r"(?:\d+:)?\d{1,2}:\d{2}(?:[:.,]\d{1,3})?"
+_TIMES = re.compile(rf"\s*(?P<begin>{_CLOCK})\s*-->\s*(?P<end>{_CLOCK})(?:\s.*)?")
+_SBV_TIMES = re.compile(r"(?P<begin>\d+:\d\d:\d\d\.\d{3}),(?P<end>\d+:\d\d:\d\d\.\d{3})\s*")
+_EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
+# Meant as times, whatever is wrong with them.
+_BAD_TIMES = re.compile(rf"\s*({_EXACT})\S*\s*(?:-+>?|–|—|=+>|→)\s*({_EXACT})\S*\s*")
+_VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
+_TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE)
+_WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
+# At most four words: what stands before a colon is often no name.
+_NAMED_LINE = re.compile(
+    r"(?:(?:-|–|>>+)\s*)?(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*(?:[ ][^\s:：]+){0,3}))"
+    r"\s*[:：](?!\d|//)\s*(?P<text>.*)"
+)
+_NUMBERED_SPEAKER = re.compile(r"[(\[](?P<name>speaker[ _]?\w{1,4})[)\]]\s*(?P<text>.*)", re.IGNORECASE)
+_CHANGE = re.compile(r">>+\s*")
+_DASH = re.compile(r"[-–]\s+")
+_SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
+_NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
+# Webex writes the speaker into the name of the cue.
+_SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
+
+
+def is_timing(line: str) -> bool:
+    """Whether a line is the times of a cue in WebVTT or SRT."""
+    return _TIMES.fullmatch(line) is not None
+
+
+@dataclass
+class Cue:
+    """The lines of a cue with their numbers, blank ones too; seconds: of its duration; speaker: if its name tells."""
+
+    line: int
+    seconds: float
+    speaker: str | None = None
+    lines: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Names:
+    """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
+
+    lower: some speaker who speaks repeatedly is written in lower case.
+    """
+
+    counts: Counter = field(default_factory=Counter)
+    starts: set[str] = field(default_factory=set)
+    voices: bool = False
+    rolling: bool = False
+    lower: bool = False
+
+    def accepts(self, name: str) -> bool:
+        """Whether what stands before a colon is a name in this file."""
+        count = self.counts[name]
+        return not self.voices and (count > 1 or name in self.starts) and is_name(name, count, self.lower)
+
+
+def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | None = None) -> Iterator[Read]:
+    """Turns of a file of subtitles; LineError where a block is no cue, or nobody has been named yet.
+
+    cues: what finds them; None: WebVTT's, SRT's and SBV's.
+    """
+    cues = cues or read_cues
+    names = _survey(cues(stream))
+    stream.seek(0)
+    voices = _voices(cues(stream), names)
+    if names.rolling:
+        yield Remark("read as automatic captions, which show a line again: repeated lines are one, up to the next name")
+        voices = _joined(voices)
+    speech = [] if names.voices else [name for name in names.counts if not names.accepts(name)]
+    if speech:
+        more = f" and {len(speech) - 2:,} more" if len(speech) > 2 else ""
+        yield Remark(f"before a colon, and taken for speech: {', '.join(repr(name) for name in speech[:2])}{more}")
+    speaker = None
+    for one in voices:
+        if not isinstance(one, Voice):
+            yield one
+            continue
+        speaker = one.name or speaker
+        if not one.text:
+            continue
+        if speaker is None:
+            raise LineError(
+                one.line,
+                "nobody has been named yet, allowed are '<v Name>text' and 'Name: text': name who speaks here, or "
+                "let a tool that tells speakers apart make the file (WhisperX with --diarize)",
+            )
+        yield ReadTurn(0, None, speaker, one.text, one.line)
+
+
+def read_cues(stream: BinaryIO) -> Iterator[Cue]:
+    """The cues of a file, one at a time; LineError for lines before the first one that belong to none."""
+    head = _Head()
+    cue, note, blank = None, False, True
+    for number, line in read_lines(stream):
+        line = line.rstrip("\r\n")
+        times = (_TIMES if "-->" in line else _SBV_TIMES).fullmatch(line)
+        if times:
+            mark = head.mark if cue is None else head.take_mark(cue.lines)
+            if cue is not None:
+                yield cue
+            head.counted |= cue is None and mark.isdigit()
+            named = _SPEAKING_MARK.fullmatch(mark)
+            seconds = _seconds(times["end"]) - _seconds(times["begin"])
+            cue, note = Cue(number, seconds, named["name"] if named else None), False
+        elif note:
+            note = bool(line.strip())
+        elif head.webvtt and blank and _NO_CUE.fullmatch(line):
+            note = True
+        elif ("-->" in line and line.lstrip()[:1].isdigit()) or _BAD_TIMES.fullmatch(line):
+            raise LineError(
+                number, f"{line.strip()[:60]!r} are no times, allowed are such as 00:00:01,000 --> 00:00:02,500"
+            )
+        elif cue is None:
+            head.read(number, line)
+        else:
+            cue.lines.append((number, line))
+            if len(cue.lines) > MOST_LINES or sum(len(text) for _, text in cue.lines[-2:]) > LONGEST_UTTERANCE:
+                raise LineError(number, "a cue does not end, allowed is a line of times with '-->' before each")
+        blank = not line.strip()
+    if cue is None:
+        head.end()
+    else:
+        head.drop_orphans(cue.lines)
+        yield cue
+
+
+def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
+    """The cues of SubStation Alpha, .ass and .ssa; LineError for one without the columns that its head names."""
+    columns: list[str] = []
+    for number, line in read_lines(stream):
+        kind, _, rest = line.strip().partition(":")
+        if kind == "Format":
+            columns = [name.strip() for name in rest.split(",")]
+        elif kind == "Dialogue":
+            cells = dict(zip(columns, (cell.strip() for cell in rest.split(",", len(columns) - 1)), strict=False))
+            if not {"Start", "End", "Text"} <= cells.keys():
+                raise LineError(
+                    number, "a cue without its columns, allowed is a line 'Format:' with Start, End, Text before"
+                )
+            lines = [(number, text) for text in re.split(r"\\[Nn]", cells["Text"])]
+            yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)
+
+
+class _Head:
+    """What stands before the first cue, and so how cues are marked. counted: by numbers; mark: of the first."""
+
+    def __init__(self) -> None:
+        self.webvtt, self.counted, self.mark, self._at, self._inside = False, False, "", 0, False
+
+    def read(self, number: int, line: str) -> None:
+        """A line before the first cue; LineError when it can be none."""
+        line = line.strip()
+        if number == 1 and line.startswith("WEBVTT"):
+            self.webvtt = self._inside = True
+        elif not line:
+            self._inside = False
+            if not self.mark.isdigit():  # a number without a cue is allowed
+                self.end()
+            self.mark = ""
+        elif not self._inside:
+            self.end()
+            self.mark, self._at = line, number
+
+    def end(self) -> None:
+        """LineError when a line waits for its cue."""
+        if self.mark:
+            told = f"no cue begins with {self.mark[:60]!r}, allowed is a line of times with '-->'"
+            raise LineError(self._at, told)
+
+    def take_mark(self, lines: list[tuple[int, str]]) -> str:
+        """Take the next cue's number or name off the end of a cue's lines."""
+        mark = ""
+        if lines and (last := lines[-1][1].strip()):
+            after_blank = len(lines) > 1 and not lines[-2][1].strip()
+            if (self.counted and last.isdigit()) or (self.webvtt and after_blank) or _SPEAKING_MARK.fullmatch(last):
+                mark = last
+                lines.pop()
+        self.drop_orphans(lines)
+        return mark
+
+    def drop_orphans(self, lines: list[tuple[int, str]]) -> None:
+        """Take blank lines, and numbers that no cue follows, off the end of a cue's lines."""
+        while lines:
+            if lines[-1][1].strip():
+                after_blank = len(lines) > 1 and not lines[-2][1].strip()
+                if not (self.counted and after_blank and lines[-1][1].strip().isdigit()):
+                    return
+            lines.pop()
+
+
+def _seconds(clock: str) -> float:
+    seconds = 0.0
+    for part in clock.replace(",", ".").split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
+
+
+def _survey(cues: Iterable[Cue]) -> Names:
+    """The first reading: whether names stand in tags, how often what stands before a colon, whether lines roll."""
+    names, cued, rolled, before, first = Names(), 0, 0, [], ""
+    for cue in cues:
+        cued += 1
+        names.voices |= cue.speaker is not None
+        lines = []
+        for _, line in cue.lines:
+            if "<" in line:
+                names.voices |= _VOICE.search(line) is not None
+                names.rolling |= _WORD_TIME.search(line) is not None
+            lines.append(_plain(line))
+            found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
+            if found and len(names.counts) < MOST_NAMES:
+                name = without_aside(found["inner"] or found["name"])
+                names.counts[name] += 1
+                first = first or name
+                if not any(lines[:-1]) or not found[0].startswith(name):  # after a dash too
+                    names.starts.add(name)
+        lines = [line for line in lines if line]
+        rolled += cue.seconds <= SHORT_CUE or (bool(lines) and lines[:1] == before[-1:])
+        before = lines
+    names.rolling |= cued > 3 and rolled * 2 > cued
+    repeated = (name for name, count in names.counts.items() if count > 1 or name == first)
+    names.lower = any(name[0].islower() and is_name(name, 2) for name in repeated)
+    return names
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What one person says in a cue. name: None where the cue does not tell."""
+
+    line: int
+    name: str | None
+    text: str
+
+
+def _voices(cues: Iterable[Cue], names: Names) -> Iterator[Voice | LeftOut | Remark]:
+    shown: list[str] = []
+    for cue in cues:
+        lines = [(number, line) for number, line in cue.lines if _plain(line)]
+        if names.rolling:
+            plain = [_plain(line) for _, line in lines]
+            known = max(k for k in range(len(plain) + 1) if not k or plain[:k] == shown[-k:])
+            shown, lines = plain, lines[known:]
+        yield from _voices_of_cue(cue.speaker, lines, names)
+
+
+def _voices_of_cue(name: str | None, lines: list[tuple[int, str]], names: Names) -> Iterator[Voice | LeftOut | Remark]:
+    spoken, last, dashes = [], 0, 0
+    for number, line in lines:
+        for new_name, text in _pieces(number, line, names):
+            if new_name:
+                yield from _said(last, name, " ".join(spoken))
+                name, spoken = new_name, []
+            elif _DASH.match(text):
+                dashes, text = dashes + 1, _DASH.sub("", text, count=1)
+            spoken += [text] if text else []
+            last = number
+    if dashes > 1:
+        yield Remark("cues in which two people speak and none is named are given to whoever spoke last")
+    yield from _said(last, name, " ".join(spoken))
+
+
+def _said(line: int, name: str | None, text: str) -> Iterator[Voice | LeftOut]:
+    if text and _SOUND.fullmatch(text):
+        yield LeftOut(SOUNDS, line)
+        text = ""
+    yield Voice(line, name, text)
+
+
+def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, str]]:
+    """(name if one is given, text) of each part of a line."""
+    before, *voices = _VOICE.split(line)
+    if voices:
+        yield None, _plain(before)
+        for name, text in zip(voices[::2], voices[1::2], strict=True):
+            yield _plain(name), _plain(text)
+        return
+    plain = _plain(line)
+    named = _NAMED_LINE.fullmatch(plain)
+    name = without_aside(named["inner"] or named["name"]) if named else ""
+    numbered = _NUMBERED_SPEAKER.fullmatch(plain)
+    if named and names.accepts(name):
+        yield name, named["text"]
+    elif numbered:
+        yield numbered["name"], numbered["text"]
+    elif _CHANGE.match(plain) and not names.voices:
+        told = "'>>' says that somebody else speaks, and not who, allowed is '>> Name: text'"
+        raise LineError(number, f"{told}: write the names, or '>>' away where the same person goes on")
+    else:
+        yield None, plain
+
+
+def _joined(voices: Iterable[Voice | LeftOut | Remark]) -> Iterator[Voice | LeftOut | Remark]:
+    """Those of one person after another as one, up to a length that is still a turn."""
+    waiting = None
+    for one in voices:
+        if not isinstance(one, Voice):
+            yield one
+        elif waiting is None or one.name or len(waiting.text) > ROLLING_TURN:
+            if waiting is not None:
+                yield waiting
+            waiting = one
+        elif one.text:
+            waiting = Voice(one.line, waiting.name, f"{waiting.text} {one.text}".strip())
+    if waiting is not None:
+        yield waiting
+
+
+def _plain(text: str) -> str:
+    return html.unescape(_TAG.sub("", text) if "<" in text or "{" in text else text).strip()

@@ -1,0 +1,200 @@
+"""Dialogues in tables by their header, whatever separates and quotes the cells; the names that columns go by."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from own_dialogues.report import Remark
+from own_dialogues.turns import LineError, Read, ReadTurn, read_lines
+
+# What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
+# there counts.
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "dialogue": (
+        *("dialogue", "dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id", "conv_id", "scene_id"),
+        *("session_id", "thread_id", "chat_id"),
+    ),
+    "speaker": (
+        *("speaker", "speaker_name", "name", "character", "author", "role", "from", "speaker_id", "user", "username"),
+        *("user_name", "sender", "sender_name", "person", "participant", "sprecher", "rolle", "locuteur", "nom"),
+        *("personnage", "hablante", "nombre", "personaje", "falante", "nome"),
+    ),
+    "utterance": (
+        *(
+            "utterance",
+            "text",
+            "sentence",
+            "message",
+            "content",
+            "value",
+            "transcript",
+            "transcription",
+            "line",
+            "body",
+        ),
+        *("utterance_text", "nachricht", "texte", "texto", "mensaje", "mensagem", "testo", "messaggio"),
+    ),
+}
+SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+# Quotes around cells are usual with these; with the others they may as well be what somebody says.
+_QUOTED = frozenset(",;")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+
+
+def fold_name(name: str) -> str:
+    """`Dialogue ID` -> `dialogue_id`."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def find_name(meaning: str, names: Mapping[str, str | int]) -> str | int | None:
+    """What `names` (folded name -> anything) holds for a meaning; None: nothing."""
+    return next((names[synonym] for synonym in SYNONYMS[meaning] if synonym in names), None)
+
+
+class PartCounter:
+    """Counts dialogues: a new one whenever the name of a turn's dialogue is another than the last."""
+
+    def __init__(self) -> None:
+        self.part, self._name = -1, ""
+
+    def of_turn(self, name: str | None) -> int:
+        """The dialogue of a turn that stands on its own and says which one it belongs to."""
+        if self.part < 0 or name != self._name:
+            self.part, self._name = self.part + 1, name
+        return self.part
+
+    def of_dialogue(self) -> int:
+        """A new dialogue, whatever it is called."""
+        self.part, self._name = self.part + 1, ""
+        return self.part
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """How the cells of a table stand. skipped: lines before the header; raw: quotes are characters."""
+
+    separator: str
+    skipped: int
+    raw: bool
+
+
+def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
+    """Turns of a table with a header; without a column for the dialogue the whole file is one.
+
+    separator: what the name of the file says; the header may say otherwise.
+    """
+    form = find_table_form(stream, separator)
+    if form.separator != separator:
+        yield Remark(f"the columns are taken to be separated by {SEPARATORS[form.separator]}, as in the header")
+    if form.raw:
+        yield Remark("quotes are taken as characters of what is said, not as the ends of cells")
+    parts, places = PartCounter(), None
+    for line, row in read_rows(stream, form):
+        if places is None:
+            places, width = _find_columns(row, line), len(row)
+            yield from _columns_told(row, places)
+            continue
+        row = _fitted(row, width, line)
+        dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
+        yield ReadTurn(parts.of_turn(dialogue), dialogue, row[places["speaker"]], row[places["utterance"]], line)
+    if places is None:
+        _find_columns([], 1)
+
+
+def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str]]]:
+    """(line where it ends, cells) of every row that is not blank, the header's first; LineError: it is no row."""
+    stream.seek(0)
+    lines = read_lines(stream)
+    for _ in range(form.skipped):
+        next(lines, None)
+    quoting = csv.QUOTE_NONE if form.raw else csv.QUOTE_MINIMAL
+    rows = csv.reader((text for _, text in lines), delimiter=form.separator, strict=not form.raw, quoting=quoting)
+    try:
+        for row in rows:
+            if any(cell.strip() for cell in row):
+                yield rows.line_num + form.skipped, row
+    except csv.Error as error:
+        told = f"not a row of a table ({error}); quotes inside a quoted cell are doubled"
+        raise LineError(rows.line_num + form.skipped, told) from None
+
+
+def find_table_form(stream: BinaryIO, separator: str) -> TableForm:
+    """What separates the cells, by the header; what quotes are, by all lines."""
+    stream.seek(0)
+    lines = read_lines(stream)
+    _, first = next(lines, (1, ""))
+    said = _SEPARATOR_LINE.fullmatch(first)
+    header = next(lines, (2, ""))[1] if said else first
+    if said and said[1] in SEPARATORS:
+        separator = said[1]
+    elif not names_columns(header, separator):
+        separator = next((one for one in SEPARATORS if names_columns(header, one)), separator)
+    raw = separator not in _QUOTED and '"' not in header and _quotes_are_characters(lines, header, separator)
+    return TableForm(separator, 1 if said else 0, raw)
+
+
+def names_columns(header: str, separator: str) -> bool:
+    """Whether a line is a header of columns for the speaker and the utterance."""
+    cells = [cell.strip('"') for cell in header.rstrip("\r\n").split(separator)]
+    places = _places_of(cells)
+    return places["speaker"] is not None and places["utterance"] is not None
+
+
+def _places_of(header: Sequence[str]) -> dict[str, int | None]:
+    """Meaning -> place of its column, None: there is none."""
+    names = {fold_name(name): place for place, name in reversed(list(enumerate(header)))}
+    places = {meaning: find_name(meaning, names) for meaning in SYNONYMS}
+    if places["utterance"] is None and "dialogue" in names:  # 'Character, Dialogue': what is said
+        places |= {"utterance": names["dialogue"], "dialogue": None}
+    return places
+
+
+def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separator: str) -> bool:
+    """Whether every line has all its cells and quotes are not what a program puts around cells that need them."""
+    width, characters = header.count(separator), 0
+    for _, line in lines:
+        if not line.strip():
+            continue
+        if line.count(separator) != width:
+            return False  # a quoted cell goes over several lines
+        for cell in line.rstrip("\r\n").split(separator):
+            if not cell.startswith('"'):
+                characters += '"' in cell
+            elif re.fullmatch(r'"(?:[^"]|"")*"', cell) and len(cell) > 1:
+                characters += not set(cell[1:-1]) & set('"\r')
+            else:
+                characters += 1
+    return characters > 0
+
+
+def _fitted(row: list[str], width: int, line: int) -> list[str]:
+    """The row with as many cells as the header; LineError where that would lose something."""
+    while len(row) > width and not row[-1].strip():
+        row = row[:-1]
+    if len(row) != width:
+        why = "what holds the separator belongs into quotes" if len(row) > width else "empty ones need their separators"
+        raise LineError(line, f"{len(row)} cells, but the header has {width}: {why}")
+    return row
+
+
+def _columns_told(header: Sequence[str], places: Mapping[str, int | None]) -> Iterator[Remark]:
+    """Which column is taken where another one could mean the same."""
+    for meaning in ("speaker", "utterance"):
+        taken = header[places[meaning]]
+        others = [name for name in header if fold_name(name) in SYNONYMS[meaning] and name != taken]
+        if others:
+            yield Remark(f"the {meaning} is taken from the column {taken!r}, not from {', '.join(map(repr, others))}")
+
+
+def _find_columns(header: Sequence[str], line: int) -> dict[str, int | None]:
+    """Meaning -> place; LineError when there is no column for the speaker or the utterance."""
+    places = _places_of(header)
+    missing = [meaning for meaning in ("speaker", "utterance") if places[meaning] is None]
+    if missing:
+        allowed = "; ".join(f"{meaning}: {', '.join(SYNONYMS[meaning][:8])}" for meaning in missing)
+        found = ", ".join(header)[:200] or "nothing"
+        told = f"the header names no {' and no '.join(missing)} (it names {found}), name the columns so: {allowed}"
+        raise LineError(line, told)
+    return places

@@ -1,0 +1,235 @@
+"""Dialogues as people and transcription services write them down: a name before a colon, or above the text."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO
+
+from own_dialogues.names import is_label, reads_like_sentence, without_aside
+from own_dialogues.report import LeftOut, Remark
+from own_dialogues.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+
+DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
+HEAD_LINES = 500  # by which it is decided how names stand
+_CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?"
+_DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+_TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
+_RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
+_NAMED = re.compile(rf"([^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
+_TIME_BEFORE = re.compile(rf"{_RANGE}[\s\-–|]*(?=[^\s\d:：\-–|])")
+_TIME_AFTER_NAME = re.compile(
+    rf"([^\s:：\[(][^:：\[(]{{0,{LONGEST_NAME - 1}}}?)"
+    rf"(?:\s*(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*[:：]\s*|\s+{_CLOCK}\s*[:：]\s+)(\S.*)"
+)
+_TIME_AFTER_COLON = re.compile(rf"(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*")
+_ONLY_TIMES = re.compile(rf"{_RANGE}")
+_BOLD = re.compile(r"(\*\*?|__?)\s*([^*_:：][^*:：]*?)\s*(?:[:：]\s*\1|\1\s*[:：])\s*(.*)", re.DOTALL)
+_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
+# What stands before a time where it is no name but the day.
+_DAY_OF_TIME = re.compile(
+    rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
+    rf"|(?:\w+,?\s+)?{_DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
+    re.I,
+)
+# A line that is nothing but a name, with a time before or after it, or with a colon at its end.
+_HEADINGS = (
+    re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?)[\s,\-–|]+{_RANGE}\s*[:：]?"),
+    re.compile(rf"{_RANGE}[\s\-–|]+(?P<name>[^\s\d:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]?"),
+    re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{_RANGE}\s*"),
+    re.compile(rf"(?P<name>[^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]"),
+    re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?),?\s+\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
+)
+_FOOTER = re.compile(
+    r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
+    r"|transcription ended after .*|.* (?:started|stopped) transcription"
+    r"|this editable transcript was computer generated.*",
+    re.I,
+)
+_LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # before each line of a list, or of what is quoted
+_CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
+_SCENE = re.compile(
+    r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
+)
+_MARKDOWN_HEADING = re.compile(r"#{1,6}\s")
+_WORD = re.compile(r"[^\W_]")
+_NO_TURN = (
+    "is no turn, allowed is 'Name: utterance' on one line (a name has at most "
+    f"{LONGEST_NAME} characters and no colon), with a blank line between dialogues"
+)
+
+
+def is_direction(line: str) -> bool:
+    """Whether a whole line stands in brackets, as directions do: '[Scene: a kitchen]', '(They laugh.)'."""
+    return (
+        (line[0], line[-1]) in {("[", "]"), ("(", ")"), ("{", "}")} and "]" not in line[1:-1] and ")" not in line[1:-1]
+    )
+
+
+def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of `Name: utterance` lines; blank lines stand between dialogues, directions in brackets are left out.
+
+    A time may stand before or after the name.
+    """
+    part, turns, single = 0, 0, True
+    for number, line in read_lines(stream):
+        text = line.strip()
+        if not text:
+            part, turns, single = part + (turns > 0), 0, single and turns < 2
+            continue
+        one = _read_line(part, number, text)
+        turns += isinstance(one, ReadTurn)
+        yield one
+    if single and turns < 2 and part > 1:
+        yield Remark(
+            "every turn is a dialogue of its own, as blank lines stand between them all: without these it is one"
+        )
+
+
+def _read_line(part: int, number: int, text: str) -> Read:
+    if is_direction(text):
+        return LeftOut(DIRECTIONS, number)
+    if _ONLY_TIMES.fullmatch(text):
+        return LeftOut(TIMES, number)
+    if _FOOTER.fullmatch(text):
+        return LeftOut(NOTICES, number)
+    named = split_name(text)
+    is_turn = named is not None and not is_label(named[0])
+    if not is_turn and (
+        named or _SCENE.match(text[:LONGEST_NAME]) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)
+    ):
+        return LeftOut(DIRECTIONS, number)
+    if not is_turn:
+        raise LineError(number, f"{text[:60]!r} {_NO_TURN}")
+    return ReadTurn(part, None, without_aside(named[0]), named[1], number)
+
+
+def split_name(line: str) -> tuple[str, str] | None:
+    """(name, what is said) of a line, without times and marks of bold type; None: no name stands in it."""
+    line = _without(_TIME_BEFORE, _without(_LISTED, line))
+    bold = _BOLD.fullmatch(line)
+    if bold:
+        return bold[2], bold[3]
+    found = _TIME_AFTER_NAME.fullmatch(line) or _NAMED.fullmatch(line)
+    if not found:
+        return None
+    said = found[2] if found.re is _TIME_AFTER_NAME else _without(_TIME_AFTER_COLON, found[2])
+    return _BRACKETS.sub(r"\1", found[1]), said
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    """The text without what the pattern finds at its beginning."""
+    found = pattern.match(text)
+    return text[found.end() :] if found else text
+
+
+def heading_name(line: str, kind: int | None = None) -> str | None:
+    """The name of a line that holds nothing but a name and perhaps a time, of a kind or any; None: another line."""
+    for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
+        found = pattern.fullmatch(line)
+        if found and not (
+            reads_like_sentence(found["name"]) or is_label(found["name"]) or _DAY_OF_TIME.fullmatch(found["name"])
+        ):
+            return without_aside(found["name"].strip())
+    return None
+
+
+def commonest_heading(lines: Sequence[str]) -> int:
+    """The kind of heading that most lines are of."""
+    return max(range(len(_HEADINGS)), key=lambda kind: sum(heading_name(line, kind) is not None for line in lines))
+
+
+def has_headings(lines: Sequence[str]) -> bool:
+    """Whether names stand on lines above the text, rather than before it."""
+    stripped = [line.strip() for line in lines]
+    kind = commonest_heading(stripped)
+    others = [line for line in stripped if heading_name(line, kind) is None]
+    headings, named = len(stripped) - len(others), sum(map(is_named_line, others))
+    return headings > named and bool(others)
+
+
+def is_named_line(line: str) -> bool:
+    """Whether a line is 'Name: utterance' and the name is no beginning of a sentence."""
+    named = split_name(line)
+    return named is not None and bool(named[1]) and not reads_like_sentence(named[0])
+
+
+def read_headed(stream: BinaryIO) -> Iterator[Read]:
+    """Turns whose name stands on a line of its own, above the text. The file is one dialogue."""
+    kind = commonest_heading([line.strip() for _, line in islice(read_lines(stream), HEAD_LINES) if line.strip()])
+    stream.seek(0)
+    turn = _GrowingTurn()
+    for number, line in read_lines(stream):
+        line = line.strip()
+        name = heading_name(line, kind) if line else None
+        if name is not None:
+            yield from turn.end()
+            turn.begin(name, number)
+        elif not line:
+            continue
+        elif turn.speaker is None or _FOOTER.fullmatch(line):
+            yield LeftOut(NOTICES, number)
+        elif is_direction(line):
+            yield LeftOut(DIRECTIONS, number)
+        elif _ONLY_TIMES.fullmatch(line):
+            yield LeftOut(TIMES, number)
+        else:
+            turn.add(line, number)
+    yield from turn.end()
+
+
+class _GrowingTurn:
+    """A turn whose lines come one by one."""
+
+    def __init__(self) -> None:
+        self.speaker, self.text, self.line = None, "", 0
+
+    def begin(self, speaker: str, line: int) -> None:
+        """The next turn is of this speaker."""
+        self.speaker, self.text, self.line = speaker, "", line
+
+    def add(self, text: str, line: int) -> None:
+        """One more line of it; LineError when it becomes too long."""
+        self.text, self.line = f"{self.text} {text}".strip(), line
+        if len(self.text) > LONGEST_UTTERANCE:
+            told = f"the turn of {self.speaker!r} has more than {LONGEST_UTTERANCE:,} characters: is a name missing?"
+            raise LineError(line, told)
+
+    def end(self) -> Iterator[ReadTurn]:
+        """The turn, if one has begun."""
+        if self.speaker is not None:
+            yield ReadTurn(0, None, self.speaker, self.text, self.line)
+        self.speaker = None
+
+
+def is_cue_name(line: str) -> bool:
+    """Whether a line of a screenplay is a speaker's name: in capitals, alone, no scene and no cut."""
+    bare = without_aside(line.strip())
+    return bool(_CAPITALS.fullmatch(bare)) and not _SCENE.match(bare) and not bare.endswith((".", "!", "?", "-"))
+
+
+def is_screenplay(lines: Sequence[str]) -> bool:
+    """Whether names stand in capitals above the speech; of `Name: utterance` there is little."""
+    cues = sum(is_cue_name(line) and _has_lower(after) for line, after in zip(lines, lines[1:], strict=False))
+    return cues > 1 and cues > sum(is_named_line(line.strip()) for line in lines)
+
+
+def _has_lower(line: str) -> bool:
+    return any(map(str.islower, line))
+
+
+def read_screenplay(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of a screenplay: a name in capitals, the speech below it up to a blank line; the rest is directions."""
+    turn = _GrowingTurn()
+    for number, line in read_lines(stream):
+        line = line.strip()
+        if not line:
+            if turn.text:
+                yield from turn.end()
+                turn.text = ""
+        elif turn.speaker is None and is_cue_name(line):
+            turn.begin(without_aside(line), number)
+        elif turn.speaker is None or is_direction(line):
+            yield LeftOut(DIRECTIONS, number)
+        else:
+            turn.add(line, number)
+    yield from turn.end()

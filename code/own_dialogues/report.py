@@ -1,0 +1,94 @@
+"""What there is to say of a file that was read: who speaks how often, what was left out, which way it was taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from own_dialogues.names import name_key, reads_like_sentence
+
+MOST_NAMES = 10_000  # counted of a file
+MOST_REMARKS = 8  # told of a file
+EMPTY = "empty turns"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something in a file that nobody says. kind: of several ('notices'); line: from 1."""
+
+    kind: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Remark:
+    """How a file is taken where it could be read in another way."""
+
+    text: str
+
+
+@dataclass
+class Counted:
+    """How often, and where first (a line from 1; 0: unknown)."""
+
+    first: int
+    count: int = 0
+
+
+@dataclass
+class Report:
+    """Grows while a file is read; of a large one only counts, some names and some remarks are held."""
+
+    left_out: dict[str, Counted] = field(default_factory=dict)
+    remarks: dict[str, None] = field(default_factory=dict)
+    speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # by name_key: as first written, turns
+
+    def note(self, one: LeftOut | Remark) -> None:
+        """Count what was left out, or keep a remark."""
+        if isinstance(one, Remark):
+            if len(self.remarks) < MOST_REMARKS:
+                self.remarks[one.text] = None
+            return
+        self.left_out.setdefault(one.kind, Counted(one.line)).count += 1
+
+    def spelling(self, speaker: str) -> str:
+        """A name as the file has written it first."""
+        found = self.speakers.get(name_key(speaker))
+        return found[0] if found else speaker
+
+    def speak(self, speaker: str, line: int) -> None:
+        """A turn of a speaker."""
+        key = name_key(speaker)
+        if key in self.speakers or len(self.speakers) < MOST_NAMES:
+            self.speakers.setdefault(key, (speaker, Counted(line)))[1].count += 1
+
+    def told_left_out(self) -> str:
+        """'notices 3 (first in line 1), empty turns 1 (line 7)'; empty: nothing."""
+        parts = []
+        for kind, one in self.left_out.items():
+            place = f" (line {one.first})" if one.count == 1 else f" (first in line {one.first})"
+            parts.append(f"{kind} {one.count:,}{place if one.first else ''}")
+        return ", ".join(parts)
+
+    def lines(self) -> Iterator[str]:
+        """What the user is told: the way that was taken, what was left out, names that are perhaps none."""
+        yield from self.remarks
+        if self.left_out:
+            yield f"left out: {self.told_left_out()}"
+        doubtful = [
+            (name, one.first) for name, one in self.speakers.values() if one.count == 1 and reads_like_sentence(name)
+        ]
+        for name, line in doubtful[:3]:
+            yield (
+                f"warning: line {line}: {name[:60]!r} is taken for a speaker, speaks once and reads like the beginning "
+                "of a sentence"
+            )
+        if len(doubtful) > 3:
+            yield f"warning: {len(doubtful) - 3:,} more names like these"
+
+    def speaker_lines(self) -> Iterator[str]:
+        """'Ruth Hale: 12 turns', who speaks most first."""
+        ranked = sorted(self.speakers.values(), key=lambda pair: -pair[1].count)
+        for name, one in ranked[:100]:
+            shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+            yield f"{shown}: {one.count:,} turn{'s' if one.count > 1 else ''}"
+        if len(ranked) > 100:
+            yield f"and {len(ranked) - 100:,} more speakers"

@@ -1,0 +1,211 @@
+"""Files as tools make them: the right turns, or the right refusal, as files/answers.yaml and trials.yaml have them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import predict
+from basics.errors import UserError
+from commands import REPOSITORY, SHARED, assert_one_line_error, call_script
+from own_dialogues.formats_page import render_formats
+from own_dialogues.reading import FORMATS, count_turns, find_format, read_turns
+from own_dialogues.report import Report
+
+HERE = Path(__file__).parent
+FILES, TRIALS = HERE / "files", SHARED / "trials"
+CORPORA = SHARED / "corpora_files"
+
+
+def cases() -> Iterator:
+    for folder, table in ((FILES, FILES / "answers.yaml"), (TRIALS, HERE / "trials.yaml")):
+        for name, answer in yaml.safe_load(table.read_text(encoding="utf-8")).items():
+            yield pytest.param(folder / name, answer, id=name)
+
+
+CASES = list(cases())
+
+
+@pytest.mark.parametrize(("path", "answer"), CASES)
+def test_a_file_of_a_tool_gives_the_right_turns(path: Path, answer: dict) -> None:
+    if path.parent == TRIALS and not TRIALS.is_dir():
+        pytest.skip("no trials beside this checkout")
+    if "refused" in answer:
+        assert_one_line_error(call_script(predict.main, "--input", path, "--preview", "True"), answer["refused"])
+        return
+    form = find_format(path)
+    counts = count_turns(path, form)
+    found: dict[str, list[list[str]]] = {}
+    for one in read_turns(path, form):
+        found.setdefault(one.dialogue, []).append([one.speaker, one.text])
+    assert (form, found) == (answer["form"], answer["dialogues"])
+    assert {kind: one.count for kind, one in counts.report.left_out.items()} == answer.get("left_out", {})
+    told = list(counts.report.lines())
+    assert [line for line in answer.get("said", []) if line not in told] == []
+    is_told = any(line.startswith(f"read as {form} (") for line in told)
+    assert is_told == (FORMATS[form].recognise is not None)
+
+
+def test_the_tables_hold_every_file_and_every_form() -> None:
+    answers = yaml.safe_load((FILES / "answers.yaml").read_text(encoding="utf-8"))
+    assert {path.name for path in FILES.iterdir()} == {*answers, "answers.yaml"} and len(CASES) >= 47
+    assert {name: answers[f"{name}{form.suffixes[0]}"]["form"] for name, form in FORMATS.items()} == {
+        name: name for name in FORMATS
+    }
+    if TRIALS.is_dir():
+        trials = {path.name for path in TRIALS.iterdir()} - {"README.md"}
+        assert trials == {param.values[0].name for param in CASES if param.values[0].parent == TRIALS}
+
+
+def test_the_page_of_formats_is_current() -> None:
+    result = call_script(predict.main, "--formats")
+    assert (result.returncode, result.stdout) == (0, render_formats())
+    assert (REPOSITORY / "demo" / "FORMATS.md").read_text(encoding="utf-8") == result.stdout
+
+
+def test_another_way_is_taken_when_it_is_asked_for() -> None:
+    with pytest.raises(
+        UserError, match="read as text, line 1: '2023-06-13, 7:35 p.m. - Lena Hart: I got .* is no turn"
+    ):
+        count_turns(FILES / "whatsapp_iso.txt", "text")
+    counts = count_turns(FILES / "name_above.txt", "headings")
+    assert counts.turns == 3
+    with pytest.raises(UserError, match=r"allowed is whatsapp: .*; or read it as another form: --input_format text"):
+        count_turns(FILES / "name_above.txt", "whatsapp")
+
+
+def test_the_preview_shows_what_would_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "own_dialogues.recognizer.EmotionRecognizer.from_pretrained", lambda *_: pytest.fail("a model is loaded")
+    )
+    result = call_script(predict.main, "--input", FILES / "text.txt", "--preview", "True", "--checkpoint", "nowhere")
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert rows[0] == {"dialogue": "1", "turn": 0, "speaker": "Ruth", "text": "It is burning!"} and len(rows) == 5
+    assert result.stderr.splitlines() == [
+        "'ruth' is taken for 'Ruth'",
+        "'Paul' is taken for 'PAUL'",
+        "left out: directions 2 (first in line 2), empty turns 1 (line 6)",
+        "5 utterances, 2 dialogues",
+        "Ruth: 2 turns",
+        "PAUL: 2 turns",
+        "Ida: 1 turn",
+    ]
+    for more in (("--output", "x.jsonl"), ("--format", "csv")):
+        refused = call_script(predict.main, "--input", FILES / "text.txt", "--preview", "True", *more)
+        assert_one_line_error(refused, "--preview True prints JSON Lines")
+
+
+def test_a_name_that_is_speech_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text("Ruth: One question.\nThe truth is: I never loved that job.\nA Waiter: Coffee?\n", encoding="utf-8")
+    told = list(count_turns(path, "text").report.lines())
+    assert len(told) == 1 and told[0].startswith("warning: line 2: 'The truth is' is taken for a speaker")
+
+
+def test_blank_lines_between_all_turns_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text("Ruth: a\n\nPaul: b\n\nRuth: c\n", encoding="utf-8")
+    counts = count_turns(path, "text")
+    assert counts.dialogues == 3 and "every turn is a dialogue of its own" in next(counts.report.lines())
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("MELD/train_sent_emo.csv", (1038, 9989)),
+        ("MELD/dev_sent_emo.csv", (114, 1109)),
+        ("MELD/test_sent_emo.csv", (280, 2610)),
+        ("EmoryNLP/emotion-detection-dev.json", (99, 1344)),
+        ("EmoryNLP/emotion-detection-tst.json", (85, 1328)),
+        ("EmoryNLP/emorynlp_train_final.csv", (659, 7551)),
+    ],
+)
+def test_the_corpora_as_their_owners_publish_them(name: str, counted: tuple[int, int]) -> None:
+    if not CORPORA.is_dir():
+        pytest.skip("no corpora files beside this checkout")
+    path = CORPORA / name
+    counts = count_turns(path, find_format(path))
+    assert (counts.dialogues, counts.turns) == counted and not counts.report.left_out
+
+
+def srt_cue(number: int) -> str:
+    clock = f"{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}"
+    return f"{number}\n{clock},000 --> {clock},900\n{'' if number % 3 - 1 else 'Ruth: '}{'word ' * 8}\n\n"
+
+
+def telegram_message(number: int) -> str:
+    begin = '{"name": "Lena", "type": "personal_chat", "messages": [' if number == 1 else ","
+    message = {"id": number, "type": "message", "date": "2024", "from": "Lena", "text": "word " * 40}
+    return begin + json.dumps(message) + "\n"
+
+
+def whatsapp_line(number: int) -> str:
+    return f"6/13/23, 7:{number % 60:02} PM - Lena: {'word ' * 30}\n"
+
+
+def convokit_line(number: int) -> str:
+    one = {
+        "id": str(number),
+        "conversation_id": str(number % 9),
+        "text": "word " * 40,
+        "speaker": "a",
+        "reply-to": None,
+    }
+    return json.dumps(one) + "\n"
+
+
+# Reads a file in a process of its own; prints how many turns it has and how much the memory has grown, in bytes.
+READ_ALONE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from own_dialogues.reading import find_format, read_turns
+path, status = Path(sys.argv[2]), Path("/proc/self/status")
+def resident(field):
+    return int(status.read_text().partition(field)[2].split()[1]) * 1024
+list(read_turns(Path(sys.argv[3]), find_format(path)))
+Path("/proc/self/clear_refs").write_text("5")
+before = resident("VmRSS")
+print(sum(1 for _ in read_turns(path, find_format(path))), resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "piece", "count", "end"),
+    [
+        ("srt", srt_cue, 200_000, ""),
+        ("telegram", telegram_message, 100_000, "]}"),
+        ("whatsapp", whatsapp_line, 150_000, ""),
+        ("convokit", convokit_line, 100_000, ""),
+    ],
+)
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str, piece, count: int, end: str) -> None:
+    """Files of 20 MB and more."""
+    paths = [tmp_path / f"{name}{FORMATS[form].suffixes[0]}" for name in ("large", "small")]
+    for path, pieces in zip(paths, (count, 300), strict=True):
+        with path.open("w", encoding="utf-8") as stream:
+            stream.writelines(piece(number) for number in range(1, pieces + 1))
+            stream.write(end)
+    assert find_format(paths[0]) == form and paths[0].stat().st_size > 15_000_000
+    command = [sys.executable, "-c", READ_ALONE, REPOSITORY / "code", *paths]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    turns, grown = map(int, result.stdout.split())
+    assert turns == count and grown < 4_000_000, f"{grown:,} bytes"
+
+
+def test_a_dialogue_of_empty_turns_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("dialogue,speaker,text\na,Ann,x\nb,Ben,\nc,Ann,y\n", encoding="utf-8")
+    assert (count_turns(path, "csv").dialogues, [one.dialogue for one in read_turns(path, "csv")]) == (2, ["a", "c"])
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    report = Report()
+    report.speak("Ann\x1b[2J\x9b1m", 1)
+    assert list(report.speaker_lines()) == ["Ann\ufffd[2J\ufffd1m: 1 turn"]
