@@ -11,7 +11,7 @@ from engine import way_choice
 from engine.batching import MicroBatch, training_batches
 from engine.packing import packer_for
 from engine.prefix_tree import PrefixTree
-from engine.tree_ways import BLOCKS, DENSE, SEGMENTS, WAYS
+from engine.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS, WAYS
 from engine.way_choice import DensePlan, Tried, choose_way
 from tiny_models import PAD, small_rows, tiny_model
 
@@ -104,7 +104,7 @@ def test_the_ways_of_a_cpu_agree_on_what_models_ask(kind: str, dtype: torch.dtyp
     if dtype == torch.bfloat16:  # in which blocks round the probabilities before they sum with them
         found[BLOCKS] = found[BLOCKS].partition(",")[0].replace("differs from the dense mask", "")
     assert found == {DENSE: "", SEGMENTS: "", BLOCKS: ""}
-    assert set(WAYS) == {SEGMENTS, BLOCKS, *way_choice.COMPILED}
+    assert set(WAYS) == {SEGMENTS, BLOCKS, KERNEL, *way_choice.COMPILED}
 
 
 def test_what_has_to_be_compiled_is_tried_for_long_runs_alone() -> None:
