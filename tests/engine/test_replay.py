@@ -15,8 +15,7 @@ from engine.packing import Packer, batch_loss, packer_for, sequence_log_probabil
 from engine.replay import Replayed, Sizes, can_replay, pad_batch, rounded
 from engine.tree_ways import BLOCKS, DENSE, SEGMENTS
 from rounding import LAYER, rounding
-from stand_in_graphs import StandInGraphs
-from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, StandInGraphs, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 
