@@ -59,8 +59,8 @@ def build_engine(setting: Setting) -> Repetition:
 def as_on_gpu(model, packer: Packer, workload: Workload) -> Packer:
     """With the way of attention that main_new.py would keep on this card.
 
-    Passes are not replayed: capturing them takes as long as some steps, of which a repetition has a few. What steps of a
-    run take that has settled, gpu/profile.py measures.
+    Passes are not replayed: capturing them takes as long as some steps, of which a repetition has a few. What steps
+    take once a run has settled, gpu/profile.py measures.
     """
     device = next(model.parameters()).device
     batches = [batch for step in workload.steps for batch in training_batches(step, TOKEN_BUDGETS[device.type], True)]
