@@ -1,13 +1,14 @@
-"""Tiny random models of every kind, a character tokenizer and rows of our own: whole runs in seconds."""
+"""Tiny random models of every kind, a character tokenizer, rows of our own, and graphs that need no GPU."""
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from bases.load import prepare_attention
@@ -19,7 +20,7 @@ from data_utils.prompts import TEMPLATES
 from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
 from engine.batching import EncodedRow, RowEncoder
-from engine.prefix_tree import PrefixTree
+from engine.replay import map_tensors
 
 torch.set_num_threads(1)
 
@@ -196,17 +197,38 @@ def main_command(base: Path, rows: Path, output: Path, **changes: object) -> lis
     return [part for name, value in said.items() for part in (f"--{name}", str(value))]
 
 
-# Token rows small enough to see their tree.
-TOKEN = st.integers(0, 2)  # few tokens, so that prefixes are shared often
-PROMPT = st.lists(TOKEN, min_size=1, max_size=7)
-CONTINUATIONS = st.lists(st.lists(TOKEN, min_size=1, max_size=4), min_size=1, max_size=4)
-ROWS = st.lists(st.tuples(PROMPT, CONTINUATIONS), min_size=1, max_size=8)
+class StandInGraphs:
+    """CUDA graphs without CUDA: what is captured runs again as Python, and writes where it wrote the first time.
+
+    plain, captures, replays: how many passes. kept: what a capture must not change, as it only records.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.plain = self.captures = self.replays = 0
+        self.kept: tuple[Tensor, ...] = ()
+
+    def beside(self, run: Callable[[], Tensor]) -> Tensor:
+        self.plain += 1
+        return run()
+
+    def capture(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        self.captures += 1
+        with unchanged(self.kept):
+            written = run()
+        written = map_tensors(written, torch.clone)
+
+        def replay() -> None:
+            self.replays += 1
+            written.copy_(run())
+
+        return replay, written
 
 
-def build(rows) -> PrefixTree:
-    return PrefixTree.from_rows([prompt for prompt, _ in rows], [choices for _, choices in rows])
-
-
-def path_to(tree: PrefixTree, node: int) -> tuple[int, ...]:
-    """The tokens that a node may attend to, in order."""
-    return tuple(tree.tokens[k] for k in range(node + 1) if k <= node < tree.end[k])
+@contextmanager
+def unchanged(tensors: tuple[Tensor, ...]) -> Iterator[None]:
+    before, draws = [one.clone() for one in tensors], torch.get_rng_state()
+    yield
+    torch.set_rng_state(draws)
+    with torch.no_grad():
+        for one, old in zip(tensors, before, strict=True):
+            one.copy_(old)

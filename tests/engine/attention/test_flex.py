@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine.attention import flex
 from engine.attention.flex import plan_flex
 from engine.attention.segments import attend_in_turn, plan_segments
-from tiny_models import ROWS, build
+from small_trees import ROWS, build
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.attention import segments
 from engine.attention.segments import SegmentAttention, SegmentPlan, attend_in_turn, plan_segments
-from tiny_models import ROWS, build
+from small_trees import ROWS, build
 
 WINDOW = st.none() | st.integers(1, 8)
 ROW = [7, 7, 1, 2, 3, 4, 5]

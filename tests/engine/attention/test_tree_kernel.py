@@ -14,7 +14,8 @@ from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL
 from engine.layers import missing_for_compiling
 from engine.packing import packer_for
 from engine.prefix_tree import PrefixTree
-from tiny_models import PAD, ROWS, build, tiny_model
+from small_trees import ROWS, build
+from tiny_models import PAD, tiny_model
 
 CPU = torch.device("cpu")
 pytestmark = [

@@ -83,6 +83,15 @@ def test_the_fastest_that_agrees_is_kept_and_the_others_are_told_of() -> None:
     assert [str(Tried("a", 0.00123)), str(Tried("b", None, "does not run"))] == ["a 1.23 ms", "b does not run"]
 
 
+@pytest.mark.parametrize(("factor", "agrees"), [(1.0, True), (1.05, False)])
+def test_half_precision_is_held_to_what_the_dense_mask_reaches_there(factor, agrees, monkeypatch) -> None:
+    change = {"way": lambda tree, packer: Plan(tree, 0, lambda answer, query: factor * answer)}
+    monkeypatch.setattr(way_choice, "WAYS", change)
+    model = tiny_model("llama").bfloat16()
+    _, tried = choose_way(model, packer_for(model, "tree", PAD), a_batch(), CPU, "auto", compiles=False)
+    assert [one.seconds is not None for one in tried] == [True, agrees]
+
+
 @pytest.mark.usefixtures("others")
 @pytest.mark.parametrize("wanted", ["slow", "other answer"])
 def test_one_that_is_asked_for_is_held_too(wanted: str) -> None:
