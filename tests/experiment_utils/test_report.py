@@ -202,7 +202,15 @@ def test_the_baseline_that_valid_chose_is_the_best() -> None:
         r"\| meld \| words \| 50.00 \| [^|]+ \| [0-9.]+ \| \*\*chosen on valid\*\* \| what words is \|", report
     )
     assert report.count("chosen on valid** |") == 1
-    assert "| baseline: vectors | - |" in render_readme(TABLE, CONDITIONS, shown)
+
+
+def test_the_readme_shows_few_baselines_and_the_systems_that_it_is_told_to() -> None:
+    runs = [make_baseline("words", 50.0, 3), make_baseline("vectors_history+transitions", 45.0, 9)]
+    runs += [make_baseline("majority", 20.0, 9), make_baseline("previous_label", 99.0, 10)]
+    page = render_readme(TABLE, CONDITIONS, show(*runs))
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")][2:]
+    assert shown[-2:] == ["baseline: words", "baseline: vectors history+transitions"]
+    assert f"| **{score_of(3):.2f} (" in page and "HiTrans" in page and "EmotionIC" not in page and "LEAK" not in page
 
 
 def test_from_three_seeds_on_a_difference_is_tested() -> None:
