@@ -15,6 +15,8 @@ from file_structure import list_tracked, subject_of
 from svg import STYLE, Picture, shorten
 
 PICTURES = [name for name in MADE if name.endswith(".svg")]
+# How wide a letter is on the average, in pixels, with the widest of the usual fonts.
+LETTERS = {"mono": 7.25, "small": 5.7, "title": 8.0, "": 6.4}
 PAGES = ("README.md", "docs/METHOD.md", "demo/README.md")
 
 
@@ -25,13 +27,16 @@ def test_what_is_committed_is_made_today(name: str) -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_whole_and_shown(name: str) -> None:
-    root = ElementTree.parse(REPOSITORY / name).getroot()
+    root = ElementTree.fromstring(MADE[name]())
     width, height = (float(root.get(side)) for side in ("width", "height"))
     assert root[0].tag.endswith("title") and root[0].text
     marks = [mark for mark in root.iter() if mark.get("x")]
     assert len(marks) > 20
     for mark in marks:
-        right = float(mark.get("x")) + float(mark.get("width", 0))
+        kinds = (mark.get("class") or "").split()
+        letter = next((LETTERS[kind] for kind in kinds if kind in LETTERS), LETTERS[""])
+        words = 0 if {"end", "middle"} & set(kinds) else letter * len(mark.text or "")
+        right = float(mark.get("x")) + float(mark.get("width", words))
         bottom = float(mark.get("y")) + float(mark.get("height", 0))
         assert right <= width and bottom <= height, ElementTree.tostring(mark)
     assert any(Path(name).name in (REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES)
