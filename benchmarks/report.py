@@ -10,10 +10,12 @@ from basics.markdown import replace_section
 from benchmarks.chart import CHART, draw_speeds
 from benchmarks.figures_of_merit import Result
 from benchmarks.gpu.case import render_gpu
+from benchmarks.gpu.profile_table import render_gpu_profile
 from benchmarks.gpu.runs import render_gpu_runs
 from benchmarks.sections.grouping import render_grouping
 from benchmarks.sections.neighbours import render_neighbours
 from benchmarks.sections.profile import render_profile
+from benchmarks.sections.prompts import render_prompts
 from benchmarks.sections.retrieval import render_retrieval
 from benchmarks.sections.scoring import render_scoring
 from benchmarks.sections.training import render_training
@@ -56,8 +58,10 @@ RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
     "neighbours": render_neighbours,
     "scoring": render_scoring,
     "trees": render_trees,
+    "prompts": render_prompts,
     "grouping": render_grouping,
     "retrieval": render_retrieval,
     "gpu": render_gpu,
+    "gpu_profile": render_gpu_profile,
     "gpu_runs": render_gpu_runs,
 }

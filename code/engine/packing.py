@@ -3,7 +3,7 @@
 Both ways end in the same quantities, so training and scoring do not know which one ran.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import tree_attention, tree_kernel
+from engine import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
-from engine.prefix_tree import PrefixTree
+from engine.prefix_tree import PrefixTree, TokenRow
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,22 @@ def _move(value: Any, device: torch.device) -> Any:
 class Packer:
     """How a model takes micro-batches.
 
-    kind: `tree` or `rows`. blockwise: whether attention runs block by block over the tree, which else comes as a
-    dense mask; kernel: by the C++ operator. heads, kv_heads: of most of its layers. dtype: the model's. windows: layer
-    type -> how many tokens its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention
-    adds.
+    kind: `tree` or `rows`. way: of attending over the tree, one of `tree_ways.WAYS`; heads, kv_heads: of most of its
+    layers. dtype: the model's. windows: layer type -> how many tokens its layers see, None: all. additive: the dense
+    mask holds 0 and -inf, which eager attention adds. takes_ways: whether it takes any other way than a dense mask.
+    replays: whether passes may be captured on a GPU and replayed, see `engine/replay.py`.
     """
 
     kind: str
     pad_token_id: int
-    blockwise: bool = False
+    way: str = tree_ways.DENSE
     heads: int = 0
     kv_heads: int = 0
     dtype: torch.dtype = torch.float32
     windows: Mapping[str, int | None] = field(default_factory=lambda: {"every": None})
     additive: bool = False
-    kernel: bool = False
+    takes_ways: bool = False
+    replays: bool = False
 
     @property
     def shares_prefixes(self) -> bool:
@@ -110,8 +111,10 @@ def packer_for(model, kind: str, pad_token_id: int, kernel: bool = False) -> Pac
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
     except Exception:  # no number, or not one for all layers (Gemma 4): the tensors tell
         heads = kv_heads = 0
-    kernel = kernel and bool(heads) and fits_kernel(config, heads) and tree_kernel.prepare(dtype)
-    return Packer(kind, pad_token_id, True, heads, kv_heads, dtype, windows, kernel=kernel)
+    way = tree_ways.usual_way(next(model.parameters()).device)
+    if kernel and way == tree_ways.BLOCKS and heads and fits_kernel(config, heads) and tree_kernel.prepare(dtype):
+        way = tree_ways.KERNEL
+    return Packer(kind, pad_token_id, way, heads, kv_heads, dtype, windows, takes_ways=True)
 
 
 def fits_kernel(config, heads: int) -> bool:
@@ -124,44 +127,76 @@ def fits_kernel(config, heads: int) -> bool:
 def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
     """Every distinct prefix once, in one sequence; needs a model that takes a 4-D mask and position ids."""
     tree = batch.tree()
+    return _packed(tree, tree.positions, _attention_inputs(tree, packer), _weights(batch, tree))
+
+
+def packed_with(batch: MicroBatch, plan: tree_ways.Plan) -> PackedBatch:
+    """A tree attended to by this plan, whatever a packer chose."""
+    tree = batch.tree()
+    return _packed(tree, tree.positions, with_plan(plan), _weights(batch, tree))
+
+
+def _weights(batch: MicroBatch, tree: PrefixTree) -> np.ndarray:
+    """(pairs,) the weight of each pair's row."""
+    return np.asarray(batch.weights)[tree.sequence_rows[tree.pair_sequences]]
+
+
+def pack_rest(prompt: TokenRow, continuations: Sequence[TokenRow], kept: int, packer: Packer) -> PackedBatch:
+    """What is left of a prompt whose first `kept` tokens the model knows by their keys and values, and what may follow.
+
+    Under a dense mask, whatever the packer: it is little, and stands behind keys that are no nodes of its tree.
+    """
+    tree = PrefixTree.from_rows([prompt[kept:]], [continuations])
+
+    def visibility(window: int | None) -> np.ndarray:
+        """(nodes, kept + nodes) bool."""
+        reach = len(prompt) + len(tree) if window is None else window
+        before = kept + tree.positions[:, None] - np.arange(kept) < reach
+        return np.concatenate([before, tree.visibility(window)], axis=1)
+
+    return _packed(tree, kept + tree.positions, _dense_masks(visibility, packer), np.ones(len(tree.pair_nodes)))
+
+
+def _packed(tree: PrefixTree, positions: np.ndarray, attention: dict[str, Any], weights: np.ndarray) -> PackedBatch:
+    """The nodes of a tree, their positions in their rows, how they attend, the weight of each pair's row."""
     nodes, pair_rows = np.unique(tree.pair_nodes, return_inverse=True)
-    row_weights = np.asarray(batch.weights)[tree.sequence_rows[tree.pair_sequences]]
-    inputs = {
-        "input_ids": torch.from_numpy(tree.tokens)[None],
-        "position_ids": torch.from_numpy(tree.positions)[None],
-        **_attention_inputs(tree, packer),
-    }
+    inputs = {"input_ids": torch.from_numpy(tree.tokens)[None], "position_ids": torch.from_numpy(positions)[None]}
     return PackedBatch(
-        inputs=inputs,
+        inputs=inputs | attention,
         logits_to_keep=torch.from_numpy(nodes),
         pair_rows=torch.from_numpy(pair_rows),
         pair_tokens=torch.from_numpy(tree.pair_tokens),
         pair_sequences=torch.from_numpy(tree.pair_sequences),
-        pair_weights=torch.from_numpy(tree.pair_weights * row_weights).float(),
+        pair_weights=torch.from_numpy(tree.pair_weights * weights).float(),
         sequences=len(tree.sequence_rows),
         tokens=len(tree),
     )
 
 
 def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
-    """A dense mask, or the plan of the tree attention.
+    """A dense mask, or the plan of another way."""
+    if packer.way != tree_ways.DENSE:
+        return with_plan(tree_ways.WAYS[packer.way](tree, packer))
+    return _dense_masks(tree.visibility, packer)
 
-    With a plan, the mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take
-    positions that jump back for several packed samples.
-    """
-    windows = packer.windows
-    if packer.blockwise:
-        if packer.kernel:
-            plan = tree_kernel.plan_attention(tree, packer.heads // packer.kv_heads, windows.values())
-        else:
-            plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
-        return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
-    masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
+
+def _dense_masks(visibility: Callable[[int | None], np.ndarray], packer: Packer) -> dict[str, Any]:
+    """The mask of every type of layer, where there are several. visibility: window -> (nodes, keys) bool."""
+    masks = {name: _dense_mask(visibility(window), packer) for name, window in packer.windows.items()}
     return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
 
 
+def with_plan(plan: tree_ways.Plan) -> dict[str, Any]:
+    """What a model is given in place of a mask.
+
+    The mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take positions that jump
+    back for several packed samples.
+    """
+    return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
+
+
 def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:
-    """(1, 1, nodes, nodes), True or 0 where a node may attend."""
+    """(1, 1, nodes, keys), True or 0 where a node may attend."""
     mask = torch.from_numpy(visible)[None, None]
     return torch.zeros(mask.shape, dtype=packer.dtype).masked_fill_(~mask, -torch.inf) if packer.additive else mask
 
@@ -205,7 +240,8 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
 
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
-    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
+    keeps = "past_key_values" in packed.inputs
+    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
     logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
     # Once for each place, not for each of the tokens that are read there.
     totals = logits.float().logsumexp(1)

@@ -24,18 +24,19 @@ from experiment_utils.report_tables import (
 )
 from results.files import Scorecard
 from results.summary import print_table
-from scoring.baselines import FINE_TUNED, VECTORS, WITH_TRANSITIONS
+from scoring.baselines import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
 from scoring.metrics import MajorityBaseline
 
 SAMPLE_RUN = "sample/window/sample"
 # Baselines that are told most (the turns before by who spoke, and which label follows which); the README shows them
 # beside those that valid chose, since valid is small and the one it chose is not always the strongest.
-MOST_INFORMED = tuple(name + WITH_TRANSITIONS for name in ("words_history", VECTORS, FINE_TUNED))
+MOST_INFORMED = ("words_history", VECTORS, FINE_TUNED)
 
 PREFACE = """\
 Made by `python code/reproduce.py --report` from `runs/`, which holds for every run its record and how often each
-dialogue's labels were answered by which. Every score, interval and test here derives from those counts, and those from
-`predictions/` with the pickles (`python code/reproduce.py --check`).
+dialogue's labels were answered by which. Scores, intervals and tests derive from those counts, and those from
+`predictions/` with the pickles (`python code/reproduce.py --check`). What a record tells beside them, its word stands
+for: the score on valid by which an epoch or a baseline was chosen, how often demonstrations were copied, minutes.
 
 - **ours**: weighted F1 in percent (dailydialog: micro F1 without neutral) of the best epoch by valid, on test unless a
   title says valid: the mean over seeds, from three seeds on ± their standard deviation, and in brackets the 95%
@@ -161,8 +162,11 @@ def _claim_line(claim: Claim) -> list[str]:
 
 def _readme_baselines(records: Records) -> list[str]:
     chosen = [best.row for dataset in BENCHMARKS if (best := records.best_baseline(dataset))]
-    known = {run.row for dataset in BENCHMARKS for run in records.baselines(dataset)}
-    return [name for name in dict.fromkeys([*chosen, *MOST_INFORMED]) if name in known]
+    known = sorted({run.row for dataset in BENCHMARKS for run in records.baselines(dataset)})
+    informed = [
+        row for name in MOST_INFORMED for row in known if row.endswith(WITH_TRANSITIONS) and bare_name(row) == name
+    ]
+    return list(dict.fromkeys([*chosen, *informed]))
 
 
 def _baseline_line(name: str, shown: Shown) -> list[str]:
@@ -170,7 +174,9 @@ def _baseline_line(name: str, shown: Shown) -> list[str]:
         next((run for run in shown.records.baselines(dataset) if run.row == name), None) for dataset in BENCHMARKS
     ]
     cells = [
-        score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
+        score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) + shown.mark([run])
+        if run
+        else NOTHING
         for run, dataset in zip(found, BENCHMARKS, strict=True)
     ]
     for place, (run, dataset) in enumerate(zip(found, BENCHMARKS, strict=True)):
@@ -197,7 +203,8 @@ def _our_cell(condition: Condition | None, dataset: str, shown: Shown) -> str:
         return NOTHING
     without = own_scores(condition, dataset, shown)
     more = f"; {mean(without):.2f} without transitions" if without else ""
-    return score_cell(mean(scores), shown.records.interval(condition.name, dataset)) + more
+    cell = score_cell(mean(scores), shown.records.interval(condition.name, dataset))
+    return cell + more + shown.mark(shown.ran(condition))
 
 
 def _count_seeds(count: int) -> str:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
+from data_utils.prompts import FORMS
 from knobs.kinds import (
     BASE,
     CHECKPOINT,
@@ -130,6 +131,24 @@ _ROWS = (
         "12",
         "utterances before the target that the prompt shows",
         guesses=("window",),
+    ),
+    Knob(
+        "window_step",
+        HISTORY,
+        COUNT,
+        "step",
+        "1",
+        "turns between two moves of the history's start; 6: half the tokens on iemocap, as prompts share more",
+        later=True,
+    ),
+    Knob(
+        "prompt",
+        HISTORY,
+        one_of(*FORMS),
+        "prompt",
+        "paper",
+        "compact: ours; labels first, the utterance once and last, so that nearly all of it begins the next turn's",
+        later=True,
     ),
     Knob(
         "speaker_task",
@@ -265,6 +284,22 @@ _ROWS = (
         "",
         "auto",
         "compile the layers, and on a CPU the attention to trees; auto: where it pays and a compiler is there",
+    ),
+    Knob(
+        "tree_attention",
+        EVERY,
+        one_of("auto", "dense", "blocks", "segments", "flex"),
+        "",
+        "auto",
+        "how shared prefixes are attended to; auto: on a GPU the fastest that agrees with the dense mask",
+    ),
+    Knob(
+        "cuda_graphs",
+        EVERY,
+        one_of("auto", "False"),
+        "",
+        "auto",
+        "auto: one process on a GPU replays the passes of a small base, which are then not compiled",
     ),
     Knob("seed", (EVERY, ROWS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(

@@ -14,7 +14,7 @@ from engine.packing import Packer, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree
 from every_architecture import tiny, try_one
 from scoring import self_check
-from scoring.self_check import packer_that_agrees, prompts_together
+from scoring.self_check import can_go_on, packer_that_agrees, prompts_together
 from tiny_models import KINDS, LABELS, OTHER_KINDS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
 from training import run as runs
 
@@ -217,16 +217,19 @@ def planned_run(**training) -> SimpleNamespace:
     rows = encoder.encode(small_examples(window=12, count=6, turns=6), LABELS)
     settings = {"do_train": True, "score_on": "test", "batch_size": 16, "rows_per_dialogue": 8, "seed": 7}
     settings |= {"packing": "tree", "decode": "score", "gradient_accumulation_steps": 1, "eval_batch_size": 8}
+    settings |= {"tree_attention": "auto", "cuda_graphs": "auto"}
+    plain = SimpleNamespace(quantize="none", gradient_checkpointing=False)
     return SimpleNamespace(
         base="tiny",
         row_sets=SimpleNamespace(labels=LABELS, also_scored={"test": {"speaker": ((), ("Ann", "Ben"))}}),
         encoded={"train": rows, "test": rows[:9]},
         also_encoded={"speaker": rows[9:15]},
         encoder=encoder,
-        arguments=(None, None, SimpleNamespace(**settings | training)),
+        arguments=(plain, None, SimpleNamespace(**settings | training)),
         device=CPU,
         token_budget=600,
         world=SimpleNamespace(size=1),
+        deepspeed=None,
     )
 
 
@@ -245,7 +248,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, MicroBatch]]:
 
 def test_a_run_checks_the_largest_micro_batches_of_training_and_of_scoring(checked) -> None:
     run, model = planned_run(), tiny_model("llama")
-    assert runs._check(run, model) == (packer_for(model, "tree", PAD), 8)
+    assert runs._check(run, model, compiles=False) == (packer_for(model, "tree", PAD), 8)
     trained, scored = runs.planned_batches(run, True)
     assert [kind for kind, _ in checked] == ["tree", "tree"] and len(trained) > 3 and len(scored) > 3
     for batches, (_, batch) in zip((trained, scored), checked, strict=True):
@@ -263,7 +266,7 @@ def test_rows_are_checked_on_the_rows_that_will_run(falls_back: bool, checked, m
     run, model = planned_run(packing="tree" if falls_back else "rows"), tiny_model("llama")
     if falls_back:
         model.config.attention_dropout = 0.1
-    assert runs._check(run, model)[0] == ROWS
+    assert runs._check(run, model, compiles=False)[0] == ROWS
     assert (capsys.readouterr().err != "") == falls_back
     if falls_back:
         assert checked.pop(0)[0] == "tree"
@@ -299,3 +302,46 @@ def test_a_base_that_fails_on_rows_of_the_plan_alone_is_refused(monkeypatch) -> 
 def test_nothing_to_run_is_nothing_to_check(checked) -> None:
     assert packer_that_agrees(tiny_model("llama"), lambda _: [[], []], "tree", PAD, CPU).shares_prefixes
     assert checked == []
+
+
+CHOICES = [RowEncoder(character_tokenizer(), 1024).encode_label(label) for label in LABELS]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *OTHER_KINDS])
+def test_every_kind_of_the_table_goes_on(kind: str, capsys) -> None:
+    assert can_go_on(tiny_model(kind), small_rows(count=1, turns=6)[-1], CHOICES, PAD, CPU)
+    assert capsys.readouterr().err == ""
+
+
+def forget_kept(model):
+    """Reads positions and new tokens rightly, and of what is kept the keys of the wrong tokens."""
+    forward = model.forward
+
+    def forgetful(*args, past_key_values=None, **kwargs):
+        for layer in past_key_values.layers if past_key_values is not None else ():
+            layer.keys = layer.keys.flip(-2)
+        return forward(*args, past_key_values=past_key_values, **kwargs)
+
+    model.forward = forgetful
+    return model
+
+
+def refuse_kept(model):
+    forward = model.forward
+
+    def refusing(*args, past_key_values=None, **kwargs):
+        if past_key_values is not None:
+            raise NotImplementedError("no cache here\nat all")
+        return forward(*args, **kwargs)
+
+    model.forward = refusing
+    return model
+
+
+@pytest.mark.parametrize(("spoil", "told"), [(forget_kept, "differs by"), (refuse_kept, "does not run it (NotImpl")])
+def test_a_base_that_goes_on_wrongly_is_told(spoil: Callable, told: str, capsys) -> None:
+    row = small_rows(count=1, turns=6)[-1]
+    assert not can_go_on(spoil(tiny_model("llama")), row, CHOICES, PAD, CPU)
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: this base cannot go on with a prompt: it ") and warning.count("\n") == 1
+    assert told in warning and warning.endswith("each turn is read anew\n")
