@@ -8,7 +8,7 @@ import torch
 
 from bases.adapters import add_lora
 from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, SEED, Setting, Stopwatch, load_weights
-from engine import tree_attention
+from engine.attention import tree_attention
 from engine.batching import TOKEN_BUDGETS, MicroBatch, training_batches
 from engine.packing import PackedBatch, batch_loss, packer_for
 

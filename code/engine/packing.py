@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import tree_attention, tree_kernel, tree_ways
+from engine.attention import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
 from engine.prefix_tree import PrefixTree, TokenRow
 

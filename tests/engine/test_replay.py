@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import replay
+from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import MicroBatch, scoring_batches, training_batches
 from engine.packing import Packer, batch_loss, packer_for, sequence_log_probabilities
 from engine.replay import Replayed, Sizes, can_replay, pad_batch, rounded
-from engine.tree_ways import BLOCKS, DENSE, SEGMENTS
 from rounding import LAYER, rounding
 from stand_in_graphs import StandInGraphs
 from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -18,6 +19,7 @@ from data_utils.prompts import TEMPLATES
 from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
 from engine.batching import EncodedRow, RowEncoder
+from engine.prefix_tree import PrefixTree
 
 torch.set_num_threads(1)
 
@@ -192,3 +194,19 @@ def main_command(base: Path, rows: Path, output: Path, **changes: object) -> lis
     }
     said = {name: value for name, value in (flags | changes).items() if value is not None}
     return [part for name, value in said.items() for part in (f"--{name}", str(value))]
+
+
+# Token rows small enough to see their tree.
+TOKEN = st.integers(0, 2)  # few tokens, so that prefixes are shared often
+PROMPT = st.lists(TOKEN, min_size=1, max_size=7)
+CONTINUATIONS = st.lists(st.lists(TOKEN, min_size=1, max_size=4), min_size=1, max_size=4)
+ROWS = st.lists(st.tuples(PROMPT, CONTINUATIONS), min_size=1, max_size=8)
+
+
+def build(rows) -> PrefixTree:
+    return PrefixTree.from_rows([prompt for prompt, _ in rows], [choices for _, choices in rows])
+
+
+def path_to(tree: PrefixTree, node: int) -> tuple[int, ...]:
+    """The tokens that a node may attend to, in order."""
+    return tuple(tree.tokens[k] for k in range(node + 1) if k <= node < tree.end[k])

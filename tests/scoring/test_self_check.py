@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from basics.errors import UserError
-from engine import packing, tree_attention
+from engine import packing
+from engine.attention import tree_attention
 from engine.batching import MicroBatch, RowEncoder
 from engine.packing import Packer, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree
@@ -217,7 +218,7 @@ def planned_run(**training) -> SimpleNamespace:
     rows = encoder.encode(small_examples(window=12, count=6, turns=6), LABELS)
     settings = {"do_train": True, "score_on": "test", "batch_size": 16, "rows_per_dialogue": 8, "seed": 7}
     settings |= {"packing": "tree", "decode": "score", "gradient_accumulation_steps": 1, "eval_batch_size": 8}
-    settings |= {"tree_attention": "auto", "cuda_graphs": "auto"}
+    settings |= {"tree_attention": "auto", "cuda_graphs": "auto", "compile_layers": "auto", "num_train_epochs": 1}
     plain = SimpleNamespace(quantize="none", gradient_checkpointing=False)
     return SimpleNamespace(
         base="tiny",

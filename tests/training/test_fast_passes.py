@@ -10,9 +10,9 @@ from torch import nn
 
 from basics.errors import UserError
 from engine import replay
+from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, packer_for
-from engine.tree_ways import BLOCKS, DENSE, SEGMENTS
 from scoring import label_scoring
 from scoring.label_scoring import DecodeSettings, predict_labels
 from stand_in_graphs import StandInGraphs

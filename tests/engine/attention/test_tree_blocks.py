@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.prefix_tree import plan_blocks
-from small_trees import ROWS, build, path_to
+from tiny_models import ROWS, build, path_to
 
 WINDOW = st.none() | st.integers(1, 8)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import way_choice
+from engine.attention import way_choice
+from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS, WAYS
+from engine.attention.way_choice import DensePlan, Tried, choose_way
 from engine.batching import MicroBatch, training_batches
 from engine.packing import packer_for
 from engine.prefix_tree import PrefixTree
-from engine.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS, WAYS
-from engine.way_choice import DensePlan, Tried, choose_way
 from tiny_models import PAD, small_rows, tiny_model
 
 CPU = torch.device("cpu")
