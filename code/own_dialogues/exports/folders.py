@@ -46,9 +46,14 @@ def find_output_problems(checkpoint: Path, output: Path) -> list[str]:
         for name, other in others.items()
         if new == other or new in other.parents
     ]
-    if new.exists() and not (new.is_dir() and (holds_model(new) or not any(new.iterdir()))):
+    if new.exists() and not (new.is_dir() and (holds_export(new) or not any(new.iterdir()))):
         problems.append(f"--output_dir {output} holds something else than a model: it is not replaced")
     return problems
+
+
+def holds_export(folder: Path) -> bool:
+    """Whether a folder is what an export leaves: a model, an adapter or a GGUF file."""
+    return holds_model(folder) or any(folder.glob("*.gguf"))
 
 
 def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> str:
@@ -65,7 +70,7 @@ def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> st
         )
     if config and config.quantize not in (None, NO_QUANTIZATION):
         told = f"{checkpoint} was trained over weights in 4 bits, and answers otherwise over whole ones"
-        raise UserError(f"--kind merged: {told}; choose adapter")
+        raise UserError(f"--kind merged or gguf: {told}; choose adapter")
     return base
 
 
@@ -78,14 +83,8 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
     """
     raise_together(find_output_problems(checkpoint, output))
     card, config = merged_card(read_card(checkpoint), output, precision), find_erc_config(checkpoint)
-    refuse_changed_files(checkpoint, config)
-    source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
-    check_base_precision(checkpoint, source, precision)
-    model = load_model(source, DTYPES[precision], CPU)
-    if is_adapter(checkpoint):
-        model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
-    model.config.use_cache = True
-    tokenizer = load_tokenizer(str(checkpoint))
+    source = source_of(checkpoint, base, config, precision)
+    model, tokenizer = load_merged(checkpoint, source, precision), tokenizer_of(checkpoint, source)
     with full_disk_named(output), replaced_folder(output) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
@@ -100,6 +99,32 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
             digests = {"weights_sha256": sha256_of_weights(new), "files_sha256": decisive_files(new)}
             config = replace(config, precision=precision, base_sha256=None, **digests)
             write_atomically(new / ERC_CONFIG_FILE, config.render())
+
+
+def source_of(checkpoint: Path, base: str | None, config: ErcConfig | None, precision: str) -> str:
+    """The folder or hub id of the weights below an adapter, or of a whole model.
+
+    Raises:
+        UserError: as `export_merged`, as far as it is seen before anything is loaded.
+    """
+    refuse_changed_files(checkpoint, config)
+    source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
+    check_base_precision(checkpoint, source, precision)
+    return source
+
+
+def load_merged(checkpoint: Path, source: str, precision: str):
+    """The whole model of a checkpoint on the CPU, its adapter in its weights; source: see `source_of`."""
+    model = load_model(source, DTYPES[precision], CPU)
+    if is_adapter(checkpoint):
+        model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
+    model.config.use_cache = True
+    return model
+
+
+def tokenizer_of(checkpoint: Path, source: str):
+    """The tokenizer that lies beside the weights, else that of their base."""
+    return load_tokenizer(str(checkpoint) if (checkpoint / "tokenizer_config.json").is_file() else source)
 
 
 def merge(model):
