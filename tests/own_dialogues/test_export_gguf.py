@@ -3,62 +3,21 @@
 import json
 import shutil
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import gguf
 import pytest
 import torch
-from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import export
-import main_new
-from bases.gguf import PRE_TOKENIZERS, convert_gguf
+from bases.gguf import convert_gguf
 from bases.gguf_vocabulary import WAYS_TO_SPLIT
-from commands import assert_one_line_error, call_script
-from tiny_models import SENTENCES, SPECIAL, character_tokenizer, main_command, save_rows, tiny_model
+from commands import assert_one_line_error
+from gguf_checkpoints import BLANKS, TEMPLATE, TOKENS, exported, merging_tokenizer, run_export, train
+from tiny_models import SENTENCES
 
 pytestmark = pytest.mark.numeric
 
 TEXT = 'Speaker_0:"Oh,   no. 42!\n\n"'
-TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-BLANKS = "ĠĠ"
-TOKENS = len(character_tokenizer(merges=[("Ġ", "Ġ")]))
-
-
-def merging_tokenizer(**changes: object) -> PreTrainedTokenizerFast:
-    """The character tokenizer with one merge, two blanks, and SmolLM's way to split; changes: to its BPE model."""
-    parts = json.loads(character_tokenizer(merges=[("Ġ", "Ġ")]).backend_tokenizer.to_str())
-    parts["model"] |= changes
-    parts["pre_tokenizer"] = parts["model"].pop("pre_tokenizer", PRE_TOKENIZERS["smollm"])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), **SPECIAL)
-    tokenizer.chat_template = TEMPLATE
-    return tokenizer
-
-
-def save_base(folder: Path, kind: str, **changes) -> Path:
-    """A base whose table has one row more than there are tokens, and rows of whole blocks."""
-    tiny_model(kind, vocab_size=TOKENS + 1, intermediate_size=64, **changes).save_pretrained(folder)
-    merging_tokenizer().save_pretrained(folder)
-    return folder
-
-
-def train(folder: Path, kind: str, **changes) -> Path:
-    base, rows = save_base(folder / "base", kind, **changes), save_rows(folder)
-    flags = main_command(base, rows, folder / "run", num_train_epochs=1, save_steps=0)
-    result = call_script(main_new.main, *flags)
-    assert result.returncode == 0, result.stderr
-    return folder / "run" / "model"
-
-
-def run_export(checkpoint: Path, output: Path, *flags: str) -> CompletedProcess[str]:
-    return call_script(export.main, "--checkpoint_dir", checkpoint, "--output_dir", output, *flags)
-
-
-def exported(checkpoint: Path, output: Path, precision: str, kind: str = "gguf") -> Path:
-    result = run_export(checkpoint, output, "--kind", kind, "--precision", precision)
-    assert (result.returncode, result.stdout) == (0, f"{output}\n"), result.stderr
-    return output
 
 
 def logits(folder: Path, ids: torch.Tensor, **options: object) -> torch.Tensor:
