@@ -17,6 +17,7 @@ from basics.errors import UserError, full_disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
 from knobs.checks import holds_model
 from own_dialogues.checkpoint import check_base_precision, find_base
+from own_dialogues.exports.portable import make_portable
 from training.checkpoints import is_adapter, replaced_folder
 from training.decoding import TRANSITIONS_FILE
 from training.erc_config import (
@@ -88,6 +89,9 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
     with full_disk_named(output), replaced_folder(output) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
+        for weights in new.glob("*.safetensors"):
+            weights.chmod(0o644)  # the library lets nobody else read them
+        make_portable(new)
         for name in EXTRA_TOKENIZER_FILES:
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, new / name)
@@ -149,15 +153,18 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     if not is_adapter(checkpoint):
         raise UserError(f"--kind adapter: {checkpoint} holds a whole model; choose merged")
     raise_together(find_output_problems(checkpoint, output))
-    refuse_changed_files(checkpoint, find_erc_config(checkpoint))
-    card = moved_card(read_card(checkpoint), output)
+    card, asked = moved_card(read_card(checkpoint), output), find_erc_config(checkpoint)
+    refuse_changed_files(checkpoint, asked)
     config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
     with full_disk_named(output), replaced_folder(output) as new:
         for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
             shutil.copy(path, new / path.name)
         write_atomically(new / ADAPTER_FILES[0], json.dumps(config, indent=2) + "\n")
+        make_portable(new)
         write_atomically(new / CARD, card)
+        if asked and asked.files_sha256:
+            write_atomically(new / ERC_CONFIG_FILE, replace(asked, files_sha256=decisive_files(new)).render())
 
 
 def read_card(checkpoint: Path) -> str:
