@@ -6,10 +6,11 @@
 
 merged: an adapter added to the weights of its base, or a whole model, as a plain transformers folder: what
 AutoModelForCausalLM of transformers 4 and 5 loads, in the layout that vLLM and llama.cpp's convert_hf_to_gguf.py
-read (neither was run on one; ChatGLM-6B loads with this project alone). Not of an adapter that was trained over weights in 4 bits: over whole
-ones it answers otherwise. adapter: the adapter alone with its model card, its base by its public name. gguf: the
-merged weights, tokenizer and chat template as one file for llama.cpp, of bases that are LLaMA, Qwen 2 or Qwen 3 inside
-and split text by bytes; q8_0 is a byte a weight. A folder appears whole or not at all. Prints the folder.
+read (neither was run on one; ChatGLM-6B loads with this project alone). Not of an adapter that was trained over
+weights in 4 bits: over whole ones it answers otherwise. adapter: the adapter alone with its model card, its base by
+its public name. gguf: the merged weights, tokenizer and chat template as one file for llama.cpp, of bases that are
+LLaMA, Qwen 2 or Qwen 3 inside and split text by bytes; q8_0 is a byte a weight. A folder appears whole or not at all.
+Prints the folder.
 Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
 """
 
