@@ -85,11 +85,13 @@ OTHER_KINDS = {
 }
 
 
-def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) -> PreTrainedTokenizerFast:
+def character_tokenizer(
+    closing_eos: bool = False, marks_words: bool = False, merges: Sequence[tuple[str, str]] = ()
+) -> PreTrainedTokenizerFast:
     """Characters and the fixed sentences; BOS leads. marks_words: a word begins with a mark, as in SentencePiece."""
     characters = sorted({*pre_tokenizers.ByteLevel.alphabet(), "▁"})
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL.values(), *characters])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    words = [*SPECIAL.values(), *characters, *map("".join, merges)]
+    tokenizer = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=list(merges)))
     if marks_words:
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     else:

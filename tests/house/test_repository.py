@@ -58,7 +58,7 @@ def list_files(*patterns: str) -> list[Path]:
     if listed.returncode:
         names = (path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.rglob("*") if path.is_file())
         found = (name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
-        return sorted(REPOSITORY / name for name in found if not name.startswith((".venv/", ".git/")))
+        return sorted(REPOSITORY / name for name in found if not name.startswith((".venv/", ".venvs/", ".git/")))
     return [path for name in listed.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
 
 
