@@ -20,11 +20,11 @@ from pathlib import Path
 from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import UserError
 from basics.scripts import run_script
+from dialogue_files.readers.encodings import check_encoding
+from dialogue_files.reading import FORMATS, FileCounts, count_turns, find_format
 from knobs.table import KNOBS
 from own_dialogues.formats_page import render_formats
 from own_dialogues.preview import print_preview
-from own_dialogues.readers.encodings import check_encoding
-from own_dialogues.reading import FORMATS, FileCounts, count_turns, find_format
 from own_dialogues.writing import OUTPUTS
 
 # Name, default, what else argparse is told, meaning.

@@ -1,7 +1,7 @@
 """demo/FORMATS.md: the table of forms for users, each with an example that the tests read."""
 
 from basics.markdown import render_table
-from own_dialogues.readers.forms import FORMATS, NOT_READ
+from dialogue_files.readers.forms import FORMATS, NOT_READ
 
 EXAMPLES = "../tests/own_dialogues/files"  # as seen from demo/
 _BEGIN = """# Files of dialogues that are read

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from own_dialogues.report import Remark
-from own_dialogues.turns import LineError, Read, ReadTurn, read_lines
+from dialogue_files.report import Remark
+from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 # What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
 # there counts.

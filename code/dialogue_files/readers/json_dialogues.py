@@ -9,10 +9,10 @@ role of the system or of a tool says is nobody's.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from own_dialogues.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
-from own_dialogues.readers.tables import PartCounter, find_name, fold_name
-from own_dialogues.report import LeftOut
-from own_dialogues.turns import LineError, Read, ReadTurn
+from dialogue_files.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
+from dialogue_files.readers.tables import PartCounter, find_name, fold_name
+from dialogue_files.report import LeftOut
+from dialogue_files.turns import LineError, Read, ReadTurn
 
 TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
 DIALOGUE_LISTS = ("dialogues", "dialogs", "data")

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
-from own_dialogues.readers import chat_exports, chats, corpora, json_dialogues, subtitles, tables, transcripts
-from own_dialogues.readers.encodings import as_utf8
-from own_dialogues.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
-from own_dialogues.turns import LineError, Read, read_lines
+from dialogue_files.readers import chat_exports, chats, corpora, json_dialogues, subtitles, tables, transcripts
+from dialogue_files.readers.encodings import as_utf8
+from dialogue_files.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
+from dialogue_files.turns import LineError, Read, read_lines
 
 
 class Head:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from own_dialogues.readers.json_dialogues import objects, plain_text
-from own_dialogues.readers.json_stream import Outline, stream_json
-from own_dialogues.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
-from own_dialogues.report import LeftOut, Remark
-from own_dialogues.turns import LineError, Read, ReadTurn, read_lines
+from dialogue_files.readers.json_dialogues import objects, plain_text
+from dialogue_files.readers.json_stream import Outline, stream_json
+from dialogue_files.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 NOTICES = "lines that are no turn"
 _EMORY_COLUMNS = ("utterance", "speaker", "season", "episode", "scene_id")

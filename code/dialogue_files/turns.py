@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from own_dialogues.names import name_key
-from own_dialogues.report import EMPTY, LeftOut, Remark, Report
+from dialogue_files.names import name_key
+from dialogue_files.report import EMPTY, LeftOut, Remark, Report
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
