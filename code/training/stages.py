@@ -94,7 +94,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
         quantities = ("weighted_f1", "accuracy", "macro_f1", "micro_f1_without_neutral", "invalid")
         named = {f"{training.select_on}_{name}": getattr(result, name) for name in quantities}
-        by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
+        by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric, run.row_sets.own)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
         named |= look_for_copying(run, predictions)

@@ -144,7 +144,10 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
         if meaning == "speaker" and fold_name(key) in ("role", "from") and text.casefold() in NOBODY:
             yield LeftOut(PROMPTS, line)
             return
-    yield ReadTurn(part, name, found["speaker"], found["utterance"], line)
+    key = find_name("emotion", keys)
+    emotion = value[key] if key is not None and isinstance(value[key], (str, int)) else None
+    emotion = None if emotion is None else str(emotion)
+    yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion)
 
 
 def plain_text(value: Any, meaning: str) -> str | None:
