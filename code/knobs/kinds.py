@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from basics.argument_parsing import true_or_false
-from data_utils.corpora.places import NAME, NAME_FORM
+from data_utils.corpora.places import NAME
 from data_utils.labels import DATASETS as CORPORA
 
 
@@ -85,7 +85,7 @@ PROGRAM = Kind("there is no such program", path=True)
 CHECKPOINT = Kind("give the folder of a model or an adapter", path=True)
 BASE, ENCODER = Kind("give a base"), Kind("give an encoder")
 # Of a corpus of one's own too; whether there is one of the name knobs.checks looks.
-_OWN = f"or the name of a corpus of your own ({NAME_FORM})"
+_OWN = "or a corpus of your own"
 
 
 def dataset_of(*names: str) -> Kind:
@@ -95,7 +95,7 @@ def dataset_of(*names: str) -> Kind:
 
 DATASET = dataset_of(*CORPORA)
 DATASETS = Kind(
-    f"give each of {' '.join(CORPORA)} at most once, {_OWN}, joined by commas, and at least one",
+    f"give each of {' '.join(CORPORA)}, {_OWN}, at most once, joined by commas, and at least one",
     choices=tuple(CORPORA),
     many=True,
     further=NAME,
