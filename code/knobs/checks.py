@@ -131,10 +131,9 @@ def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
 def _check_own(value: str, places: Sequence[Path]) -> Iterator[str]:
     if any(find_corpus(value, one) for one in places):
         return
-    own = " ".join(dict.fromkeys(name for one in places for name in list_own(one)))
-    there = f", of corpora of your own {own}" if own else ""
+    known = " ".join(dict.fromkeys([*CORPORA, *(name for one in places for name in list_own(one))]))
     yield (
-        f"there is no such dataset; choose one of {' '.join(CORPORA)}{there}, or make a corpus of your own known: "
+        f"there is no such dataset; choose one of {known}, or make a corpus of your own known: "
         "python code/data_process.py --corpus FOLDER"
     )
 

@@ -8,6 +8,7 @@ from basics.errors import UserError
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
 from experiment_utils.runner import PASSED_ON, Job, make_job, plan_job, resolve
 from knobs.table import KNOBS
+from own_corpora import write_own_corpus
 from shell_checkout import ShellCheckout
 
 TABLE = read_table()
@@ -160,3 +161,15 @@ def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.Monk
         monkeypatch.setenv(knob, value)
     assert plan_job(job) == plan
     assert "--learning_rate" in plan.steps[-1] and "--save_steps" not in plan.steps[-1]
+
+
+def test_conditions_of_a_corpus_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "table.yaml"
+    head = "groups:\n  one:\n    table: a\n    title: a\n    script: Uni\n"
+    table.write_text(f"{head}    datasets: [mine]\n    rows:\n      first: {{}}\n")
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(tmp_path / "original"))
+    with pytest.raises(UserError, match="one/first: unknown dataset mine, allowed are sample, iemocap, meld"):
+        list_conditions(read_table(table))
+    write_own_corpus(tmp_path / "original" / "mine")
+    (condition,) = list_conditions(read_table(table)).values()
+    assert condition.datasets == ("mine",) and resolve(make_job({condition.name: condition}, condition.name, 42)).result

@@ -25,8 +25,8 @@ SETS_LINE = (
     "joined by commas, and at least one"
 )
 REFUSALS = [
-    "dataset=foo: there is no such dataset; choose one of sample iemocap meld EmoryNLP dailydialog, or make a corpus of "
-    "your own known: python code/data_process.py --corpus FOLDER",
+    "dataset=foo: there is no such dataset; choose one of sample iemocap meld EmoryNLP dailydialog, or make a corpus "
+    "of your own known: python code/data_process.py --corpus FOLDER",
     "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog, or a corpus of your own",
     "dataset=meld EmoryNLP: choose one of sample iemocap meld EmoryNLP dailydialog, or a corpus of your own",
     "Experiments_setting=LoRA: choose one of zero_shot lora all_parameters",

@@ -133,7 +133,7 @@ def find_label_fault(label: str) -> str | None:
     if not label.strip():
         return "a label is empty, allowed is a text"
     if set(label) & set(",<>\n\r\t"):
-        return f"the label {label!r} has a comma, a tab, < or >, which prompts put around labels; write it without"
+        return f"the label {label!r} has a comma, a tab, < or >, which prompts put around labels, allowed are others"
     if len(label) > LONGEST_LABEL:
         return f"the label {label[:LONGEST_LABEL]!r}... has {len(label)} characters, allowed are {LONGEST_LABEL}"
     if label == RESERVED:

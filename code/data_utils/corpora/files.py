@@ -50,7 +50,9 @@ def _three_files(corpus: Path, found: Mapping[str, list[Path]], described: Descr
     if missing:
         there = ", ".join(path.name for paths in found.values() for path in paths)
         names = ", ".join(f"{name} ({' or '.join(STEMS[name])} and an ending such as .csv)" for name in missing)
-        raise UserError(f"{corpus}: holds {there} but no file of {names}; one file alone, of another name, is split")
+        raise UserError(
+            f"{corpus}: holds {there} but no file of {names}, allowed are all three, or one of another name to be split"
+        )
     double = next((paths for paths in found.values() if len(paths) > 1), None)
     if double:
         told = " and ".join(path.name for path in double)

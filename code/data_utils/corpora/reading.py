@@ -154,7 +154,7 @@ def _check_labels(
     wrong = [(files[name], turn) for name in SPLITS for turn in _turns_of(parts[name]) if turn.emotion not in labels]
     if wrong:
         path, turn = wrong[0]
-        more = f" (and {len(wrong) - 1:,} more turns)" if len(wrong) > 1 else ""
+        more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
         raise UserError(
             f"{path} line {turn.line}: the emotion {turn.emotion!r} is no label, allowed are {', '.join(labels)}{more}"
         )
