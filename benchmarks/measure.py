@@ -22,6 +22,7 @@ from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
 from benchmarks.report import RESULTS, render, write_readme, write_results
 from benchmarks.rounds import say
 from benchmarks.sections.grouping import measure_grouping
+from benchmarks.sections.neighbours import measure_neighbours
 from benchmarks.sections.profile import measure_profile
 from benchmarks.sections.retrieval import measure_retrieval
 from benchmarks.sections.scoring import ScoringEffort, ScoringSection
@@ -29,7 +30,7 @@ from benchmarks.sections.training import Effort, TrainingSection, llama_shape
 from benchmarks.sections.trees import measure_epochs, measure_trees
 from benchmarks.workload import draw_workload
 
-ALWAYS = ("trees", "retrieval", "training", "profile", "scoring")
+ALWAYS = ("trees", "retrieval", "training", "profile", "neighbours", "scoring")
 ON_DEMAND = ("epochs", "grouping")
 
 
@@ -98,6 +99,7 @@ def sections_of(plan: Plan, inputs: Inputs, wanted: Sequence[str]) -> dict[str, 
         "retrieval": lambda _: measure_retrieval(LOGS),
         "training": train,
         "profile": lambda _: measure_profile(inputs, shape, LOGS),
+        "neighbours": lambda _: measure_neighbours(inputs, plan.training.repetitions, LOGS),
         "scoring": lambda scratch: ScoringSection(inputs, shape, plan.scoring, LOGS, scratch / "adapter").measure(),
         "epochs": lambda _: {"fractions": measure_epochs(inputs, LOGS)},
         "grouping": lambda scratch: measure_grouping(inputs, scratch),

@@ -12,6 +12,7 @@ from benchmarks.figures_of_merit import Result
 from benchmarks.gpu.case import render_gpu
 from benchmarks.gpu.runs import render_gpu_runs
 from benchmarks.sections.grouping import render_grouping
+from benchmarks.sections.neighbours import render_neighbours
 from benchmarks.sections.profile import render_profile
 from benchmarks.sections.retrieval import render_retrieval
 from benchmarks.sections.scoring import render_scoring
@@ -52,6 +53,7 @@ def render(folder: Path) -> str:
 RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
     "training": render_training,
     "profile": render_profile,
+    "neighbours": render_neighbours,
     "scoring": render_scoring,
     "trees": render_trees,
     "grouping": render_grouping,

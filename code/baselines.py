@@ -25,7 +25,7 @@ from typing import Any
 
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
-from basics.files import write_atomically
+from basics.files import find_repository, write_atomically
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
@@ -39,12 +39,13 @@ from results.files import write_predictions
 from scoring.baselines import MEANINGS, WITH_TRANSITIONS, Baseline, measure_baselines
 from scoring.contenders import Task
 from scoring.encoder_finetuning import FineTuning, load_encoder
+from training.provenance import find_commit
 
 WIDTH = max(map(len, MEANINGS))
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments, commit = parse_arguments(), find_commit(find_repository())
     source = arguments.original_data or find_original_data(arguments.dataset)
     spec = find_dataset(arguments.dataset, source)
     embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings") if arguments.encoder != NOTHING else None
@@ -57,7 +58,7 @@ def main() -> None:
     write(arguments, found)
     print_results(arguments.dataset, found)
     if is_usual(arguments):
-        keep(arguments, found)
+        keep(arguments, found, commit)
 
 
 def is_usual(arguments: Namespace) -> bool:
@@ -66,7 +67,7 @@ def is_usual(arguments: Namespace) -> bool:
     return vars(arguments) == vars(usual)
 
 
-def keep(arguments: Namespace, found: Sequence[Baseline]) -> None:
+def keep(arguments: Namespace, found: Sequence[Baseline], commit: str | None) -> None:
     """Records, counts and answers of test, from which `reproduce.py --report` makes its tables."""
     more = "" if arguments.encoder_finetune == NOTHING else f" --encoder_finetune {arguments.encoder_finetune}"
     command = f"python code/baselines.py --dataset {arguments.dataset}{more}"
@@ -80,6 +81,7 @@ def keep(arguments: Namespace, found: Sequence[Baseline]) -> None:
             valid=baseline.results["valid"].score,
             predictions=baseline.predictions["test"],
             seconds=baseline.seconds,
+            commit=commit,
         )
         keep_baseline(run, baseline.results["test"].labels, command, EXPERIMENTS)
 

@@ -54,9 +54,12 @@ def read_dialogue(text: str, report: Report | None = None) -> list[SpokenTurn]:
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise UserError("There is no dialogue yet: write lines like 'Ann: I passed!', or add a turn below.")
-    if len(lines) > MOST_TURNS:
-        raise UserError(f"The dialogue has {len(lines):,} turns, this page takes {MOST_TURNS}; {MORE}.")
-    return read_text("\n".join(lines) if find_text_form(text) == "text" else text, report)
+    turns = read_text("\n".join(lines) if find_text_form(text) == "text" else text, report)
+    if len(turns) > MOST_TURNS:
+        raise UserError(f"The dialogue has {len(turns):,} turns, this page takes {MOST_TURNS}; {MORE}.")
+    if not turns:
+        raise UserError("Nobody says anything in it: write lines like 'Ann: I passed!'.")
+    return turns
 
 
 def describe(report: Report) -> str:

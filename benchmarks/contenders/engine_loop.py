@@ -43,7 +43,8 @@ def build_engine(setting: Setting) -> Repetition:
     model.config.use_cache = False
     torch.manual_seed(SEED)
     model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS)
-    packer = packer_for(model, options["packing"], pad_token_id)
+    kernel = bool(options.get("compile")) and device.type == "cpu"
+    packer = packer_for(model, options["packing"], pad_token_id, kernel)
     if options.get("compile"):
         compile_layers(model)
 

@@ -22,8 +22,8 @@ OTHER = "everything else: dispatch, guards, the optimizer"
 # Kind -> how the names of its operations begin.
 KINDS: Mapping[str, tuple[str, ...]] = {
     "products of the linear layers, LoRA's with them": ("aten::mm", "aten::addmm"),
-    "products of the attention": ("aten::bmm", "aten::baddbmm"),
-    "softmax, of the attention and of the logits": ("aten::_softmax", "aten::logsumexp", "aten::exp"),
+    "attention: the C++ operator, or products": ("KernelAttention", "aten::bmm", "aten::baddbmm"),
+    "softmax, of attention in Python and of the logits": ("aten::_softmax", "aten::logsumexp", "aten::exp"),
     "norms, rotations, activations, sums (compiled)": ("## Call CompiledFxGraph", "aten::mul", "aten::add"),
     "moving rows of queries, keys and values": (
         "aten::index_select",

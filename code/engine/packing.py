@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import tree_attention
+from engine import tree_attention, tree_kernel
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
 from engine.prefix_tree import PrefixTree
 
@@ -51,8 +51,9 @@ class Packer:
     """How a model takes micro-batches.
 
     kind: `tree` or `rows`. blockwise: whether attention runs block by block over the tree, which else comes as a
-    dense mask; heads, kv_heads: of most of its layers. dtype: the model's. windows: layer type -> how many tokens
-    its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention adds.
+    dense mask; kernel: by the C++ operator. heads, kv_heads: of most of its layers. dtype: the model's. windows: layer
+    type -> how many tokens its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention
+    adds.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Packer:
     dtype: torch.dtype = torch.float32
     windows: Mapping[str, int | None] = field(default_factory=lambda: {"every": None})
     additive: bool = False
+    kernel: bool = False
 
     @property
     def shares_prefixes(self) -> bool:
@@ -88,8 +90,10 @@ def usual_token_budget(model, device: torch.device) -> int:
     return min(budget, EAGER_TOKEN_BUDGET) if adds_its_mask(model) else budget
 
 
-def packer_for(model, kind: str, pad_token_id: int) -> Packer:
+def packer_for(model, kind: str, pad_token_id: int, kernel: bool = False) -> Packer:
     """The packer that fits a model's attention: rows where prefixes cannot be shared.
+
+    kernel: use the C++ operator of tree attention where it is built and takes the model's heads.
 
     Raises:
         ValueError: its layers attend in a way no tree can hold.
@@ -106,7 +110,15 @@ def packer_for(model, kind: str, pad_token_id: int) -> Packer:
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
     except Exception:  # no number, or not one for all layers (Gemma 4): the tensors tell
         heads = kv_heads = 0
-    return Packer(kind, pad_token_id, True, heads, kv_heads, dtype, windows)
+    kernel = kernel and bool(heads) and fits_kernel(config, heads) and tree_kernel.prepare(dtype)
+    return Packer(kind, pad_token_id, True, heads, kv_heads, dtype, windows, kernel=kernel)
+
+
+def fits_kernel(config, heads: int) -> bool:
+    """Whether keys and values of a model's heads are as wide as the C++ operator takes them."""
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    latent = (getattr(config, name, None) or width for name in ("qk_head_dim", "v_head_dim"))
+    return all(map(tree_kernel.fits, (width, *latent)))
 
 
 def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
@@ -139,7 +151,10 @@ def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
     """
     windows = packer.windows
     if packer.blockwise:
-        plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
+        if packer.kernel:
+            plan = tree_kernel.plan_attention(tree, packer.heads // packer.kv_heads, windows.values())
+        else:
+            plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
         return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
     masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
     return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}

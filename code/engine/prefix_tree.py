@@ -197,17 +197,18 @@ def plan_blocks(tree: PrefixTree, block: int, buckets: int, window: int | None =
     reach = len(tree) if window is None else window
     full = len(tree) // block * block
     starts = np.arange(0, full, block)
-    keys = [_visible_keys(tree, start, start + block, reach) for start in starts]
+    keys = [visible_keys(tree, start, start + block, reach) for start in starts]
     order = sorted(range(len(starts)), key=lambda index: len(keys[index]))
     groups = [group for group in np.array_split(np.asarray(order, np.int64), buckets) if len(group)]
     plan = [_bucket(tree, starts[group], [keys[index] for index in group], block, reach) for group in groups]
     if full < len(tree):
-        rest = _visible_keys(tree, full, len(tree), reach)
+        rest = visible_keys(tree, full, len(tree), reach)
         plan.append(_bucket(tree, np.array([full]), [rest], len(tree) - full, reach))
     return plan
 
 
-def _visible_keys(tree: PrefixTree, start: int, stop: int, reach: int) -> np.ndarray:
+def visible_keys(tree: PrefixTree, start: int, stop: int, reach: int) -> np.ndarray:
+    """The nodes that any of the nodes from `start` to `stop` may see, in their order; reach: as `window` above."""
     shallowest = tree.positions[start:stop].min()
     seen = (tree.end[:start] > start) & (tree.positions[:start] > shallowest - reach)
     return np.concatenate([np.flatnonzero(seen), np.arange(start, stop)])

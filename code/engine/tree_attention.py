@@ -5,7 +5,7 @@ is SDPA. The cost follows the depth of the tree, where a dense mask pays for eve
 goes by the node's depth too (`follow_depth`), where the library counts the tokens before it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -110,23 +110,34 @@ class TreePlan:
 
     def layout(self, window: int | None, heads: int, kv_heads: int) -> TreeLayout:
         """The layout for a layer with this sliding window; ValueError when none was planned."""
-        reach = _shorter_than(self.depth, window)
-        if reach not in self.blocks:
-            raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
+        reach = find_reach(self.depth, window, self.blocks)
         shape = (reach, heads, kv_heads)
         if shape not in self.layouts:
             buckets = [TreeBucket.from_blocks(bucket, heads, kv_heads, self.dtype) for bucket in self.blocks[reach]]
             self.layouts[shape] = TreeLayout.from_buckets(buckets)
         return self.layouts[shape]
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+        """As `TreeAttention`; window: how far back the layer sees, None: its whole path."""
+        layout = self.layout(window, query.shape[1], key.shape[1])
+        return TreeAttention.apply(query, key, value, scale, layout)
+
     def to(self, device: torch.device) -> "TreePlan":
         layouts = {shape: layout.to(device) for shape, layout in self.layouts.items()}
         return replace(self, layouts=layouts)
 
 
-def _shorter_than(depth: int, window: int | None) -> int | None:
+def shorter_than(depth: int, window: int | None) -> int | None:
     """The window, None where it hides nothing."""
     return None if window is None or window >= depth else window
+
+
+def find_reach(depth: int, window: int | None, planned: Container[int | None]) -> int | None:
+    """How far back a layer sees in a tree; ValueError when nothing was planned for it."""
+    reach = shorter_than(depth, window)
+    if reach not in planned:
+        raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
+    return reach
 
 
 def plan_attention(
@@ -136,7 +147,7 @@ def plan_attention(
 
     heads 0: the configuration does not say how many.
     """
-    reaches = {_shorter_than(tree.depth, window) for window in windows}
+    reaches = {shorter_than(tree.depth, window) for window in windows}
     plan = TreePlan(tree.depth, dtype, {reach: plan_blocks(tree, BLOCK, BUCKETS, reach) for reach in reaches})
     for reach in reaches if heads else ():
         plan.layout(reach, heads, kv_heads)
@@ -238,8 +249,7 @@ def tree_attention(module, query, key, value, attention_mask, scaling=None, drop
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     by_node = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    layout = tree_plan.layout(kwargs.get("sliding_window"), query.shape[1], key.shape[1])
-    return TreeAttention.apply(*by_node, scale, layout)[None], None
+    return tree_plan.attend(*by_node, scale, kwargs.get("sliding_window"))[None], None
 
 
 def register() -> str:

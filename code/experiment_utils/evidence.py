@@ -17,7 +17,7 @@ from typing import Any
 
 from bases.load import choose_device
 from basics.errors import UserError
-from basics.files import find_repository, write_atomically
+from basics.files import write_atomically
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues, name_utterances
 from data_utils.labels import DATASETS
@@ -31,7 +31,7 @@ from scoring.metrics import Prediction, split_by_dataset
 from scoring.transitions import decode_without
 from training.decoding import TRANSITIONS
 from training.folders import RESULTS_FILE
-from training.provenance import environment_report, find_commit
+from training.provenance import environment_report
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
@@ -97,7 +97,8 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
 class BaselineRun:
     """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
 
-    valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took.
+    valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took. commit: of the
+    program, as it began.
     """
 
     row: str
@@ -107,6 +108,7 @@ class BaselineRun:
     valid: float
     predictions: Sequence[Prediction]
     seconds: float
+    commit: str | None
 
 
 def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> Record:
@@ -137,7 +139,7 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
         processors=environment["processors"],
         precision=CONTENDERS[bare].precision if bare in CONTENDERS else "none",
         versions=environment["versions"],
-        commit=find_commit(find_repository()),
+        commit=run.commit,
         counts={run.dataset: Counts.of_predictions(run.predictions, labels)},
         metrics=own_metrics([run.dataset]),
     )

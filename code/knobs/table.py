@@ -264,7 +264,7 @@ _ROWS = (
         one_of("auto", "True", "False"),
         "",
         "auto",
-        "compile the model's layers; auto: where it pays and a compiler is there",
+        "compile the layers, and on a CPU the attention to trees; auto: where it pays and a compiler is there",
     ),
     Knob("seed", (EVERY, ROWS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(

@@ -16,8 +16,8 @@ _FOR_ALL = """For all of them:
 - Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); that is said. In text
   and subtitles `Paul (laughing)` is Paul, and `Note:` or `[Scene ...]` is nobody.
 - Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
-- Text is UTF-8, UTF-16 with its mark, or, but for JSON, in a code page of which its letters leave no doubt; that is
-  said.
+- Text is UTF-8, UTF-16 or UTF-32 with its mark, or, but for JSON, in a code page that its letters suggest, which is a
+  guess. What was taken is said where it is not UTF-8, and `--encoding cp1252` says it instead.
 - In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
   stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has

@@ -9,6 +9,7 @@ import torch
 from engine.batching import EncodedRow, RowEncoder, scoring_batches
 from engine.deepspeed_state import is_sharded
 from engine.distributed import World
+from engine.neighbours import Neighbours
 from engine.packing import Packer, sequence_log_probabilities
 from scoring.metrics import Prediction, extract_label
 
@@ -83,14 +84,16 @@ def score_labels(
     choices = [encoder.encode_label(label) for label in labels]
     outcomes: dict[tuple[str, str], Outcome] = {}
     batches = scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes)
-    for batch in settings.world.in_step(batches):
-        already = len(outcomes)
-        packed = packer.pack(batch).to(device)
-        scores = sequence_log_probabilities(model, packed).view(len(batch.rows), len(labels)).cpu()
-        for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
-            best = max(range(len(labels)), key=row_scores.__getitem__)
-            outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
-        advance(len(outcomes) - already)
+    with Neighbours(device) as neighbours:
+        for batch in settings.world.in_step(batches):
+            already = len(outcomes)
+            packed = packer.pack(batch).to(device)
+            scores = sequence_log_probabilities(model, packed).view(len(batch.rows), len(labels)).cpu()
+            for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
+                best = max(range(len(labels)), key=row_scores.__getitem__)
+                outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
+            advance(len(outcomes) - already)
+            neighbours.look()
     return [outcomes[row.id, row.task] for row in rows]
 
 

@@ -42,8 +42,12 @@ class Alone:
     expected: Tensor  # (tokens of the continuation,) float32, on the CPU
 
 
-def packer_that_agrees(model, plan: Plan, wanted: str, pad_token_id: int, device: torch.device) -> Packer:
+def packer_that_agrees(
+    model, plan: Plan, wanted: str, pad_token_id: int, device: torch.device, kernel: bool = False
+) -> Packer:
     """The wanted packer when the base agrees on the largest micro-batches that it makes, else `rows`; stderr says why.
+
+    kernel: see `packer_for`.
 
     Raises:
         UserError: it agrees on rows no more than on the tree, reads ahead, does not run, or is out of memory.
@@ -51,9 +55,9 @@ def packer_that_agrees(model, plan: Plan, wanted: str, pad_token_id: int, device
     if wanted == "tree" and not can_share_prefixes(model):
         print("this base reads prompts in both directions: no shared prefixes, --packing rows", file=sys.stderr)
         wanted = "rows"
-    check, planned = _Check(model, pad_token_id, device), cache(plan)
+    check, planned = _Check(model, pad_token_id, device, kernel), cache(plan)
     kind = check.in_best_precision(lambda: check.find_kind(wanted, planned))
-    return packer_for(model, kind, pad_token_id)
+    return packer_for(model, kind, pad_token_id, kernel)
 
 
 def prompts_together(model, batches: Iterable[MicroBatch], wanted: int, pad_token_id: int, device: torch.device) -> int:
@@ -76,8 +80,8 @@ def hardest(batches: Sequence[MicroBatch], shares_prefixes: bool) -> list[MicroB
 class _Check:
     """One base on some micro-batches."""
 
-    def __init__(self, model, pad_token_id: int, device: torch.device) -> None:
-        self.model, self.pad_token_id, self.device = model, pad_token_id, device
+    def __init__(self, model, pad_token_id: int, device: torch.device, kernel: bool = False) -> None:
+        self.model, self.pad_token_id, self.device, self.kernel = model, pad_token_id, device, kernel
         self.tokens = 0  # of the micro-batch that it is at
         self.is_causal = False  # as far as is known
 
@@ -160,7 +164,7 @@ class _Check:
         self.tokens = batch.tokens(kind == "tree")
         alone = self._read_alone(batch)
         try:
-            packed = packer_for(self.model, kind, self.pad_token_id).pack(batch)
+            packed = packer_for(self.model, kind, self.pad_token_id, self.kernel).pack(batch)
             log_p = pair_log_probabilities(self.model, packed.to(self.device)).cpu()
         except Exception as error:
             if is_out_of_memory(error):

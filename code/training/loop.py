@@ -13,6 +13,7 @@ import torch
 from basics.errors import UserError
 from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
+from engine.neighbours import Neighbours
 from engine.packing import PackedBatch, Packer, batch_loss
 from training.checkpoints import discard_state, load_state, readable_state, save_state
 from training.engines import Engine, seed_draws
@@ -91,13 +92,14 @@ class Trainer:
         self.steps_per_epoch = steps_in_epoch(len(rows), settings.batch_size)
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.progress = Progress()
+        self.neighbours = Neighbours(self.device)
 
     def run(self) -> Progress:
         """Trains until the last epoch is done; returns the history and the best epoch."""
         self._restore_or_begin()
         self.model.train()
         bar = progress_bar(self.total_steps, "train", "step", self.progress.step, silent=self.engine.rank > 0)
-        with bar:
+        with bar, self.neighbours:
             while self.progress.epoch < self.settings.epochs:
                 self._run_epoch(bar)
                 self._finish_epoch()
@@ -151,6 +153,7 @@ class Trainer:
             loss = batch_loss(self.engine.model, packed.to(self.device))
             self.engine.backward(loss, last=number == len(batches) - 1)
             total[0] += loss.detach()
+            self.neighbours.look()
         loss, tokens = self.engine.sum_over_ranks(total).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()

@@ -25,6 +25,7 @@ from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
+from engine import tree_kernel
 from engine.batching import (
     TOKEN_BUDGETS,
     EncodedRow,
@@ -290,11 +291,18 @@ def _check(run: Run, model) -> tuple[Packer, int]:
     row = find_row(run.base)
     wanted = training.packing if row is None or row.shares_prefixes else "rows"
     pad = run.encoder.tokenizer.pad_token_id
-    packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device)
+    kernel = tree_kernel.is_worth(training.compile_layers, count_rows(run), run.device)
+    packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device, kernel)
     if training.decode != "generate":
         return packer, training.eval_batch_size
     answered = scored_batches(run, share_prefixes=True)
     return packer, prompts_together(model, answered, training.eval_batch_size, pad, run.device)
+
+
+def count_rows(run: Run) -> int:
+    """How many rows the run computes, every epoch's of train among them."""
+    rows = {name: len(of) for name, of in (run.encoded | run.also_encoded).items()}
+    return sum(rows.values()) + rows.get("train", 0) * (run.arguments[2].num_train_epochs - 1)
 
 
 def planned_batches(run: Run, share_prefixes: bool) -> list[list[MicroBatch]]:

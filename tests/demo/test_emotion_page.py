@@ -199,5 +199,14 @@ def test_the_way_to_decode_is_said_and_refused_in_words(app, trained: Path, tmp_
     assert 'role="alert"' in status and "--decode score" in status
     even = ((1,) * len(LABELS),) * len(LABELS)
     keep_filter(TransitionFilter(Transitions(LABELS, even, even)), folder)
-    for decode, told in ((None, "labels of EmoryNLP, with transitions."), ("score", "labels of EmoryNLP.")):
+    for decode, told in ((None, "labels of EmoryNLP, with transitions; A: 1"), ("score", "labels of EmoryNLP; A: 1")):
         assert told in list(app.Page([folder], decode).answer(name, "A: b", None))[-1][0]
+
+
+def test_turns_are_counted_and_not_lines() -> None:
+    above = "".join(f"Ruth Hale  0:{number % 60:02}\nIt is raining.\n" for number in range(page.MOST_TURNS))
+    assert len(page.read_dialogue(above)) == page.MOST_TURNS
+    with pytest.raises(UserError, match="has 201 turns, this page takes 200"):
+        page.read_dialogue(f"{above}Ruth Hale  0:09\nStill.\n")
+    with pytest.raises(UserError, match="Nobody says anything in it"):
+        page.read_dialogue("[They laugh.]\nRuth:\n")

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine import tree_attention
+from engine import tree_attention, tree_kernel
 from engine.batching import EncodedRow, MicroBatch, training_batches
+from engine.layers import missing_for_compiling
 from engine.packing import Packer, batch_loss, packer_for
 from rounding import LAYER, rounding
 from tiny_models import KINDS, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
@@ -169,3 +170,13 @@ def test_the_sliding_window_hides_something(kind: str, rows) -> None:
     """Else the tests above would not see a window by node index, or none at all."""
     narrow, wide = tiny_model(kind), tiny_model(kind, sliding_window=4000)
     assert one_at_a_time(narrow, rows)[0] != pytest.approx(one_at_a_time(wide, rows)[0], rel=1e-3)
+
+
+@pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma3"])
+def test_the_operator_gives_the_same_step(kind: str, rows: list[EncodedRow], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_kernel, "QUERIES", 32)
+    model = tiny_model(kind, head_dim=16).train()
+    packer = packer_for(model, "tree", PAD, kernel=True)
+    assert packer.kernel
+    assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))

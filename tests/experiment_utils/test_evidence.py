@@ -38,14 +38,14 @@ def make_predictions() -> list[Prediction]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0)
+    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0, "abc")
     keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", tmp_path)
     return tmp_path
 
 
 def test_a_baseline_is_kept_like_a_run(kept: Path) -> None:
     (record,) = Records.read(kept).baselines("sample")
-    assert (record.row, record.valid, record.minutes, record.split) == ("words", 61.5, 1.5, "test")
+    assert (record.row, record.valid, record.minutes, record.commit) == ("words", 61.5, 1.5, "abc")
     assert record.score("sample") == pytest.approx(evaluate_predictions(make_predictions(), LABELS).weighted_f1)
     where = Records.read(kept).breakdowns(record, "sample")
     for answers in where.values():
@@ -88,7 +88,7 @@ def test_counts_that_the_answers_do_not_make_are_found(kept: Path) -> None:
 
 def test_equal_answers_make_equal_bytes(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     again = tmp_path_factory.mktemp("again")
-    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0)
+    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0, "abc")
     keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", again)
     for path in kept.rglob("*.csv*"):
         assert path.read_bytes() == (again / path.relative_to(kept)).read_bytes()

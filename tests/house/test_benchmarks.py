@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,6 +23,7 @@ contender_module = importlib.import_module("benchmarks.contenders.definition")
 flops = importlib.import_module("benchmarks.flops")
 grouping = importlib.import_module("benchmarks.sections.grouping")
 merit_module = importlib.import_module("benchmarks.figures_of_merit")
+neighbours = importlib.import_module("benchmarks.sections.neighbours")
 profile_section = importlib.import_module("benchmarks.sections.profile")
 reference_module = importlib.import_module("benchmarks.contenders.reference")
 report = importlib.import_module("benchmarks.report")
@@ -246,3 +249,21 @@ def test_search_is_measured_as_deep_as_it_goes(monkeypatch) -> None:
     machine = {"versions": {}, "processor": "a processor", "cores": 2, "commit": "abc"}
     *_, table = retrieval.render_retrieval({"retrieval": {"searches": searches, "machine": machine, "took": 1}})
     assert [line.split(" | ")[1] for line in table.splitlines()[2:]] == ["1", "95"]
+
+
+def test_the_busy_program_is_busy_and_ends() -> None:
+    with pytest.raises(KeyError), neighbours.busy_program() as process:
+        deadline = time.monotonic() + 20
+        while sum(psutil.Process(process.pid).cpu_times()[:2]) < 0.2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert sum(psutil.Process(process.pid).cpu_times()[:2]) >= 0.2
+        raise KeyError
+    assert not psutil.pid_exists(process.pid)
+
+
+def test_how_much_slower_it_is_beside_others() -> None:
+    machine = {"processor": "P", "cores": 2, "commit": "c", "versions": {}}
+    seconds = {"alone": [6.0, 12.0, 9.0], "beside": [18.0, 21.0, 12.0]}
+    section = {"seconds": seconds, "steps": 6, "cores": 2, "precision": "bf16", "machine": machine, "took": 60}
+    _, table, told = neighbours.render_neighbours({"neighbours": section})
+    assert "| beside one busy program | 3.00 (2.00 to 3.50) |" in table and "**2.0 times**" in told

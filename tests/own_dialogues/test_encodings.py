@@ -1,11 +1,13 @@
 """What a file is in: told by its first bytes, guessed, or said with --encoding; what was taken is said."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 import predict
+from basics.errors import UserError
 from commands import assert_one_line_error, call_script
 from dialogue_files.reading import count_turns, find_format, read_turns
 
@@ -56,13 +58,28 @@ def test_the_line_that_is_not_in_the_encoding_is_named(tmp_path: Path, end: str)
     assert_one_line_error(refused, "read as text, line 2501: not cp932 text", "--encoding says it")
 
 
+def test_a_fault_after_a_character_that_begins_in_the_block_before(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    begin = b"Ann: hi\n" * (io.DEFAULT_BUFFER_SIZE // 8 - 1) + b"Ann: "
+    path.write_bytes(begin + "\U00020000".encode("gb18030") + b"\n\n\xff\nAnn: hi\n")
+    assert len(begin) + 3 == io.DEFAULT_BUFFER_SIZE
+    with pytest.raises(UserError, match=f"read as text, line {io.DEFAULT_BUFFER_SIZE // 8 + 2}: not gb18030 text"):
+        count_turns(path, "text", "gb18030")
+
+
+def test_the_form_is_found_in_the_encoding_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_bytes("13/06/23, 19:35 - Zoë: là\n".encode("utf-16-le"))
+    assert (find_format(path), find_format(path, None, "utf-16-le")) == ("text", "whatsapp")
+
+
 def test_preview_and_help_know_the_encoding(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
-    path.write_bytes(SAID.encode("mac_roman"))
-    shown = call_script(predict.main, "--input", path, "--preview", "True", "--encoding", "macroman")
+    path.write_bytes(SAID.encode("utf-16-le"))
+    shown = call_script(predict.main, "--input", path, "--preview", "True", "--encoding", "UTF-16LE")
     assert shown.returncode == 0, shown.stderr
     assert [(row["speaker"], row["text"]) for row in map(json.loads, shown.stdout.splitlines())] == TEXTS
-    assert "read as mac-roman, as --encoding says" in shown.stderr.splitlines()
+    assert "read as utf-16-le, as --encoding says" in shown.stderr.splitlines()
     for name in ("nope", "rot13", "hex"):
         refused = call_script(predict.main, "--input", path, "--preview", "True", "--encoding", name)
         assert_one_line_error(refused, f"--encoding: '{name}' is no encoding, allowed are utf-8, ")

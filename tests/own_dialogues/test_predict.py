@@ -269,3 +269,19 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(trained: Path, source: Path
         process.stdout.close()
         told = process.stderr.read().decode()
     assert process.returncode == 141 and "Traceback" not in told and "Broken pipe" not in told, told
+
+
+def test_a_file_is_judged_in_the_encoding_that_is_said(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, output = tmp_path / "own.txt", tmp_path / "emotions.jsonl"
+    path.write_bytes(source.read_text(encoding="utf-8").replace("Ann", "Łucja").encode("cp1250"))
+    flags = ("--output", output, "--resume", "True")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 1)
+        assert run(trained, path, *flags, "--encoding", "cp1250").returncode == 130
+    refused = run(trained, path, *flags, "--encoding", "cp1252")
+    assert refused.returncode == 2 and "encoding is another; use" in refused.stderr.splitlines()[-1]
+    assert run(trained, path, *flags, "--encoding", "cp1250").returncode == 0
+    speakers = {json.loads(line)["speaker"] for line in output.read_text(encoding="utf-8").splitlines()}
+    assert speakers == {"Ben", "Łucja"}

@@ -49,7 +49,8 @@ _EDITED = re.compile(
 )
 
 ZOOM = re.compile(
-    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s+(?:From\s+(?P<name>[^:]+?)(?:\s+to\s+[^:]+?)?\s*:(?:\s+(?P<text>.*))?"
+    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s+"
+    r"(?:From\s+(?P<name>[^:]{1,100}?)(?:\s+to\s+[^:]{1,200}?)?\s*:(?:\s+(?P<text>.*))?"
     r"|(?P<short>[^:\t]{1,100}?)\s*:\t(?P<said>.*))",
     re.DOTALL | re.IGNORECASE,
 )
