@@ -1,20 +1,21 @@
 """A corpus of one's own: found by name, read from any form that has emotions, refused in one line, told in words."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from basics.errors import UserError
-from commands import REPOSITORY
+from commands import REPOSITORY, SHARED
+from corpora import COLUMNS, SAID, SPEAKERS, rows_of, write_own_corpus, write_table
 from data_utils.corpora import places
 from data_utils.corpora.places import find_corpus, list_own, remember
 from data_utils.corpora.reading import describe, read_corpus
 from data_utils.corpora.registry import find_dataset, record_own, recorded_own
 from data_utils.dialogues import load_dialogues
 from data_utils.labels import DATASETS, SPLITS
-from own_corpora import COLUMNS, SAID, SPEAKERS, rows_of, write_own_corpus, write_table
 
 LABELS = tuple(SAID)
 
@@ -78,12 +79,33 @@ FORMS: dict[str, Callable[[list, Path], object]] = {
 def test_every_form_gives_the_same_corpus(suffix: str, corpus: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "mine"
     other.mkdir(parents=True)
-    for split, name, count in (("train", "train", 12), ("valid", "dev", 3), ("test", "test", 3)):
+    for split, name, count in (("train", "my-training", 12), ("valid", "dev_sent_emo", 3), ("test", "Test", 3)):
         FORMS[suffix](rows_of(split, count), other / f"{name}{suffix}")
     (other / "corpus.yaml").write_text((corpus / "corpus.yaml").read_text("utf-8"), "utf-8")
     (other / "README.md").write_text("What this is.\n", "utf-8")
     assert load_dialogues("mine", other.parent) == load_dialogues("mine", corpus.parent)
     assert read_corpus(other).spec == read_corpus(corpus).spec
+
+
+OF_MELD = {"joyful": "joy", "sad": "sadness", "angry": "anger"}
+
+
+@pytest.mark.parametrize(("dataset", "folder", "ending"), [("meld", "MELD", ".csv"), ("EmoryNLP", "EmoryNLP", ".csv")])
+def test_published_files_are_read_as_their_owners_give_them(
+    dataset: str, folder: str, ending: str, tmp_path: Path
+) -> None:
+    """They have the counts of the pickles, label by label."""
+    files = list((SHARED / "corpora_files" / folder).glob(f"*{ending}"))
+    if not files:
+        pytest.skip("no corpora files beside this checkout")
+    for path in files:
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "corpus.yaml").write_text("name: published", "utf-8")
+    spec, found = DATASETS[dataset], read_corpus(tmp_path).splits
+    for split, expected in spec.expected.items():
+        counts = Counter(turn.emotion for one in found[split] for turn in one.turns)
+        own = [OF_MELD.get(label, label) if dataset == "meld" else label for label in spec.labels]
+        assert (len(found[split]), tuple(counts[label] for label in own)) == (expected.dialogues, expected.per_label)
 
 
 def test_labels_speakers_and_neutral_are_as_described(corpus: Path) -> None:
@@ -229,7 +251,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no valid": (
         lambda folder: (folder / "valid.csv").unlink(),
-        "holds train.csv, test.csv but no file of valid (valid or",
+        "holds train.csv, test.csv but no file of valid (named valid or",
     ),
     "two of one split": (text("train.jsonl", "{}"), "train.csv and train.jsonl are of one split"),
     "subtitles": (

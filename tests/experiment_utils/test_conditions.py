@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
+from corpora import write_own_corpus
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
 from experiment_utils.runner import PASSED_ON, Job, make_job, plan_job, resolve
 from knobs.table import KNOBS
-from own_corpora import write_own_corpus
 from shell_checkout import ShellCheckout
 
 TABLE = read_table()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from own_corpora import write_own_corpus
+from corpora import write_own_corpus
 from shell_checkout import MIXED, PLAIN, ShellCheckout, training_command
 
 # Stands in for envs/setup.sh and the python that it names: writes down what it was asked to run.

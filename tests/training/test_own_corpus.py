@@ -17,9 +17,9 @@ import data_process_plain
 import main_new
 import predict
 from commands import REPOSITORY, assert_one_line_error, call_script
+from corpora import SAID, SPEAKERS, TURNS, write_own_corpus
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from experiment_utils.records import Records
-from own_corpora import SAID, SPEAKERS, TURNS, write_own_corpus
 from tiny_models import main_command, save_base
 from training.erc_config import read_erc_config
 

@@ -1,6 +1,7 @@
 """The files of a corpus of one's own: one for each split, or one that is split by dialogue."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from data_utils.labels import SPLITS
 from dialogue_files.readers.forms import FORMATS, NOT_READ
 from dialogue_files.turns import SpokenTurn
 
-# Split -> what its file may be called, before the suffix.
-STEMS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
+# Split -> a word that the name of its file has, and that no other split's has: train.csv, dev_sent_emo.csv.
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training", "trn"),
     "valid": ("valid", "validation", "val", "dev"),
-    "test": ("test",),
+    "test": ("test", "tst"),
 }
 COMMENT_SUFFIXES = (".md",)
 
@@ -32,7 +33,7 @@ def find_files(corpus: Path, described: Description) -> dict[str, Path]:
         return dict.fromkeys(SPLITS, corpus)
     known = {suffix for form in FORMATS.values() for suffix in form.suffixes} | NOT_READ.keys()
     paths = [path for path in sorted(corpus.iterdir()) if path.suffix.lower() in known - {*COMMENT_SUFFIXES}]
-    found = {name: [path for path in paths if path.stem.lower() in stems] for name, stems in STEMS.items()}
+    found = {name: [path for path in paths if split_of(path) == name] for name in SPLITS}
     if any(found.values()):
         return _three_files(corpus, found, described)
     data = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
@@ -45,11 +46,18 @@ def find_files(corpus: Path, described: Description) -> dict[str, Path]:
     return dict.fromkeys(SPLITS, data[0])
 
 
+def split_of(path: Path) -> str | None:
+    """The split whose word stands in the name of a file; None: there is none, or several."""
+    words = set(re.split(r"[\W_]+", path.stem.lower()))
+    named = [name for name, allowed in WORDS.items() if words & set(allowed)]
+    return named[0] if len(named) == 1 else None
+
+
 def _three_files(corpus: Path, found: Mapping[str, list[Path]], described: Description) -> dict[str, Path]:
     missing = [name for name, paths in found.items() if not paths]
     if missing:
         there = ", ".join(path.name for paths in found.values() for path in paths)
-        names = ", ".join(f"{name} ({' or '.join(STEMS[name])} and an ending such as .csv)" for name in missing)
+        names = ", ".join(f"{name} (named {' or '.join(WORDS[name])}, with an ending such as .csv)" for name in missing)
         raise UserError(
             f"{corpus}: holds {there} but no file of {names}, allowed are all three, or one of another name to be split"
         )

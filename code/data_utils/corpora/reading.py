@@ -35,6 +35,7 @@ MOST_FOUND_LABELS = 40  # more are hardly labels; who has them lists them
 MOST_NUMBERED = 100  # persons whom the question of who speaks lists
 LEAST_SPEAKERS = 2
 MOST_TOLD = 5
+OTHER_FORM = "; otherwise: "  # what follows in a remark is for predict.py
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
             f"{path} line {bare.line}: {told}, allowed is a label in the column or under the key emotion"
             + ("" if none else "; leave turns without one away")
         )
-    remarks += [f"{path.name}: {line}" for line in report.lines()]
+    remarks += [f"{path.name}: {line.partition(OTHER_FORM)[0]}" for line in report.lines()]
     turns = [replace(turn, emotion=turn.emotion.strip()) for turn in turns]
     return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
 
