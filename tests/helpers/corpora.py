@@ -72,7 +72,7 @@ class LetterCounts:
         return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
 
 
-# A corpus of one's own: five labels, twelve speakers. Label -> what is said then. A model that learns anything learns these.
+# A corpus of one's own, of five labels and twelve speakers. Label -> what is said then, which is easily learned.
 SAID = {
     "awe": ("Look at that sky!", "How big it is!"),
     "calm": ("It is fine.", "Nothing new here."),
