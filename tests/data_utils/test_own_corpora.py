@@ -11,11 +11,13 @@ from basics.errors import UserError
 from commands import REPOSITORY, SHARED
 from corpora import COLUMNS, SAID, SPEAKERS, rows_of, write_own_corpus, write_table
 from data_utils.corpora import places
+from data_utils.corpora.description import Description
+from data_utils.corpora.files import WORDS
 from data_utils.corpora.places import find_corpus, list_own, remember
 from data_utils.corpora.reading import describe, read_corpus
 from data_utils.corpora.registry import find_dataset, record_own, recorded_own
 from data_utils.dialogues import load_dialogues
-from data_utils.labels import DATASETS, SPLITS
+from data_utils.labels import DATASETS, SPLITS, UNIFIED_PROMPT_LABELS
 
 LABELS = tuple(SAID)
 
@@ -50,6 +52,14 @@ def test_the_worked_example_is_the_sample() -> None:
     for name in ("labels", "unified_labels", "neutral", "metric"):
         assert getattr(own, name) == getattr(sample, name)
     assert own.licence == "CC0 1.0" and own.slots == ()
+
+
+def test_the_page_names_every_key_and_every_word_of_a_split() -> None:
+    page = (REPOSITORY / "original_data" / "README.md").read_text("utf-8")
+    keys = set(Description.__dataclass_fields__) - {"path", "lines"}
+    assert keys and all(f"| `{key}` |" in page for key in keys)
+    assert "; ".join(", ".join(words) for words in WORDS.values()) in page
+    assert ", ".join(UNIFIED_PROMPT_LABELS) in page
 
 
 # Forms
