@@ -17,9 +17,14 @@ import data_process_plain
 import main_new
 import predict
 from commands import REPOSITORY, assert_one_line_error, call_script
-from corpora import SAID, SPEAKERS, TURNS, write_own_corpus
+from corpora import SAID, SPEAKERS, TURNS, LetterCounts, write_own_corpus
+from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
+from data_utils.retrieval import RetrievalSettings
+from data_utils.row_folders import prepare_folder
 from experiment_utils.records import Records
+from own_dialogues.demonstrations import DemonstrationSource
+from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base
 from training.erc_config import read_erc_config
 
@@ -82,6 +87,7 @@ def window(desk: Desk) -> Path:
 def test_the_checkpoint_knows_labels_and_speakers(window: Path) -> None:
     config = read_erc_config(window)
     assert (config.dataset, config.labels, config.speakers) == ("mine", LABELS, len(SPEAKERS))
+    assert "Licence of `mine`: made up." in (window / "README.md").read_text("utf-8")
 
 
 def test_speakers_first_then_emotions_by_name(desk: Desk, window: Path) -> None:
@@ -90,6 +96,18 @@ def test_speakers_first_then_emotions_by_name(desk: Desk, window: Path) -> None:
     results = desk.train("speakers", first)
     assert set(results["per_label"]) == {f"Speaker_{number}" for number in range(len(SPEAKERS))}
     assert desk.train("emotions", second, checkpoint_dir=desk.model("speakers"))["rows"] == SCORED
+
+
+def test_demonstrations_and_transitions(desk: Desk, window: Path) -> None:
+    settings = RowSettings("mine", retrieval=RetrievalSettings("letters", balance=False))
+    rows = prepare_folder(settings, desk.folder / "original", desk.folder / "data", embed=LetterCounts())
+    results = desk.train("shown", rows, decode="transitions")
+    assert results["rows"] == SCORED and results["copying"]["rows"] == SCORED
+    source = DemonstrationSource(embed=LetterCounts())
+    recognizer = EmotionRecognizer.from_pretrained(desk.model("shown"), precision="fp32", demonstrations=source)
+    assert recognizer.transitions is not None
+    (prompt,) = recognizer.seen_prompts([("Ann", "What a day!")])
+    assert prompt.endswith("Demonstration:\n<What a day!>: glee")
 
 
 def test_plain(desk: Desk, window: Path) -> None:
