@@ -316,6 +316,8 @@ DESCRIPTIONS = {
     "split: {seed: one}": " line 1: split: seed is 'one', allowed is a whole number",
     "split: {seed: 3}": " line 1: split: only one file is split, and here are train, valid and test",
     "name: meld": " line 1: name: 'meld' is taken, allowed are up to 60 letters",
+    "name: MELD": " line 1: name: 'MELD' is taken",
+    "name: plain": " line 1: name: 'plain' is taken",
     "name: ../meld": " line 1: name: '../meld' is no name, allowed are up to 60",
 }
 

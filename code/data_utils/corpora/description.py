@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from basics.errors import UserError
-from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM
+from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, may_be_called
 from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import (
     MICRO_F1_WITHOUT,
@@ -16,7 +16,6 @@ from data_utils.labels import (
     NEUTRAL,
     OWN_MAX_LENGTH,
     OWN_SPEAKER_OFFSET,
-    ROW_SETS,
     SPLITS,
     WEIGHTED_F1,
     DatasetSpec,
@@ -92,9 +91,9 @@ def read_description(corpus: Path) -> Description:
 
 
 def _checked_name(described: Description) -> Description:
-    if not NAME.fullmatch(described.name) or described.name in ROW_SETS:
-        why = "is taken" if described.name in ROW_SETS else "is no name"
-        told = f"{described.name!r} {why}, allowed are {NAME_FORM}, but {', '.join(ROW_SETS)}"
+    if not may_be_called(described.name):
+        why = "is taken" if NAME.fullmatch(described.name) else "is no name"
+        told = f"{described.name!r} {why}, allowed are {NAME_FORM}, but in whatever case {', '.join(TAKEN)}"
         raise described.fault("name", f"{told}; give it one in {DESCRIPTION_FILE}, or rename the corpus")
     return described
 

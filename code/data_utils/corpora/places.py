@@ -19,6 +19,8 @@ SUFFIXES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".txt")
 # Names stand in paths, in lists joined by commas and in the ids of rows.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 NAME_FORM = "up to 60 letters, digits, _, - and ., a letter or digit first"
+# Datasets by whatever case, as some file systems know none, and words that recipes and result folders have for others.
+TAKEN = (*ROW_SETS, "window", "plain", "mixed", "predict", "speaker", "zero_shot", "lora", "all_parameters", "none")
 
 
 def list_places(original_data: Path | None = None) -> list[Path]:
@@ -39,9 +41,14 @@ def is_corpus(path: Path) -> bool:
         return False
 
 
+def may_be_called(name: str) -> bool:
+    """Whether a corpus of one's own can have a name."""
+    return bool(NAME.fullmatch(name)) and name.casefold() not in map(str.casefold, TAKEN)
+
+
 def find_corpus(name: str, original_data: Path | None = None) -> Path | None:
     """The folder or file of a corpus of one's own; None: there is none of this name."""
-    if name in ROW_SETS or not NAME.fullmatch(name):
+    if not may_be_called(name):
         return None
     paths = (place / f"{name}{suffix}" for place in list_places(original_data) for suffix in ("", *SUFFIXES))
     return next(filter(is_corpus, paths), None)
@@ -59,7 +66,7 @@ def _names_in(place: Path) -> Iterator[str]:
         return
     for path in paths:
         name = path.name if path.is_dir() else path.stem
-        if NAME.fullmatch(name) and name not in ROW_SETS and is_corpus(path):
+        if may_be_called(name) and is_corpus(path):
             yield name
 
 
