@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from basics.errors import UserError
-from data_utils.labels import WEIGHTED_F1
+from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from scoring.metrics import EvalResult, Prediction, evaluate_predictions, find_neutral, unique_predictions
 
 COLUMNS = ("dialogue", "label", "answer", "count")
@@ -125,7 +125,9 @@ def accuracy(confusion: np.ndarray) -> np.ndarray:
     return PERCENT * _divide(_sums(confusion)[2].sum(-1), confusion.sum((-1, -2)))
 
 
-def micro_f1_without_neutral(confusion: np.ndarray, labels: Sequence[str], metric: str) -> np.ndarray:
+def micro_f1_without_neutral(
+    confusion: np.ndarray, labels: Sequence[str], metric: str = MICRO_F1_WITHOUT_NEUTRAL
+) -> np.ndarray:
     """DailyDialog's score in percent, or one like it; equals scikit-learn's."""
     neutral = find_neutral(labels, metric)
     kept = [number for number, label in enumerate(labels) if label != neutral]
