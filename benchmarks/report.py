@@ -10,6 +10,7 @@ from basics.markdown import replace_section
 from benchmarks.chart import CHART, draw_speeds
 from benchmarks.figures_of_merit import Result
 from benchmarks.gpu.case import render_gpu
+from benchmarks.gpu.profile_table import render_gpu_profile
 from benchmarks.gpu.runs import render_gpu_runs
 from benchmarks.sections.grouping import render_grouping
 from benchmarks.sections.neighbours import render_neighbours
@@ -59,5 +60,6 @@ RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
     "grouping": render_grouping,
     "retrieval": render_retrieval,
     "gpu": render_gpu,
+    "gpu_profile": render_gpu_profile,
     "gpu_runs": render_gpu_runs,
 }

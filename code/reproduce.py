@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
+from experiment_utils.checks import check_answers
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
     Condition,
@@ -34,7 +35,6 @@ from experiment_utils.conditions import (
     list_conditions,
     read_table,
 )
-from experiment_utils.evidence import check_answers
 from experiment_utils.needs import NEEDS_FILE, Needs, base_of, estimate_all, read_needs, write_needs
 from experiment_utils.records import Records
 from experiment_utils.report_tables import describe_p
@@ -67,7 +67,7 @@ def main() -> None:
         return
     if arguments.check:
         troubles = list(check_answers(Records.read(folder)))
-        print("\n".join(troubles) or "every committed answer makes the counts that are committed")
+        print("\n".join(troubles) or "the committed answers make the counts that are committed")
         sys.exit(EXIT_FAILED if troubles else 0)
     if arguments.compare:
         print_comparison(conditions, arguments.compare, Records.read(folder))
@@ -239,7 +239,7 @@ def describe_comparison(first: Condition, second: Condition, dataset: str, recor
         yield f"  fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds"
     else:
         low, high = found.interval.low, found.interval.high
-        yield f"  seeds and dialogues drawn anew: {low:+.2f} to {high:+.2f}, p {describe_p(found.p)}"
+        yield f"  over seeds and dialogues: {low:+.2f} to {high:+.2f}, p {describe_p(found.p)}"
 
 
 if __name__ == "__main__":

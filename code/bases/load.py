@@ -185,12 +185,11 @@ def positions_of(base: str) -> int | None:
 
 
 def prepare_attention(model, device: torch.device) -> None:
-    """On a CPU block-wise attention over prefix trees, where the architecture takes attention functions.
+    """Attention over prefix trees that takes a plan or a mask, where the architecture takes attention functions.
 
     Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more
     than softmax(q k') v (Gemma 2 bounds the scores, GPT-OSS adds a sink), which the tree attention would skip.
     """
-    takes_functions = getattr(model, "_supports_attention_backend", False) and model._supports_sdpa
-    if device.type == "cpu" and takes_functions:
+    if getattr(model, "_supports_attention_backend", False) and model._supports_sdpa:
         model.set_attn_implementation(tree_attention.register())
     tree_attention.follow_depth(model)

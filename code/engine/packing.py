@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import tree_attention, tree_kernel
+from engine import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
 from engine.prefix_tree import PrefixTree
 
@@ -50,21 +50,22 @@ def _move(value: Any, device: torch.device) -> Any:
 class Packer:
     """How a model takes micro-batches.
 
-    kind: `tree` or `rows`. blockwise: whether attention runs block by block over the tree, which else comes as a
-    dense mask; kernel: by the C++ operator. heads, kv_heads: of most of its layers. dtype: the model's. windows: layer
-    type -> how many tokens its layers see, None: all. additive: the dense mask holds 0 and -inf, which eager attention
-    adds.
+    kind: `tree` or `rows`. way: of attending over the tree, one of `tree_ways.WAYS`; heads, kv_heads: of most of its
+    layers. dtype: the model's. windows: layer type -> how many tokens its layers see, None: all. additive: the dense
+    mask holds 0 and -inf, which eager attention adds. takes_ways: whether it takes any other way than a dense mask.
+    replays: whether passes may be captured on a GPU and replayed, see `engine/replay.py`.
     """
 
     kind: str
     pad_token_id: int
-    blockwise: bool = False
+    way: str = tree_ways.DENSE
     heads: int = 0
     kv_heads: int = 0
     dtype: torch.dtype = torch.float32
     windows: Mapping[str, int | None] = field(default_factory=lambda: {"every": None})
     additive: bool = False
-    kernel: bool = False
+    takes_ways: bool = False
+    replays: bool = False
 
     @property
     def shares_prefixes(self) -> bool:
@@ -110,8 +111,10 @@ def packer_for(model, kind: str, pad_token_id: int, kernel: bool = False) -> Pac
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
     except Exception:  # no number, or not one for all layers (Gemma 4): the tensors tell
         heads = kv_heads = 0
-    kernel = kernel and bool(heads) and fits_kernel(config, heads) and tree_kernel.prepare(dtype)
-    return Packer(kind, pad_token_id, True, heads, kv_heads, dtype, windows, kernel=kernel)
+    way = tree_ways.usual_way(next(model.parameters()).device)
+    if kernel and way == tree_ways.BLOCKS and heads and fits_kernel(config, heads) and tree_kernel.prepare(dtype):
+        way = tree_ways.KERNEL
+    return Packer(kind, pad_token_id, way, heads, kv_heads, dtype, windows, takes_ways=True)
 
 
 def fits_kernel(config, heads: int) -> bool:
@@ -124,12 +127,21 @@ def fits_kernel(config, heads: int) -> bool:
 def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
     """Every distinct prefix once, in one sequence; needs a model that takes a 4-D mask and position ids."""
     tree = batch.tree()
+    return _pack_nodes(batch, tree, _attention_inputs(tree, packer))
+
+
+def packed_with(batch: MicroBatch, plan: tree_ways.Plan) -> PackedBatch:
+    """A tree attended to by this plan, whatever a packer chose."""
+    return _pack_nodes(batch, batch.tree(), with_plan(plan))
+
+
+def _pack_nodes(batch: MicroBatch, tree: PrefixTree, attention: dict[str, Any]) -> PackedBatch:
     nodes, pair_rows = np.unique(tree.pair_nodes, return_inverse=True)
     row_weights = np.asarray(batch.weights)[tree.sequence_rows[tree.pair_sequences]]
     inputs = {
         "input_ids": torch.from_numpy(tree.tokens)[None],
         "position_ids": torch.from_numpy(tree.positions)[None],
-        **_attention_inputs(tree, packer),
+        **attention,
     }
     return PackedBatch(
         inputs=inputs,
@@ -144,20 +156,21 @@ def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
 
 
 def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
-    """A dense mask, or the plan of the tree attention.
-
-    With a plan, the mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take
-    positions that jump back for several packed samples.
-    """
+    """A dense mask, or the plan of another way."""
     windows = packer.windows
-    if packer.blockwise:
-        if packer.kernel:
-            plan = tree_kernel.plan_attention(tree, packer.heads // packer.kv_heads, windows.values())
-        else:
-            plan = tree_attention.plan_attention(tree, packer.heads, packer.kv_heads, packer.dtype, windows.values())
-        return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
+    if packer.way != tree_ways.DENSE:
+        return with_plan(tree_ways.WAYS[packer.way](tree, packer))
     masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
     return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
+
+
+def with_plan(plan: tree_ways.Plan) -> dict[str, Any]:
+    """What a model is given in place of a mask.
+
+    The mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take positions that jump
+    back for several packed samples.
+    """
+    return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "tree_plan": plan}
 
 
 def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:

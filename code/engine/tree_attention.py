@@ -118,7 +118,7 @@ class TreePlan:
         return self.layouts[shape]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
-        """As `TreeAttention`; window: how far back the layer sees, None: its whole path."""
+        """query (nodes, heads, d), key (nodes, kv heads, d), value (nodes, kv heads, e) -> (nodes, heads, e)."""
         layout = self.layout(window, query.shape[1], key.shape[1])
         return TreeAttention.apply(query, key, value, scale, layout)
 

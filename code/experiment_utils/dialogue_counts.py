@@ -61,7 +61,20 @@ class Counts:
             found = [(of["dialogue"], of["label"], of["answer"] or None, int(of["count"])) for of in lines]
         except (TypeError, ValueError) as error:
             raise UserError(f"line {lines.line_num}: {error}") from error
+        if any(count < 1 for *_, count in found):
+            raise UserError("a count is below 1")
         return cls.of(found, labels)
+
+    @classmethod
+    def sum_of(cls, parts: Iterable[Self]) -> Self:
+        """Of parts with the same labels; a dialogue may be in several."""
+        parts = list(parts)
+        labels = parts[0].labels
+        places = ((part, *place) for part in parts for place in np.argwhere(part.table))
+        said = (*labels, None)
+        return cls.of(
+            ((part.dialogues[d], labels[t], said[s], part.table[d, t, s]) for part, d, t, s in places), labels
+        )
 
     def write(self) -> str:
         """CSV, a line for each count above 0, dialogues in their order and labels in theirs."""

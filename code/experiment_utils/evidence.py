@@ -9,7 +9,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,10 +23,10 @@ from data_utils.dialogues import find_original_data, load_dialogues, name_uttera
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
-from experiment_utils.records import BASELINES, Record, Records
+from experiment_utils.records import BASELINES, Record
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
 from results.files import PREDICTIONS_FILE, UNKNOWN, read_predictions
-from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, WITH_TRANSITIONS, baseline_plan
+from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.transitions import decode_without
 from training.decoding import TRANSITIONS
@@ -75,6 +75,7 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
         command=job.command,
         decode=decode,
         labels=tuple(results["labels"]),
+        datasets=tuple(datasets),
         date=manifest["date"],
         minutes=None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
         training_minutes=round(results["seconds"]["training_steps"] / 60, 1),
@@ -113,7 +114,7 @@ class BaselineRun:
 
 def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> Record:
     """Write record, counts and answers of a baseline beside those of conditions; it has no seed, and is called 0."""
-    bare, minutes = run.row.removesuffix(WITH_TRANSITIONS), round(run.seconds / 60, 1)
+    bare, minutes = bare_name(run.row), round(run.seconds / 60, 1)
     uses_encoder = bare in (VECTORS, FINE_TUNED)
     environment = environment_report()
     record = Record(
@@ -125,6 +126,7 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
         decode=run.decode,
         selection=run.meaning,
         labels=tuple(labels),
+        datasets=(run.dataset,),
         date=today(),
         minutes=minutes,
         training_minutes=minutes,
@@ -206,15 +208,18 @@ class Answer:
 
 
 def read_answers(path: Path) -> dict[str, Answer]:
-    """Row id -> answer; UserError names a file that cannot be read."""
+    """Row id -> answer; UserError names a file that cannot be read, or answers a row twice."""
     try:
-        lines = csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
-        named = [name for name in lines.fieldnames or () if name not in ("id", "answer")]
-        return {
-            line["id"]: Answer(line["answer"] or None, {name: float(line[name]) for name in named if line[name]})
-            for line in lines
+        lines = list(csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode())))
+        named = lines[0][2:]
+        found = {
+            name: Answer(label or None, dict(zip(named, map(float, log_p), strict=True)) if log_p else {})
+            for name, label, *log_p in lines[1:]
         }
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        if len(found) != len(lines) - 1:
+            raise ValueError("a row is answered twice")
+        return found
+    except (OSError, EOFError, ValueError, IndexError) as error:
         raise UserError(f"{path} cannot be read ({error}); git checkout {path}") from error
 
 
@@ -224,68 +229,3 @@ def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, st
     own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
     words = {label: label for label in own} if own <= set(labels) else find_dataset(dataset).unified_labels
     return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}
-
-
-def _join_gold(path: Path, dataset: str, split: str, labels: Sequence[str]) -> dict[str, tuple[str, Answer]]:
-    """Row id -> (gold label, answer); UserError where the answers are of other utterances than the split's."""
-    gold, said = gold_labels(dataset, split, labels), read_answers(path)
-    if set(gold) != set(said):
-        raise UserError(f"{path} is not of the {len(gold)} utterances of {dataset}'s {split}")
-    return {name: (label, said[name]) for name, label in gold.items()}
-
-
-def recount(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Counts:
-    """The counts that committed answers and the pickles make; UserError where the answers are of other utterances."""
-    return _count(
-        ((name, label, said.label) for name, (label, said) in _join_gold(path, dataset, split, labels).items()), labels
-    )
-
-
-def _count(rows: Iterable[tuple[str, str, str | None]], labels: Sequence[str]) -> Counts:
-    """From (row id, gold label, answer)."""
-    return Counts.of(((name.rpartition("/")[0], label, said, 1) for name, label, said in rows), labels)
-
-
-def check_answers(records: Records) -> Iterator[str]:
-    """A line for every run and dataset whose committed counts are not what its answers and the pickles make."""
-    for run in records.runs:
-        for dataset, counts in run.counts.items():
-            rows = _join_gold(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
-            where = records.breakdowns(run, dataset)
-            found = {
-                "counts": _is_same(
-                    _count(((name, of, said.label) for name, (of, said) in rows.items()), run.labels), counts
-                ),
-                "counts by place": _makes_places(rows, where, run, dataset),
-                "counts without transitions": dataset not in run.without or _makes_without(rows, run, dataset),
-            }
-            for what in (name for name, is_right in found.items() if not is_right):
-                yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other {what} than are committed"
-
-
-def _is_same(first: Counts, second: Counts) -> bool:
-    return first.is_paired_with(second) and bool((first.table == second.table).all())
-
-
-def _makes_places(rows: Mapping[str, tuple[str, Answer]], where: Breakdowns, run: Record, dataset: str) -> bool:
-    """Which texts were trained on the answers do not say: of that question the parts must add up to the whole."""
-    predictions = [Prediction(name, "", label, said.label) for name, (label, said) in rows.items()]
-    made = break_down(predictions, split_facts(dataset, run.split, ()), run.labels)
-    for question, answers in where.items():
-        if question == TEXT_SEEN:
-            whole = sum(part.confusion for part in answers.values())
-            if (whole != run.counts[dataset].confusion).any():
-                return False
-        elif made[question].keys() != answers.keys() or not all(
-            _is_same(made[question][answer], part) for answer, part in answers.items()
-        ):
-            return False
-    return made.keys() - where.keys() <= {TEXT_SEEN}
-
-
-def _makes_without(rows: Mapping[str, tuple[str, Answer]], run: Record, dataset: str) -> bool:
-    """From log p that are rounded: where they leave several labels first, any of them may have been the answer."""
-    likely = {name: said.most_probable for name, (_, said) in rows.items()}
-    found = _count(((name, label, likely[name][0]) for name, (label, _) in rows.items()), run.labels)
-    committed, tied = run.without[dataset], sum(len(labels) > 1 for labels in likely.values())
-    return found.is_paired_with(committed) and int(abs(found.table - committed.table).sum()) <= 2 * tied

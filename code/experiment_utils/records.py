@@ -21,6 +21,7 @@ from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
 from experiment_utils.significance import Interval, score_interval
+from training.decoding import TRANSITIONS
 
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
@@ -34,9 +35,9 @@ class Record:
 
     plan: digest of its settings as resolved, see `runner.plan_digest`. minutes: wall clock, None where an earlier run
     had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
-    training. copying: see `scoring.metrics.Copying`. labels: what it chose from. counts: dataset -> its answers.
-    without: the same of the model's own answers, where transitions decoded them. metrics: corpus of one's own -> its
-    headline score, so that a report can do without the corpus.
+    training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
+    counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
+    metrics: corpus of one's own -> its headline score, so that a report can do without the corpus.
     """
 
     condition: str
@@ -48,6 +49,7 @@ class Record:
     selection: str
     labels: tuple[str, ...]
     date: str
+    datasets: tuple[str, ...]
     minutes: float | None
     training_minutes: float
     training_rows: Mapping[str, int]
@@ -86,7 +88,8 @@ class Record:
     def write(self, folder: Path, where: Mapping[str, Breakdowns]) -> None:
         """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last."""
         place = folder / RUNS / self.condition
-        for dataset, counts in self.counts.items():
+        for dataset in self.datasets:
+            counts = self.counts[dataset]
             write_atomically(place / f"{dataset}-seed_{self.seed}{COUNTS}", counts.write())
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
@@ -101,18 +104,19 @@ class Record:
         """UserError names a file that is missing or cannot be read."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            labels = tuple(content.pop("labels"))
-            counts, without = (_read_counts(path, end, labels) for end in (COUNTS, WITHOUT))
-            return cls(**content, labels=labels, counts=counts, without=without)
+            labels, datasets = (tuple(content.pop(name)) for name in ("labels", "datasets"))
+            filtered = content["decode"] == TRANSITIONS and not content["condition"].startswith(f"{BASELINES}/")
+            counts = _read_counts(path, datasets, COUNTS, labels)
+            without = _read_counts(path, datasets if filtered else (), WITHOUT, labels)
+            return cls(**content, labels=labels, datasets=datasets, counts=counts, without=without)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
 
 
-def _read_counts(record: Path, end: str, labels: tuple[str, ...]) -> dict[str, Counts]:
+def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[str, ...]) -> dict[str, Counts]:
     """Dataset -> counts, of the files beside a record that end so."""
-    ending = f"-{record.stem}{end}"
-    files = {file.name.removesuffix(ending): file for file in record.parent.glob(f"*{ending}")}
-    return {name: Counts.read(files[name].read_text("utf-8"), labels) for name in in_order(files)}
+    files = {dataset: record.with_name(f"{dataset}-{record.stem}{end}") for dataset in datasets}
+    return {name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items()}
 
 
 def in_order(datasets: Iterable[str]) -> list[str]:

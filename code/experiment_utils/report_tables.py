@@ -35,6 +35,10 @@ class Shown:
         """The runs of a condition, by seed."""
         return self.records.of(condition.name)
 
+    def mark(self, runs: Sequence[Record]) -> str:
+        """What is said behind a number that rests on runs under settings of another day; else nothing."""
+        return STALE * any((run.condition, run.seed) in self.stale for run in runs)
+
 
 def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
     """The table of what has been run of a group, without columns that say nothing; empty where nothing has."""
@@ -91,7 +95,7 @@ def describe_difference(condition: Condition, dataset: str, shown: Shown) -> str
 def _baseline(condition: Condition, dataset: str, shown: Shown) -> str:
     """The one that valid chose; of the split that is scored, and the dataset's own labels alone."""
     best = find_baseline(condition, dataset, shown)
-    return f"{best.score(dataset):.2f}" if best else NOTHING
+    return f"{best.score(dataset):.2f}{shown.mark([best])}" if best else NOTHING
 
 
 def find_baseline(condition: Condition, dataset: str, shown: Shown) -> Record | None:
@@ -165,17 +169,18 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
     for one in conditions:
         for dataset in one.datasets if shown.ran(one) else ():
             ours, metric = shown.records.counts(one.name, dataset), shown.records.metric(dataset)
-            other = shown.records.counts(one.compared_with or "", dataset) if one.compared_with else {}
-            if set(ours) & set(other):
-                yield (one.row, rows[one.compared_with], dataset), compare_runs(other, ours, metric)
-            own = [shown.records.own_counts(name, dataset) for name in (one.compared_with or "", one.name)]
-            if set(own[0]) & set(own[1]):
-                pair = (f"{one.row}{BY_ITSELF}", f"{rows[one.compared_with]}{BY_ITSELF}")
-                yield (*pair, dataset), compare_runs(*own, metric)
+            other = one.compared_with
+            if other and set(theirs := shown.records.counts(other, dataset)) & set(ours):
+                mark = shown.mark([*shown.ran(one), *shown.records.of(other)])
+                yield (one.row, f"{rows[other]}{mark}", dataset), compare_runs(theirs, ours, metric)
+                own = [shown.records.own_counts(name, dataset) for name in (other, one.name)]
+                if set(own[0]) & set(own[1]):
+                    pair = (f"{one.row}{BY_ITSELF}", f"{rows[other]}{BY_ITSELF}{mark}", dataset)
+                    yield pair, compare_runs(*own, metric)
             if best := find_baseline(one, dataset, shown):
                 # A baseline has no seed: it is the same beside every seed of ours.
-                same = dict.fromkeys(ours, best.counts[dataset])
-                yield (one.row, best.row, dataset), compare_runs(same, ours, metric)
+                same, mark = dict.fromkeys(ours, best.counts[dataset]), shown.mark([*shown.ran(one), best])
+                yield (one.row, f"{best.row}{mark}", dataset), compare_runs(same, ours, metric)
 
 
 def describe_p(value: float) -> str:
@@ -216,7 +221,7 @@ def render_baselines(shown: Shown) -> str:
         best = shown.records.best_baseline(dataset)
         for run in shown.records.baselines(dataset):
             score = score_cell(run.score(dataset), shown.records.interval(run.condition, dataset))
-            score += STALE * ((run.condition, run.seed) in shown.stale)
+            score += shown.mark([run])
             macro = f"{float(macro_f1(run.counts[dataset].confusion)):.2f}"
             valid = f"{run.valid:.2f}" if run.valid is not None else NOTHING
             rows.append([dataset, run.row, valid, score, macro, "**chosen on valid**" * (run is best), run.selection])

@@ -30,8 +30,9 @@ SAMPLE_RUN = "sample/window/sample"
 
 PREFACE = """\
 Made by `python code/reproduce.py --report` from `runs/`, which holds for every run its record and how often each
-dialogue's labels were answered by which. Every score, interval and test here derives from those counts, and those from
-`predictions/` with the pickles (`python code/reproduce.py --check`).
+dialogue's labels were answered by which. Scores, intervals and tests derive from those counts, and those from
+`predictions/` with the pickles (`python code/reproduce.py --check`). What a record tells beside them, its word stands
+for: the score on valid by which an epoch or a baseline was chosen, how often demonstrations were copied, minutes.
 
 - **ours**: weighted F1 in percent (dailydialog: micro F1 without neutral) of the best epoch by valid, on test unless a
   title says valid: the mean over seeds, from three seeds on ± their standard deviation, and in brackets the 95%
@@ -158,7 +159,9 @@ def _baseline_line(name: str, shown: Shown) -> list[str]:
         next((run for run in shown.records.baselines(dataset) if run.row == name), None) for dataset in BENCHMARKS
     ]
     cells = [
-        score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) if run else NOTHING
+        score_cell(run.score(dataset), shown.records.interval(run.condition, dataset)) + shown.mark([run])
+        if run
+        else NOTHING
         for run, dataset in zip(found, BENCHMARKS, strict=True)
     ]
     for place, (run, dataset) in enumerate(zip(found, BENCHMARKS, strict=True)):
@@ -185,7 +188,8 @@ def _our_cell(condition: Condition | None, dataset: str, shown: Shown) -> str:
         return NOTHING
     without = own_scores(condition, dataset, shown)
     more = f"; {mean(without):.2f} without transitions" if without else ""
-    return score_cell(mean(scores), shown.records.interval(condition.name, dataset)) + more
+    cell = score_cell(mean(scores), shown.records.interval(condition.name, dataset))
+    return cell + more + shown.mark(shown.ran(condition))
 
 
 def _count_seeds(count: int) -> str:

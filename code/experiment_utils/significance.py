@@ -2,9 +2,9 @@
 
 Fewer than three seeds say nothing about other seeds: their intervals take the trained models as given, and a difference
 between them gets neither interval nor p. From three on a mean over seeds has two levels of chance: its variance is that
-over dialogues (bootstrap) plus that between the seeds, divided by their number. Three seeds drawn anew would vary a
-third too little; they get Student's t instead, with the degrees of freedom of both parts together (Satterthwaite 1946,
-Biometrics Bulletin 2). The share of p below 0.05 where nothing differs is held by a test.
+over dialogues (bootstrap) plus that between the seeds, divided by their number. Both are estimated from few, the sample
+has ten dialogues: variances are of one less, and intervals are Student's t with the degrees of freedom of both parts
+together (Satterthwaite 1946, Biometrics Bulletin 2). How often p is below 0.05 where nothing differs is held by a test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,8 +53,6 @@ class Comparison:
 def score_interval(runs: Sequence[Counts], metric: str, seed: int = 0) -> Interval:
     """95% interval of the mean score of runs that answered the same dialogues, a run for each seed.
 
-    Of one or two seeds it is the percentile bootstrap over dialogues.
-
     Raises:
         UserError: the runs are of other dialogues or gold labels.
     """
@@ -75,11 +73,8 @@ def label_intervals(runs: Sequence[Counts], seed: int = 0) -> list[tuple[float, 
 
 
 def _interval_of(runs: Sequence[Counts], score: Score, seed: int) -> Interval:
-    resamples = _scores_of_resamples(runs, score, seed)
-    if len(runs) < SEEDS_FOR_A_TEST:
-        low, high = np.quantile(resamples.mean(axis=0), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        return Interval(float(low), float(high))
-    found = _Mean.of([float(score(run.confusion, run.labels)) for run in runs], resamples).interval
+    values = [float(score(run.confusion, run.labels)) for run in runs]
+    found = _Mean.of(values, _scores_of_resamples(runs, score, seed), len(runs[0].dialogues)).interval
     return Interval(max(found.low, 0.0), min(found.high, PERCENT))
 
 
@@ -98,7 +93,8 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
         _check_paired(runs)
         return Comparison(differences, None, None)
     scores = _scores_of_resamples(runs, score_by(metric), seed)
-    found = _Mean.of(list(differences.values()), scores[len(seeds) :] - scores[: len(seeds)])
+    apart = scores[len(seeds) :] - scores[: len(seeds)]
+    found = _Mean.of(list(differences.values()), apart, len(runs[0].dialogues))
     return Comparison(differences, found.interval, found.p)
 
 
@@ -111,16 +107,18 @@ class _Mean:
     freedom: float
 
     @classmethod
-    def of(cls, values: Sequence[float], resamples: np.ndarray) -> Self:
-        """values: of each seed. resamples: (seeds, resamples) of the same, over dialogues drawn anew.
+    def of(cls, values: Sequence[float], resamples: np.ndarray, dialogues: int) -> Self:
+        """values: of each seed. resamples: (seeds, resamples) of the same, over that many dialogues drawn anew.
 
-        What is peculiar to a seed on a dialogue counts in both parts: the error is rather too large than too small.
+        What is peculiar to a seed on a dialogue counts in both parts: where there is much of it, the error is too large
+        rather than too small. Of fewer than three seeds the part of the seeds is left out.
         """
         seeds = len(values)
-        between = float(np.var(values, ddof=1)) / seeds
-        variance = between + float(np.var(resamples.mean(axis=0)))
-        freedom = (seeds - 1) * (variance / between) ** 2 if between > 0 else np.inf
-        return cls(float(np.mean(values)), float(np.sqrt(variance)), freedom)
+        between = float(np.var(values, ddof=1)) / seeds if seeds >= SEEDS_FOR_A_TEST else 0.0
+        within = float(np.var(resamples.mean(axis=0))) * dialogues / max(dialogues - 1, 1)
+        doubt = between**2 / max(seeds - 1, 1) + within**2 / max(dialogues - 1, 1)
+        freedom = (between + within) ** 2 / doubt if doubt > 0 else np.inf
+        return cls(float(np.mean(values)), float(np.sqrt(between + within)), freedom)
 
     @property
     def interval(self) -> Interval:

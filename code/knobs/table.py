@@ -266,6 +266,22 @@ _ROWS = (
         "auto",
         "compile the layers, and on a CPU the attention to trees; auto: where it pays and a compiler is there",
     ),
+    Knob(
+        "tree_attention",
+        EVERY,
+        one_of("auto", "dense", "blocks", "segments", "flex"),
+        "",
+        "auto",
+        "how shared prefixes are attended to; auto: on a GPU the fastest that agrees with the dense mask",
+    ),
+    Knob(
+        "cuda_graphs",
+        EVERY,
+        one_of("auto", "False"),
+        "",
+        "auto",
+        "auto: one process on a GPU replays the passes of a small base, which are then not compiled",
+    ),
     Knob("seed", (EVERY, ROWS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(
         "checkpoint_dir",

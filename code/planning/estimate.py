@@ -14,8 +14,9 @@ from bases.find import find_row
 from engine.batching import EAGER_TOKEN_BUDGET, EncodedRow, MicroBatch
 from engine.layers import decoder_layers
 from engine.packing import packer_for
+from engine.tree_ways import SEGMENTS
 from planning.data import GIB, WAYS, Texts, Way
-from planning.meta_model import Saved, add_empty_lora, build_empty, count_saved, load_config
+from planning.meta_model import Saved, add_empty_lora, attends_in_runs, build_empty, count_saved, load_config
 
 # What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
 LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
@@ -102,6 +103,8 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
         model = add_empty_lora(model, base, load.rank, load.dropout, load.modules, way.quantized)
     row = find_row(base)
     packer = packer_for(model, "tree" if row is None or row.shares_prefixes else "rows", 0)
+    if load.device.type == "cuda" and packer.shares_prefixes and attends_in_runs(model):
+        packer = replace(packer, way=SEGMENTS)
     most = EAGER_TOKEN_BUDGET if packer.additive else load.token_budget
     batch = typical_batch(load.texts, min(most, load.token_budget))
     tree = batch.tree()

@@ -14,8 +14,10 @@ from bases.find import find_folder, find_row
 from bases.load import NO_FOREIGN_CODE, explained, know_own_architectures, prepare_attention, resolve_base
 from bases.table import SHAPES
 from basics.errors import UserError
-from engine.layers import decoder_layers
+from engine import tree_attention
+from engine.layers import decoder_layers, use_fast_lora
 from engine.packing import PackedBatch, batch_loss
+from engine.segments import KERNEL_DTYPES
 
 META = torch.device("meta")
 STAND_IN = "memory_efficient_stand_in"
@@ -42,14 +44,18 @@ def load_config(base: str):
 
 
 def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """The model of a configuration on the meta device, attending as it would on `device`."""
+    """The model of a configuration on the meta device, attending as it would on `device`.
+
+    On a GPU run by run in half precision, which keeps no mask; else under SDPA's dense mask.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM
     from transformers.masking_utils import sdpa_mask
 
     with META:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     prepare_attention(model, device)
-    if device.type == "cuda" and getattr(model, "_supports_attention_backend", False) and model._supports_sdpa:
+    takes_ways = model.config._attn_implementation == tree_attention.NAME
+    if device.type == "cuda" and takes_ways and not attends_in_runs(model):
         AttentionInterface.register(STAND_IN, attend_on_paper)
         AttentionMaskInterface.register(STAND_IN, sdpa_mask)
         model.set_attn_implementation(STAND_IN)
@@ -57,15 +63,26 @@ def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
     return model.train()
 
 
+def attends_in_runs(model: nn.Module) -> bool:
+    """Whether a GPU's kernel for runs of a tree takes the model: half precision, keys as wide as values."""
+    config = model.config.get_text_config()
+    takes_ways = config._attn_implementation == tree_attention.NAME
+    return takes_ways and next(model.parameters()).dtype in KERNEL_DTYPES and not hasattr(config, "v_head_dim")
+
+
 def add_empty_lora(model: nn.Module, base: str, rank: int, dropout: float, modules: str, quantized: bool) -> nn.Module:
-    """The same with adapters; over a quantized base they stay in fp32 and PEFT's own layers run."""
+    """The same with adapters; over a quantized base they stay in fp32 and PEFT's own layers run.
+
+    PEFT gives adapters the precision of what they sit on, but not on the meta device.
+    """
+    dtype = next(model.parameters()).dtype
     with META:
         model = add_lora(model, rank, rank, dropout, choose_targets(model, modules, base)[0])
-    if quantized:
+    if not quantized:
         for module in model.modules():
             if hasattr(module, "lora_A"):
-                module.__dict__.pop("forward", None)  # the fused product
-                module.lora_A.float(), module.lora_B.float()
+                module.lora_A.to(dtype), module.lora_B.to(dtype)
+        use_fast_lora(model)
     return model.train()
 
 

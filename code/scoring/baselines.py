@@ -9,8 +9,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,20 @@ from data_utils.row_files import RECOGNITION
 from scoring.contenders import Candidate, Grid, Task, choose
 from scoring.encoder_finetuning import EPOCHS, FineTuning, finetuned_encoder
 from scoring.metrics import EvalResult, Prediction, evaluate_predictions
-from scoring.transitions import GRID, TransitionFilter, count_transitions, decode_with, fit_filter, log_p_matrix
+from scoring.transitions import (
+    GRID,
+    SMOOTHING,
+    TransitionFilter,
+    count_transitions,
+    decode_with,
+    fit_filter,
+    log_p_matrix,
+)
 from scoring.vector_baselines import vectors_with_history
 from scoring.word_baselines import BAYES, HISTORY_REGRESSION, REGRESSION, naive_bayes, own_words, words_with_history
 
 MAJORITY, PREVIOUS_LABEL = "majority", "previous_label"
-VECTORS, FINE_TUNED = "vectors_history", "encoder_finetuned"
+VECTORS, FINE_TUNED = "vectors_history", "finetuned"
 WITH_TRANSITIONS = "+transitions"
 SCORED = ("valid", "test")
 
@@ -81,17 +90,29 @@ LEAK_MEANING = "LEAK BOUND: the gold label of the speaker's previous utterance"
 MEANINGS = {name: contender.meaning for name, contender in CONTENDERS.items()} | {PREVIOUS_LABEL: LEAK_MEANING}
 
 
+def name_finetuned(encoder: str) -> str:
+    """What the baseline of a fine-tuned encoder is called: several may stand side by side."""
+    return f"{FINE_TUNED}_{Path(encoder).name}"
+
+
+def bare_name(name: str) -> str:
+    """The contender of a baseline, without transitions and encoder."""
+    bare = name.removesuffix(WITH_TRANSITIONS)
+    return FINE_TUNED if bare.startswith(f"{FINE_TUNED}_") else bare
+
+
 def baseline_plan(name: str) -> str:
-    """Digest of what decides, besides its dataset, what a baseline of the reports comes to.
+    """Digest of what decides, besides its dataset and the code, what a baseline of the reports comes to.
 
     name: of one of `CONTENDERS` or the leak bound, `+transitions` behind it or not. UserError for another.
     """
-    bare = name.removesuffix(WITH_TRANSITIONS)
+    bare = bare_name(name)
     if bare not in MEANINGS:
         raise UserError(f"baseline {name} is not known, allowed are {', '.join(MEANINGS)}")
     grid = {setting: list(values) for setting, values in CONTENDERS[bare].grid.items()} if bare in CONTENDERS else {}
-    decoding = GRID.tolist() if bare != name else []
-    identity = json.dumps([BASELINES_VERSION, name, grid, decoding, DEFAULT_WINDOW])
+    decoding = [GRID.tolist(), SMOOTHING] if name.endswith(WITH_TRANSITIONS) else []
+    training = asdict(FineTuning("")) if bare == FINE_TUNED else {}
+    identity = json.dumps([BASELINES_VERSION, name, grid, decoding, training, DEFAULT_WINDOW])
     return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
 
 
@@ -123,7 +144,7 @@ def measure_baselines(
 ) -> list[Baseline]:
     """Fit, choose and score every baseline, each followed by itself with transitions; the leak bound is the last.
 
-    embed: the sentence encoder of `vectors_history`, None: without it. finetuning: how that of `encoder_finetuned` is
+    embed: the sentence encoder of `vectors_history`, None: without it. finetuning: how that of `finetuned_<encoder>` is
     trained, None: without it. begin: told each name as its turn comes.
     """
     bound = {VECTORS: embed and {"embed": embed}, FINE_TUNED: finetuning and {"settings": finetuning}}
@@ -131,8 +152,9 @@ def measure_baselines(
     for name, contender in CONTENDERS.items():
         more = bound.get(name, {})
         if more is not None:
-            begin(name)
-            found += measure(name, partial(contender.candidates, grid=contender.grid, **more), task)
+            called = name_finetuned(finetuning.encoder) if name == FINE_TUNED else name
+            begin(called)
+            found += measure(called, partial(contender.candidates, grid=contender.grid, **more), task)
     best = max(found, key=lambda one: one.results["valid"].score)
     marked = [replace(one, chosen=one is best) for one in found]
     return [*marked, leak_bound(task)]
@@ -146,7 +168,7 @@ def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: 
     found = _fit_transitions(task, plain["valid"])
     decoded = {split: decode_with(found, rows, task.orders[split]) for split, rows in plain.items()}
     weights = {name: getattr(found, name) for name in ("temperature", "own_weight", "dialogue_weight")}
-    own, meaning = _results(task, plain), MEANINGS[name]
+    own, meaning = _results(task, plain), MEANINGS[bare_name(name)]
     filtered, settings = _results(task, decoded), {**choice.settings, **weights}
     seconds = time.monotonic() - began
     return (

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -11,8 +12,10 @@ from engine.deepspeed_state import is_sharded
 from engine.distributed import World
 from engine.neighbours import Neighbours
 from engine.packing import Packer, sequence_log_probabilities
+from engine.replay import Replayed
 from scoring.metrics import Prediction, extract_label
 
+REPLAYS_THAT_PAY = 8  # micro-batches from which on capturing a pass is worth its time
 Advance = Callable[[int], None]  # told how many more rows are done
 
 
@@ -84,11 +87,14 @@ def score_labels(
     choices = [encoder.encode_label(label) for label in labels]
     outcomes: dict[tuple[str, str], Outcome] = {}
     batches = scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes)
+    read = partial(sequence_log_probabilities, model)
+    replayed = Replayed(read, device) if packer.replays and len(batches) >= REPLAYS_THAT_PAY else None
     with Neighbours(device) as neighbours:
         for batch in settings.world.in_step(batches):
             already = len(outcomes)
-            packed = packer.pack(batch).to(device)
-            scores = sequence_log_probabilities(model, packed).view(len(batch.rows), len(labels)).cpu()
+            packed = packer.pack(batch)
+            found = replayed(packed) if replayed else read(packed.to(device))
+            scores = found[: packed.sequences].view(len(batch.rows), len(labels)).cpu()
             for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
                 best = max(range(len(labels)), key=row_scores.__getitem__)
                 outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)

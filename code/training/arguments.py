@@ -98,6 +98,8 @@ class TrainingArguments:
     rows_per_dialogue: int = knob("rows_per_dialogue")
     token_budget: int = knob("token_budget")
     compile_layers: str = knob("compile_layers")
+    tree_attention: str = knob("tree_attention")
+    cuda_graphs: str = knob("cuda_graphs")
     deepspeed_config: str = knob("deepspeed_config")
     offload_optimizer: bool = knob("offload_optimizer")
     local_rank: int = flag(-1, "set by the DeepSpeed launcher", RANK)

@@ -16,7 +16,7 @@ from scoring.transitions import TransitionFilter, Transitions, TurnOrder, count_
 from training.arguments import Arguments
 
 TRANSITIONS_FILE = "transitions.json"
-TRANSITIONS = "transitions"
+SCORE, TRANSITIONS = "score", "transitions"
 
 
 def order_of_rows(rows: Sequence[Example]) -> TurnOrder:

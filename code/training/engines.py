@@ -63,10 +63,14 @@ class MasterWeights:
         self.names, self.weights = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
         self.masters = [w if w.dtype == torch.float32 else w.detach().float() for w in self.weights]
         self.apart = [(m, w) for m, w in zip(self.masters, self.weights, strict=True) if m is not w]
+        self.scratch: list[Tensor] = []  # of gradients on their way into sums that are held
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
         """Moves the gradients of one micro-step into fp32 sums."""
+        if self.scratch:
+            self._add_at_once()
+            return
         for master, weight in self.apart:
             if weight.grad is None:
                 continue
@@ -74,6 +78,27 @@ class MasterWeights:
                 master.grad = weight.grad.float()
             else:
                 master.grad += weight.grad
+            weight.grad = None
+
+    def _add_at_once(self) -> None:
+        """As few kernels as it takes."""
+        grown = [(m, w, s) for (m, w), s in zip(self.apart, self.scratch, strict=True) if w.grad is not None]
+        if grown:
+            masters, weights, scratch = zip(*grown, strict=True)
+            torch._foreach_copy_(list(scratch), [weight.grad for weight in weights])
+            torch._foreach_add_([master.grad for master in masters], list(scratch))
+        self.forget_micro_step()
+
+    def hold_sums(self) -> list[Tensor]:
+        """The sums of gradients at fixed addresses, zero until the first micro-step."""
+        for master in self.masters:
+            master.grad = torch.zeros_like(master)
+        self.scratch = [torch.empty_like(master) for master, _ in self.apart]
+        return [master.grad for master in self.masters]
+
+    def forget_micro_step(self) -> None:
+        """Drops the gradients of a micro-step that broke off."""
+        for _, weight in self.apart:
             weight.grad = None
 
     @torch.no_grad()
@@ -111,6 +136,7 @@ class PlainEngine:
             fused=True,
         )
         self.schedule = settings.schedule(self.optimizer)
+        self.holds_sums = False
 
     @property
     def learning_rate(self) -> float:
@@ -126,8 +152,25 @@ class PlainEngine:
             self.optimizer.step()
             self.schedule.step()
             self.masters.publish()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=not self.holds_sums)
         return norm
+
+    def step_unread(self, loss: Tensor) -> Tensor:
+        """The same for sums that are held, with no number read: a GPU goes on while Python prepares what follows.
+
+        Changes nothing if loss or norm is not finite. The norm stays on the device; `schedule` is the caller's to step.
+        """
+        norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf)
+        self.optimizer.grad_scale, self.optimizer.found_inf = None, (~(norm + loss).isfinite()).float()
+        self.optimizer.step()
+        self.masters.publish()
+        self.optimizer.zero_grad(set_to_none=False)
+        return norm
+
+    def hold_sums(self) -> list[Tensor]:
+        """From now on gradients are summed at the addresses of these, in fp32, as replayed passes need it."""
+        self.holds_sums = True
+        return self.masters.hold_sums()
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         return value

@@ -1,9 +1,11 @@
 """The training loop: plan, micro-batches ahead of the model, step, score on valid, keep the best, resume."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
 from engine.neighbours import Neighbours
 from engine.packing import PackedBatch, Packer, batch_loss
+from engine.replay import Replayed
 from training.checkpoints import discard_state, load_state, readable_state, save_state
 from training.engines import Engine, seed_draws
 from training.log import LOG_FILE, keep_lines, sync_log
@@ -93,13 +96,14 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.progress = Progress()
         self.neighbours = Neighbours(self.device)
+        self.replayed = self._replayed() if packer.replays else None
 
     def run(self) -> Progress:
         """Trains until the last epoch is done; returns the history and the best epoch."""
         self._restore_or_begin()
         self.model.train()
         bar = progress_bar(self.total_steps, "train", "step", self.progress.step, silent=self.engine.rank > 0)
-        with bar, self.neighbours:
+        with bar, self.neighbours, short_turns() if self.replayed else nullcontext():
             while self.progress.epoch < self.settings.epochs:
                 self._run_epoch(bar)
                 self._finish_epoch()
@@ -150,17 +154,41 @@ class Trainer:
         total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
-            loss = batch_loss(self.engine.model, packed.to(self.device))
-            self.engine.backward(loss, last=number == len(batches) - 1)
-            total[0] += loss.detach()
+            last = number == len(batches) - 1
+            total[0] += self.replayed(packed) if self.replayed else self._pass(packed.to(self.device), last)
             self.neighbours.look()
+        step = self._step_unread if self.replayed else self._step
+        loss, tokens, norm = step(total, rate, ids)
+        known = norm if math.isfinite(norm) else None
+        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+
+    def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
+        """Moves the weights; (loss, tokens, gradient norm)."""
         loss, tokens = self.engine.sum_over_ranks(total).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()
         if not self.engine.overflows_at_times:
             self._refuse_unless_finite(norm, "gradient norm", rate, ids)
-        known = norm if math.isfinite(norm) else None
-        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+        return loss, tokens, norm
+
+    def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
+        """The same, which reads its numbers once, when all is on its way."""
+        loss, tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
+        self._refuse_unless_finite(loss, "loss", rate, ids)
+        self._refuse_unless_finite(norm, "gradient norm", rate, ids)
+        self.engine.schedule.step()
+        return loss, tokens, norm
+
+    def _pass(self, packed: PackedBatch, last: bool = True) -> torch.Tensor:
+        """The loss of one micro-batch on the device, its gradients added to the step's."""
+        loss = batch_loss(self.engine.model, packed)
+        self.engine.backward(loss, last)
+        return loss.detach()
+
+    def _replayed(self) -> Replayed:
+        """The same pass, captured as CUDA graphs; for the engine of one process."""
+        masters = self.engine.masters
+        return Replayed(self._pass, self.device, self.engine.hold_sums(), masters.forget_micro_step)
 
     def _refuse_unless_finite(self, value: float, name: str, rate: float, ids: Sequence[str]) -> None:
         if not math.isfinite(value):
@@ -212,6 +240,17 @@ class Trainer:
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
             )
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Inside, a thread that launches waits for one that packs a tenth as long as Python has it wait."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 10)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> list[MicroBatch]:

@@ -57,6 +57,7 @@ from training.erc_config import (
     sits_on_other_weights,
     warn_of_other_rows,
 )
+from training.fast_passes import fastest_packer
 from training.provenance import find_commit
 from training.trained_texts import find_trained_texts
 
@@ -268,10 +269,11 @@ def build_model(run: Run):
     if arguments.gradient_checkpointing:
         model.activation_checkpointing_enable()
     run.token_budget = training.token_budget or usual_token_budget(model, run.device)
-    run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model))
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
     compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
-    if compilable and should_compile(training.compile_layers, rows, run.device):
+    compiles = compilable and should_compile(training.compile_layers, rows, run.device)
+    run.packer, run.eval_batch_size = run.world.from_first(lambda: _check(run, model, compiles))
+    if compiles and (training.compile_layers == "True" or not run.packer.replays):
         compile_layers(model)
     trainable, run.parameters = count_trainable(model)
     if training.do_train:
@@ -281,11 +283,11 @@ def build_model(run: Run):
     return model
 
 
-def _check(run: Run, model) -> tuple[Packer, int]:
+def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
     """The packer of `--packing`, or `rows` where the base disagrees with it on the largest micro-batches of this run.
 
-    Or when its row of the table says that it reads a prompt in both directions. And how many prompts may be
-    answered together.
+    Or when its row of the table says that it reads a prompt in both directions. With the way of attention and of
+    launching that is fastest here. And how many prompts may be answered together.
     """
     training = run.arguments[2]
     row = find_row(run.base)
@@ -293,6 +295,10 @@ def _check(run: Run, model) -> tuple[Packer, int]:
     pad = run.encoder.tokenizer.pad_token_id
     kernel = tree_kernel.is_worth(training.compile_layers, count_rows(run), run.device)
     packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device, kernel)
+    alone = run.deepspeed is None
+    packer = fastest_packer(
+        model, packer, lambda: planned_batches(run, True)[0], run.arguments, run.device, compiles, alone
+    )
     if training.decode != "generate":
         return packer, training.eval_batch_size
     answered = scored_batches(run, share_prefixes=True)

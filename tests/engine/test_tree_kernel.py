@@ -13,6 +13,7 @@ from engine import tree_attention, tree_kernel
 from engine.layers import missing_for_compiling
 from engine.packing import packer_for
 from engine.prefix_tree import PrefixTree
+from engine.tree_ways import BLOCKS, DENSE, KERNEL
 from small_trees import ROWS, build
 from tiny_models import PAD, tiny_model
 
@@ -80,13 +81,13 @@ def test_many_blocks_and_threads_give_equal_numbers(kind: torch.dtype, window: i
 
 
 def test_what_it_cannot_take_goes_the_other_way() -> None:
-    assert [packer_for(tiny_model("llama", head_dim=width), "tree", PAD, kernel=True).kernel for width in (16, 8)] == [
-        True,
-        False,
+    assert [packer_for(tiny_model("llama", head_dim=width), "tree", PAD, kernel=True).way for width in (16, 8)] == [
+        KERNEL,
+        BLOCKS,
     ]
-    assert not packer_for(tiny_model("mla"), "tree", PAD, kernel=True).kernel
-    assert not packer_for(tiny_model("llama", head_dim=16), "tree", PAD).kernel
-    assert not packer_for(tiny_model("llama", attention="sdpa", head_dim=16), "tree", PAD, kernel=True).kernel
+    assert packer_for(tiny_model("mla"), "tree", PAD, kernel=True).way == BLOCKS
+    assert packer_for(tiny_model("llama", head_dim=16), "tree", PAD).way == BLOCKS
+    assert packer_for(tiny_model("llama", attention="sdpa", head_dim=16), "tree", PAD, kernel=True).way == DENSE
     assert not tree_kernel.prepare(torch.float16)
     with pytest.raises(ValueError, match="a layer sees 7 tokens back"):
         tree = long_tree()

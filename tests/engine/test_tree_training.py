@@ -1,6 +1,7 @@
 """A tree micro-batch gives the loss and every gradient of its rows run one at a time, for every kind of base."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from engine import tree_attention, tree_kernel
 from engine.batching import EncodedRow, MicroBatch, training_batches
 from engine.layers import missing_for_compiling
 from engine.packing import Packer, batch_loss, packer_for
+from engine.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS
 from rounding import LAYER, rounding
 from tiny_models import KINDS, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
 from training.engines import MasterWeights
@@ -95,7 +97,14 @@ def test_blockwise_attention_trains_as_rows(kind: str, rows) -> None:
     model = tiny_model(kind)
     packer = packer_for(model, "tree", PAD)
     heads, kv_heads = {"gpt2": (4, 4), "mla": (4, 4), "gemma4": (0, 0)}.get(kind, (4, 2))
-    assert packer.blockwise and (packer.heads, packer.kv_heads) == (heads, kv_heads)
+    assert packer.way == BLOCKS and (packer.heads, packer.kv_heads) == (heads, kv_heads)
+    assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
+
+
+@pytest.mark.parametrize("kind", BLOCKWISE)
+def test_runs_of_nodes_train_as_rows(kind: str, rows) -> None:
+    model = tiny_model(kind)
+    packer = replace(packer_for(model, "tree", PAD), way=SEGMENTS)
     assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
 
 
@@ -103,7 +112,7 @@ def test_blockwise_attention_trains_as_rows(kind: str, rows) -> None:
 def test_dense_mask_trains_as_rows(kind: str, rows) -> None:
     model = tiny_model(kind, attention="sdpa" if kind in BLOCKWISE else "eager")
     packer = packer_for(model, "tree", PAD)
-    assert packer.shares_prefixes and not packer.blockwise
+    assert packer.shares_prefixes and packer.way == DENSE
     assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
 
 
@@ -178,5 +187,5 @@ def test_the_operator_gives_the_same_step(kind: str, rows: list[EncodedRow], mon
     monkeypatch.setattr(tree_kernel, "QUERIES", 32)
     model = tiny_model(kind, head_dim=16).train()
     packer = packer_for(model, "tree", PAD, kernel=True)
-    assert packer.kernel
+    assert packer.way == KERNEL
     assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))

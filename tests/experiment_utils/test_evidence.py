@@ -9,16 +9,9 @@ import pytest
 from basics.errors import UserError
 from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import DATASETS, UNIFIED_PROMPT_LABELS
+from experiment_utils.checks import check_answers, join_gold, recount
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.evidence import (
-    BaselineRun,
-    check_answers,
-    gold_labels,
-    keep_baseline,
-    read_answers,
-    recount,
-    write_answers,
-)
+from experiment_utils.evidence import BaselineRun, gold_labels, keep_baseline, read_answers, write_answers
 from experiment_utils.records import Records
 from scoring.metrics import Prediction, evaluate_predictions
 
@@ -38,7 +31,7 @@ def make_predictions() -> list[Prediction]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0, "abc")
+    run = BaselineRun("words", "sample", "words and who said them", "generate", 61.5, make_predictions(), 90.0, "abc")
     keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", tmp_path)
     return tmp_path
 
@@ -88,7 +81,7 @@ def test_counts_that_the_answers_do_not_make_are_found(kept: Path) -> None:
 
 def test_equal_answers_make_equal_bytes(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     again = tmp_path_factory.mktemp("again")
-    run = BaselineRun("words", "sample", "words and who said them", "score", 61.5, make_predictions(), 90.0, "abc")
+    run = BaselineRun("words", "sample", "words and who said them", "generate", 61.5, make_predictions(), 90.0, "abc")
     keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", again)
     for path in kept.rglob("*.csv*"):
         assert path.read_bytes() == (again / path.relative_to(kept)).read_bytes()
@@ -108,12 +101,14 @@ def test_counts_by_place_that_the_answers_do_not_make_are_found(kept: Path, ques
 
 def test_own_answers_that_log_p_does_not_make_are_found(kept: Path) -> None:
     """Log p is rounded: labels that it leaves equal may both have been the answer, and nothing else may differ."""
-    (run,), rows = Records.read(kept).runs, make_predictions()
+    (baseline,), rows = Records.read(kept).runs, make_predictions()
+    where = {"sample": Records.read(kept).breakdowns(baseline, "sample")}
+    trained = {"emotion_recognition": 431}
+    run = replace(baseline, condition="small/window/sample", decode="transitions", training_rows=trained)
     other = next(label for label in LABELS if label != rows[0].target)
     nearly = rows[0].scores | {other: rows[0].scores[rows[0].target] + 1e-6}
     rows[0] = replace(rows[0], scores=nearly)
     write_answers(kept / f"predictions/{run.condition}/sample-seed_0.csv.gz", rows, LABELS)
-    where = {"sample": Records.read(kept).breakdowns(run, "sample")}
     for labels, wrong in (([other], 0), ([rows[0].target], 0), ([other, other], 1)):
         own = [replace(row, label=label) for row, label in zip(rows, labels, strict=False)]
         own += [replace(row, label=row.target) for row in rows[len(labels) :]]
@@ -132,8 +127,54 @@ def test_answers_in_unified_words_are_counted_by_them(tmp_path: Path) -> None:
         for row in make_predictions()
     ]
     write_answers(tmp_path / "answers.csv.gz", rows, UNIFIED_PROMPT_LABELS)
-    found = recount(tmp_path / "answers.csv.gz", "sample", "test", UNIFIED_PROMPT_LABELS)
+    path = tmp_path / "answers.csv.gz"
+    found = recount(join_gold(path, "sample", "test", UNIFIED_PROMPT_LABELS), UNIFIED_PROMPT_LABELS)
     wanted = Counts.of_predictions(rows, UNIFIED_PROMPT_LABELS)
     assert found.is_paired_with(wanted) and (found.table == wanted.table).all()
     with pytest.raises(UserError, match="is not among the labels"):
-        recount(tmp_path / "answers.csv.gz", "sample", "test", LABELS)
+        recount(join_gold(path, "sample", "test", LABELS), LABELS)
+
+
+def test_log_p_that_does_not_make_the_answers_is_found(kept: Path) -> None:
+    (run,), rows = Records.read(kept).runs, make_predictions()
+    where = {"sample": Records.read(kept).breakdowns(run, "sample")}
+    replace(run, decode="score").write(kept, where)
+    assert list(check_answers(Records.read(kept))) == [
+        "baselines/words/sample, sample, seed 0: the answers make other log p than are committed"
+    ], "every fifth has no label"
+    assert rows[4].label is None
+
+
+def test_texts_that_were_trained_on_are_worked_out_anew(kept: Path) -> None:
+    """What `moved` is said of is in the dialogue that it was in before, and its sums are the same."""
+    path = kept / "runs/baselines/words/sample/sample-seed_0.where.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+    moved = next(number for number, line in enumerate(lines) if line.startswith("text,not in train,"))
+    lines[moved] = lines[moved].replace("not in train", "also in train")
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+    assert list(check_answers(Records.read(kept))) == [
+        "baselines/words/sample, sample, seed 0: the answers make other counts by place than are committed"
+    ]
+
+
+def test_a_record_without_its_counts_and_answers_without_a_record_are_told(kept: Path) -> None:
+    folder = kept / "runs/baselines/words/sample"
+    counts = (folder / "sample-seed_0.csv").read_text()
+    (folder / "sample-seed_0.csv").unlink()
+    with pytest.raises(UserError, match="its counts cannot be read"):
+        Records.read(kept)
+    (folder / "sample-seed_0.csv").write_text(counts.replace(",1\n", ",-1\n", 1))
+    with pytest.raises(UserError, match="a count is below 1"):
+        Records.read(kept)
+    (folder / "seed_0.json").unlink()
+    assert list(check_answers(Records.read(kept))) == [
+        "predictions/baselines/words/sample/sample-seed_0.csv.gz: answers of a run that has no record"
+    ]
+
+
+def test_a_row_that_is_answered_twice_is_refused(kept: Path) -> None:
+    path = kept / "predictions/baselines/words/sample/sample-seed_0.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+    path.write_bytes(gzip.compress("".join([*lines, lines[1]]).encode()))
+    with pytest.raises(UserError, match="a row is answered twice"):
+        list(check_answers(Records.read(kept)))

@@ -22,6 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from bases.load import prepare_attention
 from basics.errors import UserError
 from basics.markdown import render_table
+from engine import tree_ways
 from engine.batching import MicroBatch
 from scoring.self_check import packer_that_agrees
 from tiny_models import BOS, EOS, PAD, VOCABULARY_SIZE, small_rows
@@ -111,7 +112,7 @@ def outcome(model) -> tuple[str, str]:
             return "refused", str(error)
     if packer.kind == "rows":
         return "rows", told.getvalue().partition("prefixes: it ")[2].partition("; using")[0]
-    return ("tree, in blocks" if packer.blockwise else "tree, dense mask"), ""
+    return ("tree, in blocks" if packer.way == tree_ways.BLOCKS else "tree, dense mask"), ""
 
 
 def try_one(name: str) -> tuple[str, str]:

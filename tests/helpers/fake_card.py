@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,9 +37,9 @@ _setup_privateuseone_for_python_backend("card", CardModule())
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code"), str(Path(__file__).parent)]
 
 from bases.adapters import add_lora  # noqa: E402
-from engine import tree_attention  # noqa: E402
 from engine.batching import EncodedRow, RowEncoder, scoring_batches  # noqa: E402
 from engine.packing import PackedBatch, Packer, packer_for  # noqa: E402
+from engine.tree_ways import SEGMENTS, usual_way  # noqa: E402
 from scoring import label_scoring  # noqa: E402
 from scoring.label_scoring import DecodeSettings, predict_labels  # noqa: E402
 from scoring.self_check import packer_that_agrees, prompts_together  # noqa: E402
@@ -103,7 +103,6 @@ class Case:
 def build_case(kind: str, packing: str, way: str) -> Case:
     """Before there is a card: the model with its attention as on one, and rows."""
     model = tiny_model(kind, device=CARD).to(torch.bfloat16)
-    assert model.config._attn_implementation != tree_attention.NAME
     if way != "all":
         model = add_lora(model, 4, 4, 0.05, "all", dora=way == "dora")
     if way == "checkpointing":
@@ -111,7 +110,14 @@ def build_case(kind: str, packing: str, way: str) -> Case:
     encoder = RowEncoder(character_tokenizer(), 1024, {"emotion_prediction": 0.3})
     trained = encoder.encode(small_examples("predict", window=2, count=2, turns=4))
     asked = encoder.encode(small_examples("window", window=2, count=2, turns=4)[:6], LABELS, calibrate=True)
-    return Case(model, encoder, packer_for(model, packing, PAD), trained, asked)
+    packer = packer_on_card(model, packing)
+    return Case(model, encoder, replace(packer, way=SEGMENTS) if way == "segments" else packer, trained, asked)
+
+
+def packer_on_card(model, packing: str) -> Packer:
+    """As one for a model that is there already."""
+    packer = packer_for(model, packing, PAD)
+    return replace(packer, way=usual_way(CARD)) if packer.takes_ways else packer
 
 
 def train(case: Case) -> None:

@@ -21,7 +21,7 @@ from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
 from planning.data import GIB, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
-from planning.meta_model import build_empty, count_saved, load_config
+from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
 from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
 
@@ -177,6 +177,36 @@ def test_no_cpu_quantizes_or_offloads() -> None:
         "all parameters",
         "all parameters, checkpointing",
     ]
+
+
+def test_adapters_are_planned_in_the_precision_of_their_base() -> None:
+    """PEFT leaves them in fp32 on the meta device; in half of it they keep half, and over 4 bits they are in fp32."""
+    for quantized, kinds in ((False, {torch.bfloat16}), (True, {torch.bfloat16, torch.float32})):
+        model = build_empty(tiny_model("llama").config, torch.bfloat16, GPU)
+        model = add_empty_lora(model, "tiny", 4, 0.05, "all", quantized)
+        assert {weight.dtype for weight in model.parameters()} == kinds
+
+
+def test_a_gpu_keeps_no_mask_where_it_attends_in_runs() -> None:
+    """Twice the nodes then take twice the bytes; a dense mask takes four times its own."""
+    config, growth = tiny_model("llama").config, {}
+    for dtype in (torch.bfloat16, torch.float32):
+        plans = [
+            measure("tiny", config, LORA, Workload(FEW, budget, device=GPU, dtype=dtype, modules="all"))
+            for budget in (1000, 2000)
+        ]
+        kept = [one.saved.layers[0] / one.nodes for one in plans]
+        growth[dtype] = kept[1] / kept[0]
+    assert growth[torch.bfloat16] == pytest.approx(1, abs=0.02) and growth[torch.float32] > 1.1
+
+
+def test_the_plan_of_a_run_on_a_gpu_is_near_its_peak() -> None:
+    """Of the last whole run that was kept; the libraries are not in a peak that PyTorch counts."""
+    kept = json.loads((REPOSITORY / "benchmarks" / "results" / "gpu_runs.json").read_text(encoding="utf-8"))
+    run = kept["MELD, SmolLM2-135M, LoRA, passes replayed"]
+    planned = by_name("SmolLM2-135M", Workload(TEXTS["meld"], 4096, device=GPU, modules="all"))["LoRA"]
+    assert planned.total / GIB == pytest.approx(run["planned_gib"], rel=0.02)
+    assert 0.9 < (planned.total - planned.libraries) / GIB / run["peak_gib"] < 1.33
 
 
 def test_what_fits_is_named() -> None:

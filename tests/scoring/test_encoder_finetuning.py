@@ -11,7 +11,7 @@ import baselines as script
 from basics.errors import UserError
 from commands import call_script
 from data_utils.dialogues import Dialogue, Utterance
-from scoring.baselines import FINE_TUNED, measure
+from scoring.baselines import FINE_TUNED, measure, name_finetuned
 from scoring.contenders import Task
 from scoring.encoder_finetuning import (
     Classifier,
@@ -147,5 +147,6 @@ def test_script_fine_tunes_where_it_is_asked(tiny_bert: Path, tmp_path: Path) ->
     flags = ("--dataset", "sample", "--encoder", "none", "--encoder_finetune", tiny_bert, "--output", tmp_path)
     result = call_script(script.main, *flags)
     assert result.returncode == 0, result.stderr
-    assert FINE_TUNED in [line.split()[0] for line in result.stdout.splitlines()]
-    assert (tmp_path / "sample" / f"{FINE_TUNED}+transitions" / "valid" / "predictions.jsonl").is_file()
+    called = name_finetuned(str(tiny_bert))
+    assert called in [line.split()[0] for line in result.stdout.splitlines()]
+    assert (tmp_path / "sample" / f"{called}+transitions" / "valid" / "predictions.jsonl").is_file()

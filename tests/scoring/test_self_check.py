@@ -217,16 +217,19 @@ def planned_run(**training) -> SimpleNamespace:
     rows = encoder.encode(small_examples(window=12, count=6, turns=6), LABELS)
     settings = {"do_train": True, "score_on": "test", "batch_size": 16, "rows_per_dialogue": 8, "seed": 7}
     settings |= {"packing": "tree", "decode": "score", "gradient_accumulation_steps": 1, "eval_batch_size": 8}
+    settings |= {"tree_attention": "auto", "cuda_graphs": "auto"}
+    plain = SimpleNamespace(quantize="none", gradient_checkpointing=False)
     return SimpleNamespace(
         base="tiny",
         row_sets=SimpleNamespace(labels=LABELS, also_scored={"test": {"speaker": ((), ("Ann", "Ben"))}}),
         encoded={"train": rows, "test": rows[:9]},
         also_encoded={"speaker": rows[9:15]},
         encoder=encoder,
-        arguments=(None, None, SimpleNamespace(**settings | training)),
+        arguments=(plain, None, SimpleNamespace(**settings | training)),
         device=CPU,
         token_budget=600,
         world=SimpleNamespace(size=1),
+        deepspeed=None,
     )
 
 
@@ -245,7 +248,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, MicroBatch]]:
 
 def test_a_run_checks_the_largest_micro_batches_of_training_and_of_scoring(checked) -> None:
     run, model = planned_run(), tiny_model("llama")
-    assert runs._check(run, model) == (packer_for(model, "tree", PAD), 8)
+    assert runs._check(run, model, compiles=False) == (packer_for(model, "tree", PAD), 8)
     trained, scored = runs.planned_batches(run, True)
     assert [kind for kind, _ in checked] == ["tree", "tree"] and len(trained) > 3 and len(scored) > 3
     for batches, (_, batch) in zip((trained, scored), checked, strict=True):
@@ -263,7 +266,7 @@ def test_rows_are_checked_on_the_rows_that_will_run(falls_back: bool, checked, m
     run, model = planned_run(packing="tree" if falls_back else "rows"), tiny_model("llama")
     if falls_back:
         model.config.attention_dropout = 0.1
-    assert runs._check(run, model)[0] == ROWS
+    assert runs._check(run, model, compiles=False)[0] == ROWS
     assert (capsys.readouterr().err != "") == falls_back
     if falls_back:
         assert checked.pop(0)[0] == "tree"

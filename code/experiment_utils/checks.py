@@ -1,0 +1,111 @@
+"""Committed counts against committed answers and the pickles: `python code/reproduce.py --check`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from basics.errors import UserError
+from data_utils.corpora.registry import find_dataset
+from data_utils.dialogues import find_original_data, load_dialogues
+from experiment_utils.breakdowns import Breakdowns, break_down
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.evidence import ANSWERS, TEXT_SEEN, Answer, answers_file, gold_labels, read_answers, split_facts
+from experiment_utils.records import BASELINES, Record, Records
+from scoring.metrics import Prediction
+from training.decoding import SCORE
+
+Rows = Mapping[str, tuple[str, Answer]]  # row id -> (gold label, answer)
+ROUNDING = 1e-6  # percent
+
+
+def check_answers(records: Records) -> Iterator[str]:
+    """A line for whatever is committed of a run that its answers and the pickles do not make.
+
+    Nobody can work out from them which epoch was chosen, its score on valid where test was scored, the weights of
+    transitions, and how often demonstrations were copied.
+    """
+    known = {answers_file(records.folder, run, dataset) for run in records.runs for dataset in run.counts}
+    for path in sorted(set((records.folder / ANSWERS).glob("**/*.csv.gz")) - known):
+        yield f"{path.relative_to(records.folder)}: answers of a run that has no record"
+    for run in records.runs:
+        for dataset in run.counts:
+            rows = join_gold(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
+            for what in _differing(run, dataset, rows, records.breakdowns(run, dataset)):
+                yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other {what} than are committed"
+
+
+def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iterator[str]:
+    if not _is_same(recount(rows, run.labels), run.counts[dataset]):
+        yield "counts"
+    if not _makes_places(rows, where, run, dataset):
+        yield "counts by place"
+    if run.decode == SCORE and any(said.log_p and said.label not in said.most_probable for _, said in rows.values()):
+        yield "log p"
+    if dataset in run.without and not _makes_without(rows, run, dataset):
+        yield "counts without transitions"
+    if run.split == "valid" and len(run.counts) == 1 and abs((run.valid or 0) - run.score(dataset)) > ROUNDING:
+        yield "score on valid"
+
+
+def join_gold(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Rows:
+    """Answers with gold labels; UserError where they are of other utterances than the split's."""
+    gold, said = gold_labels(dataset, split, labels), read_answers(path)
+    if set(gold) != set(said):
+        raise UserError(f"{path} is not of the {len(gold)} utterances of {dataset}'s {split}")
+    return {name: (label, said[name]) for name, label in gold.items()}
+
+
+def recount(rows: Rows, labels: Sequence[str]) -> Counts:
+    """The counts that answers make."""
+    return _count(((name, of, said.label) for name, (of, said) in rows.items()), labels)
+
+
+def _count(rows: Iterable[tuple[str, str, str | None]], labels: Sequence[str]) -> Counts:
+    """From (row id, gold label, answer)."""
+    return Counts.of(((name.rpartition("/")[0], label, said, 1) for name, label, said in rows), labels)
+
+
+def _is_same(first: Counts, second: Counts) -> bool:
+    return first.is_paired_with(second) and bool((first.table == second.table).all())
+
+
+def _makes_places(rows: Rows, where: Breakdowns, run: Record, dataset: str) -> bool:
+    """Whether texts were trained on is worked out for runs on the whole of the dataset's own train.
+
+    Of others the answers to that question must add up to the whole, dialogue by dialogue.
+    """
+    predictions = [Prediction(name, "", label, said.label) for name, (label, said) in rows.items()]
+    known, seen = _knows_train(run, dataset), where.get(TEXT_SEEN)
+    made = break_down(predictions, split_facts(dataset, run.split, None if known else ()), run.labels)
+    if known:
+        return _are_like(where, made)
+    if seen and not _is_same(Counts.sum_of(seen.values()), run.counts[dataset]):
+        return False
+    # Without: the run does not know them, or was not trained.
+    others = {name: parts for name, parts in made.items() if name != TEXT_SEEN}
+    return _are_like(where, others | ({TEXT_SEEN: seen} if seen else {}))
+
+
+def _are_like(found: Breakdowns, expected: Breakdowns) -> bool:
+    return found.keys() == expected.keys() and all(
+        parts.keys() == found[question].keys() and all(_is_same(found[question][of], parts[of]) for of in parts)
+        for question, parts in expected.items()
+    )
+
+
+def _knows_train(run: Record, dataset: str) -> bool:
+    """Whether a run was trained on all utterances of the dataset's own train, and on no other set."""
+    if run.condition.startswith(BASELINES):
+        return True
+    train = load_dialogues(dataset, find_original_data(dataset))["train"]
+    utterances = sum(len(dialogue.utterances) for dialogue in train)
+    return run.labels == find_dataset(dataset).labels and run.training_rows == {"emotion_recognition": utterances}
+
+
+def _makes_without(rows: Rows, run: Record, dataset: str) -> bool:
+    """From log p that are rounded: where they leave several labels first, any of them may have been the answer."""
+    likely = {name: said.most_probable for name, (_, said) in rows.items()}
+    if not all(likely.values()):
+        return False
+    found = _count(((name, label, likely[name][0]) for name, (label, _) in rows.items()), run.labels)
+    committed, tied = run.without[dataset], sum(len(labels) > 1 for labels in likely.values())
+    return found.is_paired_with(committed) and int(abs(found.table - committed.table).sum()) <= 2 * tied

@@ -1,0 +1,47 @@
+"""How the passes of a run go fastest on its device: the way of attention over shared prefixes, and CUDA graphs."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from bases.table import NO_QUANTIZATION
+from basics.errors import UserError
+from engine.batching import MicroBatch
+from engine.packing import Packer
+from engine.replay import can_replay
+from engine.way_choice import choose_way
+from training.arguments import Arguments
+
+
+def fastest_packer(
+    model,
+    packer: Packer,
+    plan: Callable[[], Sequence[MicroBatch]],
+    arguments: Arguments,
+    device: torch.device,
+    compiles: bool,
+    alone: bool,
+) -> Packer:
+    """The same packer with the way of attention that is wanted or fastest, and whether its passes are replayed.
+
+    plan: gives the micro-batches that are to come; the largest is tried out. compiles: whether the run is long enough
+    to compile something for. alone: whether one process trains without DeepSpeed.
+
+    Raises:
+        UserError: the way that is wanted does not run here, or not as the dense mask does.
+    """
+    model_arguments, _, training = arguments
+    asks = packer.takes_ways and (training.tree_attention != "auto" or device.type == "cuda")
+    if asks and (batches := plan()):
+        largest = max(batches, key=MicroBatch.tokens)
+        try:
+            packer, tried = choose_way(model, packer, largest, device, training.tree_attention, compiles)
+        except ValueError as error:
+            raise UserError(f"--tree_attention {training.tree_attention}: {error}") from None
+        told = "; ".join(map(str, tried))
+        print(f"attention over shared prefixes: {packer.way} ({told})", file=sys.stderr)
+    plain = alone and model_arguments.quantize == NO_QUANTIZATION and not model_arguments.gradient_checkpointing
+    wanted = plain and training.cuda_graphs == "auto" and device.type == "cuda"
+    return replace(packer, replays=wanted and can_replay(model, packer))
