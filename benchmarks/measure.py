@@ -24,13 +24,14 @@ from benchmarks.rounds import say
 from benchmarks.sections.grouping import measure_grouping
 from benchmarks.sections.neighbours import measure_neighbours
 from benchmarks.sections.profile import measure_profile
+from benchmarks.sections.prompts import measure_prompts
 from benchmarks.sections.retrieval import measure_retrieval
 from benchmarks.sections.scoring import ScoringEffort, ScoringSection
 from benchmarks.sections.training import Effort, TrainingSection, llama_shape
 from benchmarks.sections.trees import measure_epochs, measure_trees
 from benchmarks.workload import draw_workload
 
-ALWAYS = ("trees", "retrieval", "training", "profile", "neighbours", "scoring")
+ALWAYS = ("trees", "prompts", "retrieval", "training", "profile", "neighbours", "scoring")
 ON_DEMAND = ("epochs", "grouping")
 
 
@@ -96,6 +97,7 @@ def sections_of(plan: Plan, inputs: Inputs, wanted: Sequence[str]) -> dict[str, 
 
     sections: dict[str, Section] = {
         "trees": lambda _: measure_trees(inputs, plan.kinds),
+        "prompts": lambda _: measure_prompts(inputs.encoder),
         "retrieval": lambda _: measure_retrieval(LOGS),
         "training": train,
         "profile": lambda _: measure_profile(inputs, shape, LOGS),

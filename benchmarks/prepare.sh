@@ -12,7 +12,7 @@ requirements=benchmarks/requirements.txt
 
 say() { printf '%s\n' "$*" >&2; }
 
-# TRL beside the environment, not in it: what the project needs stays what envs/requirements.txt says.
+# TRL beside the environment, not in it: what the project needs stays what envs/constraints.txt says.
 install_rivals() {
     "$python" -c 'import sys, importlib.util; sys.exit(importlib.util.find_spec("trl") is None)' && return
     cmp -s "$requirements" "$packages/requirements.txt" && return

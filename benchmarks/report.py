@@ -15,6 +15,7 @@ from benchmarks.gpu.runs import render_gpu_runs
 from benchmarks.sections.grouping import render_grouping
 from benchmarks.sections.neighbours import render_neighbours
 from benchmarks.sections.profile import render_profile
+from benchmarks.sections.prompts import render_prompts
 from benchmarks.sections.retrieval import render_retrieval
 from benchmarks.sections.scoring import render_scoring
 from benchmarks.sections.training import render_training
@@ -57,6 +58,7 @@ RENDERERS: Mapping[str, Callable[[Result], list[str]]] = {
     "neighbours": render_neighbours,
     "scoring": render_scoring,
     "trees": render_trees,
+    "prompts": render_prompts,
     "grouping": render_grouping,
     "retrieval": render_retrieval,
     "gpu": render_gpu,

@@ -5,6 +5,7 @@
     python code/data_process.py --corpus ~/my_corpus    # files of one's own, with a column emotion: known from then on
 
 --data_percent 0.25 --seed 7 draws a share of train: rows, demonstrations, counts and texts seen are of that share.
+--window_step 6 moves the start of the history every six turns, --prompt compact asks in fewer words: rows share more.
 With --speaker_task True or True_mixed two folders are printed, joined by a comma: the speaker rows
 first. An unchanged folder is left as it is. Source: the three tasks of arXiv 2309.11911.
 """

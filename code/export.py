@@ -2,12 +2,15 @@
 
     python code/export.py --checkpoint_dir checkpoint/SmolLM2-135M/lora/sample/window_12 --output_dir exports/sample
     python code/export.py --checkpoint_dir ... --output_dir exports/adapter --kind adapter
+    python code/export.py --checkpoint_dir ... --output_dir exports/gguf --kind gguf --precision q8_0
 
 merged: an adapter added to the weights of its base, or a whole model, as a plain transformers folder: what
-AutoModelForCausalLM loads, in the layout that vLLM and llama.cpp's convert_hf_to_gguf.py read (neither was run on
-one; ChatGLM-6B loads with this project alone). Not of an adapter that was trained over weights in 4 bits: over whole
-ones it answers otherwise. adapter: the adapter alone with its model card, its base by its public name. A folder
-appears whole or not at all. Prints the folder.
+AutoModelForCausalLM of transformers 4 and 5 loads, in the layout that vLLM and llama.cpp's convert_hf_to_gguf.py
+read (neither was run on one; ChatGLM-6B loads with this project alone). Not of an adapter that was trained over
+weights in 4 bits: over whole ones it answers otherwise. adapter: the adapter alone with its model card, its base by
+its public name. gguf: the merged weights, tokenizer and chat template as one file for llama.cpp, of bases that are
+LLaMA, Qwen 2 or Qwen 3 inside and split text by bytes; q8_0 is a byte a weight. A folder appears whole or not at all.
+Prints the folder.
 Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
 """
 
@@ -20,11 +23,15 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from bases.gguf_writing import STORAGES
 from bases.table import PRECISIONS
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
 from knobs.checks import holds_model
-from own_dialogues.exporting import export_adapter, export_merged
+from own_dialogues.exports.folders import export_adapter, export_merged
+from own_dialogues.exports.gguf_file import export_gguf
+
+KINDS = ("merged", "adapter", "gguf")
 
 
 def main() -> None:
@@ -35,6 +42,8 @@ def main() -> None:
     with redirect_stdout(sys.stderr):  # libraries print notices
         if arguments.kind == "adapter":
             export_adapter(checkpoint, output)
+        elif arguments.kind == "gguf":
+            export_gguf(checkpoint, output, arguments.model_name_or_path, arguments.precision)
         else:
             export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision)
     print(output)
@@ -45,13 +54,15 @@ def parse_arguments() -> argparse.Namespace:
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint_dir", type=Path, required=True, help="folder that main_new.py saved")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder to write; an earlier export is replaced")
-    parser.add_argument("--kind", choices=("merged", "adapter"), default="merged", help="(default: %(default)s)")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="(default: %(default)s)")
     base_help = "base of the adapter: a folder, a name, a hub id (default: the one it was trained on)"
     parser.add_argument("--model_name_or_path", help=base_help)
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="bf16", help="of the merged weights (default: %(default)s)"
-    )
-    return parser.parse_args()
+    of_weights = "of the merged weights; q8_0: of a GGUF file alone (default: %(default)s)"
+    parser.add_argument("--precision", choices=tuple(STORAGES), default="bf16", help=of_weights)
+    arguments = parser.parse_args()
+    if arguments.precision not in PRECISIONS and arguments.kind != "gguf":
+        raise UserError(f"--precision {arguments.precision} is for --kind gguf: choose {', '.join(PRECISIONS)}")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_name_or_path", help="base: a name of the table, a folder, or a hub id")
-    parser.add_argument("--table", action="store_true", help="print README's table of bases and stop")
+    parser.add_argument("--table", action="store_true", help="print the table of bases of LLM_bases/README.md and stop")
     dataset_help = "whose rows make an epoch (default: %(default)s)"
     parser.add_argument("--dataset", choices=tuple(TEXTS), default="meld", help=dataset_help)
     gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"

@@ -4,32 +4,41 @@
     python code/predict.py --input chat.txt --preview True       # what would be judged; no model is loaded
     python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
         --output emotions.jsonl
+    some_program | python code/predict.py --follow True --format jsonl
 
 A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
 precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json), and so is
 the filter that carries beliefs from turn to turn, if it was trained with decode=transitions (its transitions.json).
 Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With --output the file is there
 when it is whole, and until then grows beside it; stopped, --resume True goes on from there to the same bytes.
+With --follow True turns are read from stdin, a line each, `Name: utterance` or a JSON object of speaker and text, and
+each is answered at once: what the model has computed of the turns before is kept where its base can go on from it.
 """
 
 import argparse
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
-from basics.errors import UserError
+from basics.errors import raise_together
+from basics.files import shown_path
 from basics.scripts import run_script
 from dialogue_files.readers.encodings import check_encoding
-from dialogue_files.reading import FORMATS, FileCounts, count_turns, find_format
+from dialogue_files.reading import FORMATS, LIVE_FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
 from knobs.table import KNOBS
 from own_dialogues.formats_page import render_formats
 from own_dialogues.preview import print_preview
 from own_dialogues.writing import OUTPUTS
 
+if TYPE_CHECKING:
+    from own_dialogues.recognizer import EmotionRecognizer
+
 # Name, default, what else argparse is told, meaning.
 FLAGS = (
-    ("input", None, {"type": Path, "required": True}, "file of dialogues"),
+    ("input", None, {"type": Path}, "file of dialogues"),
+    ("follow", False, {"type": true_or_false}, "answer turns from stdin as they come (default: False)"),
     ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
     ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
     ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
@@ -64,13 +73,33 @@ def parse_arguments() -> Namespace:
     for name, default, options, meaning in FLAGS:
         parser.add_argument(f"--{name}", default=default, help=meaning.replace("%", "%%"), **options)
     arguments = parser.parse_args()
-    if arguments.resume and arguments.output is None:
-        raise UserError("--resume True: there is nothing to go on with without --output")
-    if arguments.preview and (arguments.output or arguments.format not in (None, "jsonl")):
-        raise UserError(
-            "--preview True prints JSON Lines: leave --output and --format away, or redirect what it prints"
-        )
+    raise_together(find_contradictions(arguments))
     return arguments
+
+
+def find_contradictions(arguments: Namespace) -> list[str]:
+    """One line per flag that cannot stand beside the others."""
+    follow, preview = arguments.follow, arguments.preview
+    checks = (
+        (follow or arguments.input, "--input is missing: the file of dialogues; or --follow True, which reads stdin"),
+        (not follow or not arguments.input, f"--input {arguments.input}: --follow True reads stdin; leave it away"),
+        (not follow or not arguments.output, f"--output {arguments.output}: --follow True prints; leave it away"),
+        (not follow or not preview, "--preview True: --follow True answers at once; leave one of them away"),
+        (not follow or not arguments.encoding, "--encoding: --follow True reads UTF-8; leave it away"),
+        (
+            not follow or arguments.input_format in (None, *LIVE_FORMATS),
+            f"--input_format {arguments.input_format}: --follow True reads {' or '.join(LIVE_FORMATS)}",
+        ),
+        (
+            not arguments.resume or arguments.output,
+            "--resume True: there is nothing to go on with without --output",
+        ),
+        (
+            not preview or not (arguments.output or arguments.format not in (None, "jsonl")),
+            "--preview True prints JSON Lines: leave --output and --format away, or redirect what it prints",
+        ),
+    )
+    return [problem for fine, problem in checks if not fine]
 
 
 class _PrintFormats(argparse.Action):
@@ -87,19 +116,38 @@ def choose_output_format(arguments: Namespace) -> str:
     return arguments.format or (suffix if suffix in OUTPUTS else "table")
 
 
-def warn_of_speakers(counts: FileCounts, known: int, kind: str) -> None:
-    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none."""
-    if kind != "plain" and counts.speakers > known:
-        print(
-            f"warning: a dialogue has {counts.speakers} speakers, training knew {known} at most: those that come later "
-            f"are Speaker_{known} and so on to the model, names that it has never seen",
-            file=sys.stderr,
-        )
-
-
 def main() -> None:
-    """Arguments -> the input, read once to be checked -> checkpoint -> emotions."""
+    """Arguments -> a file of dialogues, or turns as they come."""
     arguments = parse_arguments()
+    if arguments.follow:
+        answer_stdin(arguments)
+    else:
+        answer_file(arguments)
+
+
+def answer_stdin(arguments: Namespace) -> None:
+    """Checkpoint -> turns from stdin, each answered before the next is read."""
+    from own_dialogues.checkpoint import ensure_base, find_checkpoint
+    from own_dialogues.demonstrations import DemonstrationSource
+    from own_dialogues.following import INVITATION, follow_stream
+    from own_dialogues.recognizer import EmotionRecognizer
+
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    ensure_base(checkpoint)
+    source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
+    recognizer = EmotionRecognizer.from_pretrained(
+        checkpoint, arguments.device, arguments.precision, source, arguments.decode
+    )
+    if sys.stdin.isatty():
+        print(INVITATION, file=sys.stderr)
+    done = follow_stream(recognizer, sys.stdin.buffer, arguments.input_format, choose_output_format(arguments))
+    for line in done.counts.report.lines():
+        print(line, file=sys.stderr)
+    print(describe_end(recognizer, done.counts, done.shortened, checkpoint), file=sys.stderr)
+
+
+def answer_file(arguments: Namespace) -> None:
+    """The input, read once to be checked -> checkpoint -> emotions."""
     encoding = arguments.encoding
     input_format = find_format(arguments.input, arguments.input_format, encoding)
     counts = count_turns(arguments.input, input_format, encoding)
@@ -109,7 +157,6 @@ def main() -> None:
         return print_preview(arguments.input, input_format, encoding, counts)
 
     # torch takes its time: what is wrong with the input has been said by now.
-    from basics.files import shown_path
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
     from own_dialogues.prediction import FileTask, check_output, find_position, fingerprint, predict_file
@@ -119,7 +166,7 @@ def main() -> None:
     task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments), encoding)
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(checkpoint)
-    warn_of_speakers(counts, config.speakers, config.kind)
+    warn_of_speakers(counts.speakers, config.speakers, config.kind)
     check_output(task)
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
     place = choose_place(arguments.device, arguments.precision, config.precision)
@@ -130,11 +177,16 @@ def main() -> None:
         checkpoint, arguments.device, arguments.precision, source, arguments.decode
     )
     end = predict_file(recognizer, task, counts, marks, start)
+    written = f" -> {task.output}" if task.output else ""
+    print(describe_end(recognizer, counts, end.shortened, checkpoint) + written, file=sys.stderr)
+
+
+def describe_end(recognizer: "EmotionRecognizer", counts: FileCounts, shortened: int, checkpoint: Path) -> str:
+    """What was answered, in one line; shortened: turns that were cut."""
     told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
     told += ", with transitions" if recognizer.transitions else ""
-    cut = f"; {end.shortened} were too long for the prompt and cut at their end" if end.shortened else ""
-    written = f" -> {task.output}" if task.output else ""
-    print(f"{told}, by {shown_path(str(checkpoint))}{cut}{written}", file=sys.stderr)
+    cut = f"; {shortened} were too long for the prompt and cut at their end" if shortened else ""
+    return f"{told}, by {shown_path(str(checkpoint))}{cut}"
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def report(table: Table, conditions: Mapping[str, Condition], folder: Path) -> N
     shown = update_records(conditions, finished, folder)
     written = write_report(table, conditions, shown, folder)
     if finished:
-        written.append(write_browser(finished, folder))
+        written.append(write_browser(conditions, shown, finished, folder))
     print("\n".join(map(str, written)))
 
 

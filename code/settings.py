@@ -1,7 +1,7 @@
 """Check the settings of an experiment and print them as variables of a shell; the three scripts call it.
 
     dataset=meld python code/settings.py window --seed 7         # what train_and_inference_Uni.sh is told
-    python code/settings.py --table                              # the README's table of settings
+    python code/settings.py --table                              # the table of settings in code/README.md
 
 Knobs come from the environment, further arguments are those of code/main_new.py. What is wrong is told, a line each,
 with exit code 2, before anything is installed or written. Any Python of 3.11 or newer will do, with the standard

@@ -10,7 +10,7 @@
 #   datasets=meld,EmoryNLP without_shared_scenes=True bash code/train_and_inference_Mixed.sh   # both are of Friends
 #
 # The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter or
-# model: checkpoint/. Every setting can be set from the environment, as above; the README has the table of them.
+# model: checkpoint/. Every setting can be set from the environment, as above; code/README.md has the table of them.
 # shellcheck source=code/experiment.sh disable=SC2154
 source "$(dirname "${BASH_SOURCE[0]}")/experiment.sh"
 

@@ -8,7 +8,7 @@
 #   DRY_RUN=1 dataset=iemocap MODEL_NAME=LLaMA2 bash code/train_and_inference_Uni.sh
 #
 # The first run also sets up .venv and gets the base. Scores, figures and logs: experiments/; the best adapter or
-# model: checkpoint/. Every setting can be set from the environment, as above; the README has the table of them.
+# model: checkpoint/. Every setting can be set from the environment, as above; code/README.md has the table of them.
 # shellcheck source=code/experiment.sh disable=SC2154
 source "$(dirname "${BASH_SOURCE[0]}")/experiment.sh"
 

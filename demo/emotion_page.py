@@ -92,7 +92,8 @@ def answer(recognizer: EmotionRecognizer, text: str, known: Sequence[TurnEmotion
     rows = list(known[:same])
     if same:
         yield rows
-    for new in recognizer.predict_turns(turns, skip=same, size=TURNS_AT_ONCE, follower=recognizer.follow(rows)):
+    size = 1 if len(turns) - same == 1 else TURNS_AT_ONCE  # a single one goes on from what is kept of the turns before
+    for new in recognizer.predict_turns(turns, skip=same, size=size, follower=recognizer.follow(rows)):
         rows = [*rows, *new]
         yield rows
 

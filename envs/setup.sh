@@ -4,19 +4,20 @@
 #     python=$(bash envs/setup.sh)        # some minutes the first time, silent and instant afterwards
 #     bash envs/setup.sh --interpreter    # any Python that will do for the standard library; nothing is made
 #
-#   ERC_PYTHON=/path/to/python    use this environment instead of .venv; it must hold envs/requirements.txt
+#   ERC_PYTHON=/path/to/python    use this environment instead of .venv; it must hold envs/train.txt
 #   ERC_TORCH=cpu|cuda            which build of torch .venv gets; unset: cuda where nvidia-smi finds a GPU.
 #                                 For login nodes and container builds, which see no GPU.
 #
-# Progress goes to stderr. Exit code 2 with one line when it cannot be done. An interrupted set-up is made
-# afresh by the next call, and of two calls at once one waits for the other.
+# An environment is a folder of .venvs/, named after what it is made from; .venv is a link to the newest. A new one is
+# made beside the old one, which runs in progress go on with, and the link turns to it when it is whole. An interrupted
+# set-up leaves the link as it was and is made afresh by the next call; of two calls at once one waits for the other.
+# Progress goes to stderr. Exit code 2 with one line when it cannot be done.
 set -euo pipefail
 
 envs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-venv=${envs%/*}/.venv
-python=$venv/bin/python
-stamp=$venv/erc-stamp # "unfinished", or what the environment was made from and its build of torch
-log=$venv/setup.log
+root=${envs%/*}
+link=$root/.venv
+made_from=(predict.txt train.txt develop.txt constraints.txt setup.sh)
 uv_version=0.13.9
 # The first of these that is Python 3.11 or newer and can make an environment.
 candidates=(python3.11 python3.12 python3.13 python3)
@@ -38,15 +39,23 @@ check_given_python() {
     local given
     given=$(command -v "$ERC_PYTHON") || fail "ERC_PYTHON=$ERC_PYTHON: there is no such program"
     [[ $given == /* ]] || given=$PWD/$given
-    "$given" - "$envs/requirements.txt" <<'PYTHON' || exit 2
+    "$given" - "$envs" <<'PYTHON' || exit 2
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 if sys.version_info < (3, 11):
     sys.exit(f"error: ERC_PYTHON is Python {sys.version.split()[0]}: choose Python 3.11 or newer")
-lines = [line.split("#")[0].strip() for line in open(sys.argv[1], encoding="utf-8")]
+
+def lines_of(name):
+    lines = open(f"{sys.argv[1]}/{name}", encoding="utf-8")
+    stripped = (line.split("#")[0].strip() for line in lines)
+    return [line for line in stripped if line and not line.startswith("-")]
+
+
+pins = dict(line.split("==") for line in lines_of("constraints.txt"))
 missing, other = [], []
-for name, wanted in (line.split("==") for line in lines if line):
+for name in lines_of("predict.txt") + lines_of("train.txt"):
+    wanted = pins[name]
     try:
         found = version(name).split("+")[0]
     except PackageNotFoundError:
@@ -55,18 +64,24 @@ for name, wanted in (line.split("==") for line in lines if line):
         if found != wanted:
             other.append(f"{name} {found} (pinned: {wanted})")
 if missing:
-    sys.exit(f"error: ERC_PYTHON lacks {', '.join(missing)}: install envs/requirements.txt there")
+    sys.exit(f"error: ERC_PYTHON lacks {', '.join(missing)}: install envs/train.txt there")
 if other:
     print(f"setup: ERC_PYTHON has {', '.join(other)}; scores may differ", file=sys.stderr)
 PYTHON
     printf '%s\n' "$given"
 }
 
-is_ready() {
-    local state
-    [[ -x $python && -f $stamp ]] || return 1
-    state=$(<"$stamp")
-    [[ $state == "$wanted ${ERC_TORCH:-${state##* }}" ]]
+# Whether .venvs/$1 was made to its end; its stamp says from what, and with which build of torch.
+is_whole() {
+    local folder=$root/.venvs/$1
+    [[ -x $folder/bin/python && -f $folder/erc-stamp && $(<"$folder/erc-stamp") == "$wanted ${1##*-}" ]]
+}
+
+# What .venv leads to, if it is what is asked for.
+find_ready() {
+    local name
+    name=$(basename "$(readlink "$link" 2>/dev/null || true)")
+    [[ $name == "${wanted:0:12}-${ERC_TORCH:-${name##*-}}" ]] && is_whole "$name" && printf '%s\n' "$name"
 }
 
 find_python() {
@@ -83,7 +98,7 @@ find_python() {
 # The first Python 3.11 or newer among .venv's, ERC_PYTHON and the candidates.
 find_interpreter() {
     local candidate
-    for candidate in "$python" "${ERC_PYTHON:-}" "${candidates[@]}"; do
+    for candidate in "$link/bin/python" "${ERC_PYTHON:-}" "${candidates[@]}"; do
         if [[ $candidate ]] && "$candidate" -c "$too_old" 2>/dev/null; then
             printf '%s\n' "$candidate"
             return
@@ -102,18 +117,62 @@ choose_torch() {
     fi
 }
 
-# An empty .venv with the word "unfinished" in it; the stamp outlives whatever a killed set-up left there.
+# UserErrors before minutes of work: .venv is somebody else's, or nothing can be written here.
+check_place() {
+    local target
+    target=$(readlink "$link" 2>/dev/null || true)
+    if [[ -n $(ls -A "$link/" 2>/dev/null) && ! -f $link/erc-stamp ]] || [[ -n $target && $target != .venvs/* ]]; then
+        fail "$link was not made by envs/setup.sh: move it away, or use it with ERC_PYTHON=$link/bin/python"
+    fi
+    if ! { mkdir -p "$venv" && printf 'unfinished\n' >"$venv/erc-stamp"; } 2>/dev/null; then
+        fail "$root/.venvs cannot be written: check permissions and free space, or set ERC_PYTHON"
+    fi
+}
+
+# An empty environment in $venv, instead of what killed set-ups have left; the stamp says that it is not whole.
 make_venv() {
-    local interpreter
+    local interpreter stamp
     interpreter=$(find_python)
-    if [[ ! -f $stamp && -n $(ls -A "$venv" 2>/dev/null) ]]; then
-        fail "$venv was not made by envs/setup.sh: move it away, or use it with ERC_PYTHON=$python"
-    fi
-    if ! { mkdir -p "$venv" && printf 'unfinished\n' >"$stamp"; } 2>/dev/null; then
-        fail "$venv cannot be written: check permissions and free space, or set ERC_PYTHON"
-    fi
+    for stamp in "$root"/.venvs/*/erc-stamp; do
+        if [[ $stamp != "$venv/erc-stamp" && $(<"$stamp") == unfinished ]]; then rm -rf "${stamp%/*}"; fi
+    done
     find "$venv" -mindepth 1 -maxdepth 1 ! -name erc-stamp -exec rm -rf {} +
     "$interpreter" -m venv "$venv" >"$log" 2>&1 || stop_with_log "making $venv"
+}
+
+# .venv leads to the new environment from one moment to the next; the one before stays for what runs in it.
+turn_link() {
+    local before
+    before=$(readlink "$link" 2>/dev/null || true)
+    if [[ -d $link && -z $before ]]; then # made by an earlier version of this script
+        before=.venvs/before-$(date +%Y%m%d-%H%M%S)
+        mv "$link" "$root/$before"
+    fi
+    ln -sfn ".venvs/$1" "$link.new"
+    # Python, because mv would move the new link into the folder that the old one leads to.
+    "$root/.venvs/$1/bin/python" -c 'import os, sys; os.replace(*sys.argv[1:])' "$link.new" "$link"
+    if [[ -n $before && $before != ".venvs/$1" && -d $root/$before ]]; then
+        say "$before, the environment before, stays for runs in progress: remove it when there are none"
+    fi
+}
+
+# The lock is on a file that is there anyway and ends with this process; systems without flock go by a folder.
+wait_for_others() {
+    local lock=$root/.venvs/.lock owner
+    if command -v flock >/dev/null; then
+        exec 9<"$envs/constraints.txt"
+        flock -n 9 || { say "another set-up is at work, waiting for it ..." && flock 9; }
+        return
+    fi
+    mkdir -p "$root/.venvs"
+    if ! mkdir "$lock" 2>/dev/null; then
+        owner=$(cat "$lock/process" 2>/dev/null || true)
+        if [[ -z $owner ]] || kill -0 "$owner" 2>/dev/null; then
+            fail "another set-up is at work: call again when it has ended (remove $lock if there is none)"
+        fi
+    fi
+    printf '%s\n' "$$" >"$lock/process"
+    trap 'rm -rf "$root/.venvs/.lock"' EXIT
 }
 
 stop_with_log() {
@@ -129,7 +188,7 @@ stop_with_log() {
 # deepspeed compiles its operators when they are first used, so its installation needs no compiler.
 pip_install() {
     (cd "$envs" && DS_BUILD_OPS=0 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-        "$python" -m pip install --disable-pip-version-check --no-input "$@") >>"$log" 2>&1
+        "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@") >>"$log" 2>&1
 }
 
 # The CPU build, from the first of these that has it: the indexes pip is set up with, PyTorch's own (which uv
@@ -137,7 +196,7 @@ pip_install() {
 install_cpu_torch() {
     pip_install --retries 0 --timeout 15 "torch==$1+cpu" && return
     if pip_install "uv==$uv_version"; then
-        "$python" -m uv pip install --python "$python" --torch-backend cpu \
+        "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --torch-backend cpu \
             --constraint "$envs/constraints.txt" "torch==$1" >>"$log" 2>&1 && return
     fi
     say "the CPU build of torch is out of reach, taking the registry's build (up to several GB)"
@@ -146,15 +205,15 @@ install_cpu_torch() {
 
 install_all() {
     local kind=$1 version
-    version=$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$envs/requirements.txt")
+    version=$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$envs/constraints.txt")
     say "making $venv, once, in about three minutes: torch ($kind) ..."
     case $kind in
         cpu) install_cpu_torch "$version" || stop_with_log "installing torch" ;;
         cuda) pip_install "torch==$version" || stop_with_log "installing torch" ;;
     esac
-    say "... and the libraries of envs/requirements.txt ..."
-    pip_install -r requirements.txt || stop_with_log "installing envs/requirements.txt"
-    printf '%s %s\n' "$wanted" "$kind" >"$stamp"
+    say "... and the libraries of envs/develop.txt ..."
+    pip_install -r develop.txt || stop_with_log "installing envs/develop.txt"
+    printf '%s %s\n' "$wanted" "$kind" >"$venv/erc-stamp"
     say "... done"
 }
 
@@ -175,15 +234,22 @@ if [[ -n ${ERC_PYTHON:-} ]]; then
     exit
 fi
 
-wanted=$(cat "$envs/requirements.txt" "$envs/constraints.txt" "$envs/setup.sh" | digest)
+wanted=$(cd "$envs" && cat "${made_from[@]}" | digest)
 wanted=${wanted%% *}
-if ! is_ready; then
-    # The lock is on a file that is there anyway and ends with this process; systems without flock go without.
-    exec 9<"$envs/requirements.txt"
-    if command -v flock >/dev/null; then flock 9; fi
-    if ! is_ready; then
-        make_venv
-        install_all "$(choose_torch)"
+if ! name=$(find_ready); then
+    wait_for_others
+    if ! name=$(find_ready); then
+        kind=$(choose_torch)
+        name=${wanted:0:12}-$kind
+        venv=$root/.venvs/$name
+        log=$venv/setup.log
+        if ! is_whole "$name"; then
+            check_place
+            make_venv
+            install_all "$kind"
+        fi
+        turn_link "$name"
     fi
 fi
-printf '%s\n' "$python"
+# Not by way of the link: what has been started stays in its environment.
+printf '%s\n' "$root/.venvs/$name/bin/python"

@@ -24,7 +24,8 @@ from benchmarks.contenders.definition import (
     load_weights,
 )
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
-from engine.batching import TOKEN_BUDGETS
+from engine.attention.way_choice import choose_way
+from engine.batching import TOKEN_BUDGETS, MicroBatch, training_batches
 from engine.layers import compile_layers
 from engine.packing import Packer, packer_for
 from training.engines import OptimizerSettings, PlainEngine
@@ -45,6 +46,8 @@ def build_engine(setting: Setting) -> Repetition:
     model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS)
     kernel = bool(options.get("compile")) and device.type == "cpu"
     packer = packer_for(model, options["packing"], pad_token_id, kernel)
+    if packer.takes_ways and device.type == "cuda":
+        packer = as_on_gpu(model, packer, setting.workload)
     if options.get("compile"):
         compile_layers(model)
 
@@ -52,6 +55,17 @@ def build_engine(setting: Setting) -> Repetition:
         return train_once(model, packer, setting.workload.first(steps), LEARNING_RATE)
 
     return run
+
+
+def as_on_gpu(model, packer: Packer, workload: Workload) -> Packer:
+    """With the way of attention that main_new.py would keep on this card.
+
+    Passes are not replayed: capturing them takes as long as some steps, of which a repetition has a few. What steps
+    take once a run has settled, gpu/profile.py measures.
+    """
+    device = next(model.parameters()).device
+    batches = [batch for step in workload.steps for batch in training_batches(step, TOKEN_BUDGETS[device.type], True)]
+    return choose_way(model, packer, max(batches, key=MicroBatch.tokens), device, "auto", compiles=True)[0]
 
 
 def train_once(model, packer: Packer, workload: Workload, learning_rate: float) -> Outcome:

@@ -138,9 +138,9 @@ class Measurement:
     def _measure_attention(self, case: Case, found: dict[str, Any]) -> None:
         self._free_memory()
         run = build_attention(self._setting(case, "bf16", layers=case.adapted or ALL_LAYERS))
-        for name, variant in VARIANTS.items():
-            say(f"{case.name}: {variant.title}")
-            entry = found[name] = {"title": variant.title}
+        for name, title in VARIANTS.items():
+            say(f"{case.name}: {title}")
+            entry = found[name] = {"title": title}
             with self._noting_failure(entry):
                 entry |= asdict(run(name, self.repetitions))
 

@@ -32,12 +32,12 @@ from benchmarks.inputs import DATASET, Inputs, describe_machine
 from benchmarks.report import RESULTS, write_readme, write_results
 from benchmarks.worker import describe
 from benchmarks.workload import SEED, Workload, draw_workload
+from engine.attention.tree_ways import DENSE, SEGMENTS
+from engine.attention.way_choice import choose_way
 from engine.batching import TOKEN_BUDGETS, training_batches
 from engine.layers import compile_layers
 from engine.packing import PackedBatch, Packer, batch_loss, packer_for
 from engine.replay import Replayed, Sizes
-from engine.tree_ways import DENSE, SEGMENTS
-from engine.way_choice import choose_way
 from scoring.label_scoring import DecodeSettings, predict_labels
 from training.engines import OptimizerSettings, PlainEngine
 from training.log import RunLog

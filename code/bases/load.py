@@ -13,7 +13,7 @@ from bases.quantization import NF4_SIZE, check_quantized, quantized_options
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from bases.weights import count_parameters, refuse_other_weights, text_part
 from basics.errors import UserError
-from engine import tree_attention
+from engine.attention import tree_attention
 from engine.distributed import launcher_number
 
 DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))

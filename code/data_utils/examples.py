@@ -8,6 +8,7 @@ from data_utils.dialogues import Dialogue, Utterance, row_id
 from data_utils.draws import ALL_OF_TRAIN, Draw, draw_rows
 from data_utils.labels import SPLITS, DatasetSpec
 from data_utils.prompts import (
+    PAPER,
     add_demonstrations,
     render_plain_prompt,
     render_prediction_prompt,
@@ -19,7 +20,7 @@ from data_utils.prompts import (
 from data_utils.retrieval import Match, RetrievalSettings
 from data_utils.row_files import PREDICTION, RECOGNITION, SPEAKER, Demonstration, Example
 
-DEFAULT_WINDOW = 12
+DEFAULT_WINDOW, DEFAULT_STEP = 12, 1
 # Of the code that makes rows. A change that makes others of the same input counts it up; those on disk are made anew.
 ROWS_VERSION = 2
 
@@ -30,6 +31,9 @@ class RowSettings:
 
     kind: window (main task), predict (main task, and emotion_prediction in train), speaker or plain.
     historical_window: utterances shown before the target; 0 for speaker and plain, which show none.
+    window_step: turns between two moves of the shown history's start, see `window_start`.
+    prompt: form of the main prompt, `paper` or `compact`; rows of other tasks have the paper's words, so predict has no
+        compact form, and no demonstration stands in one.
     clean_text, check_counts: see `load_dialogues`.
     retrieval: demonstrations in the main prompt, None: none. Rows of emotion_prediction never get any: the
         utterance that would look for them is what they may not show.
@@ -43,6 +47,8 @@ class RowSettings:
     check_counts: bool = True
     retrieval: RetrievalSettings | None = None
     draw: Draw = ALL_OF_TRAIN
+    window_step: int = DEFAULT_STEP
+    prompt: str = PAPER
 
     @property
     def folder_name(self) -> str:
@@ -50,25 +56,40 @@ class RowSettings:
         has_number = self.kind in ("window", "predict") and self.historical_window != DEFAULT_WINDOW
         parts = [self.kind]
         parts += [str(self.historical_window)] if has_number else []
+        parts += [f"step_{self.window_step}"] if self.window_step != DEFAULT_STEP else []
+        parts += [self.prompt] if self.prompt != PAPER else []
         parts += ["clean"] if self.clean_text else []
         parts += [] if self.draw.is_whole else [f"data_{self.draw.folder_suffix}"]
         parts += [self.retrieval.folder_suffix] if self.retrieval else []
         return "_".join(parts)
 
 
-def render_window(utterances: Sequence[Utterance], window: int, labels: Sequence[str]) -> str:
-    """Return the main prompt for the last of `utterances`, with at most `window` turns before it."""
-    shown = utterances[max(0, len(utterances) - 1 - window) :]
-    return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels)
+def window_start(turn: int, window: int, step: int = DEFAULT_STEP) -> int:
+    """Of the prompt of a turn the first turn shown, both from 0: `max(0, turn - window)`, cut to a multiple of `step`.
+
+    So it is 0 up to turn `window + step - 1` and then moves by `step` every `step` turns: a turn is shown after all
+    those before it, or after `window` to `window + step - 1` of them; prompts share their history between two moves.
+    Step 1 is the paper's window, whose start moves with every turn.
+    """
+    return max(0, turn - window) // step * step
+
+
+def render_window(
+    utterances: Sequence[Utterance], window: int, labels: Sequence[str], step: int = DEFAULT_STEP, form: str = PAPER
+) -> str:
+    """Return the main prompt for the last of `utterances`, the dialogue so far, from its `window_start` on."""
+    shown = utterances[window_start(len(utterances) - 1, window, step) :]
+    return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels, form)
 
 
 def _recognition_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
-    prompt = render_window(dialogue.utterances[: turn + 1], settings.historical_window, spec.labels)
+    window, step = settings.historical_window, settings.window_step
+    prompt = render_window(dialogue.utterances[: turn + 1], window, spec.labels, step, settings.prompt)
     return _emotion_row(RECOGNITION, dialogue, turn, settings, prompt)
 
 
 def _prediction_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
-    history = dialogue.utterances[max(0, turn - settings.historical_window) : turn]
+    history = dialogue.utterances[window_start(turn, settings.historical_window, settings.window_step) : turn]
     if not history:
         # Nothing to predict from: the method puts the main prompt in its place.
         prompt = _recognition_row(dialogue, turn, settings, spec).input

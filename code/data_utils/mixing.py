@@ -12,8 +12,9 @@ from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, count_split, find_original_data, find_sources, load_dialogues, row_id
 from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, draw_rows
-from data_utils.examples import DEFAULT_WINDOW, render_window
+from data_utils.examples import DEFAULT_STEP, DEFAULT_WINDOW, render_window
 from data_utils.labels import DATASETS, SPLITS, UNIFIED, DatasetSpec
+from data_utils.prompts import PAPER
 from data_utils.row_files import RECOGNITION, Example
 from data_utils.row_folders import Content, build_folder, describe_origin, describe_texts
 from data_utils.scenes import without_shared
@@ -34,6 +35,7 @@ class MixSettings:
     trained: `single` only: the one set that train comes from. draw: of the training utterances.
     without_shared_scenes: train is drawn from the dialogues that share no scene (`scenes`) with valid or test of any
         of the sets.
+    historical_window, window_step, prompt: as of `RowSettings`.
     """
 
     datasets: tuple[str, ...]
@@ -45,6 +47,8 @@ class MixSettings:
     clean_text: bool = False
     check_counts: bool = True
     dataset: str = UNIFIED.name
+    window_step: int = DEFAULT_STEP
+    prompt: str = PAPER
 
     @property
     def folder_name(self) -> str:
@@ -54,6 +58,8 @@ class MixSettings:
         parts += ["without_shared_scenes"] if self.without_shared_scenes else []
         parts += [f"{self.draw.fraction!r}"] if not self.draw.is_whole else []
         parts += [f"window_{self.historical_window}"] if self.historical_window != DEFAULT_WINDOW else []
+        parts += [f"step_{self.window_step}"] if self.window_step != DEFAULT_STEP else []
+        parts += [self.prompt] if self.prompt != PAPER else []
         parts += ["clean"] if self.clean_text else []
         parts += [f"seed_{self.draw.seed}"] if self.draw.seed != DEFAULT_SEED else []
         return "_".join(parts)
@@ -90,14 +96,16 @@ def unify(spec: DatasetSpec, dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, utterances=tuple(utterances))
 
 
-def unified_rows(spec: DatasetSpec, dialogues: Splits, window: int) -> dict[str, list[Example]]:
-    """Split -> rows of the main task, each asking for one of the unified labels."""
+def unified_rows(
+    spec: DatasetSpec, dialogues: Splits, window: int, step: int = DEFAULT_STEP, form: str = PAPER
+) -> dict[str, list[Example]]:
+    """Split -> rows of the main task, each asking for one of the unified labels; see `render_window`."""
     return {
         split: [
             Example(
                 row_id(spec.name, dialogue.dialogue_id, turn),
                 RECOGNITION,
-                render_window(dialogue.utterances[: turn + 1], window, UNIFIED.labels),
+                render_window(dialogue.utterances[: turn + 1], window, UNIFIED.labels, step, form),
                 dialogue.utterances[turn].label,
             )
             for dialogue in (unify(spec, one) for one in dialogues[split])
@@ -176,8 +184,8 @@ def prepare_mixed_folder(
         if settings.without_shared_scenes:
             trained = settings.datasets if settings.trained is None else (settings.trained,)
             dialogues, described["left_out"] = leave_out_shared(dialogues, trained)
-        window = settings.historical_window
-        rows = {name: unified_rows(specs[name], of_set, window) for name, of_set in dialogues.items()}
+        shown = settings.historical_window, settings.window_step, settings.prompt
+        rows = {name: unified_rows(specs[name], of_set, *shown) for name, of_set in dialogues.items()}
         train = mix_training_rows({name: of_set["train"] for name, of_set in rows.items()}, settings)
         scored = {split: [row for of_set in rows.values() for row in of_set[split]] for split in ("valid", "test")}
         mixed = {"train": train, **scored}

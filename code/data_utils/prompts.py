@@ -1,7 +1,11 @@
-"""Every prompt of InstructERC, word for word; pure functions from text to text.
+"""Every prompt of InstructERC, word for word, and a compact one of ours; pure functions from text to text.
 
 Source: the released scripts (LIN-SHANG/InstructERC, commit 44014f1) for the exact strings and arXiv
 2309.11911 for their meaning. A "turn" here is one utterance already rendered by `render_turn`.
+
+The main prompt has two forms. `paper`: the conversation, then the target utterance once more and the labels, which
+no other turn's prompt can share. `compact`: the labels first, the conversation behind them and a cue, so that all of a
+prompt but the cue begins the next turn's.
 """
 
 import hashlib
@@ -29,11 +33,31 @@ TEMPLATES = {
     "demonstrations_role": "Demonstration:\n{demonstrations}\n",
 }
 
-# Changes with any template, so that rows made from older ones are seen to be stale.
-TEMPLATE_SHA256 = hashlib.sha256(json.dumps(TEMPLATES, sort_keys=True).encode("utf-8")).hexdigest()
+PAPER, COMPACT = "paper", "compact"
+FORMS = (PAPER, COMPACT)
+# The cue begins with a blank and a word, so that no token of it grows into the turn before it, which the next turn's
+# prompt shares; it ends with a colon as the paper's prompts do, so that labels become the same tokens; and it says what
+# is wanted to a base that has not been trained on it.
+CUE = " Emotion:"
+COMPACT_TEMPLATES = {
+    "start": ROLE + "Please select the emotional label of the last utterance of the following conversation, which "
+    "involves several speakers, from <{labels}>:",
+    "recognition": "{start}{history}" + CUE,
+}
+
+
+def _digest(templates: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(templates, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+# Of each form: changes with any of its templates, so that rows made from older ones are seen to be stale.
+TEMPLATE_SHA256 = _digest(TEMPLATES)
+_OF_TURNS = {name: TEMPLATES[name] for name in ("turn", "turn_in_history")}
+TEMPLATE_DIGESTS = {PAPER: TEMPLATE_SHA256, COMPACT: _digest(_OF_TURNS | COMPACT_TEMPLATES)}
 
 _PLAIN_START = TEMPLATES["plain"].partition("{")[0]
 _SPEAKER_START = TEMPLATES["speaker"].partition("{")[0]
+_COMPACT_START = re.compile(re.escape(COMPACT_TEMPLATES["start"]).replace(re.escape("{labels}"), "[^<>]*"))
 _TURN_START = re.compile(r'\t Speaker_(\d+):"')
 _RECOGNITION_QUESTION = " ### Please select the emotional label of < "
 _RECOGNITION_END = re.compile(r"> from <[^<>]*>:\Z")
@@ -63,11 +87,16 @@ def render_history(turns: Sequence[str]) -> str:
     return "".join(TEMPLATES["turn_in_history"].format(turn=turn) for turn in turns)
 
 
-def render_recognition_prompt(turns: Sequence[str], labels: Sequence[str]) -> str:
-    """Return the main prompt (emotion_recognition).
+def render_recognition_prompt(turns: Sequence[str], labels: Sequence[str], form: str = PAPER) -> str:
+    """Return the main prompt (emotion_recognition) in one of `FORMS`.
 
-    turns: the history, oldest first, then the target utterance as the last one; at least one.
+    turns: the history, oldest first, then the target utterance as the last one; at least one. In the compact form,
+    which shows the target once, a tab inside an utterance is a blank: a tab is what turns are told apart by.
     """
+    if form == COMPACT:
+        start = COMPACT_TEMPLATES["start"].format(labels=render_labels(labels))
+        history = render_history([turn.replace("\t", " ") for turn in turns])
+        return COMPACT_TEMPLATES["recognition"].format(start=start, history=history)
     return TEMPLATES["recognition"].format(
         history=render_history(turns), target=turns[-1], labels=render_labels(labels)
     )
@@ -127,6 +156,8 @@ def without_content(prompt: str, labels: Sequence[str]) -> str:
 
 def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
     """A prompt's question of nothing, None when it is none of recognition, plain or speaker."""
+    if _compact_turns(prompt):
+        return render_recognition_prompt([render_turn(0, CONTENT_FREE)], labels, COMPACT)
     if prompt.startswith(_PLAIN_START):
         return render_plain_prompt(CONTENT_FREE, labels)
     if prompt.startswith(_SPEAKER_START):
@@ -138,6 +169,8 @@ def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
 
 def find_speaker(prompt: str) -> int | None:
     """Return the number of who says the target utterance of a recognition prompt; None in all other prompts."""
+    if compact := _compact_turns(prompt):
+        return int(compact[-1].group(1))
     for _, conversation, _ in _without_demonstrations(prompt):
         history = _find_recognition_history(conversation) if conversation.startswith(HISTORY_START) else None
         if history is not None:
@@ -166,6 +199,8 @@ def drop_oldest_utterances(prompt: str, count: int) -> str | None:
 
 def _find_droppable(prompt: str) -> tuple[int, list[int]]:
     """Where the history begins, and where each utterance that may go ends, oldest first."""
+    if compact := _compact_turns(prompt):
+        return compact[0].start(), [turn.start() for turn in compact[1:]]
     for before, conversation, _ in _without_demonstrations(prompt):
         if ends := _list_droppable(conversation):
             return len(HISTORY_START) + len(before), [end + len(before) for end in ends]
@@ -197,6 +232,12 @@ def _list_droppable(prompt: str) -> list[int]:
     starts = [match.start() for match in _TURN_START.finditer(history)]
     ends = [*starts[1:], len(history)][: len(starts)]
     return [len(HISTORY_START) + end for end in ends[: len(ends) - kept_turns]]
+
+
+def _compact_turns(prompt: str) -> list[re.Match[str]]:
+    """Where each turn of a prompt in the compact form starts, the target's last; empty for all other prompts."""
+    start = _COMPACT_START.match(prompt)
+    return list(_TURN_START.finditer(prompt, start.end())) if start and prompt.endswith(CUE) else []
 
 
 def _find_recognition_history(prompt: str) -> str | None:

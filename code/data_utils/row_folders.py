@@ -17,7 +17,7 @@ from data_utils.corpora.registry import find_dataset, record_own
 from data_utils.dialogues import find_sources, load_dialogues
 from data_utils.examples import ROWS_VERSION, RowSettings, build_examples, with_demonstrations
 from data_utils.labels import SPLITS, DatasetSpec
-from data_utils.prompts import TEMPLATE_SHA256
+from data_utils.prompts import TEMPLATE_DIGESTS
 from data_utils.retrieval import Embed, entries_of, find_demonstrations
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, write_rows
 from data_utils.texts import digest_texts, list_seen
@@ -82,14 +82,17 @@ def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Con
 def describe_origin(
     settings: Any, labels: Sequence[str], sources: Sequence[Path], corpora: Mapping[str, DatasetSpec]
 ) -> dict[str, Any]:
-    """Return the part of the manifest that is known before the rows are. settings: a dataclass with `dataset`."""
+    """Return the part of the manifest that is known before the rows are.
+
+    settings: a dataclass with `dataset` and `prompt`.
+    """
     return {
         "dataset": settings.dataset,
         "labels": list(labels),
         "arguments": json.loads(json.dumps(asdict(settings))),
         "source_path": ",".join(source.name for source in sources),
         "source_sha256": ",".join(map(sha256_of, sources)),
-        "template_sha256": TEMPLATE_SHA256,
+        "template_sha256": TEMPLATE_DIGESTS[settings.prompt],
         "rows_version": ROWS_VERSION,
     } | record_own(corpora)
 

@@ -5,6 +5,7 @@ The forms and their readers are in readers/forms.py; demo/FORMATS.md is made of 
 """
 
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from dialogue_files.readers.encodings import as_utf8
 from dialogue_files.readers.forms import FORMATS, NOT_READ, Head
 from dialogue_files.report import Remark, Report
 from dialogue_files.turns import LineError, SpokenTurn, number_turns
+
+# In these a line is a turn, or a dialogue, and can be read before the next one is there.
+LIVE_FORMATS = ("text", "jsonl")
 
 
 def find_format(path: Path, wanted: str | None = None, encoding: str | None = None) -> str:
@@ -125,3 +129,13 @@ def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCount
         told = f"{path}: holds no utterance{left_out}, allowed is {name}: {FORMATS[name].meaning}"
         raise UserError(f"{told}{_way_out(path, name)}")
     return FileCounts(dialogues, turns, speakers, report)
+
+
+def warn_of_speakers(speakers: int, known: int, kind: str) -> None:
+    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none."""
+    if kind != "plain" and speakers > known:
+        print(
+            f"warning: a dialogue has {speakers} speakers, training knew {known} at most: those that come later "
+            f"are Speaker_{known} and so on to the model, names that it has never seen",
+            file=sys.stderr,
+        )

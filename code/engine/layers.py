@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from basics.errors import UserError
-from engine import tree_attention
+from engine.attention import tree_attention
 
 ROWS_THAT_PAY = 8_000  # rows of a whole run; on two CPU cores compiling costs about as much as 700 rows
 # What turns into machine code what PyTorch writes for a CPU, or Triton for a GPU; each may name another in a variable.

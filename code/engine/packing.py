@@ -3,7 +3,7 @@
 Both ways end in the same quantities, so training and scoring do not know which one ran.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import tree_attention, tree_kernel, tree_ways
+from engine.attention import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
-from engine.prefix_tree import PrefixTree
+from engine.prefix_tree import PrefixTree, TokenRow
 
 
 @dataclass(frozen=True)
@@ -127,29 +127,47 @@ def fits_kernel(config, heads: int) -> bool:
 def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
     """Every distinct prefix once, in one sequence; needs a model that takes a 4-D mask and position ids."""
     tree = batch.tree()
-    return _pack_nodes(batch, tree, _attention_inputs(tree, packer))
+    return _packed(tree, tree.positions, _attention_inputs(tree, packer), _weights(batch, tree))
 
 
 def packed_with(batch: MicroBatch, plan: tree_ways.Plan) -> PackedBatch:
     """A tree attended to by this plan, whatever a packer chose."""
-    return _pack_nodes(batch, batch.tree(), with_plan(plan))
+    tree = batch.tree()
+    return _packed(tree, tree.positions, with_plan(plan), _weights(batch, tree))
 
 
-def _pack_nodes(batch: MicroBatch, tree: PrefixTree, attention: dict[str, Any]) -> PackedBatch:
+def _weights(batch: MicroBatch, tree: PrefixTree) -> np.ndarray:
+    """(pairs,) the weight of each pair's row."""
+    return np.asarray(batch.weights)[tree.sequence_rows[tree.pair_sequences]]
+
+
+def pack_rest(prompt: TokenRow, continuations: Sequence[TokenRow], kept: int, packer: Packer) -> PackedBatch:
+    """What is left of a prompt whose first `kept` tokens the model knows by their keys and values, and what may follow.
+
+    Under a dense mask, whatever the packer: it is little, and stands behind keys that are no nodes of its tree.
+    """
+    tree = PrefixTree.from_rows([prompt[kept:]], [continuations])
+
+    def visibility(window: int | None) -> np.ndarray:
+        """(nodes, kept + nodes) bool."""
+        reach = len(prompt) + len(tree) if window is None else window
+        before = kept + tree.positions[:, None] - np.arange(kept) < reach
+        return np.concatenate([before, tree.visibility(window)], axis=1)
+
+    return _packed(tree, kept + tree.positions, _dense_masks(visibility, packer), np.ones(len(tree.pair_nodes)))
+
+
+def _packed(tree: PrefixTree, positions: np.ndarray, attention: dict[str, Any], weights: np.ndarray) -> PackedBatch:
+    """The nodes of a tree, their positions in their rows, how they attend, the weight of each pair's row."""
     nodes, pair_rows = np.unique(tree.pair_nodes, return_inverse=True)
-    row_weights = np.asarray(batch.weights)[tree.sequence_rows[tree.pair_sequences]]
-    inputs = {
-        "input_ids": torch.from_numpy(tree.tokens)[None],
-        "position_ids": torch.from_numpy(tree.positions)[None],
-        **attention,
-    }
+    inputs = {"input_ids": torch.from_numpy(tree.tokens)[None], "position_ids": torch.from_numpy(positions)[None]}
     return PackedBatch(
-        inputs=inputs,
+        inputs=inputs | attention,
         logits_to_keep=torch.from_numpy(nodes),
         pair_rows=torch.from_numpy(pair_rows),
         pair_tokens=torch.from_numpy(tree.pair_tokens),
         pair_sequences=torch.from_numpy(tree.pair_sequences),
-        pair_weights=torch.from_numpy(tree.pair_weights * row_weights).float(),
+        pair_weights=torch.from_numpy(tree.pair_weights * weights).float(),
         sequences=len(tree.sequence_rows),
         tokens=len(tree),
     )
@@ -157,10 +175,14 @@ def _pack_nodes(batch: MicroBatch, tree: PrefixTree, attention: dict[str, Any]) 
 
 def _attention_inputs(tree: PrefixTree, packer: Packer) -> dict[str, Any]:
     """A dense mask, or the plan of another way."""
-    windows = packer.windows
     if packer.way != tree_ways.DENSE:
         return with_plan(tree_ways.WAYS[packer.way](tree, packer))
-    masks = {name: _dense_mask(tree.visibility(window), packer) for name, window in windows.items()}
+    return _dense_masks(tree.visibility, packer)
+
+
+def _dense_masks(visibility: Callable[[int | None], np.ndarray], packer: Packer) -> dict[str, Any]:
+    """The mask of every type of layer, where there are several. visibility: window -> (nodes, keys) bool."""
+    masks = {name: _dense_mask(visibility(window), packer) for name, window in packer.windows.items()}
     return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
 
 
@@ -174,7 +196,7 @@ def with_plan(plan: tree_ways.Plan) -> dict[str, Any]:
 
 
 def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:
-    """(1, 1, nodes, nodes), True or 0 where a node may attend."""
+    """(1, 1, nodes, keys), True or 0 where a node may attend."""
     mask = torch.from_numpy(visible)[None, None]
     return torch.zeros(mask.shape, dtype=packer.dtype).masked_fill_(~mask, -torch.inf) if packer.additive else mask
 
@@ -218,7 +240,8 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
 
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
-    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
+    keeps = "past_key_values" in packed.inputs
+    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
     logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
     # Once for each place, not for each of the tokens that are read there.
     totals = logits.float().logsumexp(1)

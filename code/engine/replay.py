@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.attention.tree_ways import DENSE, SEGMENTS
 from engine.packing import PackedBatch, Packer
-from engine.tree_ways import DENSE, SEGMENTS
 
 Run = Callable[[PackedBatch], Tensor]
 WAYS = frozenset({DENSE, SEGMENTS})  # whose inputs can be padded to a size

@@ -67,7 +67,7 @@ class Claim(_Checked):
 
     by: published by their authors, or of InstructERC run again by others. source: where it stands, a link or a paper.
     base: the model, with its size where it is known. selection, seeds: as the source says, None where it does not.
-    text_only: whether nothing but the transcript is used.
+    text_only: whether nothing but the transcript is used. in_readme: whether the README shows it, as REPORT.md does.
     """
 
     system: str
@@ -76,6 +76,7 @@ class Claim(_Checked):
     source: str
     base: str
     text_only: bool
+    in_readme: bool = True
     selection: str | None = None
     seeds: int | None = None
     note: str = ""

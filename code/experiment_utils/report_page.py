@@ -19,10 +19,13 @@ _IMAGE = re.compile(r'src="(figures/[^"]+)"')
 
 
 def write_page(path: Path, report: str, folder: Path, browsed: Sequence[Mapping[str, Any]]) -> None:
-    """Write the page. report: the Markdown of REPORT.md, whose figures lie in `folder`; browsed: of `browse_runs`."""
+    """Write the page. report: Markdown, whose figures lie in `folder`; browsed: of `browse_runs`.
+
+    `[TOC]` in it becomes links to its headings of the second level.
+    """
     import markdown
 
-    body = markdown.markdown(report, extensions=["tables"])
+    body = markdown.markdown(report, extensions=["tables", "toc"], extension_configs={"toc": {"toc_depth": "2"}})
     body = _IMAGE.sub(lambda found: f'src="{_as_data(folder / found.group(1))}"', body)
     # "</" inside the data would end its element.
     data = json.dumps(browsed, ensure_ascii=False).replace("</", "<\\/")

@@ -12,6 +12,7 @@ from data_utils.dialogues import find_original_data, load_dialogues
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
 from experiment_utils.evidence import keep_run, make_record
 from experiment_utils.records import Record, Records
+from experiment_utils.report_answer import render_answer
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
@@ -86,8 +87,10 @@ def _forget_figures(folder: Path, figures: Mapping[str, Sequence[str]]) -> None:
             path.unlink()
 
 
-def write_browser(finished: Sequence[tuple[Job, Path]], folder: Path) -> Path:
-    """The HTML page, with the predictions that lie here; its path."""
+def write_browser(
+    conditions: Mapping[str, Condition], shown: Shown, finished: Sequence[tuple[Job, Path]], folder: Path
+) -> Path:
+    """The HTML page: did it work, the report, and the predictions that lie here; its path."""
     runs: dict[tuple[str, bool, str], dict[str, list[Prediction]]] = {}
     for job, run in finished:
         rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
@@ -100,7 +103,10 @@ def write_browser(finished: Sequence[tuple[Job, Path]], folder: Path) -> Path:
         for (dataset, own, split), of in runs.items()
     ]
     path = folder / "report" / "index.html"
-    write_page(path, (folder / "REPORT.md").read_text(encoding="utf-8"), folder, browsed)
+    log = folder / "LOG.md"
+    answer = render_answer(conditions, shown, log.read_text(encoding="utf-8") if log.exists() else "")
+    parts = (answer, "[TOC]", (folder / "REPORT.md").read_text(encoding="utf-8"))
+    write_page(path, "\n\n".join(parts), folder, browsed)
     return path
 
 

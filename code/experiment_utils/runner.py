@@ -170,8 +170,9 @@ def plan_digest(job: Job) -> str:
     """
     commands = resolve(job)
     settings = commands.settings
-    read = (knob.name for knob in KNOBS.values() if any(map(settings.is_read, knob.readers)))
-    decided = {name: settings[name] for name in read if KNOBS[name].suffix or name in DECIDING}
+    read = [knob for knob in KNOBS.values() if any(map(settings.is_read, knob.readers))]
+    told = [knob.name for knob in read if not knob.later or knob.name in settings.changed]
+    decided = {name: settings[name] for name in told if KNOBS[name].suffix or name in DECIDING}
     if settings["Experiments_setting"] != ZERO_SHOT:
         decided["batch_size"] = str(commands.batch_size)
     identity = json.dumps([settings.rows, ROWS_VERSION, sorted(decided.items())])

@@ -9,6 +9,7 @@ from bases.table import BASES, ENCODERS
 from data_utils.corpora.places import find_corpus, list_own
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
+from data_utils.prompts import COMPACT, PAPER
 from knobs import kinds
 from knobs.knob import NOTHING, Knob
 from knobs.readers import MIXED, WINDOW, ZERO_SHOT
@@ -60,10 +61,19 @@ def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
             "historical_window",
             "emotion_prediction=True asks for what follows the history; show one utterance or more",
         )
+    if rows == WINDOW and values["prompt"] == COMPACT:
+        yield from _find_compact_conflicts(values)
     if values.get("decode") == "transitions":
         yield from _find_transition_conflicts(values, rows)
     if rows == MIXED:
         yield from _find_mix_conflicts(values)
+
+
+def _find_compact_conflicts(values: Values) -> Iterator[tuple[str, str]]:
+    if values["domain_base"] == "True":
+        yield "prompt", f"domain_base=True shows demonstrations, which {COMPACT} has no place for; choose {PAPER}"
+    if values["emotion_prediction"] == "True":
+        yield "prompt", f"emotion_prediction=True asks in the paper's words, which {COMPACT} has not; choose {PAPER}"
 
 
 def _find_transition_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:

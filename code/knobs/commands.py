@@ -118,7 +118,8 @@ class Commands:
         for knob in KNOBS.values():
             value = self.settings.values[knob.name]
             read = any(reader.program == program and self.settings.is_read(reader) for reader in knob.readers)
-            said = knob.suffix or program == WRITER or value != self.settings.usual(knob.name)
+            changed = value != self.settings.usual(knob.name)
+            said = changed or (not knob.later and (knob.suffix or program == WRITER))
             if program == MAIN and knob.name in decided and knob.name not in self.settings.given:
                 continue
             if read and said and value not in (None, "", NOTHING):

@@ -19,7 +19,8 @@ class Knob:
     there already. default: everywhere but where `recipes` says otherwise; None: it has to be said or is left out.
     recipes: words (a base, a dataset, a kind of rows, a setting; up to two) -> the default there. readers: in the
     order of their flags. also: another name under which it may be set. guesses: what people type for it, which is
-    then told to be it.
+    then told to be it. later: runs were kept before there was this knob: as usual it is not said, so that their
+    commands and plans are still those of today; anything else is.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Knob:
     recipes: Recipe = field(default_factory=dict)
     also: str = ""
     guesses: tuple[str, ...] = ()
+    later: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.readers, Reader):

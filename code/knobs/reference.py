@@ -1,4 +1,4 @@
-"""The table of knobs as Markdown, for the README: made, never typed."""
+"""The table of knobs as Markdown, for code/README.md: made, never typed."""
 
 from basics.markdown import render_table as render_markdown
 from knobs.kinds import Kind

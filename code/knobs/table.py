@@ -11,6 +11,7 @@ from types import MappingProxyType
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
+from data_utils.prompts import FORMS
 from knobs.kinds import (
     BASE,
     CHECKPOINT,
@@ -130,6 +131,24 @@ _ROWS = (
         "12",
         "utterances before the target that the prompt shows",
         guesses=("window",),
+    ),
+    Knob(
+        "window_step",
+        HISTORY,
+        COUNT,
+        "step",
+        "1",
+        "turns between two moves of the history's start; 6: half the tokens on iemocap, as prompts share more",
+        later=True,
+    ),
+    Knob(
+        "prompt",
+        HISTORY,
+        one_of(*FORMS),
+        "prompt",
+        "paper",
+        "compact: ours; labels first, the utterance once and last, so that nearly all of it begins the next turn's",
+        later=True,
     ),
     Knob(
         "speaker_task",

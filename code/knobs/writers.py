@@ -127,6 +127,8 @@ def write_window_rows() -> list[Path]:
     main_rows = RowSettings(
         kind="predict" if arguments.emotion_prediction else WINDOW,
         historical_window=arguments.historical_window,
+        window_step=arguments.window_step,
+        prompt=arguments.prompt,
         retrieval=retrieval_settings(arguments),
         **shared,
     )
@@ -185,6 +187,8 @@ def write_mixed_rows() -> list[Path]:
         draw=Draw(arguments.data_percent, arguments.seed),
         without_shared_scenes=arguments.without_shared_scenes,
         historical_window=arguments.historical_window,
+        window_step=arguments.window_step,
+        prompt=arguments.prompt,
         clean_text=arguments.clean_text,
         check_counts=arguments.check_counts,
     )

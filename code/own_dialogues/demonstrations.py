@@ -10,6 +10,7 @@ from basics.files import find_repository, sha256_of
 from data_utils.dialogues import find_original_data, find_sources, load_dialogues
 from data_utils.draws import draw_rows
 from data_utils.labels import UNIFIED
+from data_utils.prompts import COMPACT
 from data_utils.retrieval import (
     DemonstrationIndex,
     Embed,
@@ -60,10 +61,12 @@ def find_folder_of_pickles(config: ErcConfig, source: DemonstrationSource) -> Pa
     """The folder of the corpus that a checkpoint's demonstrations come from; None: its prompts have none.
 
     Raises:
-        UserError: no corpus has the checkpoint's labels, or it is not known here.
+        UserError: no corpus has the checkpoint's labels, or its prompts have no place for demonstrations.
     """
     if source.count == 0 or (source.count is None and config.retrieval is None):
         return None
+    if config.prompt == COMPACT:
+        raise UserError(f"--demonstrations: a checkpoint of {COMPACT} prompts has no place for them; leave it away")
     if config.dataset == UNIFIED.name:
         raise UserError(f"demonstrations: a checkpoint of {config.dataset} has no training set of its own labels")
     return source.original_data or find_original_data(config.dataset)

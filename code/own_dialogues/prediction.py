@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -20,7 +20,7 @@ from dialogue_files.reading import FileCounts, read_turns
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
-from own_dialogues.writing import OUTPUTS, TurnEmotion
+from own_dialogues.writing import OUTPUTS, TurnEmotion, printer
 from scoring.transitions import Follower
 from training.decoding import find_filter
 from training.erc_config import ERC_CONFIG_FILE, identify_checkpoint, read_erc_config
@@ -187,7 +187,13 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
     """Yields what writes a chunk and says where the file then ends; it takes its name when the block ends well."""
     form = OUTPUTS[task.output_format]
     if task.output is None:
-        yield _printer(sys.stdout, form.head(labels), form.render)
+        show = printer(sys.stdout, form, labels)
+
+        def print_chunk(rows: list[TurnEmotion], position: Position) -> Position:
+            show(rows)
+            return position
+
+        yield print_chunk
         return
     head = form.head(labels) if start == Position() else ""
     if start == Position():
@@ -209,16 +215,3 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
         yield write
     replace_durably(task.part, task.output)
     task.state.unlink(missing_ok=True)
-
-
-def _printer(stream: TextIO, head: str, render: Callable[[list[TurnEmotion]], str]) -> Write:
-    def write(rows: list[TurnEmotion], position: Position) -> Position:
-        nonlocal head
-        # A terminal of another encoding gets a mark for what it cannot show.
-        encoding = stream.encoding or "utf-8"
-        stream.write((head + render(rows)).encode(encoding, "replace").decode(encoding))
-        stream.flush()
-        head = ""
-        return position
-
-    return write

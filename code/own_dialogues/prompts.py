@@ -1,11 +1,11 @@
 """One's own turns -> the prompts that a checkpoint was trained on. No turn ever sees a later one."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from basics.errors import UserError
 from data_utils.dialogues import Utterance, clean_text, row_id
+from data_utils.examples import window_start
 from data_utils.prompts import add_demonstrations, render_plain_prompt, render_recognition_prompt, render_turn
 from data_utils.retrieval import Match
 from data_utils.row_files import RECOGNITION, Example
@@ -43,12 +43,12 @@ class PromptMaker:
             UserError: the checkpoint's longest prompt holds no utterance at all.
         """
         window = 0 if self.config.kind == "plain" else self.config.historical_window
-        shown: deque[Utterance] = deque(maxlen=window + 1)
-        part = -1
+        shown: list[Utterance] = []
+        part = first = -1  # of the dialogue, and of its turns that `shown` holds
         for turn in turns:
-            if turn.part != part:
-                part = turn.part
-                shown.clear()
+            start = window_start(turn.turn, window, self.config.window_step)
+            shown = shown[start - first :] if turn.part == part else []
+            part, first = turn.part, start
             number = turn.number + self.config.speaker_offset
             text = clean_text(turn.text) if self.config.clean_text else turn.text
             fitting = self._shorten(text, number)
@@ -71,7 +71,8 @@ class PromptMaker:
     def _render(self, shown: Sequence[Utterance]) -> str:
         if self.config.kind == "plain":
             return render_plain_prompt(shown[-1].text, self.config.labels)
-        return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], self.config.labels)
+        turns = [render_turn(one.speaker, one.text) for one in shown]
+        return render_recognition_prompt(turns, self.config.labels, self.config.prompt)
 
     def _demonstrate(self, prompt: str, matches: Sequence[Match]) -> str:
         pairs = [(match.entry.text, match.entry.label) for match in matches]

@@ -11,6 +11,7 @@ A turn is judged by itself and the turns before it, never by those after it. A c
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -29,16 +30,17 @@ from bases.load import (
 from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
-from data_utils.prompts import TEMPLATE_SHA256
+from data_utils.prompts import TEMPLATE_DIGESTS
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn, SpokenTurn, clean, number_turns
 from engine.batching import EncodedRow, MicroBatch, RowEncoder, scoring_batches
 from engine.packing import usual_token_budget
+from engine.running_prompts import RunningPrompts
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
 from own_dialogues.writing import Shown, TurnEmotion
 from scoring.label_scoring import DecodeSettings, predict_labels
-from scoring.self_check import packer_that_agrees
+from scoring.self_check import can_go_on, packer_that_agrees
 from scoring.transitions import Follower, TransitionFilter
 from training.checkpoints import is_adapter
 from training.decoding import find_filter
@@ -78,6 +80,8 @@ class EmotionRecognizer:
         self.token_budget = usual_token_budget(model, device)
         self.settings: DecodeSettings | None = None  # chosen on the first questions
         self.checked_tokens = 0  # of the largest micro-batch on which the settings were found to be right
+        self.running: RunningPrompts | None = None  # what is kept of dialogues asked turn by turn
+        self.checked_prompt = 0.0  # tokens of the longest prompt that was found to go on rightly; inf: none will
 
     @classmethod
     def from_pretrained(
@@ -100,7 +104,7 @@ class EmotionRecognizer:
         """
         folder = find_checkpoint(checkpoint)
         config = read_erc_config(folder)
-        if config.template_sha256 != TEMPLATE_SHA256:
+        if config.template_sha256 != TEMPLATE_DIGESTS[config.prompt]:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
         transitions = find_filter(folder, config.labels, decode)
         demonstrator = open_demonstrator(config, demonstrations)
@@ -141,13 +145,15 @@ class EmotionRecognizer:
     ) -> Iterator[list[TurnEmotion]]:
         """The turns of a stream, `size` at a time, in order; no more than these and their windows are held.
 
-        skip: turns at the beginning that are only history, because they were answered before. follower: knows what
-        was believed of these, see `follow`.
+        skip: turns at the beginning that are only history, because they were answered before. size: 1 for turns that
+        come one by one: each is answered before the next is read, and only what is new in its prompt is computed, as
+        keys and values of the last prompts are kept, in later calls too. follower: knows what was believed of the
+        turns before, see `follow`.
         """
         follower = follower or self.follow()
         questions = islice(self.prompts.questions(turns), skip, None)
         while chunk := list(islice(questions, size)):
-            yield self._answer(chunk, follower)
+            yield self._answer(chunk, follower, goes_on=size == 1)
 
     def follow(self, known: Iterable[TurnEmotion] = ()) -> Follower | None:
         """What carries beliefs from turn to turn, after those of earlier answers; None: it is asked without."""
@@ -171,13 +177,16 @@ class EmotionRecognizer:
         matches = self.demonstrator.find([question])[0] if self.demonstrator else ()
         return self.prompts.example(question, matches)
 
-    def _answer(self, questions: Sequence[Question], follower: Follower | None) -> list[TurnEmotion]:
+    def _answer(
+        self, questions: Sequence[Question], follower: Follower | None, goes_on: bool = False
+    ) -> list[TurnEmotion]:
         matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
         asked = [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
         examples = [example for example, _ in asked]
         labels = self.config.labels
         rows = self.encoder.encode(examples, labels, self.config.calibrate)
-        predictions = predict_labels(self.model, self.encoder, rows, labels, self._checked_settings(rows))
+        settings = self._running_settings(rows) if goes_on else self._checked_settings(rows)
+        predictions = predict_labels(self.model, self.encoder, rows, labels, settings)
         return [
             _turn_emotion(question, _shares(question.turn, prediction.scores, follower), shown)
             for question, prediction, (_, shown) in zip(questions, predictions, asked, strict=True)
@@ -204,6 +213,21 @@ class EmotionRecognizer:
         self.checked_tokens = most_tokens(packer.shares_prefixes)
         self.settings = DecodeSettings(packer, token_budget=self.token_budget, calibrate=self.config.calibrate)
         return self.settings
+
+    def _running_settings(self, rows: Sequence[EncodedRow]) -> DecodeSettings:
+        """The same for a turn that comes by itself: it goes on from the prompts before it, where the model can.
+
+        That, too, is asked again when prompts have grown much.
+        """
+        settings, longest = self._checked_settings(rows), max(rows, key=lambda row: len(row.prompt))
+        if not settings.packer.shares_prefixes:
+            return settings
+        if len(longest.prompt) > CHECKED_FOR * self.checked_prompt:
+            choices = [self.encoder.encode_label(label) for label in self.config.labels]
+            agrees = can_go_on(self.model, longest, choices, self.encoder.tokenizer.pad_token_id, self.device)
+            self.running = (self.running or RunningPrompts(self.model, settings.packer)) if agrees else None
+            self.checked_prompt = len(longest.prompt) if agrees else math.inf
+        return replace(settings, running=self.running)
 
 
 def _shares(turn: SpokenTurn, scores: Mapping[str, float], follower: Follower | None) -> dict[str, float]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.cells import set_cell_size
 
@@ -115,3 +115,19 @@ OUTPUTS: Mapping[str, OutputFormat] = MappingProxyType(
         "csv": OutputFormat(csv_header, render_csv),
     }
 )
+
+
+def printer(stream: TextIO, form: OutputFormat, labels: Sequence[str]) -> Callable[[Sequence[TurnEmotion]], None]:
+    """What prints rows at once, the head before the first of them.
+
+    A terminal of another encoding gets a mark for what it cannot show.
+    """
+    head, encoding = form.head(labels), stream.encoding or "utf-8"
+
+    def show(rows: Sequence[TurnEmotion]) -> None:
+        nonlocal head
+        stream.write((head + form.render(rows)).encode(encoding, "replace").decode(encoding))
+        stream.flush()
+        head = ""
+
+    return show

@@ -11,10 +11,10 @@ import torch
 
 from bases.adapters import count_trainable, is_linear
 from bases.find import find_row
+from engine.attention.tree_ways import SEGMENTS
 from engine.batching import EAGER_TOKEN_BUDGET, EncodedRow, MicroBatch
 from engine.layers import decoder_layers
 from engine.packing import packer_for
-from engine.tree_ways import SEGMENTS
 from planning.data import GIB, WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, attends_in_runs, build_empty, count_saved, load_config
 

@@ -14,10 +14,10 @@ from bases.find import find_folder, find_row
 from bases.load import NO_FOREIGN_CODE, explained, know_own_architectures, prepare_attention, resolve_base
 from bases.table import SHAPES
 from basics.errors import UserError
-from engine import tree_attention
+from engine.attention import tree_attention
+from engine.attention.segments import KERNEL_DTYPES
 from engine.layers import decoder_layers, use_fast_lora
 from engine.packing import PackedBatch, batch_loss
-from engine.segments import KERNEL_DTYPES
 
 META = torch.device("meta")
 STAND_IN = "memory_efficient_stand_in"

@@ -13,6 +13,7 @@ from engine.distributed import World
 from engine.neighbours import Neighbours
 from engine.packing import Packer, sequence_log_probabilities
 from engine.replay import Replayed
+from engine.running_prompts import RunningPrompts
 from scoring.metrics import Prediction, extract_label
 
 REPLAYS_THAT_PAY = 8  # micro-batches from which on capturing a pass is worth its time
@@ -26,7 +27,8 @@ class DecodeSettings:
     packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
     eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
     becomes the nearest label. calibrate: divide each label's probability by the one that it has under the row's
-    prompt without content, with which it was encoded. world: the processes that score at the same time.
+    prompt without content, with which it was encoded. world: the processes that score at the same time. running: rows
+    are prompts of a dialogue that goes on, each scored by itself from what is kept of the one before; None: together.
     """
 
     packer: Packer
@@ -38,6 +40,7 @@ class DecodeSettings:
     repair_answers: bool = False
     calibrate: bool = False
     world: World = World()
+    running: RunningPrompts | None = None
 
 
 def predict_labels(
@@ -85,6 +88,10 @@ def score_labels(
     packer = settings.packer
     device = next(model.parameters()).device
     choices = [encoder.encode_label(label) for label in labels]
+    if settings.running:
+        found = [_most_probable(labels, settings.running.log_probabilities(row.prompt, choices)) for row in rows]
+        advance(len(found))
+        return found
     outcomes: dict[tuple[str, str], Outcome] = {}
     batches = scoring_batches(rows, choices, settings.token_budget, packer.shares_prefixes)
     read = partial(sequence_log_probabilities, model)
@@ -93,14 +100,19 @@ def score_labels(
         for batch in settings.world.in_step(batches):
             already = len(outcomes)
             packed = packer.pack(batch)
-            found = replayed(packed) if replayed else read(packed.to(device))
-            scores = found[: packed.sequences].view(len(batch.rows), len(labels)).cpu()
-            for row, row_scores in zip(batch.rows, scores.tolist(), strict=True):
-                best = max(range(len(labels)), key=row_scores.__getitem__)
-                outcomes[row.id, row.task] = (labels[best], dict(zip(labels, row_scores, strict=True)), None)
+            read_all = replayed(packed) if replayed else read(packed.to(device))
+            scores = read_all[: packed.sequences].view(len(batch.rows), len(labels)).cpu()
+            for row, row_scores in zip(batch.rows, scores, strict=True):
+                outcomes[row.id, row.task] = _most_probable(labels, row_scores)
             advance(len(outcomes) - already)
             neighbours.look()
     return [outcomes[row.id, row.task] for row in rows]
+
+
+def _most_probable(labels: Sequence[str], scores: torch.Tensor) -> Outcome:
+    """scores: (labels,) log p of each; of equal ones the first label is taken."""
+    found = dict(zip(labels, scores.tolist(), strict=True))
+    return max(found, key=found.__getitem__), found, None
 
 
 def score_without_content(

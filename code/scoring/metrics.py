@@ -10,8 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
-
 from basics.errors import UserError
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, MICRO_F1_WITHOUT_NEUTRAL, NEUTRAL, WEIGHTED_F1, DatasetSpec
 from data_utils.row_files import Example
@@ -233,6 +231,8 @@ def _check_row(row: Prediction, labels: Labels) -> None:
 
 def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels, metric: str) -> EvalResult:
     """Score checked answers. Labels become their index and None the index after the last."""
+    from sklearn.metrics import accuracy_score, confusion_matrix
+
     index: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
     if len(index) != len(labels):
         raise ValueError(f"a label stands twice in {list(labels)}")
@@ -268,6 +268,8 @@ def score_numbers(truth: Sequence[int], said: Sequence[int], labels: Labels, met
 
 
 def _per_label(truth: Sequence[int], said: Sequence[int], numbers: Sequence[int]) -> list[LabelScores]:
+    from sklearn.metrics import precision_recall_fscore_support
+
     columns = precision_recall_fscore_support(truth, said, labels=numbers, zero_division=0.0)
     return [
         LabelScores(*(100.0 * float(share) for share in shares), support=int(support))
@@ -276,6 +278,8 @@ def _per_label(truth: Sequence[int], said: Sequence[int], numbers: Sequence[int]
 
 
 def _f1_percent(truth: Sequence[int], said: Sequence[int], kept: Sequence[int], average: str) -> float:
+    from sklearn.metrics import f1_score  # slow to import, and what only predicts does without
+
     return 100.0 * float(f1_score(truth, said, labels=kept, average=average, zero_division=0.0))
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from basics.errors import UserError
 from engine.batching import EncodedRow, MicroBatch
 from engine.packing import Packer, can_share_prefixes, packer_for, pair_log_probabilities
-from engine.prefix_tree import PrefixTree
+from engine.prefix_tree import PrefixTree, TokenRow
+from engine.running_prompts import RunningPrompts
 from scoring.label_scoring import evaluating, first_step
 
 # Greatest |difference| of a log p, divided by 1 + |log p|. In fp32 a wrong mask or position exceeds it by far; in half
@@ -67,6 +68,18 @@ def prompts_together(model, batches: Iterable[MicroBatch], wanted: int, pad_toke
         return wanted
     print("warning: this base reads what pads a prompt: prompts are answered one at a time", file=sys.stderr)
     return 1
+
+
+def can_go_on(model, row: EncodedRow, choices: Sequence[TokenRow], pad_token_id: int, device: torch.device) -> bool:
+    """Whether a base gives a prompt that goes on from kept keys and values the log p that it has when read alone.
+
+    row: its second half goes on from its first. choices: what may follow. Where it does not, stderr says so.
+    """
+    check = _Check(model, pad_token_id, device)
+    trouble = check.in_best_precision(lambda: check.trouble_going_on(row, choices))
+    if trouble:
+        print(f"warning: this base cannot go on with a prompt: it {trouble}; each turn is read anew", file=sys.stderr)
+    return not trouble
 
 
 def hardest(batches: Sequence[MicroBatch], shares_prefixes: bool) -> list[MicroBatch]:
@@ -174,6 +187,19 @@ class _Check:
         found = torch.cat([log_p[starts[one.number] :][: len(one.continuation)] for one in alone])
         expected = torch.cat([one.expected for one in alone])
         return None if self._is_same(found, expected) else f"differs by {_difference(found, expected):.1%} in log p"
+
+    def trouble_going_on(self, row: EncodedRow, choices: Sequence[TokenRow]) -> str | None:
+        """What is wrong when the second half of a prompt goes on from the first, None when its numbers are right."""
+        expected = [log_p_alone(self.model, row, choice, self.device).mean() for choice in choices]
+        lengths = torch.tensor([len(choice) for choice in choices])
+        try:
+            running = RunningPrompts(self.model, packer_for(self.model, "tree", self.pad_token_id))
+            for end in (max(1, len(row.prompt) // 2), len(row.prompt)):
+                found = running.log_probabilities(row.prompt[:end], choices).cpu() / lengths
+        except Exception as error:
+            return f"does not run it ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})"
+        wanted = torch.stack(expected)
+        return None if self._is_same(found, wanted) else f"differs by {_difference(found, wanted):.1%} in log p"
 
     def _is_same(self, found: Tensor, expected: Tensor) -> bool:
         return _difference(found, expected) <= TOLERANCES[next(self.model.parameters()).dtype]

@@ -13,8 +13,9 @@ from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
 from data_utils.draws import ALL_OF_TRAIN, Draw, read_draw
+from data_utils.examples import DEFAULT_STEP
 from data_utils.labels import DATASETS, OWN_MAX_LENGTH, ROW_SETS
-from data_utils.prompts import TEMPLATE_SHA256
+from data_utils.prompts import FORMS, PAPER, TEMPLATE_DIGESTS, TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_sets import RowSets
 from engine.chat_frame import ChatFrame
@@ -22,8 +23,9 @@ from training.arguments import Arguments, DataArguments
 
 ERC_CONFIG_FILE = "erc_config.json"
 # 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file;
-# 3 also draw, before which demonstrations were of all of train.
-VERSION = 3
+# 3 also draw, before which demonstrations were of all of train. 4 added window_step and prompt,
+# which were 1 and `paper` before.
+VERSION = 4
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
 # File of a checkpoint -> its key for the base; an adapter's own file comes first.
@@ -44,7 +46,8 @@ class ErcConfig:
     demonstrations in its prompts, None: it saw none. draw: the part of train that it learned from, and was shown
     demonstrations of. quantize: what its base was stored in. precision: what it was computed in. frame_sha256: of
     its chat frame. base_sha256, weights_sha256: of the files of weights that it sits on, and of its own. files_sha256:
-    of the other files of it that decide (`decisive_files`). None of the last six: not known.
+    of the other files of it that decide (`decisive_files`). None of these six: not known. historical_window,
+    window_step: of the history that its prompts show, see `window_start`. prompt: their form, one of `FORMS`.
     """
 
     dataset: str
@@ -67,6 +70,8 @@ class ErcConfig:
     base_sha256: str | None = None
     weights_sha256: str | None = None
     files_sha256: Mapping[str, str] | None = None
+    window_step: int = DEFAULT_STEP
+    prompt: str = PAPER
 
     def render(self) -> str:
         """The file's content."""
@@ -95,6 +100,9 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
         retrieval=RetrievalSettings(**retrieval) if retrieval else None,
         draw=read_draw(rows),
         quantize=model.quantize,
+        window_step=rows.get("window_step", DEFAULT_STEP),
+        prompt=rows.get("prompt", PAPER),
+        template_sha256=TEMPLATE_DIGESTS[rows.get("prompt", PAPER)],
     )
 
 
@@ -198,6 +206,8 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "quantize": lambda value: value in (None, *QUANTIZATIONS),
     "precision": lambda value: value in (None, "auto", *PRECISIONS),
     "files_sha256": _are_digests,
+    "prompt": lambda value: value in (None, *FORMS),
+    "window_step": lambda value: value is None or (_is_number(value) and value > 0),
 } | dict.fromkeys(
     ("frame_sha256", "base_sha256", "weights_sha256"), lambda value: value is None or isinstance(value, str)
 )
@@ -259,7 +269,8 @@ def refuse_other_frame(folder: str | Path, config: ErcConfig | None, frame: Chat
 
 def warn_of_other_rows(folder: str | Path, config: ErcConfig, asked: ErcConfig) -> None:
     """Says on stderr how rows to be scored differ from those of training; asked: what a run has of them."""
-    names = ("dataset", "labels", "kind", "historical_window", "clean_text", "retrieval", "draw", "template_sha256")
+    names = ("dataset", "labels", "kind", "historical_window", "window_step", "prompt", "clean_text", "retrieval")
+    names += ("draw", "template_sha256")
     pairs = [(name, _as_rows_go(config, name), _as_rows_go(asked, name)) for name in names]
     told = [f"{name} {learned}, these {there}" for name, learned, there in pairs if learned != there]
     if told:

@@ -8,10 +8,10 @@ import torch
 
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
+from engine.attention.way_choice import choose_way
 from engine.batching import MicroBatch
 from engine.packing import Packer
 from engine.replay import can_replay
-from engine.way_choice import choose_way
 from training.arguments import Arguments
 
 

@@ -25,7 +25,7 @@ from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
-from engine import tree_kernel
+from engine.attention import tree_kernel
 from engine.batching import (
     TOKEN_BUDGETS,
     EncodedRow,

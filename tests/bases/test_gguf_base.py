@@ -150,7 +150,7 @@ def test_tokenizer_splits_digits_and_loses_nothing(converted) -> None:
 def test_probe_finds_another_tokenization(converted) -> None:
     ids = tuple(transformers.AutoTokenizer.from_pretrained(converted[0])(TEXT)["input_ids"])
     gguf_base.check_tokenizer(converted[0], TEXT, ids)
-    with pytest.raises(UserError, match="requirements.txt"):
+    with pytest.raises(UserError, match="constraints.txt"):
         gguf_base.check_tokenizer(converted[0], TEXT, ids[1:])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from basics.errors import UserError
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
-from data_utils.examples import RowSettings, build_examples, render_window
+from data_utils.examples import RowSettings, build_examples, render_window, window_start
 from data_utils.labels import DATASETS, SPLITS
 from data_utils.row_files import Example, read_manifest, read_rows, write_rows
 from data_utils.texts import digest_texts, list_seen
@@ -102,6 +102,44 @@ def test_window_counts_the_turns_before_the_target(window: int) -> None:
         assert history.endswith(f'"text {turn}"')
 
 
+def test_a_window_that_moves_by_steps() -> None:
+    """Written down by hand: window 2, start moving every three turns, so that 2 to 4 turns stand before the target."""
+    starts = [0, 0, 0, 0, 0, 3, 3, 3, 6, 6]
+    assert [window_start(turn, 2, 3) for turn in range(10)] == starts
+    for kind in ("window", "predict"):
+        rows = make_rows(10, kind=kind, historical_window=2, window_step=3)
+        for row in rows:
+            turn = int(row.id.rsplit("/", 1)[1])
+            asks_next = row.task == "emotion_prediction" and turn > 0
+            shown = [f'"text {one}"' for one in range(starts[turn], turn + (not asks_next))]
+            history = row.input.split(" ### ", 1)[1].split("###")[0].strip()
+            assert [one.split(":")[1] for one in history.split("\t ") if one] == shown
+    turns = make_dialogue(10).utterances[:8]
+    assert (
+        render_window(turns, 2, DATASETS["sample"].labels, 3)
+        == make_rows(8, historical_window=2, window_step=3)[7].input
+    )
+
+
+def test_compact_rows_begin_with_one_another() -> None:
+    rows = make_rows(6, prompt="compact", historical_window=2, window_step=3)
+    plain = make_rows(6, historical_window=2, window_step=3)
+    assert [(row.id, row.task, row.target) for row in rows] == [(row.id, row.task, row.target) for row in plain]
+    for row, before, shown in zip(rows[1:], rows, plain[1:], strict=False):
+        shares = row.input.startswith(before.input.removesuffix(" Emotion:"))
+        assert shares == (not row.id.endswith("/5"))  # where the window moves
+        history = shown.input.split(" ### ")[1]
+        assert row.input.endswith(f">:{history} Emotion:")
+
+
+def test_six_turns_share_one_start() -> None:
+    """As in the review: 12 to 17 turns before the target; step 1 is the plain window."""
+    before = [turn - window_start(turn, 12, 6) for turn in range(40)]
+    assert before[:19] == [*range(18), 12] and before[18:36] == [*range(12, 18)] * 3
+    assert [window_start(turn, 12) for turn in range(40)] == [max(0, turn - 12) for turn in range(40)]
+    assert [window_start(turn, 0, 6) for turn in (0, 5, 6, 11, 12)] == [0, 0, 6, 6, 12]
+
+
 def test_prediction_rows_stand_in_train_only_beside_their_main_row() -> None:
     settings = RowSettings("sample", kind="predict", historical_window=2)
     splits = build_examples(settings, {split: [make_dialogue(4)] for split in SPLITS})
@@ -147,6 +185,10 @@ def test_a_window_is_rendered_without_labels() -> None:
         ({"historical_window": 5}, "window_5"),
         ({"kind": "predict"}, "predict"),
         ({"kind": "predict", "historical_window": 5, "clean_text": True}, "predict_5_clean"),
+        ({"window_step": 6}, "window_step_6"),
+        ({"kind": "predict", "historical_window": 5, "window_step": 6, "clean_text": True}, "predict_5_step_6_clean"),
+        ({"prompt": "compact"}, "window_compact"),
+        ({"historical_window": 5, "window_step": 6, "prompt": "compact"}, "window_5_step_6_compact"),
         ({"kind": "speaker", "historical_window": 0}, "speaker"),
         ({"kind": "plain", "historical_window": 0, "clean_text": True}, "plain_clean"),
     ],

@@ -59,17 +59,25 @@ def test_tables_are_the_methods(dataset: str) -> None:
     assert ", ".join(UNIFIED_PROMPT_LABELS) == WHEEL_LABELS
 
 
-def assert_translated(dataset: str, folder: Path, window: int) -> None:
+def assert_translated(dataset: str, folder: Path, window: int, step: int = 1) -> None:
     dialogues = load_dialogues(dataset, folder)
-    own = build_examples(RowSettings(dataset, historical_window=window), dialogues)
-    unified = unified_rows(DATASETS[dataset], dialogues, window)
+    own = build_examples(RowSettings(dataset, historical_window=window, window_step=step), dialogues)
+    unified = unified_rows(DATASETS[dataset], dialogues, window, step)
     for split in SPLITS:
         assert unified[split] == [translate(row, dataset) for row in own[split]]
 
 
-@pytest.mark.parametrize("window", [0, 3, 12])
-def test_unified_rows_are_the_sets_own_translated(window: int) -> None:
-    assert_translated("sample", SAMPLE, window)
+@pytest.mark.parametrize(("window", "step"), [(0, 1), (3, 1), (12, 1), (3, 4)])
+def test_unified_rows_are_the_sets_own_translated(window: int, step: int) -> None:
+    assert_translated("sample", SAMPLE, window, step)
+
+
+def test_a_folder_holds_the_rows_of_its_window(tmp_path: Path) -> None:
+    settings = MixSettings(("sample",), historical_window=3, window_step=4, prompt="compact")
+    folder = prepare_mixed_folder(settings, SAMPLE, tmp_path)
+    expected = unified_rows("sample", load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
+    assert read_rows(folder / "test.json") == expected and folder.name == "total_sample_window_3_step_4_compact"
+    assert expected[0].input.endswith(" Emotion:") and f"from <{WHEEL_LABELS}>:" in expected[0].input
 
 
 @pytest.mark.real_data
@@ -277,6 +285,7 @@ FOLDERS = {
     "--mode sequence": ["single_sample_of_sample"],
     "--mix ratio --data_percent 0.25 --seed 7": ["ratio_sample_0.25_seed_7"],
     "--mix single --train_on sample --historical_window 3": ["single_sample_of_sample_window_3"],
+    "--window_step 6 --historical_window 3": ["total_sample_window_3_step_6"],
     "--without_shared_scenes True --data_percent 0.5": ["total_sample_without_shared_scenes_0.5"],
     "--without_shared_scenes True --mode sequence": ["single_sample_of_sample_without_shared_scenes"],
 }

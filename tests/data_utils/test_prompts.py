@@ -8,10 +8,16 @@ from hypothesis import strategies as st
 
 from basics.errors import UserError
 from data_utils.prompts import (
+    COMPACT,
+    CUE,
+    FORMS,
     HISTORY_START,
+    PAPER,
+    TEMPLATE_DIGESTS,
     TEMPLATE_SHA256,
     add_demonstrations,
     drop_oldest_utterances,
+    find_speaker,
     most_droppable,
     render_plain_prompt,
     render_prediction_prompt,
@@ -42,6 +48,20 @@ def test_main_prompt_is_the_released_one() -> None:
     )
 
 
+def test_compact_prompt() -> None:
+    turns = [render_turn(0, "How?"), render_turn(1, "Okay.")]
+    start = (
+        ROLE + "Please select the emotional label of the last utterance of the following conversation, which involves "
+        "several speakers, from <happy, sad>:"
+    )
+    asked = [render_recognition_prompt(turns[:count], LABELS, COMPACT) for count in (1, 2)]
+    assert asked[1] == start + '\t Speaker_0:"How?"\t Speaker_1:"Okay." Emotion:'
+    assert asked[1].startswith(asked[0].removesuffix(CUE))
+    assert find_speaker(asked[1]) == 1 and find_speaker(asked[0]) == 0
+    tabs = render_recognition_prompt([render_turn(0, 'a\t Speaker_4:"b')], LABELS, COMPACT)
+    assert tabs == start + '\t Speaker_0:"a  Speaker_4:"b" Emotion:'
+
+
 def test_prediction_prompt_is_the_released_one() -> None:
     assert render_prediction_prompt([render_turn(0, "How?")], 1, LABELS) == (
         START + '\t Speaker_0:"How?"###Based on the above historical utterances, next utterance is spoken '
@@ -63,13 +83,16 @@ def test_braces_in_an_utterance_are_no_template() -> None:
 def test_template_hash_is_pinned() -> None:
     """Who changes a template changes this line too, knowingly: all rows on disk become stale."""
     assert TEMPLATE_SHA256 == "2c8435110248aaa5111e3edde90a9c8334f4e8a96cde13015215718977165068"
+    assert TEMPLATE_DIGESTS[PAPER] == TEMPLATE_SHA256
+    assert TEMPLATE_DIGESTS[COMPACT] == "ddb40087147e667808da245379b4e312f1d4ff5efc7525bda6dcc122d5e88406"
 
 
 @given(st.lists(turns, min_size=2, max_size=6))
 def test_dropping_equals_rendering_without_the_oldest(shown: list[str]) -> None:
-    assert drop_oldest_utterances(render_recognition_prompt(shown, LABELS), 1) == (
-        render_recognition_prompt(shown[1:], LABELS)
-    )
+    for form in FORMS:
+        assert drop_oldest_utterances(render_recognition_prompt(shown, LABELS, form), 1) == (
+            render_recognition_prompt(shown[1:], LABELS, form)
+        )
     assert drop_oldest_utterances(render_prediction_prompt(shown, 3, LABELS), 1) == (
         render_prediction_prompt(shown[1:], 3, LABELS)
     )
@@ -85,11 +108,14 @@ def test_dropping_several_equals_dropping_one_after_the_other(shown: list[str], 
         most = most_droppable(prompt)
         assert most == len(one_by_one) - 1
         assert [drop_oldest_utterances(prompt, count) for count in range(most + 2)] == [*one_by_one, None]
+    compact = [render_recognition_prompt(shown[gone:], LABELS, COMPACT) for gone in range(len(shown))]
+    assert [drop_oldest_utterances(compact[0], count) for count in range(len(shown) + 1)] == [*compact, None]
 
 
 @given(turns)
 def test_the_last_turn_stays(turn: str) -> None:
-    assert drop_oldest_utterances(render_recognition_prompt([turn], LABELS), 1) is None
+    for form in FORMS:
+        assert drop_oldest_utterances(render_recognition_prompt([turn], LABELS, form), 1) is None
     assert drop_oldest_utterances(render_prediction_prompt([turn], 3, LABELS), 1) is None
 
 
@@ -108,16 +134,18 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_an_utterance_that_imitates_the_prompt_never_costs_the_target(text: str) -> None:
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", [*HOSTILE, f"d{CUE}"])
+def test_an_utterance_that_imitates_the_prompt_never_costs_the_target(text: str, form: str) -> None:
     shown = [render_turn(0, "old"), render_turn(1, text), render_turn(2, text)]
-    target_only = render_recognition_prompt(shown[-1:], LABELS)
-    prompt: str | None = render_recognition_prompt(shown, LABELS)
+    target_only = render_recognition_prompt(shown[-1:], LABELS, form)
+    prompt: str | None = render_recognition_prompt(shown, LABELS, form)
+    assert find_speaker(prompt) == 2
     for _ in range(5):
         shorter = drop_oldest_utterances(prompt, 1)
         if shorter is None:
             break
-        assert len(shorter) < len(prompt) and shorter.startswith(HISTORY_START)
+        assert len(shorter) < len(prompt) and shorter.startswith(HISTORY_START if form == PAPER else ROLE)
         prompt = shorter
     assert prompt == target_only
 
@@ -133,6 +161,8 @@ def test_prompt_without_content_asks_the_same_of_nothing() -> None:
     assert without_content(render_recognition_prompt(turns, labels), labels) == ROLE + BARE_QUESTION
     plain = without_content(render_plain_prompt("Oh.", labels), labels)
     assert plain == "Please select the emotional label of <N/A> from <sad, angry>:"
+    compact = without_content(render_recognition_prompt(turns, labels, COMPACT), labels)
+    assert compact == render_recognition_prompt([BARE_TURN], labels, COMPACT)
     speaker = without_content(render_speaker_prompt("Oh.", 2), ("Speaker_0", "Speaker_1"))
     assert speaker == render_speaker_prompt("N/A", 2) != render_speaker_prompt("Oh.", 2)
 

@@ -7,7 +7,7 @@ from torch import nn
 from bases.adapters import add_lora
 from basics.errors import UserError
 from engine import layers as compilation
-from engine import tree_attention
+from engine.attention import tree_attention
 from engine.batching import training_batches
 from engine.layers import (
     COMPILERS,

@@ -1,12 +1,11 @@
 """What a GPU would refuse, without one: the parts of a run on fake tensors, for every kind of base, packing and way.
 
 Through the trainer's own epoch (packed ahead, losses, gradients, fp32 masters, clipping, schedule, fused AdamW; LoRA,
-DoRA, checkpointing, all parameters; runs of the tree as a kernel takes them), `predict_labels` with calibration, greedy
-generation, and the check of a run, with the attention that `prepare_attention` chooses away from a CPU. Not reached, as
-fake tensors have no numbers and this machine no CUDA: what its kernels compute or refuse (flash attention, 4 bits,
-Triton under `--compile_layers`), the memory they take, loading onto a card (`device_map`), the end of an epoch, which
-copies from it what is saved, DeepSpeed and several cards, beams, and whatever Python decides by a number: each that it
-asks for is taken as 0, 1 or True.
+DoRA, checkpointing, all parameters; a dense mask, and runs of the tree as a kernel takes them), `predict_labels` with
+calibration, greedy generation, and the check of a run. Not reached, as fake tensors have no numbers and this
+machine no CUDA: what its kernels compute or refuse (flash attention, 4 bits, Triton under `--compile_layers`), the
+memory they take, loading onto a card (`device_map`), the end of an epoch, which copies from it what is saved, DeepSpeed
+and several cards, beams, and whatever Python decides by a number: each that it asks for is taken as 0, 1 or True.
 """
 
 import json

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import replay
+from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import MicroBatch, scoring_batches, training_batches
 from engine.packing import Packer, batch_loss, packer_for, sequence_log_probabilities
 from engine.replay import Replayed, Sizes, can_replay, pad_batch, rounded
-from engine.tree_ways import BLOCKS, DENSE, SEGMENTS
 from rounding import LAYER, rounding
-from stand_in_graphs import StandInGraphs
-from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, StandInGraphs, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 
@@ -106,6 +105,17 @@ def test_a_size_that_is_too_small_in_one_way_is_made_anew() -> None:
         assert float(replayed(one)) == pytest.approx(float(one.pair_weights.sum()))
     (kept,) = replayed.sizes.values()
     assert kept.sizes.sequences >= 61 and kept.sizes.holds(needed[0]) and graphs.captures == 1
+
+
+def test_two_that_need_more_of_different_things_share_a_size() -> None:
+    row = small_rows("window", window=4, count=1, turns=4)[0]
+    packed = segments_packer().pack(MicroBatch((row,), ((row.target,),), (1.0,)))
+    both = [replace(packed, sequences=60), replace(packed, logits_to_keep=torch.zeros(60, dtype=torch.int64))]
+    graphs = StandInGraphs()
+    replayed = Replayed(lambda packed: packed.pair_weights.sum(), CPU, graphs=graphs)
+    for one in both * 3:
+        replayed(one)
+    assert graphs.captures == 1 and graphs.plain == 3  # each alone, and the one that holds the capture
 
 
 def segments_packer() -> Packer:

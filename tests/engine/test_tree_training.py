@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine import tree_attention, tree_kernel
+from engine.attention import tree_attention, tree_kernel
+from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS
 from engine.batching import EncodedRow, MicroBatch, training_batches
 from engine.layers import missing_for_compiling
 from engine.packing import Packer, batch_loss, packer_for
-from engine.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS
 from rounding import LAYER, rounding
 from tiny_models import KINDS, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
 from training.engines import MasterWeights

@@ -1,13 +1,15 @@
 """The table of experiments: every row is a run that the scripts accept, every published number is there once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from basics.errors import UserError
 from corpora import write_own_corpus
+from experiment_utils import runner
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
-from experiment_utils.runner import PASSED_ON, Job, make_job, plan_job, resolve
+from experiment_utils.runner import PASSED_ON, Job, make_job, plan_digest, plan_job, resolve
 from knobs.table import KNOBS
 from shell_checkout import ShellCheckout
 
@@ -161,6 +163,19 @@ def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.Monk
         monkeypatch.setenv(knob, value)
     assert plan_job(job) == plan
     assert "--learning_rate" in plan.steps[-1] and "--save_steps" not in plan.steps[-1]
+
+
+@pytest.mark.parametrize(("knob", "usual", "other"), [("window_step", "1", "6"), ("prompt", "paper", "compact")])
+def test_a_knob_that_came_later_leaves_earlier_plans_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, knob: str, usual: str, other: str
+) -> None:
+    def digest(**settings: str) -> str:
+        condition = CONDITIONS["sample/window/sample"]
+        return plan_digest(Job(replace(condition, settings={**condition.settings, **settings}), 42))
+
+    found = digest(), digest(**{knob: usual}), digest(**{knob: other})
+    monkeypatch.setattr(runner, "KNOBS", {name: row for name, row in KNOBS.items() if name != knob})
+    assert found[0] == found[1] == digest() != found[2]
 
 
 def test_conditions_of_a_corpus_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from experiment_utils.breakdowns import break_down, describe_split, read_breakdo
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record, Records
+from experiment_utils.report_answer import list_failed, render_answer
 from experiment_utils.report_figures import draw_all, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
@@ -203,7 +204,15 @@ def test_the_baseline_that_valid_chose_is_the_best() -> None:
         r"\| meld \| words \| 50.00 \| [^|]+ \| [0-9.]+ \| \*\*chosen on valid\*\* \| what words is \|", report
     )
     assert report.count("chosen on valid** |") == 1
-    assert "| baseline: vectors | - |" in render_readme(TABLE, CONDITIONS, shown)
+
+
+def test_the_readme_shows_few_baselines_and_the_systems_that_it_is_told_to() -> None:
+    runs = [make_baseline("words", 50.0, 3), make_baseline("vectors_history+transitions", 45.0, 9)]
+    runs += [make_baseline("majority", 20.0, 9), make_baseline("previous_label", 99.0, 10)]
+    page = render_readme(TABLE, CONDITIONS, show(*runs))
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")][2:]
+    assert shown[-2:] == ["baseline: words", "baseline: vectors history+transitions"]
+    assert f"| **{score_of(3):.2f} (" in page and "HiTrans" in page and "EmotionIC" not in page and "LEAK" not in page
 
 
 def test_from_three_seeds_on_a_difference_is_tested() -> None:
@@ -316,13 +325,50 @@ def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None
     browsed = [browse_runs("meld", (TEST,), {"window": PREDICTIONS})]
     write_page(tmp_path / "index.html", "# Title\n\n| a |\n|---|\n| b |\n\n![a](figures/a.png)\n", tmp_path, browsed)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "<h1>Title</h1>" in page and "<td>b</td>" in page
+    assert ">Title</h1>" in page and "<td>b</td>" in page
     assert 'src="data:image/png;base64,iVBORw=="' in page and "figures/a.png" not in page and "{{" not in page
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1)
     (only,) = json.loads(data)
     assert [turn["said"] for turn in only["dialogues"][0]["turns"]] == [[said] for said in SAID]
     assert only["dialogues"][0]["turns"][3]["text"] == "<script>alert(1)</script>"
     assert page.count("</script>") == 2, "the data ended its element"
+
+
+def test_the_first_screen_answers_whether_it_worked() -> None:
+    runs = [make_run("plain/LLaMA2/meld", seed, 5) for seed in (42, 43)] + [make_run("plain/LLaMA2/EmoryNLP", 42, 5)]
+    runs += [
+        make_run("small/window/meld", 42, 8),
+        make_run("modules/plain/meld", 42, 8),
+        make_baseline("words", 50.0, 3),
+    ]
+    lines = render_answer(CONDITIONS, show(*runs), "").splitlines()
+    assert lines[0] == "# Did it work?" and lines[2].startswith("5 runs of 4 conditions finished; no runs failed")
+    assert "2 numbers of the paper's tables can be compared" in lines[2]
+    verdicts = {line.split(" | ")[0].strip("| "): line.split(" | ")[3:] for line in lines if line.startswith("| ")}
+    ours = score_of(5)
+    assert verdicts["plain/LLaMA2/meld"] == ["paper, 65.84 ± 0.5", f"{ours - 65.84:+.2f}", "above the paper |"]
+    assert verdicts["plain/LLaMA2/EmoryNLP"][2] == "none: of another release of the data |"
+    assert verdicts["small/window/meld"] == [
+        f"baseline words, {score_of(3):.2f}",
+        f"{score_of(8) - score_of(3):+.2f}",
+        "above the best baseline; one seed, others may differ |",
+    ]
+    assert verdicts["modules/plain/meld"] == ["-", "-", "none: compared inside its group, below |"], "scored on valid"
+    assert render_answer(CONDITIONS, show(), "").count("\n\n") == 1, "no table of nothing"
+
+
+def test_a_run_that_failed_is_told_until_it_has_finished() -> None:
+    line = "| 2026-01-0{} | abcdef0 | cpu, 2 cores | {}, seed 1 | {} | - | 1.0 |\n"
+    failed = "failed with exit status 3"
+    log = "# Log\n\n| date | commit | machine | condition | score | valid | minutes |\n|---|---|---|---|---|---|---|\n"
+    log += (
+        line.format(1, "a/b/meld", failed)
+        + line.format(1, "a/c/meld", failed)
+        + line.format(2, "a/c/meld", "meld 1.00")
+    )
+    assert list(list_failed(log)) == ["a/b/meld, seed 1: failed with exit status 3, 2026-01-01"]
+    page = render_answer(CONDITIONS, show(), log)
+    assert "1 run failed and did not finish since" in page and "- a/b/meld, seed 1" in page
 
 
 def test_committed_figures_are_what_the_records_make(tmp_path: Path) -> None:

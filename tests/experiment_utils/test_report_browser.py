@@ -66,3 +66,16 @@ def test_only_dialogues_with_errors_are_shown_when_asked(page: Any) -> None:
     page.select_option("#filter", next(value for value in others if value != "all"))
     assert page.inner_text("#count") == "1 dialogue"
     assert page.locator("#dialogue option").all_inner_texts() == ["loud (2 of 2 wrong)"]
+
+
+def test_dialogues_are_found_by_gold_label_and_by_words(page: Any) -> None:
+    page.select_option("#filter", "all")
+    assert page.locator("#gold option").all_inner_texts() == ["any", "angry", "joyful", "neutral", "sad"]
+    page.select_option("#gold", "joyful")
+    assert page.locator("#dialogue option").all_inner_texts() == ["calm (0 of 2 wrong)"]
+    page.fill("#words", "HELLO, it")
+    assert page.inner_text("#count") == "1 dialogue"
+    page.fill("#words", "no.")
+    assert page.inner_text("#count") == "0 dialogues" and rows_of(page) == [], "of one turn, not of the dialogue"
+    page.select_option("#gold", "")
+    assert page.locator("#dialogue option").all_inner_texts() == ["loud (2 of 2 wrong)"]

@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from bases.load import prepare_attention
 from basics.errors import UserError
 from basics.markdown import render_table
-from engine import tree_ways
+from engine.attention import tree_ways
 from engine.batching import MicroBatch
 from scoring.self_check import packer_that_agrees
 from tiny_models import BOS, EOS, PAD, VOCABULARY_SIZE, small_rows

@@ -37,9 +37,9 @@ _setup_privateuseone_for_python_backend("card", CardModule())
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code"), str(Path(__file__).parent)]
 
 from bases.adapters import add_lora  # noqa: E402
+from engine.attention.tree_ways import SEGMENTS, usual_way  # noqa: E402
 from engine.batching import EncodedRow, RowEncoder, scoring_batches  # noqa: E402
 from engine.packing import PackedBatch, Packer, packer_for  # noqa: E402
-from engine.tree_ways import SEGMENTS, usual_way  # noqa: E402
 from scoring import label_scoring  # noqa: E402
 from scoring.label_scoring import DecodeSettings, predict_labels  # noqa: E402
 from scoring.self_check import packer_that_agrees, prompts_together  # noqa: E402

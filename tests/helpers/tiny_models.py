@@ -1,12 +1,14 @@
-"""Tiny random models of every kind, a character tokenizer and rows of our own: whole runs in seconds."""
+"""Tiny random models of every kind, a character tokenizer, rows of our own, and graphs that need no GPU."""
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from bases.load import prepare_attention
@@ -18,6 +20,7 @@ from data_utils.prompts import TEMPLATES
 from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
 from engine.batching import EncodedRow, RowEncoder
+from engine.replay import map_tensors
 
 torch.set_num_threads(1)
 
@@ -82,11 +85,13 @@ OTHER_KINDS = {
 }
 
 
-def character_tokenizer(closing_eos: bool = False, marks_words: bool = False) -> PreTrainedTokenizerFast:
+def character_tokenizer(
+    closing_eos: bool = False, marks_words: bool = False, merges: Sequence[tuple[str, str]] = ()
+) -> PreTrainedTokenizerFast:
     """Characters and the fixed sentences; BOS leads. marks_words: a word begins with a mark, as in SentencePiece."""
     characters = sorted({*pre_tokenizers.ByteLevel.alphabet(), "▁"})
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL.values(), *characters])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    words = [*SPECIAL.values(), *characters, *map("".join, merges)]
+    tokenizer = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=list(merges)))
     if marks_words:
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     else:
@@ -192,3 +197,40 @@ def main_command(base: Path, rows: Path, output: Path, **changes: object) -> lis
     }
     said = {name: value for name, value in (flags | changes).items() if value is not None}
     return [part for name, value in said.items() for part in (f"--{name}", str(value))]
+
+
+class StandInGraphs:
+    """CUDA graphs without CUDA: what is captured runs again as Python, and writes where it wrote the first time.
+
+    plain, captures, replays: how many passes. kept: what a capture must not change, as it only records.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.plain = self.captures = self.replays = 0
+        self.kept: tuple[Tensor, ...] = ()
+
+    def beside(self, run: Callable[[], Tensor]) -> Tensor:
+        self.plain += 1
+        return run()
+
+    def capture(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        self.captures += 1
+        with unchanged(self.kept):
+            written = run()
+        written = map_tensors(written, torch.clone)
+
+        def replay() -> None:
+            self.replays += 1
+            written.copy_(run())
+
+        return replay, written
+
+
+@contextmanager
+def unchanged(tensors: tuple[Tensor, ...]) -> Iterator[None]:
+    before, draws = [one.clone() for one in tensors], torch.get_rng_state()
+    yield
+    torch.set_rng_state(draws)
+    with torch.no_grad():
+        for one, old in zip(tensors, before, strict=True):
+            one.copy_(old)

@@ -15,7 +15,8 @@ from basics.markdown import replace_section
 from commands import REPOSITORY
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
-from tiny_models import LABELS, save_base, small_examples, small_rows, tiny_model
+from engine.batching import RowEncoder
+from tiny_models import LABELS, character_tokenizer, save_base, small_examples, small_rows, tiny_model
 
 sys.path.insert(0, str(REPOSITORY))
 
@@ -24,6 +25,7 @@ flops = importlib.import_module("benchmarks.flops")
 grouping = importlib.import_module("benchmarks.sections.grouping")
 merit_module = importlib.import_module("benchmarks.figures_of_merit")
 neighbours = importlib.import_module("benchmarks.sections.neighbours")
+prompts_section = importlib.import_module("benchmarks.sections.prompts")
 profile_section = importlib.import_module("benchmarks.sections.profile")
 reference_module = importlib.import_module("benchmarks.contenders.reference")
 report = importlib.import_module("benchmarks.report")
@@ -89,6 +91,24 @@ def test_workload_is_planned_as_the_trainer_plans_it(workload) -> None:
     two = workload_module.draw_workload(small_rows(count=20, turns=4), steps=2)
     assert len(two.steps) == 2 and two.first(2).steps == two.steps
     assert {row.id for row in two.first(1).rows} == {row.id for row in two.steps[0]}
+
+
+def test_prompts_are_counted_as_they_are_computed() -> None:
+    """The sample: fewer distinct tokens with each option; a turn going on costs what its prompt does not share."""
+    encoder = RowEncoder(character_tokenizer(), 10_000)
+    ((dataset, records),) = prompts_section.measure_prompts(lambda _: encoder, ["sample"])["datasets"].items()
+    distinct = {(one["prompt"], one["window_step"]): one["distinct"] for one in records}
+    assert dataset == "sample" and len(distinct) == 4
+    assert distinct["paper", 1] > distinct["paper", 6] > distinct["compact", 6] < distinct["compact", 1]
+    table = prompts_section.render_prompts({"prompts": {"datasets": {dataset: records}}})[1]
+    assert table.splitlines()[2].split(" | ")[:3] == ["| sample", "the paper's", "1"] and "| 1.00 |" in table
+    one = small_rows(count=1, turns=1)[0]
+    turns = [replace(one, id=name, prompt=prompt) for name, prompt in TURNS.items()]
+    assert list(prompts_section.count_turns(turns, [(7, 2), (7, 8, 2), (9, 2)])) == [(6, 6), (7, 5), (7, 4), (5, 5)]
+
+
+# Of two dialogues; the labels (7 2), (7 8 2) and (9 2) add the nodes 7, 7 8 and 9.
+TURNS = {"d/a/0": (1, 5, 6), "d/a/1": (1, 5, 3, 4), "d/a/2": (1, 5, 3, 4), "d/b/0": (1, 5)}
 
 
 # Contenders

@@ -42,10 +42,13 @@ LONGEST_FUNCTION = 40
 LONGEST_FILE = 400
 MOST_FILES = 16  # of a folder; 8 to 12 is the aim
 MOST_LINES_OF_SHELL = 220
-# The target of a Markdown link, without an anchor.
-LINK = re.compile(r"\]\(([^)#\s]+)")
+MOST_LINES_OF_README = 190
+# The target of a Markdown link, without an anchor, or of a picture.
+LINK = re.compile(r"(?:\]\(|<img src=\")([^)#\s\"]+)")
 # A file of ours as pages and docstrings call it.
-NAMED_PATH = re.compile(r"(?<![\w/.])(?:code|tests|benchmarks|demo|envs|LLM_bases)/[\w/-]+\.(?:py|sh|md|txt|ipynb)\b")
+NAMED_PATH = re.compile(
+    r"(?<![\w/.])(?:code|tests|benchmarks|demo|docs|envs|LLM_bases)/[\w/-]+\.(?:py|sh|md|txt|ipynb)\b"
+)
 COMMAND = re.compile(r"\b(?:bash|python3?)\s+([\w./-]+)")
 
 
@@ -56,7 +59,7 @@ def list_files(*patterns: str) -> list[Path]:
     if listed.returncode:
         names = (path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.rglob("*") if path.is_file())
         found = (name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
-        return sorted(REPOSITORY / name for name in found if not name.startswith((".venv/", ".git/")))
+        return sorted(REPOSITORY / name for name in found if not name.startswith((".venv/", ".venvs/", ".git/")))
     return [path for name in listed.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
 
 
@@ -66,7 +69,11 @@ def module_name(path: Path) -> str:
 
 
 # What stands beside or above code/: nothing there imports it.
-ON_TOP = {"benchmarks", "demo", *(path.stem for path in (REPOSITORY / "demo").glob("*.py"))}
+ON_TOP = {
+    "benchmarks",
+    "demo",
+    *(path.stem for folder in ("demo", "docs") for path in (REPOSITORY / folder).glob("*.py")),
+}
 MODULES = {module_name(path): path for path in sorted(CODE.rglob("*.py"))}
 
 
@@ -174,7 +181,9 @@ def test_folders_are_rooms() -> None:
 
 def test_functions_are_short() -> None:
     found = {}
-    for path in list_files("code/*.py", "demo/*.py", "LLM_bases/*.py", "original_data/*.py", "benchmarks/*.py"):
+    for path in list_files(
+        "code/*.py", "demo/*.py", "docs/*.py", "LLM_bases/*.py", "original_data/*.py", "benchmarks/*.py"
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 found[f"{path.relative_to(REPOSITORY)}:{node.name}"] = node.end_lineno - node.lineno + 1
@@ -223,3 +232,25 @@ def test_commands_name_files_that_exist(name: str) -> None:
     named = {word for block in blocks for word in COMMAND.findall(block) if word.endswith((".sh", ".py"))}
     assert name != "README.md" or len(named) > 5
     assert {word for word in named if not (REPOSITORY / word).is_file()} == set()
+
+
+def test_the_readme_is_for_a_first_visit() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_LINES_OF_README
+
+
+ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings: small letters, blanks to hyphens, other marks left out."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+@pytest.mark.parametrize("name", MARKDOWN)
+def test_links_into_pages_lead_to_headings_that_exist(name: str) -> None:
+    page = REPOSITORY / name
+    links = [(where, to) for where, to in ANCHOR.findall(page.read_text(encoding="utf-8")) if "://" not in where]
+    missing = [(where, to) for where, to in links if to not in anchors_of(page.parent / where if where else page)]
+    assert missing == []

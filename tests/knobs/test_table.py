@@ -1,4 +1,4 @@
-"""The table of knobs: its rows fit each other, main_new.py and the README, and it needs no library."""
+"""The table of knobs: its rows fit each other, main_new.py and code/README.md, and it needs no library."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 import pytest
 
 from bases.table import BASES
-from basics.markdown import render_row
+from basics.markdown import render_row, replace_section
 from commands import REPOSITORY
 from data_utils.labels import DATASETS
 from data_utils.retrieval import RetrievalSettings
@@ -83,11 +83,12 @@ def test_what_a_reader_reads_follows_the_other_settings() -> None:
     assert reads("lora_dim", WINDOW) and not reads("lora_dim", WINDOW, Experiments_setting=ALL_PARAMETERS)
 
 
-def test_the_readme_shows_the_table() -> None:
+def test_the_page_of_code_shows_the_table() -> None:
     table = render_table()
     assert all(f"| `{name}`" in table for name in KNOBS)
     assert render_row(("`seed`", "`42`", "whole number", KNOBS["seed"].meaning)) in table
-    assert table in (REPOSITORY / "README.md").read_text(encoding="utf-8"), "python code/settings.py --table prints it"
+    page = (REPOSITORY / "code" / "README.md").read_text(encoding="utf-8")
+    assert replace_section(page, table, marks="knobs") == page, "python code/settings.py --table prints it"
 
 
 def test_settings_need_the_standard_library_alone() -> None:

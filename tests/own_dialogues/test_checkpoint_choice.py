@@ -1,6 +1,7 @@
 """Which checkpoints can be predicted with, what training says of them, and how one is found."""
 
 import json
+import math
 import shutil
 import sys
 from dataclasses import replace
@@ -17,14 +18,16 @@ from commands import call_script
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, prepare_mixed_folder
+from data_utils.prompts import COMPACT, TEMPLATE_DIGESTS
 from data_utils.retrieval import RetrievalSettings
+from data_utils.row_files import read_manifest, read_rows
 from data_utils.row_folders import prepare_folder
 from own_dialogues import checkpoint as checkpoint_choice
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.checkpoint import ensure_base, find_base, find_checkpoint
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.recognizer import EmotionRecognizer
-from tiny_models import DATASET, LABELS, main_command, save_base
+from tiny_models import DATASET, LABELS, main_command, save_base, small_dialogues
 from training.erc_config import ErcConfig, decisive_files, read_erc_config
 
 DIALOGUE = [("Ann", "Great!"), ("Ben", "He died."), ("Ann", "No way!"), ("Cem", "He died."), ("Ben", "Run!")]
@@ -46,11 +49,32 @@ def test_other_kinds_of_checkpoints(trained: Path) -> None:
     speaker = retrained(trained, "speaker", prepare_folder(settings, trained / "original", trained / "data"))
     with pytest.raises(UserError, match="trained on speaker rows"):
         EmotionRecognizer.from_pretrained(speaker)
-    mixed = MixSettings((DATASET,), historical_window=1, check_counts=False)
+    mixed = MixSettings((DATASET,), historical_window=1, window_step=3, check_counts=False)
     folder = prepare_mixed_folder(mixed, trained / "original", trained / "data")
     unified = read_erc_config(retrained(trained, "unified", folder, dataset="unified", max_length=900))
     assert (unified.labels, unified.speaker_offset, unified.max_length) == (UNIFIED_PROMPT_LABELS, 10, 900)
-    assert (unified.historical_window, unified.kind, unified.speakers) == (1, "window", 9)
+    assert (unified.historical_window, unified.window_step, unified.kind, unified.speakers) == (1, 3, "window", 9)
+
+
+def test_a_checkpoint_is_asked_in_the_form_of_its_rows(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Compact prompts from a window that moves by steps, calibrated: what predict says is what the run wrote."""
+    settings = RowSettings(DATASET, historical_window=1, window_step=2, prompt=COMPACT, check_counts=False)
+    rows = prepare_folder(settings, trained / "original", trained / "data")
+    model = retrained(trained, "compact", rows, do_eval=True, calibrate=True)
+    assert read_manifest(rows)["template_sha256"] == TEMPLATE_DIGESTS[COMPACT]
+    config = read_erc_config(model)
+    assert (config.window_step, config.prompt, config.template_sha256) == (2, COMPACT, TEMPLATE_DIGESTS[COMPACT])
+    recognizer = EmotionRecognizer.from_pretrained(model, precision="fp32")
+    dialogues = [[(f"{turn.speaker}", turn.text) for turn in one.utterances] for one in small_dialogues("test", 3, 4)]
+    assert "other templates" not in capsys.readouterr().err
+    shown = [prompt for dialogue in dialogues for prompt in recognizer.seen_prompts(dialogue)]
+    assert shown == [f"<s>{row.input}" for row in read_rows(rows / "test.json")]
+    lines = (model.parent / "results" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    answers = [answer for dialogue in recognizer.predict_dialogues(dialogues) for answer in dialogue]
+    for answer, written in zip(answers, map(json.loads, lines), strict=True):
+        total = sum(map(math.exp, written["scores"].values()))
+        expected = {label: math.exp(score) / total for label, score in written["scores"].items()}
+        assert answer.probabilities == pytest.approx(expected, abs=1e-4) and answer.emotion == written["label"]
 
 
 def test_training_says_how_it_asked(trained: Path) -> None:
@@ -88,6 +112,8 @@ def test_what_a_file_names_is_not_downloaded_unasked(
         ({"labels": []}, "labels missing or of the wrong kind"),
         ({"retrieval": {"unknown": 1}}, "retrieval missing"),
         ({"historical_window": -1}, "historical_window missing"),
+        ({"window_step": 0}, "window_step missing"),
+        ({"prompt": "long"}, "prompt missing"),
     ],
 )
 def test_a_config_that_is_not_there_or_wrong(trained: Path, tmp_path: Path, content: object, told: str) -> None:

@@ -16,8 +16,8 @@ from bases.load import load_model
 from bases.table import BASES
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
-from own_dialogues import exporting
-from own_dialogues.exporting import merge
+from own_dialogues.exports import folders
+from own_dialogues.exports.folders import merge
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base, save_rows
 from training.trained_texts import TRAINED_TEXTS_FILE
@@ -151,7 +151,7 @@ def test_a_failure_leaves_the_earlier_export(place: Place, adapter: Path, tmp_pa
     def break_off(*_) -> str:
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(exporting, "write_atomically", break_off)
+    monkeypatch.setattr(folders, "write_atomically", break_off)
     with pytest.raises(RuntimeError, match="killed"):
         place.export(adapter, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -10,10 +10,10 @@ import torch
 
 from basics.errors import UserError
 from corpora import LetterCounts
-from data_utils.dialogues import load_dialogues
+from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.draws import Draw
-from data_utils.examples import RowSettings
-from data_utils.prompts import render_plain_prompt
+from data_utils.examples import RowSettings, build_examples
+from data_utils.prompts import FORMS, render_plain_prompt
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
@@ -157,6 +157,17 @@ def test_prompts_follow_the_checkpoint() -> None:
         prompts_of(maker(max_length=20), [("A", "some words")])
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("window", "step"), [(2, 1), (2, 3), (0, 2)])
+def test_the_history_shown_is_that_of_rows(window: int, step: int, form: str) -> None:
+    dialogue = [("ABA"[number % 3], f"text {number}") for number in range(9)]
+    utterances = tuple(Utterance(one.number, one.text, "Sad") for one in own_turns(dialogue))
+    settings = RowSettings(DATASET, historical_window=window, window_step=step, prompt=form)
+    rows = build_examples(settings, {"train": [], "valid": [], "test": [Dialogue("a", utterances)]})["test"]
+    shown = prompts_of(maker(historical_window=window, window_step=step, prompt=form), dialogue[:4], dialogue)
+    assert shown == [row.input for row in [*rows[:4], *rows]]
+
+
 def test_one_question_finds_what_the_rows_of_its_utterance_hold(trained: Path) -> None:
     """From the drawn part of train alone, whatever else was asked with it."""
     retrieval, draw = RetrievalSettings("letters", count=3, balance=False), Draw(0.5, 7)
@@ -190,6 +201,8 @@ def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.Ca
     long = [row for rows in asked.predict_turns(own_turns([("Ann", "no " * 3000)])) for row in rows]
     assert long[0].shortened and len(long[0].demonstrations) < 2
     assert open_demonstrator(balanced, DemonstrationSource(count=0)) is None
+    with pytest.raises(UserError, match="--demonstrations: a checkpoint of compact prompts has no place for them"):
+        open_demonstrator(replace(read_erc_config(model), prompt="compact"), source)
     assert open_demonstrator(read_erc_config(model), DemonstrationSource()) is None
     with pytest.raises(UserError, match="no training utterance|may demonstrate|has the label"):
         open_demonstrator(replace(read_erc_config(model), labels=("none",)), source)

@@ -248,10 +248,10 @@ def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
             assert_one_line_error(refused, f"--{flag}: '{value}' is not allowed, allowed is a number")
 
 
-def test_the_table_of_the_readme_is_the_planners() -> None:
+def test_the_table_of_the_page_of_bases_is_the_planners() -> None:
     """Every base is there; the lines of some are made again."""
-    readme = (find_repository() / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("<!-- bases: begin -->\n")[2].partition("\n<!-- bases: end -->")[0].splitlines()
+    page = (find_repository() / "LLM_bases" / "README.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- bases: begin -->\n")[2].partition("\n<!-- bases: end -->")[0].splitlines()
     assert [line.split("`")[1] for line in table[2:]] == list(BASES)
     few = [BASES[name] for name in ("SmolLM2-135M", "Bloom-560m", "Gemma-3-1B", "Qwen3-8B")]
     made = render_bases(few, plan_base).splitlines()

@@ -11,7 +11,7 @@ import transformers
 from basics.errors import UserError
 from data_utils.prompts import add_demonstrations, without_content
 from data_utils.row_files import Example
-from engine import tree_attention
+from engine.attention import tree_attention
 from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, batch_loss, packer_for
 from rounding import LAYER, rounding

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from basics.errors import UserError
-from engine import packing, tree_attention
+from engine import packing
+from engine.attention import tree_attention
 from engine.batching import MicroBatch, RowEncoder
 from engine.packing import Packer, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree
 from every_architecture import tiny, try_one
 from scoring import self_check
-from scoring.self_check import packer_that_agrees, prompts_together
+from scoring.self_check import can_go_on, packer_that_agrees, prompts_together
 from tiny_models import KINDS, LABELS, OTHER_KINDS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
 from training import run as runs
 
@@ -217,7 +218,7 @@ def planned_run(**training) -> SimpleNamespace:
     rows = encoder.encode(small_examples(window=12, count=6, turns=6), LABELS)
     settings = {"do_train": True, "score_on": "test", "batch_size": 16, "rows_per_dialogue": 8, "seed": 7}
     settings |= {"packing": "tree", "decode": "score", "gradient_accumulation_steps": 1, "eval_batch_size": 8}
-    settings |= {"tree_attention": "auto", "cuda_graphs": "auto"}
+    settings |= {"tree_attention": "auto", "cuda_graphs": "auto", "compile_layers": "auto", "num_train_epochs": 1}
     plain = SimpleNamespace(quantize="none", gradient_checkpointing=False)
     return SimpleNamespace(
         base="tiny",
@@ -302,3 +303,46 @@ def test_a_base_that_fails_on_rows_of_the_plan_alone_is_refused(monkeypatch) -> 
 def test_nothing_to_run_is_nothing_to_check(checked) -> None:
     assert packer_that_agrees(tiny_model("llama"), lambda _: [[], []], "tree", PAD, CPU).shares_prefixes
     assert checked == []
+
+
+CHOICES = [RowEncoder(character_tokenizer(), 1024).encode_label(label) for label in LABELS]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *OTHER_KINDS])
+def test_every_kind_of_the_table_goes_on(kind: str, capsys) -> None:
+    assert can_go_on(tiny_model(kind), small_rows(count=1, turns=6)[-1], CHOICES, PAD, CPU)
+    assert capsys.readouterr().err == ""
+
+
+def forget_kept(model):
+    """Reads positions and new tokens rightly, and of what is kept the keys of the wrong tokens."""
+    forward = model.forward
+
+    def forgetful(*args, past_key_values=None, **kwargs):
+        for layer in past_key_values.layers if past_key_values is not None else ():
+            layer.keys = layer.keys.flip(-2)
+        return forward(*args, past_key_values=past_key_values, **kwargs)
+
+    model.forward = forgetful
+    return model
+
+
+def refuse_kept(model):
+    forward = model.forward
+
+    def refusing(*args, past_key_values=None, **kwargs):
+        if past_key_values is not None:
+            raise NotImplementedError("no cache here\nat all")
+        return forward(*args, **kwargs)
+
+    model.forward = refusing
+    return model
+
+
+@pytest.mark.parametrize(("spoil", "told"), [(forget_kept, "differs by"), (refuse_kept, "does not run it (NotImpl")])
+def test_a_base_that_goes_on_wrongly_is_told(spoil: Callable, told: str, capsys) -> None:
+    row = small_rows(count=1, turns=6)[-1]
+    assert not can_go_on(spoil(tiny_model("llama")), row, CHOICES, PAD, CPU)
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: this base cannot go on with a prompt: it ") and warning.count("\n") == 1
+    assert told in warning and warning.endswith("each turn is read anew\n")

@@ -52,6 +52,14 @@ def test_default_commands(checkout: ShellCheckout) -> None:
     assert result.stdout == SAMPLE_COMMANDS.format(checkout=checkout.root, epochs=epochs.group())
 
 
+def test_a_knob_that_came_later_is_said_where_it_is_not_as_usual(checkout: ShellCheckout) -> None:
+    """Commands that were kept before there was the knob are those of today."""
+    usual, said = checkout.run().stdout, checkout.run(window_step=6, prompt="compact").stdout
+    assert "window_step" not in usual and checkout.run(window_step=1, prompt="paper").stdout == usual
+    assert " --historical_window 12 --window_step 6 --prompt compact " in said
+    assert " --historical_window 12 --prompt compact " in checkout.run(script=MIXED, prompt="compact").stdout
+
+
 def test_meld_changes_the_data_and_nothing_else(checkout: ShellCheckout, pickles: Path) -> None:
     result = checkout.run(dataset="meld", ERC_ORIGINAL_DATA=pickles)
     commands = SAMPLE_COMMANDS.format(checkout=checkout.root, epochs="N")

@@ -12,6 +12,9 @@ from shell_checkout import PLAIN, ShellCheckout, training_command
     ("knobs", "folder"),
     [
         ({"historical_window": 5}, "lora/sample/window_5"),
+        ({"window_step": 1}, "lora/sample/window_12"),
+        ({"window_step": 6}, "lora/sample/window_12-step_6-#"),
+        ({"window_step": 6, "prompt": "compact"}, "lora/sample/window_12-step_6-prompt_compact-#"),
         ({"seed": 7}, "lora/sample/window_12-seed_7-#"),
         ({"select_on": "test"}, "lora/sample/window_12-select_test-#"),
         ({"score_on": "valid"}, "lora/sample/window_12-score_valid-#"),

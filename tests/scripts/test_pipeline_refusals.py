@@ -178,6 +178,18 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "historical_window=0: emotion_prediction=True asks for what follows the history; show one utterance "
             "or more",
         ),
+        (
+            {"prompt": "compact", "domain_base": True},
+            "prompt=compact: domain_base=True shows demonstrations, which compact has no place for; choose paper",
+        ),
+        (
+            {"prompt": "compact", "emotion_prediction": True},
+            "prompt=compact: emotion_prediction=True asks in the paper's words, which compact has not; choose paper",
+        ),
+        (
+            {"prompt": "compact", "script": PLAIN},
+            "prompt=compact: Experiments_setting=lora on plain rows has no use for it",
+        ),
         ({"precision": "fp16"}, "precision=fp16: needs a GPU, and there is none; choose auto"),
         ({"calibrate": True, "decode": "generate"}, "calibrate=True: only decode=score or transitions reads it"),
         (
@@ -205,6 +217,9 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "comma",
         "newline",
         "nothing",
+        "compact demonstrations",
+        "compact prediction",
+        "compact alone",
         "gpu",
         "score",
         "transitions",

@@ -25,18 +25,20 @@ def run_setup(envs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def digest_of(envs: Path) -> str:
-    """What a finished .venv is stamped with."""
-    files = (envs / name for name in ("requirements.txt", "constraints.txt", "setup.sh"))
+    """What a finished environment is stamped with."""
+    files = (envs / name for name in ("predict.txt", "train.txt", "develop.txt", "constraints.txt", "setup.sh"))
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def make_finished_venv(envs: Path, kind: str = "cpu") -> Path:
-    """A .venv that set-up finished, as far as set-up looks; returns its python."""
-    python = envs.parent / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(sys.executable)
-    (envs.parent / ".venv/erc-stamp").write_text(f"{digest_of(envs)} {kind}\n")
-    return python
+    """An environment that set-up finished, as far as set-up looks, and .venv that leads to it; returns its python."""
+    digest = digest_of(envs)
+    folder = envs.parent / ".venvs" / f"{digest[:12]}-{kind}"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin/python").symlink_to(sys.executable)
+    (folder / "erc-stamp").write_text(f"{digest} {kind}\n")
+    (envs.parent / ".venv").symlink_to(folder.relative_to(envs.parent))
+    return folder / "bin/python"
 
 
 def test_finished_environment_is_named_and_nothing_else_is_said(envs: Path) -> None:
@@ -63,11 +65,11 @@ def test_given_python_that_has_the_pins_is_taken(envs: Path) -> None:
 
 
 def test_given_python_that_lacks_something_is_refused(envs: Path) -> None:
-    requirements = envs / "requirements.txt"
-    requirements.write_text(requirements.read_text(encoding="utf-8") + "no-such-package==1.0 # why\n")
+    for name, line in (("train.txt", "no-such-package  # why\n"), ("constraints.txt", "no-such-package==1.0\n")):
+        (envs / name).write_text((envs / name).read_text(encoding="utf-8") + line)
     result = run_setup(envs, ERC_PYTHON=sys.executable)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: ERC_PYTHON lacks no-such-package: install envs/requirements.txt there\n"
+    assert result.stderr == "error: ERC_PYTHON lacks no-such-package: install envs/train.txt there\n"
 
 
 @pytest.mark.parametrize(
@@ -83,10 +85,24 @@ def test_wrong_variables_are_refused(envs: Path, variables: dict[str, str], line
     assert not (envs.parent / ".venv").exists()
 
 
-def test_every_requirement_is_pinned_exactly() -> None:
-    for name in ("requirements.txt", "constraints.txt"):
-        lines = (ENVS / name).read_text(encoding="utf-8").splitlines()
-        pins = [pin for line in lines if (pin := line.partition("#")[0].strip())]
-        assert pins and all(pin.count("==") == 1 and "*" not in pin for pin in pins)
-        names = [pin.split("==")[0].lower() for pin in pins]
-        assert len(names) == len(set(names))
+def read_lines(name: str) -> list[str]:
+    """The lines of a file of envs/ that say something, without comments."""
+    lines = (line.partition("#")[0].strip() for line in (ENVS / name).read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def test_the_lock_pins_what_each_file_names_and_each_takes_in_the_one_before() -> None:
+    pins = read_lines("constraints.txt")
+    assert all(pin.count("==") == 1 and "*" not in pin for pin in pins)
+    names = [pin.split("==")[0] for pin in pins]
+    assert len(names) == len({name.lower() for name in names}) and names == sorted(names)
+    named = []
+    for file, first in (
+        ("predict.txt", "-c constraints.txt"),
+        ("train.txt", "-r predict.txt"),
+        ("develop.txt", "-r train.txt"),
+    ):
+        lines = read_lines(file)
+        assert lines[0] == first
+        named += lines[1:]
+    assert len(named) == len(set(named)) and set(named) <= set(names)

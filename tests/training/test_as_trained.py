@@ -162,7 +162,7 @@ class TestCard:
 class TestContent:
     def test_erc_config_holds_all_that_decides(self, place: Place) -> None:
         content = json.loads((place.model("odd") / "erc_config.json").read_text(encoding="utf-8"))
-        assert (content["version"], content["quantize"], content["precision"]) == (3, "none", "fp32")
+        assert (content["version"], content["quantize"], content["precision"]) == (4, "none", "fp32")
         for name in ("frame_sha256", "base_sha256", "weights_sha256", "template_sha256"):
             assert len(content[name]) == 64, name
         files = {"adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
@@ -341,7 +341,7 @@ class TestVersions:
         change_config(model, weights_sha256="0" * 64)
         assert_one_line_error(place.call("refused", checkpoint_dir=model, **UNSAID), "its weights are not those")
 
-    @pytest.mark.parametrize("version", [4, 0, None, "2"])
+    @pytest.mark.parametrize("version", [5, 0, None, "2"])
     def test_others_are_not(self, place: Place, tmp_path: Path, version: object) -> None:
         model = copied(place, "odd", tmp_path / "model", version=version)
         with pytest.raises(UserError, match="version"):

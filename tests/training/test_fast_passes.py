@@ -10,13 +10,12 @@ from torch import nn
 
 from basics.errors import UserError
 from engine import replay
+from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, packer_for
-from engine.tree_ways import BLOCKS, DENSE, SEGMENTS
 from scoring import label_scoring
 from scoring.label_scoring import DecodeSettings, predict_labels
-from stand_in_graphs import StandInGraphs
-from tiny_models import LABELS, PAD, character_tokenizer, small_examples, small_rows, tiny_model
+from tiny_models import LABELS, PAD, StandInGraphs, character_tokenizer, small_examples, small_rows, tiny_model
 from training import fast_passes
 from training.engines import OptimizerSettings, PlainEngine
 from training.fast_passes import fastest_packer

@@ -13,7 +13,7 @@ import torch
 import training.run
 from commands import assert_one_line_error
 from data_utils.draws import Draw
-from engine import tree_attention
+from engine.attention import tree_attention
 from engine.layers import missing_for_compiling
 from tiny_models import LABELS, character_tokenizer, save_rows
 from tiny_runs import Place

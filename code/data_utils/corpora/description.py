@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from basics.errors import UserError
 from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, may_be_called
 from data_utils.draws import DEFAULT_SEED
@@ -100,6 +98,8 @@ def _checked_name(described: Description) -> Description:
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """(key -> value, key -> line) of the file."""
+    import yaml  # here: whoever only predicts has no need of it
+
     try:
         text = path.read_text(encoding="utf-8-sig")
         node = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -154,8 +154,9 @@ def _members(text: "_Text", listed: Collection[str] | None) -> Iterator[Element]
 
 
 def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
-    """The values of a file with one on each line; blank lines are skipped."""
-    stream.seek(0)
+    """The values of a file with one on each line, or of a pipe from where it is; blank lines are skipped."""
+    if stream.seekable():
+        stream.seek(0)
     for number, line in read_lines(stream):
         if not line.strip():
             continue

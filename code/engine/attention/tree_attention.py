@@ -274,11 +274,14 @@ def build_alibi(build_for_rows, mask: Tensor, num_heads: int, dtype: torch.dtype
     """(batch * heads, 1, keys): slope of the head times the key's position in its row.
 
     mask: (batch, tokens) of 0 and 1 goes to `build_for_rows`, the library's own. A tree brings an additive
-    mask, (batch, 1, nodes, nodes), in which a node sees its own path: as many nodes as it is deep, and itself.
+    mask, (batch, 1, nodes, keys), in which a node sees its own path: as many nodes as it is deep, and itself. Keys
+    before those of the nodes are of a prompt that all paths begin with.
     """
     if mask.ndim == 2:
         return build_for_rows(mask, num_heads, dtype)
     # Two tokens: the second has position 1, and so the slope itself.
     slopes = build_for_rows(mask.new_ones(1, 2, dtype=torch.float32), num_heads, torch.float32)[:, 0, 1]
     depth = (mask[:, 0] == 0).sum(-1) - 1  # (batch, nodes)
+    kept = torch.arange(mask.shape[-1] - mask.shape[-2], device=mask.device)  # before all nodes, one after the other
+    depth = torch.cat([kept.expand(len(depth), -1), depth], dim=1)
     return (slopes[None, :, None] * depth[:, None, :]).reshape(-1, 1, depth.shape[-1]).to(dtype)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from engine.attention.tree_ways import DENSE, FLEX, KERNEL, WAYS, Plan
 from engine.batching import MicroBatch
 from engine.packing import Packer, packed_with
 from engine.prefix_tree import PrefixTree
-from engine.tree_ways import DENSE, FLEX, KERNEL, WAYS, Plan
 
 TIMES_AS_FAR = 4.0  # as the dense mask in the same precision
 LEAST = 1e-5  # relative error that anything may have

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine import segments
-from engine.segments import SegmentAttention, SegmentPlan, attend_in_turn, plan_segments
+from engine.attention import segments
+from engine.attention.segments import SegmentAttention, SegmentPlan, attend_in_turn, plan_segments
 from small_trees import ROWS, build
 
 WINDOW = st.none() | st.integers(1, 8)

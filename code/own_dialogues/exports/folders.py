@@ -17,6 +17,7 @@ from basics.errors import UserError, full_disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
 from knobs.checks import holds_model
 from own_dialogues.checkpoint import check_base_precision, find_base
+from own_dialogues.exports.portable import make_portable
 from training.checkpoints import is_adapter, replaced_folder
 from training.decoding import TRANSITIONS_FILE
 from training.erc_config import (
@@ -46,9 +47,14 @@ def find_output_problems(checkpoint: Path, output: Path) -> list[str]:
         for name, other in others.items()
         if new == other or new in other.parents
     ]
-    if new.exists() and not (new.is_dir() and (holds_model(new) or not any(new.iterdir()))):
+    if new.exists() and not (new.is_dir() and (holds_export(new) or not any(new.iterdir()))):
         problems.append(f"--output_dir {output} holds something else than a model: it is not replaced")
     return problems
+
+
+def holds_export(folder: Path) -> bool:
+    """Whether a folder is what an export leaves: a model, an adapter or a GGUF file."""
+    return holds_model(folder) or any(folder.glob("*.gguf"))
 
 
 def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> str:
@@ -65,7 +71,7 @@ def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> st
         )
     if config and config.quantize not in (None, NO_QUANTIZATION):
         told = f"{checkpoint} was trained over weights in 4 bits, and answers otherwise over whole ones"
-        raise UserError(f"--kind merged: {told}; choose adapter")
+        raise UserError(f"--kind merged or gguf: {told}; choose adapter")
     return base
 
 
@@ -78,17 +84,14 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
     """
     raise_together(find_output_problems(checkpoint, output))
     card, config = merged_card(read_card(checkpoint), output, precision), find_erc_config(checkpoint)
-    refuse_changed_files(checkpoint, config)
-    source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
-    check_base_precision(checkpoint, source, precision)
-    model = load_model(source, DTYPES[precision], CPU)
-    if is_adapter(checkpoint):
-        model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
-    model.config.use_cache = True
-    tokenizer = load_tokenizer(str(checkpoint))
+    source = source_of(checkpoint, base, config, precision)
+    model, tokenizer = load_merged(checkpoint, source, precision), tokenizer_of(checkpoint, source)
     with full_disk_named(output), replaced_folder(output) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
+        for weights in new.glob("*.safetensors"):
+            weights.chmod(0o644)  # the library lets nobody else read them
+        make_portable(new)
         for name in EXTRA_TOKENIZER_FILES:
             if (Path(source) / name).is_file():
                 shutil.copy(Path(source) / name, new / name)
@@ -100,6 +103,32 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
             digests = {"weights_sha256": sha256_of_weights(new), "files_sha256": decisive_files(new)}
             config = replace(config, precision=precision, base_sha256=None, **digests)
             write_atomically(new / ERC_CONFIG_FILE, config.render())
+
+
+def source_of(checkpoint: Path, base: str | None, config: ErcConfig | None, precision: str) -> str:
+    """The folder or hub id of the weights below an adapter, or of a whole model.
+
+    Raises:
+        UserError: as `export_merged`, as far as it is seen before anything is loaded.
+    """
+    refuse_changed_files(checkpoint, config)
+    source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
+    check_base_precision(checkpoint, source, precision)
+    return source
+
+
+def load_merged(checkpoint: Path, source: str, precision: str):
+    """The whole model of a checkpoint on the CPU, its adapter in its weights; source: see `source_of`."""
+    model = load_model(source, DTYPES[precision], CPU)
+    if is_adapter(checkpoint):
+        model = merge(load_adapter(model, str(checkpoint), trainable=False, in_fp32=True))
+    model.config.use_cache = True
+    return model
+
+
+def tokenizer_of(checkpoint: Path, source: str):
+    """The tokenizer that lies beside the weights, else that of their base."""
+    return load_tokenizer(str(checkpoint) if (checkpoint / "tokenizer_config.json").is_file() else source)
 
 
 def merge(model):
@@ -124,15 +153,18 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     if not is_adapter(checkpoint):
         raise UserError(f"--kind adapter: {checkpoint} holds a whole model; choose merged")
     raise_together(find_output_problems(checkpoint, output))
-    refuse_changed_files(checkpoint, find_erc_config(checkpoint))
-    card = moved_card(read_card(checkpoint), output)
+    card, asked = moved_card(read_card(checkpoint), output), find_erc_config(checkpoint)
+    refuse_changed_files(checkpoint, asked)
     config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
     with full_disk_named(output), replaced_folder(output) as new:
         for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
             shutil.copy(path, new / path.name)
         write_atomically(new / ADAPTER_FILES[0], json.dumps(config, indent=2) + "\n")
+        make_portable(new)
         write_atomically(new / CARD, card)
+        if asked and asked.files_sha256:
+            write_atomically(new / ERC_CONFIG_FILE, replace(asked, files_sha256=decisive_files(new)).render())
 
 
 def read_card(checkpoint: Path) -> str:

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import flex
-from engine.flex import plan_flex
-from engine.segments import attend_in_turn, plan_segments
+from engine.attention import flex
+from engine.attention.flex import plan_flex
+from engine.attention.segments import attend_in_turn, plan_segments
 from small_trees import ROWS, build
 
 

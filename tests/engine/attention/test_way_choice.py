@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import way_choice
+from engine.attention import way_choice
+from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS, WAYS
+from engine.attention.way_choice import DensePlan, Tried, choose_way
 from engine.batching import MicroBatch, training_batches
 from engine.packing import packer_for
 from engine.prefix_tree import PrefixTree
-from engine.tree_ways import BLOCKS, DENSE, SEGMENTS, WAYS
-from engine.way_choice import DensePlan, Tried, choose_way
 from tiny_models import PAD, small_rows, tiny_model
 
 CPU = torch.device("cpu")
@@ -83,6 +83,15 @@ def test_the_fastest_that_agrees_is_kept_and_the_others_are_told_of() -> None:
     assert [str(Tried("a", 0.00123)), str(Tried("b", None, "does not run"))] == ["a 1.23 ms", "b does not run"]
 
 
+@pytest.mark.parametrize(("factor", "agrees"), [(1.0, True), (1.05, False)])
+def test_half_precision_is_held_to_what_the_dense_mask_reaches_there(factor, agrees, monkeypatch) -> None:
+    change = {"way": lambda tree, packer: Plan(tree, 0, lambda answer, query: factor * answer)}
+    monkeypatch.setattr(way_choice, "WAYS", change)
+    model = tiny_model("llama").bfloat16()
+    _, tried = choose_way(model, packer_for(model, "tree", PAD), a_batch(), CPU, "auto", compiles=False)
+    assert [one.seconds is not None for one in tried] == [True, agrees]
+
+
 @pytest.mark.usefixtures("others")
 @pytest.mark.parametrize("wanted", ["slow", "other answer"])
 def test_one_that_is_asked_for_is_held_too(wanted: str) -> None:
@@ -104,7 +113,7 @@ def test_the_ways_of_a_cpu_agree_on_what_models_ask(kind: str, dtype: torch.dtyp
     if dtype == torch.bfloat16:  # in which blocks round the probabilities before they sum with them
         found[BLOCKS] = found[BLOCKS].partition(",")[0].replace("differs from the dense mask", "")
     assert found == {DENSE: "", SEGMENTS: "", BLOCKS: ""}
-    assert set(WAYS) == {SEGMENTS, BLOCKS, *way_choice.COMPILED}
+    assert set(WAYS) == {SEGMENTS, BLOCKS, KERNEL, *way_choice.COMPILED}
 
 
 def test_what_has_to_be_compiled_is_tried_for_long_runs_alone() -> None:

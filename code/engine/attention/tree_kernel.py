@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import tree_attention
+from engine.attention import tree_attention
 from engine.layers import COMPILERS
 from engine.prefix_tree import PrefixTree, visible_keys
 

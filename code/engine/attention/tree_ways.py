@@ -10,11 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine import tree_kernel
-from engine.flex import plan_flex
+from engine.attention import tree_kernel
+from engine.attention.flex import plan_flex
+from engine.attention.segments import plan_segments
+from engine.attention.tree_attention import plan_attention
 from engine.prefix_tree import PrefixTree
-from engine.segments import plan_segments
-from engine.tree_attention import plan_attention
 
 DENSE, BLOCKS, KERNEL, SEGMENTS, FLEX = "dense", "blocks", "kernel", "segments", "flex"
 

@@ -1,0 +1,69 @@
+"""The first screen of the report's page: did it work? What ran, what failed, and what each score is held to."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
+
+from basics.markdown import render_table
+from experiment_utils.conditions import Condition
+from experiment_utils.report_tables import NOTHING, OTHER_RELEASE, Shown, describe_scores, find_baseline
+
+_LOGGED = re.compile(r"^\| (?P<date>[^|]+) \| [^|]* \| [^|]* \| (?P<run>[^|]+) \| (?P<outcome>[^|]+) \|", re.MULTILINE)
+_FAILED = "failed with exit status"
+LEGEND = """\
+**score**: weighted F1 in percent on test, or on valid where it says so: the mean over seeds, in brackets their number
+and the 95% interval over dialogues. **held to**: the paper's number, else the best baseline, which needs no language
+model and is chosen on valid. **points**: score minus that."""
+
+
+def render_answer(conditions: Mapping[str, Condition], shown: Shown, log: str) -> str:
+    """Markdown. log: the text of LOG.md, which knows of runs that failed."""
+    ran = [one for one in conditions.values() if shown.ran(one)]
+    runs = sum(len(shown.ran(one)) for one in ran)
+    failed = list(list_failed(log))
+    published = [(one.name, dataset) for one in ran for dataset in one.paper]
+    finished = f"{_count(runs, 'run')} of {_count(len(ran), 'condition')} finished"
+    troubles = f"{_count(len(failed), 'run')} failed and did not finish since"
+    compared = f"{_count(len(published), 'number')} of the paper's tables can be compared"
+    parts = ["# Did it work?", f"{finished}; {troubles}; {compared}.".capitalize()]
+    parts += ["\n".join(f"- {line}" for line in failed)] * bool(failed)
+    rows = [_row(one, dataset, shown) for one in ran for dataset in one.datasets]
+    header = ("what ran", "dataset", "score", "held to", "points", "verdict")
+    return "\n\n".join([*parts, *([render_table(header, rows), LEGEND] if rows else [])])
+
+
+def list_failed(log: str) -> Iterator[str]:
+    """A line for every run whose last entry in LOG.md is a failure."""
+    last = {found["run"].strip(): found for found in _LOGGED.finditer(log)}
+    for run, found in last.items():
+        if found["outcome"].startswith(_FAILED):
+            yield f"{run}: {found['outcome'].strip()}, {found['date'].strip()}"
+
+
+def _row(condition: Condition, dataset: str, shown: Shown) -> Sequence[str]:
+    split = "" if condition.split == "test" else f", {condition.split}"
+    score = describe_scores(condition, dataset, shown)
+    where = f"{dataset}{OTHER_RELEASE.get(dataset, '')}{split}"
+    return (f"{condition.name}", where, score, *_judge(condition, dataset, shown))
+
+
+def _judge(condition: Condition, dataset: str, shown: Shown) -> tuple[str, str, str]:
+    """(what the score is held to, points, verdict)."""
+    ours = mean(shown.records.scores(condition.name, dataset))
+    few = "; one seed, others may differ" if len(shown.ran(condition)) == 1 else ""
+    if dataset in condition.paper:
+        points, spread = ours - condition.paper[dataset], condition.group.tolerance
+        held_to = f"paper, {condition.paper[dataset]:.2f} ± {spread:g}"
+        if dataset in OTHER_RELEASE:
+            return held_to, f"{points:+.2f}", "none: of another release of the data"
+        word = "reaches the paper" if abs(points) <= spread else "above the paper" if points > 0 else "below the paper"
+        return held_to, f"{points:+.2f}", word + few
+    if best := find_baseline(condition, dataset, shown):
+        points = ours - best.score(dataset)
+        held_to = f"baseline {best.row}, {best.score(dataset):.2f}"
+        return held_to, f"{points:+.2f}", ("above" if points > 0 else "not above") + " the best baseline" + few
+    return NOTHING, NOTHING, "none: compared inside its group, below"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"

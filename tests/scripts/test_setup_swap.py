@@ -1,0 +1,137 @@
+"""envs/setup.sh makes a new environment beside the old one: with a Python whose pip only waits or fails."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ENVS = Path(__file__).resolve().parents[2] / "envs"
+# Makes "environments" that hold itself, and notes what pip is asked for.
+FAKE_PYTHON = """#!/usr/bin/env bash
+if [[ ${{1-}} == -m && $2 == venv ]]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && exit; fi
+if [[ ${{1-}} == -m && $2 == pip ]]; then touch "{calls}/$$"; sleep "${{SLOW:-0}}"; exit "${{PIP_FAILS:-0}}"; fi
+exec {python} "$@"
+"""
+
+
+class Checkout:
+    """A copy of envs/ in a folder with a blank in its name, and the Python that set-up finds there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.calls, programs = folder / "a checkout", folder / "calls", folder / "programs"
+        shutil.copytree(ENVS, self.root / "envs")
+        for place in (self.calls, programs):
+            place.mkdir()
+        fake = programs / "python3.11"
+        fake.write_text(FAKE_PYTHON.format(calls=self.calls, python=sys.executable))
+        fake.chmod(0o755)
+        self.path = f"{programs}:/usr/local/bin:/usr/bin:/bin"
+
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        command = ["bash", str(self.root / "envs/setup.sh")]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        return subprocess.Popen(command, env={"PATH": self.path, "ERC_TORCH": "cpu", **variables}, **pipes)
+
+    def set_up(self, **variables: str) -> tuple[Path, str]:
+        """The python that it prints, and what it says; it went well."""
+        process = self.start(**variables)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return Path(out.rstrip("\n")), err
+
+    def change_versions(self) -> None:
+        with open(self.root / "envs/constraints.txt", "a", encoding="utf-8") as stream:
+            stream.write("something-new==1.0\n")
+
+    def wait_for_pip(self) -> None:
+        deadline = time.monotonic() + 30
+        while not any(self.calls.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    @property
+    def current(self) -> Path:
+        return (self.root / ".venv").resolve()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_a_new_environment_is_made_beside_the_old_one(place: Checkout) -> None:
+    old, _ = place.set_up()
+    assert old == place.current / "bin/python" and old.parent.parent.parent == place.root / ".venvs"
+    place.change_versions()
+    new, told = place.set_up()
+    assert new == place.current / "bin/python" and new != old
+    assert old.is_file() and "stays for runs in progress" in told
+    for call in place.calls.iterdir():
+        call.unlink()
+    assert place.set_up() == (new, "")
+    other, _ = place.set_up(ERC_TORCH="cuda")
+    assert other == place.current / "bin/python" and other != new
+    for call in place.calls.iterdir():
+        call.unlink()
+    assert place.set_up()[0] == new == place.current / "bin/python"
+    assert not any(place.calls.iterdir()), "what is whole is not made again"
+
+
+def test_what_is_killed_or_fails_leaves_the_old_one(place: Checkout) -> None:
+    old, _ = place.set_up()
+    place.change_versions()
+    for call in place.calls.iterdir():
+        call.unlink()
+    process = place.start(SLOW="60")
+    place.wait_for_pip()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert old == place.current / "bin/python" and old.is_file()
+    process = place.start(PIP_FAILS="1")
+    assert "error: set-up stopped while installing torch" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2 and old == place.current / "bin/python"
+    place.change_versions()
+    new, _ = place.set_up()
+    assert new == place.current / "bin/python"
+    assert sorted(path for path in (place.root / ".venvs").iterdir()) == sorted({old.parents[1], new.parents[1]})
+
+
+def test_of_two_at_once_one_waits(place: Checkout) -> None:
+    first = place.start(SLOW="2")
+    place.wait_for_pip()
+    second, told = place.set_up()
+    assert "another set-up is at work" in told
+    assert first.communicate(timeout=60)[0] == f"{second}\n" and first.returncode == 0
+    assert len(list(place.calls.iterdir())) == 2, "torch and the rest, once each"
+
+
+def test_without_flock_the_second_says_so(place: Checkout, tmp_path: Path) -> None:
+    shutil.rmtree(place.root / ".venvs", ignore_errors=True)
+    script = place.root / "envs/setup.sh"
+    script.write_text(script.read_text(encoding="utf-8").replace("command -v flock", "command -v no-such-flock"))
+    first = place.start(SLOW="2")
+    place.wait_for_pip()
+    second = place.start()
+    assert "error: another set-up is at work" in second.communicate(timeout=60)[1] and second.returncode == 2
+    assert first.communicate(timeout=60)[1].endswith("done\n") and first.returncode == 0
+    lock = place.root / ".venvs/.lock"
+    assert not lock.exists()
+    lock.mkdir()
+    (lock / "process").write_text("999999999")  # of one that was killed
+    place.change_versions()
+    place.set_up()
+
+
+def test_a_folder_of_an_earlier_version_is_moved_aside(place: Checkout) -> None:
+    old = place.root / ".venv"
+    old.mkdir()
+    (old / "erc-stamp").write_text("of earlier files cpu\n")
+    new, told = place.set_up()
+    assert old.is_symlink() and new == place.current / "bin/python"
+    (kept,) = (place.root / ".venvs").glob("before-*")
+    assert (kept / "erc-stamp").is_file() and kept.name in told
