@@ -75,7 +75,7 @@ def test_unified_rows_are_the_sets_own_translated(window: int, step: int) -> Non
 def test_a_folder_holds_the_rows_of_its_window(tmp_path: Path) -> None:
     settings = MixSettings(("sample",), historical_window=3, window_step=4, prompt="compact")
     folder = prepare_mixed_folder(settings, SAMPLE, tmp_path)
-    expected = unified_rows("sample", load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
+    expected = unified_rows(DATASETS["sample"], load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
     assert read_rows(folder / "test.json") == expected and folder.name == "total_sample_window_3_step_4_compact"
     assert expected[0].input.endswith(" Emotion:") and f"from <{WHEEL_LABELS}>:" in expected[0].input
 
