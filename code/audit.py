@@ -26,21 +26,19 @@ def main() -> None:
     from auditing.findings import audit
     from auditing.tables import render_findings
     from basics.markdown import replace_section
+    from data_utils.corpora.registry import find_dataset
     from data_utils.dialogues import find_original_data, load_dialogues
 
-    corpora = {
-        name: load_dialogues(
-            name, arguments.original_data or find_original_data(name), check_counts=arguments.check_counts
-        )
-        for name in arguments.datasets
-    }
+    places = {name: arguments.original_data or find_original_data(name) for name in arguments.datasets}
+    specs = {name: find_dataset(name, place) for name, place in places.items()}
+    corpora = {name: load_dialogues(name, place, check_counts=arguments.check_counts) for name, place in places.items()}
     page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
 
     def put_in(tables: str) -> str:
         return replace_section(page, tables, name=str(arguments.output), marks=MARKS)
 
     put_in("")  # a page without the marks is refused at once
-    findings = audit(corpora)
+    findings = audit(corpora, specs)
     tables = render_findings(findings)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(findings.to_dict(), indent=1) + "\n")

@@ -26,15 +26,15 @@ from typing import Any
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
 from basics.files import find_repository, write_atomically
+from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
-from data_utils.labels import DATASETS
 from experiment_utils.evidence import BaselineRun, keep_baseline
 from experiment_utils.reports import EXPERIMENTS
 from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
-from knobs.writers import add_dataset, add_places
+from knobs.writers import add_dataset, add_places, settle_dataset
 from results.files import write_predictions
 from scoring.baselines import PREVIOUS_LABEL, WITH_TRANSITIONS, Baseline, measure_baselines
 from scoring.contenders import Task
@@ -45,14 +45,14 @@ from training.provenance import find_commit
 
 def main() -> None:
     arguments, commit = parse_arguments(), find_commit(find_repository())
-    spec = DATASETS[arguments.dataset]
     source = arguments.original_data or find_original_data(arguments.dataset)
+    spec = find_dataset(arguments.dataset, source)
     embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings") if arguments.encoder != NOTHING else None
     finetuning = prepare_finetuning(arguments)
     dialogues = load_dialogues(
         arguments.dataset, source, clean_text=arguments.clean_text, check_counts=arguments.check_counts
     )
-    task = Task(arguments.dataset, dialogues, spec.labels, spec.metric, arguments.historical_window)
+    task = Task(spec.name, dialogues, spec.labels, spec.metric, arguments.historical_window, spec.neutral)
     found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
     write(arguments, found)
     print_results(arguments.dataset, found)
@@ -113,7 +113,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
         default=EXPERIMENTS / "baselines",
         help="folder of <dataset>.json and <dataset>/ (default: experiments/baselines)",
     )
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    settle_dataset(arguments)
+    return arguments
 
 
 def prepare_finetuning(arguments: Namespace) -> FineTuning | None:

@@ -2,6 +2,7 @@
 
     python code/data_process.py --dataset meld --historical_window 12 --speaker_task None \
         --domain_base False --emotion_prediction False
+    python code/data_process.py --corpus ~/my_corpus    # files of one's own, with a column emotion: known from then on
 
 --data_percent 0.25 --seed 7 draws a share of train: rows, demonstrations, counts and texts seen are of that share.
 --window_step 6 moves the start of the history every six turns, --prompt compact asks in fewer words: rows share more.

@@ -25,11 +25,11 @@ from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import raise_together
 from basics.files import shown_path
 from basics.scripts import run_script
+from dialogue_files.readers.encodings import check_encoding
+from dialogue_files.reading import FORMATS, LIVE_FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
 from knobs.table import KNOBS
 from own_dialogues.formats_page import render_formats
 from own_dialogues.preview import print_preview
-from own_dialogues.readers.encodings import check_encoding
-from own_dialogues.reading import FORMATS, LIVE_FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
 from own_dialogues.writing import OUTPUTS
 
 if TYPE_CHECKING:

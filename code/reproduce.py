@@ -26,7 +26,6 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
-from data_utils.labels import DATASETS
 from experiment_utils.checks import check_answers
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
@@ -229,7 +228,7 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], 
 
 def describe_comparison(first: Condition, second: Condition, dataset: str, records: Records) -> Iterator[str]:
     """A line for each seed with the test of these two models, then what is known of other seeds."""
-    metric = DATASETS[dataset].metric
+    metric = records.metric(dataset)
     runs = [records.counts(one.name, dataset) for one in (first, second)]
     found = compare_runs(*runs, metric)
     yield f"{dataset}: {second.name} is {found.mean:+.2f} points from {first.name}"

@@ -25,9 +25,9 @@ import emotion_page as page  # noqa: E402
 from basics.argument_parsing import LineParser, whole_number  # noqa: E402
 from basics.errors import UserError  # noqa: E402
 from basics.files import shown_path  # noqa: E402
+from dialogue_files.report import Report  # noqa: E402
 from own_dialogues.checkpoint import ensure_base, find_checkpoint, list_checkpoints  # noqa: E402
 from own_dialogues.recognizer import EmotionRecognizer  # noqa: E402
-from own_dialogues.report import Report  # noqa: E402
 from own_dialogues.writing import TurnEmotion  # noqa: E402
 
 TITLE = "Emotions of a dialogue"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from basics.errors import UserError
 from basics.files import find_repository
+from dialogue_files.reading import read_text
 from own_dialogues.checkpoint import ensure_base, find_checkpoint
-from own_dialogues.reading import read_text
 from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.writing import TurnEmotion
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 
 from basics.errors import UserError
+from dialogue_files.reading import find_text_form, read_text
+from dialogue_files.report import Report
+from dialogue_files.turns import SpokenTurn
 from emotion_figures import colour_of, draw_probabilities, draw_timeline
-from own_dialogues.reading import find_text_form, read_text
 from own_dialogues.recognizer import EmotionRecognizer
-from own_dialogues.report import Report
-from own_dialogues.turns import SpokenTurn
 from own_dialogues.writing import TurnEmotion, csv_header, render_csv, render_json_lines
 
 MOST_CHARACTERS = 20_000

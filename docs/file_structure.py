@@ -10,7 +10,7 @@ from basics.errors import UserError
 from basics.files import find_repository
 
 # Folders of many files of a kind: counted, not listed.
-COUNTED = ("experiments/runs", "experiments/predictions", "tests/own_dialogues/files")
+COUNTED = ("experiments/runs", "experiments/predictions", "tests/dialogue_files/files")
 COLUMN = 48
 LONGEST = 110
 # A heading or a comment, but for what is told to shellcheck.

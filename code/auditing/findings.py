@@ -15,7 +15,7 @@ from auditing.labels import (
     total_variation,
 )
 from data_utils.dialogues import Dialogue, recording_of
-from data_utils.labels import DATASETS, SPLITS
+from data_utils.labels import DATASETS, SPLITS, DatasetSpec
 from data_utils.scenes import count_repeated, long_turns, share_scenes
 
 SCORED = ("valid", "test")
@@ -84,14 +84,14 @@ class Findings:
         return asdict(self)
 
 
-def audit(corpora: Corpora) -> Findings:
-    """Look at datasets, each scored split against each train."""
+def audit(corpora: Corpora, specs: Mapping[str, DatasetSpec] = DATASETS) -> Findings:
+    """Look at datasets, each scored split against each train. specs: their descriptions, by name."""
     return Findings(
         datasets=tuple(corpora),
         repeated=tuple(_repeated(corpora)),
         scenes=tuple(_scenes(corpora)),
-        labels=tuple(_labels(corpora)),
-        agreement=tuple(_agreement(corpora)),
+        labels=tuple(_labels(corpora, specs)),
+        agreement=tuple(_agreement(corpora, specs)),
     )
 
 
@@ -122,9 +122,9 @@ def _scenes(corpora: Corpora) -> Iterator[SharedScenes]:
                 yield SharedScenes(dataset, split, train, dialogues, repeated, sharing)
 
 
-def _labels(corpora: Corpora) -> Iterator[SplitLabels]:
+def _labels(corpora: Corpora, specs: Mapping[str, DatasetSpec]) -> Iterator[SplitLabels]:
     for dataset, of_set in corpora.items():
-        names = DATASETS[dataset].labels
+        names = specs[dataset].labels
         in_train = share_labels(of_set["train"], names)
         for split in SPLITS:
             shares = share_labels(of_set[split], names)
@@ -132,9 +132,12 @@ def _labels(corpora: Corpora) -> Iterator[SplitLabels]:
             yield SplitLabels(dataset, split, measure_inertia(of_set[split]), shares, shift)
 
 
-def _agreement(corpora: Corpora) -> Iterator[AnnotatedTwice]:
+def _agreement(corpora: Corpora, specs: Mapping[str, DatasetSpec]) -> Iterator[AnnotatedTwice]:
+    """Of all pairs of datasets that have unified labels."""
     whole = {name: [dialogue for split in SPLITS for dialogue in of_set[split]] for name, of_set in corpora.items()}
-    for first, second in combinations(corpora, 2):
-        found = measure_agreement(first, whole[first], second, whole[second])
+    mapped = [name for name in corpora if specs[name].unified]
+    for first, second in combinations(mapped, 2):
+        labels = [specs[name].unified_labels for name in (first, second)]
+        found = measure_agreement(labels[0], whole[first], labels[1], whole[second])
         if found:
             yield AnnotatedTwice(first, second, found)

@@ -1,14 +1,13 @@
 """What labels say of each other: inertia along a dialogue, agreement of two sets' annotators, shift between splits."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from sklearn.metrics import cohen_kappa_score
 
 from data_utils.dialogues import Dialogue, previous_of_speakers
-from data_utils.labels import UNIFIED_LABELS
 from data_utils.scenes import Turn, share_scenes
 from data_utils.texts import is_long, words_of
 
@@ -50,10 +49,11 @@ class Agreement:
 
 
 def measure_agreement(
-    first: str, dialogues: Sequence[Dialogue], second: str, others: Sequence[Dialogue]
+    first: Mapping[str, str], dialogues: Sequence[Dialogue], second: Mapping[str, str], others: Sequence[Dialogue]
 ) -> Agreement | None:
     """How two datasets label the turns that both have; None where they share fewer than `LEAST_TURNS`.
 
+    first, second: own label -> unified label of each.
     A shared turn is a longer one that stands, word for word, once in each of two dialogues that share a scene.
     """
     pairs = []
@@ -69,10 +69,9 @@ def measure_agreement(
     return Agreement(len(pairs), raw, float(cohen_kappa_score(ours, theirs)))
 
 
-def _labels_of_turns(dataset: str, dialogue: Dialogue) -> dict[Turn, str]:
+def _labels_of_turns(unified: Mapping[str, str], dialogue: Dialogue) -> dict[Turn, str]:
     """The words of each longer turn that stands once in a dialogue -> its unified label."""
-    labels = UNIFIED_LABELS[dataset]
-    turns = [(words_of(one.text), labels[one.label]) for one in dialogue.utterances]
+    turns = [(words_of(one.text), unified[one.label]) for one in dialogue.utterances]
     counted = Counter(words for words, _ in turns)
     return {words: label for words, label in turns if is_long(words) and counted[words] == 1}
 

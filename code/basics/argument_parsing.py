@@ -96,6 +96,7 @@ class LineParser(argparse.ArgumentParser):
         # argparse's own __init__ adds --help and its groups through the two methods below.
         self._checks: list[_Check] = []
         self._names: list[str] = []
+        self._looks: list[Callable[[argparse.Namespace], Iterable[str]]] = []
         super().__init__(allow_abbrev=False, **options)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
@@ -123,12 +124,17 @@ class LineParser(argparse.ArgumentParser):
         self._checks.append(_Check(names[0], action, action.required, read, choices))
         return action
 
+    def add_look(self, look: Callable[[argparse.Namespace], Iterable[str]]) -> None:
+        """Add what looks at all arguments at once and yields problems; of a bad one it sees the text."""
+        self._looks.append(look)
+
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
         """Return the checked arguments; UserError lists every fault."""
         for check in self._checks:
             check.action.required = False
         parsed, unknown = self.parse_known_args(args, namespace)
         problems = [problem for check in self._checks if (problem := check.apply(parsed))]
+        problems += [problem for look in self._looks for problem in look(parsed)]
         if unknown:
             problems.append(f"unknown argument {' '.join(unknown)!r}, allowed are {', '.join(self._names)}")
         raise_together(problems)

@@ -1,4 +1,4 @@
-"""Pickle -> dialogues: the only reader of the corpora (COSMIC's files, or one's own in their format)."""
+"""Corpus -> dialogues, whatever it lies in: COSMIC's pickles, one's own in their format, or files (`corpora`)."""
 
 import os
 import sys
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of
+from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE, find_corpus
+from data_utils.corpora.reading import OwnCorpus, describe
+from data_utils.corpora.registry import find_own, unknown_dataset
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
 from data_utils.pickles import Slots, decode_speaker, list_problems, load_safely, name_slots
-
-ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,17 @@ def recording_of(dataset: str, dialogue_id: str) -> str | None:
     return "scripted" if "_script" in dialogue_id else "improvised"
 
 
-def find_dataset(name: str) -> DatasetSpec:
-    """Return the description of a dataset; UserError names the known ones."""
-    if name not in DATASETS:
-        raise UserError(f"unknown dataset {name!r}, allowed are {', '.join(DATASETS)}")
-    return DATASETS[name]
-
-
 def find_original_data(dataset: str) -> Path:
-    """Return the default folder of the pickles: $ERC_ORIGINAL_DATA, else the repository's original_data.
+    """Return the default folder of a corpus: $ERC_ORIGINAL_DATA, else the repository's original_data.
 
-    `sample` comes with the repository, so the variable moves it only to a folder that has one.
+    `sample` comes with the repository, so the variable moves it only to a folder that has one; a corpus of one's own is
+    looked for in both. UserError names the known ones where there is none of this name.
     """
+    if dataset not in DATASETS:
+        path = find_corpus(dataset)
+        if path is None:
+            raise unknown_dataset(dataset)
+        return path.parent
     own = find_repository() / "original_data"
     elsewhere = os.environ.get(ORIGINAL_DATA_VARIABLE)
     if not elsewhere or (dataset == "sample" and not (Path(elsewhere) / "sample").is_dir()):
@@ -92,6 +92,13 @@ def find_pickle(dataset: str, original_data: Path) -> Path:
     if not os.access(path, os.R_OK):
         raise UserError(f"{path.absolute()} may not be read, allowed is a file with read permission")
     return path
+
+
+def find_sources(dataset: str, original_data: Path) -> list[Path]:
+    """The files that a corpus is read from: its pickle, or those of one's own; UserError where they are not there."""
+    if dataset in DATASETS:
+        return [find_pickle(dataset, original_data)]
+    return list(find_own(dataset, original_data).files)
 
 
 def clean_text(text: str) -> str:
@@ -115,12 +122,15 @@ def load_dialogues(
 ) -> dict[str, tuple[Dialogue, ...]]:
     """Read one corpus: split -> dialogues, both in the order of the file.
 
-    clean_text repairs cp1252 control characters (off by default: the released prompts keep them).
+    clean_text repairs cp1252 control characters (off by default: the released prompts keep them). What is in a corpus
+    of one's own, and what is doubtful, is told on stderr.
     check_counts compares the sizes with `DatasetSpec.expected`; off for another release of the data. Labels that are
     numbered otherwise than here are refused all the same, and a file that is not the published one is told on stderr.
     Raises UserError, one line with file, dialogue and turn, for everything that is wrong with the file.
     """
-    spec = find_dataset(dataset)
+    if dataset not in DATASETS:
+        return _own_dialogues(find_own(dataset, original_data), clean_text)
+    spec = DATASETS[dataset]
     path = find_pickle(dataset, original_data)
     slots = name_slots(load_safely(path), spec, path)
     problems = list_problems(slots, spec)
@@ -137,6 +147,24 @@ def load_dialogues(
         _check_counts(counts, spec, path)
     _tell_other_file(counts, spec, path)
     return dialogues
+
+
+def _own_dialogues(corpus: OwnCorpus, clean: bool) -> dict[str, tuple[Dialogue, ...]]:
+    for line in describe(corpus):
+        print(line, file=sys.stderr)
+    return {
+        split: tuple(
+            Dialogue(
+                one.name,
+                tuple(
+                    Utterance(turn.number, clean_text(turn.text) if clean else turn.text, turn.emotion)
+                    for turn in one.turns
+                ),
+            )
+            for one in dialogues
+        )
+        for split, dialogues in corpus.splits.items()
+    }
 
 
 def _build_dialogue(dialogue_id: int | str, slots: Slots, spec: DatasetSpec, clean: bool) -> Dialogue:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, Utterance, row_id
 from data_utils.draws import ALL_OF_TRAIN, Draw, draw_rows
-from data_utils.labels import DATASETS, SPLITS
+from data_utils.labels import SPLITS, DatasetSpec
 from data_utils.prompts import (
     PAPER,
     add_demonstrations,
@@ -81,28 +82,28 @@ def render_window(
     return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels, form)
 
 
-def _recognition_row(dialogue: Dialogue, turn: int, settings: RowSettings) -> Example:
-    spec = DATASETS[settings.dataset]
+def _recognition_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
     window, step = settings.historical_window, settings.window_step
     prompt = render_window(dialogue.utterances[: turn + 1], window, spec.labels, step, settings.prompt)
     return _emotion_row(RECOGNITION, dialogue, turn, settings, prompt)
 
 
-def _prediction_row(dialogue: Dialogue, turn: int, settings: RowSettings) -> Example:
+def _prediction_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
     history = dialogue.utterances[window_start(turn, settings.historical_window, settings.window_step) : turn]
     if not history:
         # Nothing to predict from: the method puts the main prompt in its place.
-        return _emotion_row(PREDICTION, dialogue, turn, settings, _recognition_row(dialogue, turn, settings).input)
+        prompt = _recognition_row(dialogue, turn, settings, spec).input
+        return _emotion_row(PREDICTION, dialogue, turn, settings, prompt)
     prompt = render_prediction_prompt(
         [render_turn(one.speaker, one.text) for one in history],
         dialogue.utterances[turn].speaker,
-        DATASETS[settings.dataset].labels,
+        spec.labels,
     )
     return _emotion_row(PREDICTION, dialogue, turn, settings, prompt)
 
 
-def _plain_row(dialogue: Dialogue, turn: int, settings: RowSettings) -> Example:
-    prompt = render_plain_prompt(dialogue.utterances[turn].text, DATASETS[settings.dataset].labels)
+def _plain_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
+    prompt = render_plain_prompt(dialogue.utterances[turn].text, spec.labels)
     return _emotion_row(RECOGNITION, dialogue, turn, settings, prompt)
 
 
@@ -113,18 +114,18 @@ def _emotion_row(task: str, dialogue: Dialogue, turn: int, settings: RowSettings
     return Example(row_id(settings.dataset, dialogue.dialogue_id, turn), task, prompt, label)
 
 
-def _speaker_row(dialogue: Dialogue, turn: int, settings: RowSettings) -> Example:
+def _speaker_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
     utterance = dialogue.utterances[turn]
     return Example(
         id=row_id(settings.dataset, dialogue.dialogue_id, turn),
         task=SPEAKER,
-        input=render_speaker_prompt(utterance.text, DATASETS[settings.dataset].speakers),
+        input=render_speaker_prompt(utterance.text, spec.speakers),
         target=render_speaker_name(utterance.speaker),
     )
 
 
 # Kind of folder -> (rows of each training turn, rows of each turn of valid and test).
-_RowMaker = Callable[[Dialogue, int, RowSettings], Example]
+_RowMaker = Callable[[Dialogue, int, RowSettings, DatasetSpec], Example]
 _ROW_MAKERS: Mapping[str, tuple[tuple[_RowMaker, ...], tuple[_RowMaker, ...]]] = {
     "window": ((_recognition_row,), (_recognition_row,)),
     "predict": ((_recognition_row, _prediction_row), (_recognition_row,)),
@@ -133,15 +134,18 @@ _ROW_MAKERS: Mapping[str, tuple[tuple[_RowMaker, ...], tuple[_RowMaker, ...]]] =
 }
 
 
-def build_examples(settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]]) -> dict[str, list[Example]]:
+def build_examples(
+    settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]], spec: DatasetSpec | None = None
+) -> dict[str, list[Example]]:
     """Return split -> rows, in the order of the dialogues; rows of one turn stand next to each other.
 
-    Of train those that are drawn; UserError where none would be left.
+    Of train those that are drawn; UserError where none would be left. spec: of the dataset, where it is known already.
     """
+    spec = spec or find_dataset(settings.dataset)
     in_train, in_others = _ROW_MAKERS[settings.kind]
     rows = {
         split: [
-            make_row(dialogue, turn, settings)
+            make_row(dialogue, turn, settings, spec)
             for dialogue in dialogues[split]
             for turn in range(len(dialogue.utterances))
             for make_row in (in_train if split == "train" else in_others)

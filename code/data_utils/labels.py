@@ -9,8 +9,10 @@ from types import MappingProxyType
 
 SPLITS = ("train", "valid", "test")
 
+NEUTRAL = "neutral"
 WEIGHTED_F1 = "weighted_f1"
-MICRO_F1_WITHOUT_NEUTRAL = "micro_f1_without_neutral"
+MICRO_F1_WITHOUT = "micro_f1_without_"  # and the label that is left out
+MICRO_F1_WITHOUT_NEUTRAL = MICRO_F1_WITHOUT + NEUTRAL
 
 # How the speakers slot of a pickle names a speaker.
 LETTERS = "letters"  # 'M' -> 0, 'F' -> 1
@@ -49,13 +51,16 @@ class DatasetSpec:
     """One dataset: how its pickle is read and how its rows are asked and scored.
 
     labels: index -> emotion, also the order in which a prompt lists them.
-    slots: meaning of each place of the pickled list.
+    slots: meaning of each place of the pickled list; none: it is a corpus of one's own, in files (`corpora`).
     speakers: how many speakers the speaker prompt offers, `Speaker_0` first.
     max_length: prompt and target in tokens, as in the released scripts.
     expected: split -> its size, None where no release is fixed.
-    metric: the headline score, WEIGHTED_F1 or MICRO_F1_WITHOUT_NEUTRAL.
+    metric: the headline score, WEIGHTED_F1 or MICRO_F1_WITHOUT and a label.
     speaker_encoding: LETTERS, ONE_HOT or ZERO_OR_OTHER.
-    published: its pickle, None where no release is known by its SHA-256.
+    unified: index -> unified label; none: it cannot be mixed with others.
+    speaker_offset: added to its speaker numbers where sets are mixed.
+    neutral: which of the labels stands for no emotion; None: none of them.
+    published: its pickle, None where no release is known by its SHA-256. licence: as its owner states it.
     """
 
     name: str
@@ -66,10 +71,21 @@ class DatasetSpec:
     expected: Mapping[str, SplitCounts] | None
     metric: str
     speaker_encoding: str
+    unified: tuple[str, ...] = ()
+    speaker_offset: int = 0
+    neutral: str | None = NEUTRAL
     published: PublishedFile | None = None
+    licence: str = ""
+
+    @property
+    def unified_labels(self) -> Mapping[str, str]:
+        """Own label -> unified label."""
+        return dict(zip(self.labels, self.unified, strict=bool(self.unified)))
 
 
+# Unified labels and speaker offsets are the paper's, but for those of sample and dailydialog, which are ours.
 _MELD_LABELS = ("neutral", "surprise", "fear", "sad", "joyful", "disgust", "angry")
+_MELD_UNIFIED = ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad")
 
 _SAMPLE = DatasetSpec(
     name="sample",
@@ -86,6 +102,8 @@ _SAMPLE = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
+    unified=_MELD_UNIFIED,
+    speaker_offset=21,
 )
 
 _IEMOCAP = DatasetSpec(
@@ -103,6 +121,7 @@ _IEMOCAP = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=LETTERS,
+    unified=("joyful", "sad", "neutral", "mad", "excited", "fear"),
     published=PublishedFile(
         path="iemocap/iemocap.pkl",
         size_bytes=512358,
@@ -125,6 +144,8 @@ _MELD = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
+    unified=_MELD_UNIFIED,
+    speaker_offset=2,
     published=PublishedFile(
         path="meld/meld.pkl",
         cosmic_path="meld/meld.pkl",
@@ -148,6 +169,9 @@ _EMORYNLP = DatasetSpec(
     ),
     metric=WEIGHTED_F1,
     speaker_encoding=ONE_HOT,
+    unified=("joyful", "mad", "peaceful", "neutral", "sad", "powerful", "fear"),
+    speaker_offset=10,
+    neutral="Neutral",
     published=PublishedFile(
         path="EmoryNLP/EmoryNLP.pkl",
         cosmic_path="emorynlp/emorynlp.pkl",
@@ -171,29 +195,15 @@ _DAILYDIALOG = DatasetSpec(
     ),
     metric=MICRO_F1_WITHOUT_NEUTRAL,
     speaker_encoding=ZERO_OR_OTHER,
+    unified=("joyful", "neutral", "mad", "sad", "fear", "powerful", "disgust"),
+    speaker_offset=19,
 )
 
 DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
     {spec.name: spec for spec in (_SAMPLE, _IEMOCAP, _MELD, _EMORYNLP, _DAILYDIALOG)}
 )
 
-# The feeling wheel of the paper, index by index of `labels`; dailydialog and sample are ours.
-_UNIFIED_ORDER = {
-    "sample": ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad"),
-    "iemocap": ("joyful", "sad", "neutral", "mad", "excited", "fear"),
-    "meld": ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad"),
-    "EmoryNLP": ("joyful", "mad", "peaceful", "neutral", "sad", "powerful", "fear"),
-    "dailydialog": ("joyful", "neutral", "mad", "sad", "fear", "powerful", "disgust"),
-}
-
-# dataset -> own label -> unified label.
-UNIFIED_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        name: MappingProxyType(dict(zip(DATASETS[name].labels, unified, strict=True)))
-        for name, unified in _UNIFIED_ORDER.items()
-    }
-)
-
+# The labels that mixed sets share: the feeling wheel of the paper.
 UNIFIED_PROMPT_LABELS = (
     "joyful",
     "sad",
@@ -206,10 +216,9 @@ UNIFIED_PROMPT_LABELS = (
     "powerful",
 )
 
-# Added to a set's speaker numbers where sets are mixed; dailydialog and sample are ours.
-SPEAKER_OFFSETS: Mapping[str, int] = MappingProxyType(
-    {"iemocap": 0, "meld": 2, "EmoryNLP": 10, "dailydialog": 19, "sample": 21}
-)
+# Where the speakers of corpora of one's own begin in a mix: behind those of the datasets above.
+OWN_SPEAKER_OFFSET = 30
+OWN_MAX_LENGTH = 1024
 
 # The mixed sets as one: rows of several datasets, all in the unified labels. It has no pickle of its own.
 UNIFIED = DatasetSpec(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basics.errors import UserError
-from data_utils.dialogues import Dialogue, count_split, find_original_data, find_pickle, load_dialogues, row_id
+from data_utils.corpora.registry import find_dataset
+from data_utils.dialogues import Dialogue, count_split, find_original_data, find_sources, load_dialogues, row_id
 from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, draw_rows
 from data_utils.examples import DEFAULT_STEP, DEFAULT_WINDOW, render_window
-from data_utils.labels import SPEAKER_OFFSETS, SPLITS, UNIFIED, UNIFIED_LABELS
+from data_utils.labels import DATASETS, SPLITS, UNIFIED, DatasetSpec
 from data_utils.prompts import PAPER
 from data_utils.row_files import RECOGNITION, Example
 from data_utils.row_folders import Content, build_folder, describe_origin, describe_texts
@@ -69,26 +70,45 @@ def one_after_the_other(settings: MixSettings) -> list[MixSettings]:
     return [replace(settings, mix=SINGLE, trained=name) for name in settings.datasets]
 
 
-def unify(dataset: str, dialogue: Dialogue) -> Dialogue:
+def specs_of_mix(datasets: Sequence[str], original_data: Path | None = None) -> dict[str, DatasetSpec]:
+    """Dataset -> its description; the speakers of each corpus of one's own come behind those of the one before.
+
+    Raises:
+        UserError: a dataset is not known, or has no unified labels.
+    """
+    specs, own = {}, 0
+    for name in datasets:
+        spec = find_dataset(name, original_data)
+        if not spec.unified:
+            raise UserError(
+                f"{name} has no unified labels, so it cannot be mixed; corpus.yaml maps them, under unified"
+            )
+        if name not in DATASETS:
+            spec, own = replace(spec, speaker_offset=spec.speaker_offset + own), own + spec.speakers
+        specs[name] = spec
+    return specs
+
+
+def unify(spec: DatasetSpec, dialogue: Dialogue) -> Dialogue:
     """The dialogue with unified labels and speaker numbers that no other of the paper's sets begins with."""
-    labels, offset = UNIFIED_LABELS[dataset], SPEAKER_OFFSETS[dataset]
+    labels, offset = spec.unified_labels, spec.speaker_offset
     utterances = (replace(one, speaker=one.speaker + offset, label=labels[one.label]) for one in dialogue.utterances)
     return replace(dialogue, utterances=tuple(utterances))
 
 
 def unified_rows(
-    dataset: str, dialogues: Splits, window: int, step: int = DEFAULT_STEP, form: str = PAPER
+    spec: DatasetSpec, dialogues: Splits, window: int, step: int = DEFAULT_STEP, form: str = PAPER
 ) -> dict[str, list[Example]]:
     """Split -> rows of the main task, each asking for one of the unified labels; see `render_window`."""
     return {
         split: [
             Example(
-                row_id(dataset, dialogue.dialogue_id, turn),
+                row_id(spec.name, dialogue.dialogue_id, turn),
                 RECOGNITION,
                 render_window(dialogue.utterances[: turn + 1], window, UNIFIED.labels, step, form),
                 dialogue.utterances[turn].label,
             )
-            for dialogue in (unify(dataset, one) for one in dialogues[split])
+            for dialogue in (unify(spec, one) for one in dialogues[split])
             for turn in range(len(dialogue.utterances))
         ]
         for split in SPLITS
@@ -151,7 +171,9 @@ def prepare_mixed_folder(
         UserError: bad input, or a fraction that leaves a set without a training row.
     """
     places = {name: original_data or find_original_data(name) for name in settings.datasets}
-    origin = describe_origin(settings, UNIFIED.labels, [find_pickle(name, place) for name, place in places.items()])
+    sources = [source for name, place in places.items() for source in find_sources(name, place)]
+    specs = specs_of_mix(settings.datasets, original_data)
+    origin = describe_origin(settings, UNIFIED.labels, sources, specs)
 
     def make() -> Content:
         dialogues = {
@@ -163,7 +185,7 @@ def prepare_mixed_folder(
             trained = settings.datasets if settings.trained is None else (settings.trained,)
             dialogues, described["left_out"] = leave_out_shared(dialogues, trained)
         shown = settings.historical_window, settings.window_step, settings.prompt
-        rows = {name: unified_rows(name, of_set, *shown) for name, of_set in dialogues.items()}
+        rows = {name: unified_rows(specs[name], of_set, *shown) for name, of_set in dialogues.items()}
         train = mix_training_rows({name: of_set["train"] for name, of_set in rows.items()}, settings)
         scored = {split: [row for of_set in rows.values() for row in of_set[split]] for split in ("valid", "test")}
         mixed = {"train": train, **scored}

@@ -13,9 +13,10 @@ from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.files import make_folder, replace_durably, sha256_of, write_atomically
-from data_utils.dialogues import find_pickle, load_dialogues
+from data_utils.corpora.registry import find_dataset, record_own
+from data_utils.dialogues import find_sources, load_dialogues
 from data_utils.examples import ROWS_VERSION, RowSettings, build_examples, with_demonstrations
-from data_utils.labels import DATASETS, SPLITS
+from data_utils.labels import SPLITS, DatasetSpec
 from data_utils.prompts import TEMPLATE_DIGESTS
 from data_utils.retrieval import Embed, entries_of, find_demonstrations
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, write_rows
@@ -33,25 +34,25 @@ def prepare_folder(
 ) -> Path:
     """Return the absolute folder `<data>/<dataset>/<name>` that holds the rows of `settings`.
 
-    A folder made from the same arguments, pickle, templates and version of the code, with its files unharmed, is left
+    A folder made from the same arguments, corpus, templates and version of the code, with its files unharmed, is left
     as it is; every other is replaced, whole, once its successor is complete. UserError for bad input, for a
     folder of that name that holds something else, and where nothing can be written. `load` lets a
     caller that prepares several folders read the pickle once; `embed` is what retrieval asks for vectors.
     """
-    source = find_pickle(settings.dataset, original_data)
-    labels = DATASETS[settings.dataset].labels
-    origin = describe_origin(settings, labels, [source]) | ({"encoder": embed.identity} if settings.retrieval else {})
+    sources, spec = find_sources(settings.dataset, original_data), find_dataset(settings.dataset, original_data)
+    origin = describe_origin(settings, spec.labels, sources, {spec.name: spec})
+    origin |= {"encoder": embed.identity} if settings.retrieval else {}
 
     def make() -> Content:
         dialogues = load(
             settings.dataset, original_data, clean_text=settings.clean_text, check_counts=settings.check_counts
         )
-        rows, described = build_examples(settings, dialogues), {}
+        rows, described = build_examples(settings, dialogues, spec), {}
         if settings.retrieval:
             entries = {split: entries_of(settings.dataset, split, dialogues[split]) for split in SPLITS}
             drawn = {row.id for row in rows["train"]}
             entries["train"] = [entry for entry in entries["train"] if entry.id in drawn]
-            found, described["demonstrations"] = find_demonstrations(labels, entries, settings.retrieval, embed)
+            found, described["demonstrations"] = find_demonstrations(spec.labels, entries, settings.retrieval, embed)
             position = settings.retrieval.position
             rows = {split: with_demonstrations(rows[split], found[split], position) for split in SPLITS}
         digests = {split: digest_texts(settings.dataset, dialogues[split]) for split in SPLITS}
@@ -78,7 +79,9 @@ def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Con
     return folder
 
 
-def describe_origin(settings: Any, labels: Sequence[str], sources: Sequence[Path]) -> dict[str, Any]:
+def describe_origin(
+    settings: Any, labels: Sequence[str], sources: Sequence[Path], corpora: Mapping[str, DatasetSpec]
+) -> dict[str, Any]:
     """Return the part of the manifest that is known before the rows are.
 
     settings: a dataclass with `dataset` and `prompt`.
@@ -91,7 +94,7 @@ def describe_origin(settings: Any, labels: Sequence[str], sources: Sequence[Path
         "source_sha256": ",".join(map(sha256_of, sources)),
         "template_sha256": TEMPLATE_DIGESTS[settings.prompt],
         "rows_version": ROWS_VERSION,
-    }
+    } | record_own(corpora)
 
 
 def is_current(folder: Path, origin: Mapping[str, Any]) -> bool:

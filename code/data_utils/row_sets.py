@@ -7,9 +7,11 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import sha256_of
+from data_utils.corpora.places import name_datasets
+from data_utils.corpora.registry import recorded_own
 from data_utils.draws import read_draw
 from data_utils.examples import ROWS_VERSION
-from data_utils.labels import ROW_SETS, SPLITS
+from data_utils.labels import ROW_SETS, SPLITS, DatasetSpec
 from data_utils.prompts import render_speaker_name
 from data_utils.row_files import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
 from data_utils.texts import list_seen
@@ -24,13 +26,16 @@ class RowSets:
 
     train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
     chooses from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose
-    from; they choose no epoch. texts: row id -> digest of its utterance's text. row_settings: what the rows of the
+    from; they choose no epoch. spec: of the dataset of the rows. own: corpora of one's own among the datasets that rows
+    are of, by name. texts: row id -> digest of its utterance's text. row_settings: what the rows of the
     scored task were made with, as their manifest says.
     """
 
     train: tuple[Example, ...]
     scored: Mapping[str, tuple[Example, ...]]
     labels: tuple[str, ...]
+    spec: DatasetSpec
+    own: Mapping[str, DatasetSpec]
     texts: Mapping[str, str]
     digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
     also_scored: Mapping[str, Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]]] = field(default_factory=dict)
@@ -57,17 +62,21 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
     folders = [Path(folder) for folder in data_dir.split(",")]
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
     _refuse_different_draws(manifests, data_dir)
+    own = _own_of(manifests, folders)
+    spec = find_spec(dataset, own)
     splits = {name: _read_split(name, folders, manifests) for name in SPLITS}
     if not splits["train"]:
         raise UserError(f"--data_dir {data_dir}: train.json has no row: nothing to train on")
     task = _scored_task(splits["test"], data_dir)
     scored = {name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")}
     for rows in (splits["train"], *scored.values()):
-        _check_targets(rows, dataset, manifests)
+        _check_targets(rows, spec, manifests)
     return RowSets(
         train=tuple(splits["train"]),
         scored=scored,
-        labels=_labels_of(task, dataset, manifests),
+        labels=_labels_of(task, spec, manifests),
+        spec=spec,
+        own=own,
         texts={
             name: text for one in manifests for of_split in one["texts"].values() for name, text in of_split.items()
         },
@@ -77,11 +86,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
             for file, digest in manifest["sha256"].items()
         },
         also_scored={
-            name: {
-                other: (tuple(rows), _labels_of(other, dataset, manifests))
-                for other in SCORED_TASKS
-                if other != task and (rows := [row for row in splits[name] if row.task == other])
-            }
+            name: _rows_of_tasks(splits[name], [other for other in SCORED_TASKS if other != task], spec, manifests)
             for name in scored
         },
         row_settings=_settings_of(task, manifests),
@@ -95,6 +100,34 @@ def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
     if manifest.get("rows_version") != ROWS_VERSION:
         raise UserError(f"{folder}: its rows are of another version of this program; data_process.py writes it anew")
     return manifest
+
+
+def _rows_of_tasks(
+    rows: Sequence[Example], tasks: Iterable[str], spec: DatasetSpec, manifests: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[tuple[Example, ...], tuple[str, ...]]]:
+    """Task -> its rows and what it chooses from, of the tasks that the rows have."""
+    found = {task: tuple(row for row in rows if row.task == task) for task in tasks}
+    return {task: (of_task, _labels_of(task, spec, manifests)) for task, of_task in found.items() if of_task}
+
+
+def _own_of(manifests: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> dict[str, DatasetSpec]:
+    own: dict[str, DatasetSpec] = {}
+    for folder, manifest in zip(folders, manifests, strict=True):
+        try:
+            own |= recorded_own(manifest)
+        except (AttributeError, KeyError, TypeError):
+            raise UserError(
+                f"{folder}: own_corpora of its manifest is not ours; data_process.py writes it anew"
+            ) from None
+    return own
+
+
+def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:
+    """The description of what rows are of; UserError: neither the program nor a manifest knows it."""
+    spec = ROW_SETS.get(dataset) or own.get(dataset)
+    if spec is None:
+        raise UserError(f"unknown dataset {dataset!r}, allowed are {name_datasets()}")
+    return spec
 
 
 def _refuse_different_draws(manifests: Sequence[Mapping[str, Any]], data_dir: str) -> None:
@@ -134,8 +167,8 @@ def _scored_task(rows: Sequence[Example], data_dir: str) -> str:
     return found[0]
 
 
-def _check_targets(rows: Sequence[Example], dataset: str, manifests: Sequence[Mapping[str, Any]]) -> None:
-    answers = {task: _labels_of(task, dataset, manifests) for task in TASKS}
+def _check_targets(rows: Sequence[Example], spec: DatasetSpec, manifests: Sequence[Mapping[str, Any]]) -> None:
+    answers = {task: _labels_of(task, spec, manifests) for task in TASKS}
     wrong = next((row for row in rows if row.target not in answers[row.task]), None)
     if wrong:
         allowed = ", ".join(answers[wrong.task])
@@ -150,7 +183,7 @@ def _settings_of(task: str, manifests: Sequence[Mapping[str, Any]]) -> Mapping[s
     return (fitting or settings)[-1]
 
 
-def _labels_of(task: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _labels_of(task: str, spec: DatasetSpec, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if task == SPEAKER:
-        return tuple(render_speaker_name(number) for number in range(ROW_SETS[dataset].speakers))
+        return tuple(render_speaker_name(number) for number in range(spec.speakers))
     return tuple(manifests[-1]["labels"])

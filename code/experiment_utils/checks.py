@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from basics.errors import UserError
+from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, break_down
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import ANSWERS, TEXT_SEEN, Answer, answers_file, gold_labels, read_answers, split_facts
@@ -98,7 +98,7 @@ def _knows_train(run: Record, dataset: str) -> bool:
         return True
     train = load_dialogues(dataset, find_original_data(dataset))["train"]
     utterances = sum(len(dialogue.utterances) for dialogue in train)
-    return run.labels == DATASETS[dataset].labels and run.training_rows == {"emotion_recognition": utterances}
+    return run.labels == find_dataset(dataset).labels and run.training_rows == {"emotion_recognition": utterances}
 
 
 def _makes_without(rows: Rows, run: Record, dataset: str) -> bool:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from basics.errors import UserError
 from basics.files import find_repository
+from data_utils.corpora.places import find_corpus, name_datasets
 from data_utils.labels import DATASETS
 
 CONDITIONS_FILE = find_repository() / "experiments" / "conditions.yaml"
@@ -151,9 +152,9 @@ def list_conditions(table: Table) -> dict[str, Condition]:
 
 def _conditions_of(name: str, group: Group, row_name: str, row: Row) -> Iterator[Condition]:
     datasets = tuple(row.paper) or group.datasets
-    unknown = [dataset for dataset in datasets if dataset not in DATASETS]
+    unknown = [dataset for dataset in datasets if dataset not in DATASETS and not find_corpus(dataset)]
     if unknown:
-        raise UserError(f"{name}/{row_name}: unknown dataset {', '.join(unknown)}, allowed are {', '.join(DATASETS)}")
+        raise UserError(f"{name}/{row_name}: unknown dataset {', '.join(unknown)}, allowed are {name_datasets()}")
     settings = {key: str(value) for key, value in (group.settings | row.settings).items()}
     if group.varied == "none":
         yield _condition(f"{name}/{row_name}", group, row_name, row, settings, datasets)

@@ -2,15 +2,16 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from scoring.metrics import NEUTRAL, EvalResult, Prediction, evaluate_predictions, unique_predictions
+from scoring.metrics import EvalResult, Prediction, evaluate_predictions, find_neutral, unique_predictions
 
 COLUMNS = ("dialogue", "label", "answer", "count")
 NO_LABEL = ""  # the answer of an utterance that was given no label
@@ -111,7 +112,7 @@ class Counts:
 
     def score(self, metric: str) -> float:
         """In percent, over all dialogues."""
-        return float(SCORES[metric](self.confusion, self.labels))
+        return float(score_by(metric)(self.confusion, self.labels))
 
 
 def f1_of_labels(confusion: np.ndarray) -> np.ndarray:
@@ -137,16 +138,23 @@ def accuracy(confusion: np.ndarray) -> np.ndarray:
     return PERCENT * _divide(_sums(confusion)[2].sum(-1), confusion.sum((-1, -2)))
 
 
-def micro_f1_without_neutral(confusion: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """DailyDialog's score in percent; equals scikit-learn's."""
-    kept = [number for number, label in enumerate(labels) if label.lower() != NEUTRAL]
+def micro_f1_without_neutral(
+    confusion: np.ndarray, labels: Sequence[str], metric: str = MICRO_F1_WITHOUT_NEUTRAL
+) -> np.ndarray:
+    """DailyDialog's score in percent, or one like it; equals scikit-learn's."""
+    neutral = find_neutral(labels, metric)
+    kept = [number for number, label in enumerate(labels) if label != neutral]
     support, said, hits = (of[..., kept].sum(-1) for of in _sums(confusion))
     return PERCENT * _divide(2 * hits, support + said)
 
 
 # (..., labels, labels + 1) counts, labels -> (...) score in percent.
 Score = Callable[[np.ndarray, Sequence[str]], np.ndarray]
-SCORES: Mapping[str, Score] = {WEIGHTED_F1: weighted_f1, MICRO_F1_WITHOUT_NEUTRAL: micro_f1_without_neutral}
+
+
+def score_by(metric: str) -> Score:
+    """What computes a metric from counts."""
+    return weighted_f1 if metric == WEIGHTED_F1 else partial(micro_f1_without_neutral, metric=metric)
 
 
 def _sums(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Any
 from bases.load import choose_device
 from basics.errors import UserError
 from basics.files import write_atomically
+from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues, name_utterances
-from data_utils.labels import UNIFIED_LABELS
+from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record
@@ -88,6 +89,7 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
             for name in datasets
             if decode == TRANSITIONS
         },
+        metrics=own_metrics(datasets),
         **{name: results[name] for name in KEPT},
     )
 
@@ -141,10 +143,16 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
         versions=environment["versions"],
         commit=run.commit,
         counts={run.dataset: Counts.of_predictions(run.predictions, labels)},
+        metrics=own_metrics([run.dataset]),
     )
     write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
     record.write(folder, {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)})
     return record
+
+
+def own_metrics(datasets: Iterable[str]) -> dict[str, str]:
+    """Corpus of one's own -> its headline score; the program's datasets have theirs in its tables."""
+    return {name: find_dataset(name).metric for name in datasets if name not in DATASETS}
 
 
 def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
@@ -219,5 +227,5 @@ def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, st
     """Row id -> gold label from the pickle, in the unified words where the labels are those."""
     dialogues = load_dialogues(dataset, find_original_data(dataset))[split]
     own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
-    words = {label: label for label in own} if own <= set(labels) else UNIFIED_LABELS[dataset]
+    words = {label: label for label in own} if own <= set(labels) else find_dataset(dataset).unified_labels
     return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}

@@ -55,7 +55,11 @@ class Needs:
 
 
 def estimate_all(conditions: Sequence[Condition]) -> dict[str, Needs]:
-    """Name of a condition -> its needs; every base is looked at once."""
+    """Name of a condition -> its needs; every base is looked at once.
+
+    A condition of texts that nobody has counted, as those of a corpus of one's own, is left out.
+    """
+    conditions = [one for one in conditions if set(one.datasets) <= TEXTS.keys()]
     bases = dict.fromkeys(base_of(condition) for condition in conditions)
     plans = {base: _plan(base) for base in bases}
     return {one.name: estimate_needs(one, plans[base_of(one)]) for one in conditions}

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from basics.errors import UserError
 from basics.files import write_atomically
+from data_utils.corpora.registry import find_dataset
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
@@ -36,6 +37,7 @@ class Record:
     had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
     training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
     counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
+    metrics: corpus of one's own -> its headline score, so that a report can do without the corpus.
     """
 
     condition: str
@@ -64,10 +66,15 @@ class Record:
     commit: str | None
     counts: Mapping[str, Counts] = field(compare=False)
     without: Mapping[str, Counts] = field(compare=False, default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, dataset: str) -> float:
         """In percent, by the dataset's own metric."""
-        return self.counts[dataset].score(DATASETS[dataset].metric)
+        return self.counts[dataset].score(self.metric(dataset))
+
+    def metric(self, dataset: str) -> str:
+        """The headline score of a dataset; UserError: nobody knows the dataset."""
+        return self.metrics.get(dataset) or find_dataset(dataset).metric
 
     @property
     def row(self) -> str:
@@ -87,7 +94,8 @@ class Record:
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
-        content = {name: value for name, value in asdict(self).items() if name not in ("counts", "without")}
+        left_out = {"counts", "without", *(() if self.metrics else ("metrics",))}
+        content = {name: value for name, value in asdict(self).items() if name not in left_out}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         write_atomically(place / f"seed_{self.seed}.json", text + "\n")
 
@@ -109,6 +117,12 @@ def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[
     """Dataset -> counts, of the files beside a record that end so."""
     files = {dataset: record.with_name(f"{dataset}-{record.stem}{end}") for dataset in datasets}
     return {name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items()}
+
+
+def in_order(datasets: Iterable[str]) -> list[str]:
+    """The program's datasets in their order, then corpora of one's own in that of the alphabet."""
+    places = {name: place for place, name in enumerate(DATASETS)}
+    return sorted(set(datasets), key=lambda name: (places.get(name, len(places)), name))
 
 
 @dataclass(frozen=True)
@@ -143,7 +157,12 @@ class Records:
     def interval(self, condition: str, dataset: str) -> Interval | None:
         """Of the condition's mean score; None where it has not been run."""
         runs = [run.counts[dataset] for run in self.of(condition)]
-        return score_interval(runs, DATASETS[dataset].metric) if runs else None
+        return score_interval(runs, self.metric(dataset)) if runs else None
+
+    def metric(self, dataset: str) -> str:
+        """The headline score of a dataset."""
+        known = (run.metrics[dataset] for run in self.runs if dataset in run.metrics)
+        return next(known, None) or find_dataset(dataset).metric
 
     def counts(self, condition: str, dataset: str) -> dict[int, Counts]:
         """Seed -> answers."""

@@ -13,14 +13,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, answer_order
 from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import Shown, group_conditions
 from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
-from results.figures import OKABE_ITO, SCORE_NAMES, draw_confusion_matrix, own_style, save_figure
+from results.figures import OKABE_ITO, axis_name, draw_confusion_matrix, own_style, save_figure
 
 COLOURS = tuple(OKABE_ITO.values())
 QUESTIONS = {
@@ -76,7 +75,7 @@ class Scene:
     @property
     def score_name(self) -> str:
         """The axis of a score."""
-        return SCORE_NAMES[DATASETS[self.dataset].metric]
+        return axis_name(self.shown.records.metric(self.dataset))
 
     def counts(self, row: str) -> list[Counts]:
         """A row's answers, seed by seed."""
@@ -197,7 +196,7 @@ def draw_panel(axes: Axes, members: Sequence[Condition], shown: Shown, dataset: 
 def _bounded(condition: Condition, dataset: str, shown: Shown) -> tuple[float, float, float]:
     """The mean over seeds, and how far its 95% interval reaches below and above."""
     counts = list(shown.records.counts(condition.name, dataset).values())
-    return _bounds_of(counts, DATASETS[dataset].metric)
+    return _bounds_of(counts, shown.records.metric(dataset))
 
 
 def _bounds_of(counts: Sequence[Counts], metric: str) -> tuple[float, float, float]:
@@ -236,7 +235,7 @@ def draw_differences(path: Path, scene: Scene, other: str) -> None:
 def _draw_difference(
     axes: Axes, place: int, first: Mapping[int, Counts], second: Mapping[int, Counts], scene: Scene, row: str
 ) -> None:
-    found = compare_runs(first, second, DATASETS[scene.dataset].metric)
+    found = compare_runs(first, second, scene.shown.records.metric(scene.dataset))
     points, colour = list(found.differences.values()), scene.looks[row].colour
     axes.plot(points, [place] * len(points), "o", color=colour, ms=4, zorder=3)
     axes.plot(found.mean, place, "D", color=colour, ms=7, mfc="white", mew=1.6)
@@ -284,7 +283,7 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
             answers = next(iter(where.values()))[0][question]
             kept = sorted((name for name, of in answers.items() if of.rows >= FEWEST), key=answer_order)
             keys = [f"{name}\n({answers[name].rows})" for name in kept]
-            metric = DATASETS[scene.dataset].metric
+            metric = scene.shown.records.metric(scene.dataset)
             series = {
                 row: [_bounds_of([one[question][name] for one in of], metric) for name in kept]
                 for row, of in where.items()

@@ -9,7 +9,7 @@ from basics.markdown import render_table
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Claim, Condition
 from experiment_utils.dialogue_counts import macro_f1
-from experiment_utils.records import Record, Records
+from experiment_utils.records import Record, Records, in_order
 from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
 
 NOTHING = "-"
@@ -67,7 +67,7 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
 
 def own_scores(condition: Condition, dataset: str, shown: Shown) -> list[float]:
     """Of the model's own answers, seed by seed, where those of the score are decoded with transitions."""
-    metric = DATASETS[dataset].metric
+    metric = shown.records.metric(dataset)
     return [run.without[dataset].score(metric) for run in shown.ran(condition) if dataset in run.without]
 
 
@@ -168,7 +168,8 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
     rows = {one.name: one.row for one in conditions}
     for one in conditions:
         for dataset in one.datasets if shown.ran(one) else ():
-            ours, metric, other = shown.records.counts(one.name, dataset), DATASETS[dataset].metric, one.compared_with
+            ours, metric = shown.records.counts(one.name, dataset), shown.records.metric(dataset)
+            other = one.compared_with
             if other and set(theirs := shown.records.counts(other, dataset)) & set(ours):
                 mark = shown.mark([*shown.ran(one), *shown.records.of(other)])
                 yield (one.row, f"{rows[other]}{mark}", dataset), compare_runs(theirs, ours, metric)
@@ -216,7 +217,7 @@ def render_labels(conditions: Sequence[Condition], shown: Shown) -> str:
 def render_baselines(shown: Shown) -> str:
     """What needs no language model, dataset by dataset; empty where nothing was measured."""
     rows = []
-    for dataset in DATASETS:
+    for dataset in in_order({*DATASETS, *(name for run in shown.records.runs for name in run.counts)}):
         best = shown.records.best_baseline(dataset)
         for run in shown.records.baselines(dataset):
             score = score_cell(run.score(dataset), shown.records.interval(run.condition, dataset))

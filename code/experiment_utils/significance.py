@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from basics.errors import UserError
-from experiment_utils.dialogue_counts import PERCENT, SCORES, Counts, Score, f1_of_labels
+from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -56,7 +56,7 @@ def score_interval(runs: Sequence[Counts], metric: str, seed: int = 0) -> Interv
     Raises:
         UserError: the runs are of other dialogues or gold labels.
     """
-    return _interval_of(runs, SCORES[metric], seed)
+    return _interval_of(runs, score_by(metric), seed)
 
 
 def label_intervals(runs: Sequence[Counts], seed: int = 0) -> list[tuple[float, Interval]]:
@@ -92,7 +92,7 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
     if len(seeds) < SEEDS_FOR_A_TEST:
         _check_paired(runs)
         return Comparison(differences, None, None)
-    scores = _scores_of_resamples(runs, SCORES[metric], seed)
+    scores = _scores_of_resamples(runs, score_by(metric), seed)
     apart = scores[len(seeds) :] - scores[: len(seeds)]
     found = _Mean.of(list(differences.values()), apart, len(runs[0].dialogues))
     return Comparison(differences, found.interval, found.p)
@@ -148,7 +148,7 @@ def permutation_p(first: Counts, second: Counts, metric: str, seed: int = 0) -> 
     for start in range(0, RESAMPLES, BATCH):
         swapped = random.integers(0, 2, (min(BATCH, RESAMPLES - start), len(apart)))
         moved = (swapped @ apart).reshape(-1, *shape)
-        sides = [SCORES[metric](side, first.labels) for side in (sums[0] + moved, sums[1] - moved)]
+        sides = [score_by(metric)(side, first.labels) for side in (sums[0] + moved, sums[1] - moved)]
         beyond += int((np.abs(sides[1] - sides[0]) >= observed - ROUNDING).sum())
     return (beyond + 1) / (RESAMPLES + 1)
 

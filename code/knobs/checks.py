@@ -1,11 +1,12 @@
 """Whether the value of a knob can work here: what the disk, the tables of bases and datasets, and other knobs say."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bases.table import BASES, ENCODERS
+from data_utils.corpora.places import find_corpus, list_own
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
@@ -124,6 +125,9 @@ def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
 def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
     elsewhere = values.get("ERC_ORIGINAL_DATA")
     folder = place.of_caller(elsewhere) if elsewhere else place.repository / "original_data"
+    if value not in CORPORA:
+        yield from _check_own(value, list(dict.fromkeys((folder, place.repository / "original_data"))))
+        return
     pickle = folder / value / f"{value}.pkl"
     if value == "sample" or pickle.is_file():
         return
@@ -132,6 +136,16 @@ def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
     if published and published.cosmic_path:
         advice = f"python original_data/fetch.py {value}{f' --original_data {elsewhere}' if elsewhere else ''} gets it"
     yield f"there is no {pickle}: {advice}, or set ERC_ORIGINAL_DATA"
+
+
+def _check_own(value: str, places: Sequence[Path]) -> Iterator[str]:
+    if any(find_corpus(value, one) for one in places):
+        return
+    known = " ".join(dict.fromkeys([*CORPORA, *(name for one in places for name in list_own(one))]))
+    yield (
+        f"there is no such dataset; choose one of {known}, or make a corpus of your own known: "
+        "python code/data_process.py --corpus FOLDER"
+    )
 
 
 def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]:

@@ -1,13 +1,16 @@
 """Knobs as flags of a command line: for the row writers, and for main_new.py's dataclasses."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from basics.argument_parsing import LineParser
 from basics.errors import raise_together
+from data_utils.corpora.places import find_corpus, name_datasets
+from data_utils.labels import DATASETS
 from knobs.checks import find_conflicts
 from knobs.environment import is_read
+from knobs.kinds import DATASET as KIND_OF_NAMES
 from knobs.kinds import Kind
 from knobs.knob import Knob
 from knobs.readers import LORA, SCRIPT, WRITER
@@ -16,7 +19,7 @@ from knobs.table import KNOBS
 
 def reading_of(kind: Kind) -> dict[str, Any]:
     """What argparse is told of a kind: a closed set of words, or a reader."""
-    is_closed = kind.choices and kind.type is str and not kind.many
+    is_closed = kind.choices and kind.type is str and not kind.many and not kind.further
     return {"choices": kind.choices} if is_closed else {"type": kind.reader}
 
 
@@ -32,6 +35,20 @@ def add_knob(parser: LineParser, knob: Knob) -> None:
     default = None if knob.default is None else knob.kind.value(knob.default)
     told = knob.meaning + ("" if default is None else f" (default: {knob.default})")
     parser.add_argument(f"--{knob.name}", default=default, help=told, **reading_of(knob.kind))
+    if knob.kind.further:
+        look_for_datasets(parser, knob.name)
+
+
+def look_for_datasets(parser: LineParser, flag: str) -> None:
+    """Let a parser refuse what is no dataset, and no corpus of one's own, where --original_data says they are."""
+
+    def look(parsed: Namespace) -> Iterator[str]:
+        place, named = getattr(parsed, "original_data", None), getattr(parsed, flag)
+        for name in named if isinstance(named, tuple) else filter(None, [named]):
+            if KIND_OF_NAMES.fits(name) and name not in DATASETS and not find_corpus(name, place):
+                yield f"--{flag}: {name!r} is not allowed, allowed are {name_datasets(place)}"
+
+    parser.add_look(look)
 
 
 def refuse_unread(arguments: Namespace, rows: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from basics.argument_parsing import true_or_false
+from data_utils.corpora.places import NAME
 from data_utils.labels import DATASETS as CORPORA
 
 
@@ -17,7 +18,8 @@ class Kind:
 
     meaning: what to give, in words. pattern: the texts that fit, whole. type: of the value that a text stands for.
     choices: all texts that fit, where they can be listed. many: several of them fit too, each once, joined by
-    commas. most: the greatest number. path: whether a value is a path of the caller's.
+    commas. further: what else fits, beside the choices. most: the greatest number. path: whether a value is a path of
+    the caller's.
     """
 
     meaning: str
@@ -25,6 +27,7 @@ class Kind:
     type: type = str
     choices: tuple[str, ...] = ()
     many: bool = False
+    further: re.Pattern[str] | None = None
     most: float = math.inf
     path: bool = False
 
@@ -32,10 +35,13 @@ class Kind:
         """Whether a text is of this kind."""
         if self.many:
             words = text.split(",")
-            return set(words) <= set(self.choices) and len(set(words)) == len(words)
+            return all(map(self._is_choice, words)) and len(set(words)) == len(words)
         if self.choices:
-            return text in self.choices
+            return self._is_choice(text)
         return bool(re.fullmatch(self.pattern, text)) and (self.type is str or self.type(text) <= self.most)
+
+    def _is_choice(self, word: str) -> bool:
+        return word in self.choices or bool(self.further and self.further.fullmatch(word))
 
     def value(self, text: str) -> Any:
         """What a text that fits stands for."""
@@ -78,9 +84,19 @@ FOLDER = Kind("there is no such folder", path=True)
 PROGRAM = Kind("there is no such program", path=True)
 CHECKPOINT = Kind("give the folder of a model or an adapter", path=True)
 BASE, ENCODER = Kind("give a base"), Kind("give an encoder")
-DATASET = one_of(*CORPORA)
+# Of a corpus of one's own too; whether there is one of the name knobs.checks looks.
+_OWN = "or a corpus of your own"
+
+
+def dataset_of(*names: str) -> Kind:
+    """The kind of these datasets and corpora of one's own."""
+    return Kind(f"choose one of {' '.join(names)}, {_OWN}", choices=names, further=NAME)
+
+
+DATASET = dataset_of(*CORPORA)
 DATASETS = Kind(
-    f"give each of {' '.join(CORPORA)} at most once, joined by commas, and at least one",
+    f"give each of {' '.join(CORPORA)}, {_OWN}, at most once, joined by commas, and at least one",
     choices=tuple(CORPORA),
     many=True,
+    further=NAME,
 )

@@ -32,5 +32,5 @@ def _defaults(knob: Knob) -> str:
 
 def _values(kind: Kind) -> str:
     if kind.choices:
-        return " ".join(f"`{choice}`" for choice in kind.choices)
+        return " ".join(f"`{choice}`" for choice in kind.choices) + ", a corpus of your own" * bool(kind.further)
     return "path" if kind.path else NUMBERS.get(kind.type, "text")

@@ -4,6 +4,7 @@ What is said here, and what libraries print when they are imported, goes to stde
 """
 
 import functools
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any, TypeVar
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
-from basics.files import find_repository
+from basics.files import find_repository, shown_path
+from data_utils.corpora.places import name_datasets, remember
+from data_utils.corpora.reading import read_corpus
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.draws import Draw
 from data_utils.examples import RowSettings
-from data_utils.labels import DATASETS
 from data_utils.mixing import SEQUENCE, MixSettings, one_after_the_other, prepare_mixed_folder
 from data_utils.retrieval import Embed, RetrievalSettings
 from data_utils.row_folders import describe_folder, prepare_folder
-from knobs.flags import add_knobs, refuse_unread
+from knobs.flags import add_knobs, look_for_datasets, refuse_unread
+from knobs.kinds import DATASET
 from knobs.readers import MIXED, PLAIN, WINDOW
 
 Settings = TypeVar("Settings")
@@ -37,8 +40,40 @@ def build_row_parser(description: str, rows: str) -> LineParser:
 
 
 def add_dataset(parser: LineParser) -> None:
-    """--dataset: one, which has to be said."""
-    parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="name of the dataset")
+    """--dataset and --corpus: one of them has to be said; see `settle_dataset`."""
+    parser.add_argument(
+        "--dataset", type=DATASET.reader, help="name of the dataset, or of a corpus of your own that is known already"
+    )
+    look_for_datasets(parser, "dataset")
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        help="folder or file of a corpus of your own, which is known by its name from then on: original_data/README.md",
+    )
+
+
+def settle_dataset(arguments: Namespace) -> None:
+    """Make --corpus known by its name and say it as the --dataset; check what can be checked without a corpus.
+
+    Raises:
+        UserError: neither of them is said, or both; or --original_data beside --corpus; or the corpus is bad.
+    """
+    corpus = arguments.corpus
+    if corpus is None and arguments.dataset is None:
+        raise UserError(f"--dataset is missing, allowed are {name_datasets(arguments.original_data)}")
+    if corpus is None:
+        return
+    beside = [name for name in ("dataset", "original_data") if getattr(arguments, name) is not None]
+    if beside:
+        raise UserError(f"--corpus {corpus}: says where the dataset is; leave --{' and --'.join(beside)} away")
+    if not corpus.exists():
+        raise UserError(f"--corpus {corpus}: there is no such folder or file")
+    arguments.dataset = read_corpus(corpus.resolve()).spec.name
+    found = remember(corpus, arguments.dataset)
+    arguments.corpus = None
+    shown = shown_path(str(found))
+    command = f"dataset={arguments.dataset} bash code/train_and_inference_Uni.sh"
+    print(f"{arguments.dataset} is known from now on, by {shown}: {command}", file=sys.stderr)
 
 
 def add_places(parser: LineParser) -> None:
@@ -86,6 +121,7 @@ def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed:
 def write_window_rows() -> list[Path]:
     """The command line of data_process.py -> one folder, or that of the speaker task and it."""
     arguments = build_row_parser("Write the rows of one dataset and print their folder.", WINDOW).parse_args()
+    settle_dataset(arguments)
     refuse_unread(arguments, WINDOW)
     shared = shared_settings(arguments)
     main_rows = RowSettings(
@@ -134,6 +170,7 @@ def open_encoder(arguments: Namespace) -> Embed | None:
 def write_plain_rows() -> list[Path]:
     """The command line of data_process_plain.py -> its folder."""
     arguments = build_row_parser("Write utterance-only rows and print their folder.", PLAIN).parse_args()
+    settle_dataset(arguments)
     shared = shared_settings(arguments)
     return make_own_folders([RowSettings(kind=PLAIN, historical_window=0, **shared)], arguments)
 

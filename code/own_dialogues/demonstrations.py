@@ -7,9 +7,9 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of
-from data_utils.dialogues import find_original_data, find_pickle, load_dialogues
+from data_utils.dialogues import find_original_data, find_sources, load_dialogues
 from data_utils.draws import draw_rows
-from data_utils.labels import DATASETS
+from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT
 from data_utils.retrieval import (
     DemonstrationIndex,
@@ -58,24 +58,25 @@ class Demonstrator:
 
 
 def find_folder_of_pickles(config: ErcConfig, source: DemonstrationSource) -> Path | None:
-    """The folder of the pickles that a checkpoint's demonstrations come from; None: its prompts have none.
+    """The folder of the corpus that a checkpoint's demonstrations come from; None: its prompts have none.
 
     Raises:
-        UserError: no pickle has the checkpoint's labels, or its prompts have no place for demonstrations.
+        UserError: no corpus has the checkpoint's labels, or its prompts have no place for demonstrations.
     """
     if source.count == 0 or (source.count is None and config.retrieval is None):
         return None
     if config.prompt == COMPACT:
         raise UserError(f"--demonstrations: a checkpoint of {COMPACT} prompts has no place for them; leave it away")
-    if config.dataset not in DATASETS:
+    if config.dataset == UNIFIED.name:
         raise UserError(f"demonstrations: a checkpoint of {config.dataset} has no training set of its own labels")
     return source.original_data or find_original_data(config.dataset)
 
 
 def identify_demonstrations(config: ErcConfig, source: DemonstrationSource) -> list[int | str | None]:
-    """What changes with the demonstrations that a user's choices lead to; the pickle by its content."""
+    """What changes with the demonstrations that a user's choices lead to; the corpus by its content."""
     folder = find_folder_of_pickles(config, source)
-    return [source.count, source.encoder, folder and sha256_of(find_pickle(config.dataset, folder))]
+    files = find_sources(config.dataset, folder) if folder else []
+    return [source.count, source.encoder, ",".join(map(sha256_of, files)) or None]
 
 
 def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonstrator | None:

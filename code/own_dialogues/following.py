@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from basics.errors import UserError
-from own_dialogues.reading import FORMATS, FileCounts, warn_of_speakers
+from dialogue_files.reading import FORMATS, FileCounts, warn_of_speakers
+from dialogue_files.report import Report
+from dialogue_files.turns import LineError, SpokenTurn, number_turns
 from own_dialogues.recognizer import EmotionRecognizer
-from own_dialogues.report import Report
-from own_dialogues.turns import LineError, SpokenTurn, number_turns
 from own_dialogues.writing import OUTPUTS, printer
 
 INVITATION = (

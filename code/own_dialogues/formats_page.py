@@ -1,9 +1,9 @@
 """demo/FORMATS.md: the table of forms for users, each with an example that the tests read."""
 
 from basics.markdown import render_table
-from own_dialogues.readers.forms import FORMATS, NOT_READ
+from dialogue_files.readers.forms import FORMATS, NOT_READ
 
-EXAMPLES = "../tests/own_dialogues/files"  # as seen from demo/
+EXAMPLES = "../tests/dialogue_files/files"  # as seen from demo/
 _BEGIN = """# Files of dialogues that are read
 
 Made by `python code/predict.py --formats > demo/FORMATS.md`; the tests read every example.
@@ -25,7 +25,7 @@ _FOR_ALL = """For all of them:
 - Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
 
 What comes out of each example, and of more files of these and other tools:
-[answers.yaml](../tests/own_dialogues/files/answers.yaml).
+[answers.yaml](../tests/dialogue_files/files/answers.yaml).
 
 Not read:"""
 

@@ -16,9 +16,9 @@ from bases.find import identify_base
 from basics.errors import UserError
 from basics.files import make_folder, replace_durably, sha256_of, sha256_of_text, write_atomically
 from basics.scripts import progress_bar
+from dialogue_files.reading import FileCounts, read_turns
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
-from own_dialogues.reading import FileCounts, read_turns
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
 from own_dialogues.writing import OUTPUTS, TurnEmotion, printer
 from scoring.transitions import Follower

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from own_dialogues.reading import FileCounts, read_turns
-from own_dialogues.turns import SpokenTurn
+from dialogue_files.reading import FileCounts, read_turns
+from dialogue_files.turns import SpokenTurn
 
 
 def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False) -> Iterator[str]:

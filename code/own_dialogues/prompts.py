@@ -9,8 +9,8 @@ from data_utils.examples import window_start
 from data_utils.prompts import add_demonstrations, render_plain_prompt, render_recognition_prompt, render_turn
 from data_utils.retrieval import Match
 from data_utils.row_files import RECOGNITION, Example
+from dialogue_files.turns import SpokenTurn
 from engine.batching import RowEncoder
-from own_dialogues.turns import SpokenTurn
 from training.erc_config import ErcConfig
 
 # Tokens that a tokenizer puts around a text, at most; every other one stands for a byte or more.

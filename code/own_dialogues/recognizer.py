@@ -31,13 +31,13 @@ from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_DIGESTS
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn, SpokenTurn, clean, number_turns
 from engine.batching import EncodedRow, MicroBatch, RowEncoder, scoring_batches
 from engine.packing import usual_token_budget
 from engine.running_prompts import RunningPrompts
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
-from own_dialogues.turns import LONGEST_UTTERANCE, LineError, ReadTurn, SpokenTurn, clean, number_turns
 from own_dialogues.writing import Shown, TurnEmotion
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.self_check import can_go_on, packer_that_agrees

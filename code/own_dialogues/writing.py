@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from rich.cells import set_cell_size
 
-from own_dialogues.turns import SpokenTurn
+from dialogue_files.turns import SpokenTurn
 
 NAME_WIDTH = 14
 PROBABILITY_DIGITS = 6

@@ -1,11 +1,14 @@
 """The README.md that lies beside saved weights."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from bases.find import find_row
 from bases.table import NO_QUANTIZATION
 from basics.files import public_path
+from data_utils.labels import DatasetSpec
+from scoring.metrics import NONE_OF_OWN
 from training.arguments import Arguments, TrainingArguments
 from training.erc_config import ErcConfig
 
@@ -16,17 +19,24 @@ SCORED += ("token_budget",)
 OWN_CODE, OWN_CORPUS = "Apache-2.0", "CC0 1.0"
 
 
-def render_licences(dataset: str, base: str) -> str:
-    """What may be done with the weights, as far as this program knows the licences of what they came from."""
+def render_licences(dataset: str, base: str, own: Mapping[str, DatasetSpec] = NONE_OF_OWN) -> str:
+    """What may be done with the weights, as far as this program knows the licences of what they came from.
+
+    own: corpora of one's own that they learned from.
+    """
     row = find_row(base)
     known = f"Licences: code {OWN_CODE}" + (f"; base {row.licence}" if row else "")
     if dataset == "sample":
         return f"{known}; `sample`, the corpus that it learned from, {OWN_CORPUS}."
-    return f"{known}. What it learned from `{dataset}` may only be passed on as that dataset's licence allows."
+    said = "".join(f" Licence of `{name}`: {one.licence}." for name, one in own.items() if one.licence)
+    return f"{known}. What it learned from `{dataset}` may only be passed on as that dataset's licence allows.{said}"
 
 
-def render_model_card(arguments: Arguments, config: ErcConfig) -> str:
-    """What the weights are, what they were trained on, and how to score with them; config: how they are asked."""
+def render_model_card(arguments: Arguments, config: ErcConfig, own: Mapping[str, DatasetSpec] = NONE_OF_OWN) -> str:
+    """What the weights are, what they were trained on, and how to score with them; config: how they are asked.
+
+    own: corpora of one's own that they learned from.
+    """
     model, data, training = arguments
     kind = "LoRA adapter" if model.lora else "model with all parameters fine-tuned"
     base, labels = public_path(config.base), config.labels
@@ -52,7 +62,7 @@ Scored again by
 
     {scoring_command(arguments, config)}
 
-{render_licences(data.dataset, config.base)}
+{render_licences(data.dataset, config.base, own)}
 
 | setting | value |
 |---|---|

@@ -15,13 +15,12 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from basics.files import write_atomically
-from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from scoring.metrics import INVALID, EvalResult
+from data_utils.labels import WEIGHTED_F1
+from scoring.metrics import INVALID, EvalResult, field_of, name_metric
 
 DOTS_PER_INCH = 200
 CELL_INCHES = 0.72
 DARK_SHADE = 0.68  # above it, white figures are easier to read than black ones
-SCORE_NAMES = {WEIGHTED_F1: "weighted F1 (%)", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral (%)"}
 # Okabe and Ito's colours, told apart by the colour-blind too.
 OKABE_ITO = {
     "blue": "#0072B2",
@@ -118,24 +117,30 @@ def draw_learning_curve(
     """Draw the score and the loss of every epoch as a PNG, side by side, the best epoch marked.
 
     epochs: each with `epoch` (1 is the first) and any of `valid_<metric>`, `test_<metric>` (percent),
-    `train_loss`, `valid_loss`; other keys are ignored. metric: the score that chose the best epoch, a key of
-    SCORE_NAMES. Raises ValueError where no epoch has that score, OSError naming the file, which is either
+    `train_loss`, `valid_loss`; other keys are ignored. metric: the score that chose the best epoch, a
+    dataset's. Raises ValueError where no epoch has that score, OSError naming the file, which is either
     whole or not there.
     """
-    if not _splits_with(epochs, metric):
+    quantity = field_of(metric)
+    if not _splits_with(epochs, quantity):
         raise ValueError(f"no epoch has a score to draw: {metric}")
     with own_style():
         figure = Figure(figsize=(7.2, 2.9), layout="constrained")
         score_axes, loss_axes = figure.subplots(1, 2)
-        _draw_series(score_axes, epochs, metric, SCORE_NAMES[metric])
+        _draw_series(score_axes, epochs, quantity, axis_name(metric))
         _draw_series(loss_axes, epochs, "loss", "loss")
         loss_axes.set_ylim(bottom=0.0)
         for axes in (score_axes, loss_axes):
             axes.axvline(best_epoch, color="#7a7a7a", linewidth=1.0, linestyle=(0, (4, 3)), zorder=0)
-        _mark_best(score_axes, epochs, metric, best_epoch)
+        _mark_best(score_axes, epochs, quantity, best_epoch)
         figure.suptitle(title, fontsize=10)
         figure.get_layout_engine().set(wspace=0.06, h_pad=0.08)
         save_figure(figure, path)
+
+
+def axis_name(metric: str) -> str:
+    """What the axis of a score says."""
+    return f"{name_metric(metric)} (%)"
 
 
 def _splits_with(epochs: Sequence[Mapping[str, Any]], quantity: str) -> list[str]:
@@ -163,12 +168,12 @@ def _draw_series(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str,
         axes.legend(frameon=False)
 
 
-def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], metric: str, best_epoch: int) -> None:
+def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str, best_epoch: int) -> None:
     """Ring the best epoch's point on every line, and write its score."""
     paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     best = next((epoch for epoch in epochs if epoch["epoch"] == best_epoch), {})
-    for split in _splits_with([best], metric):
-        score = best[f"{split}_{metric}"]
+    for split in _splits_with([best], quantity):
+        score = best[f"{split}_{quantity}"]
         axes.plot([best_epoch], [score], "o", ms=11, mfc="none", mec=COLOURS[split], mew=1.4)
         axes.annotate(f"{score:.2f}", (best_epoch, score), (0, 10), textcoords="offset points", ha="center", bbox=paper)
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bases.find import read_source
 from basics.files import public_path, remove_leftovers
-from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from data_utils.labels import WEIGHTED_F1
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
     GIVEN_CHECKPOINT,
@@ -37,8 +37,11 @@ from scoring.metrics import (
     evaluate_predictions,
     evaluate_seen,
     evaluate_unseen,
+    field_of,
     mean_score,
     measure_copying,
+    name_metric,
+    short_name,
 )
 from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way
@@ -51,8 +54,6 @@ from training.run import Run, count_shortened
 
 STARTED = time.time()
 TABLE_WIDTH = 100
-FULL_NAMES = {WEIGHTED_F1: "weighted F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1 without neutral"}
-SHORT_NAMES = {WEIGHTED_F1: "W-F1", MICRO_F1_WITHOUT_NEUTRAL: "micro F1"}
 
 
 def report_run(
@@ -121,7 +122,7 @@ def make_scorecard(run: Run, predictions: list[Prediction]) -> Scorecard:
     seen = find_seen(run)
     task = predictions[0].task
     train_targets = [row.target for row in run.row_sets.train if row.task == task]
-    by_dataset = evaluate_by_dataset(predictions, labels, metric)
+    by_dataset = evaluate_by_dataset(predictions, labels, metric, run.row_sets.own)
     return Scorecard(
         by_dataset=by_dataset if len(by_dataset) > 1 else {},
         result=evaluate_predictions(predictions, labels, metric),
@@ -231,9 +232,9 @@ def _summary_table(scorecard: Scorecard) -> Table:
 
 def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
     result, unseen, majority = scorecard.result, scorecard.unseen, scorecard.majority
-    shown, short = dict.fromkeys((result.metric, WEIGHTED_F1)), SHORT_NAMES[result.metric]
+    shown, short = dict.fromkeys((result.metric, WEIGHTED_F1)), short_name(result.metric)
     words = SELECTIONS[scorecard.selection]
-    rows = [(FULL_NAMES[name], _percent(getattr(result, name)), words) for name in shown]
+    rows = [(name_metric(name), _percent(getattr(result, field_of(name))), words) for name in shown]
     rows += [
         ("accuracy", _percent(result.accuracy), ""),
         ("macro F1", _percent(result.macro_f1), "mean over the labels that occur"),
@@ -248,7 +249,7 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
     if scorecard.seen_rows is None:
         rows.append((f"{short} on unseen text", "unknown", "the checkpoint does not tell what it was trained on"))
     for name, of_set in scorecard.by_dataset.items():
-        rows.append((f"{SHORT_NAMES[of_set.metric]} of {name}", _percent(of_set.score), f"{of_set.rows} utterances"))
+        rows.append((f"{short_name(of_set.metric)} of {name}", _percent(of_set.score), f"{of_set.rows} utterances"))
     if scorecard.by_dataset:
         rows.append(("mean of the sets", _percent(mean_score(scorecard.by_dataset)), "each set counts the same"))
     if scorecard.copying:

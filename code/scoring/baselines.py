@@ -24,7 +24,7 @@ from data_utils.retrieval import Embed
 from data_utils.row_files import RECOGNITION
 from scoring.contenders import Candidate, Grid, Task, choose
 from scoring.encoder_finetuning import EPOCHS, FineTuning, finetuned_encoder
-from scoring.metrics import NEUTRAL, EvalResult, Prediction, evaluate_predictions
+from scoring.metrics import EvalResult, Prediction, evaluate_predictions
 from scoring.transitions import (
     GRID,
     SMOOTHING,
@@ -213,8 +213,7 @@ def previous_labels(dialogues: Sequence[Dialogue], otherwise: str) -> list[str]:
 
 def leak_bound(task: Task) -> Baseline:
     """What gold labels would give away."""
-    neutral = next((label for label in task.labels if label.lower() == NEUTRAL), None)
-    otherwise = neutral or task.labels[int(np.bincount(task.numbers["train"]).argmax())]
+    otherwise = task.neutral or task.labels[int(np.bincount(task.numbers["train"]).argmax())]
     predictions = {
         split: [
             Prediction(name, RECOGNITION, target, said)

@@ -21,7 +21,8 @@ LOWEST = -1e4
 class Task:
     """A dataset with its labels and metric, as a baseline sees it.
 
-    dialogues: of train, valid and test. window: turns before an utterance that may be used.
+    dialogues: of train, valid and test. window: turns before an utterance that may be used. neutral: the label that
+    stands for no emotion; None: there is none.
     """
 
     dataset: str
@@ -29,6 +30,7 @@ class Task:
     labels: tuple[str, ...]
     metric: str
     window: int
+    neutral: str | None = None
 
     def turns(self, split: str) -> Iterator[tuple[Utterance, list[Utterance]]]:
         """Every utterance of a split, in order, with up to `window` turns before it, oldest first."""

@@ -8,14 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 from basics.errors import UserError
-from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
+from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, MICRO_F1_WITHOUT_NEUTRAL, NEUTRAL, WEIGHTED_F1, DatasetSpec
 from data_utils.row_files import Example
 
 INVALID = "invalid"
-NEUTRAL = "neutral"
 METRICS = (WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL)
+
+NONE_OF_OWN: Mapping[str, DatasetSpec] = MappingProxyType({})
 
 Labels = Sequence[str]  # the closed set, in the order of the prompt
 PERCENT = 100.0
@@ -61,9 +63,9 @@ class LabelScores:
 class EvalResult:
     """Scores of one set of predictions, in percent.
 
-    metric: the name of the field that is the headline, one of METRICS; `score` reads it.
+    metric: the headline score, a dataset's; `score` reads its field.
     macro_f1: mean over the labels that occur among the targets.
-    micro_f1_without_neutral: DailyDialog's score; None when no label is called neutral.
+    micro_f1_without_neutral: DailyDialog's score, without the label that `find_neutral` finds; None: there is none.
     confusion: (labels, labels + 1) counts; row = target, column = label said, the last column = invalid.
     """
 
@@ -81,7 +83,7 @@ class EvalResult:
     @property
     def score(self) -> float:
         """The headline number, by which epochs are compared."""
-        return getattr(self, self.metric)
+        return getattr(self, field_of(self.metric))
 
     def to_dict(self) -> dict:
         """Return plain lists, dicts and numbers, ready for JSON."""
@@ -102,6 +104,30 @@ class MajorityBaseline:
 
     label: str
     result: EvalResult
+
+
+def field_of(metric: str) -> str:
+    """The field of a result that holds a metric's score."""
+    return MICRO_F1_WITHOUT_NEUTRAL if metric.startswith(MICRO_F1_WITHOUT) else metric
+
+
+def find_neutral(labels: Labels, metric: str = MICRO_F1_WITHOUT_NEUTRAL) -> str | None:
+    """The label that a metric leaves out: the one in its name, else the one that is called neutral, whatever its case.
+
+    Unified labels have the second where a corpus's own have the first.
+    """
+    named = metric.removeprefix(MICRO_F1_WITHOUT) if metric.startswith(MICRO_F1_WITHOUT) else NEUTRAL
+    return next((label for word in (named, NEUTRAL) for label in labels if label.lower() == word.lower()), None)
+
+
+def name_metric(metric: str) -> str:
+    """What tables call it: 'weighted F1', 'micro F1 without neutral'."""
+    return "weighted F1" if metric == WEIGHTED_F1 else f"micro F1 without {metric.removeprefix(MICRO_F1_WITHOUT)}"
+
+
+def short_name(metric: str) -> str:
+    """The same where there is little room."""
+    return "W-F1" if metric == WEIGHTED_F1 else "micro F1"
 
 
 def extract_label(answer: str, labels: Labels, repair: bool = False) -> str | None:
@@ -222,13 +248,13 @@ def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels
         weighted_f1=_f1_percent(truth, said, numbers, "weighted"),
         accuracy=100.0 * float(accuracy_score(truth, said)),
         macro_f1=_f1_percent(truth, said, sorted(set(truth)), "macro"),
-        micro_f1_without_neutral=_micro_f1_without_neutral(truth, said, labels),
+        micro_f1_without_neutral=_micro_f1_without_neutral(truth, said, labels, metric),
         per_label=dict(zip(labels, _per_label(truth, said, numbers), strict=True)),
         # No target is None, so the last row of the square is empty.
         confusion=tuple(map(tuple, confusion_matrix(truth, said, labels=[*index.values()])[:-1].tolist())),
     )
     possible = [name for name in METRICS if getattr(result, name) is not None]
-    if metric not in possible:
+    if field_of(metric) not in possible:
         raise UserError(f"metric '{metric}': allowed with the labels {', '.join(labels)}: {', '.join(possible)}")
     return result
 
@@ -238,7 +264,7 @@ def score_numbers(truth: Sequence[int], said: Sequence[int], labels: Labels, met
     numbers = range(len(labels))
     if metric == WEIGHTED_F1:
         return _f1_percent(truth, said, numbers, "weighted")
-    return _micro_f1_without_neutral(truth, said, labels)
+    return _micro_f1_without_neutral(truth, said, labels, metric)
 
 
 def _per_label(truth: Sequence[int], said: Sequence[int], numbers: Sequence[int]) -> list[LabelScores]:
@@ -257,18 +283,23 @@ def _f1_percent(truth: Sequence[int], said: Sequence[int], kept: Sequence[int], 
     return 100.0 * float(f1_score(truth, said, labels=kept, average=average, zero_division=0.0))
 
 
-def _micro_f1_without_neutral(truth: Sequence[int], said: Sequence[int], labels: Labels) -> float | None:
-    kept = [number for number, label in enumerate(labels) if label.lower() != NEUTRAL]
+def _micro_f1_without_neutral(truth: Sequence[int], said: Sequence[int], labels: Labels, metric: str) -> float | None:
+    neutral = find_neutral(labels, metric)
+    kept = [number for number, label in enumerate(labels) if label != neutral]
     return _f1_percent(truth, said, kept, "micro") if 0 < len(kept) < len(labels) else None
 
 
-def evaluate_by_dataset(predictions: Sequence[Prediction], labels: Sequence[str], metric: str) -> dict[str, EvalResult]:
+def evaluate_by_dataset(
+    predictions: Sequence[Prediction], labels: Sequence[str], metric: str, own: Mapping[str, DatasetSpec] = NONE_OF_OWN
+) -> dict[str, EvalResult]:
     """Dataset (first part of a row's id) -> scores of its rows, in the order in which datasets first occur.
 
-    metric: for rows of a dataset that is not in the table. Raises UserError as `evaluate_predictions`.
+    own: corpora of one's own. metric: for rows of a dataset that nobody knows. Raises UserError as
+    `evaluate_predictions`.
     """
     rows = split_by_dataset(predictions)
-    metrics = {name: DATASETS[name].metric if name in DATASETS else metric for name in rows}
+    known = {**DATASETS, **own}
+    metrics = {name: known[name].metric if name in known else metric for name in rows}
     return {name: evaluate_predictions(of_set, labels, metrics[name]) for name, of_set in rows.items()}
 
 

@@ -18,7 +18,7 @@ from basics.errors import UserError, raise_together
 from data_utils.labels import ROW_SETS, UNIFIED
 from knobs.checks import holds_model
 from knobs.flags import reading_of
-from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, one_of
+from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, dataset_of
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
 
@@ -59,7 +59,7 @@ class ModelArguments:
 class DataArguments:
     """Which rows are read, and how they become tokens."""
 
-    dataset: str = flag(MISSING, "dataset", one_of(*ROW_SETS))
+    dataset: str = flag(MISSING, "dataset", dataset_of(*ROW_SETS))
     data_dir: str = flag(MISSING, "folder of rows that data_process.py wrote; several joined by commas")
     chat_template: bool = knob("chat_template")
     max_length: int = flag(0, f"{KNOBS['max_length'].meaning}; 0: the dataset's own ({_LENGTHS})", WHOLE)

@@ -14,7 +14,7 @@ from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
 from data_utils.draws import ALL_OF_TRAIN, Draw, read_draw
 from data_utils.examples import DEFAULT_STEP
-from data_utils.labels import DATASETS, ROW_SETS, SPEAKER_OFFSETS
+from data_utils.labels import DATASETS, OWN_MAX_LENGTH, ROW_SETS
 from data_utils.prompts import FORMS, PAPER, TEMPLATE_DIGESTS, TEMPLATE_SHA256
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_sets import RowSets
@@ -83,7 +83,8 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
     model, data, training = arguments
     rows, retrieval = row_sets.row_settings, row_sets.row_settings.get("retrieval")
     # Mixed rows number the speakers of each dataset from an offset of its own; one's own come as those of the first.
-    numbered_as = rows.get("datasets", [data.dataset])[0]
+    first = rows.get("datasets", [data.dataset])[0]
+    numbered_as = DATASETS.get(first) or row_sets.own[first]
     return ErcConfig(
         dataset=data.dataset,
         labels=row_sets.labels,
@@ -94,8 +95,8 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
         clean_text=rows.get("clean_text", False),
         chat_template=data.chat_template,
         calibrate=training.calibrate,
-        speakers=DATASETS[numbered_as].speakers,
-        speaker_offset=SPEAKER_OFFSETS[numbered_as] if "datasets" in rows else 0,
+        speakers=numbered_as.speakers,
+        speaker_offset=numbered_as.speaker_offset if "datasets" in rows else 0,
         retrieval=RetrievalSettings(**retrieval) if retrieval else None,
         draw=read_draw(rows),
         quantize=model.quantize,
@@ -107,7 +108,7 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
 
 def longest(data: DataArguments) -> int:
     """--max_length, where 0 is the dataset's own."""
-    return data.max_length or ROW_SETS[data.dataset].max_length
+    return data.max_length or (ROW_SETS[data.dataset].max_length if data.dataset in ROW_SETS else OWN_MAX_LENGTH)
 
 
 def read_erc_config(folder: Path) -> ErcConfig:

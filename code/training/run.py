@@ -23,7 +23,6 @@ from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
-from data_utils.labels import ROW_SETS
 from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
 from engine.attention import tree_kernel
@@ -97,7 +96,7 @@ class Run:
 
     @property
     def metric(self) -> str:
-        return ROW_SETS[self.arguments[1].dataset].metric
+        return self.row_sets.spec.metric
 
     @property
     def weights(self) -> str:

@@ -12,6 +12,7 @@ from bases.load import DTYPES
 from basics.errors import UserError
 from basics.files import write_atomically
 from basics.scripts import progress_bar
+from data_utils.labels import DatasetSpec
 from data_utils.row_files import Example
 from engine.batching import EncodedRow
 from engine.deepspeed_state import gather_weights
@@ -45,7 +46,7 @@ from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
 COPYING_POINTS = 30.0  # by which copying is above what is right
 # (arguments, how the weights are to be asked) -> the README.md that lies beside them
-RenderCard = Callable[[Arguments, ErcConfig], str]
+RenderCard = Callable[[Arguments, ErcConfig, Mapping[str, DatasetSpec]], str]
 
 
 def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
@@ -94,7 +95,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
         quantities = ("weighted_f1", "accuracy", "macro_f1", "micro_f1_without_neutral", "invalid")
         named = {f"{training.select_on}_{name}": getattr(result, name) for name in quantities}
-        by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric)
+        by_dataset = evaluate_by_dataset(predictions, run.row_sets.labels, run.metric, run.row_sets.own)
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
         named |= look_for_copying(run, predictions)
@@ -153,7 +154,8 @@ def keep_model(run: Run, model, render_card: RenderCard) -> None:
 
         def texts(folder: Path) -> dict[str, str]:
             config = describe_checkpoint(run, base, folder)
-            files = {"README.md": render_card(run.arguments, config), ERC_CONFIG_FILE: config.render()}
+            card = render_card(run.arguments, config, run.row_sets.own)
+            files = {"README.md": card, ERC_CONFIG_FILE: config.render()}
             known = run.trained_texts is not None
             return files | ({TRAINED_TEXTS_FILE: render_trained_texts(run.trained_texts)} if known else {})
 

@@ -1,12 +1,15 @@
 """Build the sample corpus: check dialogues.txt and write sample.pkl beside it.
 
     python original_data/sample/build.py
+    python original_data/sample/build.py --csv original_data/sample_csv    # the same as a corpus of one's own
 
 The pickle has the seven slots of the MELD pickle, so it is read by the same code. The same text gives the
 same bytes on every run.
 """
 
 import argparse
+import csv
+import io
 import pickle
 import re
 import sys
@@ -147,6 +150,18 @@ def _encode_speakers(dialogue: SourceDialogue) -> list[list[int]]:
     return [[int(place == names.index(speaker)) for place in range(ONE_HOT_LENGTH)] for speaker, _, _ in dialogue.turns]
 
 
+def write_tables(dialogues: Sequence[SourceDialogue], folder: Path) -> None:
+    """train.csv, valid.csv and test.csv, a row for each turn, with the names of the speakers."""
+    for split in SPLITS:
+        table = io.StringIO()
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(("dialogue", "speaker", "utterance", "emotion"))
+        for item in dialogues:
+            if item.split == split:
+                rows.writerows((item.dialogue_id, speaker, text, label) for speaker, label, text in item.turns)
+        write_atomically(folder / f"{split}.csv", table.getvalue())
+
+
 def format_counts(dialogues: Sequence[SourceDialogue]) -> str:
     """Return the table of counts: one row per split, then dialogues, utterances and every label."""
     rows = [("split", "dialogues", "utterances", *LABELS)]
@@ -162,11 +177,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Check dialogues.txt and pickle it in MELD's form.")
     parser.add_argument("--source", type=Path, default=FOLDER / "dialogues.txt", help="the readable text")
     parser.add_argument("--output", type=Path, default=FOLDER / "sample.pkl", help="the pickle to write")
+    parser.add_argument("--csv", type=Path, help="a folder for train.csv, valid.csv and test.csv, beside the pickle")
     arguments = parser.parse_args()
     if arguments.output.is_dir():
         raise UserError(f"--output {arguments.output} is a folder; allowed is the name of a file")
     dialogues = read_corpus(arguments.source)
     write_atomically(arguments.output, pickle.dumps(build_slots(dialogues), protocol=PICKLE_PROTOCOL))
+    if arguments.csv:
+        write_tables(dialogues, arguments.csv)
     print(format_counts(dialogues))
 
 

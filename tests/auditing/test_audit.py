@@ -27,9 +27,11 @@ from basics.files import find_repository
 from basics.markdown import replace_section
 from commands import assert_one_line_error, call_script
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
+from data_utils.labels import DATASETS
 
 PAGE = find_repository() / "original_data" / "README.md"
 SETS = ("iemocap", "meld", "EmoryNLP")
+MELD, EMORY = (DATASETS[name].unified_labels for name in SETS[1:])
 Turn = tuple[int, str, str]
 
 
@@ -105,20 +107,20 @@ def test_agreement_by_hand() -> None:
     twice = dialogue((0, "0 is said here", "angry"), (0, "0 is said here", "sad"), (0, "1 is said here", "angry"))
     alone = dialogue((0, "1 is said here", "sad"), (0, "It shares one turn.", "sad"))
     expected = (0.75 - 3 / 16) / (1 - 3 / 16)  # of the forty alone: each label a quarter, three in common
-    assert measure_agreement("meld", labelled(ours), "EmoryNLP", labelled(theirs)) == Agreement(
+    assert measure_agreement(MELD, labelled(ours), EMORY, labelled(theirs)) == Agreement(
         40, 0.75, pytest.approx(expected)
     )
     # `twice` shares a scene with the first dialogue, and one turn that it has once; `alone` shares no scene.
-    found = measure_agreement("meld", [*labelled(ours), twice, alone], "EmoryNLP", labelled(theirs))
+    found = measure_agreement(MELD, [*labelled(ours), twice, alone], EMORY, labelled(theirs))
     assert found is not None and (found.turns, found.raw) == (41, pytest.approx(31 / 41))
 
 
 def test_few_shared_turns_say_nothing() -> None:
     labels = ["angry"] * (LEAST_TURNS - 1)
-    assert measure_agreement("meld", labelled(labels), "meld", labelled(labels)) is None
+    assert measure_agreement(MELD, labelled(labels), MELD, labelled(labels)) is None
     labels = ["angry", "sad"] * LEAST_TURNS
     other = labelled(["angry", "sad"] * LEAST_TURNS, "{} means something else")
-    assert measure_agreement("meld", labelled(labels), "meld", other) is None
+    assert measure_agreement(MELD, labelled(labels), MELD, other) is None
 
 
 def test_recordings_are_told_apart_and_every_train_is_looked_at() -> None:

@@ -11,7 +11,7 @@ from commands import REPOSITORY
 from corpora import load_unchecked as load
 from corpora import one_hot, refusal, small_corpus
 from data_utils.dialogues import clean_text, count_split, find_original_data, load_dialogues
-from data_utils.labels import DATASETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
+from data_utils.labels import DATASETS, SPLITS, UNIFIED_PROMPT_LABELS
 
 WriteCorpus = Callable[..., Path]
 
@@ -83,9 +83,9 @@ def test_sample_comes_from_the_repository_when_elsewhere_has_none(
 
 
 def test_unified_labels_follow_the_feeling_wheel() -> None:
-    assert set(UNIFIED_LABELS) == set(DATASETS)
-    assert dict(UNIFIED_LABELS["iemocap"])["frustrated"] == "fear"
-    assert {label for one in UNIFIED_LABELS.values() for label in one.values()} == set(UNIFIED_PROMPT_LABELS)
+    assert all(len(one.unified) == len(one.labels) for one in DATASETS.values())
+    assert DATASETS["iemocap"].unified_labels["frustrated"] == "fear"
+    assert {label for one in DATASETS.values() for label in one.unified} == set(UNIFIED_PROMPT_LABELS)
 
 
 def test_the_sample_comes_with_the_repository() -> None:

@@ -15,7 +15,7 @@ from corpora import corpus_of, one_hot
 from data_utils.dialogues import load_dialogues
 from data_utils.draws import Draw
 from data_utils.examples import RowSettings, build_examples
-from data_utils.labels import DATASETS, SPEAKER_OFFSETS, SPLITS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
+from data_utils.labels import DATASETS, SPLITS, UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, mix_training_rows, one_after_the_other, prepare_mixed_folder, unified_rows
 from data_utils.row_files import RECOGNITION, Example, read_manifest, read_rows
 from data_utils.row_folders import describe_folder
@@ -54,15 +54,15 @@ def translate(row: Example, dataset: str) -> Example:
 
 @pytest.mark.parametrize("dataset", WHEEL)
 def test_tables_are_the_methods(dataset: str) -> None:
-    assert tuple(UNIFIED_LABELS[dataset][label] for label in DATASETS[dataset].labels) == WHEEL[dataset]
-    assert SPEAKER_OFFSETS[dataset] == OFFSETS[dataset]
+    assert tuple(DATASETS[dataset].unified_labels[label] for label in DATASETS[dataset].labels) == WHEEL[dataset]
+    assert DATASETS[dataset].speaker_offset == OFFSETS[dataset]
     assert ", ".join(UNIFIED_PROMPT_LABELS) == WHEEL_LABELS
 
 
 def assert_translated(dataset: str, folder: Path, window: int, step: int = 1) -> None:
     dialogues = load_dialogues(dataset, folder)
     own = build_examples(RowSettings(dataset, historical_window=window, window_step=step), dialogues)
-    unified = unified_rows(dataset, dialogues, window, step)
+    unified = unified_rows(DATASETS[dataset], dialogues, window, step)
     for split in SPLITS:
         assert unified[split] == [translate(row, dataset) for row in own[split]]
 
@@ -75,7 +75,7 @@ def test_unified_rows_are_the_sets_own_translated(window: int, step: int) -> Non
 def test_a_folder_holds_the_rows_of_its_window(tmp_path: Path) -> None:
     settings = MixSettings(("sample",), historical_window=3, window_step=4, prompt="compact")
     folder = prepare_mixed_folder(settings, SAMPLE, tmp_path)
-    expected = unified_rows("sample", load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
+    expected = unified_rows(DATASETS["sample"], load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
     assert read_rows(folder / "test.json") == expected and folder.name == "total_sample_window_3_step_4_compact"
     assert expected[0].input.endswith(" Emotion:") and f"from <{WHEEL_LABELS}>:" in expected[0].input
 
@@ -303,7 +303,7 @@ def test_script_prints_the_folders_alone(flags: str, run_code, tmp_path: Path) -
 
 BAD_FLAGS = {
     "--data_percent 0": "--data_percent: '0' is not allowed, give a number above 0 and up to 1",
-    "--datasets sample,friends": "--datasets: 'sample,friends' is not allowed, give each of sample iemocap meld",
+    "--datasets sample,friends": "--datasets: 'friends' is not allowed, allowed are sample, iemocap, meld",
     "--datasets sample,sample": "--datasets: 'sample,sample' is not allowed, give each of sample iemocap meld",
     "--datasets sample --mix single": "--train_on : mix=single trains on one of sample",
     "--datasets sample --train_on sample": "--train_on sample: only mix=single reads it",

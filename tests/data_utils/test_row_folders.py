@@ -159,11 +159,11 @@ def test_of_two_builders_at_once_the_second_leaves_the_rows_of_the_first(
     """The first builds while the second is making its rows."""
     build, made = row_folders.build_examples, []
 
-    def slow(settings: RowSettings, dialogues: object) -> object:
+    def slow(settings: RowSettings, *others: object) -> object:
         if not made:
             made.append(None)
             made[0] = identity(prepare())
-        return build(settings, dialogues)
+        return build(settings, *others)
 
     monkeypatch.setattr(row_folders, "build_examples", slow)
     assert identity(prepare()) == made[0]

@@ -5,6 +5,7 @@ import io
 import pytest
 from matplotlib import image
 
+from dialogue_files.turns import SpokenTurn
 from emotion_figures import (
     COLOURS,
     colour_of,
@@ -13,7 +14,6 @@ from emotion_figures import (
     draw_shares,
     draw_timeline,
 )
-from own_dialogues.turns import SpokenTurn
 from own_dialogues.writing import TurnEmotion
 
 LABELS = ("sad", "joyful", "angry")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
+from corpora import write_own_corpus
 from experiment_utils import runner
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
 from experiment_utils.runner import PASSED_ON, Job, make_job, plan_digest, plan_job, resolve
@@ -175,3 +176,15 @@ def test_a_knob_that_came_later_leaves_earlier_plans_as_they_were(
     found = digest(), digest(**{knob: usual}), digest(**{knob: other})
     monkeypatch.setattr(runner, "KNOBS", {name: row for name, row in KNOBS.items() if name != knob})
     assert found[0] == found[1] == digest() != found[2]
+
+
+def test_conditions_of_a_corpus_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "table.yaml"
+    head = "groups:\n  one:\n    table: a\n    title: a\n    script: Uni\n"
+    table.write_text(f"{head}    datasets: [mine]\n    rows:\n      first: {{}}\n")
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(tmp_path / "original"))
+    with pytest.raises(UserError, match="one/first: unknown dataset mine, allowed are sample, iemocap, meld"):
+        list_conditions(read_table(table))
+    write_own_corpus(tmp_path / "original" / "mine")
+    (condition,) = list_conditions(read_table(table)).values()
+    assert condition.datasets == ("mine",) and resolve(make_job({condition.name: condition}, condition.name, 42)).result

@@ -8,7 +8,7 @@ import pytest
 
 from basics.errors import UserError
 from data_utils.dialogues import find_original_data, load_dialogues, row_id
-from data_utils.labels import DATASETS, UNIFIED_LABELS, UNIFIED_PROMPT_LABELS
+from data_utils.labels import DATASETS, UNIFIED_PROMPT_LABELS
 from experiment_utils.checks import check_answers, join_gold, recount
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import BaselineRun, gold_labels, keep_baseline, read_answers, write_answers
@@ -120,8 +120,8 @@ def test_own_answers_that_log_p_does_not_make_are_found(kept: Path) -> None:
 def test_answers_in_unified_words_are_counted_by_them(tmp_path: Path) -> None:
     own = gold_labels("sample", "test", LABELS)
     unified = gold_labels("sample", "test", UNIFIED_PROMPT_LABELS)
-    assert {name: UNIFIED_LABELS["sample"][label] for name, label in own.items()} == unified
-    words = UNIFIED_LABELS["sample"]
+    assert {name: DATASETS["sample"].unified_labels[label] for name, label in own.items()} == unified
+    words = DATASETS["sample"].unified_labels
     rows = [
         replace(row, target=words[row.target], label=row.label and words[row.label], scores=None)
         for row in make_predictions()

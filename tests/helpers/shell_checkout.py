@@ -11,7 +11,8 @@ PLAIN = "train_and_inference_Plain.sh"
 MIXED = "train_and_inference_Mixed.sh"
 
 # Compiled files come along, with their times: else each of many calls would compile all of it.
-MODULES = ("bases/{}table", "data_utils/{}labels", "data_utils/{}prompts", "training/{}arguments")
+MODULES = ("bases/{}table", "data_utils/{}labels", "data_utils/{}prompts", "data_utils/corpora/{}places")
+MODULES += ("training/{}arguments",)
 READ_FIRST = ("envs", "code/*.sh", "code/settings.py", "code/basics", "code/knobs")
 READ_FIRST += tuple(f"code/{module.format(where)}.*py*" for module in MODULES for where in ("", "__pycache__/"))
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 
-from own_dialogues.turns import SpokenTurn
+from dialogue_files.turns import SpokenTurn
 from own_dialogues.writing import OUTPUTS, Shown, TurnEmotion, csv_header
 
 LABELS = ("sad", "joyful")

@@ -12,9 +12,9 @@ import emotion_page as page
 import export
 import predict
 from commands import assert_one_line_error, call_script
+from dialogue_files.turns import ReadTurn, number_turns
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.recognizer import EmotionRecognizer
-from own_dialogues.turns import ReadTurn, number_turns
 from scoring.transitions import Follower, TransitionFilter, Transitions, order_turns
 from tiny_models import LABELS, LINES
 from training.decoding import TRANSITIONS_FILE, find_filter

@@ -15,11 +15,11 @@ from basics.errors import UserError
 from commands import assert_one_line_error, call_script
 from corpora import LetterCounts
 from data_utils.retrieval import RetrievalSettings
+from dialogue_files.turns import ReadTurn, number_turns
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.following import follow_stream
 from own_dialogues.recognizer import EmotionRecognizer
-from own_dialogues.turns import ReadTurn, number_turns
 from tiny_models import LABELS, LINES, tiny_model
 
 pytestmark = pytest.mark.numeric

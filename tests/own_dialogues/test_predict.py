@@ -14,10 +14,10 @@ import torch
 import main_new
 import predict
 from commands import REPOSITORY, assert_one_line_error, call_script
+from dialogue_files.reading import count_turns
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource
 from own_dialogues.prediction import FileTask, fingerprint
-from own_dialogues.reading import count_turns
 from tiny_models import DATASET, LABELS, LINES, main_command
 
 DIALOGUES = 40

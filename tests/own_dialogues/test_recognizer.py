@@ -17,12 +17,12 @@ from data_utils.prompts import FORMS, render_plain_prompt
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
+from dialogue_files.turns import LONGEST_UTTERANCE, ReadTurn, number_turns
 from engine.batching import RowEncoder
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.prompts import PromptMaker
 from own_dialogues.recognizer import EmotionRecognizer
-from own_dialogues.turns import LONGEST_UTTERANCE, ReadTurn, number_turns
 from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues, tiny_model
 from training.erc_config import ErcConfig, read_erc_config
 

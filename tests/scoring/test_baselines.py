@@ -53,12 +53,12 @@ def small_task(window: int = 2, **splits: tuple[Dialogue, ...]) -> Task:
 def sample() -> Task:
     spec = DATASETS["sample"]
     dialogues = load_dialogues("sample", find_repository() / "original_data")
-    return Task("sample", dialogues, spec.labels, spec.metric, 12)
+    return Task("sample", dialogues, spec.labels, spec.metric, 12, spec.neutral)
 
 
 def load_task(dataset: str, original_data: Path) -> Task:
     spec = DATASETS[dataset]
-    return Task(dataset, load_dialogues(dataset, original_data), spec.labels, spec.metric, 12)
+    return Task(dataset, load_dialogues(dataset, original_data), spec.labels, spec.metric, 12, spec.neutral)
 
 
 def test_previous_label_is_the_same_speakers() -> None:

@@ -10,12 +10,14 @@ from sklearn.metrics import accuracy_score, classification_report, f1_score
 
 from basics.errors import UserError
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL
+from experiment_utils.dialogue_counts import Counts
 from scoring.metrics import (
     Prediction,
     baseline_majority,
     evaluate_predictions,
     evaluate_seen,
     evaluate_unseen,
+    name_metric,
     unique_predictions,
 )
 
@@ -129,6 +131,20 @@ def test_micro_f1_without_neutral():
         evaluate_predictions(renamed, ("Hap", "Neu"), MICRO_F1_WITHOUT_NEUTRAL)
     with pytest.raises(UserError, match="'best'.*weighted_f1, micro_f1_without_neutral$"):
         evaluate_predictions(predictions, ("Happy", "Neutral"), "best")
+
+
+def test_a_corpus_names_the_label_that_its_score_leaves_out():
+    counted = [("glee", "glee", 1), ("calm", "glee", 1), ("calm", "calm", 6), ("glee", "calm", 2), ("rage", "rage", 1)]
+    result = evaluate_predictions(predictions_of(counted), ("calm", "glee", "rage"), "micro_f1_without_calm")
+    assert (
+        result.score == pytest.approx(100 * 2 * 2 / (3 + 4)) and name_metric(result.metric) == "micro F1 without calm"
+    )
+    # In unified labels it is the one that is called neutral.
+    unified = [(*("neutral" if label == "calm" else label for label in row[:2]), row[2]) for row in counted]
+    again = evaluate_predictions(predictions_of(unified), ("glee", "neutral", "rage"), "micro_f1_without_calm")
+    assert again.score == result.score
+    counts = Counts.of_predictions(predictions_of(counted), ("calm", "glee", "rage"))
+    assert counts.score(result.metric) == pytest.approx(result.score)
 
 
 def test_only_neutral_rows_score_nothing_without_neutral():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from corpora import write_own_corpus
 from shell_checkout import MIXED, PLAIN, ShellCheckout, training_command
 
 # Stands in for envs/setup.sh and the python that it names: writes down what it was asked to run.
@@ -65,6 +66,21 @@ def test_meld_changes_the_data_and_nothing_else(checkout: ShellCheckout, pickles
     expected = commands.replace("sample", "meld").replace("--batch_size 16", "--batch_size 32").splitlines()
     expected.insert(2, f"export ERC_ORIGINAL_DATA={pickles}")
     assert EPOCHS.sub("N", result.stdout).splitlines() == expected
+
+
+def test_a_corpus_of_ones_own_is_a_dataset(checkout: ShellCheckout, tmp_path: Path) -> None:
+    """One that lies in the checkout, and one where ERC_ORIGINAL_DATA points; with nothing installed."""
+    write_own_corpus(checkout.root / "original_data" / "mine")
+    write_own_corpus(tmp_path / "elsewhere" / "yours", description=None)
+    result = checkout.run(dataset="mine")
+    commands = SAMPLE_COMMANDS.format(checkout=checkout.root, epochs="N").replace("sample", "mine")
+    assert EPOCHS.sub("N", result.stdout) == commands.replace("--batch_size 16", "--batch_size 32")
+    assert "code/data_process_plain.py --dataset mine " in checkout.run(dataset="mine", script=PLAIN).stdout
+    both = {"datasets": "mine,sample,yours", "ERC_ORIGINAL_DATA": tmp_path / "elsewhere"}
+    result = checkout.run(script=MIXED, mix="single", train_on="yours", **both)
+    assert "--datasets mine,sample,yours " in result.stdout and "--train_on yours " in result.stdout, result.stderr
+    unknown = checkout.run(dataset="yours", script=PLAIN)
+    assert "choose one of sample iemocap meld EmoryNLP dailydialog mine, or make a corpus" in unknown.stderr
 
 
 def test_paper_base_gets_the_paper_recipe(checkout: ShellCheckout, pickles: Path) -> None:

@@ -21,13 +21,14 @@ ENCODER_LINE = (
     "encoder={value}: choose one of all-MiniLM-L6-v2, a folder with a sentence encoder, or a hub id (owner/name)"
 )
 SETS_LINE = (
-    "datasets={value}: give each of sample iemocap meld EmoryNLP dailydialog at most once, joined by commas, and at "
-    "least one"
+    "datasets={value}: give each of sample iemocap meld EmoryNLP dailydialog, or a corpus of your own, at most once, "
+    "joined by commas, and at least one"
 )
 REFUSALS = [
-    "dataset=foo: choose one of sample iemocap meld EmoryNLP dailydialog",
-    "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog",
-    "dataset=meld EmoryNLP: choose one of sample iemocap meld EmoryNLP dailydialog",
+    "dataset=foo: there is no such dataset; choose one of sample iemocap meld EmoryNLP dailydialog, or make a corpus "
+    "of your own known: python code/data_process.py --corpus FOLDER",
+    "dataset=: choose one of sample iemocap meld EmoryNLP dailydialog, or a corpus of your own",
+    "dataset=meld EmoryNLP: choose one of sample iemocap meld EmoryNLP dailydialog, or a corpus of your own",
     "Experiments_setting=LoRA: choose one of zero_shot lora all_parameters",
     "FLAG=2: choose one of 0 1",
     "DRY_RUN=yes: choose one of 0 1",

@@ -82,7 +82,7 @@ def test_every_flag_that_cannot_stand_beside_the_others_is_named_at_once(bench: 
 
 
 def test_every_unreadable_flag_is_named_at_once(bench: Bench) -> None:
-    result = bench.call(select_on="train", lora="yes", seed="x", dataset="friends", packing="both", speed=1)
+    result = bench.call(select_on="train", lora="yes", seed="x", dataset="my friends", packing="both", speed=1)
     assert_one_line_error(result, "--select_on", "valid, test", "--lora", "True, False", "--seed", "whole number")
     assert_one_line_error(result, "--dataset", "meld", "--packing", "tree, rows", "--speed")
     bench.assert_nothing_written()

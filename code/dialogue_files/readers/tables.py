@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from own_dialogues.report import Remark
-from own_dialogues.turns import LineError, Read, ReadTurn, read_lines
+from dialogue_files.report import Remark
+from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 # What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
 # there counts.
@@ -36,6 +36,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         ),
         *("utterance_text", "nachricht", "texte", "texto", "mensaje", "mensagem", "testo", "messaggio"),
     ),
+    "emotion": ("emotion", "emotion_label", "label"),
 }
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Quotes around cells are usual with these; with the others they may as well be what somebody says.
@@ -98,7 +99,9 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
             continue
         row = _fitted(row, width, line)
         dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
-        yield ReadTurn(parts.of_turn(dialogue), dialogue, row[places["speaker"]], row[places["utterance"]], line)
+        said = row[places["speaker"]], row[places["utterance"]]
+        emotion = None if places["emotion"] is None else row[places["emotion"]]
+        yield ReadTurn(parts.of_turn(dialogue), dialogue, *said, line, emotion)
     if places is None:
         _find_columns([], 1)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from basics.errors import UserError
-from own_dialogues.readers.encodings import as_utf8
-from own_dialogues.readers.forms import FORMATS, NOT_READ, Head
-from own_dialogues.report import Remark, Report
-from own_dialogues.turns import LineError, SpokenTurn, number_turns
+from dialogue_files.readers.encodings import as_utf8
+from dialogue_files.readers.forms import FORMATS, NOT_READ, Head
+from dialogue_files.report import Remark, Report
+from dialogue_files.turns import LineError, SpokenTurn, number_turns
 
 # In these a line is a turn, or a dialogue, and can be read before the next one is there.
 LIVE_FORMATS = ("text", "jsonl")

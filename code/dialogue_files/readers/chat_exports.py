@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from own_dialogues.readers.json_dialogues import objects, plain_text, shown
-from own_dialogues.readers.json_stream import Element, Outline, stream_json, stream_json_lines
-from own_dialogues.report import EMPTY, LeftOut, Remark
-from own_dialogues.turns import LineError, Read, ReadTurn
+from dialogue_files.readers.json_dialogues import objects, plain_text, shown
+from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
+from dialogue_files.report import EMPTY, LeftOut, Remark
+from dialogue_files.turns import LineError, Read, ReadTurn
 
 NOTICES, ATTACHMENTS, BOTS = "notices", "attachments", "messages of bots"
 MOST_NAMES = 10_000  # people of a workspace

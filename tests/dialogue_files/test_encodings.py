@@ -9,7 +9,7 @@ import pytest
 import predict
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
-from own_dialogues.reading import count_turns, find_format, read_turns
+from dialogue_files.reading import count_turns, find_format, read_turns
 
 SAID = "Zoë: où ça ?\nJörg: là-bas\n"
 TEXTS = [("Zoë", "où ça ?"), ("Jörg", "là-bas")]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from own_dialogues.turns import UTF8_ONLY, LineError, read_lines
+from dialogue_files.turns import UTF8_ONLY, LineError, read_lines
 
 BLOCK = 1 << 16  # bytes
 LARGEST_VALUE = 32 << 20  # characters

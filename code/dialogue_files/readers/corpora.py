@@ -1,6 +1,7 @@
 """Emotion corpora as their owners publish them, where the form is their own: EmoryNLP, IEMOCAP, DailyDialog, ...
 
-MELD's CSV and SemEval-2024's JSON need nothing of their own. Labels are not read here.
+MELD's CSV and SemEval-2024's JSON need nothing of their own. Of DailyDialog, EmpatheticDialogues and IEMOCAP the labels
+are elsewhere.
 """
 
 import ast
@@ -8,20 +9,21 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from own_dialogues.readers.json_dialogues import objects, plain_text
-from own_dialogues.readers.json_stream import Outline, stream_json
-from own_dialogues.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
-from own_dialogues.report import LeftOut, Remark
-from own_dialogues.turns import LineError, Read, ReadTurn, read_lines
+from dialogue_files.readers.json_dialogues import objects, plain_text
+from dialogue_files.readers.json_stream import Outline, stream_json
+from dialogue_files.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 NOTICES = "lines that are no turn"
 _EMORY_COLUMNS = ("utterance", "speaker", "season", "episode", "scene_id")
+_EMOTION_COLUMN = "emotion"
 _EMPATHETIC_COLUMNS = ("conv_id", "utterance_idx", "speaker_idx", "utterance")
 IEMOCAP = re.compile(r"(?P<dialogue>Ses\d\d[FM]_\w+?)_(?P<speaker>[FM])(?:XX)?\d+ \[[\d.]+-[\d.]+\]:\s*(?P<text>.*)")
 END_OF_UTTERANCE = "__eou__"
 _ECF_HEAD = re.compile(r"(\S+)\s+(\d+)")
 _ECF_PAIRS = re.compile(r"[\s(),\d]*")
-_ECF_TURN = re.compile(r"\d+ \| (?P<speaker>[^|]+?) \| [^|]+ \| (?P<text>.*?)(?:\s\|[^|]*)?")
+_ECF_TURN = re.compile(r"\d+ \| (?P<speaker>[^|]+?) \| (?P<emotion>[^|]+) \| (?P<text>.*?)(?:\s\|[^|]*)?")
 
 
 def is_emory_json(outline: Outline) -> bool:
@@ -46,7 +48,9 @@ def read_emory_json(stream: BinaryIO) -> Iterator[Read]:
                 text = plain_text(utterance.get("transcript"), "utterance")
                 if speakers is None or text is None:
                     raise LineError(line, "an utterance has no speakers or no transcript, allowed is EmoryNLP's JSON")
-                yield ReadTurn(part, str(scene.get("scene_id")), speakers or "nobody", text, line)
+                emotion = utterance.get("emotion")
+                name = str(scene.get("scene_id"))
+                yield ReadTurn(part, name, speakers or "nobody", text, line, emotion and str(emotion))
 
 
 def has_columns(line: str, columns: Sequence[str]) -> bool:
@@ -81,7 +85,8 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
         if not all(number.strip().isdigit() for number in numbers):
             raise LineError(line, f"Season, Episode, Scene_ID are {', '.join(numbers)[:60]}, allowed are whole numbers")
         name = "_".join(f"{letter}{int(number):02}" for letter, number in zip("sec", numbers, strict=True))
-        yield ReadTurn(parts.of_turn(name), name, _speakers(speaker), text, line)
+        emotion = row[places[_EMOTION_COLUMN]] if _EMOTION_COLUMN in places else None
+        yield ReadTurn(parts.of_turn(name), name, _speakers(speaker), text, line, emotion)
 
 
 def _speakers(cell: str) -> str:
@@ -151,7 +156,7 @@ def read_ecf(stream: BinaryIO) -> Iterator[Read]:
                 raise LineError(
                     number, f"{line[:60]!r} is no utterance, allowed is 'number | speaker | emotion | text | time'"
                 )
-            yield ReadTurn(part, name, found["speaker"], found["text"], number)
+            yield ReadTurn(part, name, found["speaker"], found["text"], number, found["emotion"])
             left -= 1
         elif line:
             head = _ECF_HEAD.fullmatch(line)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
-from own_dialogues.readers import json_stream as dialogue_json
-from own_dialogues.reading import FORMATS, count_turns, find_format, read_text, read_turns
-from own_dialogues.turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
+from dialogue_files.readers import json_stream as dialogue_json
+from dialogue_files.reading import FORMATS, count_turns, find_format, read_text, read_turns
+from dialogue_files.turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
 
 # Two dialogues: Ben speaks first in the second one.
 SPOKEN = [("1", 0, "Ann", 0, "Hello: you!"), ("1", 1, "Ben Ö.", 1, "Oh?"), ("1", 2, "Ann", 0, 'He said "no".')]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from own_dialogues.names import name_key, reads_like_sentence
+from dialogue_files.names import name_key, reads_like_sentence
 
 MOST_NAMES = 10_000  # counted of a file
 MOST_REMARKS = 8  # told of a file

@@ -8,10 +8,10 @@ from unittest.mock import patch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from own_dialogues.names import is_label, name_key
-from own_dialogues.readers import json_stream as dialogue_json
-from own_dialogues.reading import FORMATS, find_format
-from own_dialogues.turns import LineError, ReadTurn, clean, number_turns
+from dialogue_files.names import is_label, name_key
+from dialogue_files.readers import json_stream as dialogue_json
+from dialogue_files.reading import FORMATS, find_format
+from dialogue_files.turns import LineError, ReadTurn, clean, number_turns
 
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\r\n,\"'")
 WORDS = st.text(CHARACTERS, min_size=1, max_size=30)

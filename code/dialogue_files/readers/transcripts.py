@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from own_dialogues.names import is_label, reads_like_sentence, without_aside
-from own_dialogues.report import LeftOut, Remark
-from own_dialogues.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+from dialogue_files.names import is_label, reads_like_sentence, without_aside
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand

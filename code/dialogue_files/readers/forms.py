@@ -7,10 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
-from own_dialogues.readers import chat_exports, chats, corpora, json_dialogues, subtitles, tables, transcripts
-from own_dialogues.readers.encodings import as_utf8
-from own_dialogues.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
-from own_dialogues.turns import LineError, Read, read_lines
+from dialogue_files.readers import chat_exports, chats, corpora, json_dialogues, subtitles, tables, transcripts
+from dialogue_files.readers.encodings import as_utf8
+from dialogue_files.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
+from dialogue_files.turns import LineError, Read, read_lines
 
 
 class Head:
@@ -57,7 +57,10 @@ class Head:
 
 
 class Form(NamedTuple):
-    """A way to write dialogues down. recognise: None for what a file is that no other form of its suffix claims."""
+    """A way to write dialogues down. recognise: None for what a file is that no other form of its suffix claims.
+
+    labelled: each turn may have an emotion, so that such files can be a corpus.
+    """
 
     suffixes: tuple[str, ...]
     made_by: str
@@ -65,6 +68,7 @@ class Form(NamedTuple):
     sign: str  # by what it is recognised
     read: Callable[[BinaryIO], Iterator[Read]]
     recognise: Callable[[Head], bool] | None = None
+    labelled: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -132,6 +136,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "a line of two numbers, one of pairs, then the turns",
             corpora.read_ecf,
             lambda head: corpora.is_ecf(head.lines),
+            labelled=True,
         ),
         "text_table": Form(
             TEXT,
@@ -140,6 +145,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "a header of columns that names speaker and utterance",
             partial(tables.read_table, separator="\t"),
             lambda head: _separator_of(head) is not None,
+            labelled=True,
         ),
         "text_captions": Form(
             TEXT,
@@ -179,6 +185,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "these columns",
             corpora.read_emory_table,
             lambda head: corpora.is_emory_table(head.lines),
+            labelled=True,
         ),
         "empathetic": Form(
             CSV,
@@ -194,6 +201,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "columns speaker, utterance and, for several dialogues, dialogue, or their usual synonyms; any separator",
             "what no other form of .csv is",
             partial(tables.read_table, separator=","),
+            labelled=True,
         ),
         "tsv": Form(
             (".tsv", ".tab"),
@@ -201,6 +209,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "the same with tabs; quotes may be characters",
             "the name of the file",
             partial(tables.read_table, separator="\t"),
+            labelled=True,
         ),
         "telegram": Form(
             JSON,
@@ -249,6 +258,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "episodes of scenes of utterances",
             corpora.read_emory_json,
             lambda head: corpora.is_emory_json(head.outline),
+            labelled=True,
         ),
         "convokit": Form(
             (".jsonl", ".json"),
@@ -264,6 +274,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "utterances or dialogues of speaker and text; messages of system and tools are left out",
             "what no other form of .json is",
             json_dialogues.read_json,
+            labelled=True,
         ),
         "jsonl": Form(
             LINES,
@@ -271,6 +282,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "an utterance or a dialogue on each line",
             "what no other form of .jsonl is",
             json_dialogues.read_json_lines,
+            labelled=True,
         ),
         "vtt": Form(
             (".vtt",),

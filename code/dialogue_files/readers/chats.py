@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from own_dialogues.report import LeftOut
-from own_dialogues.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+from dialogue_files.report import LeftOut
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
 NOTICES, ATTACHMENTS, DELETED, REACTIONS = "notices", "attachments", "deleted messages", "reactions"
 # Marks of writing direction that phones put around names and notices.

@@ -12,9 +12,9 @@ import yaml
 import predict
 from basics.errors import UserError
 from commands import REPOSITORY, SHARED, assert_one_line_error, call_script
+from dialogue_files.reading import FORMATS, count_turns, find_format, read_turns
+from dialogue_files.report import Report
 from own_dialogues.formats_page import render_formats
-from own_dialogues.reading import FORMATS, count_turns, find_format, read_turns
-from own_dialogues.report import Report
 
 HERE = Path(__file__).parent
 FILES, TRIALS = HERE / "files", SHARED / "trials"
@@ -164,7 +164,7 @@ READ_ALONE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from own_dialogues.reading import find_format, read_turns
+from dialogue_files.reading import find_format, read_turns
 path, status = Path(sys.argv[2]), Path("/proc/self/status")
 def resident(field):
     return int(status.read_text().partition(field)[2].split()[1]) * 1024

@@ -5,8 +5,8 @@ import codecs
 import io
 from typing import BinaryIO
 
-from own_dialogues.report import Remark
-from own_dialogues.turns import LineError
+from dialogue_files.report import Remark
+from dialogue_files.turns import LineError
 
 BLOCK = 1 << 16  # bytes
 SAMPLE = 1 << 16  # bytes of lines that are no ASCII, from which the code page is guessed

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from own_dialogues.names import is_name, without_aside
-from own_dialogues.report import LeftOut, Remark
-from own_dialogues.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+from dialogue_files.names import is_name, without_aside
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
 SOUNDS = "cues of sounds"
 MOST_NAMES = 10_000  # candidates that are counted

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from own_dialogues.names import name_key
-from own_dialogues.report import EMPTY, LeftOut, Remark, Report
+from dialogue_files.names import name_key
+from dialogue_files.report import EMPTY, LeftOut, Remark, Report
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
@@ -38,7 +38,8 @@ class ReadTurn:
     """A turn as a reader finds it.
 
     part: counts the dialogues of a file from 0. dialogue: its name, None where the file gives none.
-    line: where the turn ends in the file, from 1; 0: it comes from no file.
+    line: where the turn ends in the file, from 1; 0: it comes from no file. emotion: its label in a corpus, None where
+    the file has none.
     """
 
     part: int
@@ -46,6 +47,7 @@ class ReadTurn:
     speaker: str
     text: str
     line: int = 0
+    emotion: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class SpokenTurn:
     number: int
     text: str
     line: int = 0
+    emotion: str | None = None
 
 
 Read = ReadTurn | LeftOut | Remark  # what a reader yields: turns, and what there is to say
@@ -113,7 +116,7 @@ def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterato
         if shown != speaker:
             report.note(Remark(f"{speaker!r} is taken for {shown!r}"))
         report.speak(shown, one.line)
-        yield SpokenTurn(part, dialogue, place, shown, number, text, one.line)
+        yield SpokenTurn(part, dialogue, place, shown, number, text, one.line, one.emotion)
         place += 1
 
 

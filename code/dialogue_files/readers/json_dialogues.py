@@ -9,10 +9,10 @@ role of the system or of a tool says is nobody's.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from own_dialogues.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
-from own_dialogues.readers.tables import PartCounter, find_name, fold_name
-from own_dialogues.report import LeftOut
-from own_dialogues.turns import LineError, Read, ReadTurn
+from dialogue_files.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
+from dialogue_files.readers.tables import PartCounter, find_name, fold_name
+from dialogue_files.report import LeftOut
+from dialogue_files.turns import LineError, Read, ReadTurn
 
 TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
 DIALOGUE_LISTS = ("dialogues", "dialogs", "data")
@@ -144,7 +144,10 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
         if meaning == "speaker" and fold_name(key) in ("role", "from") and text.casefold() in NOBODY:
             yield LeftOut(PROMPTS, line)
             return
-    yield ReadTurn(part, name, found["speaker"], found["utterance"], line)
+    key = find_name("emotion", keys)
+    emotion = value[key] if key is not None and isinstance(value[key], (str, int)) else None
+    emotion = None if emotion is None else str(emotion)
+    yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion)
 
 
 def plain_text(value: Any, meaning: str) -> str | None:

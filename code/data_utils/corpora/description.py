@@ -1,0 +1,251 @@
+"""corpus.yaml: what somebody says of a corpus of her own. All of it may be left out, and so may the file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError
+from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, may_be_called
+from data_utils.draws import DEFAULT_SEED
+from data_utils.labels import (
+    MICRO_F1_WITHOUT,
+    MICRO_F1_WITHOUT_NEUTRAL,
+    NEUTRAL,
+    OWN_MAX_LENGTH,
+    OWN_SPEAKER_OFFSET,
+    SPLITS,
+    WEIGHTED_F1,
+    DatasetSpec,
+)
+from data_utils.labels import UNIFIED_PROMPT_LABELS as UNIFIED_LABELS
+
+# How speakers are numbered: anew in each dialogue, in order of appearance, or once in all of the corpus.
+BY_DIALOGUE, BY_CORPUS = "dialogue", "corpus"
+USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
+LONGEST_LABEL = 40  # characters
+RESERVED = "invalid"  # what tables call an answer without a label
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Split:
+    """How one file is split by dialogue. shares: of the dialogues, by split; they add up to 1."""
+
+    shares: Mapping[str, float] = field(default_factory=lambda: USUAL_SHARES)
+    seed: int = DEFAULT_SEED
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of a corpus; None or empty where nothing is.
+
+    path: of the file, or of the corpus without one. labels: in the order of the prompt. speakers: BY_DIALOGUE or
+    BY_CORPUS. unified: own label -> unified label. lines: key -> where it stands, from 1.
+    """
+
+    path: Path
+    name: str
+    labels: tuple[str, ...] = ()
+    neutral: str | None = None
+    metric: str = WEIGHTED_F1
+    speakers: str = BY_DIALOGUE
+    licence: str = ""
+    unified: Mapping[str, str] = field(default_factory=dict)
+    split: Split | None = None
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def fault(self, key: str, problem: str) -> UserError:
+        """The error that names file, line and key."""
+        place = f"{self.path} line {self.lines[key]}" if key in self.lines else str(self.path)
+        return UserError(f"{place}: {key}: {problem}")
+
+
+class _Fault(Exception):
+    """Why a value cannot be, and what can."""
+
+
+def read_description(corpus: Path) -> Description:
+    """What corpus.yaml in a folder says; of a folder without one, and of a file, the name alone.
+
+    Raises:
+        UserError: the file cannot be read, or a key or value of it is not allowed.
+    """
+    path = corpus / DESCRIPTION_FILE
+    if not path.is_file():
+        name = corpus.name if corpus.is_dir() else corpus.stem
+        return _checked_name(Description(corpus, name))
+    content, lines = _load(path)
+    values = {}
+    for key, value in content.items():
+        if key not in _READERS:
+            told = f"{key!r} is not known, allowed are {', '.join(_READERS)}"
+            raise UserError(f"{path} line {lines[key]}: {told}")
+        try:
+            values[key] = _READERS[key](value)
+        except _Fault as fault:
+            raise UserError(f"{path} line {lines[key]}: {key}: {fault}") from None
+    return _checked_name(Description(**{"path": path, "name": corpus.name, "lines": lines} | values))
+
+
+def _checked_name(described: Description) -> Description:
+    if not may_be_called(described.name):
+        why = "is taken" if NAME.fullmatch(described.name) else "is no name"
+        told = f"{described.name!r} {why}, allowed are {NAME_FORM}, but in whatever case {', '.join(TAKEN)}"
+        raise described.fault("name", f"{told}; give it one in {DESCRIPTION_FILE}, or rename the corpus")
+    return described
+
+
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """(key -> value, key -> line) of the file."""
+    import yaml  # here: whoever only predicts has no need of it
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path} line {mark.line + 1}" if mark else str(path)
+        why = getattr(error, "problem", None) or getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"{place}: cannot be read ({why}), allowed is YAML in UTF-8") from None
+    if content is None:
+        return {}, {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} line 1: holds a {type(content).__name__}, allowed are keys: {', '.join(_READERS)}")
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if key.value in lines:
+            raise UserError(f"{path} line {key.start_mark.line + 1}: {key.value} stands there twice, allowed is once")
+        lines[key.value] = key.start_mark.line + 1
+    return {str(key): value for key, value in content.items()}, lines
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _Fault(f"{value!r} is no text, allowed is a text (in quotes where it reads like something else)")
+    return value.strip()
+
+
+def find_label_fault(label: str) -> str | None:
+    """Why a label cannot stand in a prompt; None: it can."""
+    if not label.strip():
+        return "a label is empty, allowed is a text"
+    if set(label) & set(",<>\n\r\t"):
+        return f"the label {label!r} has a comma, a tab, < or >, which prompts put around labels, allowed are others"
+    if len(label) > LONGEST_LABEL:
+        return f"the label {label[:LONGEST_LABEL]!r}... has {len(label)} characters, allowed are {LONGEST_LABEL}"
+    if label == RESERVED:
+        return f"the label {RESERVED!r} stands for an answer that holds no label; call it otherwise"
+    return None
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _Fault("allowed is a list of labels, in the order of the prompt")
+    labels = tuple(map(_text, value))
+    faults = [fault for label in labels if (fault := find_label_fault(label))]
+    if faults:
+        raise _Fault(faults[0])
+    folded = [label.casefold() for label in labels]
+    double = next((label for label in labels if folded.count(label.casefold()) > 1), None)
+    if double:
+        raise _Fault(f"{double!r} stands there twice, letter case aside; allowed is once")
+    if len(labels) < 2:
+        raise _Fault("allowed are two labels or more")
+    return labels
+
+
+def _one_of(*allowed: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in allowed:
+            raise _Fault(f"{value!r} is not allowed, allowed are {', '.join(allowed)}")
+        return value
+
+    return read
+
+
+def _unified(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise _Fault("allowed is a unified label for each label, such as 'happy: joyful'")
+    for label, unified in value.items():
+        _text(label)
+        if unified not in UNIFIED_LABELS:
+            raise _Fault(f"{label} is {unified!r}, allowed are {', '.join(UNIFIED_LABELS)}")
+    return value
+
+
+def _split(value: Any) -> Split:
+    if not isinstance(value, dict) or set(value) - {*SPLITS, "seed"}:
+        raise _Fault(f"allowed are {', '.join(SPLITS)} (shares of the dialogues) and seed")
+    seed = value.get("seed", DEFAULT_SEED)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise _Fault(f"seed is {seed!r}, allowed is a whole number, 0 or more")
+    shares = {name: value[name] for name in SPLITS if name in value} or dict(USUAL_SHARES)
+    for name in SPLITS:
+        share = shares.get(name)
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share < 1:
+            raise _Fault(f"{name} is {share!r}, allowed are three shares above 0 that add up to 1")
+    if abs(sum(shares.values()) - 1) > ROUNDING:
+        raise _Fault(f"the shares add up to {sum(shares.values()):g}, allowed is 1")
+    return Split(shares, seed)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "labels": _labels,
+    "neutral": _text,
+    "metric": _one_of(WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL),
+    "speakers": _one_of(BY_DIALOGUE, BY_CORPUS),
+    "licence": _text,
+    "unified": _unified,
+    "split": _split,
+}
+
+
+def find_neutral(described: Description, labels: tuple[str, ...]) -> str | None:
+    """The label that stands for no emotion: the one that is named, else one that is called neutral.
+
+    Raises:
+        UserError: the one that is named is none of the labels.
+    """
+    if described.neutral is None:
+        return next((label for label in labels if label.lower() == NEUTRAL), None)
+    if described.neutral not in labels:
+        raise described.fault("neutral", f"{described.neutral!r} is no label, allowed are {', '.join(labels)}")
+    return described.neutral
+
+
+def find_metric(described: Description, neutral: str | None) -> str:
+    """The headline score; UserError: it leaves the neutral label out, and there is none."""
+    if described.metric == WEIGHTED_F1:
+        return WEIGHTED_F1
+    if neutral is None:
+        raise described.fault("metric", f"{described.metric} needs a neutral label: name it under neutral")
+    return MICRO_F1_WITHOUT_NEUTRAL if neutral.lower() == NEUTRAL else MICRO_F1_WITHOUT + neutral
+
+
+def order_unified(described: Description, labels: tuple[str, ...], neutral: str | None) -> tuple[str, ...]:
+    """The unified label of each label; none where the corpus has no mapping.
+
+    Raises:
+        UserError: labels are not mapped, or what is mapped is no label; a score leaves the neutral label out, which
+            becomes another one.
+    """
+    if not described.unified:
+        return ()
+    missing = [label for label in labels if label not in described.unified]
+    unknown = [label for label in described.unified if label not in labels]
+    if missing or unknown:
+        told = f"{', '.join(missing or unknown)} {'has no unified label' if missing else 'is no label'}"
+        allowed = f"unified labels are {', '.join(UNIFIED_LABELS)}" if missing else f"labels are {', '.join(labels)}"
+        raise described.fault("unified", f"{told}; {allowed}")
+    if described.metric != WEIGHTED_F1 and described.unified[neutral] != NEUTRAL:
+        raise described.fault("unified", f"{neutral} is the neutral label, and {described.metric} leaves {NEUTRAL} out")
+    return tuple(described.unified[label] for label in labels)
+
+
+def own_spec(name: str, **known: Any) -> DatasetSpec:
+    """The description of a corpus of one's own, with what all of them have in common."""
+    usual = {"slots": (), "expected": None, "speaker_encoding": "", "max_length": OWN_MAX_LENGTH}
+    return DatasetSpec(name=name, speaker_offset=OWN_SPEAKER_OFFSET, **usual, **known)

@@ -1,0 +1,112 @@
+"""Where corpora of one's own lie: by name in original_data, or where ERC_ORIGINAL_DATA points, or behind a link there.
+
+Standard library only: the scripts look before anything is installed.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from basics.errors import UserError
+from basics.files import find_repository
+from data_utils.labels import DATASETS, ROW_SETS
+
+ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
+DESCRIPTION_FILE = "corpus.yaml"
+# Of files with an emotion for each turn; which form a file is of its reader finds.
+SUFFIXES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".txt")
+# Names stand in paths, in lists joined by commas and in the ids of rows.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
+NAME_FORM = "up to 60 letters, digits, _, - and ., a letter or digit first"
+# Datasets by whatever case, as some file systems know none, and words that recipes and result folders have for others.
+TAKEN = (*ROW_SETS, "window", "plain", "mixed", "predict", "speaker", "zero_shot", "lora", "all_parameters", "none")
+
+
+def list_places(original_data: Path | None = None) -> list[Path]:
+    """The folders that corpora lie in: the one that is given, else $ERC_ORIGINAL_DATA, if set, and the repository's."""
+    if original_data is not None:
+        return [Path(original_data)]
+    elsewhere = os.environ.get(ORIGINAL_DATA_VARIABLE)
+    return [*([Path(elsewhere)] if elsewhere else []), find_repository() / "original_data"]
+
+
+def is_corpus(path: Path) -> bool:
+    """Whether a path may be a corpus: one file of dialogues, or a folder that holds a description or such files."""
+    if path.is_file():
+        return path.suffix.lower() in SUFFIXES
+    try:
+        return any(one.name == DESCRIPTION_FILE or one.suffix.lower() in SUFFIXES for one in path.iterdir())
+    except OSError:
+        return False
+
+
+def may_be_called(name: str) -> bool:
+    """Whether a corpus of one's own can have a name."""
+    return bool(NAME.fullmatch(name)) and name.casefold() not in map(str.casefold, TAKEN)
+
+
+def find_corpus(name: str, original_data: Path | None = None) -> Path | None:
+    """The folder or file of a corpus of one's own; None: there is none of this name."""
+    if not may_be_called(name):
+        return None
+    paths = (place / f"{name}{suffix}" for place in list_places(original_data) for suffix in ("", *SUFFIXES))
+    return next(filter(is_corpus, paths), None)
+
+
+def list_own(original_data: Path | None = None) -> list[str]:
+    """The names of all corpora of one's own that are there, in the order of the alphabet."""
+    return sorted({name for place in list_places(original_data) for name in _names_in(place)})
+
+
+def _names_in(place: Path) -> Iterator[str]:
+    try:
+        paths = list(place.iterdir())
+    except OSError:
+        return
+    for path in paths:
+        name = path.name if path.is_dir() else path.stem
+        if may_be_called(name) and is_corpus(path):
+            yield name
+
+
+def name_datasets(original_data: Path | None = None) -> str:
+    """The names that are allowed, and how a corpus of one's own gets one."""
+    own = list_own(original_data)
+    more = f", corpora of your own: {', '.join(own)}" if own else ""
+    return f"{', '.join(DATASETS)}{more}; `python code/data_process.py --corpus FOLDER` makes another one known"
+
+
+def remember(path: Path, name: str) -> Path:
+    """Where `find_corpus` finds a corpus by its name from now on: a link to it, unless it is found there already.
+
+    Raises:
+        UserError: another corpus has the name, or no link can be made.
+    """
+    path = path.resolve()
+    found = find_corpus(name)
+    if found is None:
+        found = _link(path, name)
+    if found.resolve() != path:
+        at = f"{found} -> {found.resolve()}" if found.is_symlink() else str(found)
+        raise UserError(f"{path}: another corpus is called {name} ({at}); remove that one, or give this another name")
+    return found
+
+
+def _link(path: Path, name: str) -> Path:
+    places = list_places()
+    for place in places:
+        link = place / (name if path.is_dir() else f"{name}{path.suffix.lower()}")
+        try:
+            if link.is_symlink() and not link.exists():
+                link.unlink()  # of a corpus that has moved
+            link.symlink_to(path)
+        except FileExistsError:
+            return link
+        except OSError:
+            continue
+        return link
+    told = " and ".join(map(str, places))
+    raise UserError(
+        f"{path}: {told} cannot be written, allowed is a folder for a link to the corpus, or the corpus in it"
+    )

@@ -1,0 +1,262 @@
+"""A corpus of one's own from files of dialogues with an emotion for each turn, checked as a whole.
+
+What is wrong is one line with file and line; what is there, and what is doubtful, is told in words.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+
+from basics.errors import UserError
+from data_utils.corpora.description import (
+    BY_CORPUS,
+    Description,
+    Split,
+    find_label_fault,
+    find_metric,
+    find_neutral,
+    order_unified,
+    own_spec,
+    read_description,
+)
+from data_utils.corpora.files import find_files, list_files, split_by_dialogue
+from data_utils.corpora.places import DESCRIPTION_FILE
+from data_utils.labels import SPLITS, DatasetSpec
+from dialogue_files.names import name_key
+from dialogue_files.readers.forms import FORMATS
+from dialogue_files.reading import find_format, read_turns
+from dialogue_files.report import Report
+from dialogue_files.turns import SpokenTurn
+
+MOST_FOUND_LABELS = 40  # more are hardly labels; who has them lists them
+MOST_NUMBERED = 100  # persons whom the question of who speaks lists
+LEAST_SPEAKERS = 2
+MOST_TOLD = 5
+OTHER_FORM = "; otherwise: "  # what follows in a remark is for predict.py
+
+
+@dataclass(frozen=True)
+class LabelledDialogue:
+    """A dialogue of a corpus: its name, unlike all others', and its turns, each with an emotion."""
+
+    name: str
+    turns: tuple[SpokenTurn, ...]
+
+
+Splits = Mapping[str, tuple[LabelledDialogue, ...]]
+
+
+@dataclass(frozen=True)
+class OwnCorpus:
+    """A corpus of one's own as read. files: all that it comes from. remarks: how files were taken, what is doubtful."""
+
+    spec: DatasetSpec
+    splits: Splits
+    files: tuple[Path, ...]
+    remarks: tuple[str, ...]
+
+
+def read_corpus(corpus: Path) -> OwnCorpus:
+    """Read the folder or file of a corpus; read once as long as nothing in it changes.
+
+    Raises:
+        UserError: a file is missing, of a form without emotions, or bad; a label is unknown; a split is empty.
+    """
+    described = read_description(corpus)
+    files = find_files(corpus, described)
+    states = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in list_files(corpus, files))
+    return _read(corpus, states)
+
+
+@lru_cache(maxsize=8)
+def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
+    described = read_description(corpus)
+    files, remarks = find_files(corpus, described), []
+    read = {path: _read_file(path, remarks) for path in dict.fromkeys(files.values())}
+    if len(read) == 1:
+        (path,) = read
+        parts = split_by_dialogue(read[path], described.split or Split(), path, remarks)
+    else:
+        parts = {name: read[files[name]] for name in SPLITS}
+    whole = [dialogue for of_file in read.values() for dialogue in of_file]  # a rare label may be in one part alone
+    labels = described.labels or _find_labels(whole if len(read) == 1 else parts["train"], files["train"], remarks)
+    _check_labels(parts, files, labels)
+    splits = _name_dialogues(parts, files, remarks)
+    if described.speakers == BY_CORPUS:
+        splits = _number_persons(splits, described)
+    remarks += doubts(splits, labels)
+    spec = _make_spec(described, labels, splits)
+    return OwnCorpus(spec, splits, tuple(path for path, _, _ in states), tuple(remarks))
+
+
+def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
+    """The dialogues of a file, each turn with an emotion."""
+    form = find_format(path)
+    if not FORMATS[form].labelled:
+        allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
+        raise UserError(
+            f"{path}: is read as {form} ({FORMATS[form].made_by}), which has no emotions, allowed in a corpus are "
+            f"{allowed}, with a column or key emotion"
+        )
+    report = Report()
+    turns = list(read_turns(path, form, report=report))
+    if not turns:
+        raise UserError(f"{path}: holds no utterance, allowed is one or more")
+    bare = next((turn for turn in turns if not (turn.emotion or "").strip()), None)
+    if bare:
+        none = all(turn.emotion is None for turn in turns)
+        told = "no turn has an emotion" if none else f"turn {bare.turn + 1} of dialogue {bare.dialogue} has no emotion"
+        raise UserError(
+            f"{path} line {bare.line}: {told}, allowed is a label in the column or under the key emotion"
+            + ("" if none else "; leave turns without one away")
+        )
+    remarks += [f"{path.name}: {line.partition(OTHER_FORM)[0]}" for line in report.lines()]
+    turns = [replace(turn, emotion=turn.emotion.strip()) for turn in turns]
+    return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+
+
+def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: list[str]) -> tuple[str, ...]:
+    """The labels that train has, by the alphabet: an order that one utterance more does not change."""
+    first: dict[str, SpokenTurn] = {}
+    for turn in _turns_of(train):
+        first.setdefault(turn.emotion, turn)
+    labels = tuple(sorted(first, key=lambda label: (label.casefold(), label)))
+    for one, other in zip(labels, labels[1:], strict=False):
+        if one.casefold() == other.casefold():
+            lines = " and ".join(f"{label!r} (line {first[label].line})" for label in (one, other))
+            raise UserError(f"{path}: the labels {lines} differ by letter case alone, allowed is one of them")
+    for label in labels:
+        if fault := find_label_fault(label):
+            raise UserError(f"{path} line {first[label].line}: {fault}")
+    if not 2 <= len(labels) <= MOST_FOUND_LABELS:
+        shown = ", ".join(labels[:MOST_TOLD]) + ", ..." * (len(labels) > MOST_TOLD)
+        raise UserError(
+            f"{path}: its turns have {len(labels)} different emotions ({shown}), allowed are 2 to {MOST_FOUND_LABELS}, "
+            f"or as many as {DESCRIPTION_FILE} lists under labels"
+        )
+    remarks.append(
+        f"labels found in {path.name}, in the order of the alphabet: {', '.join(labels)}; {DESCRIPTION_FILE} may list "
+        "them otherwise"
+    )
+    return labels
+
+
+def _turns_of(dialogues: Sequence[tuple[SpokenTurn, ...]]) -> Iterator[SpokenTurn]:
+    return (turn for dialogue in dialogues for turn in dialogue)
+
+
+def _check_labels(
+    parts: Mapping[str, Sequence[tuple[SpokenTurn, ...]]], files: Mapping[str, Path], labels: tuple[str, ...]
+) -> None:
+    """UserError names the first turn whose emotion is no label, and how many more there are."""
+    wrong = [(files[name], turn) for name in SPLITS for turn in _turns_of(parts[name]) if turn.emotion not in labels]
+    if wrong:
+        path, turn = wrong[0]
+        more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+        raise UserError(
+            f"{path} line {turn.line}: the emotion {turn.emotion!r} is no label, allowed are {', '.join(labels)}{more}"
+        )
+
+
+def _name_dialogues(
+    parts: Mapping[str, Sequence[tuple[SpokenTurn, ...]]], files: Mapping[str, Path], remarks: list[str]
+) -> Splits:
+    """The dialogues by their names; where splits share names, as numbers that begin anew, by split and name.
+
+    Raises:
+        UserError: a dialogue of the same name and words stands in two splits.
+    """
+    place: dict[str, tuple[str, tuple[SpokenTurn, ...]]] = {}
+    shared: dict[str, tuple[str, str]] = {}
+    for name in SPLITS:
+        for turns in parts[name]:
+            other, before = place.setdefault(turns[0].dialogue, (name, turns))
+            if other == name:
+                continue
+            if [(one.speaker, one.text) for one in before] == [(one.speaker, one.text) for one in turns]:
+                raise UserError(
+                    f"{files[name]} line {turns[0].line}: dialogue {turns[0].dialogue!r} stands word for word in "
+                    f"{files[other].name} line {before[0].line} too, allowed is each dialogue in one split"
+                )
+            shared[turns[0].dialogue] = (other, name)
+    if shared:
+        dialogue, (one, other) = next(iter(shared.items()))
+        remarks.append(
+            f"{len(shared):,} names of dialogues stand in two splits for different dialogues ({dialogue!r} in {one} "
+            f"and {other}): all are called by split and name, such as {one}_{dialogue}"
+        )
+    return {
+        name: tuple(
+            LabelledDialogue(f"{name}_{turns[0].dialogue}" if shared else turns[0].dialogue, turns)
+            for turns in parts[name]
+        )
+        for name in SPLITS
+    }
+
+
+def _number_persons(splits: Splits, described: Description) -> Splits:
+    """The same with one number for each name in all of the corpus, in order of appearance."""
+    numbers: dict[str, int] = {}
+    for name in SPLITS:
+        for turn in _turns_of([dialogue.turns for dialogue in splits[name]]):
+            numbers.setdefault(name_key(turn.speaker), len(numbers))
+    if len(numbers) > MOST_NUMBERED:
+        told = f"the corpus has {len(numbers)} speakers, allowed are {MOST_NUMBERED}, as the question of who speaks"
+        raise described.fault("speakers", f"{told} lists all of them; or number them by dialogue")
+    return {
+        name: tuple(
+            replace(one, turns=tuple(replace(turn, number=numbers[name_key(turn.speaker)]) for turn in one.turns))
+            for one in dialogues
+        )
+        for name, dialogues in splits.items()
+    }
+
+
+def _make_spec(described: Description, labels: tuple[str, ...], splits: Splits) -> DatasetSpec:
+    neutral = find_neutral(described, labels)
+    highest = max(turn.number for of in splits.values() for dialogue in of for turn in dialogue.turns)
+    return own_spec(
+        described.name,
+        labels=labels,
+        speakers=max(highest + 1, LEAST_SPEAKERS),
+        metric=find_metric(described, neutral),
+        unified=order_unified(described, labels, neutral),
+        neutral=neutral,
+        licence=described.licence,
+    )
+
+
+def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
+    """What may be learned badly or not at all, a warning each."""
+    counts = {name: _count(splits[name]) for name in SPLITS}
+    for label in labels:
+        there = counts["train"][label]
+        if not there:
+            yield f"warning: train has no {label!r}, so it cannot be learned"
+        lacking = [name for name in ("valid", "test") if there and not counts[name][label]]
+        if lacking:
+            verb = "have" if lacking[1:] else "has"
+            yield f"warning: {' and '.join(lacking)} {verb} no {label!r}, of which train has {there:,}"
+        named = [one.name for one in splits["train"] if any(turn.emotion == label for turn in one.turns)]
+        if len(named) == 1:
+            yield f"warning: in train {label!r} stands in one dialogue only, {named[0]!r}"
+
+
+def _count(dialogues: Sequence[LabelledDialogue]) -> Counter[str]:
+    return Counter(turn.emotion for dialogue in dialogues for turn in dialogue.turns)
+
+
+def describe(corpus: OwnCorpus) -> Iterator[str]:
+    """What people are told of a corpus: sizes, labels with their shares, then its remarks."""
+    spec = corpus.spec
+    mixable = "" if spec.unified else "; without unified labels: it cannot be mixed with other corpora"
+    licence = f"; licence {spec.licence}" if spec.licence else ""
+    yield f"{spec.name}: {len(spec.labels)} labels, scored by {spec.metric}, {spec.speakers} speakers{licence}{mixable}"
+    for name, dialogues in corpus.splits.items():
+        counts = _count(dialogues)
+        shares = ", ".join(f"{label} {counts[label]:,} ({counts[label] / counts.total():.1%})" for label in spec.labels)
+        yield f"{name}: {len(dialogues):,} dialogues, {counts.total():,} utterances: {shares}"
+    yield from corpus.remarks
