@@ -11,6 +11,8 @@ weights in 4 bits: over whole ones it answers otherwise. adapter: the adapter al
 its public name. gguf: the merged weights, tokenizer and chat template as one file for llama.cpp, of bases that are
 LLaMA, Qwen 2 or Qwen 3 inside and split text by bytes; q8_0 is a byte a weight. A folder appears whole or not at all.
 Prints the folder.
+--push_to_hub somebody/some-name uploads it, card and all, to a repository of the model hub, which is private unless it
+is there already.
 Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
 """
 
@@ -30,6 +32,7 @@ from basics.errors import UserError
 from knobs.checks import holds_model
 from own_dialogues.exports.folders import export_adapter, export_merged
 from own_dialogues.exports.gguf_file import export_gguf
+from own_dialogues.exports.hub import check_hub, push_to_hub
 
 KINDS = ("merged", "adapter", "gguf")
 
@@ -39,6 +42,8 @@ def main() -> None:
     checkpoint, output = arguments.checkpoint_dir, arguments.output_dir
     if not holds_model(checkpoint):
         raise UserError(f"--checkpoint_dir {checkpoint}: no adapter or model there")
+    if arguments.push_to_hub:
+        check_hub(arguments.push_to_hub)
     with redirect_stdout(sys.stderr):  # libraries print notices
         if arguments.kind == "adapter":
             export_adapter(checkpoint, output)
@@ -46,6 +51,8 @@ def main() -> None:
             export_gguf(checkpoint, output, arguments.model_name_or_path, arguments.precision)
         else:
             export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision)
+        if arguments.push_to_hub:
+            print(f"uploaded to {push_to_hub(output, arguments.push_to_hub)}")
     print(output)
 
 
@@ -57,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="(default: %(default)s)")
     base_help = "base of the adapter: a folder, a name, a hub id (default: the one it was trained on)"
     parser.add_argument("--model_name_or_path", help=base_help)
+    parser.add_argument("--push_to_hub", help="repository of the model hub that the folder is uploaded to")
     of_weights = "of the merged weights; q8_0: of a GGUF file alone (default: %(default)s)"
     parser.add_argument("--precision", choices=tuple(STORAGES), default="bf16", help=of_weights)
     arguments = parser.parse_args()

@@ -23,15 +23,18 @@ LOG_FILE_INTERVAL_SECONDS = 30.0
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's main function and turn what the user can put right into one line on stderr.
 
-    UserError, a full disk and any OSError that names a file (a folder that cannot be written to) end with exit code
-    2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the script ends silently, with 141 as
-    other programs do. Every other exception keeps its traceback: it is a fault of the program.
+    UserError, a library that is not installed, a full disk and any OSError that names a file (a folder that cannot be
+    written to) end with exit code 2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the
+    script ends silently, with 141 as other programs do. Every other exception keeps its traceback: it is a fault of
+    the program.
     """
     try:
         main()
         sys.stdout.flush()
     except UserError as error:
         _leave_with_line(str(error))
+    except ModuleNotFoundError as error:
+        _leave_without_library(error)
     except BrokenPipeError:
         if not _is_stdout_closed():
             raise
@@ -53,9 +56,11 @@ def _say_interrupted() -> None:
 
 
 def _end_with_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an exception that nobody catches: an interrupt is one line."""
+    """What Python calls for an exception that nobody catches: an interrupt is one line, and so is a missing library."""
     if issubclass(kind, KeyboardInterrupt):
         _say_interrupted()
+    elif isinstance(error, ModuleNotFoundError) and not _is_ours(error):
+        print(f"error: {_lacking(error)}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -89,6 +94,26 @@ def print_folders(make: Callable[[], list[Path]]) -> None:
     with nullcontext() if asks_for_help else redirect_stdout(sys.stderr):
         folders = make()
     print(",".join(map(str, folders)))
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    """Whether what is missing is a file of this program, which nobody can install."""
+    code = Path(__file__).resolve().parents[1]
+    top = (error.name or "").partition(".")[0]
+    return not top or (code / top).is_dir() or (code / f"{top}.py").is_file()
+
+
+def _lacking(error: ModuleNotFoundError) -> str:
+    return (
+        f"the library {(error.name or '').partition('.')[0]} is not installed here: `pip install -r envs/train.txt` "
+        "gets what all scripts use"
+    )
+
+
+def _leave_without_library(error: ModuleNotFoundError) -> None:
+    if _is_ours(error):
+        raise error
+    _leave_with_line(_lacking(error))
 
 
 def _leave_with_line(message: str) -> None:

@@ -76,6 +76,8 @@ FRACTION = Kind("give a number above 0 and up to 1", rf"(?=[0-9.]*[1-9]){_DECIMA
 SHARE = Kind("give a number from 0 to below 1", _DECIMAL, float, most=math.nextafter(1, 0))
 PART = Kind("give a number from 0 to 1", _DECIMAL, float, most=1)
 NAMES = Kind("give names joined by commas, all or auto", r"[A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*")
+_REPORT = "(tensorboard|wandb|mlflow)"
+REPORTS = Kind("give of tensorboard wandb mlflow, joined by commas, or none", rf"none|{_REPORT}(,{_REPORT})*")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 TEXT = Kind("give a text")
 # Whether these fit depends on the disk too: knobs.checks looks.

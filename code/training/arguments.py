@@ -85,6 +85,7 @@ class TrainingArguments:
     seed: int = knob("seed")
     save_steps: int = knob("save_steps")
     resume: bool = knob("resume")
+    report_to: str = knob("report_to")
     select_on: str = knob("select_on")
     stop_on_copying: bool = knob("stop_on_copying")
     score_on: str = knob("score_on")

@@ -59,13 +59,14 @@ from training.erc_config import (
 )
 from training.fast_passes import fastest_packer
 from training.provenance import find_commit
+from training.trackers import check_trackers
 from training.trained_texts import find_trained_texts
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
     {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
-    | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir"}
+    | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir", "report_to"}
 )
 
 
@@ -150,6 +151,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     start = model_arguments.checkpoint_dir
     needed_by = start if is_adapter(start) else ""
+    check_trackers(training_arguments.report_to if training_arguments.do_train and world.is_first else NOTHING)
     check_quantization(model_arguments.quantize, shards_weights(deepspeed), needed_by)
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)

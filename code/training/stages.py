@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from training.loop import (
     steps_in_epoch,
 )
 from training.run import Run
+from training.trackers import open_trackers
 from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
 COPYING_POINTS = 30.0  # by which copying is above what is right
@@ -107,7 +108,14 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         keep_model(run, model, render_card)
         run.selected_by = list(latest)
 
-    return Callbacks(evaluate, keep_best, RunLog(folder).record if run.world.is_first else forget)
+    return Callbacks(evaluate, keep_best, open_log(run, folder).record if run.world.is_first else forget)
+
+
+def open_log(run: Run, folder: Path) -> RunLog:
+    """The log of a run, which also reports to what --report_to names."""
+    training = run.arguments[2]
+    settings = {name: value for group in run.arguments for name, value in asdict(group).items()}
+    return RunLog(folder, open_trackers(training.report_to, folder, settings, training.resume))
 
 
 def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -63,6 +63,18 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
         run_script(failing(error))
 
 
+def test_a_library_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
+    told = "error: the library faiss is not installed here: `pip install -r envs/train.txt` gets what all scripts use"
+    assert_one_line_error(call_script(failing(ModuleNotFoundError("No module", name="faiss.swig"))), told)
+    with pytest.raises(ModuleNotFoundError):
+        run_script(failing(ModuleNotFoundError("No module", name="training.no_such_file")))
+    script = tmp_path / "script.py"  # which imports it before it runs
+    script.write_text("import basics.scripts\nimport no_such_library\n")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "code")}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.stderr == told.replace("faiss", "no_such_library") + "\n" and done.returncode != 0
+
+
 def test_an_interrupt_is_one_line() -> None:
     done = call_script(failing(KeyboardInterrupt()))
     assert (done.returncode, done.stdout, done.stderr) == (EXIT_INTERRUPTED, "", "stopped by Ctrl-C\n")
@@ -100,7 +112,6 @@ IMPORTS_MUCH = [
     "code/main_new.py",
     "code/plan.py",
     "code/reproduce.py",
-    "code/compare_predictions.py",
     "code/export.py",
 ]
 

@@ -1,0 +1,122 @@
+"""Where the curves of a run go beside log.jsonl, by --report_to: TensorBoard, Weights & Biases, MLflow.
+
+Each is imported when it is asked for. W&B or MLflow failing while a run is going on is told of once and left alone: no
+run ends for its curves. A resumed run goes on in theirs: their names stand in `report_runs.json` beside the log.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError
+from basics.files import write_atomically
+from training.tensorboard_events import NO_CURVES, EventFile
+
+NONE, PROJECT, RUNS_FILE = "none", "instructerc", "report_runs.json"
+
+Record = Callable[[Mapping[str, Any]], None]
+# (folder of the run, name of it there or None, settings) -> (what takes records, name of the run there or None)
+Opener = Callable[[Path, str | None, Mapping[str, Any]], tuple[Record, str | None]]
+
+
+def open_tensorboard(folder: Path, known: str | None, settings: Mapping[str, Any]) -> tuple[Record, None]:
+    """Events in a folder of the run; a resumed one hides what it does anew."""
+    return EventFile(folder).record, None
+
+
+def open_wandb(folder: Path, known: str | None, settings: Mapping[str, Any]) -> tuple[Record, str]:
+    """A run of the project `instructerc`; WANDB_PROJECT, WANDB_MODE and the like count."""
+    import wandb
+
+    place = {"project": os.environ.get("WANDB_PROJECT", PROJECT), "name": _shown_name(folder), "dir": str(folder)}
+    run = wandb.init(**place, id=known, resume="allow" if known else None, config=dict(settings))
+    run.define_metric("*", step_metric="step")  # its own count goes up only, a resumed run begins lower
+    return lambda values: run.log(numbers_of(values) | {"step": values["step"]}), run.id
+
+
+def open_mlflow(folder: Path, known: str | None, settings: Mapping[str, Any]) -> tuple[Record, str]:
+    """A run of the experiment `instructerc`; MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and the like count."""
+    import mlflow
+
+    mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
+    run = mlflow.start_run(run_id=known) if known else mlflow.start_run(run_name=_shown_name(folder))
+    if not known:
+        mlflow.log_params(dict(settings))
+    return lambda values: mlflow.log_metrics(numbers_of(values), step=values["step"]), run.info.run_id
+
+
+OPENERS: Mapping[str, Opener] = {"tensorboard": open_tensorboard, "wandb": open_wandb, "mlflow": open_mlflow}
+
+
+def numbers_of(values: Mapping[str, Any]) -> dict[str, float]:
+    """kind/name -> number of a record, without what says where it stands."""
+    return {
+        f"{values['kind']}/{name}": value
+        for name, value in values.items()
+        if isinstance(value, int | float) and name not in NO_CURVES
+    }
+
+
+def check_trackers(report_to: str) -> None:
+    """UserError when a package is missing that --report_to asks for."""
+    for name in _names_in(report_to):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UserError(
+                f"--report_to {name}: its package is not installed here: `pip install {name}`, or leave it out"
+            ) from None
+
+
+def open_trackers(report_to: str, folder: Path, settings: Mapping[str, Any], resume: bool) -> list[Record]:
+    """What takes the records of a run for each of the names in `report_to`; settings: told to those that keep them.
+
+    Raises:
+        UserError: one cannot be opened.
+    """
+    path = folder / RUNS_FILE
+    known = json.loads(path.read_text(encoding="utf-8")) if resume and path.is_file() else {}
+    records, runs = [], {}
+    for name in _names_in(report_to):
+        try:
+            record, run = OPENERS[name](folder, known.get(name), settings)
+        except Exception as error:  # of many kinds: no account, no server, no network
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"--report_to {name}: {reason}; log in there, or leave it out") from error
+        runs |= {name: run} if run else {}
+        # TensorBoard's events are files of the run, as its log is.
+        records.append(record if name == "tensorboard" else _kept_from_harm(name, record))
+    if runs:
+        write_atomically(path, json.dumps(runs, indent=2) + "\n")
+    return records
+
+
+def _names_in(report_to: str) -> list[str]:
+    return [name for name in report_to.split(",") if name != NONE]
+
+
+def _shown_name(folder: Path) -> str:
+    """The last parts of the folder: base, dataset, kind of rows."""
+    return "/".join(folder.resolve().parts[-3:])
+
+
+def _kept_from_harm(name: str, record: Record) -> Record:
+    """Takes records until one fails."""
+    failed = False
+
+    def take(values: Mapping[str, Any]) -> None:
+        nonlocal failed
+        if failed:
+            return
+        try:
+            record(values)
+        except Exception as error:
+            failed = True
+            reason = " ".join(str(error).split())[:200]
+            print(f"warning: --report_to {name} takes no more curves of this run: {reason}", file=sys.stderr)
+
+    return take
