@@ -111,9 +111,7 @@ _ROWS = (
         "sample",
         "which corpora are mixed, or follow each other, and are scored; joined by commas",
     ),
-    Knob(
-        "mode", SETS, one_of("mixed", "sequence"), "mode", "mixed", "one training on the mix, or one set after another"
-    ),
+    Knob("mode", SETS, one_of("mixed", "sequence"), "mode", "mixed", "one training on the mix, or set after set"),
     Knob(
         "mix",
         SETS,
@@ -226,14 +224,7 @@ _ROWS = (
         {**_LENGTHS, PLAIN: "300", MIXED: str(UNIFIED.max_length)},
     ),
     Knob("eval_batch_size", GENERATION, COUNT, "", "8", "prompts that generate decodes together"),
-    Knob(
-        "chat_template",
-        EVERY,
-        YES_NO,
-        "chat",
-        "False",
-        "put the prompt into the base's chat template, as a user's turn",
-    ),
+    Knob("chat_template", EVERY, YES_NO, "chat", "False", "put the prompt into the base's chat template, as a user"),
     Knob(
         "decode",
         EVERY,
@@ -261,21 +252,14 @@ _ROWS = (
         "take an answer without a label for the label nearest by edit distance",
     ),
     Knob("score_on", EVERY, SPLITS_TO_SCORE, "score", "test", "split of the final scores; valid: test is left alone"),
-    Knob(
-        "precision",
-        EVERY,
-        one_of("auto", *PRECISIONS),
-        "precision",
-        "auto",
-        "auto: bf16 where the device computes in it",
-    ),
+    Knob("precision", EVERY, one_of("auto", *PRECISIONS), "precision", "auto", "auto: bf16 where it is computed in"),
     Knob(
         "packing",
         EVERY,
         one_of("tree", "rows"),
         "packing",
         "tree",
-        "tree: shared prefixes computed once; rows: padded rows",
+        "tree: prefixes computed once; rows: padded rows",
     ),
     Knob("token_budget", EVERY, WHOLE, "", "0", "most tokens of one forward pass; 0: chosen for the device"),
     Knob(

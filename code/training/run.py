@@ -150,9 +150,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     deepspeed = deepspeed_config(training_arguments, dtype) if several else None
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     start = model_arguments.checkpoint_dir
-    needed_by = start if is_adapter(start) else ""
     check_trackers(training_arguments.report_to if training_arguments.do_train and world.is_first else NOTHING)
-    check_quantization(model_arguments.quantize, shards_weights(deepspeed), needed_by)
+    check_quantization(model_arguments.quantize, shards_weights(deepspeed), start if is_adapter(start) else "")
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
     run = Run(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpora import ROWS, build, path_to
 from engine.prefix_tree import PrefixTree, common_prefix_length, split_at_budget
-from small_trees import ROWS, build, path_to
 
 
 def sequences_of(rows) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

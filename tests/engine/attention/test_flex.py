@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpora import ROWS, build
 from engine.attention import flex
 from engine.attention.flex import plan_flex
 from engine.attention.segments import attend_in_turn, plan_segments
-from small_trees import ROWS, build
 
 
 @pytest.fixture(autouse=True)

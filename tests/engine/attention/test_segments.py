@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from corpora import ROWS, build
 from engine.attention import segments
 from engine.attention.segments import SegmentAttention, SegmentPlan, attend_in_turn, plan_segments
-from small_trees import ROWS, build
 
 WINDOW = st.none() | st.integers(1, 8)
 ROW = [7, 7, 1, 2, 3, 4, 5]

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpora import ROWS, build, path_to
 from engine.prefix_tree import plan_blocks
-from small_trees import ROWS, build, path_to
 
 WINDOW = st.none() | st.integers(1, 8)
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpora import ROWS, build
 from engine.attention import tree_attention, tree_kernel
 from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL
 from engine.layers import missing_for_compiling
 from engine.packing import packer_for
 from engine.prefix_tree import PrefixTree
-from small_trees import ROWS, build
 from tiny_models import PAD, tiny_model
 
 CPU = torch.device("cpu")
