@@ -49,9 +49,9 @@ class Neighbours:
 
     def look(self) -> None:
         """Weigh what has passed since the last look, a second or more; call it between steps."""
-        now, held_up = time.monotonic(), seconds_held_up(self.tasks)
+        now = time.monotonic()
         passed = now - self.clock
-        if held_up is None or self.held_up is None or passed < 1:
+        if self.held_up is None or passed < 1 or (held_up := seconds_held_up(self.tasks)) is None:
             return
         share = (held_up - self.held_up) / passed
         self.held_up, self.clock = held_up, now

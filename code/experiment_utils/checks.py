@@ -5,10 +5,19 @@ from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
-from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.row_files import RECOGNITION
 from experiment_utils.breakdowns import Breakdowns, break_down
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.evidence import ANSWERS, TEXT_SEEN, Answer, answers_file, gold_labels, read_answers, split_facts
+from experiment_utils.evidence import (
+    ANSWERS,
+    TEXT_SEEN,
+    Answer,
+    answers_file,
+    gold_labels,
+    read_answers,
+    read_corpus,
+    split_facts,
+)
 from experiment_utils.records import BASELINES, Record, Records
 from scoring.metrics import Prediction
 from training.decoding import SCORE
@@ -96,9 +105,9 @@ def _knows_train(run: Record, dataset: str) -> bool:
     """Whether a run was trained on all utterances of the dataset's own train, and on no other set."""
     if run.condition.startswith(BASELINES):
         return True
-    train = load_dialogues(dataset, find_original_data(dataset))["train"]
+    train = read_corpus(dataset)["train"]
     utterances = sum(len(dialogue.utterances) for dialogue in train)
-    return run.labels == find_dataset(dataset).labels and run.training_rows == {"emotion_recognition": utterances}
+    return run.labels == find_dataset(dataset).labels and run.training_rows == {RECOGNITION: utterances}
 
 
 def _makes_without(rows: Rows, run: Record, dataset: str) -> bool:

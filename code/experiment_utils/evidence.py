@@ -19,7 +19,7 @@ from bases.load import choose_device
 from basics.errors import UserError
 from basics.files import write_atomically
 from data_utils.corpora.registry import find_dataset
-from data_utils.dialogues import find_original_data, load_dialogues, name_utterances
+from data_utils.dialogues import Dialogue, find_original_data, load_dialogues, name_utterances
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
@@ -172,7 +172,17 @@ def split_facts(dataset: str, split: str, seen: tuple[str, ...] | None = None) -
 
     seen: as in `describe_split`.
     """
-    return describe_split(dataset, load_dialogues(dataset, find_original_data(dataset)), split, seen)
+    return describe_split(dataset, read_corpus(dataset), split, seen)
+
+
+def read_corpus(dataset: str) -> Mapping[str, Sequence[Dialogue]]:
+    """Split -> dialogues, each pickle read once; UserError where it is not there."""
+    return _read_once(dataset, find_original_data(dataset))
+
+
+@cache
+def _read_once(dataset: str, source: Path) -> Mapping[str, Sequence[Dialogue]]:
+    return load_dialogues(dataset, source)
 
 
 def answers_file(folder: Path, record: Record, dataset: str) -> Path:
@@ -225,7 +235,7 @@ def read_answers(path: Path) -> dict[str, Answer]:
 
 def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, str]:
     """Row id -> gold label from the pickle, in the unified words where the labels are those."""
-    dialogues = load_dialogues(dataset, find_original_data(dataset))[split]
+    dialogues = read_corpus(dataset)[split]
     own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
     words = {label: label for label in own} if own <= set(labels) else find_dataset(dataset).unified_labels
     return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}

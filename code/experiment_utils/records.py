@@ -21,11 +21,11 @@ from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
 from experiment_utils.significance import Interval, score_interval
+from scoring.baselines import PREVIOUS_LABEL
 from training.decoding import TRANSITIONS
 
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
-LEAK_BOUND = "previous_label"  # takes gold labels, which no system has
 COUNTS, WITHOUT, WHERE = ".csv", ".without.csv", ".where.csv.gz"
 
 
@@ -175,11 +175,11 @@ class Records:
     def baselines(self, dataset: str) -> list[Record]:
         """What needs no language model, by its score on valid, the leak bound last."""
         found = [run for run in self.runs if run.condition.split("/")[0] == BASELINES and dataset in run.counts]
-        return sorted(found, key=lambda run: (run.row == LEAK_BOUND, -(run.valid or 0.0), run.row))
+        return sorted(found, key=lambda run: (run.row == PREVIOUS_LABEL, -(run.valid or 0.0), run.row))
 
     def best_baseline(self, dataset: str) -> Record | None:
         """The one that valid chose; None where none was measured."""
-        return next((run for run in self.baselines(dataset) if run.row != LEAK_BOUND), None)
+        return next((run for run in self.baselines(dataset) if run.row != PREVIOUS_LABEL), None)
 
     def breakdowns(self, run: Record, dataset: str) -> Breakdowns:
         """Where a run was right, from the file beside its counts."""

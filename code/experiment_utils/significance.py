@@ -56,25 +56,23 @@ def score_interval(runs: Sequence[Counts], metric: str, seed: int = 0) -> Interv
     Raises:
         UserError: the runs are of other dialogues or gold labels.
     """
-    return _interval_of(runs, score_by(metric), seed)
+    values = [run.score(metric) for run in runs]
+    return _interval_of(values, _scores_of_resamples(runs, score_by(metric), seed), runs)
 
 
 def label_intervals(runs: Sequence[Counts], seed: int = 0) -> list[tuple[float, Interval]]:
     """F1 of every label in percent, the mean over runs, with its interval as of `score_interval`."""
-
-    def f1_of(place: int) -> Score:
-        return lambda confusion, labels: f1_of_labels(confusion)[..., place]
-
-    scores = [f1_of(place) for place in range(len(runs[0].labels))]
+    resamples = _scores_of_resamples(runs, lambda confusion, labels: f1_of_labels(confusion), seed)
+    values = np.array([f1_of_labels(run.confusion) for run in runs])  # (runs, labels)
     return [
-        (float(np.mean([score(run.confusion, run.labels) for run in runs])), _interval_of(runs, score, seed))
-        for score in scores
+        (float(values[:, place].mean()), _interval_of(values[:, place], resamples[..., place], runs))
+        for place in range(values.shape[1])
     ]
 
 
-def _interval_of(runs: Sequence[Counts], score: Score, seed: int) -> Interval:
-    values = [float(score(run.confusion, run.labels)) for run in runs]
-    found = _Mean.of(values, _scores_of_resamples(runs, score, seed), len(runs[0].dialogues)).interval
+def _interval_of(values: Sequence[float], resamples: np.ndarray, runs: Sequence[Counts]) -> Interval:
+    """Of the mean of runs' scores; see `_Mean.of`."""
+    found = _Mean.of(values, resamples, len(runs[0].dialogues)).interval
     return Interval(max(found.low, 0.0), min(found.high, PERCENT))
 
 
@@ -174,7 +172,7 @@ def _check_paired(runs: Sequence[Counts]) -> None:
 
 
 def _scores_of_resamples(runs: Sequence[Counts], score: Score, seed: int) -> np.ndarray:
-    """(runs, resamples) scores, the dialogues of a resample the same for all runs."""
+    """(runs, resamples) scores, or (..., labels) of each label; the dialogues of a resample the same for all runs."""
     _check_paired(runs)
     random = np.random.default_rng(seed)
     count, shape = len(runs[0].dialogues), runs[0].confusion.shape
