@@ -21,7 +21,8 @@ from training.arguments import parse_arguments
 from training.as_trained import as_trained
 from training.deepspeed_engine import wants_deepspeed
 from training.folders import claim_folders, find_folder_problems
-from training.run import build_model, load_best, prepare_run, report_shortened
+from training.rows.encoding import report_shortened
+from training.run import build_model, load_best, prepare_run
 from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
 
 

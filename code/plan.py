@@ -21,7 +21,11 @@ from bases.load import DTYPES, choose_precision
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
+from data_utils.labels import DATASETS
 from engine.batching import TOKEN_BUDGETS
+from knobs.flags import add_knob
+from knobs.readers import LABELS
+from knobs.table import KNOBS
 from planning.data import ACCELERATORS, TEXTS
 from planning.estimate import Workload, plan_base
 from planning.table import render_bases, render_plan
@@ -49,6 +53,7 @@ def main() -> None:
         rank=arguments.lora_dim,
         dropout=arguments.lora_dropout,
         modules=arguments.lora_module_name,
+        labels=len(DATASETS[arguments.dataset].labels) if arguments.loss == LABELS else 1,
     )
     estimates = plan_base(arguments.model_name_or_path, load)
     seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * arguments.gpus)
@@ -94,6 +99,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lora_dim", type=whole_number(1), default=16, help="rank (default: %(default)s)")
     dropout = number("from 0 to below 1", lambda value: 0 <= value < 1)
     parser.add_argument("--lora_dropout", type=dropout, default=0.05, help="(default: %(default)s)")
+    add_knob(parser, KNOBS["loss"])
     parser.add_argument("--lora_module_name", default="auto", help="as main_new.py's (default: %(default)s)")
     return parser.parse_args()
 

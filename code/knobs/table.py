@@ -24,8 +24,6 @@ from knobs.kinds import (
     FRACTION,
     NAMES,
     NUMBER,
-    PART,
-    POSITIVE,
     PROGRAM,
     REPORTS,
     SEED,
@@ -57,8 +55,8 @@ from knobs.readers import (
     TRAINING,
     ZERO_SHOT,
 )
+from knobs.recipe import RECIPE, SMALL
 
-SMALL = "SmolLM2-135M"
 SPLITS_TO_SCORE = one_of("valid", "test")
 
 # The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small base's own.
@@ -296,29 +294,7 @@ _ROWS = (
         "adapter or model folder to start from; what its training decided counts, and is refused if set otherwise",
     ),
     Knob("deepspeed_config", EVERY, FILE, "deepspeed", NOTHING, "DeepSpeed's file; none: plain PyTorch in one process"),
-    Knob(
-        "num_train_epochs",
-        TRAINING,
-        COUNT,
-        "epochs",
-        "6",
-        "passes over train",
-        {MIXED: "8", SMALL: "2", f"{SMALL} sample": "3", f"{SMALL} {MIXED}": "3"},
-        guesses=("epochs", "num_epochs"),
-    ),
-    Knob(
-        "learning_rate",
-        TRAINING,
-        POSITIVE,
-        "rate",
-        "2e-4",
-        "peak; linear decay to 0",
-        {ALL_PARAMETERS: "2e-5", SMALL: "1e-3", f"{SMALL} {ALL_PARAMETERS}": "1e-4"},
-        guesses=("lr",),
-    ),
-    Knob("warmup_ratio", TRAINING, PART, "warmup", "0.1", "share of the steps over which the rate rises"),
-    Knob("weight_decay", TRAINING, NUMBER, "decay", "0", "AdamW's"),
-    Knob("clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping"),
+    *RECIPE,
     Knob("data_percent", DRAWS, FRACTION, "data", "1", "share of train that is drawn; what is made of train is of it"),
     Knob(
         "rows_per_dialogue",

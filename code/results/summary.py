@@ -50,7 +50,8 @@ from training.decoding import uses_transitions
 from training.folders import RESULTS_FILE
 from training.loop import Progress
 from training.provenance import environment_report
-from training.run import Run, count_shortened
+from training.rows.encoding import count_shortened
+from training.run import Run
 
 STARTED = time.time()
 TABLE_WIDTH = 100

@@ -11,6 +11,7 @@ from engine.batching import EncodedRow, RowEncoder, scoring_batches
 from engine.deepspeed_state import is_sharded
 from engine.distributed import World
 from engine.neighbours import Neighbours
+from engine.objective import LabelLoss
 from engine.packing import Packer, sequence_log_probabilities
 from engine.replay import Replayed
 from engine.running_prompts import RunningPrompts
@@ -135,13 +136,20 @@ def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
     return max(corrected, key=corrected.__getitem__), corrected, None
 
 
-def mean_target_loss(predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings) -> float | None:
-    """The training loss of scored rows, without dropout: the mean over rows of -log p a token of the target, EOS too.
+def mean_target_loss(
+    predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings, label_loss: LabelLoss | None
+) -> float | None:
+    """The training loss of scored rows, without dropout and the weights of classes: the mean over rows.
 
-    None where log p is not known: of generated answers, and of scores from which a bias was taken.
+    Of -log p a token of the target, EOS too, or of what `label_loss` holds them to. None where log p is not known: of
+    generated answers, and of scores from which a bias was taken.
     """
     if settings.decode != "score" or settings.calibrate or not predictions:
         return None
+    if label_loss:
+        log_p = torch.tensor([list(row.scores.values()) for row in predictions])
+        wanted = torch.tensor([label_loss.wanted(row.task, row.target) for row in predictions])
+        return -float((wanted * log_p.log_softmax(1)).sum(1).mean())
     lengths = {label: len(encoder.encode_label(label)) for label in {row.target for row in predictions}}
     return -sum(row.scores[row.target] / lengths[row.target] for row in predictions) / len(predictions)
 

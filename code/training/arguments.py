@@ -20,6 +20,7 @@ from knobs.checks import holds_model
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, dataset_of
 from knobs.knob import NOTHING
+from knobs.readers import LABELS
 from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
@@ -81,6 +82,9 @@ class TrainingArguments:
     warmup_ratio: float = knob("warmup_ratio")
     weight_decay: float = knob("weight_decay")
     clip_norm: float = knob("clip_norm")
+    loss: str = knob("loss")
+    label_smoothing: float = knob("label_smoothing")
+    class_weights: float = knob("class_weights")
     beta: float = knob("beta")
     seed: int = knob("seed")
     save_steps: int = knob("save_steps")
@@ -167,6 +171,10 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
     checks = (
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
         (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
+        (
+            training.loss == LABELS or not training.label_smoothing,
+            f"--label_smoothing {training.label_smoothing}: is spread over labels: needs --loss {LABELS}",
+        ),
         (training.decode != "generate" or not training.calibrate, "--calibrate True: needs --decode score"),
         (
             training.decode != "transitions" or data.dataset != UNIFIED.name,

@@ -16,6 +16,7 @@ from basics.errors import UserError
 from basics.scripts import progress_bar
 from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
 from engine.neighbours import Neighbours
+from engine.objective import LabelLoss
 from engine.packing import PackedBatch, Packer, batch_loss
 from engine.replay import Replayed
 from training.checkpoints import discard_state, load_state, readable_state, save_state
@@ -27,7 +28,10 @@ STEPS_PACKED_AHEAD = 3
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One fine-tuning run. `batch_size` counts rows per optimizer step over all processes."""
+    """One fine-tuning run.
+
+    batch_size: rows of an optimizer step, over all processes. label_loss: what rows are held to; None: their targets.
+    """
 
     epochs: int
     batch_size: int
@@ -37,6 +41,7 @@ class TrainingSettings:
     seed: int
     save_steps: int
     resume: bool
+    label_loss: LabelLoss | None = None
 
 
 @dataclass
@@ -215,6 +220,7 @@ class Trainer:
             settings.token_budget,
             self.packer.shares_prefixes,
             settings.micro_steps * self.engine.world_size,
+            settings.label_loss,
         )
         mine = share_of_rank(batches, self.engine.rank, self.engine.world_size)
         return [self.packer.pack(batch) for batch in mine]

@@ -41,9 +41,9 @@ from training.loop import (
     TrainingSettings,
     steps_in_epoch,
 )
+from training.rows.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 from training.run import Run
 from training.trackers import open_trackers
-from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
 COPYING_POINTS = 30.0  # by which copying is above what is right
 # (arguments, how the weights are to be asked) -> the README.md that lies beside them
@@ -68,6 +68,7 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
         seed=training.seed,
         save_steps=training.save_steps,
         resume=training.resume,
+        label_loss=run.label_loss,
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
@@ -100,7 +101,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
         named |= look_for_copying(run, predictions)
-        loss = mean_target_loss(predictions, run.encoder, run.decode)
+        loss = mean_target_loss(predictions, run.encoder, run.decode, run.label_loss)
         named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 

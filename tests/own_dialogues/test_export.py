@@ -20,7 +20,7 @@ from own_dialogues.exports import folders
 from own_dialogues.exports.folders import merge
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base, save_rows
-from training.trained_texts import TRAINED_TEXTS_FILE
+from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
 pytestmark = pytest.mark.numeric
 

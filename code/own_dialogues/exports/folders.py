@@ -29,7 +29,7 @@ from training.erc_config import (
     refuse_other_base,
     sits_on_other_weights,
 )
-from training.trained_texts import TRAINED_TEXTS_FILE
+from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
 CPU = torch.device("cpu")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")

@@ -1,0 +1,61 @@
+"""The settings of table.py that say how training goes: how long, at which rate, and what it minimises."""
+
+from knobs.kinds import COUNT, NUMBER, PART, POSITIVE, SHARE, one_of
+from knobs.knob import Knob
+from knobs.readers import ALL_PARAMETERS, LABELS, LABELS_LOSS, MIXED, TRAINING
+
+SMALL = "SmolLM2-135M"
+TOKENS = "tokens"
+
+RECIPE = (
+    Knob(
+        "num_train_epochs",
+        TRAINING,
+        COUNT,
+        "epochs",
+        "6",
+        "passes over train",
+        {MIXED: "8", SMALL: "2", f"{SMALL} sample": "3", f"{SMALL} {MIXED}": "3"},
+        guesses=("epochs", "num_epochs"),
+    ),
+    Knob(
+        "learning_rate",
+        TRAINING,
+        POSITIVE,
+        "rate",
+        "2e-4",
+        "peak; linear decay to 0",
+        {ALL_PARAMETERS: "2e-5", SMALL: "1e-3", f"{SMALL} {ALL_PARAMETERS}": "1e-4"},
+        guesses=("lr",),
+    ),
+    Knob("warmup_ratio", TRAINING, PART, "warmup", "0.1", "share of the steps over which the rate rises"),
+    Knob("weight_decay", TRAINING, NUMBER, "decay", "0", "AdamW's"),
+    Knob("clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping"),
+    Knob(
+        "loss",
+        TRAINING,
+        one_of(TOKENS, LABELS),
+        "loss",
+        TOKENS,
+        "tokens: -log p of the target's; labels: the right one against all others, by softmax over log p of each",
+        later=True,
+    ),
+    Knob(
+        "label_smoothing",
+        LABELS_LOSS,
+        SHARE,
+        "smoothing",
+        "0",
+        "share of what is wanted that all labels get alike",
+        later=True,
+    ),
+    Knob(
+        "class_weights",
+        TRAINING,
+        NUMBER,
+        "class_weights",
+        "0",
+        "rows count by the share of their emotion in train to the power of minus this, 1 in the mean; 0: alike",
+        later=True,
+    ),
+)
