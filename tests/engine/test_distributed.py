@@ -91,6 +91,8 @@ def reference_of(case: Case) -> str:
     """The case of one process, and of the same precision, that must come to the same."""
     if case.dtype == torch.bfloat16:
         return case.resume_from or "full-bf16"
+    if case.labels:
+        return "full-labels"
     return "lora" if case.lora else "full-generate" if case.decode == "generate" else "full"
 
 

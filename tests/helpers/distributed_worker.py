@@ -14,9 +14,11 @@ import torch
 
 from bases.adapters import add_lora
 from basics.errors import UserError
+from data_utils.row_files import RECOGNITION
 from engine.batching import RowEncoder
 from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
+from engine.objective import LabelLoss
 from engine.packing import packer_for
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
@@ -50,6 +52,7 @@ class Case:
     checkpointing: bool = False
     resume_from: str = ""  # the case to go on from, as it stood in the middle
     decode: str = "score"
+    labels: bool = False  # held against each other, in place of each row's target alone
     spoiled: bool = False  # one gradient of the step after SAVED_AT is infinite
 
 
@@ -58,6 +61,7 @@ ALONE = [
     Case("lora", lora=True),
     Case("full-bf16", dtype=torch.bfloat16),
     Case("full-generate", decode="generate"),
+    Case("full-labels", labels=True),
 ]
 TOGETHER = [
     *(Case(f"full-zero{stage}", stage) for stage in STAGES),
@@ -67,6 +71,7 @@ TOGETHER = [
     Case("full-default", DEFAULT),
     Case("full-checkpointing-zero3", 3, checkpointing=True),
     Case("full-generate-zero3", 3, decode="generate"),
+    *(Case(f"full-labels-zero{stage}", stage, labels=True) for stage in (0, 3)),
     *(Case(f"full-resumed-zero{stage}", stage, resume_from="full") for stage in STAGES),
     Case("lora-resumed-zero3", 3, lora=True, resume_from="lora-zero2"),
     *(
@@ -104,7 +109,9 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
         shutil.copy(folder / f"{case.resume_from}.middle", own / STATE_FILE)
     world.wait()
     engine = build_engine(case, model, folder)
-    settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from))
+    choices = {RECOGNITION: {label: encoder.encode_label(label) for label in LABELS}}
+    held_to = LabelLoss(choices, 0.1) if case.labels else None
+    settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from), held_to)
     callbacks = Callbacks(evaluate, lambda: None, record)
     trainer = Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {})
     told = ""

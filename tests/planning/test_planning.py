@@ -107,6 +107,23 @@ def test_a_typical_batch_is_as_long_and_as_shared_as_the_texts() -> None:
     assert len(typical_batch(TEXTS["meld"], 1).rows) == 1
 
 
+def test_labels_under_every_prompt_take_nodes_memory_and_operations() -> None:
+    config, way = AutoConfig.for_model(**SMALL), WAYS[0]
+    loads = [Workload(TEXTS["meld"], 4096, dtype=torch.float32, modules="all", labels=labels) for labels in (1, 7)]
+    plain, labelled = (typical_batch(load.texts, load.token_budget, load.labels) for load in loads)
+    (row,) = {len(choices) for choices in labelled.continuations}
+    assert row == 7 and not plain.wanted and {sum(wanted) for wanted in labelled.wanted} == {1.0}
+    more = len(labelled.tree()) - len(typical_batch(TEXTS["meld"], 4096, 7).rows) * 12
+    assert len(labelled.rows) < len(plain.rows) and len(labelled.tree()) <= 4096
+    found, expected = (measure("tiny", config, way, load) for load in reversed(loads))
+    per_row = [one.kept / len(batch.rows) for one, batch in ((found, labelled), (expected, plain))]
+    assert per_row == [1 + 7 * 2, 1 + 2]
+    assert found.saved.outside > 3 * expected.saved.outside, "logits of every label"
+    flops = [estimate(one, way, load).flops for one, load in ((found, loads[1]), (expected, loads[0]))]
+    tokens = TEXTS["meld"].tokens / TEXTS["meld"].shared
+    assert flops[0] / flops[1] == pytest.approx((tokens + 12) / tokens, rel=0.1) and more > 0
+
+
 SMALL = {
     "model_type": "llama",
     "vocab_size": 16_384,
