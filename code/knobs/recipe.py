@@ -1,6 +1,6 @@
 """The settings of table.py that say how training goes: how long, at which rate, and what it minimises."""
 
-from knobs.kinds import COUNT, NUMBER, PART, POSITIVE, SHARE, one_of
+from knobs.kinds import COUNT, NUMBER, PART, POSITIVE, SHARE, WHOLE, one_of
 from knobs.knob import Knob
 from knobs.readers import ALL_PARAMETERS, LABELS, LABELS_LOSS, MIXED, TRAINING
 
@@ -56,6 +56,33 @@ RECIPE = (
         "class_weights",
         "0",
         "rows count by the share of their emotion in train to the power of minus this, 1 in the mean; 0: alike",
+        later=True,
+    ),
+    Knob(
+        "average_weights",
+        TRAINING,
+        SHARE,
+        "average",
+        "0",
+        "score and keep a moving average of the weights: how much a step counts for each that counts the next; 0: none",
+        later=True,
+    ),
+    Knob(
+        "score_every",
+        TRAINING,
+        WHOLE,
+        "score_every",
+        "0",
+        "optimizer steps between two scorings of the split that chooses the weights; 0: at the end of every epoch",
+        later=True,
+    ),
+    Knob(
+        "patience",
+        TRAINING,
+        WHOLE,
+        "patience",
+        "0",
+        "scorings in a row without a better score that end a run; 0: it goes on",
         later=True,
     ),
 )

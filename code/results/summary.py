@@ -180,6 +180,7 @@ def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
         "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
         "epochs": progress.history if progress else [],
         "best_epoch": progress.best_epoch if progress else None,
+        "steps": progress.step if progress else 0,
         "transitions": run.transitions and run.transitions.chosen,
         "seconds": {
             "training_steps": progress.seconds if progress else 0.0,

@@ -24,6 +24,7 @@ from knobs.readers import LABELS
 from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
+NO_AVERAGE = "one process without DeepSpeed keeps an average of weights"
 RANK = Kind("give the number of a process", r"-?[0-9]{1,6}", int)
 
 
@@ -85,6 +86,9 @@ class TrainingArguments:
     loss: str = knob("loss")
     label_smoothing: float = knob("label_smoothing")
     class_weights: float = knob("class_weights")
+    average_weights: float = knob("average_weights")
+    score_every: int = knob("score_every")
+    patience: int = knob("patience")
     beta: float = knob("beta")
     seed: int = knob("seed")
     save_steps: int = knob("save_steps")
@@ -171,6 +175,10 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
     checks = (
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
         (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
+        (
+            not training.average_weights or (training.deepspeed_config == NOTHING and not training.offload_optimizer),
+            f"--average_weights {training.average_weights}: {NO_AVERAGE}",
+        ),
         (
             training.loss == LABELS or not training.label_smoothing,
             f"--label_smoothing {training.label_smoothing}: is spread over labels: needs --loss {LABELS}",

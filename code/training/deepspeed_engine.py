@@ -10,7 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from basics.errors import UserError
 from engine.deepspeed_state import adam_parameters, gather_state, restore_state
-from training.arguments import NOTHING, TrainingArguments
+from training.arguments import NO_AVERAGE, NOTHING, TrainingArguments
 from training.engines import OptimizerSettings
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed_config.json"
@@ -132,6 +132,8 @@ def _contradictions(config: dict[str, Any], training: TrainingArguments, dtype: 
             given = given.get(key) if isinstance(given, dict) else None
         if given is not None and given != expected:
             yield f"{place} {given} contradicts {flag}"
+    if training.average_weights:
+        yield f"--average_weights {training.average_weights}: {NO_AVERAGE}"
     if training.offload_optimizer and not config["zero_optimization"]["stage"]:
         yield "zero_optimization.stage 0 leaves nothing that --offload_optimizer True could move: choose 1, 2 or 3"
     if training.compile_layers == "True" and config["zero_optimization"]["stage"] == 3:
@@ -191,6 +193,9 @@ class DeepSpeedEngine:
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.adam.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def close(self) -> None:
         """Takes off the hooks by which ZeRO's optimizer and the weights hold each other, out of sight of Python."""

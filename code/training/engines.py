@@ -5,16 +5,22 @@ clip the gradient norm, follow a linear schedule with warm-up, and hold fp32 mas
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.averages import MovingAverage
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with betas 0.9 and 0.95, as in the released scripts; linear decay to 0 after the warm-up."""
+    """AdamW with betas 0.9 and 0.95, as in the released scripts; linear decay to 0 after the warm-up.
+
+    average: decay a step of the average of weights that is scored and kept; 0: the weights themselves are.
+    """
 
     learning_rate: float
     warmup_ratio: float
@@ -22,6 +28,7 @@ class OptimizerSettings:
     clip_norm: float
     total_steps: int
     betas: tuple[float, float] = (0.9, 0.95)
+    average: float = 0.0
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         from transformers import get_linear_schedule_with_warmup
@@ -51,6 +58,9 @@ class Engine(Protocol):
         """What a resumed run needs, beside the number of steps done; the same on every rank count."""
 
     def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are scored and kept."""
 
     def close(self) -> None:
         """Lets go of the model: what holds its memory from outside is undone."""
@@ -137,6 +147,10 @@ class PlainEngine:
         )
         self.schedule = settings.schedule(self.optimizer)
         self.holds_sums = False
+        self.average: MovingAverage | None = None
+        if settings.average:
+            held = self.masters
+            self.average = MovingAverage(held.names, held.masters, held.weights, settings.average)
 
     @property
     def learning_rate(self) -> float:
@@ -151,7 +165,7 @@ class PlainEngine:
         if math.isfinite(norm):
             self.optimizer.step()
             self.schedule.step()
-            self.masters.publish()
+            self._publish()
         self.optimizer.zero_grad(set_to_none=not self.holds_sums)
         return norm
 
@@ -163,9 +177,17 @@ class PlainEngine:
         norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf)
         self.optimizer.grad_scale, self.optimizer.found_inf = None, (~(norm + loss).isfinite()).float()
         self.optimizer.step()
-        self.masters.publish()
+        self._publish()
         self.optimizer.zero_grad(set_to_none=False)
         return norm
+
+    def _publish(self) -> None:
+        self.masters.publish()
+        if self.average:
+            self.average.add_step()
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        return self.average.in_place() if self.average else nullcontext()
 
     def hold_sums(self) -> list[Tensor]:
         """From now on gradients are summed at the addresses of these, in fp32, as replayed passes need it."""
@@ -178,7 +200,8 @@ class PlainEngine:
     def state(self) -> dict[str, Any]:
         moments = self.optimizer.state_dict()["state"]
         named = {name: moments.get(index, {}) for index, name in enumerate(self.masters.names)}
-        return {"weights": self.masters.state(), "moments": named, "schedule": self.schedule.state_dict()}
+        state = {"weights": self.masters.state(), "moments": named, "schedule": self.schedule.state_dict()}
+        return state | ({"average": self.average.state()} if self.average else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.masters.load_state(state["weights"])
@@ -186,6 +209,8 @@ class PlainEngine:
         current["state"] = {i: state["moments"][name] for i, name in enumerate(self.masters.names)}
         self.optimizer.load_state_dict(current)
         self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.load_state(state["average"])
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
 

@@ -51,12 +51,17 @@ RenderCard = Callable[[Arguments, ErcConfig, Mapping[str, DatasetSpec]], str]
 
 
 def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
-    """Trains, scores the selecting split after every epoch, keeps the best under `model_dir` with its card."""
+    """Trains, scores the selecting split now and then, keeps the best weights under `model_dir` with their card."""
     model_arguments, _, training = run.arguments
     rows = run.encoded["train"]
     steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
     optimizer = OptimizerSettings(
-        training.learning_rate, training.warmup_ratio, training.weight_decay, training.clip_norm, steps
+        training.learning_rate,
+        training.warmup_ratio,
+        training.weight_decay,
+        training.clip_norm,
+        steps,
+        average=training.average_weights,
     )
     engine = start_engine(run, model, optimizer)
     settings = TrainingSettings(
@@ -69,11 +74,16 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
         save_steps=training.save_steps,
         resume=training.resume,
         label_loss=run.label_loss,
+        score_every=training.score_every,
+        patience=training.patience,
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
     progress = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
     engine.close()
+    if progress.step < steps and run.world.is_first:
+        told = f"{training.patience} scorings without a better {training.select_on} score"
+        print(f"training ended after step {progress.step} of {steps}: {told}", file=sys.stderr)
     return progress
 
 
