@@ -16,9 +16,9 @@ from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
-from knobs.readers import LORA
+from knobs.readers import LABELS, LORA
 from knobs.table import KNOBS, SMALL
-from planning.data import GIB, PLAIN_TEXTS, TEXTS, Texts
+from planning.data import GIB, PLAIN_TEXTS, TARGET_TOKENS, TEXTS, Texts
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
@@ -130,6 +130,9 @@ def _train_tokens_of(condition: Condition, dataset: str) -> float:
     tokens = _distinct(_texts_of(condition, dataset))
     for module, factor in MORE_TOKENS.items():
         tokens *= factor if condition.settings.get(module) == "True" else 1
+    if condition.settings.get("loss") == LABELS:
+        others = len(DATASETS[dataset].labels) - 1
+        tokens += _texts_of(condition, dataset).rows * others * (TARGET_TOKENS - 1)
     return tokens
 
 
@@ -146,13 +149,24 @@ def _training_tokens(condition: Condition, base: str) -> float:
 
 
 def _scored_tokens(condition: Condition, base: str) -> float:
-    """Distinct tokens of valid after every epoch and of the split that is scored last."""
-    total = 0.0
+    """Distinct tokens of valid whenever it is scored, and of the split that is scored last."""
+    total, scorings = 0.0, _scorings(condition, base)
     for dataset in condition.datasets:
         counts = DATASETS[dataset].expected
-        rows = _epochs(condition, base) * counts["valid"].utterances + counts[condition.split].utterances
+        rows = scorings * counts["valid"].utterances + counts[condition.split].utterances
         total += _distinct(_texts_of(condition, dataset), rows)
     return total
+
+
+def _scorings(condition: Condition, base: str) -> int:
+    """How often weights are scored on the split that chooses them."""
+    epochs, every = _epochs(condition, base), _value_of(condition, base, "score_every")
+    if not every or not epochs:
+        return epochs
+    share = float(condition.settings.get("data_percent", 1))
+    rows = share * sum(_texts_of(condition, dataset).rows for dataset in condition.datasets)
+    batch = _value_of(condition, base, "graphics_card") * _value_of(condition, base, "accumulations")
+    return math.ceil(epochs * math.ceil(rows / batch) / every)
 
 
 def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:

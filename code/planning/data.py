@@ -7,6 +7,7 @@ from types import MappingProxyType
 CHECKPOINTING = "gradient_checkpointing=True"
 ALL = "Experiments_setting=all_parameters"
 GIB = 2**30
+TARGET_TOKENS = 3  # a label and EOS
 
 
 @dataclass(frozen=True)

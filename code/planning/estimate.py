@@ -15,7 +15,7 @@ from engine.attention.tree_ways import SEGMENTS
 from engine.batching import EAGER_TOKEN_BUDGET, EncodedRow, MicroBatch
 from engine.layers import decoder_layers
 from engine.packing import packer_for
-from planning.data import GIB, WAYS, Texts, Way
+from planning.data import GIB, TARGET_TOKENS, WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, attends_in_runs, build_empty, count_saved, load_config
 
 # What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
@@ -23,7 +23,6 @@ LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
 # 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
-TARGET_TOKENS = 3  # a label and EOS
 ROWS_TOGETHER = 8  # rows of a dialogue that share what they begin with
 
 

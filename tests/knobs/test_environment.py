@@ -161,6 +161,17 @@ def test_further_arguments_that_decide_the_result_are_in_the_name(place: Place) 
     assert len({*names, *named}) == 4
 
 
+def test_what_training_minimises_is_said_only_where_it_is_not_as_ever(place: Place) -> None:
+    recipe = {"loss": "labels", "label_smoothing": "0.1", "class_weights": "0.5", "average_weights": "0.95"}
+    recipe |= {"score_every": "100", "patience": "3"}
+    usual, other = (Commands(read_settings(WINDOW, given, place)[0]) for given in ({}, recipe))
+    assert not {f"--{name}" for name in recipe} & set(usual.main_flags()) and usual.result.endswith("/window_12")
+    flags = other.main_flags()
+    assert {name: flags[flags.index(f"--{name}") + 1] for name in recipe} == recipe
+    words = "loss_labels-smoothing_0.1-class_weights_0.5"
+    assert other.result.rpartition("/")[2].startswith(f"window_12-{words}")
+
+
 def test_paths_are_called_as_seen_from_the_repository(tmp_path: Path) -> None:
     repository, caller = tmp_path / "repository", tmp_path / "repository" / "sub"
     (caller / "pickles").mkdir(parents=True)
