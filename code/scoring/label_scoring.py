@@ -97,7 +97,7 @@ def score_labels(
     read = partial(sequence_log_probabilities, model)
     replayed = Replayed(read, device) if packer.replays and len(batches) >= REPLAYS_THAT_PAY else None
     with Neighbours(device) as neighbours:
-        for batch in settings.world.in_step(batches):
+        for batch in settings.world.in_step(batches) if is_sharded(model) else batches:
             already = len(outcomes)
             packed = packer.pack(batch)
             read_all = replayed(packed) if replayed else read(packed.to(device))
@@ -170,7 +170,7 @@ def generate_answers(
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
     size = settings.eval_batch_size
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
-    for chosen in settings.world.in_step(chunks):
+    for chosen in settings.world.in_step(chunks) if is_sharded(model) else chunks:
         already = len(outcomes)
         with without_own_settings(model):
             answers = _generate(model, tokenizer, [rows[index] for index in chosen], config)
