@@ -135,8 +135,8 @@ def _render_dealing(dealing: Result) -> list[str]:
     header = ["dataset", "processes", "computed twice", "slowest above the mean", "times as fast"]
     return [
         "### Rows dealt to processes\n\nBy count, over an epoch of steps of 32 rows (window 12): the share of distinct "
-        "tokens that more than one process computes, by how much the slowest has more than the mean, and how many times "
-        "as fast steps could be if nothing but tokens took time.",
+        "tokens that more than one process computes, by how much the slowest has more than the mean, and how many "
+        "times as fast steps could be if nothing but tokens took time.",
         render_table(header, rows, numbers=True),
     ]
 
