@@ -146,7 +146,7 @@ def merged_adapters(model: nn.Module) -> Iterator[None]:
     After it every weight is the tensor that it was before. Other layers stay as they are, and so does all of a model in
     less than fp32, in which what adapters add would be rounded away, or one too large to be held twice.
     """
-    layers = [layer for layer in model.modules() if type(layer) is _fused_linear() and _can_merge(layer)]
+    layers = [layer for layer in model.modules() if isinstance(layer, _fused_linear()) and _can_merge(layer)]
     frozen = [(layer, layer.base_layer.weight.data) for layer in layers]
     if sum(weight.nbytes for _, weight in frozen) > MOST_HELD_TWICE:
         frozen = []
@@ -206,6 +206,6 @@ def compile_layers(model: nn.Module) -> None:
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The longest list of equal blocks in a model: its decoder layers."""
+    """The longest list of equal blocks in a model: its decoder layers. An empty one where there is none."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len)
+    return max(lists, key=len, default=nn.ModuleList())
