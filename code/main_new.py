@@ -4,7 +4,8 @@
     python code/main_new.py --dataset sample --data_dir data/sample/window --model_name_or_path SmolLM2-135M \\
         --output_dir experiments/try --model_dir checkpoint/try --lora_module_name all --learning_rate 1e-3
 
-The train_and_inference_*.sh scripts call it with their defaults; several processes run under `deepspeed`.
+The train_and_inference_*.sh scripts call it with their defaults. On a CPU `--processes 4` is four that share the work;
+on several GPUs `deepspeed` starts it.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -32,7 +33,8 @@ def main() -> None:
     model_arguments, data_arguments, training_arguments = arguments
 
     # 1. processes, rows, base, tokenizer
-    world = join_world(training_arguments.local_rank, alone_too=wants_deepspeed(training_arguments))
+    deepspeed, processes = wants_deepspeed(training_arguments), training_arguments.processes
+    world = join_world(training_arguments.local_rank, alone_too=deepspeed, processes=processes)
     row_sets = load_row_sets(data_arguments.data_dir, data_arguments.dataset)
     run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets, world)
     if training_arguments.resume and world.from_first(lambda: finished_before(run)):

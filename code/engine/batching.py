@@ -150,7 +150,7 @@ def plan_steps(
     """
     generator = random.Random(f"{seed}/{epoch}")
     runs = []
-    for dialogue in _group_by_dialogue(rows):
+    for dialogue in group_by_dialogue(rows):
         first = generator.randrange(rows_per_dialogue) if len(dialogue) > rows_per_dialogue else 0
         cuts = [0, *range(first, len(dialogue), rows_per_dialogue), len(dialogue)]
         runs += [dialogue[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start]
@@ -159,7 +159,7 @@ def plan_steps(
     return [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
 
 
-def _group_by_dialogue(rows: Sequence[EncodedRow]) -> list[list[int]]:
+def group_by_dialogue(rows: Sequence[EncodedRow]) -> list[list[int]]:
     """Row indices of each dialogue, by turn; tasks of one turn stand side by side."""
     dialogues: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
@@ -199,15 +199,18 @@ def training_batches(
     token_budget: int,
     share_prefixes: bool,
     micro_steps: int = 1,
+    rows_of_step: int | None = None,
     label_loss: LabelLoss | None = None,
 ) -> list[MicroBatch]:
     """Splits one optimizer step into micro-batches of about `token_budget` tokens, `micro_steps` of them or more.
 
-    Fewer where the step has fewer rows than `micro_steps`.
+    Fewer where the step has fewer rows than `micro_steps`. rows_of_step: how many it has where `rows` are a part of
+    them, which one process computes; None: these are all.
 
-    Row weights are `row.weight / number of rows`, so that the losses of the micro-batches add up to the step's
+    Row weights are `row.weight / rows of the step`, so that the losses of all micro-batches add up to the step's
     loss: the mean over its rows. label_loss: every row comes with all labels of its task; None: with its target.
     """
+    rows_of_step = rows_of_step or len(rows)
     choices = [label_loss.continuations(row.task) if label_loss else (row.target,) for row in rows]
     wanted = [label_loss.wanted(row.task, row.label) for row in rows] if label_loss else []
     bounds = [len(rows) * part // micro_steps for part in range(micro_steps + 1)]
@@ -219,7 +222,7 @@ def training_batches(
         MicroBatch(
             tuple(rows[index] for index in group),
             tuple(choices[index] for index in group),
-            tuple(rows[index].weight / len(rows) for index in group),
+            tuple(rows[index].weight / rows_of_step for index in group),
             tuple(wanted[index] for index in group) if wanted else (),
         )
         for group in groups
@@ -242,7 +245,7 @@ def _neighbours(rows, choices, token_budget: int, share_prefixes: bool) -> list[
     """Whole dialogues gathered until about 32 rows meet, then split at the budget."""
     pending: list[int] = []
     groups: list[list[int]] = []
-    for dialogue in [*_group_by_dialogue(rows), []]:
+    for dialogue in [*group_by_dialogue(rows), []]:
         if pending and (len(pending) >= 32 or not dialogue):
             members = [rows[index] for index in pending]
             plan = split_rows(members, [choices] * len(members), token_budget, share_prefixes)
@@ -272,5 +275,5 @@ def split_rows(
 
 
 def without_weight(batch: MicroBatch) -> MicroBatch:
-    """The same rows counting nothing: what a rank runs while the others still have rows."""
+    """The same rows counting nothing: what a process runs while others, whose weights it holds parts of, have rows."""
     return replace(batch, weights=(0.0,) * len(batch.rows))

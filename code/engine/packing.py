@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.attention import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
+from engine.last_layer import computed_where_read
 from engine.objective import log_shares
 from engine.prefix_tree import PrefixTree, TokenRow
 
@@ -254,7 +255,8 @@ def held_against_each_other(packed: PackedBatch, batch: MicroBatch) -> PackedBat
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
     keeps = "past_key_values" in packed.inputs
-    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
+    with computed_where_read(model, packed.logits_to_keep):
+        output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
     logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
     # Once for each place, not for each of the tokens that are read there.
     totals = logits.float().logsumexp(1)

@@ -1,7 +1,7 @@
 """log p(label | prompt) for a closed set of labels, in one forward pass; greedy generation as the reference."""
 
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,6 +10,7 @@ import torch
 from engine.batching import EncodedRow, RowEncoder, scoring_batches
 from engine.deepspeed_state import is_sharded
 from engine.distributed import World
+from engine.layers import merged_adapters
 from engine.neighbours import Neighbours
 from engine.objective import LabelLoss
 from engine.packing import Packer, sequence_log_probabilities
@@ -18,6 +19,7 @@ from engine.running_prompts import RunningPrompts
 from scoring.metrics import Prediction, extract_label
 
 REPLAYS_THAT_PAY = 8  # micro-batches from which on capturing a pass is worth its time
+ROWS_THAT_MERGE = 64  # rows from which on merging an adapter is worth its time
 Advance = Callable[[int], None]  # told how many more rows are done
 
 
@@ -55,7 +57,10 @@ def predict_labels(
     """One prediction per row, in the rows' order; several processes bring rows of their own each."""
     method = {"score": score_labels, "generate": generate_answers}[settings.decode]
     # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
-    with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
+    sharded = is_sharded(model)
+    merging = len(rows) >= ROWS_THAT_MERGE and not settings.running and not sharded
+    inference = torch.no_grad() if sharded else torch.inference_mode()
+    with evaluating(model), merged_adapters(model) if merging else nullcontext(), inference:
         found = method(model, encoder, rows, labels, settings, advance)
         if settings.calibrate:
             biases = score_without_content(model, encoder, rows, labels, settings)
@@ -98,7 +103,7 @@ def score_labels(
     read = partial(sequence_log_probabilities, model)
     replayed = Replayed(read, device) if packer.replays and len(batches) >= REPLAYS_THAT_PAY else None
     with Neighbours(device) as neighbours:
-        for batch in settings.world.in_step(batches):
+        for batch in settings.world.in_step(batches) if is_sharded(model) else batches:
             already = len(outcomes)
             packed = packer.pack(batch)
             read_all = replayed(packed) if replayed else read(packed.to(device))
@@ -178,7 +183,7 @@ def generate_answers(
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
     size = settings.eval_batch_size
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
-    for chosen in settings.world.in_step(chunks):
+    for chosen in settings.world.in_step(chunks) if is_sharded(model) else chunks:
         already = len(outcomes)
         with without_own_settings(model):
             answers = _generate(model, tokenizer, [rows[index] for index in chosen], config)

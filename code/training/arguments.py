@@ -111,6 +111,7 @@ class TrainingArguments:
     cuda_graphs: str = knob("cuda_graphs")
     deepspeed_config: str = knob("deepspeed_config")
     offload_optimizer: bool = knob("offload_optimizer")
+    processes: int = flag(1, "processes that share this machine's CPU; on GPUs `deepspeed` starts them", COUNT)
     local_rank: int = flag(-1, "set by the DeepSpeed launcher", RANK)
 
 
@@ -197,6 +198,10 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
             f"--quantize {model.quantize}: weights in 4 bits cannot be trained: add --lora True",
         ),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
+        (
+            training.processes == 1 or not (training.deepspeed_config != NOTHING or training.offload_optimizer),
+            f"--processes {training.processes}: DeepSpeed's are started by its launcher, with --num_accelerators",
+        ),
     )
     return [problem for fine, problem in checks if not fine]
 

@@ -1,4 +1,4 @@
-"""The engine of several processes: DeepSpeed, ZeRO stage 0 to 3.
+"""The engine of several GPUs, and of whoever asks for ZeRO: DeepSpeed, stage 0 to 3.
 
 ZeRO-3 begins with a model that every process has loaded whole, of which each then keeps its part: the base must
 fit the memory of each process once. What it saves is gradients, moments, masters and, from then on, weights.
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from basics.errors import UserError
 from engine.deepspeed_state import adam_parameters, gather_state, restore_state
+from engine.distributed import World
 from training.arguments import NO_AVERAGE, NOTHING, TrainingArguments
 from training.engines import OptimizerSettings
 
@@ -148,9 +149,11 @@ class DeepSpeedEngine:
     Without ZeRO, bf16 gradients of a step are summed in bf16; with it, and in `PlainEngine`, in fp32.
     """
 
+    in_lockstep = True
+
     def __init__(self, model: nn.Module, settings: OptimizerSettings, config: dict[str, Any]) -> None:
-        self.rank = torch.distributed.get_rank()
-        self.world_size = torch.distributed.get_world_size()
+        self.world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        self.rank, self.world_size = self.world.rank, self.world.size
         self.named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.model = start_deepspeed(model, self.named, settings, config)
         self.adam = self.model.basic_optimizer
@@ -179,9 +182,7 @@ class DeepSpeedEngine:
         return float(self.model.get_global_grad_norm()) if self.model.was_step_applied() else math.inf
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        total = value.clone()
-        torch.distributed.all_reduce(total)
-        return total
+        return self.world.sum_up(value.clone())
 
     def state(self) -> dict[str, Any]:
         """As `PlainEngine.state`, on the first process; without weights and moments on the others."""

@@ -1,4 +1,4 @@
-"""What turns a loss into a step: plain PyTorch for one process, DeepSpeed for several or for ZeRO.
+"""What turns a loss into a step: plain PyTorch for one process or several on a CPU, DeepSpeed on GPUs or for ZeRO.
 
 Both take micro-step losses that already carry their share of the step (they are summed, not averaged),
 clip the gradient norm, follow a linear schedule with warm-up, and hold fp32 master weights.
@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.averages import MovingAverage
+from engine.distributed import World
+
+ALONE = World()
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Engine(Protocol):
     model: Any  # what to call for a forward pass that `backward` follows
     learning_rate: float  # of the step that comes next
     overflows_at_times: bool  # whether gradients that are not finite are no fault, as the loss is then scaled less
+    in_lockstep: bool  # whether all processes have to run as many micro-steps
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradient of one micro-step; `last` marks the end of the step's micro-steps."""
@@ -99,6 +103,21 @@ class MasterWeights:
             torch._foreach_add_([master.grad for master in masters], list(scratch))
         self.forget_micro_step()
 
+    @torch.no_grad()
+    def sum_over(self, world: World) -> None:
+        """Gives every process the sums of all, in one message; who has no gradient of a weight adds nothing to it.
+
+        A weight of which nobody has a gradient keeps none, and so neither moves nor decays.
+        """
+        if world.size == 1:
+            return
+        parts = [m.new_zeros(m.numel()) if m.grad is None else m.grad.flatten() for m in self.masters]
+        known = parts[0].new_tensor([m.grad is not None for m in self.masters])
+        message = world.sum_up(torch.cat([*parts, known]))
+        *sums, known = message.split([*map(len, parts), len(known)])
+        for master, total, counted in zip(self.masters, sums, known.tolist(), strict=True):
+            master.grad = total.view_as(master) if counted else None
+
     def hold_sums(self) -> list[Tensor]:
         """The sums of gradients at fixed addresses, zero until the first micro-step."""
         for master in self.masters:
@@ -129,14 +148,14 @@ class MasterWeights:
 
 
 class PlainEngine:
-    """One process: autograd, fused AdamW on fp32 masters."""
+    """Autograd, fused AdamW on fp32 masters. Of several processes each takes the same step, from the same sums."""
 
-    rank = 0
-    world_size = 1
     overflows_at_times = False
+    in_lockstep = False
 
-    def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
-        self.model, self.settings = model, settings
+    def __init__(self, model: nn.Module, settings: OptimizerSettings, world: World = ALONE) -> None:
+        self.model, self.settings, self.world = model, settings, world
+        self.rank, self.world_size = world.rank, world.size
         self.masters = MasterWeights(model)
         self.optimizer = torch.optim.AdamW(
             self.masters.masters,
@@ -161,6 +180,7 @@ class PlainEngine:
         self.masters.collect_gradients()
 
     def step(self) -> float:
+        self.masters.sum_over(self.world)
         norm = float(nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -195,7 +215,7 @@ class PlainEngine:
         return self.masters.hold_sums()
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        return value
+        return self.world.sum_up(value.clone())
 
     def state(self) -> dict[str, Any]:
         moments = self.optimizer.state_dict()["state"]

@@ -14,7 +14,8 @@ import torch
 
 from basics.errors import UserError
 from basics.scripts import progress_bar
-from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
+from engine.batching import EncodedRow, plan_steps
+from engine.dealing import in_lockstep, step_batches
 from engine.neighbours import Neighbours
 from engine.objective import LabelLoss
 from engine.packing import PackedBatch, Packer, batch_loss
@@ -169,7 +170,8 @@ class Trainer:
             UserError: loss or gradients are not finite; weights and optimizer are as before the step.
         """
         rate = self.engine.learning_rate
-        total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
+        total = torch.zeros(1 + self.engine.world_size, device=self.device)  # the loss, the tokens of each process
+        total[1 + self.engine.rank] = sum(batch.tokens for batch in batches)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
             last = number == len(batches) - 1
@@ -178,20 +180,21 @@ class Trainer:
         step = self._step_unread if self.replayed else self._step
         loss, tokens, norm = step(total, rate, ids)
         known = norm if math.isfinite(norm) else None
-        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+        measured = {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(sum(tokens))}
+        return measured | ({"tokens_of_slowest": int(max(tokens))} if len(tokens) > 1 else {})
 
-    def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
-        """Moves the weights; (loss, tokens, gradient norm)."""
-        loss, tokens = self.engine.sum_over_ranks(total).tolist()
+    def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
+        """Moves the weights; (loss, tokens of each process, gradient norm)."""
+        loss, *tokens = self.engine.sum_over_ranks(total).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()
         if not self.engine.overflows_at_times:
             self._refuse_unless_finite(norm, "gradient norm", rate, ids)
         return loss, tokens, norm
 
-    def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
+    def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
         """The same, which reads its numbers once, when all is on its way."""
-        loss, tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
+        loss, *tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         self._refuse_unless_finite(norm, "gradient norm", rate, ids)
         self.engine.schedule.step()
@@ -228,15 +231,16 @@ class Trainer:
 
     def _pack(self, step: Sequence[int]) -> list[PackedBatch]:
         settings = self.settings
-        batches = training_batches(
+        shares = step_batches(
             [self.rows[index] for index in step],
             settings.token_budget,
             self.packer.shares_prefixes,
-            settings.micro_steps * self.engine.world_size,
+            settings.micro_steps,
+            self.engine.world_size,
             settings.label_loss,
         )
-        mine = share_of_rank(batches, self.engine.rank, self.engine.world_size)
-        return [self.packer.pack(batch) for batch in mine]
+        shares = in_lockstep(shares) if self.engine.in_lockstep else shares
+        return [self.packer.pack(batch) for batch in shares[self.engine.rank]]
 
     def _score_if_due(self) -> None:
         progress, every = self.progress, self.settings.score_every or self.steps_per_epoch
@@ -285,9 +289,3 @@ def short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(usual)
-
-
-def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> list[MicroBatch]:
-    """Every world_size-th micro-batch; ranks that come out one short run a batch that counts nothing."""
-    padded = [*batches, *(without_weight(batches[0]) for _ in range(-len(batches) % world_size))]
-    return padded[rank::world_size]

@@ -32,8 +32,8 @@ from engine.batching import (
     RowEncoder,
     plan_steps,
     scoring_batches,
-    training_batches,
 )
+from engine.dealing import step_batches
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
 from engine.objective import LabelLoss
@@ -67,7 +67,8 @@ from training.trackers import check_trackers
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
-    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
+    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "do_eval", "eval_batch_size"}
+    | {"processes", "local_rank"}
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir", "report_to"}
 )
 
@@ -160,8 +161,9 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     device = choose_device()
     check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
-    several = world.size > 1 or wants_deepspeed(training_arguments)
-    deepspeed = deepspeed_config(training_arguments, dtype) if several else None
+    shares_gpus = world.size > 1 and device.type == "cuda"
+    asks = shares_gpus or wants_deepspeed(training_arguments)
+    deepspeed = deepspeed_config(training_arguments, dtype) if asks else None
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     start = model_arguments.checkpoint_dir
     check_trackers(training_arguments.report_to if training_arguments.do_train and world.is_first else NOTHING)
@@ -270,7 +272,7 @@ def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
     pad = run.encoder.tokenizer.pad_token_id
     kernel = tree_kernel.is_worth(training.compile_layers, count_rows(run), run.device)
     packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device, kernel)
-    alone = run.deepspeed is None
+    alone = run.deepspeed is None and run.world.size == 1
     packer = fastest_packer(
         model, packer, lambda: planned_batches(run, True)[0], run.arguments, run.device, compiles, alone
     )
@@ -298,15 +300,16 @@ def trained_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
     """Those of the first epoch, of all processes."""
     training, rows = run.arguments[2], run.encoded["train"]
     steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
-    cuts = training.gradient_accumulation_steps * run.world.size
+    cuts, processes = training.gradient_accumulation_steps, run.world.size
     cut = partial(
-        training_batches,
+        step_batches,
         token_budget=run.token_budget,
         share_prefixes=share_prefixes,
         micro_steps=cuts,
+        processes=processes,
         label_loss=run.label_loss,
     )
-    return [batch for step in steps for batch in cut([rows[index] for index in step])]
+    return [batch for step in steps for share in cut([rows[index] for index in step]) for batch in share]
 
 
 def scored_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:

@@ -14,9 +14,10 @@ from basics.files import write_atomically
 from basics.scripts import progress_bar
 from data_utils.labels import DatasetSpec
 from data_utils.row_files import Example
-from engine.batching import EncodedRow
+from engine.batching import EncodedRow, plan_steps
+from engine.dealing import measure_dealing, share_of_dialogues
 from engine.deepspeed_state import gather_weights
-from engine.distributed import gather_predictions, share_of_dialogues
+from engine.distributed import gather_predictions
 from scoring.label_scoring import mean_target_loss, predict_labels
 from scoring.metrics import (
     EvalResult,
@@ -64,6 +65,8 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
         average=training.average_weights,
     )
     engine = start_engine(run, model, optimizer)
+    if run.world.size > 1 and run.world.is_first:
+        tell_dealing(run)
     settings = TrainingSettings(
         epochs=training.num_train_epochs,
         batch_size=training.batch_size,
@@ -87,10 +90,18 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
     return progress
 
 
+def tell_dealing(run: Run) -> None:
+    """Says what it costs to deal the rows of the first epoch's steps to the processes, by counting tokens."""
+    training, rows = run.arguments[2], run.encoded["train"]
+    plan = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
+    steps = [[rows[index] for index in step] for step in plan]
+    print(measure_dealing(steps, run.packer.shares_prefixes, run.world.size), file=sys.stderr)
+
+
 def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
-    """DeepSpeed's for several processes or where a flag asks for it, else plain PyTorch."""
+    """DeepSpeed's for several GPUs or where a flag asks for it, else plain PyTorch."""
     if run.deepspeed is None:
-        return PlainEngine(model, optimizer)
+        return PlainEngine(model, optimizer, run.world)
     from training.deepspeed_engine import DeepSpeedEngine
 
     return DeepSpeedEngine(model, optimizer, run.deepspeed)
@@ -261,10 +272,14 @@ def score_rows(
     run: Run, model, rows: Sequence[Example], encoded: Sequence[EncodedRow], labels: Sequence[str], description: str
 ) -> list[Prediction]:
     """One prediction for every row, in their order; all rows are of one task. encoded: the same as token ids."""
-    tokens = {row.id: row for row in encoded}
-    share = [tokens[row.id] for row in share_of_dialogues(rows, run.world)]
+    share = share_of_dialogues(encoded, run.world)
     with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
-        mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
+
+        def advance(done: int) -> None:
+            bar.update(done)
+            run.world.look()
+
+        mine = predict_labels(model, run.encoder, share, labels, run.decode, advance)
     return gather_predictions(mine, rows, run.world)
 
 
