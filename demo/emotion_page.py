@@ -129,10 +129,8 @@ def _render_details(row: TurnEmotion, labels: Sequence[str], prompt: str) -> str
 def _render_alone(rows: Sequence[TurnEmotion], alone: Emotion | None) -> str:
     if alone is None:
         return ""
-    found, bare = (f"{escape(one.emotion)} {100 * one.probability:.0f}%" for one in (rows[-1], alone))
-    return (
-        f'<p class="alone">The last turn after what was said before it: <b>{found}</b>; on its own: <b>{bare}</b>.</p>'
-    )
+    found, bare = (f"<b>{escape(one.emotion)} {100 * one.probability:.0f}%</b>" for one in (rows[-1], alone))
+    return f'<p class="alone">The last turn after all that was said: {found}; on its own: {bare}.</p>'
 
 
 def _render_pictures(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What whoever looks at the page gives it: a text, one more turn, a file, a dialogue of the file; each with its limit."""
+"""What a visitor gives the page: a text, one more turn, a file, a dialogue of the file; each with its limit."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence

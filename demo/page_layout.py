@@ -15,8 +15,8 @@ HERE = Path(__file__).resolve().parent
 STYLE = HERE / "page.css"
 TITLE = "Emotions of a dialogue"
 INTRODUCTION = f"""# {TITLE}
-Write a line for each turn, `Name: utterance`, paste a chat or a transcript, or open a file. Each turn is judged by itself
-and the turns before it, never by later ones. It can be wrong."""
+Write a line for each turn, `Name: utterance`, paste a chat or a transcript, or open a file. Each turn is judged by
+itself and the turns before it, never by later ones. It can be wrong."""
 SECONDS_KEPT = 3600  # of files that were opened
 MOST_AT_ONCE, MOST_WAITING = 8, 32  # visitors
 

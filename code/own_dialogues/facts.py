@@ -65,10 +65,8 @@ class Facts:
         """'weighted F1 63.06 on test (2,610 utterances)'."""
         if self.score is None:
             return "no score lies beside it"
-        chosen = "" if self.score.selection == SELECTIONS["valid"] else f", {self.score.selection}"
-        return (
-            f"weighted F1 {self.score.weighted_f1:.2f} on {self.score.split} ({self.score.rows:,} utterances){chosen}"
-        )
+        told = f"weighted F1 {self.score.weighted_f1:.2f} on {self.score.split} ({self.score.rows:,} utterances)"
+        return told if self.score.selection == SELECTIONS["valid"] else f"{told}, {self.score.selection}"
 
     @property
     def line(self) -> str:

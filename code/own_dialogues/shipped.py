@@ -29,7 +29,7 @@ def find_shipped(name: str) -> Path | None:
 
 
 def name_of(folder: str | Path) -> str:
-    """What `--checkpoint` calls a folder: the name of a shipped one, else the path, inside the repository from there."""
+    """What `--checkpoint` calls a folder: the name of a shipped one, else the path, as seen from the repository."""
     resolved = Path(folder).resolve()
     names = (name for name, shipped in list_shipped().items() if shipped.resolve() == resolved)
     return next(names, shown_path(str(folder)))
