@@ -146,6 +146,9 @@ class Page:
 
 
 def _shown_choice(name: str, folder: Path) -> str:
-    facts = find_facts(folder)
+    try:
+        facts = find_facts(folder)
+    except UserError:  # `describe` says what is the matter, once it is chosen
+        return name
     score = f", weighted F1 {facts.score.weighted_f1:.1f} on {facts.score.split}" if facts.score else ""
     return f"{name}: labels of {facts.config.dataset}{score}"

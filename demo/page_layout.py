@@ -105,20 +105,20 @@ def _connect(gr: Any, page: Page, parts: SimpleNamespace) -> None:
 def _connect_files(gr: Any, page: Page, parts: SimpleNamespace, quiet: dict[str, str]) -> None:
     """What opens a file, or takes another dialogue of it; what cannot be read leaves all as it is."""
     preview = [parts.dialogue, parts.given, parts.status, parts.result]
-    kept = gr.skip()
+    kept = gr.skip
 
     def opened(*given: Any) -> tuple:
         try:
             file, choices, *rest = page.open(*given)
         except UserError as error:
-            return kept, kept, kept, kept, render_error(str(error)), kept
+            return kept(), kept(), kept(), kept(), render_error(str(error)), kept()
         return file, gr.Dropdown(choices, value=0, visible=len(choices) > 1), *rest
 
     def chosen(*given: Any) -> tuple:
         try:
             return page.choose(*given)
         except UserError as error:
-            return kept, kept, render_error(str(error)), kept
+            return kept(), kept(), render_error(str(error)), kept()
 
     again = {"fn": partial(opened, None), "inputs": [parts.form, parts.encoding, parts.opened]}
     outputs = [parts.opened, parts.chooser, *preview]
