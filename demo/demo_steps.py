@@ -1,33 +1,18 @@
 """The steps of demo/demo.ipynb that are more than a line."""
 
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from basics.errors import UserError
-from basics.files import find_repository
 from dialogue_files.reading import read_text
 from own_dialogues.checkpoint import ensure_base, find_checkpoint
 from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.writing import TurnEmotion
 
-# One epoch over the sample corpus: some minutes on two CPU cores.
-SMALL_RUN = {"num_train_epochs": "1", "lora_dim": "8", "lora_alpha": "8"}
-
 
 def open_recognizer() -> EmotionRecognizer:
-    """The recognizer of the shipped checkpoint, else the newest one of the sample corpus, else one trained now."""
-    try:
-        checkpoint = find_checkpoint()
-    except UserError as error:
-        if os.environ.get("ERC_CHECKPOINT"):
-            raise
-        print(f"{error}\ntraining a small one now ...")
-        train_small()
-        checkpoint = find_checkpoint()
+    """The recognizer of the checkpoint that `ERC_CHECKPOINT` names, else of the shipped one."""
+    checkpoint = find_checkpoint()
     ensure_base(checkpoint)
     with _without_notices():
         return EmotionRecognizer.from_pretrained(checkpoint)
@@ -47,18 +32,6 @@ def _without_notices() -> Iterator[None]:
         finally:
             if shown:
                 logging.enable_progress_bar()
-
-
-def train_small() -> None:
-    """Fine-tune the small base on the sample corpus, shorter than usual.
-
-    Raises:
-        UserError: the script failed; what it said stands on stderr.
-    """
-    script = find_repository() / "code" / "train_and_inference_Uni.sh"
-    environment = os.environ | SMALL_RUN | {"ERC_PYTHON": sys.executable}
-    if subprocess.run(["bash", str(script)], env=environment, stdout=subprocess.DEVNULL).returncode:
-        raise UserError(f"{script} failed: run it in a terminal to see why")
 
 
 def ask(recognizer: EmotionRecognizer, text: str) -> list[TurnEmotion]:

@@ -8,11 +8,14 @@ from matplotlib import image
 from dialogue_files.turns import SpokenTurn
 from emotion_figures import (
     COLOURS,
+    SHADES,
     colour_of,
     draw_label_shares,
     draw_probabilities,
     draw_shares,
     draw_timeline,
+    ink_on,
+    relative_luminance,
 )
 from own_dialogues.writing import TurnEmotion
 
@@ -47,3 +50,11 @@ def test_what_is_drawn_depends_on_what_was_found() -> None:
 def test_colours_are_told_apart() -> None:
     assert len(set(COLOURS)) == len(COLOURS) == 9
     assert len({colour_of(label, LABELS) for label in LABELS}) == 3
+
+
+def test_numbers_are_read_on_every_shade() -> None:
+    """With the contrast of WCAG 2, 4.5 to 1 at least."""
+    assert relative_luminance((1, 1, 1)) == pytest.approx(1) and relative_luminance((1, 0, 0)) == pytest.approx(0.2126)
+    for value in (share / 100 for share in range(101)):
+        below, ink = relative_luminance(SHADES(value)[:3]), 1.0 if ink_on(value) == "white" else 0.0
+        assert (max(ink, below) + 0.05) / (min(ink, below) + 0.05) >= 4.5, value

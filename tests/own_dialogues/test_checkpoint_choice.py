@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,22 +131,11 @@ def test_a_config_that_is_not_there_or_wrong(trained: Path, tmp_path: Path, cont
 def test_checkpoints_and_bases_are_found_or_missed_in_words(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
     model = trained / "run" / "model"
     assert find_base(model) == str(trained / "base")
     for module in ("own_dialogues.checkpoint", "bases.find"):
         monkeypatch.setattr(f"{module}.find_repository", lambda: tmp_path)
-    with pytest.raises(UserError, match=r"there is no checkpoint yet.*train_and_inference_Uni.sh"):
-        find_checkpoint()
-    place = tmp_path / "checkpoint" / "tiny" / "window"
-    shutil.copytree(model, place)
-    with pytest.raises(UserError, match="there is no checkpoint yet"):
-        find_checkpoint()  # its labels are another corpus'
-    config = replace(read_erc_config(model), dataset="sample")
-    (place / "erc_config.json").write_text(config.render())
-    assert find_checkpoint() == place
-    shutil.copytree(place, tmp_path / "demo" / "adapter")
-    assert find_checkpoint() == tmp_path / "demo" / "adapter"
+    place = Path(shutil.copytree(model, tmp_path / "checkpoint" / "tiny" / "window"))
     monkeypatch.setenv("ERC_CHECKPOINT", str(model))
     assert find_checkpoint() == model and find_checkpoint(place) == place
     with pytest.raises(UserError, match="no adapter and no model there"):
@@ -194,36 +182,12 @@ def test_a_small_base_is_fetched_when_it_is_not_there(
     assert len(asked) == 2
 
 
-def test_the_notebook_trains_a_small_one_where_there_is_none(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
-    found = [UserError("there is none"), trained / "run" / "model"]
-
-    def find():
-        one = found.pop(0)
-        if isinstance(one, UserError):
-            raise one
-        return one
-
-    steps = []
-    monkeypatch.setattr(demo_steps, "find_checkpoint", find)
-    monkeypatch.setattr(demo_steps, "train_small", lambda: steps.append("trained"))
+def test_the_steps_of_the_notebook(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERC_CHECKPOINT", str(trained / "run" / "model"))
     recognizer = demo_steps.open_recognizer()
-    assert steps == ["trained"] and recognizer.config.labels == LABELS
+    assert recognizer.config.labels == LABELS
     rows = demo_steps.ask(recognizer, "Ann: Great!\nBen: Run!")
     table = demo_steps.compare_without_history(recognizer, rows)
     assert [row["speaker"] for row in demo_steps.tabulate(rows)] == ["Ann", "Ben"]
     # Nothing stands before the first turn, so it is the same with and without.
     assert table[0]["with history"] == table[0]["on its own"] and table[0]["history decides"] == ""
-
-
-def test_training_the_small_one_is_the_script_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def run(command, env, **options):
-        asked.append((Path(command[1]).name, env["num_train_epochs"], env["ERC_PYTHON"]))
-        return SimpleNamespace(returncode=2)
-
-    monkeypatch.setattr(demo_steps.subprocess, "run", run)
-    with pytest.raises(UserError, match="train_and_inference_Uni.sh failed"):
-        demo_steps.train_small()
-    assert asked == [("train_and_inference_Uni.sh", "1", sys.executable)]
