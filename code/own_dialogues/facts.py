@@ -12,7 +12,7 @@ from own_dialogues.shipped import name_of
 from results.files import SELECTIONS
 from training.erc_config import ErcConfig, read_erc_config
 from training.folders import RESULTS_FILE
-from training.trained_texts import read_trained_texts
+from training.rows.trained_texts import read_trained_texts
 
 RARELY_RIGHT = 30.0  # percent of F1 below which a label is named as one that is rarely right
 RECOGNITION = "emotion_recognition"  # the task whose rows are utterances

@@ -155,9 +155,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         UserError: the split that is to choose the best epoch has no rows; a flag asks for what cannot be had here.
     """
     model_arguments, data_arguments, training_arguments = arguments
-    chooser = training_arguments.select_on
-    if training_arguments.do_train and not row_sets.scored[chooser]:
-        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {data_arguments.data_dir}")
+    if training_arguments.do_train:
+        refuse_no_choice(training_arguments.select_on, row_sets, data_arguments.data_dir)
     device = choose_device()
     check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
@@ -189,6 +188,12 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     )
     refuse_longer_prompts(run)
     return run
+
+
+def refuse_no_choice(chooser: str, row_sets: RowSets, folder: str) -> None:
+    """UserError when the split by which the best epoch is chosen has no row."""
+    if not row_sets.scored[chooser]:
+        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {folder}")
 
 
 def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:

@@ -16,8 +16,7 @@ from engine import layers as fast_layers
 from engine.batching import training_batches
 from engine.layers import merged_adapters, use_fast_lora
 from engine.packing import batch_loss, packer_for
-from rounding import LAYER, rounding
-from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import LAYER, LAYERS, PAD, VOCABULARY_SIZE, rounding, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 

@@ -16,16 +16,17 @@ from engine.layers import missing_for_compiling
 from engine.objective import LabelLoss, class_factors, log_shares
 from engine.packing import Packer, batch_loss, packer_for
 from engine.replay import Replayed
-from rounding import LAYER, rounding
 from scoring.label_scoring import DecodeSettings, mean_target_loss, predict_labels
 from tiny_models import (
     KINDS,
     LABELS,
+    LAYER,
     LAYERS,
     PAD,
     VOCABULARY_SIZE,
     StandInGraphs,
     character_tokenizer,
+    rounding,
     small_rows,
     tiny_model,
 )

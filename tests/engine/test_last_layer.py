@@ -13,8 +13,18 @@ from engine import packing
 from engine.batching import MicroBatch, scoring_batches, training_batches
 from engine.last_layer import KNOWN, PARTS, computed_where_read
 from engine.packing import PackedBatch, batch_loss, packer_for, sequence_log_probabilities
-from rounding import LAYER, rounding
-from tiny_models import KINDS, LABELS, LAYERS, PAD, VOCABULARY_SIZE, character_tokenizer, small_rows, tiny_model
+from tiny_models import (
+    KINDS,
+    LABELS,
+    LAYER,
+    LAYERS,
+    PAD,
+    VOCABULARY_SIZE,
+    character_tokenizer,
+    rounding,
+    small_rows,
+    tiny_model,
+)
 
 pytestmark = pytest.mark.numeric
 

@@ -30,8 +30,7 @@ from distributed_worker import (
     run_case,
 )
 from engine.distributed import World, join_world
-from rounding import LAYER, rounding
-from tiny_models import DATASET, LABELS, LAYERS, LINES, VOCABULARY_SIZE, save_base
+from tiny_models import DATASET, LABELS, LAYER, LAYERS, LINES, VOCABULARY_SIZE, rounding, save_base
 from training.checkpoints import load_state
 
 pytestmark = pytest.mark.numeric

@@ -18,8 +18,7 @@ from commands import REPOSITORY, assert_one_line_error
 from distributed_worker import ALONE, EPOCHS, SAVED_AT, SCORED, STEPS, Case, build_model, run_case, started
 from engine.distributed import World, join_world
 from engine.processes import LEFT_ALONE, STARTED_AS, Crew, own_cores
-from rounding import LAYER, rounding
-from tiny_models import LAYERS, VOCABULARY_SIZE, main_command, save_base, save_rows
+from tiny_models import LAYER, LAYERS, VOCABULARY_SIZE, main_command, rounding, save_base, save_rows
 from training.checkpoints import load_state
 from training.engines import OptimizerSettings, PlainEngine
 
