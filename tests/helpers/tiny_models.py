@@ -1,4 +1,4 @@
-"""Tiny random models of every kind, their tokenizer and rows, graphs without a GPU; how far their sums may lie apart."""
+"""Tiny random models of every kind, their tokenizer and rows, graphs without a GPU; how far sums may lie apart."""
 
 import pickle
 import re
