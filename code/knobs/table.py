@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
+from data_utils.corpora.places import SMALL_TRAIN
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import FORMS
@@ -95,7 +96,7 @@ _ROWS = (
         "",
         "8",
         "times `graphics_card`: rows of an optimizer step",
-        {SMALL: "32", f"{SMALL} sample": "16", f"{SMALL} {PLAIN}": "16", f"{SMALL} {MIXED}": "16"},
+        {SMALL: "32", f"{SMALL} {SMALL_TRAIN}": "16", f"{SMALL} {PLAIN}": "16", f"{SMALL} {MIXED}": "16"},
         guesses=("batch_size", "gradient_accumulation_steps"),
     ),
     Knob("NPROC", RUN, COUNT, "", None, "processes on each machine; unset: the visible GPUs, and 1 without any"),
@@ -303,7 +304,7 @@ _ROWS = (
         "epochs",
         "6",
         "passes over train",
-        {MIXED: "8", SMALL: "2", f"{SMALL} sample": "3", f"{SMALL} {MIXED}": "3"},
+        {MIXED: "8", SMALL: "2", f"{SMALL} {SMALL_TRAIN}": "3", f"{SMALL} {MIXED}": "3"},
         guesses=("epochs", "num_epochs"),
     ),
     Knob(
