@@ -249,6 +249,10 @@ def _make_spec(described: Description, labels: tuple[str, ...], splits: Splits) 
 def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
     """What may be learned badly or not at all, a warning each."""
     counts = {name: _count(one.turns for one in splits[name]) for name in SPLITS}
+    for name in SPLITS:
+        if len(splits[name]) == 1:
+            turns = len(splits[name][0].turns)
+            yield f"warning: {name} is one dialogue of {turns:,} turns; a column or key dialogue tells several apart"
     for label in labels:
         there = counts["train"][label]
         if not there:
