@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bases.table import BASES, PRECISIONS
-from data_utils.corpora.places import SMALL_TRAIN
+from data_utils.corpora.places import SMALL_TRAIN, find_corpus
 from data_utils.corpora.sizes import has_small_train
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
@@ -89,9 +89,7 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     for name in ("MODEL_NAME", "Experiments_setting", "dataset"):  # these decide on the defaults of the others
         values[name] = given.get(name, KNOBS[name].recipes.get(rows, KNOBS[name].default))
     base = recipe_name(values["MODEL_NAME"] or "", place)
-    elsewhere = given.get("ERC_ORIGINAL_DATA")
-    folders = [place.of_caller(elsewhere)] if elsewhere else []
-    small = any(has_small_train(values["dataset"] or "", one) for one in (*folders, place.repository / "original_data"))
+    small = _has_small_train(values["dataset"] or "", given.get("ERC_ORIGINAL_DATA"), place)
     for knob in KNOBS.values():
         values.setdefault(knob.name, given.get(knob.name, find_default(knob, rows, values, base, small)))
     settings = Settings(rows, values, base, place, small_train=small)
@@ -102,6 +100,11 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     problems += find_misspelt(environment)
     paths = {knob.name: _from_repository(knob, values[knob.name], place) for knob in KNOBS.values()}
     return Settings(rows, paths, base, place, frozenset(given), small), problems
+
+
+def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
+    folders = [*([place.of_caller(elsewhere)] if elsewhere else []), place.repository / "original_data"]
+    return has_small_train(dataset, next((one for one in folders if find_corpus(dataset, one)), folders[-1]))
 
 
 def recipe_name(base: str, place: Place) -> str:

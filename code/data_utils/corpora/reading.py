@@ -113,12 +113,12 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
         )
     report = Report()
     try:
-        read = list(read_turns(path, form, report=report))
+        read = read_turns(path, form, report=report)
+        turns = [replace(turn, emotion=fold_label(turn.emotion or "") or None) for turn in read]
     except UserError as error:
         raise UserError(_FLAGS_OF_PREDICT.sub("", str(error))) from None
-    if not read:
+    if not turns:
         raise UserError(f"{path}: holds no utterance, allowed is one or more")
-    turns = [replace(turn, emotion=fold_label(turn.emotion or "") or None) for turn in read]
     if all(turn.emotion is None for turn in turns):
         allowed = "allowed is a label in the column or under the key emotion"
         raise UserError(f"{path} line {turns[0].line}: no turn has an emotion, {allowed}")
