@@ -5,6 +5,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
+from data_utils.dialogues import count_labels
 from data_utils.row_files import RECOGNITION
 from experiment_utils.breakdowns import Breakdowns, break_down
 from experiment_utils.dialogue_counts import Counts
@@ -105,8 +106,7 @@ def _knows_train(run: Record, dataset: str) -> bool:
     """Whether a run was trained on all utterances of the dataset's own train, and on no other set."""
     if run.condition.startswith(BASELINES):
         return True
-    train = read_corpus(dataset)["train"]
-    utterances = sum(len(dialogue.utterances) for dialogue in train)
+    utterances = count_labels(read_corpus(dataset)["train"]).total()
     return run.labels == find_dataset(dataset).labels and run.training_rows == {RECOGNITION: utterances}
 
 

@@ -1,5 +1,6 @@
 """The settings of table.py that say how training goes: how long, at which rate, and what it minimises."""
 
+from data_utils.corpora.places import SMALL_TRAIN
 from knobs.kinds import COUNT, NUMBER, PART, POSITIVE, SHARE, WHOLE, one_of
 from knobs.knob import Knob
 from knobs.readers import ALL_PARAMETERS, LABELS, LABELS_LOSS, MIXED, TRAINING
@@ -15,7 +16,7 @@ RECIPE = (
         "epochs",
         "6",
         "passes over train",
-        {MIXED: "8", SMALL: "2", f"{SMALL} sample": "3", f"{SMALL} {MIXED}": "3"},
+        {MIXED: "8", SMALL: "2", f"{SMALL} {SMALL_TRAIN}": "3", f"{SMALL} {MIXED}": "3"},
         guesses=("epochs", "num_epochs"),
     ),
     Knob(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
+from data_utils.corpora.places import SMALL_TRAIN
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import FORMS
@@ -93,7 +94,7 @@ _ROWS = (
         "",
         "8",
         "times `graphics_card`: rows of an optimizer step",
-        {SMALL: "32", f"{SMALL} sample": "16", f"{SMALL} {PLAIN}": "16", f"{SMALL} {MIXED}": "16"},
+        {SMALL: "32", f"{SMALL} {SMALL_TRAIN}": "16", f"{SMALL} {PLAIN}": "16", f"{SMALL} {MIXED}": "16"},
         guesses=("batch_size", "gradient_accumulation_steps"),
     ),
     Knob(

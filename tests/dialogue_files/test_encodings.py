@@ -44,7 +44,7 @@ def test_json_is_read_in_the_encoding_that_is_said(tmp_path: Path) -> None:
     path.write_bytes(json.dumps([{"speaker": "Zoë", "text": "là"}], ensure_ascii=False).encode("cp1252"))
     assert texts_of(path, "cp1252") == [("Zoë", "là")]
     refused = call_script(predict.main, "--input", path, "--preview", "True")
-    assert_one_line_error(refused, "read as json, line 1: not UTF-8 text", "such as --encoding cp1252")
+    assert_one_line_error(refused, "read as json, line 1: not UTF-8 text", "or say --encoding cp1252")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r"])
