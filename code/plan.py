@@ -21,6 +21,7 @@ from bases.load import DTYPES, choose_precision
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
+from data_utils.corpora.registry import find_dataset
 from data_utils.labels import DATASETS
 from engine.batching import TOKEN_BUDGETS
 from knobs.flags import add_knob, look_for_datasets
@@ -56,7 +57,7 @@ def main() -> None:
         rank=arguments.lora_dim,
         dropout=arguments.lora_dropout,
         modules=arguments.lora_module_name,
-        labels=len(DATASETS[arguments.dataset].labels) if arguments.loss == LABELS else 1,
+        labels=len(find_dataset(arguments.dataset).labels) if arguments.loss == LABELS else 1,
     )
     estimates = plan_base(arguments.model_name_or_path, load)
     seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * arguments.gpus)

@@ -128,12 +128,13 @@ def _distinct(texts: Texts, rows: int | None = None) -> float:
 
 
 def _train_tokens_of(condition: Condition, dataset: str) -> float:
-    tokens = _distinct(texts_of(dataset, plain=condition.script == PLAIN))
+    texts = texts_of(dataset, plain=condition.script == PLAIN)
+    tokens = _distinct(texts)
     for module, factor in MORE_TOKENS.items():
         tokens *= factor if condition.settings.get(module) == "True" else 1
     if condition.settings.get("loss") == LABELS:
-        rows = texts_of(dataset, plain=condition.script == PLAIN).rows
-        tokens += rows * (len(find_dataset(dataset).labels) - 1) * (TARGET_TOKENS - 1)
+        others = len(find_dataset(dataset).labels) - 1
+        tokens += texts.rows * others * (TARGET_TOKENS - 1)
     return tokens
 
 
@@ -165,7 +166,7 @@ def _scorings(condition: Condition, base: str) -> int:
     if not every or not epochs:
         return epochs
     share = float(condition.settings.get("data_percent", 1))
-    rows = share * sum(texts_of(dataset, condition.script == PLAIN).rows for dataset in condition.datasets)
+    rows = share * sum(texts_of(dataset).rows for dataset in condition.datasets)
     batch = _value_of(condition, base, "graphics_card") * _value_of(condition, base, "accumulations")
     return math.ceil(epochs * math.ceil(rows / batch) / every)
 
