@@ -48,10 +48,11 @@ def _counted(dataset: str, kind: str) -> Texts:
 
 
 def count_encoded(rows: "Sequence[EncodedRow]") -> Texts:
-    """The tokens of rows, and how many they share where a few of a dialogue stand in a batch."""
+    """The tokens of prompts, and how many they share where a few of a dialogue stand in a batch."""
     from engine.batching import plan_steps, training_batches
 
     steps = plan_steps(rows, BATCH, TOGETHER, seed=0, epoch=0)
     batches = [batch for step in steps for batch in training_batches([rows[at] for at in step], BUDGET, True)]
     lengths, nodes = sum(sum(one.lengths()) for one in batches), sum(one.tokens() for one in batches)
-    return Texts(len(rows), round(lengths / len(rows), 1), round(lengths / nodes, 2))
+    prompts = sum(len(row.prompt) for row in rows)
+    return Texts(len(rows), round(prompts / len(rows), 1), round(lengths / nodes, 2))
