@@ -169,7 +169,7 @@ def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(tab) -> None:
     bar = tab.locator("#status progress")
     assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
     tab.click("#stop")
-    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=30_000)
+    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=120_000)
     found = tab.locator("#result .what").count()
     assert 0 < found < turns
     tab.fill("#dialogue textarea", long_dialogue(found + 1))
