@@ -18,15 +18,14 @@ from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
-from knobs.readers import LABELS, LORA
+from knobs.readers import LABELS, LORA, PLAIN
 from knobs.table import KNOBS, SMALL
-from planning.data import GIB, TARGET_TOKENS, TEXTS, Texts
+from planning.data import GIB, TEXTS, Texts
 from planning.texts import texts_of, utterances_of
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
-PLAIN = "Plain"
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
@@ -92,7 +91,7 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
     """The needs of one condition. plan: name of a way -> its estimate for an epoch of MELD."""
     base, setting = base_of(condition), condition.settings.get("Experiments_setting", "lora")
     machine, estimate = _machine_of(base), plan[WAY_OF_SETTING[setting]]
-    per_token = estimate.flops / _distinct(TEXTS["meld"])  # of a training step
+    per_token = estimate.flops / TEXTS["meld"].distinct()  # of a training step
     tokens = _training_tokens(condition, base) + _scored_tokens(condition, base) / PASSES[setting]
     memory = estimate.weights + estimate.libraries if setting == "zero_shot" else estimate.total
     return Needs(
@@ -122,19 +121,18 @@ def _value_of(condition: Condition, base: str, name: str) -> int:
     return int(condition.settings.get(name, usual))
 
 
-def _distinct(texts: Texts, rows: int | None = None) -> float:
-    """Tokens that the engine computes for all rows of an epoch, or for as many such rows."""
-    return (texts.rows if rows is None else rows) * texts.tokens / texts.shared
+def _texts_of(condition: Condition, dataset: str) -> Texts:
+    """What the rows of a dataset look like under the condition's script."""
+    return texts_of(dataset, plain=ROWS_OF_SCRIPT[condition.script] == PLAIN)
 
 
 def _train_tokens_of(condition: Condition, dataset: str) -> float:
-    texts = texts_of(dataset, plain=condition.script == PLAIN)
-    tokens = _distinct(texts)
+    texts = _texts_of(condition, dataset)
+    tokens = texts.distinct()
     for module, factor in MORE_TOKENS.items():
         tokens *= factor if condition.settings.get(module) == "True" else 1
     if condition.settings.get("loss") == LABELS:
-        others = len(find_dataset(dataset).labels) - 1
-        tokens += texts.rows * others * (TARGET_TOKENS - 1)
+        tokens += texts.other_labels(len(find_dataset(dataset).labels))
     return tokens
 
 
@@ -145,7 +143,7 @@ def _training_tokens(condition: Condition, base: str) -> float:
     total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition, base)
     if condition.settings.get("speaker_task") == "True":
         total += _value_of(condition, base, "speaker_epochs") * sum(
-            _distinct(texts_of(dataset, plain=True)) for dataset in datasets
+            texts_of(dataset, plain=True).distinct() for dataset in datasets
         )
     return total * float(condition.settings.get("data_percent", 1))
 
@@ -156,7 +154,7 @@ def _scored_tokens(condition: Condition, base: str) -> float:
     for dataset in condition.datasets:
         counts = utterances_of(dataset)
         rows = scorings * counts["valid"] + counts[condition.split]
-        total += _distinct(texts_of(dataset, plain=condition.script == PLAIN), rows)
+        total += _texts_of(condition, dataset).distinct(rows)
     return total
 
 
@@ -166,7 +164,7 @@ def _scorings(condition: Condition, base: str) -> int:
     if not every or not epochs:
         return epochs
     share = float(condition.settings.get("data_percent", 1))
-    rows = share * sum(texts_of(dataset).rows for dataset in condition.datasets)
+    rows = share * sum(_texts_of(condition, dataset).rows for dataset in condition.datasets)
     batch = _value_of(condition, base, "graphics_card") * _value_of(condition, base, "accumulations")
     return math.ceil(epochs * math.ceil(rows / batch) / every)
 

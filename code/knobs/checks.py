@@ -30,6 +30,11 @@ class Place:
         """A path as the caller means it."""
         return self.caller / path
 
+    def corpora(self, elsewhere: str | None) -> list[Path]:
+        """The folders that corpora lie in: `ERC_ORIGINAL_DATA`, where it is set, and the repository's."""
+        own = self.repository / "original_data"
+        return list(dict.fromkeys([self.of_caller(elsewhere), own] if elsewhere else [own]))
+
 
 def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place) -> Iterator[str]:
     """Why a value cannot be, in words; nothing when it can."""
@@ -124,11 +129,11 @@ def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
 
 def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
     elsewhere = values.get("ERC_ORIGINAL_DATA")
-    folder = place.of_caller(elsewhere) if elsewhere else place.repository / "original_data"
+    places = place.corpora(elsewhere)
     if value not in CORPORA:
-        yield from _check_own(value, list(dict.fromkeys((folder, place.repository / "original_data"))))
+        yield from _check_own(value, places)
         return
-    pickle = folder / value / f"{value}.pkl"
+    pickle = places[0] / value / f"{value}.pkl"
     if value == "sample" or pickle.is_file():
         return
     advice = "see original_data/README.md"

@@ -103,7 +103,7 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
 
 
 def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
-    folders = [*([place.of_caller(elsewhere)] if elsewhere else []), place.repository / "original_data"]
+    folders = place.corpora(elsewhere)
     return has_small_train(dataset, next((one for one in folders if find_corpus(dataset, one)), folders[-1]))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from basics.files import find_repository, shown_path
 from data_utils.labels import DATASETS
+from data_utils.row_files import RECOGNITION
 from own_dialogues.shipped import name_of
 from results.files import SELECTIONS
 from training.erc_config import ErcConfig, read_erc_config
@@ -15,7 +16,6 @@ from training.folders import RESULTS_FILE
 from training.rows.trained_texts import read_trained_texts
 
 RARELY_RIGHT = 30.0  # percent of F1 below which a label is named as one that is rarely right
-RECOGNITION = "emotion_recognition"  # the task whose rows are utterances
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,14 @@ def find_facts(folder: str | Path) -> Facts:
 
 def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:
     """The results of a checkpoint on its own dataset, beside it or where its run wrote them; None: there are none."""
-    told = shown_path(str(folder.resolve()))
-    beside = _read_results(folder)
-    run = _read_results(find_repository() / "experiments" / Path(told).relative_to(*Path(told).parts[:1]))
-    if run and shown_path(str(run["arguments"].get("model_dir"))) != told:
-        run = None
-    found = beside or run
+    found = _read_results(folder) or _results_of_run(folder)
     return found if found and found["arguments"].get("dataset") == config.dataset else None
+
+
+def _results_of_run(folder: Path) -> Mapping[str, Any] | None:
+    told = shown_path(str(folder.resolve()))
+    run = _read_results(find_repository() / "experiments" / Path(told).relative_to(*Path(told).parts[:1]))
+    return run if run and shown_path(str(run["arguments"].get("model_dir"))) == told else None
 
 
 def _read_results(folder: Path) -> Mapping[str, Any] | None:

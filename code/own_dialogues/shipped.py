@@ -14,12 +14,11 @@ TAKEN_FIRST = ("meld", SAMPLE)
 
 
 def list_shipped() -> dict[str, Path]:
-    """Name -> folder of each checkpoint that ships, those of `TAKEN_FIRST` in front."""
+    """Name -> folder of each checkpoint that ships, those of `TAKEN_FIRST` in front, but the sample's last."""
     repository = find_repository()
     found = {path.name: path for path in sorted((repository / ADAPTERS).glob("*"))}
     found |= {SAMPLE: repository / SAMPLE_FOLDER}
-    ranks = {name: place for place, name in enumerate(TAKEN_FIRST[:-1])} | {SAMPLE: len(found)}
-    ranked = sorted(found, key=lambda name: ranks.get(name, len(TAKEN_FIRST)))
+    ranked = sorted(found, key=lambda name: (name == SAMPLE, name not in TAKEN_FIRST))
     return {name: found[name] for name in ranked if can_predict(found[name])}
 
 

@@ -18,6 +18,14 @@ class Texts:
     tokens: float
     shared: float
 
+    def distinct(self, rows: int | None = None) -> float:
+        """Tokens that the engine computes for all of the rows, or for as many such rows."""
+        return (self.rows if rows is None else rows) * self.tokens / self.shared
+
+    def other_labels(self, labels: int) -> float:
+        """Tokens that come on top where all labels hang under each prompt, in place of its target."""
+        return self.rows * (labels - 1) * (TARGET_TOKENS - 1)
+
 
 # Window 12, in the tokens of SmolLM2-135M; shared: in micro-batches of 4096 tokens, 8 rows of a dialogue together.
 TEXTS: Mapping[str, Texts] = MappingProxyType(

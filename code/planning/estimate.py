@@ -179,13 +179,8 @@ def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
         start=weights,
         main_memory=state + sums if way.offload else 0.0,
         saved_state=12.0 * trained,
-        flops=training_flops(found, way) * distinct_tokens(load) / found.nodes,
+        flops=training_flops(found, way) * (load.texts.distinct() + load.texts.other_labels(load.labels)) / found.nodes,
     )
-
-
-def distinct_tokens(load: Workload) -> float:
-    """Tokens that the engine computes in an epoch."""
-    return load.texts.rows * (load.texts.tokens / load.texts.shared + (load.labels - 1) * (TARGET_TOKENS - 1))
 
 
 def training_flops(found: Measured, way: Way) -> float:

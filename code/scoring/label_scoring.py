@@ -9,7 +9,7 @@ import torch
 
 from engine.batching import EncodedRow, RowEncoder, scoring_batches
 from engine.deepspeed_state import is_sharded
-from engine.distributed import World
+from engine.distributed import Item, World
 from engine.layers import merged_adapters
 from engine.neighbours import Neighbours
 from engine.objective import LabelLoss
@@ -82,6 +82,11 @@ def evaluating(model):
 Outcome = tuple[str | None, dict[str, float] | None, str | None]  # label, log p of every label, answer
 
 
+def _as_many_everywhere(passes: list[Item], model, world: World) -> list[Item]:
+    """The passes of this process, as many as of all others where each needs what the others hold of the weights."""
+    return world.in_step(passes) if is_sharded(model) else passes
+
+
 def score_labels(
     model,
     encoder: RowEncoder,
@@ -103,7 +108,7 @@ def score_labels(
     read = partial(sequence_log_probabilities, model)
     replayed = Replayed(read, device) if packer.replays and len(batches) >= REPLAYS_THAT_PAY else None
     with Neighbours(device) as neighbours:
-        for batch in settings.world.in_step(batches) if is_sharded(model) else batches:
+        for batch in _as_many_everywhere(batches, model, settings.world):
             already = len(outcomes)
             packed = packer.pack(batch)
             read_all = replayed(packed) if replayed else read(packed.to(device))
@@ -183,7 +188,7 @@ def generate_answers(
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
     size = settings.eval_batch_size
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
-    for chosen in settings.world.in_step(chunks) if is_sharded(model) else chunks:
+    for chosen in _as_many_everywhere(chunks, model, settings.world):
         already = len(outcomes)
         with without_own_settings(model):
             answers = _generate(model, tokenizer, [rows[index] for index in chosen], config)

@@ -3,7 +3,7 @@
 import gc
 import sys
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class Run:
             world=self.world,
         )
 
-    @property
+    @cached_property
     def label_loss(self) -> LabelLoss | None:
         """Of `--loss labels`."""
         return label_loss_of(self.encoder, self.row_sets, self.arguments[2])
@@ -306,15 +306,15 @@ def trained_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
     training, rows = run.arguments[2], run.encoded["train"]
     steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
     cuts, processes = training.gradient_accumulation_steps, run.world.size
-    cut = partial(
-        step_batches,
-        token_budget=run.token_budget,
-        share_prefixes=share_prefixes,
-        micro_steps=cuts,
-        processes=processes,
-        label_loss=run.label_loss,
-    )
-    return [batch for step in steps for share in cut([rows[index] for index in step]) for batch in share]
+    label_loss = run.label_loss
+    return [
+        batch
+        for step in steps
+        for share in step_batches(
+            [rows[i] for i in step], run.token_budget, share_prefixes, cuts, processes, label_loss
+        )
+        for batch in share
+    ]
 
 
 def scored_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
