@@ -15,7 +15,6 @@ from engine.batching import EncodedRow, MicroBatch, RowEncoder, training_batches
 from engine.layers import missing_for_compiling
 from engine.objective import LabelLoss, class_factors, log_shares
 from engine.packing import Packer, batch_loss, packer_for
-from engine.replay import Replayed
 from scoring.label_scoring import DecodeSettings, mean_target_loss, predict_labels
 from tiny_models import (
     KINDS,
@@ -24,10 +23,14 @@ from tiny_models import (
     LAYERS,
     PAD,
     VOCABULARY_SIZE,
-    StandInGraphs,
+    Step,
+    assert_steps_agree,
     character_tokenizer,
+    replay_beside_plain,
     rounding,
     small_rows,
+    sum_up_step,
+    take_gradients,
     tiny_model,
 )
 
@@ -71,31 +74,15 @@ def one_at_a_time(model, rows: list[EncodedRow], smoothing: float) -> tuple[floa
     return total, take_gradients(model)
 
 
-def take_gradients(model) -> dict[str, Tensor]:
-    taken = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
-    model.zero_grad()
-    return taken
-
-
 def in_micro_batches(model, rows, packer: Packer, label_loss: LabelLoss) -> tuple[float, dict[str, Tensor]]:
     """The same step as training takes it: cut by a token budget and into at least two micro-batches."""
     batches = training_batches(rows, 700, packer.shares_prefixes, micro_steps=2, label_loss=label_loss)
     assert len(batches) > 2 and (not packer.shares_prefixes or len(batches) < len(rows) / 2)
-    total = 0.0
-    for batch in batches:
-        loss = batch_loss(model, packer.pack(batch))
-        loss.backward()
-        total += loss.item()
-    return total, take_gradients(model)
+    return sum_up_step(model, packer, batches)
 
 
-def assert_same_step(found, expected) -> None:
-    assert found[0] == pytest.approx(expected[0], rel=RELATIVE)
-    assert found[1].keys() == expected[1].keys()
-    errors = {
-        name: float((found[1][name] - gradient).norm() / gradient.norm()) for name, gradient in expected[1].items()
-    }
-    assert {name: error for name, error in errors.items() if not error <= RELATIVE} == {}
+def assert_same_step(found: Step, expected: Step) -> None:
+    assert_steps_agree(found, expected, RELATIVE)
 
 
 def adapted(kind: str, monkeypatch: pytest.MonkeyPatch, fast: bool) -> nn.Module:
@@ -152,28 +139,8 @@ def test_the_operator_gives_the_same_step(rows, label_loss, monkeypatch) -> None
 def test_replayed_passes_are_plain_ones(way: str, rows, label_loss) -> None:
     model = tiny_model("llama")
     packer = replace(packer_for(model, "tree", PAD), way=way)
-    weights = list(model.parameters())
-    for weight in weights:
-        weight.grad = torch.zeros_like(weight)
-
-    def run(packed) -> Tensor:
-        loss = batch_loss(model, packed)
-        loss.backward()
-        return loss.detach()
-
-    graphs = StandInGraphs()
-    graphs.kept = tuple(weight.grad for weight in weights)
-    replayed = Replayed(run, CPU, graphs.kept, graphs=graphs)
     batches = training_batches(rows, 700, True, label_loss=label_loss)
-    for batch in [*batches, *reversed(batches), batches[0]]:
-        expected = run(packer.pack(batch)).item(), [weight.grad.clone() for weight in weights]
-        for weight in weights:
-            weight.grad.zero_()
-        assert replayed(packer.pack(batch)).item() == pytest.approx(expected[0], rel=RELATIVE)
-        for weight, gradient in zip(weights, expected[1], strict=True):
-            assert float((weight.grad - gradient).norm()) <= RELATIVE * float(gradient.norm())
-            weight.grad.zero_()
-    assert not replayed.is_off and graphs.replays > graphs.captures > 0
+    replay_beside_plain(model, packer, [*batches, *reversed(batches), batches[0]], RELATIVE)
 
 
 def test_a_tree_holds_each_label_once_under_each_prompt(rows) -> None:

@@ -12,9 +12,19 @@ from torch import Tensor
 from engine import replay
 from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import MicroBatch, scoring_batches, training_batches
-from engine.packing import Packer, batch_loss, packer_for, sequence_log_probabilities
+from engine.packing import Packer, packer_for, sequence_log_probabilities
 from engine.replay import Replayed, Sizes, can_replay, pad_batch, rounded
-from tiny_models import LAYER, LAYERS, PAD, VOCABULARY_SIZE, StandInGraphs, rounding, small_rows, tiny_model
+from tiny_models import (
+    LAYER,
+    LAYERS,
+    PAD,
+    VOCABULARY_SIZE,
+    StandInGraphs,
+    replay_beside_plain,
+    rounding,
+    small_rows,
+    tiny_model,
+)
 
 pytestmark = pytest.mark.numeric
 
@@ -47,28 +57,8 @@ def test_sizes_waste_at_most_a_quarter(count: int) -> None:
 def test_losses_and_gradients_are_those_of_plain_passes(kind: str, way: str) -> None:
     model = tiny_model(kind)
     packer = replace(packer_for(model, "tree", PAD), way=way)
-    weights = list(model.parameters())
-    for weight in weights:
-        weight.grad = torch.zeros_like(weight)
-
-    def run(packed) -> Tensor:
-        loss = batch_loss(model, packed)
-        loss.backward()
-        return loss.detach()
-
-    graphs = StandInGraphs()
-    graphs.kept = tuple(weight.grad for weight in weights)
-    replayed = Replayed(run, CPU, graphs.kept, graphs=graphs)
     batches = trained()
-    for batch in batches:
-        expected = run(packer.pack(batch)).item(), [weight.grad.clone() for weight in weights]
-        for weight in weights:
-            weight.grad.zero_()
-        loss = replayed(packer.pack(batch)).item()
-        assert loss == pytest.approx(expected[0], rel=RELATIVE)
-        for weight, gradient in zip(weights, expected[1], strict=True):
-            assert float((weight.grad - gradient).norm()) <= RELATIVE * float(gradient.norm())
-            weight.grad.zero_()
+    replayed, graphs = replay_beside_plain(model, packer, batches, RELATIVE)
     assert not replayed.is_off and graphs.captures >= len(replayed.sizes) > 1 and graphs.replays > graphs.captures
     assert graphs.plain + graphs.replays == len(batches) + 2  # which hold the first capture
 

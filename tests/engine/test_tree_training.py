@@ -12,7 +12,21 @@ from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS
 from engine.batching import EncodedRow, MicroBatch, training_batches
 from engine.layers import missing_for_compiling
 from engine.packing import Packer, batch_loss, packer_for
-from tiny_models import KINDS, LAYER, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, rounding, small_rows, tiny_model
+from tiny_models import (
+    KINDS,
+    LAYER,
+    LAYERS,
+    OTHER_KINDS,
+    PAD,
+    VOCABULARY_SIZE,
+    Step,
+    assert_steps_agree,
+    rounding,
+    small_rows,
+    sum_up_step,
+    take_gradients,
+    tiny_model,
+)
 from training.engines import MasterWeights
 
 pytestmark = pytest.mark.numeric
@@ -37,12 +51,6 @@ def small_blocks(monkeypatch) -> None:
     monkeypatch.setattr(tree_attention, "BUCKETS", 3)
 
 
-def take_gradients(model: nn.Module) -> dict[str, torch.Tensor]:
-    taken = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
-    model.zero_grad()
-    return taken
-
-
 def one_at_a_time(model, rows: list[EncodedRow]) -> tuple[float, dict[str, torch.Tensor]]:
     """The loss as the method states it: nothing packed, nothing padded, no mask."""
     total = 0.0
@@ -64,23 +72,11 @@ def in_micro_batches(
     assert 2 < len(batches) < len(rows) / 3
     trees = [batch.tree() for batch in batches]
     assert all(tree.depth < len(tree) / 2 and len(tree) < tree.row_tokens for tree in trees), "no tree, but a chain"
-    total = 0.0
-    for batch in batches:
-        loss = batch_loss(model, packer.pack(batch))
-        loss.backward()
-        total += loss.item()
-    return total, take_gradients(model)
+    return sum_up_step(model, packer, batches)
 
 
-def assert_same_step(found, expected) -> None:
-    assert found[0] == pytest.approx(expected[0], rel=RELATIVE)
-    assert found[1].keys() == expected[1].keys()
-    wrong = {
-        name: error
-        for name, gradient in expected[1].items()
-        if (error := float((found[1][name] - gradient).norm() / gradient.norm())) > RELATIVE
-    }
-    assert wrong == {}
+def assert_same_step(found: Step, expected: Step) -> None:
+    assert_steps_agree(found, expected, RELATIVE)
 
 
 def test_rows_are_as_long_as_the_tests_need(rows) -> None:

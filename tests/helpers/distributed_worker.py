@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from bases.adapters import add_lora
@@ -24,7 +25,17 @@ from engine.objective import LabelLoss
 from engine.packing import packer_for
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
-from tiny_models import LABELS, PAD, character_tokenizer, small_examples, tiny_model
+from tiny_models import (
+    LABELS,
+    LAYER,
+    LAYERS,
+    PAD,
+    VOCABULARY_SIZE,
+    character_tokenizer,
+    rounding,
+    small_examples,
+    tiny_model,
+)
 from training.arguments import NOTHING, TrainingArguments
 from training.checkpoints import STATE_FILE, save_model
 from training.deepspeed_engine import DeepSpeedEngine, deepspeed_config
@@ -95,6 +106,50 @@ def started(count: int) -> list[Case]:
         Case(f"full-resumed-of{count}", resume_from="full" if count == 2 else f"full-of{count - 1}"),
         Case(f"spoiled-of{count}", spoiled=True),
     ]
+
+
+# What another number of processes may change: the order of sums, and in bf16 how micro-batches are cut.
+EXACT = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)
+WITHIN = {torch.float32: EXACT, torch.bfloat16: 2e-2}
+# Of how far a weight moves, the part that may be otherwise: one that stayed where it was is off by 1.
+MOVED_WITHIN = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+SCORES_WITHIN = {torch.float32: EXACT, torch.bfloat16: 1e-2}
+
+
+def assert_trained_as_one(case: Case, result: dict[str, Any], expected: dict[str, Any], within: float) -> None:
+    """What several processes came to is what one came to: losses, norms, rates, and how far each weight moved."""
+    steps = range(SAVED_AT + 1 if case.resume_from else 1, STEPS + 1)
+    assert list(result["losses"]) == list(steps)
+    for quantity in ("losses", "norms"):
+        kept = {step: expected[quantity][step] for step in steps}
+        assert result[quantity] == pytest.approx(kept, abs=within, rel=within), quantity
+    assert result["rates"] == expected["rates"][-len(steps) :] and all(result["rates"][1:])
+    start = {weight: values.detach().float() for weight, values in build_model(case).named_parameters()}
+    assert result["masters"].keys() == expected["masters"].keys() != set()
+    wrong = {
+        weight: difference
+        for weight, values in expected["masters"].items()
+        if (difference := float((result["masters"][weight] - values).norm() / (values - start[weight]).norm()))
+        > MOVED_WITHIN[case.dtype]
+    }
+    assert wrong == {}
+
+
+def assert_predicted_as_one(case: Case, result: dict[str, Any], expected: dict[str, Any]) -> None:
+    """After each epoch: every row once, in file order, with the scores or the answer that one process finds."""
+    found, wanted = result["predictions"], expected["predictions"]
+    assert len(wanted) == EPOCHS
+    assert len(found) == (EPOCHS - SAVED_AT // (STEPS // EPOCHS) if case.resume_from else EPOCHS)
+    for epoch, same in zip(found, wanted[-len(found) :], strict=True):
+        assert [row.id for row in epoch] == [row.id for row in SCORED]
+        for row, other in zip(epoch, same, strict=True):
+            assert row.response == other.response
+            assert (row.scores is None) == (case.decode == "generate")
+            if case.decode == "score":
+                within = SCORES_WITHIN[case.dtype]
+                assert row.scores == pytest.approx(other.scores, rel=within, abs=within)
+            if case.dtype == torch.float32:
+                assert row.label == other.label
 
 
 def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:

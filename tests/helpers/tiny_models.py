@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from bases.load import prepare_attention
@@ -19,8 +20,9 @@ from data_utils.labels import DATASETS
 from data_utils.prompts import TEMPLATES
 from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
-from engine.batching import EncodedRow, RowEncoder
-from engine.replay import map_tensors
+from engine.batching import EncodedRow, MicroBatch, RowEncoder
+from engine.packing import Packer, batch_loss
+from engine.replay import Replayed, map_tensors
 
 torch.set_num_threads(1)
 
@@ -203,6 +205,62 @@ def main_command(base: Path, rows: Path, output: Path, **changes: object) -> lis
     }
     said = {name: value for name, value in (flags | changes).items() if value is not None}
     return [part for name, value in said.items() for part in (f"--{name}", str(value))]
+
+
+Step = tuple[float, dict[str, Tensor]]  # loss, gradients by the names of weights
+
+
+def take_gradients(model: nn.Module) -> dict[str, Tensor]:
+    taken = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+    model.zero_grad()
+    return taken
+
+
+def sum_up_step(model: nn.Module, packer: Packer, batches: Sequence[MicroBatch]) -> Step:
+    """A step as training takes it, micro-batch by micro-batch."""
+    total = 0.0
+    for batch in batches:
+        loss = batch_loss(model, packer.pack(batch))
+        loss.backward()
+        total += loss.item()
+    return total, take_gradients(model)
+
+
+def assert_steps_agree(found: Step, expected: Step, within: float) -> None:
+    assert found[0] == pytest.approx(expected[0], rel=within)
+    assert found[1].keys() == expected[1].keys()
+    errors = {
+        name: float((found[1][name] - gradient).norm() / gradient.norm()) for name, gradient in expected[1].items()
+    }
+    assert {name: error for name, error in errors.items() if not error <= within} == {}
+
+
+def replay_beside_plain(
+    model: nn.Module, packer: Packer, batches: Sequence[MicroBatch], within: float
+) -> tuple[Replayed, "StandInGraphs"]:
+    """Losses and gradients of every batch, plain and replayed, are the same; what replayed them is on to the end."""
+    weights = list(model.parameters())
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+
+    def run(packed) -> Tensor:
+        loss = batch_loss(model, packed)
+        loss.backward()
+        return loss.detach()
+
+    graphs = StandInGraphs()
+    graphs.kept = tuple(weight.grad for weight in weights)
+    replayed = Replayed(run, CPU, graphs.kept, graphs=graphs)
+    for batch in batches:
+        expected = run(packer.pack(batch)).item(), [weight.grad.clone() for weight in weights]
+        for weight in weights:
+            weight.grad.zero_()
+        assert replayed(packer.pack(batch)).item() == pytest.approx(expected[0], rel=within)
+        for weight, gradient in zip(weights, expected[1], strict=True):
+            assert float((weight.grad - gradient).norm()) <= within * float(gradient.norm())
+            weight.grad.zero_()
+    assert not replayed.is_off and graphs.replays > graphs.captures > 0
+    return replayed, graphs
 
 
 class StandInGraphs:

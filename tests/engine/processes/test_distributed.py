@@ -20,27 +20,21 @@ from corpora import one_hot
 from distributed_worker import (
     ALONE,
     DEFAULT,
-    EPOCHS,
     SAVED_AT,
-    SCORED,
-    STEPS,
     TOGETHER,
+    WITHIN,
     Case,
-    build_model,
+    assert_predicted_as_one,
+    assert_trained_as_one,
     run_case,
 )
 from engine.distributed import World, join_world
-from tiny_models import DATASET, LABELS, LAYER, LAYERS, LINES, VOCABULARY_SIZE, rounding, save_base
+from tiny_models import DATASET, LABELS, LINES, save_base
 from training.checkpoints import load_state
 
 pytestmark = pytest.mark.numeric
 
 PROCESSES = 2
-EXACT = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)
-WITHIN = {torch.float32: EXACT, torch.bfloat16: 2e-2}  # bf16 rounds other sums when micro-batches are cut otherwise
-# Of how far a weight moves, the part that may be otherwise: one that stayed where it was is off by 1.
-MOVED_WITHIN = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-SCORES_WITHIN = {torch.float32: EXACT, torch.bfloat16: 1e-2}
 NAMES = [case.name for case in TOGETHER if not case.spoiled]
 SPOILED = [case.name for case in TOGETHER if case.spoiled]
 
@@ -100,41 +94,14 @@ def test_several_processes_train_as_one(runs: dict[str, Any], name: str) -> None
     expected = runs[reference_of(case)]
     within = WITHIN[torch.float32 if case.resume_from else case.dtype]
     assert result["engine"] == "deepspeed.runtime.engine.DeepSpeedEngine"
-    steps = range(SAVED_AT + 1 if case.resume_from else 1, STEPS + 1)
-    assert list(result["losses"]) == list(steps)
-    for quantity in ("losses", "norms"):
-        kept = {step: expected[quantity][step] for step in steps}
-        assert result[quantity] == pytest.approx(kept, abs=within, rel=within), quantity
-    assert result["rates"] == expected["rates"][-len(steps) :] and all(result["rates"][1:])
-    start = {weight: values.detach().float() for weight, values in build_model(case).named_parameters()}
-    assert result["masters"].keys() == expected["masters"].keys() != set()
-    wrong = {
-        weight: difference
-        for weight, values in expected["masters"].items()
-        if (difference := float((result["masters"][weight] - values).norm() / (values - start[weight]).norm()))
-        > MOVED_WITHIN[case.dtype]
-    }
-    assert wrong == {}
+    assert_trained_as_one(case, result, expected, within)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_several_processes_predict_as_one(runs: dict[str, Any], name: str) -> None:
-    """After each epoch: every row once, in file order, with the scores or the answer that one process finds."""
     case = case_named(name)
-    found, expected = runs[name]["predictions"], runs[reference_of(case)]["predictions"]
-    assert len(expected) == EPOCHS
-    assert len(found) == (EPOCHS - SAVED_AT // (STEPS // EPOCHS) if case.resume_from else EPOCHS)
-    for epoch, same in zip(found, expected[-len(found) :], strict=True):
-        assert [row.id for row in epoch] == [row.id for row in SCORED]
-        for row, other in zip(epoch, same, strict=True):
-            assert row.response == other.response
-            assert (row.scores is None) == (case.decode == "generate")
-            if case.decode == "score":
-                within = SCORES_WITHIN[case.dtype]
-                assert row.scores == pytest.approx(other.scores, rel=within, abs=within)
-            if case.dtype == torch.float32:
-                assert row.label == other.label
+    assert_predicted_as_one(case, runs[name], runs[reference_of(case)])
 
 
 @pytest.mark.slow

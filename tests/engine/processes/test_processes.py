@@ -15,19 +15,24 @@ import torch
 
 from basics.errors import UserError
 from commands import REPOSITORY, assert_one_line_error
-from distributed_worker import ALONE, EPOCHS, SAVED_AT, SCORED, STEPS, Case, build_model, run_case, started
+from distributed_worker import (
+    ALONE,
+    EXACT,
+    SAVED_AT,
+    WITHIN,
+    Case,
+    assert_predicted_as_one,
+    assert_trained_as_one,
+    run_case,
+    started,
+)
 from engine.distributed import World, join_world
 from engine.processes import LEFT_ALONE, STARTED_AS, Crew, own_cores
-from tiny_models import LAYER, LAYERS, VOCABULARY_SIZE, main_command, rounding, save_base, save_rows
+from tiny_models import main_command, save_base, save_rows
 from training.checkpoints import load_state
 from training.engines import OptimizerSettings, PlainEngine
 
 COUNTS = (2, 3)
-EXACT = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)
-WITHIN = {torch.float32: EXACT, torch.bfloat16: 2e-2}  # bf16 rounds other sums when micro-batches are cut otherwise
-# Of how far a weight moves, the part that may be otherwise: one that stayed where it was is off by 1.
-MOVED_WITHIN = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-SCORES_WITHIN = {torch.float32: EXACT, torch.bfloat16: 1e-2}
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -57,31 +62,13 @@ def reference_of(case: Case) -> str:
     return "lora" if case.lora else "full-generate" if case.decode == "generate" else "full"
 
 
-def steps_of(case: Case) -> range:
-    return range(SAVED_AT + 1 if case.resume_from else 1, STEPS + 1)
-
-
 @pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", WHOLE)
 def test_several_train_as_one(runs: dict[str, Any], name: str) -> None:
     """Going on from one, two or three as well."""
-    case, result = CASES[name], runs[name]
-    expected, steps = runs[reference_of(case)], steps_of(case)
-    assert list(result["losses"]) == list(steps)
-    for quantity in ("losses", "norms"):
-        kept = {step: expected[quantity][step] for step in steps}
-        assert result[quantity] == pytest.approx(kept, abs=WITHIN[case.dtype], rel=WITHIN[case.dtype]), quantity
-    assert result["rates"] == expected["rates"][-len(steps) :] and all(result["rates"][1:])
-    start = {weight: values.detach().float() for weight, values in build_model(case).named_parameters()}
-    assert result["masters"].keys() == expected["masters"].keys() != set()
-    wrong = {
-        weight: difference
-        for weight, values in expected["masters"].items()
-        if (difference := float((result["masters"][weight] - values).norm() / (values - start[weight]).norm()))
-        > MOVED_WITHIN[case.dtype]
-    }
-    assert wrong == {}
+    case = CASES[name]
+    assert_trained_as_one(case, runs[name], runs[reference_of(case)], WITHIN[case.dtype])
 
 
 @pytest.mark.slow
@@ -97,19 +84,8 @@ def test_all_processes_end_with_the_same_weights(runs: dict[str, Any], name: str
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", WHOLE)
 def test_several_predict_as_one(runs: dict[str, Any], name: str) -> None:
-    """After each epoch: every row once, in file order, with the scores or the answer that one process finds."""
     case = CASES[name]
-    found, expected = runs[name]["predictions"], runs[reference_of(case)]["predictions"]
-    assert len(found) == (EPOCHS - SAVED_AT // (STEPS // EPOCHS) if case.resume_from else EPOCHS)
-    for epoch, same in zip(found, expected[-len(found) :], strict=True):
-        assert [row.id for row in epoch] == [row.id for row in SCORED]
-        for row, other in zip(epoch, same, strict=True):
-            assert row.response == other.response
-            if case.decode == "score":
-                within = SCORES_WITHIN[case.dtype]
-                assert row.scores == pytest.approx(other.scores, rel=within, abs=within)
-            if case.dtype == torch.float32:
-                assert row.label == other.label
+    assert_predicted_as_one(case, runs[name], runs[reference_of(case)])
 
 
 @pytest.mark.slow
