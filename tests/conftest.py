@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from commands import REPOSITORY, SHARED, call_script
+from commands import REPOSITORY, SHARED, call_script, find_browser
 from data_utils.labels import DATASETS
 from shell_checkout import ShellCheckout, make_checkout
 
@@ -163,3 +163,17 @@ def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Headless Chromium; the test is skipped where there is none.
+
+    One for all tests of a process: Playwright refuses a second while a first one is open.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        yield opened
+        opened.close()

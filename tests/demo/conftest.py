@@ -1,4 +1,4 @@
-"""The page as tests in a browser find it: served once, and a browser to look at it."""
+"""The page as tests in a browser find it, served once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +19,9 @@ def address(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[object]:
-    """Headless Chromium; the test is skipped where there is none."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        yield opened
-        opened.close()
+def slow_address(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same, which takes its time for each step of an answer: a visitor can stop it, another comes in between."""
+    find_browser()
+    log = tmp_path_factory.mktemp("slow_app") / "log.txt"
+    with served(log, "--checkpoint", trained / "run" / "model", slowly=True) as port:
+        yield f"http://127.0.0.1:{port}"

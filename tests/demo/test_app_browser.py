@@ -6,6 +6,7 @@ Skipped where there is no browser. ERC_SCREENSHOTS=<folder> keeps the screenshot
 import csv
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ DIALOGUE = "Ann: Great!\nBen: He died.\nAnn: Run!"
 
 @pytest.fixture
 def tab(browser, address: str) -> Iterator[object]:
+    with opened(browser, address) as window:
+        yield window
+
+
+@pytest.fixture
+def slow_tab(browser, slow_address: str) -> Iterator[object]:
+    with opened(browser, slow_address) as window:
+        yield window
+
+
+@contextmanager
+def opened(browser, address: str) -> Iterator[object]:
     """The page in a new window; what it says with alert() is kept in `alerts`, what it loads in `asked`."""
     window = browser.new_page(viewport={"width": 1000, "height": 1200})
     window.alerts = []
@@ -161,35 +174,45 @@ def long_dialogue(turns: int) -> str:
     return "\n".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}" for turn in range(turns))
 
 
-def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(tab) -> None:
+def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(slow_tab) -> None:
     turns = MOST_TURNS
-    tab.fill("#dialogue textarea", long_dialogue(turns))
-    tab.click("#find")
-    tab.wait_for_selector("#result .what", timeout=60_000)
-    bar = tab.locator("#status progress")
+    slow_tab.fill("#dialogue textarea", long_dialogue(turns))
+    slow_tab.click("#find")
+    slow_tab.wait_for_selector("#result .what", timeout=60_000)
+    bar = slow_tab.locator("#status progress")
     assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
-    tab.click("#stop")
-    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=120_000)
-    found = tab.locator("#result .what").count()
+    slow_tab.click("#stop")
+    slow_tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=30_000)
+    found = slow_tab.locator("#result .what").count()
     assert 0 < found < turns
-    tab.fill("#dialogue textarea", long_dialogue(found + 1))
-    tab.click("#find")
-    tab.wait_for_selector("#result img", timeout=60_000)
-    assert tab.locator("#result .what").count() == found + 1
+    slow_tab.fill("#dialogue textarea", long_dialogue(found + 1))
+    click_until_heard(slow_tab)
+    slow_tab.wait_for_selector("#result img", timeout=60_000)
+    assert slow_tab.locator("#result .what").count() == found + 1
 
 
-def test_nobody_waits_for_the_whole_of_anothers_dialogue(tab, browser, address: str) -> None:
-    tab.fill("#dialogue textarea", long_dialogue(MOST_TURNS))
-    tab.click("#find")
-    tab.wait_for_selector("#result .what", timeout=60_000)
+def click_until_heard(window) -> None:
+    """Ask again after a stop: until the step is over that was under way, Gradio drops clicks on the same button."""
+    for _ in range(30):
+        window.click("#find")
+        window.wait_for_timeout(500)
+        if "Stopped" not in window.inner_text("#status"):
+            return
+    pytest.fail("asking again after a stop is never heard")
+
+
+def test_nobody_waits_for_the_whole_of_anothers_dialogue(slow_tab, browser, slow_address: str) -> None:
+    slow_tab.fill("#dialogue textarea", long_dialogue(MOST_TURNS))
+    slow_tab.click("#find")
+    slow_tab.wait_for_selector("#result .what", timeout=60_000)
     other = browser.new_page()
-    other.goto(address)
+    other.goto(slow_address)
     other.fill("#dialogue textarea", DIALOGUE)
     other.click("#find")
     other.wait_for_selector("#result img", timeout=60_000)
-    assert tab.locator("#status progress").count() == 1, "the long one was answered first"
+    assert slow_tab.locator("#status progress").count() == 1, "the long one was answered first"
     other.close()
-    tab.click("#stop")
+    slow_tab.click("#stop")
 
 
 def test_a_checkpoint_is_chosen_by_its_name(tab) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from commands import find_browser
 from data_utils.dialogues import Dialogue, Utterance
 from experiment_utils.report_page import browse_runs, write_page
 from scoring.metrics import Prediction
@@ -25,18 +24,13 @@ def predictions(said: tuple[str | None, ...]) -> list[Prediction]:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = find_browser()
+def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
     browsed = [browse_runs("meld", DIALOGUES, {name: predictions(said) for name, said in SAID.items()})]
     write_page(tmp_path / "index.html", "# Report\n\n| a |\n|---|\n| b |\n", tmp_path, browsed)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 900, "height": 700})
-        opened.goto((tmp_path / "index.html").as_uri())
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 900, "height": 700})
+    opened.goto((tmp_path / "index.html").as_uri())
+    yield opened
+    opened.close()
 
 
 def rows_of(page: Any) -> list[list[str]]:

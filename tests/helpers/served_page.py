@@ -16,6 +16,19 @@ from threading import Thread
 from commands import REPOSITORY
 
 SECONDS_TO_START = 120
+# demo/app.py with half a second more for each step of an answer.
+SLOWLY = """
+import runpy, sys, time
+sys.path[:0] = ["demo", "code"]
+import emotion_page
+answer = emotion_page.answer
+def answer_slowly(*given):
+    for rows in answer(*given):
+        time.sleep(0.5)
+        yield rows
+emotion_page.answer = answer_slowly
+runpy.run_path("demo/app.py", run_name="__main__")
+"""
 # What a proxy does not pass on: it is about one connection, and the answer is of another length than was told.
 OF_ONE_CONNECTION = {"connection", "transfer-encoding", "keep-alive"}
 
@@ -28,16 +41,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(log: Path, *flags: object, **variables: str) -> Iterator[int]:
+def served(log: Path, *flags: object, slowly: bool = False, **variables: str) -> Iterator[int]:
     """The port of demo/app.py with these flags and environment variables; what it prints goes into a file.
+
+    slowly: see `SLOWLY`.
 
     RuntimeError, with what it printed, when it ends or does not answer.
     """
     port = free_port()
-    command = [sys.executable, REPOSITORY / "demo" / "app.py", "--port", port, *flags]
+    program = ["-c", SLOWLY] if slowly else [REPOSITORY / "demo" / "app.py"]
+    command = [sys.executable, *program, "--port", port, *flags]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     with log.open("wb") as stream:
-        process = subprocess.Popen(list(map(str, command)), stdout=stream, stderr=stream, env=environment)
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=stream, stderr=stream, env=environment, cwd=REPOSITORY
+        )
     try:
         wait_for(f"http://127.0.0.1:{port}", process, log)
         yield port
