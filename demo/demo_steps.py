@@ -1,33 +1,31 @@
 """The steps of demo/demo.ipynb that are more than a line."""
 
-import os
-import subprocess
-import sys
+import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from basics.errors import UserError
-from basics.files import find_repository
+from IPython.display import Image
+
 from dialogue_files.reading import read_text
+from emotion_figures import draw_emotions
 from own_dialogues.checkpoint import ensure_base, find_checkpoint
 from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.writing import TurnEmotion
 
-# One epoch over the sample corpus: some minutes on two CPU cores.
-SMALL_RUN = {"num_train_epochs": "1", "lora_dim": "8", "lora_alpha": "8"}
+PROMPT_WIDTH = 100  # characters
+
+Answers = Mapping[str, Mapping[str, float]]  # what was asked, in words -> label -> its share among the labels
 
 
 def open_recognizer() -> EmotionRecognizer:
-    """The recognizer of the shipped checkpoint, else the newest one of the sample corpus, else one trained now."""
-    try:
-        checkpoint = find_checkpoint()
-    except UserError as error:
-        if os.environ.get("ERC_CHECKPOINT"):
-            raise
-        print(f"{error}\ntraining a small one now ...")
-        train_small()
-        checkpoint = find_checkpoint()
+    """The recognizer of the checkpoint that is used when none is named; its base is fetched if it is a small one.
+
+    Raises:
+        UserError: there is no checkpoint or no base; the line says what gets it.
+    """
+    checkpoint = find_checkpoint()
     ensure_base(checkpoint)
     with _without_notices():
         return EmotionRecognizer.from_pretrained(checkpoint)
@@ -49,45 +47,54 @@ def _without_notices() -> Iterator[None]:
                 logging.enable_progress_bar()
 
 
-def train_small() -> None:
-    """Fine-tune the small base on the sample corpus, shorter than usual.
-
-    Raises:
-        UserError: the script failed; what it said stands on stderr.
-    """
-    script = find_repository() / "code" / "train_and_inference_Uni.sh"
-    environment = os.environ | SMALL_RUN | {"ERC_PYTHON": sys.executable}
-    if subprocess.run(["bash", str(script)], env=environment, stdout=subprocess.DEVNULL).returncode:
-        raise UserError(f"{script} failed: run it in a terminal to see why")
+def introduce(recognizer: EmotionRecognizer) -> str:
+    """One sentence: which base learned from which corpus, and what it can answer."""
+    config = recognizer.config
+    return f"{config.base}, trained on {config.dataset}. It answers with one of: {', '.join(config.labels)}."
 
 
 def ask(recognizer: EmotionRecognizer, text: str) -> list[TurnEmotion]:
-    """The emotion of every turn of plain text, `Name: utterance` lines."""
+    """The emotion of every turn of plain text, `Name: utterance` lines; UserError names a line that is none."""
     return [row for rows in recognizer.predict_turns(read_text(text)) for row in rows]
 
 
-def tabulate(rows: Sequence[TurnEmotion]) -> list[dict[str, object]]:
-    """What a table of the answer shows, turn by turn."""
-    return [
-        {
-            "speaker": row.turn.speaker,
-            "utterance": row.turn.text,
-            "emotion": row.emotion,
-            "probability": round(row.probability, 2),
-        }
-        for row in rows
-    ]
+def by_turn(rows: Sequence[TurnEmotion]) -> dict[str, Mapping[str, float]]:
+    """What was answered to each turn, under its number, speaker and words."""
+    return {_name(row): row.probabilities for row in rows}
 
 
-def compare_without_history(recognizer: EmotionRecognizer, rows: Sequence[TurnEmotion]) -> list[dict[str, object]]:
-    """For each turn the emotion with the turns before it, and the emotion of the same words on their own."""
+def _name(row: TurnEmotion) -> str:
+    return f"{row.turn.turn} {row.turn.speaker}: {row.turn.text}"
+
+
+def forget_history(recognizer: EmotionRecognizer, rows: Sequence[TurnEmotion]) -> list[TurnEmotion]:
+    """The same turns, each asked by itself, with no turn before it."""
     alone = recognizer.predict_dialogues([[(row.turn.speaker, row.turn.text)] for row in rows])
-    return [
-        {
-            "utterance": row.turn.text,
-            "with history": f"{row.emotion} {row.probability:.2f}",
-            "on its own": f"{bare.emotion} {bare.probability:.2f}",
-            "history decides": "yes" if bare.emotion != row.emotion else "",
-        }
-        for row, (bare,) in zip(rows, alone, strict=True)
-    ]
+    return [replace(row, **found._asdict()) for row, (found,) in zip(rows, alone, strict=True)]
+
+
+def tell_changes(rows: Sequence[TurnEmotion], alone: Sequence[TurnEmotion]) -> str:
+    """One sentence: how many turns the history gives another label than they have by themselves."""
+    changed = [str(row.turn.turn) for row, bare in zip(rows, alone, strict=True) if row.emotion != bare.emotion]
+    which = f" (turns {', '.join(changed)})" if changed else ""
+    return f"The history changes the label of {len(changed)} of {len(rows)} turns{which}."
+
+
+def by_turn_and_alone(rows: Sequence[TurnEmotion], alone: Sequence[TurnEmotion]) -> dict[str, Mapping[str, float]]:
+    """Line after line what was answered to each turn, and below it to the turn by itself."""
+    lines = {}
+    for row, bare in zip(rows, alone, strict=True):
+        lines |= {_name(row): row.probabilities, f"{row.turn.turn} by itself": bare.probabilities}
+    return lines
+
+
+def show(answers: Answers, labels: Sequence[str]) -> Image:
+    """The picture of some answers; who cannot see it is told each one's label and probability."""
+    best = {name: max(shares, key=shares.__getitem__) for name, shares in answers.items()}
+    told = "; ".join(f"{name}: {best[name]} {shares[best[name]]:.2f}" for name, shares in answers.items())
+    return Image(draw_emotions(answers, labels), alt=told)
+
+
+def wrap(prompt: str) -> str:
+    """A prompt in lines that fit the page; it has none itself but where demonstrations stand in it."""
+    return "\n".join(textwrap.fill(line, PROMPT_WIDTH) for line in prompt.splitlines())

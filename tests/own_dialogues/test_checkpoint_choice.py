@@ -3,14 +3,12 @@
 import json
 import math
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-import demo_steps
 import main_new
 from basics.errors import UserError
 from basics.files import sha256_of
@@ -192,38 +190,3 @@ def test_a_small_base_is_fetched_when_it_is_not_there(
     save_base(tmp_path / "LLM_bases" / "SmolLM2-135M")
     ensure_base(place)
     assert len(asked) == 2
-
-
-def test_the_notebook_trains_a_small_one_where_there_is_none(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ERC_CHECKPOINT", raising=False)
-    found = [UserError("there is none"), trained / "run" / "model"]
-
-    def find():
-        one = found.pop(0)
-        if isinstance(one, UserError):
-            raise one
-        return one
-
-    steps = []
-    monkeypatch.setattr(demo_steps, "find_checkpoint", find)
-    monkeypatch.setattr(demo_steps, "train_small", lambda: steps.append("trained"))
-    recognizer = demo_steps.open_recognizer()
-    assert steps == ["trained"] and recognizer.config.labels == LABELS
-    rows = demo_steps.ask(recognizer, "Ann: Great!\nBen: Run!")
-    table = demo_steps.compare_without_history(recognizer, rows)
-    assert [row["speaker"] for row in demo_steps.tabulate(rows)] == ["Ann", "Ben"]
-    # Nothing stands before the first turn, so it is the same with and without.
-    assert table[0]["with history"] == table[0]["on its own"] and table[0]["history decides"] == ""
-
-
-def test_training_the_small_one_is_the_script_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def run(command, env, **options):
-        asked.append((Path(command[1]).name, env["num_train_epochs"], env["ERC_PYTHON"]))
-        return SimpleNamespace(returncode=2)
-
-    monkeypatch.setattr(demo_steps.subprocess, "run", run)
-    with pytest.raises(UserError, match="train_and_inference_Uni.sh failed"):
-        demo_steps.train_small()
-    assert asked == [("train_and_inference_Uni.sh", "1", sys.executable)]
