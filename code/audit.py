@@ -4,8 +4,8 @@
     python code/audit.py --datasets iemocap,meld,EmoryNLP --json audit.json
     python code/audit.py --datasets iemocap,meld,EmoryNLP --output original_data/README.md
 
-Prints tables; --json writes every figure, --output puts the tables between the marks of a page. No text of a corpus is
-in any of them. What is left out of train for the scenes that it shares: data_process_mixed.py --without_shared_scenes.
+It prints tables; --json writes every figure, --output puts the tables between the marks of a page. None of them holds
+text of a corpus. To leave shared scenes out of train: code/data_process_mixed.py --without_shared_scenes True.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""On how many rows two runs give the same label, and which rows they are apart on.
+"""Count on how many rows two runs give the same label, and show rows on which they differ.
 
     python code/compare_predictions.py experiments/a/predictions.jsonl experiments/b/predictions.jsonl
 

@@ -1,13 +1,13 @@
-"""Runs published numbers as conditions of experiments/conditions.yaml, and sets ours beside the paper's.
+"""Runs conditions, which are published numbers and experiments of ours as settings, and sets results beside the paper's.
 
     python code/reproduce.py --list
     python code/reproduce.py --table 1 --dry-run               # the exact commands
     python code/reproduce.py --condition sample --resume       # all of a group; or some: sample/window sample/plain
     python code/reproduce.py --report                          # tables, figures, a page, from what has finished
 
-A run that dies leaves the others going. Exit code 1: a run failed, or --check found other counts than are committed.
-Every run adds a line to experiments/LOG.md, a record with its counts to experiments/runs and its answers to
-experiments/predictions; --report needs nothing else.
+The conditions stand in experiments/conditions.yaml. When a run dies, the others go on. The exit code is 1 when a run
+failed, or when --check found other counts than are committed. Every run adds a line to experiments/LOG.md, a record
+with its counts to experiments/runs and its answers to experiments/predictions; --report needs nothing else.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -98,20 +98,22 @@ def stop_on_signals() -> None:
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description="Run published numbers, and set ours beside the paper's.")
-    parser.add_argument("--list", action="store_true", help="print the conditions: paper and its spread, seeds, needs")
-    parser.add_argument("--table", help="only this table: 1, 2, 10, ablation, window, alpha, scaling, small, ...")
+    parser.add_argument(
+        "--list", action="store_true", help="print the conditions: the paper's score, seeds, memory, time"
+    )
+    parser.add_argument("--table", help="only the conditions of this table, as --list names it: 1, 2, ...")
     parser.add_argument(
         "--condition",
         nargs="+",
         action="extend",
         metavar="NAME",
         default=[],
-        help="only these conditions, in this order; a name stands for all that begin so: plain, plain/LLaMA2",
+        help="only these conditions, in this order; plain or plain/LLaMA2 stands for all that begin so",
     )
-    parser.add_argument("--seeds", type=read_seeds, help="instead of the conditions' own, joined by commas")
+    parser.add_argument("--seeds", type=read_seeds, help="seeds in place of the conditions' own, joined by commas")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     parser.add_argument(
-        "--jobs", type=whole_number(1), default=1, help="runs at once, each on GPUs of its own (default: %(default)s)"
+        "--jobs", type=whole_number(1), default=1, help="runs at a time, each on GPUs of its own (default: %(default)s)"
     )
     parser.add_argument("--resume", action="store_true", help="skip what has finished, go on with what was stopped")
     parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
@@ -119,9 +121,12 @@ def parse_arguments() -> Namespace:
         "--check", action="store_true", help="run nothing; work out the committed counts anew from answers and pickles"
     )
     parser.add_argument("--estimate", action="store_true", help="run nothing; work out what every condition needs")
-    parser.add_argument("--compare", nargs=2, metavar="NAME", help="test the second condition against the first")
+    parser.add_argument("--compare", nargs=2, metavar="NAME", help="test how far the second condition is better")
     parser.add_argument(
-        "--conditions", type=Path, default=CONDITIONS_FILE, help="another file, NAME.yaml; it is reported in NAME/"
+        "--conditions",
+        type=Path,
+        default=CONDITIONS_FILE,
+        help="file of other conditions, NAME.yaml; they are reported in NAME/",
     )
     return parser.parse_args()
 
