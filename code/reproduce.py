@@ -1,4 +1,4 @@
-"""Runs conditions, which are published numbers and experiments of ours as settings, and sets results beside the paper's.
+"""Runs conditions: published numbers and our own experiments, as settings; sets results beside the paper's.
 
     python code/reproduce.py --list
     python code/reproduce.py --table 1 --dry-run               # the exact commands
