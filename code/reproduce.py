@@ -14,6 +14,7 @@ with its counts to experiments/runs and its answers to experiments/predictions; 
 from basics.scripts import run_script
 
 # isort: split
+import argparse
 import os
 import signal
 import sys
@@ -74,7 +75,7 @@ def main() -> None:
         return
     jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
     if arguments.dry_run:
-        print("\n".join(f"# {job.name}\n{job.command}" for job in jobs))
+        print_commands(jobs, read_needs(folder / NEEDS_FILE.name))
         return
     troubles: list[str] = []
     if not arguments.report:
@@ -97,7 +98,7 @@ def stop_on_signals() -> None:
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = LineParser(description="Run published numbers, and set ours beside the paper's.")
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--list", action="store_true", help="print the conditions: the paper's score, seeds, memory, time"
     )
@@ -141,7 +142,7 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
     for one in conditions:
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.group.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
-        costs = [f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"] if found else []
+        costs = [f"{describe_needs(found)} a run"] if found else []
         base = base_of(one)
         cells = [
             one.name,
@@ -153,6 +154,18 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
         print("; ".join([*cells, *costs]))
     minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in conditions if one.name in needs)
     print(f"{len(conditions)} conditions, about {minutes / 60:,.0f} hours for all of their seeds", file=sys.stderr)
+
+
+def describe_needs(found: Needs) -> str:
+    """Memory and time of a run, as estimated, and on which machine."""
+    return f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes on {found.machine}"
+
+
+def print_commands(jobs: Sequence[Job], needs: Mapping[str, Needs]) -> None:
+    """The command of every run, below its name and what it needs."""
+    for job in jobs:
+        found = needs.get(job.condition.name)
+        print(f"# {job.name}{f': {describe_needs(found)}' if found else ''}\n{job.command}")
 
 
 def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[str]:
