@@ -142,7 +142,7 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
     for one in conditions:
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.group.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
-        costs = [f"{describe_needs(found)} a run"] if found else []
+        costs = [describe_needs(found)] if found else []
         base = base_of(one)
         cells = [
             one.name,
@@ -157,8 +157,8 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
 
 
 def describe_needs(found: Needs) -> str:
-    """Memory and time of a run, as estimated, and on which machine."""
-    return f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes on {found.machine}"
+    """Memory and time of a run as one line, estimated, and on which machine."""
+    return f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"
 
 
 def print_commands(jobs: Sequence[Job], needs: Mapping[str, Needs]) -> None:

@@ -17,8 +17,7 @@ LARGEST = 400_000  # bytes
 
 
 def run(path: Path, **variables: str) -> nbformat.NotebookNode:
-    own = {name: value for name, value in os.environ.items() if name not in ("PEEK_DATASET", "ERC_CHECKPOINT")}
-    return run_notebook(path, own | {"OMP_NUM_THREADS": "1"} | variables)
+    return run_notebook(path, os.environ | {"OMP_NUM_THREADS": "1"} | variables)
 
 
 def output_of(notebook: nbformat.NotebookNode) -> str:
@@ -44,7 +43,8 @@ def test_demo_runs_with_the_shipped_adapter(shipped_adapter: Path) -> None:
     assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[5-9]", told)
 
 
-def test_peek_shows_what_is_committed() -> None:
+def test_peek_shows_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEEK_DATASET", raising=False)
     done = run(PEEK)
     assert without_pictures(done) == without_pictures(nbformat.read(PEEK, as_version=4))
     assert output_of(done).count("image/png") == 5
