@@ -5,7 +5,7 @@
         --output_dir experiments/try --model_dir checkpoint/try --lora_module_name all --learning_rate 1e-3
 
 The base is the language model that is trained. The scripts code/train_and_inference_*.sh call this program with their
-defaults; they start several processes by `deepspeed`.
+defaults. On a CPU `--processes 4` is four that share the work; on several GPUs `deepspeed` starts it.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -22,7 +22,8 @@ from training.arguments import parse_arguments
 from training.as_trained import as_trained
 from training.deepspeed_engine import wants_deepspeed
 from training.folders import claim_folders, find_folder_problems
-from training.run import build_model, load_best, prepare_run, report_shortened
+from training.rows.encoding import report_shortened
+from training.run import build_model, load_best, prepare_run
 from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
 
 
@@ -32,7 +33,8 @@ def main() -> None:
     model_arguments, data_arguments, training_arguments = arguments
 
     # 1. processes, rows, base, tokenizer
-    world = join_world(training_arguments.local_rank, alone_too=wants_deepspeed(training_arguments))
+    deepspeed, processes = wants_deepspeed(training_arguments), training_arguments.processes
+    world = join_world(training_arguments.local_rank, alone_too=deepspeed, processes=processes)
     row_sets = load_row_sets(data_arguments.data_dir, data_arguments.dataset)
     run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets, world)
     if training_arguments.resume and world.from_first(lambda: finished_before(run)):

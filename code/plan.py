@@ -22,12 +22,20 @@ from bases.load import DTYPES, choose_precision
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
+from data_utils.corpora.registry import find_dataset
+from data_utils.labels import DATASETS
 from engine.batching import TOKEN_BUDGETS
+from knobs.flags import add_knob, look_for_datasets
+from knobs.kinds import dataset_of
+from knobs.readers import LABELS
+from knobs.table import KNOBS
 from planning.data import ACCELERATORS, TEXTS
 from planning.estimate import Workload, plan_base
 from planning.table import render_bases, render_plan
+from planning.texts import texts_of
 
 CPU = "cpu"
+COUNTED = dataset_of(*TEXTS)
 
 
 def main() -> None:
@@ -42,7 +50,7 @@ def main() -> None:
     tflops = arguments.tflops or (card.tflops if card else measure_tflops(dtype))
     memory = arguments.memory_gib or (card.memory_gib if card else None)
     load = Workload(
-        texts=TEXTS[arguments.dataset],
+        texts=texts_of(arguments.dataset),
         token_budget=arguments.token_budget or TOKEN_BUDGETS["cuda" if card else CPU],
         gpus=arguments.gpus,
         device=torch.device("cuda" if card else CPU),
@@ -50,12 +58,20 @@ def main() -> None:
         rank=arguments.lora_dim,
         dropout=arguments.lora_dropout,
         modules=arguments.lora_module_name,
+        labels=len(find_dataset(arguments.dataset).labels) if arguments.loss == LABELS else 1,
     )
     estimates = plan_base(arguments.model_name_or_path, load)
     seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * arguments.gpus)
     place = f"{arguments.gpus} x {arguments.gpu}" if card else "this CPU"
     title = f"{arguments.model_name_or_path} on {arguments.dataset}, {place}, {load.token_budget} tokens at a time"
     print(render_plan(title, estimates, memory, seconds_per_flop))
+
+
+def counted_dataset(name: str) -> str:
+    """A dataset whose texts are counted, or a corpus of one's own; argparse.ArgumentTypeError: it is neither."""
+    if name in DATASETS and name not in TEXTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is not allowed, its texts are not counted: {COUNTED.meaning}")
+    return COUNTED.reader(name)
 
 
 def plan_precision(wanted: str, on_gpu: bool) -> torch.dtype:
@@ -79,8 +95,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_name_or_path", help="base: a name of the table, a folder, or a hub id")
     parser.add_argument("--table", action="store_true", help="print the table of bases of LLM_bases/README.md and stop")
-    dataset_help = "whose rows make an epoch (default: %(default)s)"
-    parser.add_argument("--dataset", choices=tuple(TEXTS), default="meld", help=dataset_help)
+    dataset_help = "whose rows make an epoch; those of a corpus of your own are counted (default: %(default)s)"
+    parser.add_argument("--dataset", type=counted_dataset, default="meld", help=dataset_help)
+    look_for_datasets(parser, "dataset")
     gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"
     parser.add_argument("--gpu", choices=(*ACCELERATORS, CPU), default="a100", help=gpu_help)
     parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many GPUs (default: %(default)s)")
@@ -101,6 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--lora_dropout", type=dropout, default=0.05, help="dropout before the adapters (default: %(default)s)"
     )
+    add_knob(parser, KNOBS["loss"])
     parser.add_argument("--lora_module_name", default="auto", help="as main_new.py's (default: %(default)s)")
     return parser.parse_args()
 

@@ -39,7 +39,13 @@ if TYPE_CHECKING:
 FLAGS = (
     ("input", None, {"type": Path}, "file of dialogues"),
     ("follow", False, {"type": true_or_false}, "answer turns from stdin as they come (default: False)"),
-    ("checkpoint", None, {}, "folder that training saved (default: $ERC_CHECKPOINT, demo/adapter, the newest)"),
+    (
+        "checkpoint",
+        None,
+        {},
+        "name of a shipped one (meld, EmoryNLP, sample), or folder that training saved (default: $ERC_CHECKPOINT, else "
+        "the first of meld and sample that ships)",
+    ),
     ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
     ("format", None, {"choices": tuple(OUTPUTS)}, "form of the output (default: by its name, else table)"),
     ("input_format", None, {"choices": tuple(FORMATS)}, "form of the input (default: by its name and beginning)"),
@@ -134,6 +140,7 @@ def answer_stdin(arguments: Namespace) -> None:
     """Checkpoint -> turns from stdin, each answered before the next is read."""
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
+    from own_dialogues.facts import find_facts
     from own_dialogues.following import INVITATION, follow_stream
     from own_dialogues.recognizer import EmotionRecognizer
 
@@ -143,6 +150,7 @@ def answer_stdin(arguments: Namespace) -> None:
     recognizer = EmotionRecognizer.from_pretrained(
         checkpoint, arguments.device, arguments.precision, source, arguments.decode
     )
+    print(find_facts(checkpoint).line, file=sys.stderr)
     if sys.stdin.isatty():
         print(INVITATION, file=sys.stderr)
     done = follow_stream(recognizer, sys.stdin.buffer, arguments.input_format, choose_output_format(arguments))
@@ -164,6 +172,7 @@ def answer_file(arguments: Namespace) -> None:
     # torch takes its time: what is wrong with the input has been said by now.
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
+    from own_dialogues.facts import find_facts
     from own_dialogues.prediction import FileTask, check_output, find_position, fingerprint, predict_file
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
@@ -181,6 +190,7 @@ def answer_file(arguments: Namespace) -> None:
     recognizer = EmotionRecognizer.from_pretrained(
         checkpoint, arguments.device, arguments.precision, source, arguments.decode
     )
+    print(find_facts(checkpoint).line, file=sys.stderr)
     end = predict_file(recognizer, task, counts, marks, start)
     written = f" -> {task.output}" if task.output else ""
     print(describe_end(recognizer, counts, end.shortened, checkpoint) + written, file=sys.stderr)

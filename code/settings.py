@@ -31,7 +31,7 @@ NEEDS_A_GPU = {"precision": "fp16"}
 # What the scripts add to every command, as far as it can be checked before there is anything.
 NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "base")
 NEEDED += ("--output_dir", "results", "--model_dir", "model")
-SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME"}
+SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME", "--processes": "NPROC"}
 
 
 def main() -> None:

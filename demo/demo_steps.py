@@ -9,8 +9,9 @@ from dataclasses import replace
 from IPython.display import Image
 
 from dialogue_files.reading import read_text
-from emotion_figures import draw_emotions
+from emotion_figures import draw_emotions, draw_scores
 from own_dialogues.checkpoint import ensure_base, find_checkpoint
+from own_dialogues.facts import find_facts
 from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.writing import TurnEmotion
 
@@ -20,7 +21,7 @@ Answers = Mapping[str, Mapping[str, float]]  # what was asked, in words -> label
 
 
 def open_recognizer() -> EmotionRecognizer:
-    """The recognizer of the checkpoint that is used when none is named; its base is fetched if it is a small one.
+    """The recognizer of the checkpoint that `ERC_CHECKPOINT` names, else of the shipped one.
 
     Raises:
         UserError: there is no checkpoint or no base; the line says what gets it.
@@ -47,10 +48,20 @@ def _without_notices() -> Iterator[None]:
                 logging.enable_progress_bar()
 
 
-def introduce(recognizer: EmotionRecognizer) -> str:
-    """One sentence: which base learned from which corpus, and what it can answer."""
-    config = recognizer.config
-    return f"{config.base}, trained on {config.dataset}. It answers with one of: {', '.join(config.labels)}."
+def introduce() -> str:
+    """Which base learned from what, and what it can answer, a sentence each."""
+    facts = find_facts(find_checkpoint())
+    labels = ", ".join(facts.config.labels)
+    return f"{facts.base} has learned from {facts.learned_from}.\nIt answers with one of: {labels}."
+
+
+def show_scores() -> Image | None:
+    """A bar for the F1 of each label on the corpus that the checkpoint learned from; None: no score lies beside it."""
+    score = find_facts(find_checkpoint()).score
+    if score is None:
+        return None
+    told = "; ".join(f"{label}: {f1:.0f}" for label, f1 in score.per_label.items())
+    return Image(draw_scores(score.per_label, f"F1 on {score.split} (%)"), alt=told)
 
 
 def ask(recognizer: EmotionRecognizer, text: str) -> list[TurnEmotion]:

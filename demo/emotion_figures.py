@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -14,6 +15,8 @@ DOTS_PER_INCH = 100
 MOST_TURNS_NAMED = 40  # beyond, the words would lie on top of one another
 LONGEST_NAME = 16
 LONGEST_LINE = 58
+SHADES = colormaps["Blues"]
+EVEN_LUMINANCE = 0.179  # black and white have the same contrast to it
 # Told apart by the colour-blind too (Okabe and Ito, then Tol); the first is for the first label, and so on.
 COLOURS = ("#999999", "#E69F00", "#CC79A7", "#0072B2", "#009E73", "#8C564B", "#D55E00", "#56B4E9", "#AA3377")
 
@@ -80,11 +83,11 @@ def draw_shares(
     """A matrix of shares, 0 to 1, with the number of hundredths in each cell where there is room for it."""
     with _drawn(1.4 + min(14.0, max(3.0, 0.42 * len(columns))), 0.8 + 0.34 * len(rows)) as figure:
         axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+        axes.imshow(shares, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="auto")
         for row, values in enumerate(shares if len(columns) <= MOST_TURNS_NAMED else ()):
             for column, value in enumerate(values):
-                colour = "white" if value > 0.6 else "#333333"
-                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=7)
+                told = {"ha": "center", "va": "center", "color": ink_on(value), "fontsize": 7}
+                axes.text(column, row, f"{100 * value:.0f}", **told)
         axes.set_yticks(range(len(rows)), rows)
         step = max(1, len(columns) // MOST_TURNS_NAMED)
         axes.set_xticks(range(0, len(columns), step), columns[::step])
@@ -92,6 +95,17 @@ def draw_shares(
         axes.set_xlabel(below)
         axes.set_ylabel(beside)
         return to_png(figure, DOTS_PER_INCH)
+
+
+def ink_on(value: float) -> str:
+    """Black or white, whichever is read better on the shade of a share, from 0 to 1."""
+    return "white" if relative_luminance(SHADES(value)[:3]) < EVEN_LUMINANCE else "black"
+
+
+def relative_luminance(colour: Sequence[float]) -> float:
+    """How light red, green and blue, from 0 to 1, are together, as WCAG 2 defines it."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def draw_label_shares(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> bytes:
@@ -106,6 +120,19 @@ def draw_label_shares(counts: Mapping[str, Mapping[str, int]], labels: Sequence[
         axes.set_xticks(range(len(labels)), labels)
         axes.set_ylabel("share of utterances (%)")
         axes.legend(frameon=False)
+        return to_png(figure, DOTS_PER_INCH)
+
+
+def draw_scores(per_label: Mapping[str, float], below: str) -> bytes:
+    """A bar for each label (label -> percent), in its colour, with its number."""
+    labels = list(per_label)
+    with _drawn(7.0, 0.8 + 0.3 * len(labels)) as figure:
+        axes = figure.subplots()
+        bars = axes.barh(labels, list(per_label.values()), color=[colour_of(label, labels) for label in labels])
+        axes.bar_label(bars, fmt="{:.0f}", padding=3)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel(below)
         return to_png(figure, DOTS_PER_INCH)
 
 

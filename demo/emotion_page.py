@@ -1,38 +1,20 @@
-"""What demo/app.py shows, as HTML: every character that a user wrote is escaped, every input has its limit."""
+"""What demo/app.py shows, as HTML: every character that a user or a checkpoint wrote is escaped."""
 
 import base64
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
 
-from basics.errors import UserError
-from dialogue_files.reading import find_text_form, read_text
-from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 from emotion_figures import colour_of, draw_probabilities, draw_timeline
-from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.facts import Facts
+from own_dialogues.recognizer import Emotion, EmotionRecognizer
 from own_dialogues.writing import TurnEmotion, csv_header, render_csv, render_json_lines
+from page_input import MORE, OpenedFile
 
-MOST_CHARACTERS = 20_000
-MOST_TURNS = 200
 TURNS_AT_ONCE = 8  # so that the first emotions appear while the later ones are still sought
-MORE = "`python code/predict.py` takes files of any size"
-
-STYLE = """
-.erc ol {list-style: none; margin: 0; padding: 0}
-.erc li {border-left: 6px solid var(--c, #999); margin: 0 0 .5rem; padding: .3rem .7rem; overflow-wrap: anywhere}
-.erc .who {font-weight: 600}
-.erc .what {font-weight: 600; border: 2px solid var(--c, #999); border-radius: .8rem; padding: 0 .5rem}
-.erc .what {white-space: nowrap}
-.erc summary {cursor: pointer; font-size: .85rem}
-.erc pre {white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem}
-.erc meter {width: 8rem; vertical-align: middle}
-.erc .wide {overflow-x: auto}
-.erc .wide img {max-width: none; background: white}
-.erc [role=alert] {border: 2px solid #D55E00; padding: .6rem; font-weight: 600; overflow-wrap: anywhere}
-"""
+MOST_PREVIEWED = 50  # turns of a file
 
 
 def escape(text: str) -> str:
@@ -43,49 +25,14 @@ def escape(text: str) -> str:
     return escaped
 
 
-def read_dialogue(text: str, report: Report | None = None) -> list[SpokenTurn]:
-    """The one dialogue of a text: `Name: utterance` lines, blank ones do not count, or a pasted chat or script.
+def answer(
+    recognizer: EmotionRecognizer, turns: Sequence[SpokenTurn], known: Sequence[TurnEmotion] = ()
+) -> Iterator[list[TurnEmotion]]:
+    """Ever more of a dialogue's emotions, at last all of them.
 
-    Raises:
-        UserError: it is empty or too long, or a line is no turn.
-    """
-    if len(text) > MOST_CHARACTERS:
-        raise UserError(f"The dialogue has {len(text):,} characters, this page takes {MOST_CHARACTERS:,}; {MORE}.")
-    lines = [line for line in text.split("\n") if line.strip()]
-    if not lines:
-        raise UserError("There is no dialogue yet: write lines like 'Ann: I passed!', or add a turn below.")
-    turns = read_text("\n".join(lines) if find_text_form(text) == "text" else text, report)
-    if len(turns) > MOST_TURNS:
-        raise UserError(f"The dialogue has {len(turns):,} turns, this page takes {MOST_TURNS}; {MORE}.")
-    if not turns:
-        raise UserError("Nobody says anything in it: write lines like 'Ann: I passed!'.")
-    return turns
-
-
-def describe(report: Report) -> str:
-    """Who speaks how often, what is left out: what is shown before the model is asked."""
-    return "; ".join((*report.speaker_lines(), *report.lines()))
-
-
-def add_turn(text: str, name: str, utterance: str) -> str:
-    """The dialogue with one more turn; UserError when that turn cannot be one."""
-    name, utterance = " ".join(name.split()), " ".join(utterance.split())
-    if not name or not utterance or ":" in name:
-        raise UserError("A turn needs a name without a colon, and what is said.")
-    if find_text_form(text) != "text":  # of a pasted chat or script the turns go on as lines
-        text = "\n".join(f"{one.speaker}: {one.text}" for one in read_dialogue(text))
-    longer = "\n".join([*filter(None, [text.rstrip()]), f"{name}: {utterance}"])
-    read_dialogue(longer)
-    return longer
-
-
-def answer(recognizer: EmotionRecognizer, text: str, known: Sequence[TurnEmotion] = ()) -> Iterator[list[TurnEmotion]]:
-    """Ever more of the dialogue's emotions, at last all of them.
-
-    known: those of an earlier text by the same recognizer; of turns that both begin with nothing is computed anew,
+    known: those of an earlier dialogue by the same recognizer; of turns that both begin with nothing is computed anew,
     as no later turn can change them.
     """
-    turns = [replace(one, line=0) for one in read_dialogue(text)]
     same = 0
     while same < min(len(turns), len(known)) and known[same].turn == turns[same]:
         same += 1
@@ -96,6 +43,13 @@ def answer(recognizer: EmotionRecognizer, text: str, known: Sequence[TurnEmotion
     for new in recognizer.predict_turns(turns, skip=same, size=size, follower=recognizer.follow(rows)):
         rows = [*rows, *new]
         yield rows
+
+
+def judge_alone(recognizer: EmotionRecognizer, rows: Sequence[TurnEmotion]) -> Emotion | None:
+    """The last turn's emotion with nothing before it, which shows what history does; None: nothing stands before it."""
+    if len(rows) < 2 or recognizer.config.kind == "plain":
+        return None
+    return recognizer.predict([(rows[-1].turn.speaker, rows[-1].turn.text)])[0]
 
 
 def explain_failure(error: Exception) -> str:
@@ -111,34 +65,72 @@ def render_error(message: str) -> str:
     return f'<div class="erc"><p role="alert">{escape(message)}</p></div>'
 
 
-def render_status(message: str) -> str:
-    """How things go."""
-    return f'<div class="erc"><p role="status">{escape(message)}</p></div>'
+def render_status(message: str, done: int = 0, total: int = 0) -> str:
+    """How things go. done, total: turns that are answered, and all of them; 0 of 0: there is nothing to wait for."""
+    bar = f'<progress max="{total}" value="{done}" aria-label="answered turns"></progress>' if total else ""
+    return f'<div class="erc"><p role="status">{bar}{escape(message)}</p></div>'
 
 
-def render_rows(rows: Sequence[TurnEmotion], labels: Sequence[str], prompts: Sequence[str] = ()) -> str:
-    """Every turn with its emotion; with the prompts, pictures and downloads too: the answer is then whole."""
-    items = []
-    for place, row in enumerate(rows):
-        prompt = f"<pre>{escape(prompts[place])}</pre>" if place < len(prompts) else ""
-        items.append(_render_row(row, labels, prompt))
-    pictures = _render_pictures(rows, labels) + _render_downloads(rows, labels) if prompts else ""
-    return f'<div class="erc"><ol aria-label="turns and emotions">{"".join(items)}</ol>{pictures}</div>'
+def render_facts(facts: Facts) -> str:
+    """What a checkpoint learned from and what it cannot do, with its labels in their colours."""
+    labels = facts.config.labels
+    chips = " ".join(
+        f'<span class="what" style="--c: {colour_of(label, labels)}">{escape(label)}</span>' for label in labels
+    )
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in facts.limits())
+    return f'<div class="erc"><div class="told">{sentences}<p>Labels: {chips}</p></div></div>'
 
 
-def _render_row(row: TurnEmotion, labels: Sequence[str], prompt: str) -> str:
+def render_preview(opened: OpenedFile, turns: Sequence[SpokenTurn]) -> str:
+    """What would be judged of a file, before the model is asked: who speaks, what is left out, the first turns."""
+    told = "".join(f"<p>{escape(line)}</p>" for line in opened.told)
+    shown = "".join(
+        f"<tr><td>{one.turn}</td><td>{escape(one.speaker)}</td><td>{escape(one.text)}</td></tr>"
+        for one in turns[:MOST_PREVIEWED]
+    )
+    more = f"<p>and {len(turns) - MOST_PREVIEWED:,} more</p>" if len(turns) > MOST_PREVIEWED else ""
+    head = "<tr><th>turn</th><th>speaker</th><th>text</th></tr>"
+    return f'<div class="erc"><div class="told">{told}</div><table>{head}{shown}</table>{more}</div>'
+
+
+def render_rows(
+    rows: Sequence[TurnEmotion], labels: Sequence[str], prompts: Sequence[str] = (), alone: Emotion | None = None
+) -> str:
+    """Every turn with its emotion; with the prompts, probabilities, pictures and downloads too: it is then whole.
+
+    alone: what the last turn would be with nothing before it.
+    """
+    details = [_render_details(row, labels, prompt) for row, prompt in zip(rows, prompts, strict=False)]
+    details += [""] * (len(rows) - len(details))
+    items = "".join(_render_row(row, labels, detail) for row, detail in zip(rows, details, strict=True))
+    turns = f'<div><ol aria-label="turns and emotions">{items}</ol>{_render_alone(rows, alone)}</div>'
+    charts = f"<div>{_render_pictures(rows, labels)}{_render_downloads(rows, labels)}</div>" if prompts else ""
+    return f'<div class="erc"><div class="answer">{turns}{charts}</div></div>'
+
+
+def _render_row(row: TurnEmotion, labels: Sequence[str], details: str) -> str:
+    cut = " <em>(too long: cut at its end)</em>" if row.shortened else ""
+    return (
+        f'<li style="--c: {colour_of(row.emotion, labels)}"><span class="who">{escape(row.turn.speaker)}</span>: '
+        f'{escape(row.turn.text)}{cut} <span class="what">{escape(row.emotion)} {100 * row.probability:.0f}%</span>'
+        f"{details}</li>"
+    )
+
+
+def _render_details(row: TurnEmotion, labels: Sequence[str], prompt: str) -> str:
     bars = "".join(
         f"<div><meter min=0 max=1 value={row.probabilities[label]:.4f}></meter> {escape(label)} "
         f"{100 * row.probabilities[label]:.1f}%</div>"
         for label in labels
     )
-    shown = f"<summary>probabilities{' and prompt' if prompt else ''}</summary>"
-    cut = " <em>(too long: cut at its end)</em>" if row.shortened else ""
-    return (
-        f'<li style="--c: {colour_of(row.emotion, labels)}"><span class="who">{escape(row.turn.speaker)}</span>: '
-        f'{escape(row.turn.text)}{cut} <span class="what">{escape(row.emotion)} {100 * row.probability:.0f}%</span>'
-        f"<details>{shown}{bars}{prompt}</details></li>"
-    )
+    return f"<details><summary>probabilities and prompt</summary>{bars}<pre>{escape(prompt)}</pre></details>"
+
+
+def _render_alone(rows: Sequence[TurnEmotion], alone: Emotion | None) -> str:
+    if alone is None:
+        return ""
+    found, bare = (f"<b>{escape(one.emotion)} {100 * one.probability:.0f}%</b>" for one in (rows[-1], alone))
+    return f'<p class="alone">The last turn after all that was said: {found}; on its own: {bare}.</p>'
 
 
 def _render_pictures(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> str:
@@ -148,7 +140,8 @@ def _render_pictures(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> str:
         ("Probabilities", draw_probabilities(rows, labels), "share of each label at each turn; also listed by turn"),
     )
     return "".join(
-        f'<h3>{title}</h3><div class="wide" tabindex=0><img alt="{told}" src="{_as_link(png, "image/png")}"></div>'
+        f'<h2>{title}</h2><div class="wide" role="region" aria-label="{title}" tabindex=0>'
+        f'<img alt="{told}" src="{_as_link(png, "image/png")}"></div>'
         for title, png, told in pictures
     )
 
@@ -158,11 +151,12 @@ def _render_downloads(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> str
         "emotions.csv": ("text/csv", csv_header(labels) + render_csv(rows)),
         "emotions.jsonl": ("application/jsonl", render_json_lines(rows)),
     }
-    links = " ".join(
-        f'<a download="{name}" href="{_as_link(content.encode("utf-8"), kind)}">{name}</a>'
-        for name, (kind, content) in files.items()
-    )
+    links = " ".join(_render_link(name, kind, content) for name, (kind, content) in files.items())
     return f"<p>Download: {links}</p>"
+
+
+def _render_link(name: str, kind: str, content: str) -> str:
+    return f'<a download="{name}" href="{_as_link(content.encode("utf-8"), kind)}">{name}</a>'
 
 
 def _as_link(content: bytes, kind: str) -> str:

@@ -28,7 +28,7 @@ from basics.errors import UserError  # noqa: E402
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS_TO_START, SECONDS_TO_ANSWER = 120, 300
 # File -> the window: width and height in pixels, whether it is a phone's.
-WINDOWS = {"page.png": (1000, 1180, False), "page_phone.png": (390, 1180, True)}
+WINDOWS = {"page.png": (1280, 1000, False), "page_phone.png": (390, 1180, True)}
 
 
 def main() -> None:

@@ -34,6 +34,11 @@ digest() {
     if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi
 }
 
+# Of what an environment is made from, in a folder: one word.
+digest_of() {
+    (cd "$1" && cat "${made_from[@]}" | digest | cut -d ' ' -f 1)
+}
+
 # The environment that ERC_PYTHON names: trusted with other versions, refused with something missing.
 check_given_python() {
     local given
@@ -137,6 +142,9 @@ make_venv() {
         if [[ $stamp != "$venv/erc-stamp" && $(<"$stamp") == unfinished ]]; then rm -rf "${stamp%/*}"; fi
     done
     find "$venv" -mindepth 1 -maxdepth 1 ! -name erc-stamp -exec rm -rf {} +
+    # Whoever changes the files while pip reads them changes the next environment, not this one.
+    mkdir "$made" && (cd "$envs" && cp "${made_from[@]}" "$made")
+    [[ $(digest_of "$made") == "$wanted" ]] || fail "the files of $envs have changed since this call: call again"
     "$interpreter" -m venv "$venv" >"$log" 2>&1 || stop_with_log "making $venv"
 }
 
@@ -156,12 +164,15 @@ turn_link() {
     fi
 }
 
-# The lock is on a file that is there anyway and ends with this process; systems without flock go by a folder.
+# The lock is on a folder that is there anyway and ends with this process (a file of it may be replaced meanwhile, by
+# git, and two would hold locks on two files of one name); systems without flock go by a folder of their own.
 wait_for_others() {
     local lock=$root/.venvs/.lock owner
     if command -v flock >/dev/null; then
-        exec 9<"$envs/constraints.txt"
-        flock -n 9 || { say "another set-up is at work, waiting for it ..." && flock 9; }
+        exec 9<"$envs"
+        flock -n 9 && return
+        say "another set-up is at work, waiting for it ..."
+        flock 9 || fail "$envs cannot be locked (see above): set ERC_PYTHON to an environment of your own"
         return
     fi
     mkdir -p "$root/.venvs"
@@ -184,10 +195,10 @@ stop_with_log() {
     fail "set-up stopped while $1: ${reason:-unknown reason} (all of it: $log)"
 }
 
-# Run inside envs/, as pip splits PIP_CONSTRAINT at blanks; it also reaches the build of deepspeed.
+# Run beside the copies, as pip splits PIP_CONSTRAINT at blanks; it also reaches the build of deepspeed.
 # deepspeed compiles its operators when they are first used, so its installation needs no compiler.
 pip_install() {
-    (cd "$envs" && DS_BUILD_OPS=0 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+    (cd "$made" && DS_BUILD_OPS=0 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
         "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@") >>"$log" 2>&1
 }
 
@@ -197,7 +208,7 @@ install_cpu_torch() {
     pip_install --retries 0 --timeout 15 "torch==$1+cpu" && return
     if pip_install "uv==$uv_version"; then
         "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --torch-backend cpu \
-            --constraint "$envs/constraints.txt" "torch==$1" >>"$log" 2>&1 && return
+            --constraint "$made/constraints.txt" "torch==$1" >>"$log" 2>&1 && return
     fi
     say "the CPU build of torch is out of reach, taking the registry's build (up to several GB)"
     pip_install "torch==$1"
@@ -205,7 +216,7 @@ install_cpu_torch() {
 
 install_all() {
     local kind=$1 version
-    version=$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$envs/constraints.txt")
+    version=$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$made/constraints.txt")
     say "making $venv, once, in about three minutes: torch ($kind) ..."
     case $kind in
         cpu) install_cpu_torch "$version" || stop_with_log "installing torch" ;;
@@ -234,15 +245,14 @@ if [[ -n ${ERC_PYTHON:-} ]]; then
     exit
 fi
 
-wanted=$(cd "$envs" && cat "${made_from[@]}" | digest)
-wanted=${wanted%% *}
+wanted=$(digest_of "$envs")
 if ! name=$(find_ready); then
     wait_for_others
     if ! name=$(find_ready); then
         kind=$(choose_torch)
         name=${wanted:0:12}-$kind
         venv=$root/.venvs/$name
-        log=$venv/setup.log
+        log=$venv/setup.log made=$venv/made_from
         if ! is_whole "$name"; then
             check_place
             make_venv

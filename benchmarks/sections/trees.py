@@ -1,7 +1,8 @@
-"""What trees save and what they cost to build; the cost of an epoch against its rows, estimated and measured."""
+"""What trees save and what they cost to build, what is lost by dealing; an epoch's cost against its rows."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from benchmarks.worker import Worker
 from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload, count_work
 from data_utils.draws import Draw, draw_rows
 from engine.batching import TOKEN_BUDGETS, EncodedRow, plan_steps, training_batches
+from engine.dealing import Dealing, measure_dealing
 
 DATASETS_COMPARED = ("iemocap", "meld", "EmoryNLP")
 WHOLE = 1 << 20  # more rows than any dialogue has
 ROWS_PER_DIALOGUE_COMPARED = {"1": 1, "8": ROWS_PER_DIALOGUE, "whole": WHOLE}
+PROCESSES_COMPARED = (2, 4, 8)
 FRACTIONS = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1.0}
 KIND_TITLES = {"window": "window 12", "predict": "with the prediction task"}
 
 
 def measure_trees(inputs: Inputs, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
-    """Both tables, for all the rows that are there."""
+    """All tables, for all the rows that are there."""
     say("building trees")
     rows = {kind: inputs.train_rows(DATASET, kind) for kind in kinds}
     return {
@@ -38,7 +41,19 @@ def measure_trees(inputs: Inputs, kinds: Sequence[str] = KINDS) -> dict[str, Any
             }
             for dataset in DATASETS_COMPARED
         },
+        "dealing": {
+            dataset: deal_epoch(inputs.train_rows(dataset, KINDS[0]))
+            for dataset in DATASETS_COMPARED
+            if inputs.has(dataset, KINDS[0])
+        },
     }
+
+
+def deal_epoch(rows: Sequence[EncodedRow]) -> dict[str, dict[str, int]]:
+    """Number of processes -> what it costs to deal the steps of an epoch to them, in nodes."""
+    plan = plan_steps(rows, ROWS_PER_STEP, ROWS_PER_DIALOGUE, SEED, epoch=0)
+    steps = [[rows[index] for index in step] for step in plan]
+    return {str(count): asdict(measure_dealing(steps, True, count)) for count in PROCESSES_COMPARED}
 
 
 def build_trees(rows: Sequence[EncodedRow]) -> dict[str, float]:
@@ -94,6 +109,7 @@ def render_trees(results: Result) -> list[str]:
         "### What rows share\n\nTokens per distinct token over an epoch of optimizer steps of 32 rows, "
         "by how many rows of a dialogue stay together (`--rows_per_dialogue`):",
         _render_sharing(section["sharing"]),
+        *(_render_dealing(section["dealing"]) if "dealing" in section else []),
         "### Cost against work\n\nParts of MELD's training rows, drawn as `--data_percent` draws them. Trees are "
         "planned, split and built in one thread, ahead of the model. Epochs follow from the rates above.",
         *[_render_fractions(kind, results) for kind in section["fractions"]],
@@ -108,6 +124,21 @@ def _render_sharing(sharing: Result) -> str:
     ]
     names = next((list(ratios) for kinds in sharing.values() for ratios in kinds.values()), [])
     return render_table(["dataset", "rows", *names], rows, numbers=True)
+
+
+def _render_dealing(dealing: Result) -> list[str]:
+    rows = []
+    for dataset, counts in dealing.items():
+        for found in (Dealing(**counted) for counted in counts.values()):
+            shares = [f"{found.repeated:.1%}", f"{found.behind:.1%}", f"{found.times:.2f}"]
+            rows.append([dataset, str(found.processes), *shares])
+    header = ["dataset", "processes", "computed twice", "slowest above the mean", "times as fast"]
+    return [
+        "### Rows dealt to processes\n\nBy count, over an epoch of steps of 32 rows (window 12): the share of distinct "
+        "tokens that more than one process computes, by how much the slowest has more than the mean, and how many "
+        "times as fast steps could be if nothing but tokens took time.",
+        render_table(header, rows, numbers=True),
+    ]
 
 
 def _render_fractions(kind: str, results: Result) -> str:

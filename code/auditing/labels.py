@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from sklearn.metrics import cohen_kappa_score
 
-from data_utils.dialogues import Dialogue, previous_of_speakers
+from data_utils.dialogues import Dialogue, count_labels, previous_of_speakers
 from data_utils.scenes import Turn, share_scenes
 from data_utils.texts import is_long, words_of
 
@@ -29,9 +29,10 @@ def measure_inertia(dialogues: Iterable[Dialogue]) -> Inertia:
     """How often a label stays."""
     by_speaker, by_turn = [], []
     for dialogue in dialogues:
-        spoken = zip(dialogue.utterances, previous_of_speakers(dialogue), strict=True)
-        by_speaker += [own.label == utterance.label for utterance, own in spoken if own]
-        by_turn += [before.label == utterance.label for before, utterance in pairwise(dialogue.utterances)]
+        spoken = zip(dialogue.labelled, previous_of_speakers(dialogue), strict=True)
+        by_speaker += [own.label == utterance.label for (_, utterance), own in spoken if own]
+        labels = (one.label for one in dialogue.utterances)
+        by_turn += [before == label for before, label in pairwise(labels) if None not in (before, label)]
     return Inertia(_share(by_speaker), _share(by_turn))
 
 
@@ -71,14 +72,14 @@ def measure_agreement(
 
 def _labels_of_turns(unified: Mapping[str, str], dialogue: Dialogue) -> dict[Turn, str]:
     """The words of each longer turn that stands once in a dialogue -> its unified label."""
-    turns = [(words_of(one.text), unified[one.label]) for one in dialogue.utterances]
+    turns = [(words_of(one.text), unified[one.label]) for _, one in dialogue.labelled]
     counted = Counter(words for words, _ in turns)
     return {words: label for words, label in turns if is_long(words) and counted[words] == 1}
 
 
 def share_labels(dialogues: Iterable[Dialogue], labels: Sequence[str]) -> dict[str, float]:
-    """Label -> its share of the utterances, 0 to 1."""
-    counted = Counter(utterance.label for dialogue in dialogues for utterance in dialogue.utterances)
+    """Label -> its share of the labelled utterances, 0 to 1."""
+    counted = count_labels(dialogues)
     return {label: counted[label] / max(1, counted.total()) for label in labels}
 
 

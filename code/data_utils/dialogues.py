@@ -18,7 +18,7 @@ from data_utils.pickles import Slots, decode_speaker, list_problems, load_safely
 
 @dataclass(frozen=True)
 class Utterance:
-    """One turn of a dialogue; `label` is None where no gold emotion is known."""
+    """One turn of a dialogue; `label` is None where no gold emotion is known: others hear it, no row asks about it."""
 
     speaker: int
     text: str
@@ -32,6 +32,11 @@ class Dialogue:
     dialogue_id: str
     utterances: tuple[Utterance, ...]
 
+    @property
+    def labelled(self) -> list[tuple[int, Utterance]]:
+        """(turn, utterance) of those with a label, which rows ask about."""
+        return [(turn, one) for turn, one in enumerate(self.utterances) if one.label is not None]
+
 
 def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
     """Return the id of one utterance's rows."""
@@ -39,17 +44,17 @@ def row_id(dataset: str, dialogue_id: str, turn: int) -> str:
 
 
 def name_utterances(dataset: str, dialogues: Iterable[Dialogue]) -> Iterator[tuple[str, Utterance]]:
-    """(id of its rows, utterance) of every utterance, in order."""
+    """(id of its rows, utterance) of every utterance with a label, in order."""
     for dialogue in dialogues:
-        for turn, utterance in enumerate(dialogue.utterances):
+        for turn, utterance in dialogue.labelled:
             yield row_id(dataset, dialogue.dialogue_id, turn), utterance
 
 
 def previous_of_speakers(dialogue: Dialogue) -> list[Utterance | None]:
-    """Of every utterance the same speaker's previous one; None for a speaker's first."""
+    """Of every utterance with a label the same speaker's previous one with a label; None for a speaker's first."""
     latest: dict[int, Utterance] = {}
     found = []
-    for utterance in dialogue.utterances:
+    for _, utterance in dialogue.labelled:
         found.append(latest.get(utterance.speaker))
         latest[utterance.speaker] = utterance
     return found
@@ -178,9 +183,14 @@ def _build_dialogue(dialogue_id: int | str, slots: Slots, spec: DatasetSpec, cle
     )
 
 
+def count_labels(dialogues: Iterable[Dialogue]) -> Counter[str]:
+    """Label -> its utterances."""
+    return Counter(utterance.label for dialogue in dialogues for _, utterance in dialogue.labelled)
+
+
 def count_split(dialogues: Sequence[Dialogue], labels: Sequence[str]) -> SplitCounts:
-    """Return dialogues, utterances and utterances per label (in the order given) of one split."""
-    found = Counter(utterance.label for dialogue in dialogues for utterance in dialogue.utterances)
+    """Return dialogues, labelled utterances and utterances per label (in the order given) of one split."""
+    found = count_labels(dialogues)
     return SplitCounts(len(dialogues), found.total(), tuple(found[label] for label in labels))
 
 

@@ -109,8 +109,6 @@ def _plain_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: Datas
 
 def _emotion_row(task: str, dialogue: Dialogue, turn: int, settings: RowSettings, prompt: str) -> Example:
     label = dialogue.utterances[turn].label
-    if label is None:
-        raise ValueError(f"dialogue {dialogue.dialogue_id} turn {turn} has no gold label")
     return Example(row_id(settings.dataset, dialogue.dialogue_id, turn), task, prompt, label)
 
 
@@ -137,7 +135,7 @@ _ROW_MAKERS: Mapping[str, tuple[tuple[_RowMaker, ...], tuple[_RowMaker, ...]]] =
 def build_examples(
     settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]], spec: DatasetSpec | None = None
 ) -> dict[str, list[Example]]:
-    """Return split -> rows, in the order of the dialogues; rows of one turn stand next to each other.
+    """Return split -> rows of the labelled turns, in the order of the dialogues; those of one turn next to each other.
 
     Of train those that are drawn; UserError where none would be left. spec: of the dataset, where it is known already.
     """
@@ -147,7 +145,7 @@ def build_examples(
         split: [
             make_row(dialogue, turn, settings, spec)
             for dialogue in dialogues[split]
-            for turn in range(len(dialogue.utterances))
+            for turn, _ in dialogue.labelled
             for make_row in (in_train if split == "train" else in_others)
         ]
         for split in SPLITS

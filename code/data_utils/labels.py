@@ -61,6 +61,7 @@ class DatasetSpec:
     speaker_offset: added to its speaker numbers where sets are mixed.
     neutral: which of the labels stands for no emotion; None: none of them.
     published: its pickle, None where no release is known by its SHA-256. licence: as its owner states it.
+    about: what it is of, in a few words.
     """
 
     name: str
@@ -76,6 +77,7 @@ class DatasetSpec:
     neutral: str | None = NEUTRAL
     published: PublishedFile | None = None
     licence: str = ""
+    about: str = ""
 
     @property
     def unified_labels(self) -> Mapping[str, str]:
@@ -89,6 +91,7 @@ _MELD_UNIFIED = ("neutral", "powerful", "fear", "sad", "joyful", "disgust", "mad
 
 _SAMPLE = DatasetSpec(
     name="sample",
+    about="small conversations that a language model wrote and labelled",
     labels=_MELD_LABELS,
     slots=SEVEN_SLOTS,
     speakers=9,
@@ -108,6 +111,7 @@ _SAMPLE = DatasetSpec(
 
 _IEMOCAP = DatasetSpec(
     name="iemocap",
+    about="acted and improvised dialogues of two",
     labels=("happy", "sad", "neutral", "angry", "excited", "frustrated"),
     slots=SIX_SLOTS,
     speakers=2,
@@ -131,6 +135,7 @@ _IEMOCAP = DatasetSpec(
 
 _MELD = DatasetSpec(
     name="meld",
+    about="scenes of the series Friends",
     labels=_MELD_LABELS,
     slots=SEVEN_SLOTS,
     speakers=9,
@@ -156,6 +161,7 @@ _MELD = DatasetSpec(
 
 _EMORYNLP = DatasetSpec(
     name="EmoryNLP",
+    about="scenes of the series Friends",
     labels=("Joyful", "Mad", "Peaceful", "Neutral", "Sad", "Powerful", "Scared"),
     slots=SIX_SLOTS,
     speakers=9,
@@ -182,6 +188,7 @@ _EMORYNLP = DatasetSpec(
 
 _DAILYDIALOG = DatasetSpec(
     name="dailydialog",
+    about="everyday English dialogues",
     labels=("happy", "neutral", "angry", "sad", "fear", "surprise", "disgust"),
     slots=SIX_SLOTS,
     speakers=9,

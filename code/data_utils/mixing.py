@@ -92,7 +92,9 @@ def specs_of_mix(datasets: Sequence[str], original_data: Path | None = None) -> 
 def unify(spec: DatasetSpec, dialogue: Dialogue) -> Dialogue:
     """The dialogue with unified labels and speaker numbers that no other of the paper's sets begins with."""
     labels, offset = spec.unified_labels, spec.speaker_offset
-    utterances = (replace(one, speaker=one.speaker + offset, label=labels[one.label]) for one in dialogue.utterances)
+    utterances = (
+        replace(one, speaker=one.speaker + offset, label=one.label and labels[one.label]) for one in dialogue.utterances
+    )
     return replace(dialogue, utterances=tuple(utterances))
 
 
@@ -106,10 +108,10 @@ def unified_rows(
                 row_id(spec.name, dialogue.dialogue_id, turn),
                 RECOGNITION,
                 render_window(dialogue.utterances[: turn + 1], window, UNIFIED.labels, step, form),
-                dialogue.utterances[turn].label,
+                utterance.label,
             )
             for dialogue in (unify(spec, one) for one in dialogues[split])
-            for turn in range(len(dialogue.utterances))
+            for turn, utterance in dialogue.labelled
         ]
         for split in SPLITS
     }

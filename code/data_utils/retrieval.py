@@ -89,11 +89,11 @@ class Match:
 
 
 def entries_of(dataset: str, split: str, dialogues: Iterable[Dialogue]) -> list[Entry]:
-    """Every utterance of a split, in file order, its speaker removed."""
+    """Every utterance of a split with a label, in file order, its speaker removed."""
     return [
         Entry(row_id(dataset, dialogue.dialogue_id, turn), f"{split}/{dialogue.dialogue_id}", one.text, one.label)
         for dialogue in dialogues
-        for turn, one in enumerate(dialogue.utterances)
+        for turn, one in dialogue.labelled
     ]
 
 

@@ -24,11 +24,11 @@ SCORED_TASKS = (RECOGNITION, SPEAKER)
 class RowSets:
     """What is trained on and what is scored.
 
-    train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task
-    chooses from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose
-    from; they choose no epoch. spec: of the dataset of the rows. own: corpora of one's own among the datasets that rows
-    are of, by name. texts: row id -> digest of its utterance's text. row_settings: what the rows of the
-    scored task were made with, as their manifest says.
+    train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task chooses
+    from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose from; they
+    choose no epoch. choices: task -> what its rows choose from. spec: of the dataset of the rows. own: corpora of
+    one's own among the datasets that rows are of, by name. texts: row id -> digest of its utterance's text.
+    row_settings: what the rows of the scored task were made with, as their manifest says.
     """
 
     train: tuple[Example, ...]
@@ -40,6 +40,7 @@ class RowSets:
     digests: Mapping[str, str]  # `<folder name>/<file>` -> SHA-256, as the manifests record them
     also_scored: Mapping[str, Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]]] = field(default_factory=dict)
     row_settings: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def trained_texts(self) -> frozenset[str]:
@@ -77,9 +78,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
         labels=_labels_of(task, spec, manifests),
         spec=spec,
         own=own,
-        texts={
-            name: text for one in manifests for of_split in one["texts"].values() for name, text in of_split.items()
-        },
+        texts=_texts_of(manifests),
         digests={
             f"{folder.name}/{file}": digest
             for folder, manifest in zip(folders, manifests, strict=True)
@@ -90,6 +89,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
             for name in scored
         },
         row_settings=_settings_of(task, manifests),
+        choices={one: _labels_of(one, spec, manifests) for one in TASKS},
     )
 
 
@@ -120,6 +120,10 @@ def _own_of(manifests: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> 
                 f"{folder}: own_corpora of its manifest is not ours; data_process.py writes it anew"
             ) from None
     return own
+
+
+def _texts_of(manifests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {name: text for one in manifests for of_split in one["texts"].values() for name, text in of_split.items()}
 
 
 def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:

@@ -25,7 +25,7 @@ def digest_text(text: str) -> str:
 
 
 def digest_texts(dataset: str, dialogues: Iterable[Dialogue]) -> dict[str, str]:
-    """Row id -> digest of its text, of every utterance, in file order."""
+    """Row id -> digest of its text, of every utterance with a label, in file order."""
     return {name: digest_text(utterance.text) for name, utterance in name_utterances(dataset, dialogues)}
 
 

@@ -28,6 +28,8 @@ NOT_SPEAKERS = _words("""
     """)
 _MARKS_OF_SCRIPTS = _words("cont'd cont’d continued o.c. o.s. off os v.o. vo filtered singing")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
+# Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
+UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 LONGEST_ASIDE = 40  # characters
 MOST_WORDS = 5
 
@@ -36,6 +38,11 @@ def name_key(name: str) -> str:
     """Equal for spellings of one person: in NFC, with single blanks, without case from two letters on."""
     composed = unicodedata.normalize("NFC", " ".join(name.split()))
     return composed.casefold() if sum(map(str.isalpha, composed)) > 1 else composed
+
+
+def fold_label(text: str) -> str:
+    """A label, or what else stands on a line, as all spellings that look alike: in NFC, with single blanks."""
+    return unicodedata.normalize("NFC", " ".join(UNSEEN.sub("", text).split()))
 
 
 def reads_like_sentence(name: str) -> bool:

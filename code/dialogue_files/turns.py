@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dialogue_files.names import name_key
+from dialogue_files.names import UNSEEN, name_key
 from dialogue_files.report import EMPTY, LeftOut, Remark, Report
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
@@ -17,11 +17,9 @@ MOST_SPEAKERS = 1_000  # of a dialogue
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
 UTF8_ONLY = (
-    "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or name what it "
-    "is in, such as --encoding cp1252"
+    "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or say "
+    "--encoding cp1252, or what else it is in"
 )
-# Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
-_UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -136,7 +134,7 @@ def clean(text: str, what: str, longest: int, line: int) -> str:
     """
     cleaned = _LINE_BREAKS.sub(" ", text.strip())
     if what == "speaker":
-        cleaned = unicodedata.normalize("NFC", _UNSEEN.sub("", cleaned)).strip()
+        cleaned = unicodedata.normalize("NFC", UNSEEN.sub("", cleaned)).strip()
     if not cleaned:
         raise LineError(line, f"the {what} is empty, allowed is a text")
     if len(cleaned) > longest:

@@ -10,6 +10,7 @@ from data_utils.prompts import drop_oldest_utterances, most_droppable, without_c
 from data_utils.row_files import Example
 from engine.chat_frame import render_frame
 from engine.control_tokens import FramedText, text_tokenizer
+from engine.objective import LabelLoss
 from engine.prefix_tree import PrefixTree, split_at_budget
 
 IGNORE_INDEX = -100
@@ -29,7 +30,7 @@ class EncodedRow:
     task: str
     prompt: tuple[int, ...]
     target: tuple[int, ...]  # the label's tokens and EOS, or what ends a turn of the chat
-    weight: float  # factor of the row's loss: 1, or alpha for emotion-prediction rows
+    weight: float  # factor of the row's loss: 1, alpha for emotion-prediction rows; times that of its class, if asked
     utterances_dropped: int  # oldest history utterances left out so that prompt and target fit
     label: str = ""  # the target in words
     without_content: tuple[int, ...] | None = None
@@ -149,7 +150,7 @@ def plan_steps(
     """
     generator = random.Random(f"{seed}/{epoch}")
     runs = []
-    for dialogue in _group_by_dialogue(rows):
+    for dialogue in group_by_dialogue(rows):
         first = generator.randrange(rows_per_dialogue) if len(dialogue) > rows_per_dialogue else 0
         cuts = [0, *range(first, len(dialogue), rows_per_dialogue), len(dialogue)]
         runs += [dialogue[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start]
@@ -158,7 +159,7 @@ def plan_steps(
     return [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
 
 
-def _group_by_dialogue(rows: Sequence[EncodedRow]) -> list[list[int]]:
+def group_by_dialogue(rows: Sequence[EncodedRow]) -> list[list[int]]:
     """Row indices of each dialogue, by turn; tasks of one turn stand side by side."""
     dialogues: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
@@ -173,6 +174,7 @@ class MicroBatch:
     rows: tuple[EncodedRow, ...]
     continuations: tuple[tuple[tuple[int, ...], ...], ...]  # per row: its target, or every label
     weights: tuple[float, ...]  # per row: its share of the step's loss; 0 for rows that only pad
+    wanted: tuple[tuple[float, ...], ...] = ()  # per row: see `LabelLoss.wanted`; none where each is learned by itself
 
     def tree(self) -> PrefixTree:
         return PrefixTree.from_rows([row.prompt for row in self.rows], self.continuations)
@@ -193,26 +195,35 @@ class MicroBatch:
 
 
 def training_batches(
-    rows: Sequence[EncodedRow], token_budget: int, share_prefixes: bool, micro_steps: int = 1
+    rows: Sequence[EncodedRow],
+    token_budget: int,
+    share_prefixes: bool,
+    micro_steps: int = 1,
+    rows_of_step: int | None = None,
+    label_loss: LabelLoss | None = None,
 ) -> list[MicroBatch]:
     """Splits one optimizer step into micro-batches of about `token_budget` tokens, `micro_steps` of them or more.
 
-    Fewer where the step has fewer rows than `micro_steps`.
+    Fewer where the step has fewer rows than `micro_steps`. rows_of_step: how many it has where `rows` are a part of
+    them, which one process computes; None: these are all.
 
-    Row weights are `row.weight / number of rows`, so that the losses of the micro-batches add up to the step's
-    loss: the mean over its rows.
+    Row weights are `row.weight / rows of the step`, so that the losses of all micro-batches add up to the step's
+    loss: the mean over its rows. label_loss: every row comes with all labels of its task; None: with its target.
     """
+    rows_of_step = rows_of_step or len(rows)
+    choices = [label_loss.continuations(row.task) if label_loss else (row.target,) for row in rows]
+    wanted = [label_loss.wanted(row.task, row.label) for row in rows] if label_loss else []
     bounds = [len(rows) * part // micro_steps for part in range(micro_steps + 1)]
     groups = []
     for first, stop in zip(bounds, bounds[1:], strict=False):
-        part = rows[first:stop]
-        plan = split_rows(part, [(row.target,) for row in part], token_budget, share_prefixes)
+        plan = split_rows(rows[first:stop], choices[first:stop], token_budget, share_prefixes)
         groups += [[first + index for index in group] for group in plan]
     return [
         MicroBatch(
             tuple(rows[index] for index in group),
-            tuple((rows[index].target,) for index in group),
-            tuple(rows[index].weight / len(rows) for index in group),
+            tuple(choices[index] for index in group),
+            tuple(rows[index].weight / rows_of_step for index in group),
+            tuple(wanted[index] for index in group) if wanted else (),
         )
         for group in groups
     ]
@@ -234,7 +245,7 @@ def _neighbours(rows, choices, token_budget: int, share_prefixes: bool) -> list[
     """Whole dialogues gathered until about 32 rows meet, then split at the budget."""
     pending: list[int] = []
     groups: list[list[int]] = []
-    for dialogue in [*_group_by_dialogue(rows), []]:
+    for dialogue in [*group_by_dialogue(rows), []]:
         if pending and (len(pending) >= 32 or not dialogue):
             members = [rows[index] for index in pending]
             plan = split_rows(members, [choices] * len(members), token_budget, share_prefixes)
@@ -264,5 +275,5 @@ def split_rows(
 
 
 def without_weight(batch: MicroBatch) -> MicroBatch:
-    """The same rows counting nothing: what a rank runs while the others still have rows."""
+    """The same rows counting nothing: what a process runs while others, whose weights it holds parts of, have rows."""
     return replace(batch, weights=(0.0,) * len(batch.rows))

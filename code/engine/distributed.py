@@ -1,13 +1,15 @@
 """The processes of one run: who they are, and what they tell each other.
 
-A launcher (`deepspeed`, torchrun) starts every process with RANK, WORLD_SIZE and LOCAL_RANK in its
-environment; without them a run is one process. Nothing here needs DeepSpeed.
+A launcher (`deepspeed`, torchrun) starts every process with RANK, WORLD_SIZE and LOCAL_RANK in its environment, or
+the first one starts the others by itself (`processes.py`); else a run is one process. Nothing here needs DeepSpeed.
 """
 
 import atexit
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
@@ -15,6 +17,7 @@ import torch
 
 from basics.errors import UserError, raise_together
 from data_utils.row_files import Example
+from engine.processes import Crew, end_with_first, started_as, stay_on_own_cores
 
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
@@ -27,34 +30,65 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, seen from one of them; every method is to be called by all of them at once."""
+    """The processes of a run, seen from one of them; every method but `look` is to be called by all of them at once.
+
+    crew: those that the first one has started by itself; None: a launcher has, and sees to their end.
+
+    Raises:
+        UserError: by any method, when one of the crew has ended.
+    """
 
     rank: int = 0
     size: int = 1
+    crew: Crew | None = field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
         """Whether this is the process that prints and writes."""
         return self.rank == 0
 
+    def look(self) -> None:
+        """Whether all the others are there; costs nothing worth mentioning."""
+        if self.crew:
+            self.crew.look()
+
+    @contextmanager
+    def _all_here(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not self.crew:
+                raise
+            self.crew.explain(error)
+
     def wait(self) -> None:
         """Returns once every process has come here."""
         if self.size > 1:
-            torch.distributed.barrier()
+            with self._all_here():
+                torch.distributed.barrier()
+
+    def sum_up(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, in which the sums over all processes stand by now, the same to the last bit on each."""
+        if self.size > 1:
+            with self._all_here():
+                torch.distributed.all_reduce(tensor)
+        return tensor
 
     def gather(self, items: Sequence[Item]) -> list[Item]:
         """The items of all processes, rank by rank, on every process."""
         if self.size == 1:
             return list(items)
         parts: list[list[Item]] = [[] for _ in range(self.size)]
-        torch.distributed.all_gather_object(parts, list(items))
+        with self._all_here():
+            torch.distributed.all_gather_object(parts, list(items))
         return [item for part in parts for item in part]
 
     def from_first(self, make: Callable[[], Item]) -> Item:
         """What `make` returns on the first process, which alone calls it."""
         made = [make() if self.is_first else None]
         if self.size > 1:
-            torch.distributed.broadcast_object_list(made)
+            with self._all_here():
+                torch.distributed.broadcast_object_list(made)
         return made[0]
 
     def leave(self) -> None:
@@ -75,18 +109,21 @@ class World:
         return [*batches, *batches[:1] * (most - len(batches))]
 
 
-def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
+def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1) -> World:
     """Meets the other processes that the launcher started, over NCCL on GPUs and gloo on CPUs.
 
     local_rank: the launcher's flag, for when LOCAL_RANK is not in the environment. alone_too: one process
-    forms a group as well, which DeepSpeed asks for.
+    forms a group as well, which DeepSpeed asks for. processes: how many there shall be on this machine's CPU, where no
+    launcher has started any: the first to come here starts the others.
 
     Raises:
         UserError: there are several processes, but the environment does not say where they meet; or a number of the
-            launcher's is none.
+            launcher's is none; or `processes` are asked for where a launcher has come before, or on a GPU.
     """
     raise_together(find_launcher_problems())
     size = launcher_number("WORLD_SIZE")
+    if processes > 1:
+        return _start_world(processes, size)
     os.environ.setdefault("LOCAL_RANK", str(max(local_rank, 0)))
     if size == 1 and not alone_too:
         return World()
@@ -99,13 +136,40 @@ def join_world(local_rank: int = -1, alone_too: bool = False) -> World:
         torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device, **place)
     else:
-        _share_cores()
+        _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
         torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
     atexit.register(_leave_group)
     world = World(torch.distributed.get_rank(), size)
     if not world.is_first:
         _silence_transformers()
     return world
+
+
+def _start_world(size: int, launched: int) -> World:
+    """Starts the other processes, or is one of them, and meets them over gloo. launched: by a launcher, how many."""
+    if launched > 1:
+        raise UserError(f"--processes {size}: a launcher has started {launched} already: leave one of them away")
+    if torch.cuda.is_available():
+        raise UserError(f"--processes {size}: they share a CPU, and there is a GPU: `deepspeed` starts one for each")
+    rank, port = started_as()
+    if rank:
+        end_with_first()
+    store = torch.distributed.TCPStore(
+        "127.0.0.1", port, size, is_master=not rank, timeout=PATIENCE, wait_for_workers=False
+    )
+    crew = Crew() if rank else Crew(size, store.port)
+    atexit.register(crew.end)
+    _share_cores(size)
+    stay_on_own_cores(rank, size)
+    store.set(f"process {rank}", "is here")
+    while not rank and not store.check([f"process {other}" for other in range(1, size)]):
+        crew.look()
+        time.sleep(0.05)
+    torch.distributed.init_process_group("gloo", timeout=PATIENCE, store=store, rank=rank, world_size=size)
+    atexit.register(_leave_group)
+    if rank:
+        _silence_transformers()
+    return World(rank, size, crew)
 
 
 def find_launcher_problems() -> list[str]:
@@ -140,9 +204,11 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _share_cores() -> None:
-    """Several processes on one machine take an equal part of its cores each, unless OMP_NUM_THREADS says how many."""
-    neighbours = max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE"))
+def _share_cores(neighbours: int) -> None:
+    """Several processes on one machine take an equal part of its cores each, unless OMP_NUM_THREADS says how many.
+
+    Equal, so that all of them round alike.
+    """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // neighbours))
 
@@ -153,20 +219,6 @@ def _silence_transformers() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-
-
-def share_of_dialogues(examples: Sequence[Example], world: World) -> list[Example]:
-    """The rows that this process scores: every world.size-th dialogue, the longest first.
-
-    Dialogues stay whole, since their rows share prefixes; sorting them spreads the work evenly. A process for
-    which none is left takes one that another scores as well, so that it runs forward passes like the others.
-    """
-    dialogues: dict[str, list[Example]] = {}
-    for row in examples:
-        dialogues.setdefault(row.id.rsplit("/", 1)[0], []).append(row)
-    longest_first = sorted(dialogues.values(), key=lambda rows: -sum(len(row.input) for row in rows))
-    mine = longest_first[world.rank :: world.size] or longest_first[-1:]
-    return [row for rows in mine for row in rows]
 
 
 def gather_predictions(mine: Sequence[Item], examples: Sequence[Example], world: World) -> list[Item]:

@@ -1,7 +1,8 @@
 """A model's layers in fewer passes over memory: LoRA fused into the matrix products, and compiled layers.
 
 PEFT computes base, A, B, scaling and sum as five operations that autograd records one by one. Here B's product
-is added inside the matrix product, and the backward pass keeps nothing but x and the rank-16 product.
+is added inside the matrix product, and the backward pass keeps nothing but x and the rank-16 product. Where many rows
+are scored in fp32, A and B are merged into the base for as long as that takes.
 
 All layers of a model share one compiled graph, for any number of tokens. The attention over prefix trees stays
 out of it: its buckets change with every batch. Compiling takes half a minute or more, so `auto` does it only
@@ -12,6 +13,8 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 from basics.errors import UserError
 from engine.attention import tree_attention
 
+MOST_HELD_TWICE = 2 << 30  # bytes of weights
 ROWS_THAT_PAY = 8_000  # rows of a whole run; on two CPU cores compiling costs about as much as 700 rows
 # What turns into machine code what PyTorch writes for a CPU, or Triton for a GPU; each may name another in a variable.
 COMPILERS = {"cpu": ("CXX", "clang++" if sys.platform == "darwin" else "g++"), "cuda": ("CC", "gcc", "clang")}
@@ -123,6 +127,8 @@ def _is_plain(layer) -> bool:
 
 
 def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
+    if layer.merged and not (layer.disable_adapters or args or kwargs):
+        return layer.base_layer(x)
     active = layer.active_adapters
     if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] not in layer.lora_A or args or kwargs:
         return super(_fused_linear(), layer).forward(x, *args, **kwargs)
@@ -131,6 +137,35 @@ def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
     dropped = dropout(x) if layer.training and not isinstance(dropout, nn.Identity) else None
     base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
     return LoraProduct.apply(x, dropped, base.weight, base.bias, a, b, layer.scaling[name])
+
+
+@contextmanager
+def merged_adapters(model: nn.Module) -> Iterator[None]:
+    """Inside, the fused LoRA layers of a model in fp32 are one product each, the same but for rounding.
+
+    After it every weight is the tensor that it was before. Other layers stay as they are, and so does all of a model in
+    less than fp32, in which what adapters add would be rounded away, or one too large to be held twice.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _fused_linear()) and _can_merge(layer)]
+    frozen = [(layer, layer.base_layer.weight.data) for layer in layers]
+    if sum(weight.nbytes for _, weight in frozen) > MOST_HELD_TWICE:
+        frozen = []
+    try:
+        for layer, weight in frozen:
+            (name,) = layer.active_adapters
+            a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+            layer.base_layer.weight.data = torch.addmm(weight, b.detach(), a.detach(), alpha=layer.scaling[name])
+            layer.merged_adapters.append(name)
+        yield
+    finally:
+        for layer, weight in frozen:
+            layer.base_layer.weight.data = weight
+            layer.merged_adapters.clear()
+
+
+def _can_merge(layer) -> bool:
+    fp32 = layer.base_layer.weight.dtype == torch.float32
+    return fp32 and not layer.merged and not layer.disable_adapters and list(layer.lora_A) == layer.active_adapters
 
 
 def should_compile(wanted: str, rows: int, device: torch.device) -> bool:
@@ -171,6 +206,6 @@ def compile_layers(model: nn.Module) -> None:
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The longest list of equal blocks in a model: its decoder layers."""
+    """The longest list of equal blocks in a model: its decoder layers. An empty one where there is none."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len)
+    return max(lists, key=len, default=nn.ModuleList())

@@ -4,7 +4,7 @@ Both ways end in the same quantities, so training and scoring do not know which 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from engine.attention import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
+from engine.last_layer import computed_where_read
+from engine.objective import log_shares
 from engine.prefix_tree import PrefixTree, TokenRow
 
 
@@ -21,7 +23,8 @@ class PackedBatch:
     """Model inputs and the (logit row, token) pairs to read from the output.
 
     `logits_to_keep` restricts the language-model head to the positions that predict something; `pair_rows`
-    index the kept logits, flattened over batch and position.
+    index the kept logits, flattened over batch and position. sequence_rows, wanted: of rows whose labels are held
+    against each other; None: each sequence is learned by itself.
     """
 
     inputs: dict[str, Any]
@@ -32,6 +35,8 @@ class PackedBatch:
     pair_weights: Tensor  # (pairs,) float32: row weight / continuation length
     sequences: int
     tokens: int  # tokens that the model computes, padding included
+    sequence_rows: Tensor | None = None  # (sequences,) int64: the row of each
+    wanted: Tensor | None = None  # (sequences,) float32: what it is to get of its row, times the row's weight
 
     def to(self, device: torch.device) -> "PackedBatch":
         return PackedBatch(**{name: _move(value, device) for name, value in vars(self).items()})
@@ -72,7 +77,8 @@ class Packer:
         return self.kind == "tree"
 
     def pack(self, batch: MicroBatch) -> PackedBatch:
-        return pack_tree(batch, self) if self.shares_prefixes else pack_rows(batch, self.pad_token_id)
+        packed = pack_tree(batch, self) if self.shares_prefixes else pack_rows(batch, self.pad_token_id)
+        return held_against_each_other(packed, batch) if batch.wanted else packed
 
 
 def can_share_prefixes(model) -> bool:
@@ -238,10 +244,19 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
     )
 
 
+def held_against_each_other(packed: PackedBatch, batch: MicroBatch) -> PackedBatch:
+    """The same with what every sequence is to get of its row; sequences are numbered row by row."""
+    counts = [len(choices) for choices in batch.continuations]
+    wanted = np.concatenate(batch.wanted) * np.repeat(batch.weights, counts)
+    rows = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+    return replace(packed, sequence_rows=rows, wanted=torch.from_numpy(wanted).float())
+
+
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
     keeps = "past_key_values" in packed.inputs
-    output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
+    with computed_where_read(model, packed.logits_to_keep):
+        output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
     logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
     # Once for each place, not for each of the tokens that are read there.
     totals = logits.float().logsumexp(1)
@@ -265,7 +280,12 @@ def kept_logits(logits: Tensor, packed: PackedBatch) -> Tensor:
 
 
 def batch_loss(model, packed: PackedBatch) -> Tensor:
-    """Scalar: weighted sum over rows of the mean -log p of the row's target tokens, EOS with them."""
+    """Scalar: weighted sum over rows of the mean -log p of the row's target tokens, EOS with them.
+
+    Of labels that are held against each other: of the cross-entropy of their shares, softmax over their log p.
+    """
+    if packed.wanted is not None:
+        return -(packed.wanted * log_shares(sequence_log_probabilities(model, packed), packed.sequence_rows)).sum()
     return -(packed.pair_weights * pair_log_probabilities(model, packed)).sum()
 
 

@@ -149,6 +149,21 @@ def split_at_budget(
 
     Returns: row indices, one list a group; every row in exactly one.
     """
+    order, alone, grown = _costs_in_order(prompt_ids, continuations)
+    groups = max(1, -(-sum(grown) // budget))
+    even = min(budget, sum(grown) // groups + max(alone, default=0) // 2)
+    return min((_fill(order, alone, grown, limit) for limit in (even, budget)), key=len)
+
+
+def count_nodes(prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]) -> int:
+    """About how many nodes the tree of all rows has: what continuations of one prompt share is not looked for."""
+    return sum(_costs_in_order(prompt_ids, continuations)[2])
+
+
+def _costs_in_order(
+    prompt_ids: Sequence[TokenRow], continuations: Sequence[Sequence[TokenRow]]
+) -> tuple[list[int], list[int], list[int]]:
+    """Rows in lexicographic order; in this order the tokens of each alone, and those that the row before lacks."""
     rows = [np.asarray(prompt, np.int64) for prompt in prompt_ids]
     order = sorted(range(len(rows)), key=lambda index: rows[index].astype(">i4").tobytes())
     tails = [sum(len(choice) - 1 for choice in choices) for choices in continuations]
@@ -157,9 +172,7 @@ def split_at_budget(
         cost - (common_prefix_length(rows[order[place - 1]], rows[order[place]]) if place else 0)
         for place, cost in enumerate(alone)
     ]
-    groups = max(1, -(-sum(grown) // budget))
-    even = min(budget, sum(grown) // groups + max(alone, default=0) // 2)
-    return min((_fill(order, alone, grown, limit) for limit in (even, budget)), key=len)
+    return order, alone, grown
 
 
 def _fill(order: list[int], alone: list[int], grown: list[int], limit: int) -> list[list[int]]:

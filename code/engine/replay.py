@@ -97,6 +97,8 @@ def pad_batch(packed: PackedBatch, sizes: Sizes) -> PackedBatch:
         inputs["tree_plan"] = plan.padded(*room)
     pairs = (0, sizes.pairs - len(packed.pair_rows))
     pad = torch.nn.functional.pad
+    sequences = (0, sizes.sequences - packed.sequences)
+    against = packed.wanted is not None
     return PackedBatch(
         inputs=inputs,
         logits_to_keep=pad(packed.logits_to_keep, (0, sizes.kept - len(packed.logits_to_keep))),
@@ -106,6 +108,8 @@ def pad_batch(packed: PackedBatch, sizes: Sizes) -> PackedBatch:
         pair_weights=pad(packed.pair_weights, pairs),
         sequences=sizes.sequences,
         tokens=sizes.nodes,
+        sequence_rows=pad(packed.sequence_rows, sequences, value=sizes.sequences - 1) if against else None,
+        wanted=pad(packed.wanted, sequences) if against else None,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import write_atomically
-from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers, recording_of
+from data_utils.dialogues import Dialogue, previous_of_speakers, recording_of, row_id
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import COLUMNS, Counts
 from scoring.metrics import Prediction
@@ -48,9 +48,9 @@ def describe_split(
     facts = {}
     for dialogue in dialogues[split]:
         recording = recording_of(dataset, dialogue.dialogue_id)
-        spoken = zip(name_utterances(dataset, [dialogue]), previous_of_speakers(dialogue), strict=True)
-        for turn, ((name, utterance), own) in enumerate(spoken):
+        for (turn, utterance), own in zip(dialogue.labelled, previous_of_speakers(dialogue), strict=True):
             shifts = None if own is None else own.label != utterance.label
+            name = row_id(dataset, dialogue.dialogue_id, turn)
             facts[name] = TurnFacts(turn, len(utterance.text.split()), shifts, name in seen, recording)
     return facts
 

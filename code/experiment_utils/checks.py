@@ -5,7 +5,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
-from data_utils.dialogues import find_original_data, find_pickle
+from data_utils.dialogues import count_labels, find_original_data, find_pickle
 from data_utils.labels import DATASETS
 from data_utils.row_files import RECOGNITION
 from experiment_utils.breakdowns import Breakdowns, break_down
@@ -45,8 +45,8 @@ def _has_pickle(dataset: str) -> bool:
 def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[str]:
     """A line for whatever is committed of a run that its answers and the pickles do not make.
 
-    unread: datasets that are left out. Nobody can work out from them which epoch was chosen, its score on valid where test was scored, the weights of
-    transitions, and how often demonstrations were copied.
+    unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid where
+    test was scored, the weights of transitions, and how often demonstrations were copied.
     """
     known = {answers_file(records.folder, run, dataset) for run in records.runs for dataset in run.counts}
     for path in sorted(set((records.folder / ANSWERS).glob("**/*.csv.gz")) - known):
@@ -121,8 +121,7 @@ def _knows_train(run: Record, dataset: str) -> bool:
     """Whether a run was trained on all utterances of the dataset's own train, and on no other set."""
     if run.condition.startswith(BASELINES):
         return True
-    train = read_corpus(dataset)["train"]
-    utterances = sum(len(dialogue.utterances) for dialogue in train)
+    utterances = count_labels(read_corpus(dataset)["train"]).total()
     return run.labels == find_dataset(dataset).labels and run.training_rows == {RECOGNITION: utterances}
 
 

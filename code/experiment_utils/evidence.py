@@ -236,6 +236,6 @@ def read_answers(path: Path) -> dict[str, Answer]:
 def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, str]:
     """Row id -> gold label from the pickle, in the unified words where the labels are those."""
     dialogues = read_corpus(dataset)[split]
-    own = {utterance.label for dialogue in dialogues for utterance in dialogue.utterances}
-    words = {label: label for label in own} if own <= set(labels) else find_dataset(dataset).unified_labels
+    spec = find_dataset(dataset)
+    words = {label: label for label in labels} if set(spec.labels) == set(labels) else spec.unified_labels
     return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}

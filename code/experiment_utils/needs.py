@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.files import find_repository, write_atomically
+from data_utils.corpora.registry import find_dataset
+from data_utils.corpora.sizes import has_small_train
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
-from knobs.readers import LORA
+from knobs.readers import LABELS, LORA
 from knobs.table import KNOBS, SMALL
-from planning.data import GIB, PLAIN_TEXTS, TEXTS, Texts
+from planning.data import GIB, TARGET_TOKENS, TEXTS, Texts
+from planning.texts import texts_of, utterances_of
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
+PLAIN = "Plain"
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
@@ -57,9 +61,10 @@ class Needs:
 def estimate_all(conditions: Sequence[Condition]) -> dict[str, Needs]:
     """Name of a condition -> its needs; every base is looked at once.
 
-    A condition of texts that nobody has counted, as those of a corpus of one's own, is left out.
+    Texts of a corpus of one's own are counted; a condition of a dataset whose texts nobody has counted is left out.
     """
-    conditions = [one for one in conditions if set(one.datasets) <= TEXTS.keys()]
+    uncounted = DATASETS.keys() - TEXTS.keys()
+    conditions = [one for one in conditions if not uncounted & set(one.datasets)]
     bases = dict.fromkeys(base_of(condition) for condition in conditions)
     plans = {base: _plan(base) for base in bases}
     return {one.name: estimate_needs(one, plans[base_of(one)]) for one in conditions}
@@ -112,13 +117,9 @@ def _epochs(condition: Condition, base: str) -> int:
 def _value_of(condition: Condition, base: str, name: str) -> int:
     """A whole number that the condition sets, or that its script takes by default."""
     settings = {"dataset": condition.datasets[0], "Experiments_setting": LORA} | dict(condition.settings)
-    usual = find_default(KNOBS[name], ROWS_OF_SCRIPT[condition.script], settings, base)
+    small = condition.has_own_labels and has_small_train(condition.datasets[0])
+    usual = find_default(KNOBS[name], ROWS_OF_SCRIPT[condition.script], settings, base, small)
     return int(condition.settings.get(name, usual))
-
-
-def _texts_of(condition: Condition, dataset: str) -> Texts:
-    """What the rows of a dataset look like under the condition's script."""
-    return (PLAIN_TEXTS if condition.script == "Plain" else TEXTS)[dataset]
 
 
 def _distinct(texts: Texts, rows: int | None = None) -> float:
@@ -127,9 +128,13 @@ def _distinct(texts: Texts, rows: int | None = None) -> float:
 
 
 def _train_tokens_of(condition: Condition, dataset: str) -> float:
-    tokens = _distinct(_texts_of(condition, dataset))
+    texts = texts_of(dataset, plain=condition.script == PLAIN)
+    tokens = _distinct(texts)
     for module, factor in MORE_TOKENS.items():
         tokens *= factor if condition.settings.get(module) == "True" else 1
+    if condition.settings.get("loss") == LABELS:
+        others = len(find_dataset(dataset).labels) - 1
+        tokens += texts.rows * others * (TARGET_TOKENS - 1)
     return tokens
 
 
@@ -140,19 +145,30 @@ def _training_tokens(condition: Condition, base: str) -> float:
     total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition, base)
     if condition.settings.get("speaker_task") == "True":
         total += _value_of(condition, base, "speaker_epochs") * sum(
-            _distinct(PLAIN_TEXTS[dataset]) for dataset in datasets
+            _distinct(texts_of(dataset, plain=True)) for dataset in datasets
         )
     return total * float(condition.settings.get("data_percent", 1))
 
 
 def _scored_tokens(condition: Condition, base: str) -> float:
-    """Distinct tokens of valid after every epoch and of the split that is scored last."""
-    total = 0.0
+    """Distinct tokens of valid whenever it is scored, and of the split that is scored last."""
+    total, scorings = 0.0, _scorings(condition, base)
     for dataset in condition.datasets:
-        counts = DATASETS[dataset].expected
-        rows = _epochs(condition, base) * counts["valid"].utterances + counts[condition.split].utterances
-        total += _distinct(_texts_of(condition, dataset), rows)
+        counts = utterances_of(dataset)
+        rows = scorings * counts["valid"] + counts[condition.split]
+        total += _distinct(texts_of(dataset, plain=condition.script == PLAIN), rows)
     return total
+
+
+def _scorings(condition: Condition, base: str) -> int:
+    """How often weights are scored on the split that chooses them."""
+    epochs, every = _epochs(condition, base), _value_of(condition, base, "score_every")
+    if not every or not epochs:
+        return epochs
+    share = float(condition.settings.get("data_percent", 1))
+    rows = share * sum(texts_of(dataset).rows for dataset in condition.datasets)
+    batch = _value_of(condition, base, "graphics_card") * _value_of(condition, base, "accumulations")
+    return math.ceil(epochs * math.ceil(rows / batch) / every)
 
 
 def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:

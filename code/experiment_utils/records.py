@@ -54,7 +54,7 @@ class Record:
     training_minutes: float
     training_rows: Mapping[str, int]
     batch_size: int
-    best_epoch: int | None
+    best_epoch: float | None
     trainable_parameters: int
     valid: float | None
     valid_of: Mapping[str, float]

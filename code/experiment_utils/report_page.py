@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.files import write_atomically
-from data_utils.dialogues import Dialogue, clean_text, row_id
+from data_utils.dialogues import Dialogue, Utterance, clean_text, row_id
 from scoring.metrics import Prediction
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
@@ -52,8 +52,7 @@ def browse_runs(
                     {
                         "speaker": f"Speaker_{utterance.speaker}",
                         "text": clean_text(utterance.text),  # a person reads it
-                        "label": _label_of(said, row_id(dataset, dialogue.dialogue_id, turn)),
-                        "said": [of[row_id(dataset, dialogue.dialogue_id, turn)].label for of in said.values()],
+                        **_answers_to(said, row_id(dataset, dialogue.dialogue_id, turn), utterance),
                     }
                     for turn, utterance in enumerate(dialogue.utterances)
                 ],
@@ -63,6 +62,10 @@ def browse_runs(
     }
 
 
-def _label_of(said: Mapping[str, Mapping[str, Prediction]], name: str) -> str:
-    """The gold label in the words of the runs, which may be the unified ones."""
-    return next(iter(said.values()))[name].target
+def _answers_to(said: Mapping[str, Mapping[str, Prediction]], name: str, utterance: Utterance) -> dict[str, Any]:
+    """What each run said of a turn, and its gold label in their words, which may be the unified ones.
+
+    Both empty where it has no label, and so nobody was asked.
+    """
+    asked = [of[name] for of in said.values()] if utterance.label is not None else []
+    return {"label": asked[0].target if asked else "", "said": [one.label for one in asked]}

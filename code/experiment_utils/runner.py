@@ -32,8 +32,9 @@ from training.folders import RESULTS_FILE
 # Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
 _FLAGS = tuple(knob.name for knob in KNOBS.values() if leaves_the_result(knob) and knob.name != "resume")
 PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS} - {"train_on"})
-# The scripts add DeepSpeed's file by themselves, as the machine has it; a run that asks for one bears it in its name.
-_PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config) [^\s)]+")
+# The scripts add these by themselves, as the machine has it; a run that asks for a file of DeepSpeed's bears it in its
+# name.
+_PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config|processes) [^\s)]+")
 _PROGRAM = re.compile(r"code/\w+\.py .*")
 _NAMES = frozenset({*KNOBS, *(knob.also for knob in KNOBS.values() if knob.also)})
 ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}

@@ -60,9 +60,12 @@ class Commands:
 
     @property
     def needs_deepspeed(self) -> bool:
-        """Whether the launcher of DeepSpeed starts the training."""
+        """Whether the launcher of DeepSpeed starts the training: on several GPUs or machines, or where it is asked for.
+
+        Several processes on a CPU start each other.
+        """
         asked = self.settings["deepspeed_config"] != NOTHING or self.settings["offload_optimizer"] == "True"
-        return self.processes > 1 or bool(self.settings["HOSTFILE"]) or asked
+        return (self.processes > 1 and bool(self.gpus)) or bool(self.settings["HOSTFILE"]) or asked
 
     @property
     def summary(self) -> str:
@@ -108,6 +111,8 @@ class Commands:
         """The flags of main_new.py, but for dataset and folders."""
         setting = SETTING_FLAGS.get(self.settings["Experiments_setting"], ())
         flags = [*setting, "--batch_size", str(self.batch_size), *self._flags(MAIN)]
+        if self.processes > 1 and not self.needs_deepspeed:
+            flags += ["--processes", str(self.processes)]
         if self.needs_deepspeed and self.settings["deepspeed_config"] == NOTHING:
             flags += ["--deepspeed_config", OUR_DEEPSPEED]
         return flags

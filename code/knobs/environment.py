@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bases.table import BASES, PRECISIONS
+from data_utils.corpora.places import SMALL_TRAIN, find_corpus
+from data_utils.corpora.sizes import has_small_train
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.knob import NOTHING, Knob
@@ -25,6 +27,7 @@ class Settings:
 
     values: knob -> text, paths as seen from the repository; None: not set, and without a default. base: the name by
     which recipes know the base. place: the folders of the caller and the repository. given: the knobs that were set.
+    small_train: whether recipes are those of a small train.
     """
 
     rows: str
@@ -32,6 +35,7 @@ class Settings:
     base: str
     place: Place
     given: frozenset[str] = frozenset()
+    small_train: bool = False
 
     def __getitem__(self, name: str) -> str:
         return self.values[name] or ""
@@ -42,7 +46,7 @@ class Settings:
 
     def usual(self, name: str) -> str | None:
         """The default of a knob beside the dataset, base and setting of these settings."""
-        return find_default(KNOBS[name], self.rows, self.values, self.base)
+        return find_default(KNOBS[name], self.rows, self.values, self.base, self.small_train)
 
     @property
     def changed(self) -> dict[str, str]:
@@ -51,10 +55,16 @@ class Settings:
         return {knob.name: self[knob.name] for knob in read if self.values[knob.name] != self.usual(knob.name)}
 
 
-def find_default(knob: Knob, rows: str, values: Mapping[str, str | None], base: str) -> str | None:
-    """The most particular default of a knob: of base and setting, dataset or rows, then of one of them."""
+def find_default(
+    knob: Knob, rows: str, values: Mapping[str, str | None], base: str, small_train: bool = False
+) -> str | None:
+    """The most particular default of a knob: of base and setting, size of train or rows, then of one of them.
+
+    small_train: see `has_small_train`.
+    """
     setting, dataset = values.get("Experiments_setting"), values.get("dataset")
-    words = (f"{base} {setting}", f"{base} {dataset}", f"{base} {rows}", rows, base, dataset, setting)
+    size = SMALL_TRAIN if small_train else ""
+    words = (f"{base} {setting}", f"{base} {size}", f"{base} {rows}", rows, base, dataset, setting)
     return next((knob.recipes[word] for word in words if word in knob.recipes), knob.default)
 
 
@@ -79,16 +89,22 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     for name in ("MODEL_NAME", "Experiments_setting", "dataset"):  # these decide on the defaults of the others
         values[name] = given.get(name, KNOBS[name].recipes.get(rows, KNOBS[name].default))
     base = recipe_name(values["MODEL_NAME"] or "", place)
+    small = _has_small_train(values["dataset"] or "", given.get("ERC_ORIGINAL_DATA"), place)
     for knob in KNOBS.values():
-        values.setdefault(knob.name, given.get(knob.name, find_default(knob, rows, values, base)))
-    settings = Settings(rows, values, base, place)
+        values.setdefault(knob.name, given.get(knob.name, find_default(knob, rows, values, base, small)))
+    settings = Settings(rows, values, base, place, small_train=small)
     for knob in KNOBS.values():
         problems += _find_problems(knob, settings, knob.name in given)
     problems += [f"{name}={values[name] or ''}: {why}" for name, why in find_conflicts(values, rows)]
     problems += _find_overflow(base, values["precision"] or "")
     problems += find_misspelt(environment)
     paths = {knob.name: _from_repository(knob, values[knob.name], place) for knob in KNOBS.values()}
-    return Settings(rows, paths, base, place, frozenset(given)), problems
+    return Settings(rows, paths, base, place, frozenset(given), small), problems
+
+
+def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
+    folders = [*([place.of_caller(elsewhere)] if elsewhere else []), place.repository / "original_data"]
+    return has_small_train(dataset, next((one for one in folders if find_corpus(dataset, one)), folders[-1]))
 
 
 def recipe_name(base: str, place: Place) -> str:

@@ -17,10 +17,10 @@ class Knob:
 
     suffix: what it is called in the name of a result folder; empty for what leaves the result as it is or stands
     there already. default: everywhere but where `recipes` says otherwise; None: it has to be said or is left out.
-    recipes: words (a base, a dataset, a kind of rows, a setting; up to two) -> the default there. readers: in the
-    order of their flags. also: another name under which it may be set. guesses: what people type for it, which is
-    then told to be it. later: runs were kept before there was this knob: as usual it is not said, so that their
-    commands and plans are still those of today; anything else is.
+    recipes: words (a base, a dataset, small_train, a kind of rows, a setting; up to two) -> the default there.
+    readers: in the order of their flags. also: another name under which it may be set. guesses: what people type for
+    it, which is then told to be it. later: runs were kept before there was this knob: as usual it is not said, so that
+    their commands and plans are still those of today; anything else is.
     """
 
     name: str

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 ZERO_SHOT, LORA, ALL_PARAMETERS = "zero_shot", "lora", "all_parameters"
 WINDOW, PLAIN, MIXED = "window", "plain", "mixed"
+LABELS = "labels"  # of the knob `loss`
 SCRIPT, WRITER, MAIN = "the script", "the row writer", "main_new.py"
 
 
@@ -41,5 +42,6 @@ EVERY = Reader("tokens and scores", MAIN)
 SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
+LABELS_LOSS = Reader("training", MAIN, settings=_TRAINED, under=f"loss={LABELS}")
 PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")
 ADAPTERS = Reader("adapters", MAIN, settings=(LORA,))

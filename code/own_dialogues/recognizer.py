@@ -45,7 +45,7 @@ from scoring.transitions import Follower, TransitionFilter
 from training.checkpoints import is_adapter
 from training.decoding import find_filter
 from training.erc_config import ErcConfig, read_erc_config, refuse_other_frame
-from training.run import make_encoder
+from training.rows.encoding import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
 CHECKED_FOR = 2  # how many times the tokens of the largest micro-batch that was checked another one may have unchecked

@@ -14,6 +14,10 @@ from dialogue_files.turns import SpokenTurn
 
 NAME_WIDTH = 14
 PROBABILITY_DIGITS = 6
+COLUMNS = ("dialogue", "turn", "speaker", "text", "emotion", "probability")
+# By these, and by their wide forms, spreadsheets take a cell for a formula, which may run programs or send data away
+# (OWASP, "CSV injection").
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -58,20 +62,30 @@ def render_json_lines(rows: Iterable[TurnEmotion]) -> str:
 
 def render_csv(rows: Iterable[TurnEmotion]) -> str:
     """Rows of the columns that `csv_header` names; demonstrations as JSON in one cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        record = as_record(row)
-        shown = json.dumps(record["demonstrations"], ensure_ascii=False) if row.demonstrations else ""
-        first = [record[name] for name in ("dialogue", "turn", "speaker", "text", "emotion", "probability")]
-        writer.writerow([*first, *record["probabilities"].values(), shown])
-    return text.getvalue()
+    return "".join(map(_csv_row, rows))
+
+
+def _csv_row(row: TurnEmotion) -> str:
+    record = as_record(row)
+    shown = json.dumps(record["demonstrations"], ensure_ascii=False) if row.demonstrations else ""
+    return _csv_line([*(record[name] for name in COLUMNS), *record["probabilities"].values(), shown])
 
 
 def csv_header(labels: Sequence[str]) -> str:
     """The first line of a CSV file."""
-    names = ("dialogue", "turn", "speaker", "text", "emotion", "probability")
-    return ",".join([*names, *(f"p_{label}" for label in labels), "demonstrations"]) + "\n"
+    return _csv_line([*COLUMNS, *(f"p_{label}" for label in labels), "demonstrations"])
+
+
+def _csv_line(cells: Iterable[str | int | float]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([as_cell(one) if isinstance(one, str) else one for one in cells])
+    return line.getvalue()
+
+
+def as_cell(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula: an apostrophe stands before what would begin one."""
+    begins_formula = text.startswith(FORMULA_SIGNS) or text.lstrip().startswith(FORMULA_SIGNS)
+    return f"'{text}" if begins_formula else text
 
 
 def render_table(rows: Iterable[TurnEmotion]) -> str:

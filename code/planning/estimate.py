@@ -15,7 +15,7 @@ from engine.attention.tree_ways import SEGMENTS
 from engine.batching import EAGER_TOKEN_BUDGET, EncodedRow, MicroBatch
 from engine.layers import decoder_layers
 from engine.packing import packer_for
-from planning.data import GIB, WAYS, Texts, Way
+from planning.data import GIB, TARGET_TOKENS, WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, attends_in_runs, build_empty, count_saved, load_config
 
 # What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
@@ -23,7 +23,6 @@ LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
 # 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
-TARGET_TOKENS = 3  # a label and EOS
 ROWS_TOGETHER = 8  # rows of a dialogue that share what they begin with
 
 
@@ -39,6 +38,7 @@ class Workload:
     rank: int = 16
     dropout: float = 0.05
     modules: str = "auto"
+    labels: int = 1  # that hang under each prompt: the target, or all of them
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
     if load.device.type == "cuda" and packer.shares_prefixes and attends_in_runs(model):
         packer = replace(packer, way=SEGMENTS)
     most = EAGER_TOKEN_BUDGET if packer.additive else load.token_budget
-    batch = typical_batch(load.texts, min(most, load.token_budget))
+    batch = typical_batch(load.texts, min(most, load.token_budget), load.labels)
     tree = batch.tree()
     trainable, parameters = count_trainable(model)
     linear = [module.weight for module in decoder_layers(model).modules() if is_linear(module)]
@@ -127,26 +127,30 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
     )
 
 
-def typical_batch(texts: Texts, token_budget: int) -> MicroBatch:
+def typical_batch(texts: Texts, token_budget: int, labels: int = 1) -> MicroBatch:
     """Rows of the mean length that share as much as the texts do, as many as the budget holds; one at the least.
 
-    The first of each eight rows is new; the others begin with the same tokens and end in their own.
+    The first of each eight rows is new; the others begin with the same tokens and end in their own. labels: how many
+    hang under each, held against each other where they are several.
     """
     length = round(texts.tokens)
     own = max(1, round((ROWS_TOGETHER * length / texts.shared - length) / (ROWS_TOGETHER - 1)))
     rows: list[EncodedRow] = []
+    choices: list[tuple[tuple[int, ...], ...]] = []
     nodes = fresh = 0
     while not rows or nodes < token_budget:
         new_group = len(rows) % ROWS_TOGETHER == 0
-        nodes += (length if new_group else own) + TARGET_TOKENS - 1
+        nodes += (length if new_group else own) + labels * (TARGET_TOKENS - 1)
         if rows and nodes > token_budget:
             break
         common = () if new_group else rows[-(len(rows) % ROWS_TOGETHER)].prompt[: length - own]
         tail = tuple(range(fresh, fresh + length - len(common)))
-        fresh += len(tail) + TARGET_TOKENS
-        target = tuple(range(fresh - TARGET_TOKENS, fresh))
-        rows.append(EncodedRow(f"plan/{len(rows)}/0", "", common + tail, target, 1.0, 0))
-    return MicroBatch(tuple(rows), tuple((row.target,) for row in rows), (1.0,) * len(rows))
+        starts = [fresh + len(tail) + number * TARGET_TOKENS for number in range(labels)]
+        choices.append(tuple(tuple(range(start, start + TARGET_TOKENS)) for start in starts))
+        fresh += len(tail) + labels * TARGET_TOKENS
+        rows.append(EncodedRow(f"plan/{len(rows)}/0", "", common + tail, choices[-1][0], 1.0, 0))
+    wanted = ((1.0, *(0.0,) * (labels - 1)),) * len(rows) if labels > 1 else ()
+    return MicroBatch(tuple(rows), tuple(choices), (1.0,) * len(rows), wanted)
 
 
 def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
@@ -174,8 +178,13 @@ def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
         start=weights,
         main_memory=state + sums if way.offload else 0.0,
         saved_state=12.0 * trained,
-        flops=training_flops(found, way) * load.texts.rows * load.texts.tokens / load.texts.shared / found.nodes,
+        flops=training_flops(found, way) * distinct_tokens(load) / found.nodes,
     )
+
+
+def distinct_tokens(load: Workload) -> float:
+    """Tokens that the engine computes in an epoch."""
+    return load.texts.rows * (load.texts.tokens / load.texts.shared + (load.labels - 1) * (TARGET_TOKENS - 1))
 
 
 def training_flops(found: Measured, way: Way) -> float:

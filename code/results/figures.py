@@ -112,12 +112,12 @@ def _name_axes(axes: Axes, labels: Sequence[str], totals: Sequence[int], invalid
 
 
 def draw_learning_curve(
-    path: Path, epochs: Sequence[Mapping[str, Any]], best_epoch: int, title: str, metric: str = WEIGHTED_F1
+    path: Path, epochs: Sequence[Mapping[str, Any]], best_epoch: float, title: str, metric: str = WEIGHTED_F1
 ) -> None:
     """Draw the score and the loss of every epoch as a PNG, side by side, the best epoch marked.
 
-    epochs: each with `epoch` (1 is the first) and any of `valid_<metric>`, `test_<metric>` (percent),
-    `train_loss`, `valid_loss`; other keys are ignored. metric: the score that chose the best epoch, a
+    epochs: each scoring with its `epoch` (1 is the end of the first) and any of `valid_<metric>`, `test_<metric>`
+    (percent), `train_loss`, `valid_loss`; other keys are ignored. metric: the score that chose the best epoch, a
     dataset's. Raises ValueError where no epoch has that score, OSError naming the file, which is either
     whole or not there.
     """
@@ -168,7 +168,7 @@ def _draw_series(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str,
         axes.legend(frameon=False)
 
 
-def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str, best_epoch: int) -> None:
+def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str, best_epoch: float) -> None:
     """Ring the best epoch's point on every line, and write its score."""
     paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     best = next((epoch for epoch in epochs if epoch["epoch"] == best_epoch), {})

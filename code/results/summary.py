@@ -50,7 +50,8 @@ from training.decoding import uses_transitions
 from training.folders import RESULTS_FILE
 from training.loop import Progress
 from training.provenance import environment_report
-from training.run import Run, count_shortened
+from training.rows.encoding import count_shortened
+from training.run import Run
 
 STARTED = time.time()
 TABLE_WIDTH = 100
@@ -179,6 +180,7 @@ def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
         "training_rows": {task: training_rows.count(task) for task in set(training_rows)},
         "epochs": progress.history if progress else [],
         "best_epoch": progress.best_epoch if progress else None,
+        "steps": progress.step if progress else 0,
         "transitions": run.transitions and run.transitions.chosen,
         "seconds": {
             "training_steps": progress.seconds if progress else 0.0,

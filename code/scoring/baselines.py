@@ -207,7 +207,7 @@ def _results(task: Task, predictions: Mapping[str, Sequence[Prediction]]) -> dic
 
 
 def previous_labels(dialogues: Sequence[Dialogue], otherwise: str) -> list[str]:
-    """The gold label of the same speaker's previous utterance, `otherwise` for the first."""
+    """The gold label of the same speaker's previous labelled utterance, `otherwise` for the first."""
     return [own.label if own else otherwise for dialogue in dialogues for own in previous_of_speakers(dialogue)]
 
 

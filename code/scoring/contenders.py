@@ -1,6 +1,5 @@
 """What every baseline has in common: the task that it answers, its candidate settings, and how valid chooses."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 
 from data_utils.dialogues import Dialogue, Utterance
 from scoring.metrics import score_numbers
-from scoring.transitions import TurnOrder, order_turns
+from scoring.transitions import TurnOrder, order_turns, unbroken
 
 # log p of what a model holds for impossible: finite, so that it can be written and filtered.
 LOWEST = -1e4
@@ -33,16 +32,19 @@ class Task:
     neutral: str | None = None
 
     def turns(self, split: str) -> Iterator[tuple[Utterance, list[Utterance]]]:
-        """Every utterance of a split, in order, with up to `window` turns before it, oldest first."""
+        """Every labelled utterance of a split, in order, with up to `window` turns before it, oldest first."""
         for dialogue in self.dialogues[split]:
-            shown: deque[Utterance] = deque(maxlen=self.window)
-            for utterance in dialogue.utterances:
-                yield utterance, list(shown)
-                shown.append(utterance)
+            for turn, utterance in dialogue.labelled:
+                yield utterance, list(dialogue.utterances[max(0, turn - self.window) : turn])
+
+    def texts(self, split: str) -> tuple[list[str], list[int]]:
+        """(all utterances of a split, in order; of each labelled one its place among them, as of `turns`)."""
+        spoken = [utterance for dialogue in self.dialogues[split] for utterance in dialogue.utterances]
+        return [one.text for one in spoken], [place for place, one in enumerate(spoken) if one.label is not None]
 
     def gold(self, split: str) -> list[str]:
-        """Every utterance's label, in order."""
-        return [utterance.label for dialogue in self.dialogues[split] for utterance in dialogue.utterances]
+        """Every label, in order."""
+        return [utterance.label for dialogue in self.dialogues[split] for _, utterance in dialogue.labelled]
 
     @cached_property
     def numbers(self) -> Mapping[str, np.ndarray]:
@@ -61,8 +63,8 @@ class Task:
 
 
 def _order(dialogues: Sequence[Dialogue]) -> TurnOrder:
-    turns = [(place, one.speaker) for place, dialogue in enumerate(dialogues) for one in dialogue.utterances]
-    return order_turns([place for place, _ in turns], [speaker for _, speaker in turns])
+    spoken = [(place, turn, one) for place, dialogue in enumerate(dialogues) for turn, one in dialogue.labelled]
+    return order_turns(unbroken((place, turn) for place, turn, _ in spoken), [one.speaker for *_, one in spoken])
 
 
 Grid = Mapping[str, Sequence[Any]]  # setting -> the values that valid chooses from

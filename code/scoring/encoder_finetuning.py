@@ -69,8 +69,8 @@ def load_encoder(name: str) -> tuple[Any, Any]:
 
 
 def make_rows(task: Task, split: str, tokenizer: Any, max_length: int) -> list[Row]:
-    """One input for every utterance of a split, in order."""
-    texts = [utterance.text for dialogue in task.dialogues[split] for utterance in dialogue.utterances]
+    """One input for every labelled utterance of a split, in order."""
+    texts, places = task.texts(split)
     tokens = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
     names: dict[int, list[int]] = {}
 
@@ -80,7 +80,7 @@ def make_rows(task: Task, split: str, tokenizer: Any, max_length: int) -> list[R
         return [*names[number], *tokens[place]]
 
     rows = []
-    for place, (utterance, shown) in enumerate(task.turns(split)):
+    for place, (utterance, shown) in zip(places, task.turns(split), strict=True):
         numbers = {utterance.speaker: 0}
         for one in reversed(shown):
             numbers.setdefault(one.speaker, len(numbers))

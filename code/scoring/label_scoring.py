@@ -1,7 +1,7 @@
 """log p(label | prompt) for a closed set of labels, in one forward pass; greedy generation as the reference."""
 
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,13 +10,16 @@ import torch
 from engine.batching import EncodedRow, RowEncoder, scoring_batches
 from engine.deepspeed_state import is_sharded
 from engine.distributed import World
+from engine.layers import merged_adapters
 from engine.neighbours import Neighbours
+from engine.objective import LabelLoss
 from engine.packing import Packer, sequence_log_probabilities
 from engine.replay import Replayed
 from engine.running_prompts import RunningPrompts
 from scoring.metrics import Prediction, extract_label
 
 REPLAYS_THAT_PAY = 8  # micro-batches from which on capturing a pass is worth its time
+ROWS_THAT_MERGE = 64  # rows from which on merging an adapter is worth its time
 Advance = Callable[[int], None]  # told how many more rows are done
 
 
@@ -54,7 +57,10 @@ def predict_labels(
     """One prediction per row, in the rows' order; several processes bring rows of their own each."""
     method = {"score": score_labels, "generate": generate_answers}[settings.decode]
     # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
-    with evaluating(model), torch.no_grad() if is_sharded(model) else torch.inference_mode():
+    sharded = is_sharded(model)
+    merging = len(rows) >= ROWS_THAT_MERGE and not settings.running and not sharded
+    inference = torch.no_grad() if sharded else torch.inference_mode()
+    with evaluating(model), merged_adapters(model) if merging else nullcontext(), inference:
         found = method(model, encoder, rows, labels, settings, advance)
         if settings.calibrate:
             biases = score_without_content(model, encoder, rows, labels, settings)
@@ -97,7 +103,7 @@ def score_labels(
     read = partial(sequence_log_probabilities, model)
     replayed = Replayed(read, device) if packer.replays and len(batches) >= REPLAYS_THAT_PAY else None
     with Neighbours(device) as neighbours:
-        for batch in settings.world.in_step(batches):
+        for batch in settings.world.in_step(batches) if is_sharded(model) else batches:
             already = len(outcomes)
             packed = packer.pack(batch)
             read_all = replayed(packed) if replayed else read(packed.to(device))
@@ -135,13 +141,20 @@ def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
     return max(corrected, key=corrected.__getitem__), corrected, None
 
 
-def mean_target_loss(predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings) -> float | None:
-    """The training loss of scored rows, without dropout: the mean over rows of -log p a token of the target, EOS too.
+def mean_target_loss(
+    predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings, label_loss: LabelLoss | None
+) -> float | None:
+    """The training loss of scored rows, without dropout and the weights of classes: the mean over rows.
 
-    None where log p is not known: of generated answers, and of scores from which a bias was taken.
+    Of -log p a token of the target, EOS too, or of what `label_loss` holds them to. None where log p is not known: of
+    generated answers, and of scores from which a bias was taken.
     """
     if settings.decode != "score" or settings.calibrate or not predictions:
         return None
+    if label_loss:
+        log_p = torch.tensor([list(row.scores.values()) for row in predictions])
+        wanted = torch.tensor([label_loss.wanted(row.task, row.target) for row in predictions])
+        return -float((wanted * log_p.log_softmax(1)).sum(1).mean())
     lengths = {label: len(encoder.encode_label(label)) for label in {row.target for row in predictions}}
     return -sum(row.scores[row.target] / lengths[row.target] for row in predictions) / len(predictions)
 
@@ -170,7 +183,7 @@ def generate_answers(
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt))
     size = settings.eval_batch_size
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
-    for chosen in settings.world.in_step(chunks):
+    for chosen in settings.world.in_step(chunks) if is_sharded(model) else chunks:
         already = len(outcomes)
         with without_own_settings(model):
             answers = _generate(model, tokenizer, [rows[index] for index in chosen], config)

@@ -13,7 +13,7 @@ they are. Labels are numbers here, in prompt order.
 import itertools
 import json
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,16 @@ class TurnOrder:
     own: np.ndarray
     dialogue: np.ndarray
     depth: np.ndarray
+
+
+def unbroken(places: Iterable[tuple[Hashable, int]]) -> list[tuple[Hashable, int]]:
+    """(dialogue, how many gaps it has had) of (dialogue, turn) each, in order: who spoke in a gap is not known."""
+    found, before, gaps = [], None, 0
+    for dialogue, turn in places:
+        gaps += (dialogue, turn - 1) != before
+        found.append((dialogue, gaps))
+        before = dialogue, turn
+    return found
 
 
 def order_turns(dialogues: Sequence[Hashable], speakers: Sequence[Hashable | None]) -> TurnOrder:

@@ -11,17 +11,17 @@ from scoring.word_baselines import regressions
 
 def vectors_by_speaker(task: Task, split: str, embed: Embed) -> np.ndarray:
     """(utterances, 3 width): own vector, means of the same speaker's turns in the window and of the others', or 0."""
-    texts = [utterance.text for dialogue in task.dialogues[split] for utterance in dialogue.utterances]
+    texts, places = task.texts(split)
     vectors = embed(texts)
     width = vectors.shape[1]
-    found = np.zeros((len(texts), 3 * width), np.float32)
-    found[:, :width] = vectors
-    for place, (utterance, shown) in enumerate(task.turns(split)):
+    found = np.zeros((len(places), 3 * width), np.float32)
+    found[:, :width] = vectors[places]
+    for row, (place, (utterance, shown)) in enumerate(zip(places, task.turns(split), strict=True)):
         before = vectors[place - len(shown) : place]
         is_own = np.array([one.speaker == utterance.speaker for one in shown], dtype=bool)
         for number, chosen in enumerate((is_own, ~is_own), start=1):
             if chosen.any():
-                found[place, number * width : (number + 1) * width] = before[chosen].mean(axis=0)
+                found[row, number * width : (number + 1) * width] = before[chosen].mean(axis=0)
     return found
 
 

@@ -20,9 +20,11 @@ from knobs.checks import holds_model
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, dataset_of
 from knobs.knob import NOTHING
+from knobs.readers import LABELS
 from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
+NO_AVERAGE = "one process without DeepSpeed keeps an average of weights"
 RANK = Kind("give the number of a process", r"-?[0-9]{1,6}", int)
 
 
@@ -81,6 +83,12 @@ class TrainingArguments:
     warmup_ratio: float = knob("warmup_ratio")
     weight_decay: float = knob("weight_decay")
     clip_norm: float = knob("clip_norm")
+    loss: str = knob("loss")
+    label_smoothing: float = knob("label_smoothing")
+    class_weights: float = knob("class_weights")
+    average_weights: float = knob("average_weights")
+    score_every: int = knob("score_every")
+    patience: int = knob("patience")
     beta: float = knob("beta")
     seed: int = knob("seed")
     save_steps: int = knob("save_steps")
@@ -103,6 +111,7 @@ class TrainingArguments:
     cuda_graphs: str = knob("cuda_graphs")
     deepspeed_config: str = knob("deepspeed_config")
     offload_optimizer: bool = knob("offload_optimizer")
+    processes: int = flag(1, "processes that share this machine's CPU; on GPUs `deepspeed` starts them", COUNT)
     local_rank: int = flag(-1, "set by the DeepSpeed launcher", RANK)
 
 
@@ -167,6 +176,14 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
     checks = (
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
         (not training.zero_shot or start == NOTHING, "--zero_shot True scores the base: leave --checkpoint_dir none"),
+        (
+            not training.average_weights or (training.deepspeed_config == NOTHING and not training.offload_optimizer),
+            f"--average_weights {training.average_weights}: {NO_AVERAGE}",
+        ),
+        (
+            training.loss == LABELS or not training.label_smoothing,
+            f"--label_smoothing {training.label_smoothing}: is spread over labels: needs --loss {LABELS}",
+        ),
         (training.decode != "generate" or not training.calibrate, "--calibrate True: needs --decode score"),
         (
             training.decode != "transitions" or data.dataset != UNIFIED.name,
@@ -181,6 +198,10 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
             f"--quantize {model.quantize}: weights in 4 bits cannot be trained: add --lora True",
         ),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
+        (
+            training.processes == 1 or not (training.deepspeed_config != NOTHING or training.offload_optimizer),
+            f"--processes {training.processes}: DeepSpeed's are started by its launcher, with --num_accelerators",
+        ),
     )
     return [problem for fine, problem in checks if not fine]
 

@@ -19,6 +19,8 @@ STATE_FILE = "resume.pt"
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk."""
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)  # the last one was killed between its two steps
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     make_folder(new)

@@ -4,15 +4,22 @@ A run with `--decode transitions` counts labels on its rows of train and chooses
 epoch is known; whoever asks the weights later takes it from there.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.prompts import find_speaker
 from data_utils.row_files import RECOGNITION, Example
 from data_utils.row_sets import RowSets
-from scoring.transitions import TransitionFilter, Transitions, TurnOrder, count_transitions, order_turns, read_filter
+from scoring.transitions import (
+    TransitionFilter,
+    Transitions,
+    TurnOrder,
+    count_transitions,
+    order_turns,
+    read_filter,
+    unbroken,
+)
 from training.arguments import Arguments
 
 TRANSITIONS_FILE = "transitions.json"
@@ -22,19 +29,11 @@ SCORE, TRANSITIONS = "score", "transitions"
 def order_of_rows(rows: Sequence[Example]) -> TurnOrder:
     """Which of the rows of a task was said before which. Plain prompts name no speaker: their turns are nobody's own.
 
-    Rows of which some are left out, as in a drawn share of train, are ordered only where they follow each other
-    without a gap: who spoke in between is not known.
+    Rows of which some are left out, as in a drawn share of train or without a label, are ordered only where they follow
+    each other without a gap.
     """
-    return order_turns(list(_unbroken(rows)), [find_speaker(row.input) for row in rows])
-
-
-def _unbroken(rows: Sequence[Example]) -> Iterator[tuple[str, int]]:
-    """(dialogue, how many gaps it has had) of each row."""
-    places = [(dialogue, int(turn)) for dialogue, _, turn in (row.id.rpartition("/") for row in rows)]
-    gaps = 0
-    for before, (dialogue, turn) in pairwise([("", 0), *places]):
-        gaps += (dialogue, turn) != (before[0], before[1] + 1)
-        yield dialogue, gaps
+    places = ((dialogue, int(turn)) for dialogue, _, turn in (row.id.rpartition("/") for row in rows))
+    return order_turns(unbroken(places), [find_speaker(row.input) for row in rows])
 
 
 def count_rows(rows: Sequence[Example], labels: Sequence[str]) -> Transitions:

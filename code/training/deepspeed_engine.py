@@ -1,4 +1,4 @@
-"""The engine of several processes: DeepSpeed, ZeRO stage 0 to 3.
+"""The engine of several GPUs, and of whoever asks for ZeRO: DeepSpeed, stage 0 to 3.
 
 ZeRO-3 begins with a model that every process has loaded whole, of which each then keeps its part: the base must
 fit the memory of each process once. What it saves is gradients, moments, masters and, from then on, weights.
@@ -10,7 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from basics.errors import UserError
 from engine.deepspeed_state import adam_parameters, gather_state, restore_state
-from training.arguments import NOTHING, TrainingArguments
+from engine.distributed import World
+from training.arguments import NO_AVERAGE, NOTHING, TrainingArguments
 from training.engines import OptimizerSettings
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed_config.json"
@@ -132,6 +133,8 @@ def _contradictions(config: dict[str, Any], training: TrainingArguments, dtype: 
             given = given.get(key) if isinstance(given, dict) else None
         if given is not None and given != expected:
             yield f"{place} {given} contradicts {flag}"
+    if training.average_weights:
+        yield f"--average_weights {training.average_weights}: {NO_AVERAGE}"
     if training.offload_optimizer and not config["zero_optimization"]["stage"]:
         yield "zero_optimization.stage 0 leaves nothing that --offload_optimizer True could move: choose 1, 2 or 3"
     if training.compile_layers == "True" and config["zero_optimization"]["stage"] == 3:
@@ -146,9 +149,11 @@ class DeepSpeedEngine:
     Without ZeRO, bf16 gradients of a step are summed in bf16; with it, and in `PlainEngine`, in fp32.
     """
 
+    in_lockstep = True
+
     def __init__(self, model: nn.Module, settings: OptimizerSettings, config: dict[str, Any]) -> None:
-        self.rank = torch.distributed.get_rank()
-        self.world_size = torch.distributed.get_world_size()
+        self.world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        self.rank, self.world_size = self.world.rank, self.world.size
         self.named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.model = start_deepspeed(model, self.named, settings, config)
         self.adam = self.model.basic_optimizer
@@ -177,9 +182,7 @@ class DeepSpeedEngine:
         return float(self.model.get_global_grad_norm()) if self.model.was_step_applied() else math.inf
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        total = value.clone()
-        torch.distributed.all_reduce(total)
-        return total
+        return self.world.sum_up(value.clone())
 
     def state(self) -> dict[str, Any]:
         """As `PlainEngine.state`, on the first process; without weights and moments on the others."""
@@ -191,6 +194,9 @@ class DeepSpeedEngine:
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.adam.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def close(self) -> None:
         """Takes off the hooks by which ZeRO's optimizer and the weights hold each other, out of sight of Python."""

@@ -1,20 +1,29 @@
-"""What turns a loss into a step: plain PyTorch for one process, DeepSpeed for several or for ZeRO.
+"""What turns a loss into a step: plain PyTorch for one process or several on a CPU, DeepSpeed on GPUs or for ZeRO.
 
 Both take micro-step losses that already carry their share of the step (they are summed, not averaged),
 clip the gradient norm, follow a linear schedule with warm-up, and hold fp32 master weights.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.averages import MovingAverage
+from engine.distributed import World
+
+ALONE = World()
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with betas 0.9 and 0.95, as in the released scripts; linear decay to 0 after the warm-up."""
+    """AdamW with betas 0.9 and 0.95, as in the released scripts; linear decay to 0 after the warm-up.
+
+    average: decay a step of the average of weights that is scored and kept; 0: the weights themselves are.
+    """
 
     learning_rate: float
     warmup_ratio: float
@@ -22,6 +31,7 @@ class OptimizerSettings:
     clip_norm: float
     total_steps: int
     betas: tuple[float, float] = (0.9, 0.95)
+    average: float = 0.0
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         from transformers import get_linear_schedule_with_warmup
@@ -37,6 +47,7 @@ class Engine(Protocol):
     model: Any  # what to call for a forward pass that `backward` follows
     learning_rate: float  # of the step that comes next
     overflows_at_times: bool  # whether gradients that are not finite are no fault, as the loss is then scaled less
+    in_lockstep: bool  # whether all processes have to run as many micro-steps
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradient of one micro-step; `last` marks the end of the step's micro-steps."""
@@ -51,6 +62,9 @@ class Engine(Protocol):
         """What a resumed run needs, beside the number of steps done; the same on every rank count."""
 
     def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are scored and kept."""
 
     def close(self) -> None:
         """Lets go of the model: what holds its memory from outside is undone."""
@@ -89,6 +103,21 @@ class MasterWeights:
             torch._foreach_add_([master.grad for master in masters], list(scratch))
         self.forget_micro_step()
 
+    @torch.no_grad()
+    def sum_over(self, world: World) -> None:
+        """Gives every process the sums of all, in one message; who has no gradient of a weight adds nothing to it.
+
+        A weight of which nobody has a gradient keeps none, and so neither moves nor decays.
+        """
+        if world.size == 1:
+            return
+        parts = [m.new_zeros(m.numel()) if m.grad is None else m.grad.flatten() for m in self.masters]
+        known = parts[0].new_tensor([m.grad is not None for m in self.masters])
+        message = world.sum_up(torch.cat([*parts, known]))
+        *sums, known = message.split([*map(len, parts), len(known)])
+        for master, total, counted in zip(self.masters, sums, known.tolist(), strict=True):
+            master.grad = total.view_as(master) if counted else None
+
     def hold_sums(self) -> list[Tensor]:
         """The sums of gradients at fixed addresses, zero until the first micro-step."""
         for master in self.masters:
@@ -119,14 +148,14 @@ class MasterWeights:
 
 
 class PlainEngine:
-    """One process: autograd, fused AdamW on fp32 masters."""
+    """Autograd, fused AdamW on fp32 masters. Of several processes each takes the same step, from the same sums."""
 
-    rank = 0
-    world_size = 1
     overflows_at_times = False
+    in_lockstep = False
 
-    def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
-        self.model, self.settings = model, settings
+    def __init__(self, model: nn.Module, settings: OptimizerSettings, world: World = ALONE) -> None:
+        self.model, self.settings, self.world = model, settings, world
+        self.rank, self.world_size = world.rank, world.size
         self.masters = MasterWeights(model)
         self.optimizer = torch.optim.AdamW(
             self.masters.masters,
@@ -137,6 +166,10 @@ class PlainEngine:
         )
         self.schedule = settings.schedule(self.optimizer)
         self.holds_sums = False
+        self.average: MovingAverage | None = None
+        if settings.average:
+            held = self.masters
+            self.average = MovingAverage(held.names, held.masters, held.weights, settings.average)
 
     @property
     def learning_rate(self) -> float:
@@ -147,11 +180,12 @@ class PlainEngine:
         self.masters.collect_gradients()
 
     def step(self) -> float:
+        self.masters.sum_over(self.world)
         norm = float(nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf))
         if math.isfinite(norm):
             self.optimizer.step()
             self.schedule.step()
-            self.masters.publish()
+            self._publish()
         self.optimizer.zero_grad(set_to_none=not self.holds_sums)
         return norm
 
@@ -163,9 +197,17 @@ class PlainEngine:
         norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf)
         self.optimizer.grad_scale, self.optimizer.found_inf = None, (~(norm + loss).isfinite()).float()
         self.optimizer.step()
-        self.masters.publish()
+        self._publish()
         self.optimizer.zero_grad(set_to_none=False)
         return norm
+
+    def _publish(self) -> None:
+        self.masters.publish()
+        if self.average:
+            self.average.add_step()
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        return self.average.in_place() if self.average else nullcontext()
 
     def hold_sums(self) -> list[Tensor]:
         """From now on gradients are summed at the addresses of these, in fp32, as replayed passes need it."""
@@ -173,12 +215,13 @@ class PlainEngine:
         return self.masters.hold_sums()
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        return value
+        return self.world.sum_up(value.clone())
 
     def state(self) -> dict[str, Any]:
         moments = self.optimizer.state_dict()["state"]
         named = {name: moments.get(index, {}) for index, name in enumerate(self.masters.names)}
-        return {"weights": self.masters.state(), "moments": named, "schedule": self.schedule.state_dict()}
+        state = {"weights": self.masters.state(), "moments": named, "schedule": self.schedule.state_dict()}
+        return state | ({"average": self.average.state()} if self.average else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.masters.load_state(state["weights"])
@@ -186,6 +229,8 @@ class PlainEngine:
         current["state"] = {i: state["moments"][name] for i, name in enumerate(self.masters.names)}
         self.optimizer.load_state_dict(current)
         self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.load_state(state["average"])
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
 

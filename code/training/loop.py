@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -14,8 +14,10 @@ import torch
 
 from basics.errors import UserError
 from basics.scripts import progress_bar
-from engine.batching import EncodedRow, MicroBatch, plan_steps, training_batches, without_weight
+from engine.batching import EncodedRow, plan_steps
+from engine.dealing import in_lockstep, step_batches
 from engine.neighbours import Neighbours
+from engine.objective import LabelLoss
 from engine.packing import PackedBatch, Packer, batch_loss
 from engine.replay import Replayed
 from training.checkpoints import discard_state, load_state, readable_state, save_state
@@ -27,7 +29,12 @@ STEPS_PACKED_AHEAD = 3
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One fine-tuning run. `batch_size` counts rows per optimizer step over all processes."""
+    """One fine-tuning run.
+
+    batch_size: rows of an optimizer step, over all processes. label_loss: what rows are held to; None: their targets.
+    score_every: optimizer steps between two scorings, the last step is scored in any case; 0: the end of every epoch
+    is. patience: scorings in a row without a better score that end the run; 0: none do.
+    """
 
     epochs: int
     batch_size: int
@@ -37,17 +44,21 @@ class TrainingSettings:
     seed: int
     save_steps: int
     resume: bool
+    label_loss: LabelLoss | None = None
+    score_every: int = 0
+    patience: int = 0
 
 
 @dataclass
 class Progress:
     """Where a run stands; what is saved and resumed beside the weights."""
 
-    epoch: int = 0  # epochs finished
     step: int = 0  # optimizer steps finished
-    loss_sum: float = 0.0  # over the finished steps of the running epoch
-    best_epoch: int = 0  # 1 is the first; 0 before any was scored
+    scored_step: int = 0  # of these, when weights were scored last
+    loss_sum: float = 0.0  # over the steps since then
+    best_epoch: float = 0  # 1 is the end of the first; 0 before any was scored
     best_score: float = -math.inf
+    without_gain: int = 0  # scorings since the best one
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -56,11 +67,11 @@ class Progress:
 class Callbacks:
     """What the loop asks of its caller.
 
-    evaluate(epoch): scores that go into the epoch's record; `score` decides which epoch is best.
+    evaluate(epoch): scores that go into the record of a scoring; `score` decides which weights are best.
     keep_best(): saves the model as it is now. record(kind, values): one line of the log.
     """
 
-    evaluate: Callable[[int], dict[str, float]]
+    evaluate: Callable[[float], dict[str, float]]
     keep_best: Callable[[], None]
     record: Callable[[dict[str, Any]], None]
 
@@ -99,21 +110,25 @@ class Trainer:
         self.replayed = self._replayed() if packer.replays else None
 
     def run(self) -> Progress:
-        """Trains until the last epoch is done; returns the history and the best epoch."""
+        """Trains until the last epoch is done, or patience is; returns the history and the best epoch."""
         self._restore_or_begin()
         self.model.train()
         bar = progress_bar(self.total_steps, "train", "step", self.progress.step, silent=self.engine.rank > 0)
         with bar, self.neighbours, short_turns() if self.replayed else nullcontext():
-            while self.progress.epoch < self.settings.epochs:
+            self._score_if_due()  # a state may have been saved between a step and its scoring
+            while not self._is_over():
                 self._run_epoch(bar)
-                self._finish_epoch()
         return self.progress
+
+    def _is_over(self) -> bool:
+        progress, patience = self.progress, self.settings.patience
+        return progress.scored_step == self.total_steps or 0 < patience <= progress.without_gain
 
     def _restore_or_begin(self) -> None:
         state = load_state(self.folder, self.fingerprint) if self.settings.resume else None
         if state:
             with readable_state(self.folder):
-                self.progress = Progress(**state["progress"])
+                self.progress = read_progress(state["progress"], self.steps_per_epoch)
                 self.engine.load_state(state["engine"])
         if self.engine.rank == 0 and not state:
             discard_state(self.folder)
@@ -122,25 +137,29 @@ class Trainer:
 
     def _lies_behind(self, line: dict[str, Any]) -> bool:
         """Whether a line of the log tells of what the run need not do again."""
-        counter = "epoch" if line["kind"] == "epoch" else "step"
-        return line[counter] <= getattr(self.progress, counter)
+        done = self.progress.scored_step if line["kind"] == "epoch" else self.progress.step
+        return line["step"] <= done
 
     def _run_epoch(self, bar) -> None:
         progress, settings = self.progress, self.settings
-        plan = plan_steps(self.rows, settings.batch_size, settings.rows_per_dialogue, settings.seed, progress.epoch)
-        done = progress.step - progress.epoch * self.steps_per_epoch
-        for indices, packed in zip(plan[done:], self._packed_ahead(plan[done:]), strict=True):
+        epoch = progress.step // self.steps_per_epoch
+        plan = plan_steps(self.rows, settings.batch_size, settings.rows_per_dialogue, settings.seed, epoch)
+        left = plan[progress.step - epoch * self.steps_per_epoch :]
+        for indices, packed in zip(left, self._packed_ahead(left), strict=True):
             began = time.perf_counter()
             measured = self._run_step(packed, [self.rows[index].id for index in indices])
             measured["seconds"] = time.perf_counter() - began
             progress.step += 1
             progress.loss_sum += measured["loss"]
             progress.seconds += measured["seconds"]
-            self.callbacks.record({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1, **measured})
-            bar.set_postfix(epoch=progress.epoch + 1, loss=f"{measured['loss']:.3f}", refresh=False)
+            self.callbacks.record({"kind": "step", "step": progress.step, "epoch": epoch + 1, **measured})
+            bar.set_postfix(epoch=epoch + 1, loss=f"{measured['loss']:.3f}", refresh=False)
             bar.update(1)
             if settings.save_steps and progress.step % settings.save_steps == 0:
                 self._save()
+            self._score_if_due()
+            if self._is_over():
+                return
 
     def _run_step(self, batches: list[PackedBatch], ids: Sequence[str]) -> dict[str, float | None]:
         """One optimizer step over its micro-batches: what the log says of it. ids: of its rows, over all processes.
@@ -151,7 +170,8 @@ class Trainer:
             UserError: loss or gradients are not finite; weights and optimizer are as before the step.
         """
         rate = self.engine.learning_rate
-        total = torch.tensor([0.0, sum(batch.tokens for batch in batches)], device=self.device)
+        total = torch.zeros(1 + self.engine.world_size, device=self.device)  # the loss, the tokens of each process
+        total[1 + self.engine.rank] = sum(batch.tokens for batch in batches)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
             last = number == len(batches) - 1
@@ -160,20 +180,21 @@ class Trainer:
         step = self._step_unread if self.replayed else self._step
         loss, tokens, norm = step(total, rate, ids)
         known = norm if math.isfinite(norm) else None
-        return {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(tokens)}
+        measured = {"loss": loss, "gradient_norm": known, "learning_rate": rate, "tokens": int(sum(tokens))}
+        return measured | ({"tokens_of_slowest": int(max(tokens))} if len(tokens) > 1 else {})
 
-    def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
-        """Moves the weights; (loss, tokens, gradient norm)."""
-        loss, tokens = self.engine.sum_over_ranks(total).tolist()
+    def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
+        """Moves the weights; (loss, tokens of each process, gradient norm)."""
+        loss, *tokens = self.engine.sum_over_ranks(total).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()
         if not self.engine.overflows_at_times:
             self._refuse_unless_finite(norm, "gradient norm", rate, ids)
         return loss, tokens, norm
 
-    def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, float, float]:
+    def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
         """The same, which reads its numbers once, when all is on its way."""
-        loss, tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
+        loss, *tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         self._refuse_unless_finite(norm, "gradient norm", rate, ids)
         self.engine.schedule.step()
@@ -210,24 +231,33 @@ class Trainer:
 
     def _pack(self, step: Sequence[int]) -> list[PackedBatch]:
         settings = self.settings
-        batches = training_batches(
+        shares = step_batches(
             [self.rows[index] for index in step],
             settings.token_budget,
             self.packer.shares_prefixes,
-            settings.micro_steps * self.engine.world_size,
+            settings.micro_steps,
+            self.engine.world_size,
+            settings.label_loss,
         )
-        mine = share_of_rank(batches, self.engine.rank, self.engine.world_size)
-        return [self.packer.pack(batch) for batch in mine]
+        shares = in_lockstep(shares) if self.engine.in_lockstep else shares
+        return [self.packer.pack(batch) for batch in shares[self.engine.rank]]
 
-    def _finish_epoch(self) -> None:
-        progress = self.progress
-        progress.epoch += 1
-        record = {"epoch": progress.epoch, "train_loss": progress.loss_sum / self.steps_per_epoch}
-        record |= self.callbacks.evaluate(progress.epoch)
-        if record["score"] > progress.best_score:
-            progress.best_epoch, progress.best_score = progress.epoch, record["score"]
-            self.callbacks.keep_best()
-        progress.loss_sum = 0.0
+    def _score_if_due(self) -> None:
+        progress, every = self.progress, self.settings.score_every or self.steps_per_epoch
+        is_due = progress.step % every == 0 or progress.step == self.total_steps
+        if not is_due or progress.step == progress.scored_step:
+            return
+        whole, rest = divmod(progress.step, self.steps_per_epoch)
+        record: dict[str, Any] = {"epoch": whole + rest / self.steps_per_epoch if rest else whole}
+        record["train_loss"] = progress.loss_sum / (progress.step - progress.scored_step)
+        with self.engine.scored_weights():
+            record |= self.callbacks.evaluate(record["epoch"])
+            gains = record["score"] > progress.best_score
+            if gains:
+                progress.best_epoch, progress.best_score = record["epoch"], record["score"]
+                self.callbacks.keep_best()
+        progress.without_gain = 0 if gains else progress.without_gain + 1
+        progress.loss_sum, progress.scored_step = 0.0, progress.step
         progress.history.append(record)
         self.callbacks.record({"kind": "epoch", "step": progress.step, **record})
         self._save()
@@ -242,6 +272,14 @@ class Trainer:
             )
 
 
+def read_progress(saved: Mapping[str, Any], steps_per_epoch: int) -> Progress:
+    """Where a saved state stands; one from before there was `score_every` was scored last when its epoch began."""
+    saved = dict(saved)
+    if "epoch" in saved:
+        saved["scored_step"] = saved.pop("epoch") * steps_per_epoch
+    return Progress(**saved)
+
+
 @contextmanager
 def short_turns() -> Iterator[None]:
     """Inside, a thread that launches waits for one that packs a tenth as long as Python has it wait."""
@@ -251,9 +289,3 @@ def short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(usual)
-
-
-def share_of_rank(batches: Sequence[MicroBatch], rank: int, world_size: int) -> list[MicroBatch]:
-    """Every world_size-th micro-batch; ranks that come out one short run a batch that counts nothing."""
-    padded = [*batches, *(without_weight(batches[0]) for _ in range(-len(batches) % world_size))]
-    return padded[rank::world_size]

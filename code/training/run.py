@@ -3,6 +3,7 @@
 import gc
 import sys
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from bases.load import (
     choose_device,
     choose_precision,
     load_model,
-    load_tokenizer,
     positions_of,
     refuse_larger_than_card,
     refuse_unscaled_fp16,
@@ -23,7 +23,6 @@ from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
-from data_utils.row_files import PREDICTION
 from data_utils.row_sets import RowSets
 from engine.attention import tree_kernel
 from engine.batching import (
@@ -33,18 +32,20 @@ from engine.batching import (
     RowEncoder,
     plan_steps,
     scoring_batches,
-    training_batches,
 )
+from engine.dealing import step_batches
 from engine.distributed import World
 from engine.layers import compile_layers, should_compile
+from engine.objective import LabelLoss
 from engine.packing import Packer, usual_token_budget
+from knobs.table import KNOBS
 from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
 from scoring.transitions import TransitionFilter
-from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way
+from training.arguments import NOTHING, Arguments, ModelArguments, name_way
 from training.checkpoints import is_adapter
-from training.decoding import TRANSITIONS, filter_at_start, uses_transitions
+from training.decoding import TRANSITIONS, filter_at_start
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
 from training.engines import seed_draws
 from training.erc_config import (
@@ -59,15 +60,23 @@ from training.erc_config import (
 )
 from training.fast_passes import fastest_packer
 from training.provenance import find_commit
+from training.rows.encoding import encode_other_tasks, encode_splits, label_loss_of, make_encoder
+from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
-from training.trained_texts import find_trained_texts
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
 # are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
-    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "local_rank", "do_eval", "eval_batch_size"}
+    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "do_eval", "eval_batch_size"}
+    | {"processes", "local_rank"}
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir", "report_to"}
 )
+
+
+def is_as_before(name: str, value: Any) -> bool:
+    """Whether a flag leaves a run as it was before there was this flag, so that runs begun then go on."""
+    knob = KNOBS.get(name)
+    return knob is not None and knob.later and value == knob.kind.value(knob.default)
 
 
 @dataclass
@@ -119,10 +128,16 @@ class Run:
             world=self.world,
         )
 
+    @property
+    def label_loss(self) -> LabelLoss | None:
+        """Of `--loss labels`."""
+        return label_loss_of(self.encoder, self.row_sets, self.arguments[2])
+
     def fingerprint(self) -> dict[str, Any]:
         """What decides the result of training; a run is resumed only under an equal one."""
         values = {name: value for group in self.arguments for name, value in asdict(group).items()}
         kept = {name: value for name, value in values.items() if name not in FREE_ON_RESUME}
+        kept = {name: value for name, value in kept.items() if not is_as_before(name, value)}
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
         return kept | {
             "base": identify_base(self.base),
@@ -140,14 +155,14 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         UserError: the split that is to choose the best epoch has no rows; a flag asks for what cannot be had here.
     """
     model_arguments, data_arguments, training_arguments = arguments
-    chooser = training_arguments.select_on
-    if training_arguments.do_train and not row_sets.scored[chooser]:
-        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {data_arguments.data_dir}")
+    if training_arguments.do_train:
+        refuse_no_choice(training_arguments.select_on, row_sets, data_arguments.data_dir)
     device = choose_device()
     check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
-    several = world.size > 1 or wants_deepspeed(training_arguments)
-    deepspeed = deepspeed_config(training_arguments, dtype) if several else None
+    shares_gpus = world.size > 1 and device.type == "cuda"
+    asks = shares_gpus or wants_deepspeed(training_arguments)
+    deepspeed = deepspeed_config(training_arguments, dtype) if asks else None
     refuse_unscaled_fp16(dtype, scaled=bool(deepspeed) or not training_arguments.do_train)
     start = model_arguments.checkpoint_dir
     check_trackers(training_arguments.report_to if training_arguments.do_train and world.is_first else NOTHING)
@@ -175,6 +190,12 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     return run
 
 
+def refuse_no_choice(chooser: str, row_sets: RowSets, folder: str) -> None:
+    """UserError when the split by which the best epoch is chosen has no row."""
+    if not row_sets.scored[chooser]:
+        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {folder}")
+
+
 def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:
     """UserError when the checkpoint to start from was asked in another frame; a warning when it scores other rows.
 
@@ -185,32 +206,6 @@ def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encod
     refuse_other_frame(start, trained, encoder.frame)
     if trained and not training.do_train and speaks:
         warn_of_other_rows(start, trained, erc_config_of(arguments, base, row_sets))
-
-
-def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEncoder:
-    """The base's tokenizer at work; UserError when a chat template is wanted that it does not have."""
-    try:
-        return RowEncoder(load_tokenizer(base), max_length, {PREDICTION: beta}, chat)
-    except ValueError as error:
-        raise UserError(f"--chat_template True with base {base}: {error}; choose an instruction-tuned base") from None
-
-
-def encode_splits(encoder: RowEncoder, row_sets: RowSets, arguments: Arguments) -> dict[str, list[EncodedRow]]:
-    """The rows of every split that will be used: what does not fit is found now, not after hours."""
-    training, labels = arguments[2], row_sets.labels
-    names = {training.select_on} if training.do_train else set()
-    names |= {training.score_on} if training.do_eval else set()
-    names |= {"valid"} if training.do_train and uses_transitions(arguments, row_sets) else set()
-    encoded = {"train": encoder.encode(row_sets.train, labels)} if training.do_train else {}
-    return encoded | {name: encoder.encode(row_sets.scored[name], labels, training.calibrate) for name in sorted(names)}
-
-
-def encode_other_tasks(
-    encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments
-) -> dict[str, list[EncodedRow]]:
-    """Task -> its rows of the split that is scored at the end, as early as the others for the same reason."""
-    others = row_sets.also_scored[training.score_on] if training.do_eval else {}
-    return {task: encoder.encode(rows, labels, training.calibrate) for task, (rows, labels) in others.items()}
 
 
 def refuse_longer_prompts(run: Run) -> None:
@@ -229,20 +224,6 @@ def refuse_longer_prompts(run: Run) -> None:
             f"--max_length {encoder.max_length}: prompts and labels have up to {most} tokens, and base {run.base} "
             f"reads {positions}: give --max_length {positions + 1 - follow + longest_label}"
         )
-
-
-def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
-    """Split -> how many prompts were too long, and how many of their oldest utterances they lost."""
-    dropped = {name: [row.utterances_dropped for row in rows] for name, rows in encoded.items()}
-    return {name: {"prompts": sum(map(bool, lost)), "utterances": sum(lost)} for name, lost in dropped.items()}
-
-
-def report_shortened(encoded: dict[str, list[EncodedRow]]) -> None:
-    """Says for every split how many prompts were too long, if any."""
-    for name, lost in count_shortened(encoded).items():
-        if lost["prompts"]:
-            told = f"{lost['prompts']} prompts were too long and lost {lost['utterances']} of their oldest utterances"
-            print(f"{name}: {told}", file=sys.stderr)
 
 
 def build_model(run: Run):
@@ -296,7 +277,7 @@ def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
     pad = run.encoder.tokenizer.pad_token_id
     kernel = tree_kernel.is_worth(training.compile_layers, count_rows(run), run.device)
     packer = packer_that_agrees(model, lambda shares: planned_batches(run, shares), wanted, pad, run.device, kernel)
-    alone = run.deepspeed is None
+    alone = run.deepspeed is None and run.world.size == 1
     packer = fastest_packer(
         model, packer, lambda: planned_batches(run, True)[0], run.arguments, run.device, compiles, alone
     )
@@ -324,12 +305,16 @@ def trained_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
     """Those of the first epoch, of all processes."""
     training, rows = run.arguments[2], run.encoded["train"]
     steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
-    cuts = training.gradient_accumulation_steps * run.world.size
-    return [
-        batch
-        for step in steps
-        for batch in training_batches([rows[index] for index in step], run.token_budget, share_prefixes, cuts)
-    ]
+    cuts, processes = training.gradient_accumulation_steps, run.world.size
+    cut = partial(
+        step_batches,
+        token_budget=run.token_budget,
+        share_prefixes=share_prefixes,
+        micro_steps=cuts,
+        processes=processes,
+        label_loss=run.label_loss,
+    )
+    return [batch for step in steps for share in cut([rows[index] for index in step]) for batch in share]
 
 
 def scored_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:

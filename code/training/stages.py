@@ -14,9 +14,10 @@ from basics.files import write_atomically
 from basics.scripts import progress_bar
 from data_utils.labels import DatasetSpec
 from data_utils.row_files import Example
-from engine.batching import EncodedRow
+from engine.batching import EncodedRow, plan_steps
+from engine.dealing import measure_dealing, share_of_dialogues
 from engine.deepspeed_state import gather_weights
-from engine.distributed import gather_predictions, share_of_dialogues
+from engine.distributed import gather_predictions
 from scoring.label_scoring import mean_target_loss, predict_labels
 from scoring.metrics import (
     EvalResult,
@@ -41,9 +42,9 @@ from training.loop import (
     TrainingSettings,
     steps_in_epoch,
 )
+from training.rows.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 from training.run import Run
 from training.trackers import open_trackers
-from training.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 
 COPYING_POINTS = 30.0  # by which copying is above what is right
 # (arguments, how the weights are to be asked) -> the README.md that lies beside them
@@ -51,14 +52,21 @@ RenderCard = Callable[[Arguments, ErcConfig, Mapping[str, DatasetSpec]], str]
 
 
 def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
-    """Trains, scores the selecting split after every epoch, keeps the best under `model_dir` with its card."""
+    """Trains, scores the selecting split now and then, keeps the best weights under `model_dir` with their card."""
     model_arguments, _, training = run.arguments
     rows = run.encoded["train"]
     steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
     optimizer = OptimizerSettings(
-        training.learning_rate, training.warmup_ratio, training.weight_decay, training.clip_norm, steps
+        training.learning_rate,
+        training.warmup_ratio,
+        training.weight_decay,
+        training.clip_norm,
+        steps,
+        average=training.average_weights,
     )
     engine = start_engine(run, model, optimizer)
+    if run.world.size > 1 and run.world.is_first:
+        tell_dealing(run)
     settings = TrainingSettings(
         epochs=training.num_train_epochs,
         batch_size=training.batch_size,
@@ -68,18 +76,32 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
         seed=training.seed,
         save_steps=training.save_steps,
         resume=training.resume,
+        label_loss=run.label_loss,
+        score_every=training.score_every,
+        patience=training.patience,
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
     progress = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
     engine.close()
+    if progress.step < steps and run.world.is_first:
+        told = f"{training.patience} scorings without a better {training.select_on} score"
+        print(f"training ended after step {progress.step} of {steps}: {told}", file=sys.stderr)
     return progress
 
 
+def tell_dealing(run: Run) -> None:
+    """Says what it costs to deal the rows of the first epoch's steps to the processes, by counting tokens."""
+    training, rows = run.arguments[2], run.encoded["train"]
+    plan = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
+    steps = [[rows[index] for index in step] for step in plan]
+    print(measure_dealing(steps, run.packer.shares_prefixes, run.world.size), file=sys.stderr)
+
+
 def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
-    """DeepSpeed's for several processes or where a flag asks for it, else plain PyTorch."""
+    """DeepSpeed's for several GPUs or where a flag asks for it, else plain PyTorch."""
     if run.deepspeed is None:
-        return PlainEngine(model, optimizer)
+        return PlainEngine(model, optimizer, run.world)
     from training.deepspeed_engine import DeepSpeedEngine
 
     return DeepSpeedEngine(model, optimizer, run.deepspeed)
@@ -100,7 +122,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         if len(by_dataset) > 1:
             named |= {f"{training.select_on}_{name}": of_set.score for name, of_set in by_dataset.items()}
         named |= look_for_copying(run, predictions)
-        loss = mean_target_loss(predictions, run.encoder, run.decode)
+        loss = mean_target_loss(predictions, run.encoder, run.decode, run.label_loss)
         named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 
@@ -250,10 +272,14 @@ def score_rows(
     run: Run, model, rows: Sequence[Example], encoded: Sequence[EncodedRow], labels: Sequence[str], description: str
 ) -> list[Prediction]:
     """One prediction for every row, in their order; all rows are of one task. encoded: the same as token ids."""
-    tokens = {row.id: row for row in encoded}
-    share = [tokens[row.id] for row in share_of_dialogues(rows, run.world)]
+    share = share_of_dialogues(encoded, run.world)
     with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
-        mine = predict_labels(model, run.encoder, share, labels, run.decode, bar.update)
+
+        def advance(done: int) -> None:
+            bar.update(done)
+            run.world.look()
+
+        mine = predict_labels(model, run.encoder, share, labels, run.decode, advance)
     return gather_predictions(mine, rows, run.world)
 
 

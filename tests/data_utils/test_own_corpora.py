@@ -1,6 +1,7 @@
 """A corpus of one's own: found by name, read from any form that has emotions, refused in one line, told in words."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +10,20 @@ import pytest
 
 from basics.errors import UserError
 from commands import REPOSITORY, SHARED
-from corpora import COLUMNS, SAID, SPEAKERS, rows_of, write_own_corpus, write_table
+from corpora import COLUMNS, SAID, SPEAKERS, TURNS, rows_of, write_own_corpus, write_table
 from data_utils.corpora import places
 from data_utils.corpora.description import Description
 from data_utils.corpora.files import WORDS
 from data_utils.corpora.places import find_corpus, list_own, remember
 from data_utils.corpora.reading import describe, read_corpus
 from data_utils.corpora.registry import find_dataset, record_own, recorded_own
+from data_utils.corpora.sizes import _count, has_small_train
 from data_utils.dialogues import load_dialogues
+from data_utils.examples import RowSettings
 from data_utils.labels import DATASETS, SPLITS, UNIFIED_PROMPT_LABELS
+from data_utils.prompts import drop_oldest_utterances
+from data_utils.row_files import read_rows
+from data_utils.row_folders import prepare_folder
 
 LABELS = tuple(SAID)
 
@@ -34,15 +40,6 @@ def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("ERC_ORIGINAL_DATA", str(folder))
     return folder
-
-
-def refusal(path: Path) -> str:
-    """The one line that a corpus is refused with; it names the corpus."""
-    with pytest.raises(UserError) as caught:
-        read_corpus(path)
-    message = str(caught.value)
-    assert "\n" not in message and str(path) in message, message
-    return message
 
 
 def test_the_worked_example_is_the_sample() -> None:
@@ -207,127 +204,6 @@ def test_dialogues_that_are_numbered_anew_in_each_file_are_told_apart(corpus: Pa
     )
 
 
-# Refusals
-
-
-def test_an_unknown_label_names_file_line_and_the_labels(corpus: Path) -> None:
-    rows = rows_of("valid", 3)
-    rows[6] = (*rows[6][:3], "angr")
-    rows[9] = (*rows[9][:3], "Calm")
-    write_table(corpus / "valid.csv", rows)
-    told = f"valid.csv line 8: the emotion 'angr' is no label, allowed are {', '.join(LABELS)} (and 1 more)"
-    assert refusal(corpus) == f"{corpus}/{told}"
-
-
-def edit(name: str, change: Callable[[list], object], columns: tuple[str, ...] = COLUMNS) -> Callable[[Path], object]:
-    """Writes a split's table anew, its rows changed."""
-    return lambda folder: write_table(folder / f"{name}.csv", change(rows_of(name, 3)), columns)
-
-
-def text(name: str, content: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_text(content, "utf-8")
-
-
-def only(*rows: tuple[str, ...]) -> Callable[[Path], object]:
-    def make(folder: Path) -> None:
-        for path in folder.iterdir():
-            path.unlink()
-        write_table(folder / "all.csv", rows)
-
-    return make
-
-
-TURN = ("d", "Ann", "Hello.")
-REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no emotions": (
-        edit("test", lambda rows: [row[:3] for row in rows], COLUMNS[:3]),
-        "test.csv line 2: no turn has an emotion, allowed is a label in the column or under the key emotion",
-    ),
-    "a turn without one": (
-        edit("test", lambda rows: [*rows[:2], (*rows[2][:3], " "), *rows[3:]]),
-        "test.csv line 4: turn 3 of dialogue test0 has no emotion",
-    ),
-    "a speaker without a name": (
-        edit("test", lambda rows: [*rows[:2], (rows[2][0], "", *rows[2][2:]), *rows[3:]]),
-        "test.csv, read as csv, line 4: the speaker is empty",
-    ),
-    "no speakers": (
-        edit("test", lambda rows: [(row[0], *row[2:]) for row in rows], ("dialogue", "utterance", "emotion")),
-        "test.csv, read as csv, line 1: the header names no speaker",
-    ),
-    "the same dialogue twice": (
-        edit("test", lambda rows: [("train0", *row[1:]) for row in rows_of("train", 1)]),
-        "test.csv line 2: dialogue 'train0' stands word for word in train.csv line 2 too",
-    ),
-    "no valid": (
-        lambda folder: (folder / "valid.csv").unlink(),
-        "holds train.csv, test.csv but no file of valid (named valid or",
-    ),
-    "two of one split": (text("train.jsonl", "{}"), "train.csv and train.jsonl are of one split"),
-    "subtitles": (
-        lambda folder: (folder / "test.csv").rename(folder / "test.srt"),
-        "test.srt: is read as srt (editors, WhisperX, YouTube), which has no emotions, allowed in a corpus are",
-    ),
-    "nothing": (edit("test", lambda rows: []), "test.csv: holds no utterance"),
-    "one dialogue to split": (only((*TURN, "calm")), "all.csv: holds 1 dialogue, allowed are 3 or more"),
-    "one label": (
-        only(*((f"d{number}", "Ann", "Hello.", "calm") for number in range(4))),
-        "all.csv: its turns have 1 different emotions (calm), allowed are 2 to 40",
-    ),
-    "letter case alone": (
-        only(*((f"d{number}", "Ann", "Hello.", ("calm", "Calm", "rage")[number % 3]) for number in range(6))),
-        "all.csv: the labels 'Calm' (line 3) and 'calm' (line 2) differ by letter case alone",
-    ),
-    "a comma in a label": (
-        only(*((f"d{number}", "Ann", "Hello.", ("calm", "sad, angry")[number % 2]) for number in range(6))),
-        "all.csv line 3: the label 'sad, angry' has a comma",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_what_cannot_be_is_refused(case: str, corpus: Path) -> None:
-    spoil, told = REFUSALS[case]
-    spoil(corpus)
-    assert told in refusal(corpus)
-
-
-# Content of corpus.yaml -> what is said of it, after the file's name.
-DESCRIPTIONS = {
-    "licence: mine\nlabel: [a, b]": " line 2: 'label' is not known, allowed are name, labels, neutral",
-    "name: a\nname: b": " line 2: name stands there twice",
-    "name: a\nlabels: [a": " line 2: cannot be read",
-    "- a": " line 1: holds a list, allowed are keys",
-    "labels: [calm, 1]": " line 1: labels: 1 is no text",
-    "labels: calm": " line 1: labels: allowed is a list",
-    "labels: [calm, Calm]": " line 1: labels: 'calm' stands there twice",
-    "labels: [calm]": " line 1: labels: allowed are two labels or more",
-    "labels: [calm, invalid]": " line 1: labels: the label 'invalid' stands for",
-    "metric: f1": " line 1: metric: 'f1' is not allowed, allowed are weighted_f1, micro_f1_without_neutral",
-    "metric: micro_f1_without_neutral": " line 1: metric: micro_f1_without_neutral needs a neutral label",
-    "neutral: bored": " line 1: neutral: 'bored' is no label, allowed are awe, calm",
-    "speakers: all": " line 1: speakers: 'all' is not allowed, allowed are dialogue, corpus",
-    "unified: {awe: wow}": " line 1: unified: awe is 'wow', allowed are joyful, sad",
-    "unified: {awe: fear}": " line 1: unified: calm, glee, gloom, rage has no unified label; unified labels are joyful",
-    "neutral: calm\nmetric: micro_f1_without_neutral\n"
-    "unified: {awe: powerful, calm: sad, glee: joyful, gloom: sad, rage: mad}": " line 3: unified: calm is the neutral",
-    "split: {train: 0.5, valid: 0.2, test: 0.2}": " line 1: split: the shares add up to 0.9, allowed is 1",
-    "split: {train: 1, valid: 0, test: 0}": " line 1: split: train is 1, allowed are three shares above 0",
-    "split: {seed: one}": " line 1: split: seed is 'one', allowed is a whole number",
-    "split: {seed: 3}": " line 1: split: only one file is split, and here are train, valid and test",
-    "name: meld": " line 1: name: 'meld' is taken, allowed are up to 60 letters",
-    "name: MELD": " line 1: name: 'MELD' is taken",
-    "name: plain": " line 1: name: 'plain' is taken",
-    "name: ../meld": " line 1: name: '../meld' is no name, allowed are up to 60",
-}
-
-
-@pytest.mark.parametrize("content", DESCRIPTIONS)
-def test_a_bad_description_is_refused(content: str, corpus: Path) -> None:
-    (corpus / "corpus.yaml").write_text(content, "utf-8")
-    assert refusal(corpus).startswith(f"{corpus}/corpus.yaml{DESCRIPTIONS[content]}")
-
-
 # Names
 
 
@@ -376,3 +252,100 @@ def test_a_corpus_is_read_anew_once_a_file_of_it_changes(corpus: Path) -> None:
     assert read_corpus(corpus) is first
     write_table(corpus / "train.csv", rows_of("train", 13))
     assert len(read_corpus(corpus).splits["train"]) == 13
+
+
+# What people's files are like
+
+
+def test_labels_that_look_alike_are_one(corpus: Path) -> None:
+    """By Unicode form, blanks and marks that show nothing; in the files and in corpus.yaml."""
+    spelt = (
+        "fro\N{COMBINING DIAERESIS}h  lich",
+        "fr\N{LATIN SMALL LETTER O WITH DIAERESIS}h\N{NO-BREAK SPACE}lich\u200b ",
+    )
+    for split, count in (("train", 12), ("valid", 3), ("test", 3)):
+        rows = [(*row[:3], spelt[split == "test"] if row[3] == "glee" else row[3]) for row in rows_of(split, count)]
+        write_table(corpus / f"{split}.csv", rows)
+    (corpus / "corpus.yaml").unlink()
+    assert set(read_corpus(corpus).spec.labels) == {*LABELS, "fr\N{LATIN SMALL LETTER O WITH DIAERESIS}h lich"} - {
+        "glee"
+    }
+    description = f'labels: [awe, calm, "{spelt[1]}", gloom, rage]\nneutral: {spelt[0]}\n'
+    mapped = f'unified: {{awe: powerful, calm: neutral, "{spelt[0]}": joyful, gloom: sad, rage: mad}}\n'
+    (corpus / "corpus.yaml").write_text(description + mapped, "utf-8")
+    spec = read_corpus(corpus).spec
+    assert spec.labels[2] == spec.neutral and spec.unified[2] == "joyful"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator"), [("utf-8-sig", ","), ("utf-16", "\t"), ("cp1252", ";"), ("utf-8", "|")]
+)
+def test_tables_as_spreadsheets_write_them(encoding: str, separator: str, corpus: Path) -> None:
+    known = load_dialogues("mine", corpus.parent)
+    for split, count in (("train", 12), ("valid", 3), ("test", 3)):
+        rows, path = [COLUMNS, *rows_of(split, count)], corpus / f"{split}.csv"
+        text = "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows)
+        path.write_bytes(text.replace('Person 1"', 'Jos\N{LATIN SMALL LETTER E WITH ACUTE}"').encode(encoding))
+    found = read_corpus(corpus)
+    assert load_dialogues("mine", corpus.parent) == known
+    assert not any("--" in line for line in found.remarks), "nobody can give flags of predict.py here"
+
+
+def test_odd_names_and_texts_go_through(corpus: Path, tmp_path: Path) -> None:
+    """Colons in names, breaks and quotes in texts, slashes in the names of dialogues, a label that begins another."""
+    rows = [
+        (f"a/{row[0]}/b", f"Dr: {row[1]}", f'He said:\n"{row[2]}"\t### <x>', {"awe": "cal"}.get(row[3], row[3]))
+        for row in rows_of("train", 12)
+    ]
+    for split, part in (("train", rows[:40]), ("valid", rows[40:50]), ("test", rows[50:])):
+        write_table(corpus / f"{split}.csv", part)
+    (corpus / "corpus.yaml").unlink()
+    spec, found = read_corpus(corpus).spec, load_dialogues("mine", corpus.parent)
+    assert spec.labels[:2] == ("cal", "calm")
+    assert [one.text for one in found["train"][0].utterances] == [" ".join(row[2].split()) for row in rows[:5]]
+    folder = prepare_folder(RowSettings("mine"), corpus.parent, tmp_path / "data")
+    read = read_rows(folder / "test.json")
+    assert [row.id for row in read[:2]] == ["mine/a/train10/b/0", "mine/a/train10/b/1"]
+    assert drop_oldest_utterances(read[4].input, 4).count("Speaker_") == 2
+
+
+def test_what_begins_with_a_dot_is_no_file_of_a_corpus(corpus: Path, original: Path) -> None:
+    """As macOS leaves them beside what is copied to a stick, and editors while they are open."""
+    for name in ("._train.csv", ".train.csv", "._corpus.yaml"):
+        (corpus / name).write_bytes(b"\x00\x05\x16\x07")
+    assert len(read_corpus(corpus).files) == 4
+    (original / "empty").mkdir()
+    (original / "empty" / "._train.csv").write_bytes(b"\x00")
+    assert "empty" not in list_own()
+
+
+def test_a_file_is_read_without_the_description_beside_it(corpus: Path) -> None:
+    told = "corpus.yaml beside train.csv is of the folder, and not read: give the folder"
+    assert any(line == told for line in read_corpus(corpus / "train.csv").remarks)
+
+
+# Size
+
+
+@pytest.mark.parametrize("has_charsets", [True, False])
+def test_few_utterances_are_a_small_train(has_charsets: bool, original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_charsets:
+        monkeypatch.setitem(sys.modules, "charset_normalizer", None)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    _count.cache_clear()
+    assert has_small_train("sample") and has_small_train("sample_csv") and not has_small_train("meld")
+    write_own_corpus(original / "small")
+    assert has_small_train("small")
+    many = [(*row[:3], "" if place % TURNS == 0 else row[3]) for place, row in enumerate(rows_of("train", 500))]
+    for name, rows in (("large", many), ("nearly", many[:-TURNS])):
+        folder = write_own_corpus(original / name)
+        write_table(folder / "train.csv", [("d", "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", "Hi.", ""), *rows])
+        text = (folder / "train.csv").read_text("utf-8")
+        (folder / "train.csv").write_bytes(text.encode("cp1252"))
+    assert not has_small_train("large") and has_small_train("nearly")
+    write_table(original / "one.csv", rows_of("d", 500))
+    write_table(original / "fewer.csv", rows_of("d", 499))
+    assert not has_small_train("one") and has_small_train("fewer"), "four fifths of it are train"
+    (original / "broken").mkdir()
+    (original / "broken" / "train.csv").write_text("no header", "utf-8")
+    assert not has_small_train("broken") and not has_small_train("nowhere")

@@ -198,11 +198,12 @@ def test_every_demonstration_is_from_train_and_paper_pairs_labels_there_alone(pa
         assert (same == 1) == (pairing == "paper" and split == "train")
 
 
-def test_unlabelled_dialogues_can_be_queries() -> None:
-    train = (Dialogue("a", tuple(Utterance(0, f"text {label}", label) for label in LABELS)),)
-    other = (Dialogue("b", (Utterance(0, "text sad", None),)),)
-    splits = {"train": (*train, Dialogue("c", train[0].utterances)), "valid": other, "test": other}
-    entries = entries_of_splits(splits)
+def test_unlabelled_utterances_can_be_queries() -> None:
+    """As those of somebody's own dialogues are; an utterance of a corpus that has no label is no entry."""
+    train = (Dialogue("a", tuple(Utterance(0, f"text {label}", label) for label in (*LABELS, None))),)
+    entries = entries_of_splits({"train": (*train, Dialogue("c", train[0].utterances)), "valid": (), "test": ()})
+    assert len(entries["train"]) == 2 * len(LABELS)
+    entries["test"] = [Entry("sample/b/0", "test/b", "text sad", None)]
     found, _ = find_demonstrations(LABELS, entries, RetrievalSettings("letters"), LetterCounts())
     assert found["test"]["sample/b/0"][0].entry.label == "sad"
 

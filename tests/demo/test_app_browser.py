@@ -3,60 +3,18 @@
 Skipped where there is no browser. ERC_SCREENSHOTS=<folder> keeps the screenshots.
 """
 
+import csv
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from commands import REPOSITORY, find_browser
+from page_input import MOST_TURNS, read_histories
+from served_page import proxied, served
 from tiny_models import LABELS
 
 DIALOGUE = "Ann: Great!\nBen: He died.\nAnn: Run!"
-
-
-@pytest.fixture(scope="module")
-def address(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, served by a process of its own."""
-    find_browser()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    model = trained / "run" / "model"
-    command = [sys.executable, REPOSITORY / "demo" / "app.py", "--port", port, "--checkpoint", model]
-    told = tmp_path_factory.mktemp("app") / "log.txt"
-    with told.open("wb") as log:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
-    place = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            if process.poll() is not None:
-                pytest.fail(told.read_text())
-            try:
-                urllib.request.urlopen(place, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield place
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -86,6 +44,8 @@ def test_a_typed_dialogue_is_answered(tab, address: str, tmp_path: Path) -> None
     emotions = tab.locator("#result .what").all_inner_texts()
     assert len(emotions) == 3 and all(one.split()[0] in LABELS for one in emotions)
     assert "3 turns, labels of EmoryNLP" in tab.inner_text("#status")
+    assert "scenes of the series Friends" in tab.inner_text("#about") and "Peaceful" in tab.inner_text("#about")
+    assert "on its own:" in tab.inner_text("#result .alone")
     tab.locator("#result summary").first.click()
     assert "Now you are expert" in tab.locator("#result pre").first.inner_text()
     with tab.expect_download() as download:
@@ -133,7 +93,8 @@ def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> Non
     assert hostile in tab.inner_text("#result .who") and tab.locator("#result script").count() == 0
     tab.wait_for_selector("#result img", timeout=60_000)
     assert tab.alerts == []
-    refused = {"A: b\n" * 1000: "1,000 turns", "A: " + "x" * 100_000: "100,003 characters", "nobody": "line 1"}
+    many = f"more than {MOST_TURNS} turns"
+    refused = {"A: b\n" * 1000: many, "A: " + "x" * 100_000: "100,003 characters", "nobody": "line 1"}
     for text, told in refused.items():
         tab.fill("#dialogue textarea", text)
         tab.click("#find")
@@ -141,13 +102,116 @@ def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> Non
     keep(tab, "refused", tmp_path)
 
 
-def test_it_reads_on_a_phone(browser, address: str, tmp_path: Path) -> None:
-    window = browser.new_page(viewport={"width": 375, "height": 720}, is_mobile=True, device_scale_factor=2)
-    window.goto(address)
-    window.wait_for_selector("#dialogue textarea")
-    window.fill("#dialogue textarea", DIALOGUE)
-    window.click("#find")
-    window.wait_for_selector("#result img", timeout=60_000)
-    assert window.evaluate("document.documentElement.scrollWidth") <= 375
-    keep(window, "phone", tmp_path)
-    window.close()
+def test_dialogues_to_click_end_in_the_same_words(tab) -> None:
+    for title, text in list(read_histories().items())[:2]:
+        tab.click(f"#histories button:has-text('{title}')")
+        tab.wait_for_function("text => document.querySelector('#dialogue textarea').value === text", arg=text)
+        tab.wait_for_selector("#result img", timeout=60_000)
+        last = tab.locator("#result li").last.inner_text()
+        assert last.startswith("Jon: I can't believe it.") and tab.locator("#result li").count() == 4
+
+
+TABLE = """dialogue,speaker,utterance
+first,=1+1,Great!
+first,Ben,@SUM(A1)
+second,Cem,Run!
+second,Ann,
+"""
+
+
+def test_a_file_is_shown_before_the_model_is_asked(tab, tmp_path: Path) -> None:
+    path = tmp_path / "<b>talk.csv"
+    path.write_text(TABLE, encoding="utf-8")
+    with tab.expect_file_chooser() as chooser:
+        tab.click("#open")
+    chooser.value.set_files(path)
+    tab.wait_for_selector("#result table", timeout=60_000)
+    told = tab.inner_text("#result")
+    for line in ("3 utterances, 2 dialogues", "=1+1: 1 turn", "left out: empty turns 1 (line 5)", "@SUM(A1)", "csv"):
+        assert line in told
+    assert tab.input_value("#dialogue textarea") == "=1+1: Great!\nBen: @SUM(A1)"
+    assert tab.locator("#result .what").count() == 0 and "not been asked" in tab.inner_text("#status")
+    tab.click("#find")
+    tab.wait_for_selector("#result img", timeout=60_000)
+    with tab.expect_download() as download:
+        tab.click("#result a[download='emotions.csv']")
+    with open(download.value.path(), encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["dialogue"], row["speaker"], row["text"]) for row in rows] == [
+        ("first", "'=1+1", "Great!"),
+        ("first", "Ben", "'@SUM(A1)"),
+    ]
+    tab.click("#chooser input")
+    tab.click("text=second: 1 turns")
+    tab.wait_for_function("document.querySelector('#dialogue textarea').value === 'Cem: Run!'")
+
+
+def test_a_file_that_cannot_be_read_leaves_the_dialogue_alone(tab, tmp_path: Path) -> None:
+    path = tmp_path / "talk.csv"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    tab.fill("#dialogue textarea", DIALOGUE)
+    tab.set_input_files("input[type=file]", path)
+    tab.wait_for_selector("#status [role=alert]", timeout=60_000)
+    told = tab.inner_text("#status")
+    assert "talk.csv, read as csv, line 1: the header names no speaker" in told and "/" not in told.partition(",")[0]
+    assert tab.input_value("#dialogue textarea") == DIALOGUE
+
+
+def long_dialogue(turns: int) -> str:
+    return "\n".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}" for turn in range(turns))
+
+
+def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(tab) -> None:
+    turns = MOST_TURNS
+    tab.fill("#dialogue textarea", long_dialogue(turns))
+    tab.click("#find")
+    tab.wait_for_selector("#result .what", timeout=60_000)
+    bar = tab.locator("#status progress")
+    assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
+    tab.click("#stop")
+    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=30_000)
+    found = tab.locator("#result .what").count()
+    assert 0 < found < turns
+    tab.fill("#dialogue textarea", long_dialogue(found + 1))
+    tab.click("#find")
+    tab.wait_for_selector("#result img", timeout=60_000)
+    assert tab.locator("#result .what").count() == found + 1
+
+
+def test_nobody_waits_for_the_whole_of_anothers_dialogue(tab, browser, address: str) -> None:
+    tab.fill("#dialogue textarea", long_dialogue(MOST_TURNS))
+    tab.click("#find")
+    tab.wait_for_selector("#result .what", timeout=60_000)
+    other = browser.new_page()
+    other.goto(address)
+    other.fill("#dialogue textarea", DIALOGUE)
+    other.click("#find")
+    other.wait_for_selector("#result img", timeout=60_000)
+    assert tab.locator("#status progress").count() == 1, "the long one was answered first"
+    other.close()
+    tab.click("#stop")
+
+
+def test_a_checkpoint_is_chosen_by_its_name(tab) -> None:
+    tab.click("#checkpoint input")
+    tab.click("text=sample: labels of sample")
+    tab.wait_for_function("document.querySelector('#about').innerText.includes('431 utterances of sample')")
+    assert "Weighted F1 86.84 on test (116 utterances)" in tab.inner_text("#about")
+
+
+def test_it_is_used_through_a_proxy_below_a_path(browser, trained: Path, tmp_path: Path) -> None:
+    model = trained / "run" / "model"
+    with (
+        served(tmp_path / "log.txt", "--checkpoint", model, GRADIO_ROOT_PATH="/emotions") as port,
+        proxied(port, "/emotions") as address,
+    ):
+        window = browser.new_page()
+        asked: list[str] = []
+        window.on("request", lambda request: asked.append(request.url))
+        window.goto(f"{address}/emotions/")
+        window.fill("#dialogue textarea", DIALOGUE)
+        window.click("#find")
+        window.wait_for_selector("#result img", timeout=60_000)
+        assert window.locator("#result .what").count() == 3
+        assert [url for url in asked if not url.startswith((f"{address}/emotions/", "data:", "blob:"))] == []
+        window.close()

@@ -1,17 +1,20 @@
 """What the demo's notebook asks and tells, with a tiny model."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 import demo_steps as steps
+from commands import REPOSITORY
 from tiny_models import LABELS
 
 
 def test_the_steps_of_the_notebook(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERC_CHECKPOINT", str(trained / "run" / "model"))
     recognizer = steps.open_recognizer()
-    assert steps.introduce(recognizer).endswith(f"It answers with one of: {', '.join(LABELS)}.")
+    assert steps.introduce().endswith(f"\nIt answers with one of: {', '.join(LABELS)}.")
+    assert steps.show_scores() is None, "no score lies beside this checkpoint"
     rows = steps.ask(recognizer, "Ann: Great!\nBen: Run!")
     alone = steps.forget_history(recognizer, rows)
     lines = steps.by_turn_and_alone(rows, alone)
@@ -31,6 +34,13 @@ def test_a_change_is_told_by_its_turn(trained: Path, monkeypatch: pytest.MonkeyP
     other = [row if row.turn.turn != 1 else steps.replace(row, emotion="another") for row in rows]
     assert steps.tell_changes(rows, rows) == "The history changes the label of 0 of 3 turns."
     assert steps.tell_changes(rows, other) == "The history changes the label of 1 of 3 turns (turns 1)."
+
+
+def test_the_score_that_lies_beside_a_checkpoint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERC_CHECKPOINT", "sample")
+    per_label = json.loads((REPOSITORY / "demo/adapter/results.json").read_bytes())["per_label"]
+    shown = steps.show_scores()
+    assert shown.data.startswith(b"\x89PNG") and f"; joyful: {per_label['joyful']['f1']:.0f}; " in shown.alt
 
 
 def test_a_prompt_is_wrapped_line_by_line() -> None:

@@ -9,13 +9,17 @@ from matplotlib import image
 from dialogue_files.turns import SpokenTurn
 from emotion_figures import (
     COLOURS,
+    SHADES,
     colour_of,
     draw_emotions,
     draw_label_shares,
     draw_lengths,
     draw_probabilities,
+    draw_scores,
     draw_shares,
     draw_timeline,
+    ink_on,
+    relative_luminance,
 )
 from own_dialogues.writing import TurnEmotion
 
@@ -59,6 +63,11 @@ def test_a_bar_for_each_answer(count: int) -> None:
     assert png != draw_emotions(answers | {last: shares | {"sad": 0.7, "angry": 0.2}}, LABELS)
 
 
+def test_a_bar_for_each_score() -> None:
+    png = draw_scores({"sad": 20.0, "joyful": 71.5}, "F1")
+    assert png == draw_scores({"sad": 20.0, "joyful": 71.5}, "F1") != draw_scores({"sad": 20.0, "joyful": 72.6}, "F1")
+
+
 def test_lengths_have_a_panel_each() -> None:
     lengths = {"turns": {"train": Counter({3: 2, 5: 1})}, "words": {"train": Counter({8: 4}), "test": Counter({1: 1})}}
     png = draw_lengths(lengths)
@@ -68,3 +77,11 @@ def test_lengths_have_a_panel_each() -> None:
 def test_colours_are_told_apart() -> None:
     assert len(set(COLOURS)) == len(COLOURS) == 9
     assert len({colour_of(label, LABELS) for label in LABELS}) == 3
+
+
+def test_numbers_are_read_on_every_shade() -> None:
+    """With the contrast of WCAG 2, 4.5 to 1 at least."""
+    assert relative_luminance((1, 1, 1)) == pytest.approx(1) and relative_luminance((1, 0, 0)) == pytest.approx(0.2126)
+    for value in (share / 100 for share in range(101)):
+        below, ink = relative_luminance(SHADES(value)[:3]), 1.0 if ink_on(value) == "white" else 0.0
+        assert (max(ink, below) + 0.05) / (min(ink, below) + 0.05) >= 4.5, value

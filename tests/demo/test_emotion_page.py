@@ -2,19 +2,21 @@
 
 import base64
 import html
-import importlib.util
+import json
 import re
 import shutil
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import emotion_page as page
-from basics.errors import UserError
-from commands import REPOSITORY, assert_one_line_error, call_script
+import page_events
+import page_input
+from own_dialogues.facts import find_facts
 from own_dialogues.recognizer import EmotionRecognizer
+from page_events import Page
 from scoring.transitions import TransitionFilter, Transitions
 from tiny_models import LABELS
 from training.stages import keep_filter
@@ -27,18 +29,18 @@ def recognizer(trained: Path) -> EmotionRecognizer:
     return EmotionRecognizer.from_pretrained(trained / "run" / "model", precision="fp32")
 
 
-@pytest.fixture(scope="module")
-def app():
-    """demo/app.py as a module; gradio is imported only when a page is built."""
-    found = importlib.util.spec_from_file_location("app_of_the_demo", REPOSITORY / "demo" / "app.py")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
-
-
 def answers(recognizer: EmotionRecognizer, text: str, known=()):
-    return list(page.answer(recognizer, text, known))
+    return list(page.answer(recognizer, page_input.read_dialogue(text), known))
+
+
+@pytest.fixture
+def own(trained: Path) -> Page:
+    """The events of a page with one checkpoint."""
+    return Page([trained / "run" / "model"])
+
+
+def name_in(own: Page) -> str:
+    return next(iter(own.folders))
 
 
 def test_emotions_appear_one_after_the_other(recognizer: EmotionRecognizer) -> None:
@@ -51,7 +53,7 @@ def test_emotions_appear_one_after_the_other(recognizer: EmotionRecognizer) -> N
     assert shown.count("data:image/png;base64,") == 2 and 'alt="timeline: turn 0, Ben: ' in shown
     csv, jsonl = (base64.b64decode(link).decode() for link in re.findall(r'href="data:[^,]*,([^"]*)"', shown))
     assert csv.splitlines()[1].startswith("1,0,Ben,Run 0,") and len(jsonl.splitlines()) == 20
-    assert "<pre>" not in page.render_rows(steps[0], LABELS)
+    assert not re.search("<pre>|<meter|<img", page.render_rows(steps[0], LABELS))
 
 
 def test_turns_that_did_not_change_are_not_asked_again(
@@ -82,8 +84,21 @@ def test_hostile_text_stays_text(recognizer: EmotionRecognizer) -> None:
     assert "<script" not in shown and "${" not in shown and "{{" not in shown and "`" not in shown
     assert HOSTILE in html.unescape(shown)
     tags = set(re.findall(r"<(\w+)", shown))
-    assert tags == {"div", "ol", "li", "span", "details", "summary", "meter", "pre", "h3", "img", "p", "a"}
-    assert "<script" not in page.render_error(HOSTILE) and "<script" not in page.render_status(HOSTILE)
+    assert tags == {"div", "ol", "li", "span", "details", "summary", "meter", "pre", "h2", "img", "p", "a"}
+    assert "<script" not in page.render_error(HOSTILE) + page.render_status(HOSTILE, 1, 2)
+
+
+def test_hostile_files_and_checkpoints_stay_text(tmp_path: Path, trained: Path) -> None:
+    """Names of files, of dialogues, of speakers, of labels and of corpora are all somebody else's."""
+    path = tmp_path / "<script>$`{x}.jsonl"
+    path.write_text(json.dumps({"dialogue": HOSTILE, "speaker": HOSTILE, "text": HOSTILE}) + "\n", encoding="utf-8")
+    opened = page_input.open_file(path)
+    shown = page.render_preview(opened, opened.read(0))
+    config = replace(find_facts(trained / "run" / "model").config, labels=(HOSTILE,), dataset=HOSTILE, base=HOSTILE)
+    facts = replace(find_facts(trained / "run" / "model"), config=config, base=HOSTILE, name=HOSTILE)
+    for made in (shown, page.render_facts(facts)):
+        assert "<script" not in made and "${" not in made and "{{" not in made and "`" not in made
+        assert HOSTILE in html.unescape(made)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +106,19 @@ def test_hostile_text_stays_text(recognizer: EmotionRecognizer) -> None:
     [
         ("", "There is no dialogue yet"),
         (" \n\n", "There is no dialogue yet"),
-        ("A: " + "x" * 100_000, "100,003 characters, this page takes 20,000"),
-        ("A: b\n" * 1000, "1,000 turns, this page takes 200"),
+        ("A: " + "x" * 100_000, "100,003 characters, this page takes 60,000"),
+        ("A: b\n" * 1000, "more than 500 turns, which this page takes"),
         ("A: b\nnobody", "line 2: 'nobody' is no turn"),
     ],
 )
-def test_limits_are_told_in_words(app, trained: Path, text: str, told: str) -> None:
-    own = app.Page([trained / "run" / "model"])
-    ((status, result, _),) = own.answer(next(iter(own.folders)), text, None)
+def test_limits_are_told_in_words(own: Page, text: str, told: str) -> None:
+    ((status, result, _),) = own.answer(name_in(own), text, None, None)
     assert 'role="alert"' in status and told in html.unescape(status) and result == ""
 
 
 def test_the_most_that_is_allowed_is_answered(recognizer: EmotionRecognizer) -> None:
-    turns = page.MOST_TURNS
-    text = "\n".join(f"S{number % 50}: {'y' * (page.MOST_CHARACTERS // turns - 8)}" for number in range(turns))
+    turns = page_input.MOST_TURNS
+    text = "\n".join(f"S{number % 50}: {'y' * (page_input.MOST_CHARACTERS // turns - 8)}" for number in range(turns))
     rows = answers(recognizer, text)[-1]
     assert len(rows) == turns and page.render_rows(rows, LABELS, ["prompt"] * turns).count("<li") == turns
 
@@ -117,28 +131,63 @@ now!
 """
 
 
-def test_a_pasted_chat_is_shown_before_the_model_is_asked(app, trained: Path) -> None:
-    own = app.Page([trained / "run" / "model"])
-    name = next(iter(own.folders))
-    (first, result, _), *_, (last, answer, _) = own.answer(name, CHAT, None)
+def test_a_pasted_chat_is_shown_before_the_model_is_asked(own: Page) -> None:
+    (first, result, _), *_, (last, answer, _) = own.answer(name_in(own), CHAT, None, None)
     for told in ("Ann: 1 turn; Ben: 1 turn", "left out: attachments 1 (line 2)"):
         assert told in html.unescape(first) and told in html.unescape(last)
     assert (result, answer.count("<li")) == ("", 2) and "The model is being asked" in first
-    assert page.add_turn(CHAT, "Ann", "Yes!") == "Ann: Great!\nBen: Run: now!\nAnn: Yes!"
+    assert page_input.add_turn(CHAT, "Ann", "Yes!") == "Ann: Great!\nBen: Run: now!\nAnn: Yes!"
 
 
-def test_turns_are_added(app, trained: Path) -> None:
-    own = app.Page([trained / "run" / "model"])
-    name = next(iter(own.folders))
-    steps = list(own.add(name, "Ann: Great!\n", " Ben ", "Run!\nNow.", None))
+def test_progress_is_told_and_what_is_found_is_kept(own: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, text = name_in(own), "".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}\n" for turn in range(20))
+    steps = own.answer(name, text, None, None)
+    begun = [next(steps) for _ in range(3)]
+    told = [re.search('<progress max="20" value="([0-9]+)"', status)[1] for status, _, _ in begun]
+    assert told == ["0", "8", "16"] and "16 of 20 turns" in begun[-1][0]
+    steps.close()  # stopped, or gone
+    assert not own.lock.locked()
+    known = begun[-1][2]
+    assert (known[0], len(known[1])) == (name, 16)
+    again = list(own.answer(name, text, None, known))
+    assert [html.count("<li") for _, html, _ in again] == [0, 16, 20, 20] and "<progress" not in again[-1][0]
+
+
+def test_what_history_does_to_the_last_turn_is_said(own: Page, recognizer: EmotionRecognizer) -> None:
+    name = name_in(own)
+    *_, (_, result, (_, rows)) = own.answer(name, "Ann: Great!\nBen: Run!", None, None)
+    (alone,) = own.loaded[name].predict([("Ben", "Run!")])
+    shares = [f"<b>{one.emotion} {100 * one.probability:.0f}%</b>" for one in (rows[-1], alone)]
+    assert f"The last turn after all that was said: {shares[0]}; on its own: {shares[1]}." in result
+    *_, (_, result, _) = own.answer(name, "Ann: Great!", None, None)
+    assert "on its own" not in result
+
+
+def test_turns_of_a_file_are_asked_as_they_were_read(own: Page, tmp_path: Path) -> None:
+    """A name with a colon, and brackets that a line of text would lose; what is edited is read as text."""
+    path, name = tmp_path / "talk.csv", name_in(own)
+    path.write_text("dialogue,speaker,utterance\ncat,Dr: Ann,[sighs] Great!\ncat,Ben,Run!\n", encoding="utf-8")
+    opened, choices, text, given, status, preview = own.open(str(path), "", "", None)
+    assert choices == [("cat: 2 turns", 0)] and text == "Dr Ann: [sighs] Great!\nBen: Run!"
+    assert "Dr: Ann: 1 turn" in preview and "not been asked" in status
+    *_, (_, _, (_, rows)) = own.answer(name, text, given, None)
+    assert [(row.turn.dialogue, row.turn.speaker, row.turn.text) for row in rows] == [
+        ("cat", "Dr: Ann", "[sighs] Great!"),
+        ("cat", "Ben", "Run!"),
+    ]
+    *_, (_, _, (_, rows)) = own.answer(name, f"{text}\nAnn: Yes!", given, None)
+    assert [row.turn.speaker for row in rows] == ["Dr Ann", "Ben", "Ann"]
+
+
+def test_turns_are_added(own: Page) -> None:
+    name = name_in(own)
+    steps = list(own.add(name, "Ann: Great!\n", " Ben ", "Run!\nNow.", None, None))
     assert {(step[0], step[1]) for step in steps} == {("Ann: Great!\nBen: Run! Now.", "")}
     text, field, status, result, known = steps[-1]
     assert "2 turns, labels of EmoryNLP" in status and result.count("<li") == 2 and known[0] == name
     for who, what in (("", "x"), ("A:B", "x"), ("A", " ")):
-        ((text, field, status, _, _),) = own.add(name, "Ann: Great!", who, what, None)
+        ((text, field, status, _, _),) = own.add(name, "Ann: Great!", who, what, None, None)
         assert (text, field) == ("Ann: Great!", what) and "needs a name" in status
-    with pytest.raises(UserError, match="201 turns"):
-        page.add_turn("A: b\n" * 200, "A", "c")
 
 
 @pytest.mark.parametrize(
@@ -151,62 +200,44 @@ def test_turns_are_added(app, trained: Path) -> None:
     ],
 )
 def test_a_model_that_fails_is_told_and_the_page_goes_on(
-    app, trained: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    own: Page, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
-    own = app.Page([trained / "run" / "model"])
-    name = next(iter(own.folders))
+    name = name_in(own)
 
     def fail(*_, **__):
         raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(EmotionRecognizer, "predict_turns", fail)
-        *_, (status, result, known) = own.answer(name, "A: b", None)
+        *_, (status, result, known) = own.answer(name, "A: b", None, None)
     assert 'role="alert"' in status and told in html.unescape(status) and "<b>" not in status
     assert (result, known) == ("", ("", []))
-    assert "1 turns, labels of" in list(own.answer(name, "A: b", known))[-1][0]
+    assert "1 turns, labels of" in list(own.answer(name, "A: b", None, known))[-1][0]
 
 
-@pytest.mark.parametrize("port", ["70000", "0", "-1", "http"])
-def test_a_port_that_cannot_be_is_one_line(app, port: str) -> None:
-    result = call_script(app.main, "--port", port)
-    assert_one_line_error(result, f"--port: '{port}' is not allowed, allowed are whole numbers from 1 to 65535")
+def test_only_listed_checkpoints_are_opened(own: Page) -> None:
+    ((status, _, _),) = own.answer("/etc", "A: b", None, None)
+    assert "There is no checkpoint" in status and "There is no checkpoint" in own.describe("/etc")
 
 
-def test_only_listed_checkpoints_are_opened(app, trained: Path) -> None:
-    own = app.Page([trained / "run" / "model"])
-    ((status, _, _),) = own.answer("/etc", "A: b", None)
-    assert "There is no checkpoint" in status
-
-
-def test_two_checkpoints_are_in_memory_at_most(app, trained: Path, tmp_path: Path, monkeypatch) -> None:
+def test_two_checkpoints_are_in_memory_at_most(own: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while a third is loaded: the one not asked for longest has gone by then."""
-    own = app.Page([trained / "run" / "model"])
     (folder,) = own.folders.values()
     own.folders = dict.fromkeys("abc", folder)
     there: list[set[str]] = []
-    monkeypatch.setattr(app, "ensure_base", lambda _: None)
+    monkeypatch.setattr(page_events, "ensure_base", lambda _: None)
     monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda *_, **__: there.append({*own.loaded}) or object())
     first = [own.load(name) for name in "aba"]
     assert first[0] is first[2] and own.load("c") is not first[0]
     assert there == [set(), {"a"}, {"a"}] and [*own.loaded] == ["a", "c"]
 
 
-def test_the_way_to_decode_is_said_and_refused_in_words(app, trained: Path, tmp_path: Path) -> None:
+def test_the_way_to_decode_is_said_and_refused_in_words(trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
-    (name,) = app.Page([folder]).folders
-    (status, _, _) = list(app.Page([folder], "transitions").answer(name, "A: b", None))[-1]
+    (name,) = Page([folder]).folders
+    (status, _, _) = list(Page([folder], "transitions").answer(name, "A: b", None, None))[-1]
     assert 'role="alert"' in status and "--decode score" in status
     even = ((1,) * len(LABELS),) * len(LABELS)
     keep_filter(TransitionFilter(Transitions(LABELS, even, even)), folder)
     for decode, told in ((None, "labels of EmoryNLP, with transitions; A: 1"), ("score", "labels of EmoryNLP; A: 1")):
-        assert told in list(app.Page([folder], decode).answer(name, "A: b", None))[-1][0]
-
-
-def test_turns_are_counted_and_not_lines() -> None:
-    above = "".join(f"Ruth Hale  0:{number % 60:02}\nIt is raining.\n" for number in range(page.MOST_TURNS))
-    assert len(page.read_dialogue(above)) == page.MOST_TURNS
-    with pytest.raises(UserError, match="has 201 turns, this page takes 200"):
-        page.read_dialogue(f"{above}Ruth Hale  0:09\nStill.\n")
-    with pytest.raises(UserError, match="Nobody says anything in it"):
-        page.read_dialogue("[They laugh.]\nRuth:\n")
+        assert told in list(Page([folder], decode).answer(name, "A: b", None, None))[-1][0]

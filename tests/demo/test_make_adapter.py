@@ -16,7 +16,7 @@ from data_utils.examples import RowSettings
 from data_utils.row_files import read_manifest
 from data_utils.row_folders import prepare_folder
 from results.card import render_licences
-from training.trained_texts import read_trained_texts
+from training.rows.trained_texts import read_trained_texts
 
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
 FILES |= {"trained_texts.txt"}

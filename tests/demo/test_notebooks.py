@@ -33,7 +33,7 @@ def without_pictures(notebook: nbformat.NotebookNode) -> list[object]:
 
 def test_demo_runs_with_any_checkpoint(trained: Path) -> None:
     told = output_of(run(DEMO, ERC_CHECKPOINT=str(trained / "run" / "model")))
-    assert told.count("image/png") == 5 and "Peaceful" in told and "Now you are expert" in told
+    assert told.count("image/png") >= 5 and "Peaceful" in told and "Now you are expert" in told
     assert re.search(r"The history changes the label of \d+ of 11 turns", told)
 
 

@@ -44,7 +44,7 @@ def test_json_is_read_in_the_encoding_that_is_said(tmp_path: Path) -> None:
     path.write_bytes(json.dumps([{"speaker": "Zoë", "text": "là"}], ensure_ascii=False).encode("cp1252"))
     assert texts_of(path, "cp1252") == [("Zoë", "là")]
     refused = call_script(predict.main, "--input", path, "--preview", "True")
-    assert_one_line_error(refused, "read as json, line 1: not UTF-8 text", "such as --encoding cp1252")
+    assert_one_line_error(refused, "read as json, line 1: not UTF-8 text", "or say --encoding cp1252")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r"])
@@ -55,7 +55,7 @@ def test_the_line_that_is_not_in_the_encoding_is_named(tmp_path: Path, end: str)
     lines[2_500] = "花: \x00"
     path.write_bytes(end.join(lines).encode("cp932").replace(b"\x00", b"\x81\x20"))
     refused = call_script(predict.main, "--input", path, "--preview", "True", "--encoding", "cp932")
-    assert_one_line_error(refused, "read as text, line 2501: not cp932 text", "--encoding says it")
+    assert_one_line_error(refused, "read as text, line 2501: not cp932 text", "--encoding says which")
 
 
 def test_a_fault_after_a_character_that_begins_in_the_block_before(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from engine.batching import (
     without_weight,
 )
 from tiny_models import BOS, EOS, LABELS, character_tokenizer, small_examples, small_rows
-from training.run import report_shortened
+from training.rows.encoding import report_shortened
 
 
 def numbered_rows(turns: tuple[int, ...], tasks: int = 1) -> list[EncodedRow]:

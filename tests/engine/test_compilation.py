@@ -18,8 +18,7 @@ from engine.layers import (
     should_compile,
 )
 from engine.packing import batch_loss, packer_for
-from rounding import LAYER, rounding
-from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import LAYER, LAYERS, PAD, VOCABULARY_SIZE, rounding, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 

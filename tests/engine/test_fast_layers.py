@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,15 +14,15 @@ from torch import nn
 from bases.adapters import add_lora
 from engine import layers as fast_layers
 from engine.batching import training_batches
-from engine.layers import use_fast_lora
+from engine.layers import merged_adapters, use_fast_lora
 from engine.packing import batch_loss, packer_for
-from rounding import LAYER, rounding
-from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import LAYER, LAYERS, PAD, VOCABULARY_SIZE, rounding, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 
 WIDTHS = (6, 5)
 RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
+BASE = "base_model.model.linear.base_layer.weight"
 Outcome = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
@@ -133,6 +134,39 @@ def test_disabled_and_merged_adapters(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_bias": True}, {"bias": "all"}], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_adapters_are_merged_for_a_while(bias: bool, monkeypatch) -> None:
+    """One product, the same answer; afterwards every weight is the tensor that it was, also after an error."""
+    model = adapted_layer(base_bias=bias)
+    use_fast_lora(model)
+    model.eval()
+    x, base = torch.randn(5, WIDTHS[0]), model.get_parameter(BASE)
+    weights = {name: (weight.data_ptr(), weight.clone()) for name, weight in model.named_parameters()}
+    expected = model(x)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), merged_adapters(model), torch.inference_mode():
+            assert count_fused(model, lambda: torch.testing.assert_close(model(x), expected), monkeypatch) == 0
+            assert base.data_ptr() != weights[BASE][0]
+            raise ZeroDivisionError
+    for name, weight in model.named_parameters():
+        assert (weight.data_ptr(), True) == (weights[name][0], torch.equal(weight, weights[name][1])), name
+    assert torch.equal(model(x), expected)
+    assert count_fused(model.train(), lambda: run_layer(model), monkeypatch) == 1
+
+
+@pytest.mark.parametrize("why", ["bf16", "large", "disabled", "dora"])
+def test_adapters_that_stay_beside_their_base(why: str, monkeypatch) -> None:
+    model = adapted_layer(**({"use_dora": True} if why == "dora" else {})).eval()
+    model = model.to(torch.bfloat16) if why == "bf16" else model
+    use_fast_lora(model)
+    if why == "large":
+        monkeypatch.setattr(fast_layers, "MOST_HELD_TWICE", 1)
+    base = model.get_parameter(BASE)
+    before = base.data_ptr()
+    with model.disable_adapter() if why == "disabled" else nullcontext(), merged_adapters(model):
+        assert base.data_ptr() == before
+
+
 def test_other_kinds_of_lora_keep_pefts_forward(settings: dict) -> None:
     model = adapted_layer(**settings)
     expected = run_layer(model)

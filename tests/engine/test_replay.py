@@ -14,8 +14,7 @@ from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import MicroBatch, scoring_batches, training_batches
 from engine.packing import Packer, batch_loss, packer_for, sequence_log_probabilities
 from engine.replay import Replayed, Sizes, can_replay, pad_batch, rounded
-from rounding import LAYER, rounding
-from tiny_models import LAYERS, PAD, VOCABULARY_SIZE, StandInGraphs, small_rows, tiny_model
+from tiny_models import LAYER, LAYERS, PAD, VOCABULARY_SIZE, StandInGraphs, rounding, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 

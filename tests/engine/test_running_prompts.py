@@ -6,17 +6,18 @@ import torch
 from engine.batching import EncodedRow, RowEncoder
 from engine.packing import packer_for
 from engine.running_prompts import RunningPrompts
-from rounding import LAYER, rounding
 from scoring.self_check import log_p_alone
 from tiny_models import (
     CPU,
     KINDS,
     LABELS,
+    LAYER,
     LAYERS,
     OTHER_KINDS,
     PAD,
     VOCABULARY_SIZE,
     character_tokenizer,
+    rounding,
     small_rows,
     tiny_model,
 )

@@ -12,8 +12,7 @@ from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL, SEGMENTS
 from engine.batching import EncodedRow, MicroBatch, training_batches
 from engine.layers import missing_for_compiling
 from engine.packing import Packer, batch_loss, packer_for
-from rounding import LAYER, rounding
-from tiny_models import KINDS, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import KINDS, LAYER, LAYERS, OTHER_KINDS, PAD, VOCABULARY_SIZE, rounding, small_rows, tiny_model
 from training.engines import MasterWeights
 
 pytestmark = pytest.mark.numeric

@@ -45,6 +45,14 @@ def test_they_follow_the_settings() -> None:
     assert others[2].memory_gib < whole.memory_gib == others[0].memory_gib
 
 
+def test_labels_and_scorings_take_their_time() -> None:
+    one = CONDITIONS["recipe/ours/meld"]  # 157 steps of 8 rows
+    settings = ({"loss": "labels"}, {"score_every": "200"}, {"score_every": "79"}, {"score_every": "157"})
+    others = [replace(one, name=str(n), settings=one.settings | more) for n, more in enumerate(settings)]
+    usual, labels, once, twice, exact = (of.minutes for of in estimate_all([one, *others]).values())
+    assert usual == once == exact < labels < twice
+
+
 @pytest.mark.parametrize(("name", "minutes"), [("one_epoch/window/iemocap", 58.2), ("modules/window/meld", 5.8)])
 def test_they_are_near_what_runs_took(name: str, minutes: float) -> None:
     """Of experiments/LOG.md, runs that had the machine to themselves."""

@@ -147,6 +147,7 @@ def test_one_run_is_the_same_however_it_is_computed() -> None:
         '"$python" -m deepspeed.launcher.runner --num_accelerators 2 code/main_new.py --data_dir "$rows" --seed 42 '
         "--offload_optimizer True --resume False --deepspeed_config code/data_utils/deepspeed_config.json"
     )
+    assert comparable_steps([f"{plain} --processes 4"]) == comparable_steps([plain])
     elsewhere = "export ERC_ORIGINAL_DATA=/home/me/code/data"
     found = comparable_steps([elsewhere, many])
     assert found == comparable_steps([plain]) == comparable_steps(found)

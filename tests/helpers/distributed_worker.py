@@ -1,6 +1,7 @@
-"""The runs that test_distributed.py compares, by whichever engine; as a script, one process of several."""
+"""The runs that test_distributed.py and test_processes.py compare, by whichever engine; as a script, one of several."""
 
 import gc
+import hashlib
 import json
 import shutil
 import sys
@@ -14,9 +15,12 @@ import torch
 
 from bases.adapters import add_lora
 from basics.errors import UserError
+from data_utils.row_files import RECOGNITION
 from engine.batching import RowEncoder
+from engine.dealing import share_of_dialogues
 from engine.deepspeed_state import gather_weights
-from engine.distributed import World, gather_predictions, join_world, share_of_dialogues
+from engine.distributed import World, gather_predictions, join_world
+from engine.objective import LabelLoss
 from engine.packing import packer_for
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
@@ -50,6 +54,7 @@ class Case:
     checkpointing: bool = False
     resume_from: str = ""  # the case to go on from, as it stood in the middle
     decode: str = "score"
+    labels: bool = False  # held against each other, in place of each row's target alone
     spoiled: bool = False  # one gradient of the step after SAVED_AT is infinite
 
 
@@ -58,6 +63,7 @@ ALONE = [
     Case("lora", lora=True),
     Case("full-bf16", dtype=torch.bfloat16),
     Case("full-generate", decode="generate"),
+    Case("full-labels", labels=True),
 ]
 TOGETHER = [
     *(Case(f"full-zero{stage}", stage) for stage in STAGES),
@@ -67,6 +73,7 @@ TOGETHER = [
     Case("full-default", DEFAULT),
     Case("full-checkpointing-zero3", 3, checkpointing=True),
     Case("full-generate-zero3", 3, decode="generate"),
+    *(Case(f"full-labels-zero{stage}", stage, labels=True) for stage in (0, 3)),
     *(Case(f"full-resumed-zero{stage}", stage, resume_from="full") for stage in STAGES),
     Case("lora-resumed-zero3", 3, lora=True, resume_from="lora-zero2"),
     *(
@@ -76,6 +83,18 @@ TOGETHER = [
     *(Case(f"spoiled-zero{stage}", stage, spoiled=True) for stage in STAGES),
     *(Case(f"spoiled-bf16-zero{stage}", stage, dtype=torch.bfloat16, spoiled=True) for stage in STAGES),
 ]
+
+
+def started(count: int) -> list[Case]:
+    """What `count` processes that start each other do; three go on where two have stopped, two where one has."""
+    return [
+        Case(f"full-of{count}"),
+        Case(f"lora-of{count}", lora=True),
+        Case(f"full-bf16-of{count}", dtype=torch.bfloat16),
+        Case(f"full-generate-of{count}", decode="generate"),
+        Case(f"full-resumed-of{count}", resume_from="full" if count == 2 else f"full-of{count - 1}"),
+        Case(f"spoiled-of{count}", spoiled=True),
+    ]
 
 
 def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
@@ -88,7 +107,7 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
     own = folder / case.name
 
     def evaluate(epoch: int) -> dict[str, float]:
-        rows = encoder.encode(share_of_dialogues(SCORED, world), LABELS)
+        rows = share_of_dialogues(encoder.encode(SCORED, LABELS), world)
         mine = predict_labels(model, encoder, rows, LABELS, decode)
         predictions.append(gather_predictions(mine, SCORED, world))
         return {"score": float(epoch)}
@@ -103,8 +122,10 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
         own.mkdir()
         shutil.copy(folder / f"{case.resume_from}.middle", own / STATE_FILE)
     world.wait()
-    engine = build_engine(case, model, folder)
-    settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from))
+    engine = build_engine(case, model, folder, world)
+    choices = {RECOGNITION: {label: encoder.encode_label(label) for label in LABELS}}
+    held_to = LabelLoss(choices, 0.1) if case.labels else None
+    settings = TrainingSettings(EPOCHS, BATCH_SIZE, 3, TOKEN_BUDGET, 1, 7, SAVED_AT, bool(case.resume_from), held_to)
     callbacks = Callbacks(evaluate, lambda: None, record)
     trainer = Trainer(model, engine, encoder.encode(TRAINED, LABELS), decode.packer, settings, callbacks, own, {})
     told = ""
@@ -130,8 +151,13 @@ def run_case(case: Case, folder: Path, world: World) -> dict[str, Any]:
         "told": told,
         "predictions": predictions,
         "masters": masters,
+        "digests": world.gather([digest(masters)]),
         "seconds": sum(values["seconds"] for values in steps.values()),
     }
+
+
+def digest(weights: dict[str, torch.Tensor]) -> str:
+    return hashlib.sha256(b"".join(weight.detach().numpy().tobytes() for weight in weights.values())).hexdigest()
 
 
 def spoil_gradient(model, trainer: Trainer) -> None:
@@ -153,11 +179,11 @@ def build_model(case: Case):
     return model
 
 
-def build_engine(case: Case, model, folder: Path) -> Engine:
+def build_engine(case: Case, model, folder: Path, world: World) -> Engine:
     """PlainEngine, or DeepSpeed's with the stage in a file, as a user would write it."""
     settings = OptimizerSettings(0.003, 0.2, 0.01, 1.0, STEPS)
     if case.stage is None:
-        return PlainEngine(model, settings)
+        return PlainEngine(model, settings, world)
     path: Path | str = NOTHING
     if case.stage != DEFAULT:
         path = folder / f"{case.name}-{torch.distributed.get_rank()}.json"
@@ -168,21 +194,24 @@ def build_engine(case: Case, model, folder: Path) -> Engine:
     return DeepSpeedEngine(model, settings, deepspeed_config(arguments, case.dtype))
 
 
-def main(folder: Path) -> None:
-    """Runs every case of several processes; the first process writes what came out."""
-    world = join_world()
-    results = {}
-    for case in TOGETHER:
+def main(folder: Path, processes: int = 1) -> None:
+    """Runs every case of several processes; the first process writes what came out.
+
+    processes: how many start each other; 1: a launcher has.
+    """
+    world = join_world(processes=processes)
+    results, written = {}, folder / f"results{processes}.pt"
+    for case in started(processes) if processes > 1 else TOGETHER:
         result = results[case.name] = run_case(case, folder, world)
         gc.collect()
         result["held"] = sum(weight() is not None for weight in result["held"])
     if world.is_first:
         time.sleep(0.5)  # the others are at the end by then
-        torch.save(results, folder / "results.pt")
+        torch.save(results, written)
     world.leave()
-    assert (folder / "results.pt").exists(), "this process left before the first one was done"
+    assert written.exists(), "this process left before the first one was done"
     assert not torch.distributed.is_initialized()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -11,9 +11,9 @@ PLAIN = "train_and_inference_Plain.sh"
 MIXED = "train_and_inference_Mixed.sh"
 
 # Compiled files come along, with their times: else each of many calls would compile all of it.
-MODULES = ("bases/{}table", "data_utils/{}labels", "data_utils/{}prompts", "data_utils/corpora/{}places")
-MODULES += ("training/{}arguments",)
-READ_FIRST = ("envs", "code/*.sh", "code/settings.py", "code/basics", "code/knobs")
+MODULES = ("bases/{}table", "data_utils/{}labels", "data_utils/{}prompts", "data_utils/{}draws", "training/{}arguments")
+MODULES += tuple(f"data_utils/corpora/{{}}{name}" for name in ("places", "description", "files", "sizes"))
+READ_FIRST = ("envs", "code/*.sh", "code/settings.py", "code/basics", "code/dialogue_files", "code/knobs")
 READ_FIRST += tuple(f"code/{module.format(where)}.*py*" for module in MODULES for where in ("", "__pycache__/"))
 
 Result = subprocess.CompletedProcess[str]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from corpora import rows_of, write_own_corpus, write_table
 from knobs.checks import Place
 from knobs.commands import READABLE_CHARACTERS, Commands
 from knobs.environment import find_misspelt, read_settings
@@ -161,6 +162,17 @@ def test_further_arguments_that_decide_the_result_are_in_the_name(place: Place) 
     assert len({*names, *named}) == 4
 
 
+def test_what_training_minimises_is_said_only_where_it_is_not_as_ever(place: Place) -> None:
+    recipe = {"loss": "labels", "label_smoothing": "0.1", "class_weights": "0.5", "average_weights": "0.95"}
+    recipe |= {"score_every": "100", "patience": "3"}
+    usual, other = (Commands(read_settings(WINDOW, given, place)[0]) for given in ({}, recipe))
+    assert not {f"--{name}" for name in recipe} & set(usual.main_flags()) and usual.result.endswith("/window_12")
+    flags = other.main_flags()
+    assert {name: flags[flags.index(f"--{name}") + 1] for name in recipe} == recipe
+    words = "loss_labels-smoothing_0.1-class_weights_0.5"
+    assert other.result.rpartition("/")[2].startswith(f"window_12-{words}")
+
+
 def test_paths_are_called_as_seen_from_the_repository(tmp_path: Path) -> None:
     repository, caller = tmp_path / "repository", tmp_path / "repository" / "sub"
     (caller / "pickles").mkdir(parents=True)
@@ -173,3 +185,25 @@ def test_paths_are_called_as_seen_from_the_repository(tmp_path: Path) -> None:
     ):
         settings, problems = read_settings(MIXED, {"ERC_ORIGINAL_DATA": given}, place)
         assert (settings["ERC_ORIGINAL_DATA"], problems) == (called, [])
+
+
+def test_a_small_train_has_the_recipe_of_the_sample(tmp_path: Path) -> None:
+    """By its size, wherever it lies, as the caller and as the repository call the place."""
+    place = Place(tmp_path / "caller", tmp_path / "repository")
+    write_own_corpus(tmp_path / "caller" / "data" / "mine")
+    write_own_corpus(tmp_path / "repository" / "original_data" / "ours")
+    write_table(tmp_path / "caller" / "data" / "large.csv", rows_of("d", 500))
+    told = {"ERC_ORIGINAL_DATA": "data"}
+    recipes = {
+        "sample": ("16", "3"),
+        "mine": ("16", "3"),
+        "ours": ("16", "3"),
+        "large": ("32", "2"),
+        "meld": ("32", "2"),
+    }
+    for dataset, wanted in recipes.items():
+        settings, _ = read_settings(WINDOW, told | {"dataset": dataset}, place)
+        assert (settings["accumulations"], settings["num_train_epochs"]) == wanted, dataset
+        assert settings.usual("num_train_epochs") == wanted[1] and settings.changed == {}
+    settings, _ = read_settings(WINDOW, told | {"dataset": "mine", "MODEL_NAME": "LLaMA2"}, place)
+    assert settings["num_train_epochs"] == "6", "the paper's recipes know no sizes"

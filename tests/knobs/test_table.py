@@ -9,6 +9,7 @@ import pytest
 from bases.table import BASES
 from basics.markdown import render_row, replace_section
 from commands import REPOSITORY
+from data_utils.corpora.places import SMALL_TRAIN
 from data_utils.labels import DATASETS
 from data_utils.retrieval import RetrievalSettings
 from knobs.environment import is_read
@@ -20,7 +21,7 @@ from training.arguments import GROUPS
 
 FLAGS = {item.name: item for group in GROUPS for item in fields(group)}
 NEEDS_THE_DISK = {"MODEL_NAME", "encoder", "checkpoint_dir", "deepspeed_config"}
-RECIPE_WORDS = {*BASES, *DATASETS, WINDOW, PLAIN, MIXED, ZERO_SHOT, LORA, ALL_PARAMETERS}
+RECIPE_WORDS = {*BASES, *DATASETS, SMALL_TRAIN, WINDOW, PLAIN, MIXED, ZERO_SHOT, LORA, ALL_PARAMETERS}
 
 
 @pytest.mark.parametrize("name", KNOBS)

@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+from dataclasses import replace
+
+import pytest
 
 from dialogue_files.turns import SpokenTurn
-from own_dialogues.writing import OUTPUTS, Shown, TurnEmotion, csv_header
+from own_dialogues.writing import OUTPUTS, Shown, TurnEmotion, as_cell, csv_header
 
 LABELS = ("sad", "joyful")
 
@@ -47,6 +50,22 @@ def test_csv_can_be_read_back() -> None:
     )
     assert json.loads(second["demonstrations"])[0]["text"] == "x"
     assert csv_header(LABELS).startswith("dialogue,turn,speaker,text,emotion,probability,p_sad,p_joyful,")
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_no_cell_of_csv_begins_a_formula(sign: str) -> None:
+    """By these a spreadsheet takes what somebody said for a formula, which may run or send something."""
+    said = f"{sign}HYPERLINK(1)"
+    row = replace(made(said, 0, said, said), emotion=said, probabilities={said: 1.0})
+    (head, cells) = csv.reader(io.StringIO(OUTPUTS["csv"].head([said]) + OUTPUTS["csv"].render([row]), newline=""))
+    assert not [cell for cell in (*head, *cells) if cell.startswith(sign)]
+    assert [cells[place] for place in (0, 2, 3, 4)] == [f"'{said}"] * 4 and head[6] == f"p_{said}"
+    assert as_cell(f" {said}") == f"' {said}" and as_cell(f"1{said}") == f"1{said}"
+
+
+def test_a_label_with_a_comma_is_one_column() -> None:
+    (head,) = csv.reader(io.StringIO(csv_header(["sad, a little"])))
+    assert head[6:] == ["p_sad, a little", "demonstrations"]
 
 
 def test_the_table_heads_each_dialogue_and_obeys_no_text() -> None:

@@ -20,7 +20,8 @@ from own_dialogues.exports import folders
 from own_dialogues.exports.folders import merge
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base, save_rows
-from training.trained_texts import TRAINED_TEXTS_FILE
+from training.checkpoints import replaced_folder
+from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
 pytestmark = pytest.mark.numeric
 
@@ -158,6 +159,16 @@ def test_a_failure_leaves_the_earlier_export(place: Place, adapter: Path, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
 
 
+def test_an_export_killed_between_its_last_steps_is_not_lost(place: Place, adapter: Path, tmp_path: Path) -> None:
+    """The earlier one had moved aside, and the new one had not come yet; the next export then fails."""
+    folder = merged_in_fp32(place, adapter, tmp_path / "merged")
+    folder.rename(tmp_path / ".merged.old")
+    with pytest.raises(RuntimeError, match="killed"), replaced_folder(folder):
+        raise RuntimeError("killed")
+    assert (folder / "model.safetensors").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
 def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -171,6 +182,8 @@ def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatc
     (tmp_path / "full" / "letter.txt").write_text("mine")
     refuse(tmp_path / "full", tmp_path / "new", told=("--checkpoint_dir", "no adapter or model"))
     refuse(copy, tmp_path / "full", told=("something else",))
+    other = Path(shutil.copytree(place.base, tmp_path / "other"))  # a base, which no export has made
+    refuse(copy, other, told=("--output_dir", "holds something else than an export"))
     refuse(copy, copy, told=("--output_dir", "would replace --checkpoint_dir"))
     refuse(copy, tmp_path, told=("would replace --checkpoint_dir",))
     refuse(copy, tmp_path / "new", "--kind", "both", told=("merged, adapter",))
@@ -180,6 +193,17 @@ def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatc
     refuse(place.base, tmp_path / "new", "--kind", "adapter", told=("holds a whole model",))
     (copy / "README.md").unlink()
     refuse(copy, tmp_path / "new", "--kind", "adapter", told=("README.md", "model card"))
+
+
+def test_nothing_of_the_repository_that_exports_are_made_from_is_replaced(
+    adapter: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(folders, "find_repository", lambda: tmp_path)
+    for kept in ("LLM_bases", "checkpoint"):
+        place = Path(shutil.copytree(adapter, tmp_path / kept / "base" / "run"))
+        (told,) = folders.find_output_problems(adapter, place)
+        assert f"is in {kept}/, of which nothing is replaced" in told
+        assert folders.find_output_problems(adapter, tmp_path / kept / "new") == []
 
 
 def test_a_precision_in_which_the_base_overflows_is_refused(place: Place, adapter: Path, tmp_path: Path) -> None:

@@ -50,8 +50,13 @@ def test_a_hub_that_says_no_is_one_line_and_the_folder_stays(trained: Path, tmp_
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
 
 
-@pytest.mark.parametrize(("name", "line"), [("a/b", "HF_HUB_OFFLINE=1"), ("no name", "somebody/some-name")])
-def test_what_is_refused_before_the_export(trained: Path, tmp_path: Path, monkeypatch, name: str, line: str) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+@pytest.mark.parametrize(
+    ("said", "name", "line"),
+    [("1", "a/b", "HF_HUB_OFFLINE=1"), ("true", "a/b", "HF_HUB_OFFLINE=true"), ("1", "no name", "somebody/some-name")],
+)
+def test_what_is_refused_before_the_export(
+    trained: Path, tmp_path: Path, monkeypatch, said: str, name: str, line: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", said)
     assert_one_line_error(run_export(trained, tmp_path / "adapter", name), line)
     assert not (tmp_path / "adapter").exists()

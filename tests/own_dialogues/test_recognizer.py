@@ -203,6 +203,11 @@ def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.Ca
     assert open_demonstrator(balanced, DemonstrationSource(count=0)) is None
     with pytest.raises(UserError, match="--demonstrations: a checkpoint of compact prompts has no place for them"):
         open_demonstrator(replace(read_erc_config(model), prompt="compact"), source)
+    fewer = replace(balanced, labels=tuple(label for label in balanced.labels if label != "Sad"))
+    with pytest.raises(
+        UserError, match=f"train of {DATASET} has the labels Sad now, and the checkpoint has not, allowed"
+    ):
+        open_demonstrator(fewer, source)
     assert open_demonstrator(read_erc_config(model), DemonstrationSource()) is None
     with pytest.raises(UserError, match="no training utterance|may demonstrate|has the label"):
         open_demonstrator(replace(read_erc_config(model), labels=("none",)), source)

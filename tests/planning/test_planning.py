@@ -13,16 +13,18 @@ from transformers import AutoConfig
 
 import plan
 from bases.adapters import add_lora, count_trainable
+from bases.find import find_folder
 from bases.load import choose_precision, know_own_architectures
 from bases.table import BASES, SHAPES
 from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
-from planning.data import GIB, TEXTS, WAYS, Texts
+from planning.data import GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
+from planning.texts import texts_of, utterances_of
 from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
@@ -105,6 +107,23 @@ def test_a_typical_batch_is_as_long_and_as_shared_as_the_texts() -> None:
         assert {len(row.prompt) for row in batch.rows} == {round(texts.tokens)}
         assert tree.row_tokens / len(tree) == pytest.approx(texts.shared, rel=0.15)
     assert len(typical_batch(TEXTS["meld"], 1).rows) == 1
+
+
+def test_labels_under_every_prompt_take_nodes_memory_and_operations() -> None:
+    config, way = AutoConfig.for_model(**SMALL), WAYS[0]
+    loads = [Workload(TEXTS["meld"], 4096, dtype=torch.float32, modules="all", labels=labels) for labels in (1, 7)]
+    plain, labelled = (typical_batch(load.texts, load.token_budget, load.labels) for load in loads)
+    (row,) = {len(choices) for choices in labelled.continuations}
+    assert row == 7 and not plain.wanted and {sum(wanted) for wanted in labelled.wanted} == {1.0}
+    more = len(labelled.tree()) - len(typical_batch(TEXTS["meld"], 4096, 7).rows) * 12
+    assert len(labelled.rows) < len(plain.rows) and len(labelled.tree()) <= 4096
+    found, expected = (measure("tiny", config, way, load) for load in reversed(loads))
+    per_row = [one.kept / len(batch.rows) for one, batch in ((found, labelled), (expected, plain))]
+    assert per_row == [1 + 7 * 2, 1 + 2]
+    assert found.saved.outside > 3 * expected.saved.outside, "logits of every label"
+    flops = [estimate(one, way, load).flops for one, load in ((found, loads[1]), (expected, loads[0]))]
+    tokens = TEXTS["meld"].tokens / TEXTS["meld"].shared
+    assert flops[0] / flops[1] == pytest.approx((tokens + 12) / tokens, rel=0.1) and more > 0
 
 
 SMALL = {
@@ -263,3 +282,24 @@ def test_a_folder_is_planned_by_its_own_configuration(tmp_path: Path) -> None:
     assert load_config(str(tmp_path)).model_type == "qwen3"
     plans = by_name(str(tmp_path), Workload(FEW, 500))
     assert plans["all parameters"].trainable == count_trainable(tiny_model("qwen3"))[0]
+
+
+@pytest.mark.skipif(not find_folder("SmolLM2-135M"), reason="no SmolLM2-135M in LLM_bases")
+def test_texts_of_a_corpus_of_ones_own_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample under another name comes to what is known of it."""
+    for plain, known in ((False, TEXTS["sample"]), (True, PLAIN_TEXTS["sample"])):
+        counted = texts_of("sample_csv", plain)
+        assert (counted.rows, counted.tokens) == (known.rows, known.tokens)
+        assert counted.shared == pytest.approx(known.shared, rel=0.03)
+    assert utterances_of("sample_csv") == utterances_of("sample") == {"train": 431, "valid": 111, "test": 116}
+    done = call_script(plan.main, "--model_name_or_path", "SmolLM2-135M", "--dataset", "sample_csv", "--gpu", "l4")
+    assert done.returncode == 0, done.stderr
+    assert "SmolLM2-135M on sample_csv, 1 x l4" in done.stdout
+
+
+def test_whose_texts_nobody_has_counted_is_refused() -> None:
+    for name, told in {"dailydialog": "its texts are not counted: choose one of sample", "nowhere": "DATA"}.items():
+        refused = call_script(plan.main, "--model_name_or_path", "LLaMA2", "--dataset", name)
+        assert_one_line_error(
+            refused, f"--dataset: '{name}' is not allowed", told.replace("DATA", "allowed are sample")
+        )

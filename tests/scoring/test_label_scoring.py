@@ -14,18 +14,19 @@ from data_utils.row_files import Example
 from engine.attention import tree_attention
 from engine.batching import RowEncoder, training_batches
 from engine.packing import Packer, batch_loss, packer_for
-from rounding import LAYER, rounding
 from scoring import label_scoring
 from scoring.label_scoring import DecodeSettings, first_step, generate_answers, predict_labels
 from scoring.metrics import Prediction
 from tiny_models import (
     EOS,
     LABELS,
+    LAYER,
     LAYERS,
     LINES,
     PAD,
     VOCABULARY_SIZE,
     character_tokenizer,
+    rounding,
     small_examples,
     tiny_model,
 )

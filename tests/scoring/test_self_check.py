@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 from basics.errors import UserError
 from engine import packing
-from engine.attention import tree_attention
+from engine.attention import tree_attention, tree_kernel
+from engine.attention.tree_ways import BLOCKS, KERNEL
 from engine.batching import MicroBatch, RowEncoder
+from engine.layers import missing_for_compiling
 from engine.packing import Packer, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree
 from every_architecture import tiny, try_one
@@ -48,6 +51,16 @@ def test_every_kind_of_the_table_shares(kind: str, capsys) -> None:
     assert packer_that_agrees(tiny_model(kind), always(first_rows()), "tree", PAD, CPU).shares_prefixes
     assert capsys.readouterr().err == ""
     assert packer_that_agrees(tiny_model(kind), always(first_rows()), "rows", PAD, CPU) == ROWS
+
+
+@pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_operator_is_prepared_in_the_middle_of_the_check(precision: torch.dtype, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(tree_kernel, "prepare", cache(tree_kernel.prepare.__wrapped__))  # as in a new process
+    supported = tree_kernel.load().erc_supports(int(precision == torch.float32))
+    model = tiny_model("llama", head_dim=16).to(precision)
+    packer = packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU, kernel=True)
+    assert (packer.way, capsys.readouterr().err) == (KERNEL if supported else BLOCKS, "")
 
 
 def see_siblings(tree: PrefixTree, window: int | None = None):

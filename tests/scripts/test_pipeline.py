@@ -145,14 +145,23 @@ def test_plain_reads_the_utterance_alone(checkout: ShellCheckout) -> None:
     assert "/lora/sample/plain " in command and "--batch_size 16 --max_length 300 " in command
 
 
-def test_several_processes_run_under_deepspeed(checkout: ShellCheckout) -> None:
-    result = checkout.run(NPROC=2)
+def test_several_processes_on_a_cpu_start_each_other(checkout: ShellCheckout) -> None:
+    command = training_command(checkout.run(NPROC=2))
+    assert command.startswith('"$python" code/main_new.py --dataset sample')
+    assert " --batch_size 16 " in command and command.endswith(" --processes 2")
+    assert command.removesuffix(" --processes 2") == training_command(checkout.run())
+    refused = checkout.run("--processes", "2", DRY_RUN=0, FLAG=0)
+    assert refused.stderr == "error: --processes: set it before the command: NPROC=... bash ...\n"
+
+
+def test_several_processes_run_under_deepspeed_where_it_is_asked_for(checkout: ShellCheckout) -> None:
+    result = checkout.run(NPROC=2, offload_optimizer=True)
     *_, path, command = result.stdout.splitlines()
     assert path == 'export PATH="${python%/*}:$PATH"'
     assert command.startswith(
         '"$python" -m deepspeed.launcher.runner --num_accelerators 2 code/main_new.py --dataset sample'
     )
-    assert " --batch_size 16 " in command
+    assert " --batch_size 16 " in command and "--processes" not in command
     assert command.endswith(" --deepspeed_config code/data_utils/deepspeed_config.json")
 
 

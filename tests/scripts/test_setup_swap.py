@@ -110,6 +110,22 @@ def test_of_two_at_once_one_waits(place: Checkout) -> None:
     assert len(list(place.calls.iterdir())) == 2, "torch and the rest, once each"
 
 
+def test_files_that_change_meanwhile_change_the_next_environment(place: Checkout) -> None:
+    """As git does it: by a new file of the name. The one being made is of the old files, and the second call waits."""
+    first = place.start(SLOW="2")
+    place.wait_for_pip()
+    constraints = place.root / "envs/constraints.txt"
+    before = constraints.read_text(encoding="utf-8")
+    (place.root / "new").write_text(before + "something-new==1.0\n", encoding="utf-8")
+    os.replace(place.root / "new", constraints)
+    second, told = place.set_up()
+    assert "another set-up is at work" in told and first.wait(timeout=60) == 0
+    made = Path(first.communicate()[0].rstrip("\n"))
+    assert made.is_file() and made != second == place.current / "bin/python"
+    kept = [python.parents[1] / "made_from/constraints.txt" for python in (made, second)]
+    assert [path.read_text(encoding="utf-8") for path in kept] == [before, before + "something-new==1.0\n"]
+
+
 def test_without_flock_the_second_says_so(place: Checkout, tmp_path: Path) -> None:
     shutil.rmtree(place.root / ".venvs", ignore_errors=True)
     script = place.root / "envs/setup.sh"

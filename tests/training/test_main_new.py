@@ -114,6 +114,10 @@ def test_the_loss_on_valid_is_the_training_loss_of_its_rows(place: Place) -> Non
     place.finish("same rows", **flags)
     (epoch,) = place.results("same rows")["epochs"]
     assert epoch["valid_loss"] == pytest.approx(epoch["train_loss"], rel=1e-4)
+    place.finish("same rows, labels", **flags, loss="labels", label_smoothing=0.1)
+    (over_labels,) = place.results("same rows, labels")["epochs"]
+    assert over_labels["valid_loss"] == pytest.approx(over_labels["train_loss"], rel=1e-4)
+    assert over_labels["valid_loss"] != pytest.approx(epoch["valid_loss"], rel=0.1)
     for way in ({"decode": "generate", "max_new_tokens": 2}, {"calibrate": True}):
         place.finish("no loss", **flags, **way)
         assert "valid_loss" not in place.results("no loss")["epochs"][0], "log p of the target is not known"

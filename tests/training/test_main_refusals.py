@@ -75,7 +75,8 @@ def test_every_bad_flag_is_named_at_once(bench: Bench, run_code) -> None:
 
 def test_every_flag_that_cannot_stand_beside_the_others_is_named_at_once(bench: Bench) -> None:
     bad = {"zero_shot": True, "checkpoint_dir": "nowhere", "deepspeed_config": "nowhere.json", "calibrate": True}
-    result = bench.call(**bad, decode="generate")
+    result = bench.call(**bad, decode="generate", label_smoothing=0.1)
+    assert_one_line_error(result, "--label_smoothing 0.1: is spread over labels: needs --loss labels")
     assert_one_line_error(result, "--zero_shot True trains nothing", "leave --checkpoint_dir none", "--decode score")
     assert_one_line_error(result, "--checkpoint_dir nowhere: no adapter or model there", "nowhere.json: no such file")
     bench.assert_nothing_written()

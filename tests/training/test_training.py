@@ -2,9 +2,7 @@
 
 import math
 import pickle
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,48 +10,17 @@ from torch import nn
 
 from bases.adapters import add_lora
 from basics.errors import UserError
-from engine.batching import EncodedRow
-from engine.packing import packer_for
-from tiny_models import PAD, small_rows, tiny_model
+from tiny_models import small_rows, tiny_model
+from tiny_runs import losses, train
 from training.checkpoints import STATE_FILE, load_state, save_state
 from training.engines import MasterWeights, OptimizerSettings, PlainEngine
-from training.loop import Callbacks, Progress, Trainer, TrainingSettings, steps_in_epoch
+from training.loop import Progress, steps_in_epoch
 
 pytestmark = pytest.mark.numeric
 
 # Loss of every step of `train(small_rows("predict"))`: 26 rows, 4 steps an epoch, 2 epochs. They change only
 # with the draws, the order of the rows or the sums; say why when you change them.
 LOSSES = [2.191423, 2.938886, 4.494987, 4.002018, 3.697141, 3.776508, 2.005341, 3.635991]
-
-
-def train(
-    rows: Sequence[EncodedRow],
-    folder: Path,
-    model: nn.Module | None = None,
-    scores: Callable[[int], float] = lambda epoch: 0.0,
-    **settings: Any,
-) -> tuple[Progress, list[dict[str, Any]], list[str]]:
-    """Trains a tiny model; what was recorded, and the calls in their order."""
-    model = model or add_lora(tiny_model("llama"), 4, 8, 0.1, "all")
-    chosen = {"epochs": 2, "batch_size": 7, "rows_per_dialogue": 3, "token_budget": 300, "micro_steps": 1}
-    chosen |= {"seed": 42, "save_steps": 0, "resume": False} | settings
-    steps = steps_in_epoch(len(rows), chosen["batch_size"]) * chosen["epochs"]
-    engine = PlainEngine(model, OptimizerSettings(3e-3, 0.1, 0.0, 1.0, steps))
-    records: list[dict[str, Any]] = []
-    calls: list[str] = []
-
-    def evaluate(epoch: int) -> dict[str, float]:
-        calls.append(f"evaluate {epoch}")
-        return {"score": scores(epoch)}
-
-    callbacks = Callbacks(evaluate, lambda: calls.append("keep"), records.append)
-    packer = packer_for(model, "tree", PAD)
-    trainer = Trainer(model, engine, rows, packer, TrainingSettings(**chosen), callbacks, folder, {"seed": 42})
-    return trainer.run(), records, calls
-
-
-def losses(records: Sequence[dict[str, Any]]) -> list[float]:
-    return [record["loss"] for record in records if record["kind"] == "step"]
 
 
 def test_loss_curve_is_pinned(tmp_path: Path) -> None:

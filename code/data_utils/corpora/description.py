@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
-from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, may_be_called
+from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, find_misnamed, may_be_called
 from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import (
     MICRO_F1_WITHOUT,
@@ -19,6 +19,7 @@ from data_utils.labels import (
     DatasetSpec,
 )
 from data_utils.labels import UNIFIED_PROMPT_LABELS as UNIFIED_LABELS
+from dialogue_files.names import fold_label
 
 # How speakers are numbered: anew in each dialogue, in order of appearance, or once in all of the corpus.
 BY_DIALOGUE, BY_CORPUS = "dialogue", "corpus"
@@ -26,6 +27,7 @@ USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
 RESERVED = "invalid"  # what tables call an answer without a label
 ROUNDING = 1e-6
+_TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def read_description(corpus: Path) -> Description:
     """
     path = corpus / DESCRIPTION_FILE
     if not path.is_file():
+        if misnamed := find_misnamed(corpus):
+            raise UserError(f"{misnamed}: is not read, allowed for what it says of the corpus is {DESCRIPTION_FILE}")
         name = corpus.name if corpus.is_dir() else corpus.stem
         return _checked_name(Description(corpus, name))
     content, lines = _load(path)
@@ -104,39 +108,51 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         text = path.read_text(encoding="utf-8-sig")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date that is none is a ValueError
         mark = getattr(error, "problem_mark", None)
         place = f"{path} line {mark.line + 1}" if mark else str(path)
-        why = getattr(error, "problem", None) or getattr(error, "strerror", None) or "not UTF-8"
+        words = (getattr(error, name, None) for name in ("problem", "strerror", "reason"))
+        why = next(filter(None, words), None) or " ".join(str(error).split())
         raise UserError(f"{place}: cannot be read ({why}), allowed is YAML in UTF-8") from None
     if content is None:
         return {}, {}
     if not isinstance(content, dict):
         raise UserError(f"{path} line 1: holds a {type(content).__name__}, allowed are keys: {', '.join(_READERS)}")
+    for _, value in node.value:
+        if isinstance(value, yaml.MappingNode):
+            _lines_of(value, path)
+    return content, _lines_of(node, path)
+
+
+def _lines_of(node: Any, path: Path) -> dict[str, int]:
+    """Key -> line of a mapping as YAML has composed it; UserError: a key is no text, or stands there twice."""
     lines: dict[str, int] = {}
     for key, _ in node.value:
-        if key.value in lines:
-            raise UserError(f"{path} line {key.start_mark.line + 1}: {key.value} stands there twice, allowed is once")
-        lines[key.value] = key.start_mark.line + 1
-    return {str(key): value for key, value in content.items()}, lines
+        place, named = f"{path} line {key.start_mark.line + 1}", key.value
+        if key.tag != _TEXT_TAG:
+            raise UserError(f"{place}: the key {named!r} is no text, allowed is a text (in quotes, such as 'yes')")
+        if named in lines:
+            raise UserError(f"{place}: {named} stands there twice, allowed is once")
+        lines[named] = key.start_mark.line + 1
+    return lines
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not fold_label(value):
         raise _Fault(f"{value!r} is no text, allowed is a text (in quotes where it reads like something else)")
-    return value.strip()
+    return fold_label(value)
 
 
 def find_label_fault(label: str) -> str | None:
     """Why a label cannot stand in a prompt; None: it can."""
     if not label.strip():
         return "a label is empty, allowed is a text"
-    if set(label) & set(",<>\n\r\t"):
-        return f"the label {label!r} has a comma, a tab, < or >, which prompts put around labels, allowed are others"
+    if set(label) & set(",<>") or not label.isprintable():
+        return f"the label {label!r} has a comma, < or >, as prompts have around labels, or what cannot be printed"
     if len(label) > LONGEST_LABEL:
         return f"the label {label[:LONGEST_LABEL]!r}... has {len(label)} characters, allowed are {LONGEST_LABEL}"
-    if label == RESERVED:
-        return f"the label {RESERVED!r} stands for an answer that holds no label; call it otherwise"
+    if label.casefold() == RESERVED:
+        return f"the label {RESERVED!r} stands for an answer that holds no label, allowed are others"
     return None
 
 
@@ -169,10 +185,9 @@ def _unified(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise _Fault("allowed is a unified label for each label, such as 'happy: joyful'")
     for label, unified in value.items():
-        _text(label)
         if unified not in UNIFIED_LABELS:
             raise _Fault(f"{label} is {unified!r}, allowed are {', '.join(UNIFIED_LABELS)}")
-    return value
+    return {_text(label): unified for label, unified in value.items()}
 
 
 def _split(value: Any) -> Split:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.corpora.description import Description, Split
-from data_utils.corpora.places import DESCRIPTION_FILE, SUFFIXES
+from data_utils.corpora.places import DESCRIPTION_FILE, SUFFIXES, list_visible
 from data_utils.labels import SPLITS
 from dialogue_files.readers.forms import FORMATS, NOT_READ
 from dialogue_files.turns import SpokenTurn
@@ -30,9 +30,13 @@ def list_files(corpus: Path, files: Mapping[str, Path]) -> list[Path]:
 def find_files(corpus: Path, described: Description) -> dict[str, Path]:
     """Split -> its file; the same file for all of them where there is one to be split."""
     if corpus.is_file():
+        if corpus.suffix.lower() in COMMENT_SUFFIXES:
+            raise UserError(
+                f"{corpus}: is taken for a page about a corpus, allowed are endings of {', '.join(SUFFIXES)}"
+            )
         return dict.fromkeys(SPLITS, corpus)
     known = {suffix for form in FORMATS.values() for suffix in form.suffixes} | NOT_READ.keys()
-    paths = [path for path in sorted(corpus.iterdir()) if path.suffix.lower() in known - {*COMMENT_SUFFIXES}]
+    paths = [path for path in list_visible(corpus) if path.suffix.lower() in known - {*COMMENT_SUFFIXES}]
     found = {name: [path for path in paths if split_of(path) == name] for name in SPLITS}
     if any(found.values()):
         return _three_files(corpus, found, described)

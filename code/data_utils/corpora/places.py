@@ -20,7 +20,9 @@ SUFFIXES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".txt")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 NAME_FORM = "up to 60 letters, digits, _, - and ., a letter or digit first"
 # Datasets by whatever case, as some file systems know none, and words that recipes and result folders have for others.
-TAKEN = (*ROW_SETS, "window", "plain", "mixed", "predict", "speaker", "zero_shot", "lora", "all_parameters", "none")
+SMALL_TRAIN = "small_train"  # of recipes, see `corpora.sizes`
+_OTHER_WORDS = ("window", "plain", "mixed", "predict", "speaker", "zero_shot", "lora", "all_parameters", "none")
+TAKEN = (*ROW_SETS, *_OTHER_WORDS, SMALL_TRAIN)
 
 
 def list_places(original_data: Path | None = None) -> list[Path]:
@@ -35,10 +37,20 @@ def is_corpus(path: Path) -> bool:
     """Whether a path may be a corpus: one file of dialogues, or a folder that holds a description or such files."""
     if path.is_file():
         return path.suffix.lower() in SUFFIXES
+    return any(one.name == DESCRIPTION_FILE or one.suffix.lower() in SUFFIXES for one in list_visible(path))
+
+
+def list_visible(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted, but for names that begin with a dot, as macOS and editors leave; [] of none."""
     try:
-        return any(one.name == DESCRIPTION_FILE or one.suffix.lower() in SUFFIXES for one in path.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
-        return False
+        return []
+
+
+def find_misnamed(folder: Path) -> Path | None:
+    """A description that goes by nearly the name of one: corpus.yml, Corpus.yaml."""
+    return next((one for one in list_visible(folder) if one.name.lower() in ("corpus.yaml", "corpus.yml")), None)
 
 
 def may_be_called(name: str) -> bool:
@@ -60,11 +72,7 @@ def list_own(original_data: Path | None = None) -> list[str]:
 
 
 def _names_in(place: Path) -> Iterator[str]:
-    try:
-        paths = list(place.iterdir())
-    except OSError:
-        return
-    for path in paths:
+    for path in list_visible(place):
         name = path.name if path.is_dir() else path.stem
         if may_be_called(name) and is_corpus(path):
             yield name

@@ -1,10 +1,11 @@
-"""A corpus of one's own from files of dialogues with an emotion for each turn, checked as a whole.
+"""A corpus of one's own from files of dialogues with emotions, checked as a whole. A turn without one is history.
 
 What is wrong is one line with file and line; what is there, and what is doubtful, is told in words.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -25,7 +26,7 @@ from data_utils.corpora.description import (
 from data_utils.corpora.files import find_files, list_files, split_by_dialogue
 from data_utils.corpora.places import DESCRIPTION_FILE
 from data_utils.labels import SPLITS, DatasetSpec
-from dialogue_files.names import name_key
+from dialogue_files.names import fold_label, name_key
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.reading import find_format, read_turns
 from dialogue_files.report import Report
@@ -35,12 +36,15 @@ MOST_FOUND_LABELS = 40  # more are hardly labels; who has them lists them
 MOST_NUMBERED = 100  # persons whom the question of who speaks lists
 LEAST_SPEAKERS = 2
 MOST_TOLD = 5
-OTHER_FORM = "; otherwise: "  # what follows in a remark is for predict.py
+# Which way out predict.py has where a file can be read otherwise; a corpus is what its files are.
+_FLAGS_OF_PREDICT = re.compile(
+    r"[;,:] (otherwise: |or say |or read it as another form: )?--(encoding|input_format)\b.*"
+)
 
 
 @dataclass(frozen=True)
 class LabelledDialogue:
-    """A dialogue of a corpus: its name, unlike all others', and its turns, each with an emotion."""
+    """A dialogue of a corpus: its name, unlike all others', and its turns; emotion None: heard, and not asked about."""
 
     name: str
     turns: tuple[SpokenTurn, ...]
@@ -75,10 +79,16 @@ def read_corpus(corpus: Path) -> OwnCorpus:
 def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     described = read_description(corpus)
     files, remarks = find_files(corpus, described), []
+    if corpus.is_file() and (corpus.parent / DESCRIPTION_FILE).is_file():
+        remarks.append(f"{DESCRIPTION_FILE} beside {corpus.name} is of the folder, and not read: give the folder")
     read = {path: _read_file(path, remarks) for path in dict.fromkeys(files.values())}
     if len(read) == 1:
         (path,) = read
         parts = split_by_dialogue(read[path], described.split or Split(), path, remarks)
+        bare = next((name for name in SPLITS if not _count(parts[name])), None)
+        if bare:
+            told = f"none of the {len(parts[bare]):,} dialogues drawn for {bare} has an emotion"
+            raise UserError(f"{path}: {told}, allowed is one or more; {DESCRIPTION_FILE} may say another seed of split")
     else:
         parts = {name: read[files[name]] for name in SPLITS}
     whole = [dialogue for of_file in read.values() for dialogue in of_file]  # a rare label may be in one part alone
@@ -93,7 +103,7 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
 
 
 def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
-    """The dialogues of a file, each turn with an emotion."""
+    """The dialogues of a file, in which there are emotions."""
     form = find_format(path)
     if not FORMATS[form].labelled:
         allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
@@ -102,26 +112,24 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
             f"{allowed}, with a column or key emotion"
         )
     report = Report()
-    turns = list(read_turns(path, form, report=report))
+    try:
+        read = read_turns(path, form, report=report)
+        turns = [replace(turn, emotion=fold_label(turn.emotion or "") or None) for turn in read]
+    except UserError as error:
+        raise UserError(_FLAGS_OF_PREDICT.sub("", str(error))) from None
     if not turns:
         raise UserError(f"{path}: holds no utterance, allowed is one or more")
-    bare = next((turn for turn in turns if not (turn.emotion or "").strip()), None)
-    if bare:
-        none = all(turn.emotion is None for turn in turns)
-        told = "no turn has an emotion" if none else f"turn {bare.turn + 1} of dialogue {bare.dialogue} has no emotion"
-        raise UserError(
-            f"{path} line {bare.line}: {told}, allowed is a label in the column or under the key emotion"
-            + ("" if none else "; leave turns without one away")
-        )
-    remarks += [f"{path.name}: {line.partition(OTHER_FORM)[0]}" for line in report.lines()]
-    turns = [replace(turn, emotion=turn.emotion.strip()) for turn in turns]
+    if all(turn.emotion is None for turn in turns):
+        allowed = "allowed is a label in the column or under the key emotion"
+        raise UserError(f"{path} line {turns[0].line}: no turn has an emotion, {allowed}")
+    remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
     return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
 
 
 def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: list[str]) -> tuple[str, ...]:
     """The labels that train has, by the alphabet: an order that one utterance more does not change."""
     first: dict[str, SpokenTurn] = {}
-    for turn in _turns_of(train):
+    for turn in _labelled(train):
         first.setdefault(turn.emotion, turn)
     labels = tuple(sorted(first, key=lambda label: (label.casefold(), label)))
     for one, other in zip(labels, labels[1:], strict=False):
@@ -144,15 +152,24 @@ def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: l
     return labels
 
 
-def _turns_of(dialogues: Sequence[tuple[SpokenTurn, ...]]) -> Iterator[SpokenTurn]:
+def _turns_of(dialogues: Iterable[tuple[SpokenTurn, ...]]) -> Iterator[SpokenTurn]:
     return (turn for dialogue in dialogues for turn in dialogue)
+
+
+def _labelled(dialogues: Iterable[tuple[SpokenTurn, ...]]) -> Iterator[SpokenTurn]:
+    return (turn for turn in _turns_of(dialogues) if turn.emotion is not None)
+
+
+def _count(dialogues: Iterable[tuple[SpokenTurn, ...]]) -> Counter[str]:
+    """Label -> its turns."""
+    return Counter(turn.emotion for turn in _labelled(dialogues))
 
 
 def _check_labels(
     parts: Mapping[str, Sequence[tuple[SpokenTurn, ...]]], files: Mapping[str, Path], labels: tuple[str, ...]
 ) -> None:
     """UserError names the first turn whose emotion is no label, and how many more there are."""
-    wrong = [(files[name], turn) for name in SPLITS for turn in _turns_of(parts[name]) if turn.emotion not in labels]
+    wrong = [(files[name], turn) for name in SPLITS for turn in _labelled(parts[name]) if turn.emotion not in labels]
     if wrong:
         path, turn = wrong[0]
         more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
@@ -231,7 +248,11 @@ def _make_spec(described: Description, labels: tuple[str, ...], splits: Splits) 
 
 def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
     """What may be learned badly or not at all, a warning each."""
-    counts = {name: _count(splits[name]) for name in SPLITS}
+    counts = {name: _count(one.turns for one in splits[name]) for name in SPLITS}
+    for name in SPLITS:
+        if len(splits[name]) == 1:
+            turns = len(splits[name][0].turns)
+            yield f"warning: {name} is one dialogue of {turns:,} turns; a column or key dialogue tells several apart"
     for label in labels:
         there = counts["train"][label]
         if not there:
@@ -245,10 +266,6 @@ def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
             yield f"warning: in train {label!r} stands in one dialogue only, {named[0]!r}"
 
 
-def _count(dialogues: Sequence[LabelledDialogue]) -> Counter[str]:
-    return Counter(turn.emotion for dialogue in dialogues for turn in dialogue.turns)
-
-
 def describe(corpus: OwnCorpus) -> Iterator[str]:
     """What people are told of a corpus: sizes, labels with their shares, then its remarks."""
     spec = corpus.spec
@@ -256,7 +273,9 @@ def describe(corpus: OwnCorpus) -> Iterator[str]:
     licence = f"; licence {spec.licence}" if spec.licence else ""
     yield f"{spec.name}: {len(spec.labels)} labels, scored by {spec.metric}, {spec.speakers} speakers{licence}{mixable}"
     for name, dialogues in corpus.splits.items():
-        counts = _count(dialogues)
+        counts, turns = _count(one.turns for one in dialogues), sum(len(one.turns) for one in dialogues)
+        bare = turns - counts.total()
+        heard = f", {bare:,} of them without a label, which are heard and not asked about" if bare else ""
         shares = ", ".join(f"{label} {counts[label]:,} ({counts[label] / counts.total():.1%})" for label in spec.labels)
-        yield f"{name}: {len(dialogues):,} dialogues, {counts.total():,} utterances: {shares}"
+        yield f"{name}: {len(dialogues):,} dialogues, {turns:,} utterances{heard}: {shares}"
     yield from corpus.remarks

@@ -6,7 +6,6 @@ several chats and for ConvoKit.
 
 import html
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -227,6 +226,8 @@ def _convokit_turns(elements: Iterator[Element]) -> Iterator[Read]:
 
 def grouped(items: Iterator[Read], newest_first: bool = False) -> Iterator[Read]:
     """Turns of one dialogue after another, though they stand mixed or backwards; they wait on disk, not in memory."""
+    import sqlite3  # here: not every Python has it, and the scripts read corpora before they have their own
+
     with sqlite3.connect("") as waiting:  # a database that SQLite keeps in a temporary file
         waiting.execute("CREATE TABLE part (number INTEGER PRIMARY KEY, name TEXT UNIQUE)")
         waiting.execute("CREATE TABLE turn (part INTEGER, line INTEGER, speaker TEXT, text TEXT)")

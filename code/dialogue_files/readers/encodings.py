@@ -19,7 +19,7 @@ _MARKS = (
 CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "cp932", "gb18030", "cp949", "big5")
 USUAL = "cp1252"
 _UTF8 = ("utf-8", "utf-8-sig")
-ALLOWED = "allowed is what it is in: --encoding says it (utf-8, utf-16-le, cp1252, ...)"
+ALLOWED = "allowed is text in one encoding: --encoding says which (utf-8, utf-16-le, cp1252, ...)"
 # In these letters that few languages know, in a broken file the commonest bytes of all.
 _IMPLAUSIBLE = {"cp1252": b"\xff\xfe", "cp1250": b"\xff\xfe", "mac_roman": b"\xff\xfe"}
 

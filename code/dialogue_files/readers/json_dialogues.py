@@ -145,7 +145,8 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
             yield LeftOut(PROMPTS, line)
             return
     key = find_name("emotion", keys)
-    emotion = value[key] if key is not None and isinstance(value[key], (str, int)) else None
+    emotion = None if key is None else value[key]
+    emotion = ", ".join(map(str, emotion)) if isinstance(emotion, list) else emotion
     emotion = None if emotion is None else str(emotion)
     yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion)
 

@@ -164,7 +164,7 @@ def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
             yield Element(None, False, json.loads(line), number, "", number)
         except (ValueError, RecursionError) as error:
             told = f"not JSON ({_reason(error)}), allowed is one value on each line"
-            raise LineError(number, f"{told}; if the file is one: --input_format json") from None
+            raise LineError(number, f"{told}; --input_format json reads a file that is one value") from None
 
 
 @dataclass
@@ -261,10 +261,8 @@ class _Text:
     def expect_end(self) -> None:
         """LineError when anything but blanks follows."""
         if self.next_character():
-            told = (
-                "more follows after the end of the JSON value, allowed is one value; of JSON Lines one is on each line"
-            )
-            raise LineError(self.line, f"{told}: --input_format jsonl")
+            told = "more follows after the end of the JSON value, allowed is one value"
+            raise LineError(self.line, f"{told}; --input_format jsonl reads one on each line")
 
     def _read_on(self) -> None:
         # As much again as is waiting: a large value is then tried a few times, not once a block.

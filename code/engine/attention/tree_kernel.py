@@ -221,6 +221,8 @@ def _call(name: str, scale: float, blocks: KernelBlocks, query: Tensor, key: Ten
     getattr(load(), name)(ctypes.byref(blocks.struct()), ctypes.byref(shape), *numbers, *pointers)
 
 
+@torch.inference_mode(False)  # whoever asks may be in the middle of scoring
+@torch.enable_grad()
 def deviation(dtype: torch.dtype) -> float:
     """The largest difference to `tree_attention` in fp32, answers and gradients, on a small tree."""
     random = np.random.default_rng(0)

@@ -29,11 +29,12 @@ from training.erc_config import (
     refuse_other_base,
     sits_on_other_weights,
 )
-from training.trained_texts import TRAINED_TEXTS_FILE
+from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
 CPU = torch.device("cpu")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-CARD = "README.md"
+CARD, TITLE = "README.md", "\n# InstructERC"
+KEPT = ("LLM_bases", "checkpoint")  # folders of the repository that hold what exports are made from
 # What converters of other programs read of a base, and tokenizers of transformers do not write.
 EXTRA_TOKENIZER_FILES = ("tokenizer.model",)
 
@@ -47,14 +48,19 @@ def find_output_problems(checkpoint: Path, output: Path) -> list[str]:
         for name, other in others.items()
         if new == other or new in other.parents
     ]
-    if new.exists() and not (new.is_dir() and (holds_export(new) or not any(new.iterdir()))):
-        problems.append(f"--output_dir {output} holds something else than a model: it is not replaced")
+    kept = next((place for place in KEPT if find_repository().resolve() / place in new.parents), None)
+    if kept and new.exists():
+        problems.append(f"--output_dir {output} is in {kept}/, of which nothing is replaced: give a folder of its own")
+    elif new.exists() and not (new.is_dir() and (holds_export(new) or not any(new.iterdir()))):
+        problems.append(f"--output_dir {output} holds something else than an export: it is not replaced")
     return problems
 
 
 def holds_export(folder: Path) -> bool:
-    """Whether a folder is what an export leaves: a model, an adapter or a GGUF file."""
-    return holds_model(folder) or any(folder.glob("*.gguf"))
+    """Whether a folder is what an export leaves: a model, an adapter or a GGUF file, with the card of ours."""
+    card = folder / CARD
+    is_ours = card.is_file() and TITLE in card.read_text(encoding="utf-8", errors="replace")
+    return is_ours and (holds_model(folder) or any(folder.glob("*.gguf")))
 
 
 def base_of(checkpoint: Path, named: str | None, config: ErcConfig | None) -> str:

@@ -20,7 +20,7 @@ from data_utils.texts import digest_text
 from tiny_models import main_command, save_base
 from training.arguments import NOTHING
 from training.erc_config import ERC_CONFIG_FILE
-from training.trained_texts import (
+from training.rows.trained_texts import (
     TRAINED_TEXTS_FILE,
     find_trained_texts,
     read_trained_texts,

@@ -1,0 +1,172 @@
+"""Rows -> the processes that compute them: rows that share prefixes stay together, and nobody has much more to do.
+
+A step takes as long as its slowest process. So rows are dealt by the nodes of their prefix trees, the largest piece
+first. A piece is what a step holds of one dialogue; where that leaves one process far behind, its largest piece is cut
+between two turns. Both halves then compute the prefix that they share, on cores of their own but through one memory: a
+cut has to save the slowest more nodes than it costs the mean.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.batching import EncodedRow, MicroBatch, group_by_dialogue, training_batches, without_weight
+from engine.distributed import World
+from engine.objective import LabelLoss
+from engine.prefix_tree import count_nodes
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows that one process computes together. rows: indices, by turn. cost: nodes of their tree."""
+
+    rows: tuple[int, ...]
+    cost: int
+
+
+def deal(costs: Sequence[int], parts: int) -> list[list[int]]:
+    """Indices of the costs, one list a part: the largest first, each to the part that has the least by then."""
+    loads = [(0, part) for part in range(parts)]
+    shares: list[list[int]] = [[] for _ in range(parts)]
+    for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
+        load, part = heapq.heappop(loads)
+        shares[part].append(index)
+        heapq.heappush(loads, (load + costs[index], part))
+    return shares
+
+
+def deal_rows(rows: Sequence[EncodedRow], share_prefixes: bool, processes: int) -> list[list[EncodedRow]]:
+    """The rows of a step that each process computes, in the step's order; a process may have none."""
+    if processes == 1:
+        return [list(rows)]
+    if not share_prefixes:  # nothing is lost by a cut
+        pieces = [_piece(rows, [index]) for index in range(len(rows))]
+        shares = deal([piece.cost for piece in pieces], processes)
+    else:
+        pieces = [_piece(rows, dialogue) for dialogue in group_by_dialogue(rows)]
+        pieces, shares = _cut_where_it_pays(rows, pieces, processes)
+    return [[rows[index] for index in sorted(index for at in share for index in pieces[at].rows)] for share in shares]
+
+
+def _cut_where_it_pays(
+    rows: Sequence[EncodedRow], pieces: list[Piece], processes: int
+) -> tuple[list[Piece], list[list[int]]]:
+    """The pieces, some of them cut, and who has which."""
+    shares = deal([piece.cost for piece in pieces], processes)
+    while True:
+        slowest = max(shares, key=lambda share: _load(pieces, share))
+        at = max(slowest, key=lambda index: pieces[index].cost, default=None)
+        if at is None or len(pieces[at].rows) == 1:
+            return pieces, shares
+        cut = [*pieces[:at], *_halves(rows, pieces[at]), *pieces[at + 1 :]]
+        dealt = deal([piece.cost for piece in cut], processes)
+        if _price(cut, dealt) >= _price(pieces, shares):
+            return pieces, shares
+        pieces, shares = cut, dealt
+
+
+def _price(pieces: Sequence[Piece], shares: Sequence[Sequence[int]]) -> float:
+    loads = [_load(pieces, share) for share in shares]
+    return max(loads) + sum(loads) / len(loads)
+
+
+def _halves(rows: Sequence[EncodedRow], piece: Piece) -> tuple[Piece, Piece]:
+    """A piece cut between two turns, so that the larger half is as small as it can be."""
+    cuts = [(_piece(rows, piece.rows[:place]), _piece(rows, piece.rows[place:])) for place in range(1, len(piece.rows))]
+    return min(cuts, key=lambda cut: max(half.cost for half in cut))
+
+
+def _load(pieces: Sequence[Piece], share: Iterable[int]) -> int:
+    return sum(pieces[index].cost for index in share)
+
+
+def _piece(rows: Sequence[EncodedRow], indices: Sequence[int]) -> Piece:
+    return Piece(tuple(indices), nodes_of([rows[index] for index in indices]))
+
+
+def nodes_of(rows: Sequence[EncodedRow]) -> int:
+    """About how many nodes the tree of rows with their targets has."""
+    return count_nodes([row.prompt for row in rows], [(row.target,) for row in rows])
+
+
+def step_batches(
+    rows: Sequence[EncodedRow],
+    token_budget: int,
+    share_prefixes: bool,
+    micro_steps: int,
+    processes: int,
+    label_loss: LabelLoss | None = None,
+) -> list[list[MicroBatch]]:
+    """The micro-batches of an optimizer step, one list a process, `micro_steps` in each or more; see `deal_rows`."""
+    return [
+        training_batches(share, token_budget, share_prefixes, micro_steps, len(rows), label_loss)
+        for share in deal_rows(rows, share_prefixes, processes)
+    ]
+
+
+def in_lockstep(shares: Sequence[Sequence[MicroBatch]]) -> list[list[MicroBatch]]:
+    """As many micro-batches for each process; those that come out short run one that counts nothing."""
+    most = max(map(len, shares))
+    spare = without_weight(next(share[0] for share in shares if share))
+    return [[*share, *[spare] * (most - len(share))] for share in shares]
+
+
+def share_of_dialogues(rows: Sequence[EncodedRow], world: World) -> list[EncodedRow]:
+    """The rows that this process scores: whole dialogues, dealt by the nodes of their prompts.
+
+    A process for which none is left takes one that another scores as well, so that it runs forward passes like
+    the others.
+    """
+    dialogues = [[rows[index] for index in indices] for indices in group_by_dialogue(rows)]
+    shares = deal([nodes_of(dialogue) for dialogue in dialogues], world.size)
+    mine = shares[world.rank] or shares[0][:1]
+    return [row for index in mine for row in dialogues[index]]
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """What a plan of steps costs several processes, in nodes.
+
+    together: those of the steps as whole trees. computed: those of all processes. waited_for: those of the slowest
+    process of each step.
+    """
+
+    processes: int
+    together: int
+    computed: int
+    waited_for: int
+
+    @property
+    def repeated(self) -> float:
+        """Nodes that are computed by more than one process, as a share of those of whole trees."""
+        return self.computed / self.together - 1
+
+    @property
+    def behind(self) -> float:
+        """By how much the slowest has more than the mean, as a share of the mean."""
+        return self.waited_for * self.processes / self.computed - 1
+
+    @property
+    def times(self) -> float:
+        """How many times as fast the steps could be, if nothing but nodes took time."""
+        return self.together / self.waited_for
+
+    def __str__(self) -> str:
+        return (
+            f"rows are dealt to {self.processes} processes: {self.repeated:.1%} of the tokens are computed twice, the "
+            f"slowest has {self.behind:.1%} more than the mean"
+        )
+
+
+def measure_dealing(steps: Iterable[Sequence[EncodedRow]], share_prefixes: bool, processes: int) -> Dealing:
+    """Counts over the rows of steps, of an epoch for example."""
+    together = computed = waited_for = 0
+    for rows in steps:
+        loads = [
+            nodes_of(share) if share_prefixes else sum(nodes_of([row]) for row in share)
+            for share in deal_rows(rows, share_prefixes, processes)
+        ]
+        together += nodes_of(rows) if share_prefixes else sum(loads)
+        computed += sum(loads)
+        waited_for += max(loads)
+    return Dealing(processes, together, computed, waited_for)

@@ -1,0 +1,82 @@
+"""The last layer of a decoder, computed where its answer is read.
+
+Of most tokens the last layer is asked for keys and values alone: the head reads a few places, two or so of a row in
+training. So its queries, the way out of its attention and its feed-forward are computed at those places; at the others
+stand zeros, which nobody reads. The answers and gradients are the same.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from torch import Tensor, nn
+
+from engine.layers import decoder_layers
+
+# Layers of transformers in which a place meets others nowhere but in the attention's keys and values, and whose answer
+# goes through a norm, place by place, to the head.
+KNOWN = frozenset(
+    f"{name}DecoderLayer"
+    for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "SmolLM3", "Glm", "Glm4", "Gemma2", "Gemma3")
+)
+PARTS = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
+
+
+class Reading:
+    """What the parts of one layer are told. places: (read,) of a row's tokens; None: all are computed."""
+
+    places: Tensor | None = None
+
+
+@contextmanager
+def computed_where_read(model: nn.Module, places: Tensor) -> Iterator[None]:
+    """Inside, a forward pass answers at `places` of its rows alone, where the base is a known one.
+
+    On a CPU: a GPU takes as long for a few places as for many. Layers that are computed again in the backward pass, and
+    those of whose weights a process has but a part, are left alone.
+    """
+    layer = _last_layer(model) if places.device.type == "cpu" else None
+    if layer is None:
+        yield
+        return
+    reading = _reading_of(layer)
+    reading.places = places
+    try:
+        yield
+    finally:
+        reading.places = None
+
+
+def _last_layer(model: nn.Module) -> nn.Module | None:
+    """The last layer of a model, if it is a known one and can be computed in part now."""
+    layers = decoder_layers(model)
+    layer = layers[-1] if layers else None
+    if type(layer).__name__ not in KNOWN:
+        return None
+    again = layer.training and getattr(layer, "gradient_checkpointing", False)
+    return None if again or hasattr(next(layer.parameters()), "ds_id") else layer
+
+
+def _reading_of(layer: nn.Module) -> Reading:
+    parts = [layer.get_submodule(name) for name in PARTS]
+    whole = [part for part in parts if not hasattr(part, "reading")]
+    for part in whole:
+        # A class of its own, not a hook: compiled layers are told apart by the classes of their parts.
+        part.__class__ = _read_in_part(type(part))
+    if whole:  # a part that an adapter now stands around keeps the one from before, and computes what it is given
+        reading = Reading()
+        for part in parts:
+            part.reading = reading
+    return parts[0].reading
+
+
+@cache
+def _read_in_part(whole: type) -> type:
+    def forward(part, x: Tensor) -> Tensor:
+        reading = part.reading
+        if reading.places is None:
+            return whole.forward(part, x)
+        read = whole.forward(part, x.index_select(-2, reading.places))
+        return read.new_zeros(*x.shape[:-1], read.shape[-1]).index_copy(-2, reading.places, read)
+
+    return type(f"Read{whole.__name__}", (whole,), {"forward": forward})

@@ -1,0 +1,152 @@
+"""Processes that one process starts beside itself: the same command, for as long as that one lives.
+
+The first stays what the shell knows: it alone prints, and Ctrl-C and SIGTERM reach it alone. The others hold the end
+of a pipe, and end when it closes, however the first has ended. What they print is kept for when one of them fails.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from basics.errors import UserError
+from basics.scripts import EXIT_USER_ERROR
+
+STARTED_AS = "ERC_PROCESS"  # variable of the others: their number, and the port where all meet
+LEFT_ALONE = "another process of this run has ended"
+SECONDS_TO_END = 10
+EXIT_OF_FAULTS = 1  # Python's, after an exception that nobody catches
+CPUS = Path("/sys/devices/system/cpu")
+
+
+class Crew:
+    """The other processes of this run, seen from the first; seen from another one it has nobody.
+
+    count: of all processes. port: where they meet on this machine.
+    """
+
+    def __init__(self, count: int = 1, port: int = 0) -> None:
+        self.count = count
+        self.logs: list[int] = []  # open files, each with what one of the others has printed
+        self.others = [self._start(number, port) for number in range(1, count)]
+
+    def _start(self, number: int, port: int) -> subprocess.Popen:
+        with tempfile.TemporaryFile() as log:
+            self.logs.append(os.dup(log.fileno()))
+            return subprocess.Popen(
+                [sys.executable, *sys.orig_argv[1:]],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {STARTED_AS: f"{number} {port}"},
+                process_group=0,  # a terminal's Ctrl-C is the first one's to answer
+            )
+
+    def look(self) -> None:
+        """UserError when a process has ended; to be called while all are needed."""
+        ended = [number for number, one in enumerate(self.others, 1) if one.poll() is not None]
+        if ended:
+            self._tell(ended)
+
+    def explain(self, error: Exception) -> NoReturn:
+        """Raises why the processes do not hear from each other, or the error itself if all of them are there."""
+        if not self.others:
+            raise UserError(f"{LEFT_ALONE} ({error})") from error
+        given_up = time.monotonic() + SECONDS_TO_END
+        while time.monotonic() < given_up:
+            self.look()
+            time.sleep(0.05)
+        raise error
+
+    def _tell(self, ended: Sequence[int]) -> NoReturn:
+        """UserError of the process that ended first, as far as can be known: others may have ended for want of it."""
+        reasons = {number: self._reason(number) for number in ended}
+        first = min(ended, key=lambda number: (LEFT_ALONE in reasons[number], self.others[number - 1].returncode))
+        if self.others[first - 1].returncode == EXIT_OF_FAULTS:
+            sys.stderr.write(self._said(first))  # a fault of the program keeps its traceback
+        raise UserError(reasons[first]) from None
+
+    def _reason(self, number: int) -> str:
+        code, last = self.others[number - 1].returncode, (self._said(number).splitlines() or [""])[-1]
+        if code == EXIT_USER_ERROR and last.startswith("error: "):
+            return last.removeprefix("error: ")
+        named = f"process {number + 1} of {self.count}"
+        if code < 0:
+            why = ", as when memory is short" if -code == signal.SIGKILL else ""
+            return f"{named} was ended by {signal.Signals(-code).name}{why}"
+        return f"{named} ended with code {code}: {last}"
+
+    def _said(self, number: int) -> str:
+        log = self.logs[number - 1]
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+
+    def end(self) -> None:
+        """Lets the others end, and sees that they do."""
+        for one in self.others:
+            one.stdin.close()
+        for one in self.others:
+            try:
+                one.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                one.wait()
+        while self.logs:
+            os.close(self.logs.pop())
+
+
+def started_as() -> tuple[int, int]:
+    """(number of this process, port); (0, 0) in the first, which nobody of this run has started."""
+    number, _, port = os.environ.get(STARTED_AS, "").partition(" ")
+    return (int(number), int(port)) if port else (0, 0)
+
+
+def end_with_first() -> None:
+    """From now on this process ends when the first one does."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os._exit(EXIT_USER_ERROR)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def stay_on_own_cores(number: int, count: int) -> None:
+    """Threads that start from now on run on an equal part of the cores, next to each other on one chip if possible.
+
+    Memory is then that of the chip, as Linux gives it out where it is first written. Nothing is done where there are
+    fewer cores than processes, or the system knows no such thing.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = own_cores(sorted(os.sched_getaffinity(0)), number, count)
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+def own_cores(usable: Sequence[int], number: int, count: int, cpus: Path = CPUS) -> set[int]:
+    """Of the processors that may be used those of one process; empty where there are fewer cores than processes.
+
+    Processors of one core, which share its arithmetic, stay together.
+    """
+    cores: dict[tuple[int, int], set[int]] = {}
+    for cpu in usable:
+        cores.setdefault(_place(cpu, cpus / f"cpu{cpu}/topology"), set()).add(cpu)
+    each = len(cores) // count
+    mine = sorted(cores)[number * each : (number + 1) * each]
+    return set().union(*(cores[place] for place in mine))
+
+
+def _place(cpu: int, topology: Path) -> tuple[int, int]:
+    """(chip, core) of a processor; where Linux does not say, each is a core of its own."""
+    try:
+        package, core = (int((topology / name).read_text()) for name in ("physical_package_id", "core_id"))
+    except (OSError, ValueError):
+        return 0, cpu
+    return package, core

@@ -1,0 +1,136 @@
+"""What is to be said of a checkpoint beside its answers: what it learned from, how it scored, what it cannot do."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basics.files import find_repository, shown_path
+from data_utils.labels import DATASETS
+from own_dialogues.shipped import name_of
+from results.files import SELECTIONS
+from training.erc_config import ErcConfig, read_erc_config
+from training.folders import RESULTS_FILE
+from training.rows.trained_texts import read_trained_texts
+
+RARELY_RIGHT = 30.0  # percent of F1 below which a label is named as one that is rarely right
+RECOGNITION = "emotion_recognition"  # the task whose rows are utterances
+
+
+@dataclass(frozen=True)
+class Score:
+    """What results.json says of a checkpoint. In percent; per_label: F1, in prompt order. rows: utterances scored.
+
+    selection: how the epoch was chosen, in the words of `SELECTIONS`.
+    """
+
+    weighted_f1: float
+    split: str
+    rows: int
+    selection: str
+    per_label: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A checkpoint by the name that `--checkpoint` takes, and its folder. base: what it was trained over.
+
+    utterances: that it was trained on. texts: different ones among them. score: on its own dataset. None: unknown.
+    """
+
+    name: str
+    place: str
+    base: str
+    config: ErcConfig
+    utterances: int | None = None
+    texts: int | None = None
+    score: Score | None = None
+
+    @property
+    def corpus(self) -> str:
+        """'meld (scenes of the series Friends)'."""
+        known = DATASETS.get(self.config.dataset)
+        return f"{self.config.dataset} ({known.about})" if known else self.config.dataset
+
+    @property
+    def learned_from(self) -> str:
+        """'9,989 utterances of meld (...)', as far as it is known."""
+        if self.utterances is not None:
+            return f"{self.utterances:,} utterances of {self.corpus}"
+        return f"{self.texts:,} different utterances of {self.corpus}" if self.texts else self.corpus
+
+    @property
+    def scored(self) -> str:
+        """'weighted F1 63.06 on test (2,610 utterances)'."""
+        if self.score is None:
+            return "no score lies beside it"
+        told = f"weighted F1 {self.score.weighted_f1:.2f} on {self.score.split} ({self.score.rows:,} utterances)"
+        return told if self.score.selection == SELECTIONS["valid"] else f"{told}, {self.score.selection}"
+
+    @property
+    def line(self) -> str:
+        """All of it that one line holds."""
+        place = "" if self.place == self.name else f" ({self.place})"
+        return f"checkpoint {self.name}{place}: {self.base}, trained on {self.learned_from}; {self.scored}"
+
+    def limits(self) -> tuple[str, ...]:
+        """What whoever reads its answers should know, a sentence each."""
+        language = "English" if self.config.dataset in DATASETS else "the language of that corpus"
+        said = [f"It is {self.base}, and learned from {self.learned_from}: other talk than that is judged worse."]
+        said += [f"{self.scored[0].upper()}{self.scored[1:]}."]
+        if rare := [f"{label} {f1:.0f}" for label, f1 in self._per_label().items() if f1 < RARELY_RIGHT]:
+            said += [f"Rarely right: {', '.join(rare)} (F1 on {self.score.split})."]
+        said += [f"It reads {language}, and no sound. One of its labels is always chosen; none says 'something else'."]
+        return (*said, f"{self._window()}, never by later ones.")
+
+    def _per_label(self) -> Mapping[str, float]:
+        return self.score.per_label if self.score else {}
+
+    def _window(self) -> str:
+        turns = self.config.historical_window
+        if self.config.kind == "plain":
+            return "A turn is judged by itself alone"
+        return f"A turn is judged by itself and the {turns} turns before it at most"
+
+
+def find_facts(folder: str | Path) -> Facts:
+    """What the files of a checkpoint say of it.
+
+    Raises:
+        UserError: it cannot be predicted with, see `read_erc_config`; its trained_texts.txt cannot be read.
+    """
+    folder = Path(folder)
+    config, texts = read_erc_config(folder), read_trained_texts(folder)
+    results = _find_results(folder, config)
+    named = name_of(folder), shown_path(str(folder)), Path(config.base).name
+    if results is None:
+        return Facts(*named, config, texts=texts and len(texts))
+    return Facts(*named, config, results["training_rows"].get(RECOGNITION), texts and len(texts), _score(results))
+
+
+def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:
+    """The results of a checkpoint on its own dataset, beside it or where its run wrote them; None: there are none."""
+    told = shown_path(str(folder.resolve()))
+    beside = _read_results(folder)
+    run = _read_results(find_repository() / "experiments" / Path(told).relative_to(*Path(told).parts[:1]))
+    if run and shown_path(str(run["arguments"].get("model_dir"))) != told:
+        run = None
+    found = beside or run
+    return found if found and found["arguments"].get("dataset") == config.dataset else None
+
+
+def _read_results(folder: Path) -> Mapping[str, Any] | None:
+    """results.json as far as it is needed here; None: it is not there, or tells no score."""
+    try:
+        content = json.loads((folder / RESULTS_FILE).read_bytes())
+        content["arguments"].items(), content["training_rows"].items(), _score(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return content
+
+
+def _score(results: Mapping[str, Any]) -> Score:
+    per_label = {label: float(results["per_label"][label]["f1"]) for label in results["labels"]}
+    numbers = float(results["weighted_f1"]), str(results["split"]), int(results["rows"])
+    return Score(*numbers, str(results["selection"]), per_label)

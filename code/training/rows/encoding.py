@@ -1,0 +1,77 @@
+"""The rows of a run as token ids, what each counts for, and what it is held to."""
+
+import sys
+from dataclasses import replace
+
+from bases.load import load_tokenizer
+from basics.errors import UserError
+from data_utils.row_files import PREDICTION, SPEAKER
+from data_utils.row_sets import RowSets
+from engine.batching import EncodedRow, RowEncoder
+from engine.objective import LabelLoss, class_factors
+from knobs.readers import LABELS
+from training.arguments import Arguments, TrainingArguments
+from training.decoding import uses_transitions
+
+
+def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEncoder:
+    """The base's tokenizer at work; UserError when a chat template is wanted that it does not have."""
+    try:
+        return RowEncoder(load_tokenizer(base), max_length, {PREDICTION: beta}, chat)
+    except ValueError as error:
+        raise UserError(f"--chat_template True with base {base}: {error}; choose an instruction-tuned base") from None
+
+
+def encode_splits(encoder: RowEncoder, row_sets: RowSets, arguments: Arguments) -> dict[str, list[EncodedRow]]:
+    """The rows of every split that will be used: what does not fit is found now, not after hours."""
+    training, labels = arguments[2], row_sets.labels
+    names = {training.select_on} if training.do_train else set()
+    names |= {training.score_on} if training.do_eval else set()
+    names |= {"valid"} if training.do_train and uses_transitions(arguments, row_sets) else set()
+    train = encoder.encode(row_sets.train, labels) if training.do_train else []
+    encoded = {"train": weigh_classes(train, training.class_weights)} if training.do_train else {}
+    return encoded | {name: encoder.encode(row_sets.scored[name], labels, training.calibrate) for name in sorted(names)}
+
+
+def encode_other_tasks(
+    encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments
+) -> dict[str, list[EncodedRow]]:
+    """Task -> its rows of the split that is scored at the end, as early as the others for the same reason."""
+    others = row_sets.also_scored[training.score_on] if training.do_eval else {}
+    return {task: encoder.encode(rows, labels, training.calibrate) for task, (rows, labels) in others.items()}
+
+
+def weigh_classes(rows: list[EncodedRow], power: float) -> list[EncodedRow]:
+    """The rows with their weights times those of their classes, see `class_factors`; 0: as they are.
+
+    A class is an emotion, counted over all rows that name one; rows of speakers keep their weights.
+    """
+    labels = [row.label for row in rows if row.task != SPEAKER]
+    if not power or not labels:
+        return rows
+    factors = class_factors(labels, power)
+    return [row if row.task == SPEAKER else replace(row, weight=row.weight * factors[row.label]) for row in rows]
+
+
+def label_loss_of(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> LabelLoss | None:
+    """What `--loss labels` holds rows to; None: each to its target alone."""
+    if training.loss != LABELS or not training.do_train:
+        return None
+    choices = {
+        task: {label: encoder.encode_label(label) for label in labels} for task, labels in row_sets.choices.items()
+    }
+    return LabelLoss(choices, training.label_smoothing)
+
+
+def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
+    """Split -> how many prompts were too long, and how many of their oldest utterances they lost."""
+    dropped = {name: [row.utterances_dropped for row in rows] for name, rows in encoded.items()}
+    return {name: {"prompts": sum(map(bool, lost)), "utterances": sum(lost)} for name, lost in dropped.items()}
+
+
+def report_shortened(encoded: dict[str, list[EncodedRow]]) -> None:
+    """Says for every split how many prompts were too long, if any."""
+    for name, lost in count_shortened(encoded).items():
+        if lost["prompts"]:
+            told = f"{lost['prompts']} prompts were too long and lost {lost['utterances']} of their oldest utterances"
+            print(f"{name}: {told}", file=sys.stderr)

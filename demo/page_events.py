@@ -1,0 +1,154 @@
+"""What the events of the page do: Python in, Python and HTML out; the parts that call them are in page_layout.py."""
+
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import emotion_page as page
+import page_input
+from basics.errors import UserError
+from dialogue_files.report import Report
+from dialogue_files.turns import SpokenTurn
+from own_dialogues.checkpoint import ensure_base
+from own_dialogues.facts import find_facts
+from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.shipped import name_of
+from own_dialogues.writing import TurnEmotion
+from page_input import OpenedFile
+
+MOST_LOADED = 2
+
+Given = tuple[str, list[SpokenTurn]]  # a dialogue of a file: as it was put into the field, and as it was read
+Known = tuple[str, list[TurnEmotion]]  # checkpoint, its answer to the dialogue as it was
+Shown = tuple[str, str, Known]  # status and result as HTML, what is known now
+
+
+class Page:
+    """What the events call. Visitors take turns, step by step; two checkpoints are kept in memory at most."""
+
+    def __init__(self, checkpoints: Iterable[Path], decode: str | None = None) -> None:
+        self.decode = decode
+        self.folders = {name_of(folder): folder for folder in checkpoints}
+        self.lock = threading.Lock()
+        self.loaded: dict[str, EmotionRecognizer] = {}  # the one asked last stands last
+
+    def load(self, name: str) -> EmotionRecognizer:
+        """The checkpoint of a name; the one not asked for longest goes before another is loaded."""
+        found = self.loaded.pop(name, None)
+        if found is None:
+            ensure_base(self.folders[name])
+            while len(self.loaded) >= MOST_LOADED:
+                del self.loaded[next(iter(self.loaded))]
+            found = EmotionRecognizer.from_pretrained(self.folders[name], decode=self.decode)
+        self.loaded[name] = found
+        return found
+
+    def choices(self) -> list[tuple[str, str]]:
+        """(what is shown, name) of each checkpoint."""
+        return [(_shown_choice(name, folder), name) for name, folder in self.folders.items()]
+
+    def describe(self, name: str) -> str:
+        """What there is to know of a checkpoint, as HTML."""
+        try:
+            return page.render_facts(find_facts(self._folder(name)))
+        except UserError as error:
+            return page.render_error(str(error))
+
+    def _folder(self, name: str) -> Path:
+        if name not in self.folders:
+            raise UserError(f"There is no checkpoint {name!r} here: pick one of the list.")
+        return self.folders[name]
+
+    def answer(self, name: str, text: str, given: Given | None, known: Known | None) -> Iterator[Shown]:
+        """Ever more of the answer; a problem as one sentence."""
+        known = known or ("", [])
+        try:
+            text, report = text or "", Report()
+            is_of_file = given is not None and given[0] == text
+            turns = given[1] if is_of_file else page_input.read_dialogue(text, report)
+            told = "as the file has it" if is_of_file else page_input.describe(report)
+            self._folder(name)
+            yield page.render_status(f"{told}. The model is being asked ...", 0, len(turns)), "", known
+            for shown in self._ask(name, turns, known, told):
+                known = shown[2]
+                yield shown
+        except UserError as error:
+            yield page.render_error(str(error)), "", known
+        except (RuntimeError, MemoryError) as error:
+            traceback.print_exc()  # for whoever runs the page; who looks at it gets a sentence
+            yield page.render_error(page.explain_failure(error)), "", known
+
+    def _ask(self, name: str, turns: list[SpokenTurn], known: Known, told: str) -> Iterator[Shown]:
+        """Step by step, so that nobody waits for the whole of another's dialogue, nor for one who has gone."""
+        with self.lock:
+            recognizer = self.load(name)
+        labels, rows = recognizer.config.labels, []
+        steps = page.answer(recognizer, turns, known[1] if known[0] == name else [])
+        while (found := self._in_turn(next, steps, None)) is not None:
+            rows = found
+            status = page.render_status(f"{len(rows)} of {len(turns)} turns ...", len(rows), len(turns))
+            yield status, page.render_rows(rows, labels), (name, rows)
+        spoken = [(row.turn.speaker, row.turn.text) for row in rows]
+        prompts = self._in_turn(recognizer.seen_prompts, spoken)
+        alone = self._in_turn(page.judge_alone, recognizer, rows)
+        filtered = ", with transitions" if recognizer.transitions else ""
+        done = page.render_status(f"{len(rows)} turns, labels of {recognizer.config.dataset}{filtered}; {told}.")
+        yield done, page.render_rows(rows, labels, prompts, alone), (name, rows)
+
+    def _in_turn(self, work: Callable, *arguments: Any) -> Any:
+        with self.lock:
+            return work(*arguments)
+
+    def add(
+        self, name: str, text: str, who: str, what: str, given: Given | None, known: Known | None
+    ) -> Iterator[tuple]:
+        """(dialogue with one more turn, what stays in the field of its utterance, then as `answer`)."""
+        try:
+            longer = page_input.add_turn(text or "", who or "", what or "")
+        except UserError as error:
+            yield text, what, page.render_error(str(error)), "", known or ("", [])
+            return
+        for shown in self.answer(name, longer, given, known):
+            yield longer, "", *shown
+
+    def show(self, text: str, name: str, known: Known | None) -> Iterator[tuple]:
+        """(a dialogue to click, then as `answer`)."""
+        for shown in self.answer(name, text, None, known):
+            yield text, *shown
+
+    def open(self, path: str | None, form: str, encoding: str, opened: OpenedFile | None) -> tuple:
+        """(the file, its dialogues to choose from, then as `choose`) of a new file, else of that which is open.
+
+        form, encoding: what it is said to be; empty: as its name and beginning tell.
+
+        Raises:
+            UserError: it cannot be read, or there is no file yet.
+        """
+        place = path or (opened and opened.path)
+        if not place:
+            raise UserError("There is no file yet: open one.")
+        found = page_input.open_file(place, form or None, page_input.known_encoding(encoding or ""))
+        choices = [(f"{dialogue}: {turns} turns", part) for part, (dialogue, turns) in enumerate(found.dialogues)]
+        return found, choices, *self.choose(found, 0)
+
+    def choose(self, opened: OpenedFile, part: int) -> tuple[str, Given, str, str]:
+        """(dialogue for the field, the same as it was read, status, what would be judged); UserError: see `read`."""
+        turns = opened.read(part)
+        text, ready = page_input.as_text(turns), f"{opened.path.name} is open. The model has not been asked yet."
+        return text, (text, turns), page.render_status(ready), page.render_preview(opened, turns)
+
+    @staticmethod
+    def stop() -> str:
+        """The status once an answer was stopped."""
+        return page.render_status("Stopped. What was found stays; to ask again goes on from there.")
+
+
+def _shown_choice(name: str, folder: Path) -> str:
+    try:
+        facts = find_facts(folder)
+    except UserError:  # `describe` says what is the matter, once it is chosen
+        return name
+    score = f", weighted F1 {facts.score.weighted_f1:.1f} on {facts.score.split}" if facts.score else ""
+    return f"{name}: labels of {facts.config.dataset}{score}"

@@ -1,0 +1,183 @@
+"""A corpus of one's own that cannot be: one line that names the file, the line where there is one, and what can."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from basics.errors import UserError
+from corpora import COLUMNS, SAID, rows_of, write_own_corpus, write_table
+from data_utils.corpora.reading import read_corpus
+
+LABELS = tuple(SAID)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_own_corpus(tmp_path / "mine")
+
+
+def refusal(path: Path) -> str:
+    """The one line that a corpus is refused with; it names the corpus."""
+    with pytest.raises(UserError) as caught:
+        read_corpus(path)
+    message = str(caught.value)
+    assert "\n" not in message and str(path) in message, message
+    return message
+
+
+def test_an_unknown_label_names_file_line_and_the_labels(corpus: Path) -> None:
+    rows = rows_of("valid", 3)
+    rows[6] = (*rows[6][:3], "angr")
+    rows[9] = (*rows[9][:3], "Calm")
+    write_table(corpus / "valid.csv", rows)
+    told = f"valid.csv line 8: the emotion 'angr' is no label, allowed are {', '.join(LABELS)} (and 1 more)"
+    assert refusal(corpus) == f"{corpus}/{told}"
+
+
+def edit(name: str, change: Callable[[list], object], columns: tuple[str, ...] = COLUMNS) -> Callable[[Path], object]:
+    """Writes a split's table anew, its rows changed."""
+    return lambda folder: write_table(folder / f"{name}.csv", change(rows_of(name, 3)), columns)
+
+
+def text(name: str, content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(content, "utf-8")
+
+
+def only(*rows: tuple[str, ...]) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        write_table(folder / "all.csv", rows)
+
+    return make
+
+
+def only_json(*emotions: object) -> Callable[[Path], object]:
+    """A dialogue for each, on a line of its own."""
+    said = [
+        {"dialogue": number, "speaker": "Ann", "text": "Hi.", "emotion": one} for number, one in enumerate(emotions)
+    ]
+
+    def make(folder: Path) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        (folder / "all.json").write_text("[" + ",\n".join(map(json.dumps, said)) + "]", "utf-8")
+
+    return make
+
+
+TURN = ("d", "Ann", "Hello.")
+REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no emotions": (
+        edit("test", lambda rows: [row[:3] for row in rows], COLUMNS[:3]),
+        "test.csv line 2: no turn has an emotion, allowed is a label in the column or under the key emotion",
+    ),
+    "a speaker without a name": (
+        edit("test", lambda rows: [*rows[:2], (rows[2][0], "", *rows[2][2:]), *rows[3:]]),
+        "test.csv, read as csv, line 4: the speaker is empty",
+    ),
+    "no speakers": (
+        edit("test", lambda rows: [(row[0], *row[2:]) for row in rows], ("dialogue", "utterance", "emotion")),
+        "test.csv, read as csv, line 1: the header names no speaker",
+    ),
+    "the same dialogue twice": (
+        edit("test", lambda rows: [("train0", *row[1:]) for row in rows_of("train", 1)]),
+        "test.csv line 2: dialogue 'train0' stands word for word in train.csv line 2 too",
+    ),
+    "no valid": (
+        lambda folder: (folder / "valid.csv").unlink(),
+        "holds train.csv, test.csv but no file of valid (named valid or",
+    ),
+    "two of one split": (text("train.jsonl", "{}"), "train.csv and train.jsonl are of one split"),
+    "subtitles": (
+        lambda folder: (folder / "test.csv").rename(folder / "test.srt"),
+        "test.srt: is read as srt (editors, WhisperX, YouTube), which has no emotions, allowed in a corpus are",
+    ),
+    "nothing": (edit("test", lambda rows: []), "test.csv: holds no utterance"),
+    "one dialogue to split": (only((*TURN, "calm")), "all.csv: holds 1 dialogue, allowed are 3 or more"),
+    "one label": (
+        only(*((f"d{number}", "Ann", "Hello.", "calm") for number in range(4))),
+        "all.csv: its turns have 1 different emotions (calm), allowed are 2 to 40",
+    ),
+    "letter case alone": (
+        only(*((f"d{number}", "Ann", "Hello.", ("calm", "Calm", "rage")[number % 3]) for number in range(6))),
+        "all.csv: the labels 'Calm' (line 3) and 'calm' (line 2) differ by letter case alone",
+    ),
+    "what nobody sees in a label": (
+        only(*((f"d{number}", "Ann", "Hello.", ("calm", "sa\ad")[number % 2]) for number in range(6))),
+        "all.csv line 3: the label 'sa\\x07d' has a comma, < or >, as prompts have around labels, or what cannot be",
+    ),
+    "two labels in a list": (
+        only_json("calm", "rage", ["calm"], ["sad", "angry"]),
+        "all.json line 4: the label 'sad, angry' has a comma",
+    ),
+    "an encoding that cannot be": (
+        lambda folder: (folder / "test.csv").write_bytes(b"speaker,utterance,emotion\nZo\xc3\xab,a,b\nZo\xeb,a,b\n"),
+        "test.csv, read as csv, line 3: not UTF-8 text (invalid continuation byte), allowed is UTF-8: save it so ("
+        "'CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as')",
+    ),
+    "another name for the description": (
+        lambda folder: (folder / "corpus.yaml").rename(folder / "corpus.yml"),
+        "corpus.yml: is not read, allowed for what it says of the corpus is corpus.yaml",
+    ),
+    "a comma in a label": (
+        only(*((f"d{number}", "Ann", "Hello.", ("calm", "sad, angry")[number % 2]) for number in range(6))),
+        "all.csv line 3: the label 'sad, angry' has a comma",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_be_is_refused(case: str, corpus: Path) -> None:
+    spoil, told = REFUSALS[case]
+    spoil(corpus)
+    message = refusal(corpus)
+    assert told in message
+    assert "--" not in message, "no flag of predict.py, which a corpus has not"
+
+
+# Content of corpus.yaml -> what is said of it, after the file's name.
+DESCRIPTIONS = {
+    "licence: mine\nlabel: [a, b]": " line 2: 'label' is not known, allowed are name, labels, neutral",
+    "name: a\nname: b": " line 2: name stands there twice",
+    "name: a\nlabels: [a": " line 2: cannot be read",
+    "- a": " line 1: holds a list, allowed are keys",
+    "labels: [calm, 1]": " line 1: labels: 1 is no text",
+    "labels: calm": " line 1: labels: allowed is a list",
+    "labels: [calm, Calm]": " line 1: labels: 'calm' stands there twice",
+    "labels: [calm]": " line 1: labels: allowed are two labels or more",
+    "labels: [calm, invalid]": " line 1: labels: the label 'invalid' stands for",
+    "yes: a": " line 1: the key 'yes' is no text, allowed is a text (in quotes",
+    "licence: mine\n1: a": " line 2: the key '1' is no text",
+    "unified: {yes: joyful}": " line 1: the key 'yes' is no text",
+    "unified:\n  calm: sad\n  calm: neutral": " line 3: calm stands there twice, allowed is once",
+    "<<: {name: a}": " line 1: the key '<<' is no text",
+    "licence: 2001-13-45": ": cannot be read (month must be in 1..12), allowed is YAML in UTF-8",
+    "licence: \x07": ": cannot be read (special characters are not allowed)",
+    "labels: " + 1000 * "[": ": cannot be read (",
+    "labels: [calm, Invalid]": " line 1: labels: the label 'invalid' stands for",
+    "metric: f1": " line 1: metric: 'f1' is not allowed, allowed are weighted_f1, micro_f1_without_neutral",
+    "metric: micro_f1_without_neutral": " line 1: metric: micro_f1_without_neutral needs a neutral label",
+    "neutral: bored": " line 1: neutral: 'bored' is no label, allowed are awe, calm",
+    "speakers: all": " line 1: speakers: 'all' is not allowed, allowed are dialogue, corpus",
+    "unified: {awe: wow}": " line 1: unified: awe is 'wow', allowed are joyful, sad",
+    "unified: {awe: fear}": " line 1: unified: calm, glee, gloom, rage has no unified label; unified labels are joyful",
+    "neutral: calm\nmetric: micro_f1_without_neutral\n"
+    "unified: {awe: powerful, calm: sad, glee: joyful, gloom: sad, rage: mad}": " line 3: unified: calm is the neutral",
+    "split: {train: 0.5, valid: 0.2, test: 0.2}": " line 1: split: the shares add up to 0.9, allowed is 1",
+    "split: {train: 1, valid: 0, test: 0}": " line 1: split: train is 1, allowed are three shares above 0",
+    "split: {seed: one}": " line 1: split: seed is 'one', allowed is a whole number",
+    "split: {seed: 3}": " line 1: split: only one file is split, and here are train, valid and test",
+    "name: meld": " line 1: name: 'meld' is taken, allowed are up to 60 letters",
+    "name: MELD": " line 1: name: 'MELD' is taken",
+    "name: plain": " line 1: name: 'plain' is taken",
+    "name: ../meld": " line 1: name: '../meld' is no name, allowed are up to 60",
+}
+
+
+@pytest.mark.parametrize("content", DESCRIPTIONS)
+def test_a_bad_description_is_refused(content: str, corpus: Path) -> None:
+    (corpus / "corpus.yaml").write_text(content, "utf-8")
+    assert refusal(corpus).startswith(f"{corpus}/corpus.yaml{DESCRIPTIONS[content]}")

@@ -1,0 +1,381 @@
+"""Processes that start each other on a CPU: they learn and answer as one, and none outlives the first."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from basics.errors import UserError
+from commands import REPOSITORY, assert_one_line_error
+from distributed_worker import ALONE, EPOCHS, SAVED_AT, SCORED, STEPS, Case, build_model, run_case, started
+from engine.distributed import World, join_world
+from engine.processes import LEFT_ALONE, STARTED_AS, Crew, own_cores
+from tiny_models import LAYER, LAYERS, VOCABULARY_SIZE, main_command, rounding, save_base, save_rows
+from training.checkpoints import load_state
+from training.engines import OptimizerSettings, PlainEngine
+
+COUNTS = (2, 3)
+EXACT = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)
+WITHIN = {torch.float32: EXACT, torch.bfloat16: 2e-2}  # bf16 rounds other sums when micro-batches are cut otherwise
+# Of how far a weight moves, the part that may be otherwise: one that stayed where it was is off by 1.
+MOVED_WITHIN = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+SCORES_WITHIN = {torch.float32: EXACT, torch.bfloat16: 1e-2}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What every case of one process, of two and of three came to, and the folder where they left their states."""
+    folder = tmp_path_factory.mktemp("runs")
+    results = {case.name: run_case(case, folder, World()) for case in ALONE}
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for count in COUNTS:
+        command = [sys.executable, "tests/helpers/distributed_worker.py", str(folder), str(count)]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("train: 100%") == len(started(count)) - 1, "only the first says how far it is"
+        results |= torch.load(folder / f"results{count}.pt", weights_only=False)
+    return {"folder": folder, **results}
+
+
+CASES = {case.name: case for count in COUNTS for case in started(count)}
+WHOLE = [name for name, case in CASES.items() if not case.spoiled]
+
+
+def reference_of(case: Case) -> str:
+    """The case of one process that must come to the same."""
+    if case.dtype == torch.bfloat16:
+        return "full-bf16"
+    return "lora" if case.lora else "full-generate" if case.decode == "generate" else "full"
+
+
+def steps_of(case: Case) -> range:
+    return range(SAVED_AT + 1 if case.resume_from else 1, STEPS + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.numeric
+@pytest.mark.parametrize("name", WHOLE)
+def test_several_train_as_one(runs: dict[str, Any], name: str) -> None:
+    """Going on from one, two or three as well."""
+    case, result = CASES[name], runs[name]
+    expected, steps = runs[reference_of(case)], steps_of(case)
+    assert list(result["losses"]) == list(steps)
+    for quantity in ("losses", "norms"):
+        kept = {step: expected[quantity][step] for step in steps}
+        assert result[quantity] == pytest.approx(kept, abs=WITHIN[case.dtype], rel=WITHIN[case.dtype]), quantity
+    assert result["rates"] == expected["rates"][-len(steps) :] and all(result["rates"][1:])
+    start = {weight: values.detach().float() for weight, values in build_model(case).named_parameters()}
+    assert result["masters"].keys() == expected["masters"].keys() != set()
+    wrong = {
+        weight: difference
+        for weight, values in expected["masters"].items()
+        if (difference := float((result["masters"][weight] - values).norm() / (values - start[weight]).norm()))
+        > MOVED_WITHIN[case.dtype]
+    }
+    assert wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_all_processes_end_with_the_same_weights(runs: dict[str, Any], name: str) -> None:
+    """To the last bit: what they do not tell each other again, they must not lose."""
+    count = int(name[-1])
+    assert len(runs[name]["digests"]) == count
+    assert len(set(runs[name]["digests"])) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.numeric
+@pytest.mark.parametrize("name", WHOLE)
+def test_several_predict_as_one(runs: dict[str, Any], name: str) -> None:
+    """After each epoch: every row once, in file order, with the scores or the answer that one process finds."""
+    case = CASES[name]
+    found, expected = runs[name]["predictions"], runs[reference_of(case)]["predictions"]
+    assert len(found) == (EPOCHS - SAVED_AT // (STEPS // EPOCHS) if case.resume_from else EPOCHS)
+    for epoch, same in zip(found, expected[-len(found) :], strict=True):
+        assert [row.id for row in epoch] == [row.id for row in SCORED]
+        for row, other in zip(epoch, same, strict=True):
+            assert row.response == other.response
+            if case.decode == "score":
+                within = SCORES_WITHIN[case.dtype]
+                assert row.scores == pytest.approx(other.scores, rel=within, abs=within)
+            if case.dtype == torch.float32:
+                assert row.label == other.label
+
+
+@pytest.mark.slow
+@pytest.mark.numeric
+@pytest.mark.parametrize("count", COUNTS)
+def test_one_goes_on_where_several_stopped(runs: dict[str, Any], count: int) -> None:
+    resumed = Case(f"alone-after-{count}", resume_from=f"full-of{count}")
+    result = run_case(resumed, runs["folder"], World())
+    expected = {step: loss for step, loss in runs["full"]["losses"].items() if step > SAVED_AT}
+    assert result["losses"] == pytest.approx(expected, rel=EXACT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_step_that_is_not_finite_is_made_by_nobody(runs: dict[str, Any], count: int) -> None:
+    """One process meets an infinite gradient; all stop, with the weights of the state that was saved before."""
+    name = f"spoiled-of{count}"
+    assert runs[name]["told"].startswith(f"step {SAVED_AT + 1}: the gradient norm is ")
+    saved = load_state(runs["folder"] / name, {})
+    assert saved["progress"]["step"] == SAVED_AT
+    for weight, values in saved["engine"]["weights"].items():
+        assert values.isfinite().all() and torch.equal(runs[name]["masters"][weight], values)
+
+
+class Doubled(World):
+    """Two processes of which the other always has what this one has."""
+
+    def sum_up(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.mul_(2)
+
+
+def test_a_weight_without_gradient_stays_as_it_is() -> None:
+    """Weight decay would move it, if a sum of zeros were taken for a gradient."""
+
+    def make() -> torch.nn.ModuleDict:
+        torch.manual_seed(0)
+        return torch.nn.ModuleDict({"used": torch.nn.Linear(3, 2), "unused": torch.nn.Linear(3, 2)})
+
+    settings = OptimizerSettings(0.1, 0.0, 0.5, 0.0, 10)
+    one, two, before = make(), make(), make()
+    norms = []
+    for model, engine, share in (
+        (one, PlainEngine(one, settings), 1.0),
+        (two, PlainEngine(two, settings, Doubled(0, 2)), 0.5),
+    ):
+        engine.backward(share * model["used"](torch.ones(3)).square().sum(), True)
+        norms.append(engine.step())
+        assert torch.equal(model["unused"].weight, before["unused"].weight)
+        assert engine.state()["moments"]["unused.weight"] == {}
+    assert norms[0] == pytest.approx(norms[1]) and norms[0] > 0
+    torch.testing.assert_close(one["used"].weight, two["used"].weight)
+    assert not torch.equal(one["used"].weight, before["used"].weight)
+
+
+class Job:
+    """main_new.py over a tiny base, in several processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base, self.rows = save_base(folder / "base"), save_rows(folder)
+
+    def start(self, run: str, **flags: object) -> subprocess.Popen:
+        command = main_command(self.base, self.rows, self.folder / run, **flags)
+        return subprocess.Popen(
+            [sys.executable, "code/main_new.py", *command],
+            cwd=REPOSITORY,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, run: str, **flags: object) -> subprocess.CompletedProcess:
+        process = self.start(run, **flags)
+        out, told = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, told)
+
+    def read(self, run: str, file: str) -> str:
+        return (self.folder / run / "results" / file).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return Job(tmp_path_factory.mktemp("job"))
+
+
+@pytest.mark.slow
+@pytest.mark.numeric
+def test_a_run_of_three_ends_as_one_of_one(job: Job) -> None:
+    found = {}
+    for name, processes in (("one", 1), ("three", 3)):
+        result = job.finish(name, processes=processes, num_train_epochs=2, save_steps=0)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count("written: ") == 1 and result.stderr.count("parameters are trained") == 1
+        assert ("rows are dealt to 3 processes: " in result.stderr) == (processes == 3)
+        log = [json.loads(line) for line in job.read(name, "log.jsonl").splitlines()]
+        assert [line["kind"] for line in log] == [*["step"] * 4, "epoch"] * 2
+        found[name] = json.loads(job.read(name, "results.json")), job.read(name, "predictions.jsonl"), log
+    (one, alone, steps), (three, together, shared) = found["one"], found["three"]
+    assert (one["processes"], three["processes"]) == (1, 3) and three["deepspeed"] is None
+    assert one["score"] == three["score"]
+    for row, other in zip(map(json.loads, alone.splitlines()), map(json.loads, together.splitlines()), strict=True):
+        assert {**other, "scores": None} == {**row, "scores": None}
+        assert other["scores"] == pytest.approx(row["scores"], rel=1e-4)
+    for line, other in zip(steps, shared, strict=True):
+        if line["kind"] == "step":
+            assert line["tokens"] <= other["tokens"] <= 3 * other["tokens_of_slowest"]
+
+
+@pytest.fixture
+def under_way(job: Job) -> Iterator[Callable[..., tuple[subprocess.Popen, list[int]]]]:
+    """Starts three processes that train for long; (the first, the others) once they have made a step."""
+    running = []
+
+    def start(run: str) -> tuple[subprocess.Popen, list[int]]:
+        first = job.start(run, processes=3, num_train_epochs=10_000, save_steps=0, do_eval=False)
+        running.append(first)
+        log = job.folder / run / "results" / "log.jsonl"
+        while not (log.exists() and log.read_text()):
+            assert first.poll() is None, first.communicate()[1]
+            time.sleep(0.1)
+        return first, children_of(first.pid)
+
+    yield start
+    for process in running:
+        process.kill()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    given_up = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < given_up, f"still there: {pids}"
+        time.sleep(0.05)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux lists them")
+
+
+@linux
+@pytest.mark.slow
+def test_one_that_is_killed_ends_the_job_with_one_line(under_way) -> None:
+    first, others = under_way("killed")
+    assert len(others) == 2
+    os.kill(others[0], signal.SIGKILL)
+    _, told = first.communicate(timeout=60)
+    assert first.returncode == 2
+    last = told.splitlines()[-1]
+    assert last == "error: process 2 of 3 was ended by SIGKILL, as when memory is short"
+    assert told.count("error: ") == 1 and "Traceback" not in told
+    wait_until_gone(others)
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, -signal.SIGTERM, ""), (signal.SIGKILL, -9, "")],
+)
+def test_the_others_end_with_the_first(under_way, number: signal.Signals, code: int, says: str) -> None:
+    first, others = under_way(number.name)
+    first.send_signal(number)
+    _, told = first.communicate(timeout=60)
+    assert first.returncode == code
+    assert "Traceback" not in told and says in told.splitlines()[-1]
+    wait_until_gone(others)
+
+
+@pytest.fixture
+def crew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Crew]]:
+    """Makes a crew whose others run a line of Python."""
+    made = []
+
+    def make(*programs: str) -> Crew:
+        chooser = f"import os, sys; exec({programs!r}[int(os.environ['{STARTED_AS}'].split()[0]) - 1])"
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-c", chooser])
+        made.append(Crew(1 + len(programs), 1))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+WAITS = "sys.stdin.read()"
+TELLS = "print('error: no such file', file=sys.stderr); sys.exit(2)"
+LEFT = f"print('error: {LEFT_ALONE} (closed)', file=sys.stderr); sys.exit(2)"
+
+
+@pytest.mark.parametrize(
+    ("programs", "says"),
+    [
+        ([TELLS], "^no such file$"),
+        ([LEFT, TELLS], "^no such file$"),
+        ([LEFT, "os.kill(os.getpid(), 9)"], "^process 3 of 3 was ended by SIGKILL, as when memory is short$"),
+        ([WAITS, "os.abort()"], "^process 3 of 3 was ended by SIGABRT$"),
+        (["raise ValueError('odd')"], "^process 2 of 2 ended with code 1: ValueError: odd$"),
+        (["pass"], "^process 2 of 2 ended with code 0: $"),
+    ],
+)
+def test_why_one_has_ended(crew, programs: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    found = crew(*programs)
+    found.look()
+    for one, program in zip(found.others, programs, strict=True):
+        if program != WAITS:
+            one.wait(30)
+    with pytest.raises(UserError, match=says):
+        found.look()
+    with pytest.raises(UserError, match=says):
+        found.explain(RuntimeError("closed"))
+    assert ("Traceback" in capfd.readouterr().err) == ("ValueError" in programs[0])
+
+
+def test_the_others_end_when_they_are_let_go(crew) -> None:
+    found = crew(WAITS, WAITS)
+    found.look()
+    found.end()
+    assert [one.returncode for one in found.others] == [0, 0]
+
+
+def test_an_error_of_our_own_stays_one_while_all_are_there(crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.processes.SECONDS_TO_END", 0.2)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        crew(WAITS).explain(RuntimeError("shapes differ"))
+
+
+def test_another_than_the_first_knows_only_that_it_is_left() -> None:
+    with pytest.raises(UserError, match=rf"^{LEFT_ALONE} \(closed\)$"):
+        Crew().explain(RuntimeError("closed"))
+
+
+def topology(folder: Path, places: list[tuple[int, int]]) -> Path:
+    for cpu, (package, core) in enumerate(places):
+        (folder / f"cpu{cpu}/topology").mkdir(parents=True)
+        (folder / f"cpu{cpu}/topology/physical_package_id").write_text(f"{package}\n")
+        (folder / f"cpu{cpu}/topology/core_id").write_text(f"{core}\n")
+    return folder
+
+
+def test_cores_are_whole_and_of_one_chip(tmp_path: Path) -> None:
+    """Two chips of two cores, each core with two processors, numbered as Linux does: the second ones come last."""
+    cpus = topology(tmp_path, [(0, 0), (0, 1), (1, 0), (1, 1)] * 2)
+    assert [own_cores(range(8), number, 2, cpus) for number in range(2)] == [{0, 1, 4, 5}, {2, 3, 6, 7}]
+    assert [own_cores(range(8), number, 4, cpus) for number in range(4)] == [{0, 4}, {1, 5}, {2, 6}, {3, 7}]
+    assert [own_cores(range(8), number, 3, cpus) for number in range(3)] == [{0, 4}, {1, 5}, {2, 6}], "all alike"
+    assert own_cores([2, 3, 6], 0, 2, cpus) == {2, 6}
+    assert own_cores(range(8), 0, 5, cpus) == set()
+    assert own_cores([4, 5, 6, 7], 1, 2, tmp_path / "nowhere") == {6, 7}
+
+
+def test_a_launcher_and_this_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--processes 3: a launcher has started 2 already"):
+        join_world(processes=3)
+
+
+def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UserError, match="--processes 3: .*`deepspeed` starts one for each"):
+        join_world(processes=3)
+
+
+def test_deepspeed_has_a_launcher_of_its_own(job: Job) -> None:
+    result = job.finish("refused", processes=2, offload_optimizer=True)
+    assert_one_line_error(result, "--processes 2: DeepSpeed's are started by its launcher")
