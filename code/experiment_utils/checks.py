@@ -45,8 +45,8 @@ def _has_pickle(dataset: str) -> bool:
 def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[str]:
     """A line for whatever is committed of a run that its answers and the pickles do not make.
 
-    unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid where
-    test was scored, the weights of transitions, and how often demonstrations were copied.
+    unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid
+    where test was scored, the weights of transitions, and how often demonstrations were copied.
     """
     known = {answers_file(records.folder, run, dataset) for run in records.runs for dataset in run.counts}
     for path in sorted(set((records.folder / ANSWERS).glob("**/*.csv.gz")) - known):
