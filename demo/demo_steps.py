@@ -87,7 +87,7 @@ def forget_history(recognizer: EmotionRecognizer, rows: Sequence[TurnEmotion]) -
 def tell_changes(rows: Sequence[TurnEmotion], alone: Sequence[TurnEmotion]) -> str:
     """One sentence: how many turns the history gives another label than they have by themselves."""
     changed = [str(row.turn.turn) for row, bare in zip(rows, alone, strict=True) if row.emotion != bare.emotion]
-    which = f" (turns {', '.join(changed)})" if changed else ""
+    which = f" (turn{'s' * (len(changed) > 1)} {', '.join(changed)})" if changed else ""
     return f"The history changes the label of {len(changed)} of {len(rows)} turns{which}."
 
 

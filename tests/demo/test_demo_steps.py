@@ -32,8 +32,9 @@ def test_a_change_is_told_by_its_turn(trained: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ERC_CHECKPOINT", str(trained / "run" / "model"))
     rows = steps.ask(steps.open_recognizer(), "Ann: Great!\nBen: Run!\nAnn: No way!")
     other = [row if row.turn.turn != 1 else steps.replace(row, emotion="another") for row in rows]
+    assert steps.tell_changes(rows, [*other[:2], steps.replace(rows[2], emotion="another")]).endswith("(turns 1, 2).")
     assert steps.tell_changes(rows, rows) == "The history changes the label of 0 of 3 turns."
-    assert steps.tell_changes(rows, other) == "The history changes the label of 1 of 3 turns (turns 1)."
+    assert steps.tell_changes(rows, other) == "The history changes the label of 1 of 3 turns (turn 1)."
 
 
 def test_the_score_that_lies_beside_a_checkpoint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
