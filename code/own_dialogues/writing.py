@@ -78,13 +78,16 @@ def csv_header(labels: Sequence[str]) -> str:
 
 def _csv_line(cells: Iterable[str | int | float]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow([as_cell(one) if isinstance(one, str) else one for one in cells])
-    return line.getvalue()
+    # What ends lines is put in quotes: so each way to end one has to be told.
+    writer = csv.writer(line, lineterminator="\r\n")
+    writer.writerow([as_cell(one) if isinstance(one, str) else one for one in cells])
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def as_cell(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula: an apostrophe stands before what would begin one."""
-    begins_formula = text.startswith(FORMULA_SIGNS) or text.lstrip().startswith(FORMULA_SIGNS)
+    blanks = text[: len(text) - len(text.lstrip())]
+    begins_formula = text.lstrip().startswith(FORMULA_SIGNS) or not set(FORMULA_SIGNS).isdisjoint(blanks)
     return f"'{text}" if begins_formula else text
 
 

@@ -2,7 +2,8 @@
 
 Memory of one process: weights, gradients, optimizer state, what a micro-batch keeps for its backward pass with
 the gradients of one layer beside it, and what the libraries take. Operations are counted as in
-`benchmarks/flops.py`: products alone, on distinct tokens.
+`benchmarks/flops.py`: products alone, on distinct tokens. The last layer is counted whole, as a GPU computes it; on a
+CPU it takes less (`engine/last_layer.py`).
 """
 
 from dataclasses import dataclass, replace

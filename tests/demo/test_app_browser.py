@@ -104,7 +104,7 @@ def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> Non
 
 def test_dialogues_to_click_end_in_the_same_words(tab) -> None:
     for title, text in list(read_histories().items())[:2]:
-        tab.click(f"#histories button:has-text('{title}')")
+        tab.locator("#histories button").filter(has_text=title).click()
         tab.wait_for_function("text => document.querySelector('#dialogue textarea').value === text", arg=text)
         tab.wait_for_selector("#result img", timeout=60_000)
         last = tab.locator("#result li").last.inner_text()
@@ -169,7 +169,7 @@ def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(tab) -> None:
     bar = tab.locator("#status progress")
     assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
     tab.click("#stop")
-    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=30_000)
+    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=120_000)
     found = tab.locator("#result .what").count()
     assert 0 < found < turns
     tab.fill("#dialogue textarea", long_dialogue(found + 1))

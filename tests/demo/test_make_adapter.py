@@ -78,8 +78,9 @@ def test_the_script_exports_what_was_trained(trained: Path, tmp_path: Path) -> N
     (tmp_path / "code" / "train_and_inference_Uni.sh").write_text(trains)
     made = tmp_path / "demo" / "adapter"
     made.mkdir()
-    for name in ("adapter_config.json", "of_an_earlier_one"):
+    for name in ("adapter_config.json", "adapter_model.safetensors", "of_an_earlier_one"):
         (made / name).touch()
+    shutil.copy(REPOSITORY / "demo" / "adapter" / "README.md", made)  # the card of an earlier one
     environment = os.environ | {"DRY_RUN": "0"}
     command = ["bash", tmp_path / "demo" / "make_adapter.sh"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

@@ -50,7 +50,7 @@ def test_answers_stand_beside_the_text_or_below_it(window) -> None:
         assert text["x"] < 0.05 * width and answer["x"] + answer["width"] > 0.95 * width
         assert answer["width"] > 0.5 * width
     else:
-        assert answer["y"] >= text["y"] + text["height"] and answer["width"] > 0.85 * width
+        assert answer["y"] >= text["y"] + text["height"] and answer["width"] > 0.8 * width
 
 
 def test_text_has_contrast(window) -> None:

@@ -15,6 +15,7 @@ from commands import assert_one_line_error, call_script
 from dialogue_files.turns import ReadTurn, number_turns
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.recognizer import EmotionRecognizer
+from page_input import read_dialogue
 from scoring.transitions import Follower, TransitionFilter, Transitions, order_turns
 from tiny_models import LABELS, LINES
 from training.decoding import TRANSITIONS_FILE, find_filter
@@ -160,14 +161,14 @@ def test_the_flag_decides(trained: Path, checkpoint: Path, source: Path) -> None
 
 
 def test_the_page_goes_on_from_what_it_knows(recognizer: EmotionRecognizer) -> None:
-    text = "".join(f"{name}: {said}\n" for name, said in spoken(2, 6))
-    whole = list(page.answer(recognizer, text))[-1]
+    turns = read_dialogue("".join(f"{name}: {said}\n" for name, said in spoken(2, 6)))
+    whole = list(page.answer(recognizer, turns))[-1]
     np.testing.assert_allclose(shares(whole), shares(recognizer.predict(spoken(2, 6))), rtol=1e-4)
-    known = list(page.answer(recognizer, "".join(text.splitlines(keepends=True)[:4])))[-1]
-    longer = list(page.answer(recognizer, text, known))[-1]
+    known = list(page.answer(recognizer, turns[:4]))[-1]
+    longer = list(page.answer(recognizer, turns, known))[-1]
     np.testing.assert_allclose(shares(longer), shares(whole), rtol=1e-4)
     forgotten = [replace(row, probabilities=dict.fromkeys(LABELS, 1 / 7)) for row in known]
-    other = list(page.answer(recognizer, text, forgotten))[-1]
+    other = list(page.answer(recognizer, turns, forgotten))[-1]
     assert not np.allclose(shares(other)[4:], shares(whole)[4:], rtol=1e-2)
 
 

@@ -20,6 +20,7 @@ from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.following import follow_stream
 from own_dialogues.recognizer import EmotionRecognizer
+from page_input import read_dialogue
 from tiny_models import LABELS, LINES, tiny_model
 
 pytestmark = pytest.mark.numeric
@@ -120,9 +121,9 @@ def test_a_turn_costs_what_is_new_in_its_prompt(loaded: EmotionRecognizer) -> No
 def test_one_more_turn_on_the_page_goes_on(loaded: EmotionRecognizer) -> None:
     asked = {"historical_window": 12, "prompt": "compact"}
     recognizer = asked_as(loaded, **asked)
-    lines, rows, computed = [f"{name}: {text}" for name, text in DIALOGUE], [], []
+    turns, rows, computed = read_dialogue("\n".join(f"{name}: {text}" for name, text in DIALOGUE)), [], []
     for count in range(4, 8):
-        *_, rows = page.answer(recognizer, "\n".join(lines[:count]), rows)
+        *_, rows = page.answer(recognizer, turns[:count], rows)
         computed.append(recognizer.running.computed if recognizer.running else 0)
     assert_same_answers(rows, next(asked_as(loaded, **asked).predict_turns(spoken(DIALOGUE[:7]))))
     first, second, third = computed[1], computed[2] - computed[1], computed[3] - computed[2]

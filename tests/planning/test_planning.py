@@ -18,6 +18,7 @@ from bases.load import choose_precision, know_own_architectures
 from bases.table import BASES, SHAPES
 from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
+from engine import last_layer
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
 from planning.data import GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
@@ -66,9 +67,15 @@ def pack_small(model):
     return packer_for(model, "tree", 0).pack(training_batches(rows, 10_000, True)[0])
 
 
+@pytest.fixture
+def whole_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: a plan counts the last layer whole, which a CPU computes where it is read."""
+    monkeypatch.setattr(last_layer, "KNOWN", frozenset())
+
+
 @pytest.mark.parametrize("lora", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool) -> None:
+def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool, whole_layers: None) -> None:
     """The same hooks on numbers: every storage that autograd keeps, layer by layer."""
     real = tiny_model(kind).train()
     empty = build_empty(real.config, torch.float32, CPU)
@@ -79,7 +86,7 @@ def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool) -> None:
     assert found.layers == pytest.approx(expected.layers, rel=0.01) and len(found.layers) == 2
 
 
-def test_operations_are_those_that_pytorch_counts(monkeypatch) -> None:
+def test_operations_are_those_that_pytorch_counts(monkeypatch, whole_layers: None) -> None:
     """Products of the linear layers and the head; those of the attention depend on how it cuts its blocks."""
     model = tiny_model("llama").train()
     monkeypatch.setattr("bases.adapters.use_fast_lora", lambda model: 0)  # its operators show no products

@@ -244,6 +244,7 @@ def planned_run(**training) -> SimpleNamespace:
         token_budget=600,
         world=SimpleNamespace(size=1),
         deepspeed=None,
+        label_loss=None,
     )
 
 

@@ -176,7 +176,7 @@ def test_the_page_asks_it(window: Path) -> None:
     found.loader.exec_module(app)
     page = app.Page([window])
     (name,) = page.folders
-    *_, (status, shown, _) = page.answer(name, "Ann: What a day!\nBen: He is gone.", None)
+    *_, (status, shown, _) = page.answer(name, "Ann: What a day!\nBen: He is gone.", None, None)
     assert "2 turns, labels of mine" in status and shown.count("<meter") == 2 * len(LABELS)
 
 

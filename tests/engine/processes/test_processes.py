@@ -202,7 +202,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def test_a_run_of_three_ends_as_one_of_one(job: Job) -> None:
     found = {}
     for name, processes in (("one", 1), ("three", 3)):
-        result = job.finish(name, processes=processes, num_train_epochs=2, save_steps=0)
+        result = job.finish(name, processes=processes, num_train_epochs=2, save_steps=0, lora_dropout=0.0)
         assert result.returncode == 0, result.stderr
         assert result.stderr.count("written: ") == 1 and result.stderr.count("parameters are trained") == 1
         assert ("rows are dealt to 3 processes: " in result.stderr) == (processes == 3)
