@@ -23,6 +23,13 @@ def test_every_condition_has_its_needs() -> None:
     )
 
 
+def test_they_stand_beside_the_commands() -> None:
+    printed = call_script(reproduce.main, "--condition", SHOWN[0], "--dry-run").stdout.splitlines()
+    needs = f"about {NEEDS[SHOWN[0]].memory_gib:g} GiB, {NEEDS[SHOWN[0]].minutes:g} minutes a run on two CPU cores"
+    assert printed[0] == f"# {SHOWN[0]}, seed {CONDITIONS[SHOWN[0]].group.seeds[0]}: {needs}"
+    assert printed[1].endswith("bash code/train_and_inference_Uni.sh")
+
+
 def test_they_are_what_the_planner_says() -> None:
     found = estimate_all([CONDITIONS[name] for name in SHOWN])
     assert found == {name: NEEDS[name] for name in SHOWN}
