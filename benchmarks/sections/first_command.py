@@ -59,7 +59,8 @@ def render_first_command(results: Mapping[str, Any]) -> list[str]:
     section = results["first_command"]
     parts = ", ".join(f"{name.replace('_', ' ')} {seconds:.0f} s" for name, seconds in section["parts"].items())
     told = (
-        f"`bash {SCRIPT}` took **{section['seconds'] / 60:.1f} minutes** on the sample corpus ({section['rows']:,} rows, "
-        f"{section['epochs']} epochs; {parts}) and reached a weighted F1 of {section['weighted_f1']:.2f} on its test."
+        f"`bash {SCRIPT}` took **{section['seconds'] / 60:.1f} minutes** on the sample corpus "
+        f"({section['rows']:,} rows, {section['epochs']} epochs; {parts}) and reached a weighted F1 of "
+        f"{section['weighted_f1']:.2f} on its test."
     )
     return [f"#### From a set-up checkout to a score\n\n{machine_line(section)}", told]
