@@ -22,11 +22,11 @@ SCRIPT = "code/train_and_inference_Uni.sh"
 def measure_first_command(inputs: Inputs, scratch: Path, settings: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Seconds from its start to its end, what its own record says of them, and the score.
 
-    The environment is this one and the base is there: neither is fetched. settings: of the command; the defaults.
+    The environment is this one and the base is there: neither is fetched. settings: of the command; by default none.
     """
     checkout = scratch / "checkout"
     copy_checkout(checkout)
-    base = Path(inputs.base).resolve()
+    base = Path(inputs.base).absolute()
     (checkout / "LLM_bases" / base.name).symlink_to(base)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"ERC_PYTHON": sys.executable, "MODEL_NAME": base.name, **(settings or {})}

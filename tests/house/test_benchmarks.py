@@ -17,7 +17,6 @@ from benchmarks.contenders.definition import (
     Outcome,
     Setting,
     load_builder,
-    load_weights,
     ours,
     settle,
     wrap_in_lora,
@@ -29,13 +28,13 @@ from benchmarks.inputs import Inputs
 from benchmarks.sections import grouping, processing, prompts, retrieval, trl_search
 from benchmarks.sections.first_command import copy_checkout, measure_first_command, render_first_command
 from benchmarks.sections.profile import KINDS, OTHER, build_profiled, kind_of
-from benchmarks.workload import ROWS_PER_STEP, Work, Workload, count_work, draw_workload
+from benchmarks.workload import ROWS_PER_STEP, Work, count_work, draw_workload
 from commands import REPOSITORY
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
 from engine.batching import RowEncoder
 from rounding import rounding
-from tiny_models import LABELS, VOCABULARY_SIZE, character_tokenizer, save_base, small_examples, small_rows, tiny_model
+from tiny_models import VOCABULARY_SIZE, character_tokenizer, save_base, small_rows, tiny_model
 
 ADAPTED = {"all": None, "q, k, v": "q_proj,k_proj,v_proj"}
 
@@ -48,6 +47,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def workload():
     return draw_workload(small_rows(count=10, turns=4), steps=1)
+
+
+MACHINE = {"versions": {}, "processor": "a processor", "unit": None, "cores": 2, "commit": "abc"}
 
 
 # Counting
@@ -257,78 +259,6 @@ def test_every_setting_of_trl_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path
     )
 
 
-MACHINE = {"versions": {}, "processor": "a processor", "unit": None, "cores": 2, "commit": "abc"}
-# Labels that begin with tokens of their own, as those of MELD do in the tokenizer of the benchmark's base.
-APART = ("Joyful", "Mad", "Neutral", "Sad")
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory):
-    """What a scoring contender is built from: base, adapter, rows."""
-    folder = tmp_path_factory.mktemp("scored")
-    tokenizer = character_tokenizer(merges=[("Ġ", label[0]) for label in APART])
-    save_base(folder / "base", vocab_size=VOCABULARY_SIZE + 1 + len(APART))
-    tokenizer.save_pretrained(folder / "base")
-    model = load_weights(str(folder / "base"), torch.float32, torch.device("cpu"))
-    wrap_in_lora(model, None).save_pretrained(folder / "adapter")
-    task = {"examples": tuple(small_examples(count=4)), "labels": APART, "max_length": 1024}
-    options = task | {"adapter": str(folder / "adapter")}
-    return Setting(str(folder / "base"), Workload(()), "fp32", "cpu", options)
-
-
-def answers(name: str, scored: Setting) -> tuple[str | None, ...]:
-    """What a contender says of all rows."""
-    (contender,) = [one for one in scoring.scoring_contenders("fp32", compiles=False) if one.name == name]
-    setting = replace(scored, options={**contender.options, **scored.options})
-    return load_builder(contender.build)(setting)(len(scored.options["examples"])).labels
-
-
-def log_probabilities(scored: Setting) -> list[list[torch.Tensor]]:
-    """Of every row and label: log p of its tokens and its end, (tokens,), each from a pass of its own."""
-    model = scoring.load_scored(scored).eval()
-    model.set_attn_implementation("sdpa")
-    examples, labels, encoder = scoring.task_of(scored)
-    found = []
-    for row in encoder.encode(examples, labels):
-        found.append([])
-        for choice in map(encoder.encode_label, labels):
-            ids = torch.tensor([[*row.prompt, *choice]])
-            with torch.no_grad():
-                every = model(input_ids=ids).logits.log_softmax(-1)[0, len(row.prompt) - 1 : -1]
-            found[-1].append(every.gather(-1, torch.tensor(choice)[:, None])[:, 0])
-    return found
-
-
-# Contender -> which of a label's tokens its score is the sum over.
-READ = {
-    "engine_fp32": slice(None),
-    "harness_fp32": slice(-1),
-    "one_pass_fp32": slice(1),
-    "one_pass_merged_fp32": slice(1),
-}
-
-
-@pytest.mark.parametrize("name", READ)
-def test_scoring_contenders_choose_the_likeliest_label(name: str, scored: Setting) -> None:
-    """In fp32; by all of it, without its end, or by its first token."""
-    if name.startswith("harness"):
-        pytest.importorskip("lm_eval")
-    sums = [[float(one[READ[name]].sum()) for one in row] for row in log_probabilities(scored)]
-    assert answers(name, scored) == tuple(APART[row.index(max(row))] for row in sums)
-
-
-def test_generate_answers_every_row(scored: Setting) -> None:
-    """It may find no label; merged or not, it finds the same."""
-    found = answers("generate_fp32", scored)
-    assert len(found) == len(scored.options["examples"]) and {*found} <= {*APART, None}
-    assert answers("generate_merged_fp32", scored) == found
-
-
-def test_labels_that_begin_alike_need_more_than_one_logit(scored: Setting) -> None:
-    with pytest.raises(UserError, match="begin alike"):
-        answers("one_pass_fp32", replace(scored, options={**scored.options, "labels": LABELS}))
-
-
 # Profile
 
 
@@ -414,7 +344,7 @@ def test_the_first_command_comes_to_a_score(tmp_path: Path) -> None:
     """With a tiny base and one epoch."""
     base = save_base(tmp_path / "tiny")
     inputs = Inputs(str(base), tmp_path)
-    section = measure_first_command(inputs, tmp_path, {"num_train_epochs": "1"})
+    section = measure_first_command(inputs, tmp_path, {"MODEL_NAME": str(base), "num_train_epochs": "1"})
     assert section["seconds"] > section["parts"]["training_steps"] > 0 and section["epochs"] == 1
     assert 0 <= section["weighted_f1"] <= 100
     _, told = render_first_command({"first_command": section | {"machine": MACHINE, "took": 60}})
