@@ -36,9 +36,8 @@ def _describe(sections: Mapping[str, Any]) -> str:
     ]
     commits = " and ".join(dict.fromkeys(sections[name]["machine"]["commit"] for name in ("training", "scoring")))
     where = ", ".join(filter(None, (machine["processor"], machine["unit"], f"{machine['cores']} cores")))
-    return (
-        f"{where}, {trained['precision']}: {'; '.join(parts)} (medians of rounds, their range; MELD; commit {commits})."
-    )
+    told = f"{where}, {trained['precision']}: {'; '.join(parts)}"
+    return f"{told} (MELD; medians of the rounds, and their range; commit {commits})."
 
 
 def _listed(section: Result, table) -> str:

@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -133,12 +134,17 @@ def run_to_end(command: Sequence[str | Path], **options: Any) -> subprocess.Comp
     Raises:
         CalledProcessError: it failed; what it says of that is on stderr.
     """
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, **options)
-    try:
-        stdout, _ = process.communicate()
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    # A pipe would be waited for as long as any of its children lives.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as written:
+        process = subprocess.Popen(command, stdout=written, start_new_session=True, **options)
+        try:
+            process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        written.seek(0)
+        stdout = written.read()
     done = subprocess.CompletedProcess(command, process.returncode, stdout)
     done.check_returncode()
     return done
