@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,11 +16,13 @@ from commands import REPOSITORY, call_script
 from data_utils.examples import RowSettings
 from data_utils.row_files import read_manifest
 from data_utils.row_folders import prepare_folder
+from experiment_utils.conditions import list_conditions, read_table
 from results.card import render_licences
+from shell_checkout import ShellCheckout, training_command
 from training.rows.trained_texts import read_trained_texts
 
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
-FILES |= {"trained_texts.txt"}
+FILES |= {"trained_texts.txt", "elsewhere.json"}
 SHIPPED = REPOSITORY / "demo" / "adapter"
 
 
@@ -70,20 +73,37 @@ def test_the_script_exports_what_was_trained(trained: Path, tmp_path: Path) -> N
     """With an adapter of a tiny base in the place of the one that would be trained."""
     for folder in ("code", "demo", "envs"):
         (tmp_path / folder).mkdir()
-    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", tmp_path / "demo")
-    (tmp_path / "code" / "export.py").symlink_to(REPOSITORY / "code" / "export.py")
+    for name in ("make_adapter.sh", "ship_adapter.sh"):
+        shutil.copy(REPOSITORY / "demo" / name, tmp_path / "demo")
+    for name in ("export.py", "score_elsewhere.py"):
+        (tmp_path / "code" / name).symlink_to(REPOSITORY / "code" / name)
     (tmp_path / "envs" / "setup.sh").write_text(f"echo {sys.executable}\n")
-    trains = f"mkdir checkpoint experiments; cp -r '{trained}/run/model' checkpoint/demo_adapter\n"
-    trains += f"cp -r '{trained}/run/results' experiments/demo_adapter\n"
+    trains = f"mkdir checkpoint experiments; cp -r '{trained}/run/model' checkpoint/demo_sample\n"
+    trains += f"cp -r '{trained}/run/results' experiments/demo_sample\n"
     (tmp_path / "code" / "train_and_inference_Uni.sh").write_text(trains)
     made = tmp_path / "demo" / "adapter"
     made.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors", "of_an_earlier_one"):
         (made / name).touch()
     shutil.copy(REPOSITORY / "demo" / "adapter" / "README.md", made)  # the card of an earlier one
-    environment = os.environ | {"DRY_RUN": "0"}
+    environment = os.environ | {"DRY_RUN": "0", "ERC_ORIGINAL_DATA": str(tmp_path)}  # no corpus of people there
     command = ["bash", tmp_path / "demo" / "make_adapter.sh"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in made.iterdir()} == FILES
-    assert "--checkpoint_dir demo/adapter " in (made / "README.md").read_text(encoding="utf-8")
+    card = (made / "README.md").read_text(encoding="utf-8")
+    assert "--checkpoint_dir demo/adapter " in card
+    (score,) = json.loads((made / "elsewhere.json").read_bytes())
+    assert f"| sample, test | 116 | {score['weighted_f1']:.2f} (" in card
+
+
+def test_adapters_of_people_are_trained_as_their_condition_says(checkout: ShellCheckout, pickles: Path) -> None:
+    condition = list_conditions(read_table())["shipped/compact+step_6/meld"]
+    (checkout.root / "demo").mkdir()
+    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", checkout.root / "demo")
+    made = checkout.run(script="../demo/make_adapter.sh", dataset="meld", ERC_ORIGINAL_DATA=pickles)
+    usual = checkout.run(**condition.settings, ERC_ORIGINAL_DATA=pickles)
+    assert "--model_dir checkpoint/demo_meld" in training_command(made)
+    folders = re.compile(r" --(output_dir|model_dir) \S+")
+    ours, theirs = (folders.sub("", training_command(result)) for result in (made, usual))
+    assert ours == theirs
