@@ -77,7 +77,7 @@ class Facts:
     def limits(self) -> tuple[str, ...]:
         """What whoever reads its answers should know, a sentence each."""
         language = "English" if self.config.dataset in DATASETS else "the language of that corpus"
-        said = [f"It is {self.base}, and learned from {self.learned_from}: other talk than that is judged worse."]
+        said = [f"The model, {self.base}, has learned from {self.learned_from}. It judges other talk worse."]
         said += [f"{self.scored[0].upper()}{self.scored[1:]}."]
         if rare := [f"{label} {f1:.0f}" for label, f1 in self._per_label().items() if f1 < RARELY_RIGHT]:
             said += [f"Rarely right: {', '.join(rare)} (F1 on {self.score.split})."]
