@@ -198,7 +198,7 @@ def answer_file(arguments: Namespace) -> None:
 
 def describe_end(recognizer: "EmotionRecognizer", counts: FileCounts, shortened: int, checkpoint: Path) -> str:
     """What was answered, in one line; shortened: turns that were cut."""
-    told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
+    told = f"{counts.told}, labels of {recognizer.config.dataset}"
     told += ", with transitions" if recognizer.transitions else ""
     cut = f"; {shortened} were too long for the prompt and cut at their end" if shortened else ""
     return f"{told}, by {shown_path(str(checkpoint))}{cut}"
