@@ -170,7 +170,7 @@ def test_a_wrong_adapter_is_noticed(base: str, workload, monkeypatch: pytest.Mon
     models = [wrap_in_lora(tiny_model("llama"), None) for _ in range(2)]
     b, others = ([weight for name, weight in one.named_parameters() if ".lora_B." in name] for one in models)
     assert b and all(weight.abs().sum() > 0 and weight.equal(other) for weight, other in zip(b, others, strict=True))
-    monkeypatch.setattr("benchmarks.contenders.engine_loop.draw_b", lambda model: model)
+    monkeypatch.setattr("benchmarks.contenders.engine_loop.draw_b", lambda model, seed: model)
     with pytest.raises(UserError, match="engine: "):
         check_against_reference(contender, load_builder(contender.build)(setting)(1), expected)
 
