@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.markdown import render_table
-from benchmarks.contenders.definition import Setting
+from benchmarks.contenders.definition import Contender, Setting
 from benchmarks.contenders.training import our_contender
 from benchmarks.figures_of_merit import Spread
 from benchmarks.inputs import Inputs
