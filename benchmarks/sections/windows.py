@@ -30,13 +30,11 @@ def measure_windows(inputs: Inputs, native: str, effort: Effort, logs: Path, dat
     """
     ours = our_contender(native, effort.compiles)
     workloads = {f"window_step_{step}": _draw(inputs, dataset, step, effort) for step in STEPS}
-    rounds = Rounds(
-        [replace(ours, name=name) for name in workloads],
-        lambda contender: Setting(
-            inputs.base, workloads[contender.name], contender.precision, "cpu", contender.options
-        ),
-        logs,
-    )
+
+    def setting(contender: Contender) -> Setting:
+        return Setting(inputs.base, workloads[contender.name], contender.precision, "cpu", contender.options)
+
+    rounds = Rounds([replace(ours, name=name) for name in workloads], setting, logs)
     rounds.run(1, effort.steps, effort.repetitions, lambda: None)
     return {
         "dataset": dataset,
