@@ -217,7 +217,7 @@ def test_titles_say_what_is_compiled() -> None:
 
 
 def test_every_setting_of_trl_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Crossed; the fastest is found for each head by itself, and one that fails is none."""
+    """Crossed; the fastest is found for each head by itself; one that fails, or computes another loss, is none."""
     tried = list(trl_search.crossed())
     assert len(tried) == len({tuple(one.values()) for one in tried}) == 3 * 2 * 2 * 2
     rows = small_rows(count=10, turns=4)
@@ -238,8 +238,10 @@ def test_every_setting_of_trl_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path
                 raise trl_search.ContenderFailed("no compiler")
 
         def run(self, steps: int) -> Outcome:
-            patched = self.options["targets_only"]
-            return Outcome(self.options["size"] / (4 if self.options["compile"] and patched else 1), (), (), 0)
+            patched, size = self.options["targets_only"], self.options["size"]
+            if self.options["padding_free"] and size == 4:
+                return Outcome(0.1, (1.5,), (1.0,), 0)
+            return Outcome(size / (4 if self.options["compile"] and patched else 1), (1.0,), (1.0,), 0)
 
     class Rows:
         base = "base"
@@ -248,7 +250,9 @@ def test_every_setting_of_trl_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path
             return rows
 
     monkeypatch.setattr(trl_search, "Worker", Timed)
-    section = trl_search.measure_trl(Rows(), "fp32", tmp_path)
+    expected = {"token": Outcome(0.0, (1.0,), (1.0,), 0)}
+    monkeypatch.setattr(trl_search, "compute_reference", lambda setting, logs: expected)
+    section = trl_search.measure_trl(Rows(), "fp32", tmp_path, compiled=100)
     assert trl_search.fastest_options(section) == {
         False: {"size": 4, "padding_free": False, "compile": False, "targets_only": False},
         True: {"size": 4, "padding_free": False, "compile": True, "targets_only": True},
@@ -257,6 +261,10 @@ def test_every_setting_of_trl_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert (
         table[2] == "| 4 | 4.00 | 4.00 | 4.00 | 16.00 |" and table[-1] == "| 16, padding-free | 1.00 | 1.00 | - | - |"
     )
+    assert table[3] == "| 4, padding-free | - | - | - | - |"
+    few = trl_search.measure_trl(Rows(), "fp32", tmp_path, compiled=1)
+    assert [(one["size"], one["targets_only"]) for one in few["tried"] if one["compile"]] == [(4, False), (4, True)]
+    assert trl_search.fastest_options(few) == trl_search.fastest_options(section)
 
 
 # Profile
