@@ -53,10 +53,11 @@ def main() -> None:
     if not inputs.has(DATASET, "window"):
         raise UserError(f"{arguments.data / DATASET / 'window'} holds no rows: benchmarks/run.sh writes them")
     results = QUICK_RESULTS if arguments.effort == "quick" else RESULTS
-    own = results / slug_of(describe_machine("cpu"))
+    machine = describe_machine("cpu")  # before results change files that git knows
+    own = results / slug_of(machine)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TMPDIR"] = scratch  # what a stopped contender leaves behind goes with it
-        measurement = Measurement(plan, inputs, native_precision(), own, Path(scratch))
+        measurement = Measurement(plan, inputs, native_precision(), machine, own, Path(scratch))
         say(
             f"effort {arguments.effort}: about {plan.minutes} minutes on two quiet CPU cores; all in {measurement.told}"
         )
@@ -71,10 +72,16 @@ def main() -> None:
 
 
 class Measurement:
-    """What the sections have in common. native: the precision of this processor; own: the folder of its results."""
+    """What the sections have in common.
 
-    def __init__(self, plan: Plan, inputs: Inputs, native: str, own: Path, scratch: Path) -> None:
-        self.plan, self.inputs, self.native, self.own, self.scratch = plan, inputs, native, own, scratch
+    native: the precision of this processor; machine: what results say of it; own: the folder of its results.
+    """
+
+    def __init__(
+        self, plan: Plan, inputs: Inputs, native: str, machine: Mapping[str, Any], own: Path, scratch: Path
+    ) -> None:
+        self.plan, self.inputs, self.native, self.machine, self.own = plan, inputs, native, machine, own
+        self.scratch = scratch
 
     @property
     def told(self) -> str:
@@ -124,7 +131,7 @@ class Measurement:
             return False
         seconds = round(time.perf_counter() - began)
         say(f"{name} took {seconds} seconds")
-        write_results(folder / f"{name}.json", {**measured, "machine": describe_machine("cpu"), "took": seconds})
+        write_results(folder / f"{name}.json", {**measured, "machine": self.machine, "took": seconds})
         return True
 
     def _train(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ HAS_COMMIT = not subprocess.run(
 
 def measurement() -> measure.Measurement:
     inputs = SimpleNamespace(base="", data=Path(), encoder=None)
-    return measure.Measurement(PLANS["quick"], inputs, "fp32", Path(), Path())
+    return measure.Measurement(PLANS["quick"], inputs, "fp32", MACHINE, Path(), Path())
 
 
 def test_every_section_can_be_measured_and_rendered() -> None:
@@ -51,7 +51,7 @@ def test_a_section_that_fails_leaves_the_others(
     monkeypatch.setitem(vars(one), "sections", {"good": lambda: {"found": 1}, "bad": fail})
     assert [one.keep(name, tmp_path) for name in ("bad", "good")] == [False, True]
     assert [path.name for path in tmp_path.iterdir()] == ["good.json"]
-    assert json.loads((tmp_path / "good.json").read_text())["found"] == 1
+    assert json.loads((tmp_path / "good.json").read_text()) | {"took": 0} == {"found": 1, "machine": MACHINE, "took": 0}
     assert "bad failed: ValueError: no such thing" in capsys.readouterr().err
 
 
