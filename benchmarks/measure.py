@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,7 +36,8 @@ from benchmarks.sections.scoring import ScoringSection
 from benchmarks.sections.training import TrainingSection, llama_shape
 from benchmarks.sections.trees import measure_trees
 from benchmarks.sections.trl_search import fastest_options, measure_trl
-from benchmarks.worker import stop_on_signals
+from benchmarks.sections.windows import measure_windows
+from benchmarks.worker import describe, stop_on_signals
 from benchmarks.workload import draw_workload
 
 QUICK_RESULTS = HOME / "quick"
@@ -51,30 +53,35 @@ def main() -> None:
     if not inputs.has(DATASET, "window"):
         raise UserError(f"{arguments.data / DATASET / 'window'} holds no rows: benchmarks/run.sh writes them")
     results = QUICK_RESULTS if arguments.effort == "quick" else RESULTS
-    own = results / slug_of(describe_machine("cpu"))
+    machine = describe_machine("cpu")  # before results change files that git knows
+    own = results / slug_of(machine)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TMPDIR"] = scratch  # what a stopped contender leaves behind goes with it
-        measurement = Measurement(plan, inputs, native_precision(), own, Path(scratch))
+        measurement = Measurement(plan, inputs, native_precision(), machine, own, Path(scratch))
         say(
             f"effort {arguments.effort}: about {plan.minutes} minutes on two quiet CPU cores; all in {measurement.told}"
         )
-        for name in arguments.sections or plan.sections:
-            began = time.perf_counter()
-            measured = measurement.sections[name]()
-            seconds = round(time.perf_counter() - began)
-            say(f"{name} took {seconds} seconds")
-            folder = results if name in SHARED else own
-            write_results(folder / f"{name}.json", {**measured, "machine": describe_machine("cpu"), "took": seconds})
+        names = arguments.sections or plan.sections
+        failed = [name for name in names if not measurement.keep(name, results if name in SHARED else own)]
     if results == RESULTS:
         write_pages(RESULTS)
     sys.stdout.write(render(results) + "\n")
+    if failed:
+        again = f"bash benchmarks/run.sh --sections {' '.join(failed)}"
+        raise UserError(f"{', '.join(failed)}: not measured, see above; what was is kept. Once it is mended: {again}")
 
 
 class Measurement:
-    """What the sections have in common. native: the precision of this processor; own: the folder of its results."""
+    """What the sections have in common.
 
-    def __init__(self, plan: Plan, inputs: Inputs, native: str, own: Path, scratch: Path) -> None:
-        self.plan, self.inputs, self.native, self.own, self.scratch = plan, inputs, native, own, scratch
+    native: the precision of this processor; machine: what results say of it; own: the folder of its results.
+    """
+
+    def __init__(
+        self, plan: Plan, inputs: Inputs, native: str, machine: Mapping[str, Any], own: Path, scratch: Path
+    ) -> None:
+        self.plan, self.inputs, self.native, self.machine, self.own = plan, inputs, native, machine, own
+        self.scratch = scratch
 
     @property
     def told(self) -> str:
@@ -96,9 +103,10 @@ class Measurement:
             "prompts": partial(measure_prompts, inputs.encoder),
             "processing": partial(measure_processing, scratch, plan.training.repetitions),
             "retrieval": partial(measure_retrieval, LOGS, plan.searches),
-            "trl_search": partial(measure_trl, inputs, native, LOGS),
+            "trl_search": partial(measure_trl, inputs, native, LOGS, plan.compiled),
             "training": self._train,
             "profile": lambda: measure_profile(inputs, native, self.shape, LOGS),
+            "windows": partial(measure_windows, inputs, native, plan.training, LOGS),
             "neighbours": partial(measure_neighbours, inputs, native, plan.training, LOGS),
             "scoring": lambda: ScoringSection(
                 inputs, self.shape, plan.scoring, native, LOGS, scratch / "adapter"
@@ -107,6 +115,24 @@ class Measurement:
             "epochs": partial(measure_epochs, inputs, native, LOGS),
             "grouping": partial(measure_grouping, inputs, scratch),
         }
+
+    def keep(self, name: str, folder: Path) -> bool:
+        """Measures a section and writes its results to the folder; whether that went well.
+
+        A section that fails says why and costs its own results alone: the others have taken most of an hour.
+        """
+        began = time.perf_counter()
+        try:
+            measured = self.sections[name]()
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            say(f"{name} failed: {describe(error)}")
+            return False
+        seconds = round(time.perf_counter() - began)
+        say(f"{name} took {seconds} seconds")
+        write_results(folder / f"{name}.json", {**measured, "machine": self.machine, "took": seconds})
+        return True
 
     def _train(self) -> dict[str, Any]:
         """TRL with the settings that were fastest on this processor, where they have been searched for."""

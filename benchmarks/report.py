@@ -24,6 +24,7 @@ from benchmarks.sections.scoring import render_scoring
 from benchmarks.sections.training import render_training
 from benchmarks.sections.trees import render_trees
 from benchmarks.sections.trl_search import render_trl
+from benchmarks.sections.windows import render_windows
 from benchmarks.summary import render_summary
 
 HOME = find_repository() / "benchmarks"
@@ -39,6 +40,7 @@ OF_A_PROCESSOR: tuple[tuple[set[str], Renderer], ...] = (
     ({"trl_search"}, render_trl),
     ({"training", "trees"}, render_cost),
     ({"profile"}, render_profile),
+    ({"windows"}, render_windows),
     ({"neighbours"}, render_neighbours),
     ({"scoring"}, render_scoring),
     ({"first_command"}, render_first_command),

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures this engine beside other ways to train and score, on the CPU, from any folder:
 #
-#     bash benchmarks/run.sh              # on two cores that do nothing else, some 45 minutes
+#     bash benchmarks/run.sh              # on two cores that do nothing else, some 50 minutes
 #     bash benchmarks/run.sh --quick      # a few minutes: shows that it runs; its numbers are worth little
-#     bash benchmarks/run.sh --full       # also the prediction task, epochs over 1/8, 1/4, 1/2 and all of MELD, and
-#                                         # rows grouped three ways against weighted F1: two hours and more beside that
+#     bash benchmarks/run.sh --full       # also the prediction task, all settings of TRL compiled, epochs over 1/8, 1/4,
+#                                         # 1/2 and all of MELD, and rows grouped three ways against weighted F1: two
+#                                         # hours and more beside that
 #     bash benchmarks/run.sh --sections scoring neighbours        # some sections alone
 #
 # It follows the processor: where that does not multiply in bf16 all contenders compute in fp32. The first makes

@@ -11,6 +11,7 @@ import torch
 
 from bases.load import DTYPES
 from benchmarks.ceiling import synchronize
+from benchmarks.contenders.drawn import draw_b
 from benchmarks.workload import SEED, Workload
 
 LORA_RANK = 16
@@ -20,7 +21,6 @@ CLIP_NORM = 1.0
 # Weights stay where they are, so that every step of every contender has the same loss to show. The optimizer
 # computes all that it computes at any other rate.
 LEARNING_RATE = 0.0
-B_SPREAD = 0.02  # standard deviation of LoRA's B; new adapters have zeros, and a wrong B would show in no loss
 NATIVE = "native"  # the precision that this processor, or this card, multiplies in
 
 
@@ -139,15 +139,4 @@ def wrap_in_lora(model, adapted: str | None):
         r=LORA_RANK, lora_alpha=LORA_ALPHA, lora_dropout=0.0, target_modules=names, task_type="CAUSAL_LM"
     )
     torch.manual_seed(SEED)
-    return draw_b(get_peft_model(model, config, autocast_adapter_dtype=False))
-
-
-def draw_b(model):
-    """Fills B of every LoRA layer with the same numbers in every precision; returns the model."""
-    generator = torch.Generator().manual_seed(SEED)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if ".lora_B." in name:
-                drawn = B_SPREAD * torch.randn(weight.shape, generator=generator)
-                weight.copy_(drawn.bfloat16())
-    return model
+    return draw_b(get_peft_model(model, config, autocast_adapter_dtype=False), SEED)

@@ -21,9 +21,9 @@ from benchmarks.contenders.definition import (
     Outcome,
     Repetition,
     Setting,
-    draw_b,
     load_weights,
 )
+from benchmarks.contenders.drawn import draw_b
 from benchmarks.workload import ROWS_PER_DIALOGUE, SEED, Workload
 from engine.attention.way_choice import choose_way
 from engine.batching import TOKEN_BUDGETS, MicroBatch, training_batches
@@ -44,7 +44,7 @@ def build_engine(setting: Setting) -> Repetition:
     pad_token_id = model.config.pad_token_id or 0
     model.config.use_cache = False
     torch.manual_seed(SEED)
-    model = draw_b(add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS))
+    model = draw_b(add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS), SEED)
     kernel = bool(options.get("compile")) and device.type == "cpu"
     packer = packer_for(model, options["packing"], pad_token_id, kernel)
     if packer.takes_ways and device.type == "cuda":

@@ -22,6 +22,7 @@ from benchmarks.contenders.engine_loop import train_once
 from benchmarks.workload import SEED
 from data_utils.row_files import Example
 from engine.batching import TOKEN_BUDGETS, RowEncoder
+from engine.layers import compile_layers
 from engine.packing import Packer, packer_for
 from scoring.label_scoring import DecodeSettings, predict_labels
 
@@ -38,17 +39,20 @@ TABLE = (
     Contender("one_pass", "label logits, batches of 8", NATIVE, "", ONE_PASS, EIGHT),
     Contender("one_pass_merged", "label logits, adapter merged", NATIVE, "", ONE_PASS, EIGHT | MERGED | COMPILED),
     Contender("harness", "lm-evaluation-harness, adapter merged", NATIVE, "", HARNESS, EIGHT | MERGED),
+    Contender("engine_compiled", "this engine in a run that compiles", NATIVE, "", ENGINE, COMPILED),
     Contender("engine", "this engine", NATIVE, "", ENGINE),
 )
+TWIN = "engine_compiled"  # differs from another in being compiled alone
 
 
 def scoring_contenders(native: str, compiles: bool = True) -> tuple[Contender, ...]:
     """The contenders of a processor whose precision this is; titles tell which are compiled."""
-    return tuple(_titled(contender, compiles) for contender in settle(TABLE, native))
+    table = (contender for contender in TABLE if compiles or contender.name != TWIN)
+    return tuple(_titled(contender, compiles) for contender in settle(table, native))
 
 
 def _titled(contender: Contender, compiles: bool) -> Contender:
-    if not contender.options.get("compile"):
+    if not contender.options.get("compile") or contender.name.startswith(TWIN):
         return contender
     title = f"{contender.title}, compiled" if compiles else contender.title
     return replace(contender, title=title, options={**contender.options, "compile": compiles})
@@ -106,9 +110,11 @@ def build_generate(setting: Setting) -> Repetition:
 
 
 def build_engine(setting: Setting) -> Repetition:
-    """All labels of all prompts of a dialogue in one forward pass."""
-    model = load_scored(setting)
-    packer = packer_for(model, "tree", model.config.pad_token_id or 0)
+    """All labels of all prompts of a dialogue in one forward pass. options: compile, as long training runs do."""
+    model, compiled = load_scored(setting), setting.options.get("compile", False)
+    packer = packer_for(model, "tree", model.config.pad_token_id or 0, compiled)
+    if compiled:
+        compile_layers(model)
     return _predicting(model, setting, DecodeSettings(packer, "score", TOKEN_BUDGETS[setting.torch_device.type]))
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.contenders import earlier
 from benchmarks.contenders.definition import NATIVE, Contender, ours, settle
 
 LOOP = "benchmarks.contenders.plain_loops:build_loop"
 TRL = "benchmarks.contenders.trl_loop:build_trl"
 ENGINE = "benchmarks.contenders.engine_loop:build_engine"
-REFERENCE = "benchmarks.contenders.reference:build_reference"
+EARLIER = "benchmarks.contenders.earlier:build_earlier"
 
 RELEASED = {"collator": "one row"}
 PADDED = {"collator": "padded", "size": 8, "fused": True}
@@ -29,6 +30,7 @@ TABLE = (
     ),
     Contender("trl", "TRL SFTTrainer", NATIVE, "token", TRL, UNSEARCHED),
     Contender("trl_patched", "TRL SFTTrainer, head patched", NATIVE, "token", TRL, UNSEARCHED | TARGETS),
+    Contender("earlier", f"this engine at {earlier.COMMIT}", NATIVE, "row", EARLIER, TREE | COMPILED),
     Contender("engine_rows", "this engine, nothing shared", NATIVE, "row", ENGINE, ROWS | COMPILED),
     Contender("engine_plain", "this engine", NATIVE, "row", ENGINE, TREE),
     Contender("engine", "this engine", "fp32", "row", ENGINE, TREE | COMPILED),
@@ -60,7 +62,7 @@ def _titled(contender: Contender, compiles: bool) -> Contender:
     options = {**contender.options, "compile": compiles and contender.options.get("compile", False)}
     added = [f"batches of {options['size']}"] if contender.build == TRL else []
     added += ["padding-free"] if options.get("padding_free") else []
-    if contender.build == ENGINE:
+    if contender.build in (ENGINE, EARLIER):
         added += [] if options["compile"] else ["not compiled"]
     else:
         added += ["compiled"] if options["compile"] else []
@@ -83,4 +85,5 @@ def rivals(native: str) -> dict[str, tuple[str, ...]]:
         ),
         f"padded batches in {native} with the logits of the targets alone": (f"padded_targets_{native}",),
         f"TRL in {native} with its head patched": (f"trl_patched_{native}",),
+        f"this engine at {earlier.COMMIT}": (f"earlier_{native}",),
     }

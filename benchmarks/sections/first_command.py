@@ -29,7 +29,9 @@ def measure_first_command(inputs: Inputs, scratch: Path, settings: Mapping[str, 
     base = Path(inputs.base).absolute()
     (checkout / "LLM_bases" / base.name).symlink_to(base)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"ERC_PYTHON": sys.executable, "MODEL_NAME": base.name, **(settings or {})}
+    fresh = scratch / "temporary"  # where PyTorch keeps what it has compiled: the contenders have left much there
+    fresh.mkdir()
+    environment |= {"TMPDIR": str(fresh), "ERC_PYTHON": sys.executable, "MODEL_NAME": base.name, **(settings or {})}
     say(f"running {SCRIPT} on the sample corpus")
     began = time.perf_counter()
     run_to_end(["bash", checkout / SCRIPT], env=environment)

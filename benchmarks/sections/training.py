@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from basics.errors import UserError
 from benchmarks.contenders.definition import LORA_RANK, Contender, Outcome, Setting, ours
-from benchmarks.contenders.reference import check_against_reference
-from benchmarks.contenders.training import REFERENCE, rivals, training_contenders
+from benchmarks.contenders.reference import check_against_reference, compute_reference
+from benchmarks.contenders.training import rivals, training_contenders
 from benchmarks.figures_of_merit import Result
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.rounds import Ceilings, Rounds, say
 from benchmarks.tables import factor_lines, machine_line, training_table, work_line
-from benchmarks.worker import Worker
 from benchmarks.workload import ROWS_PER_STEP, Workload, count_work
 
 KIND_TITLES = {"window": "MELD, window 12", "predict": "MELD, window 12 with the prediction task"}
@@ -43,9 +43,10 @@ class TrainingSection:
         return Setting(self.base, self.workload, contender.precision, "cpu", contender.options)
 
     def measure(self, trl: Mapping[bool, Mapping[str, Any]]) -> dict[str, Any]:
-        """Reference, then rounds; UserError when a contender's loss is another one. trl: its fastest options."""
+        """Reference, then rounds; another loss is a contender's error. trl: its fastest options."""
         contenders = training_contenders(self.native, trl, self.effort.compiles)
-        reference = self._run_reference()
+        say("computing the reference losses")
+        reference = compute_reference(self.setting(contenders[0]), self.logs)
         rounds = Rounds(contenders, self.setting, self.logs)
         steps = len(self.workload.steps)
         linear = self.shape.linear.values()
@@ -65,20 +66,17 @@ class TrainingSection:
             },
         }
 
-    def _run_reference(self) -> dict[str, Outcome]:
-        say("computing the reference losses")
-        plain = Contender("reference", "reference", "fp32", "", REFERENCE)
-        with Worker(REFERENCE, self.setting(plain), self.logs / "reference.log") as worker:
-            worker.ready()
-            return worker.run(len(self.workload.steps))
-
 
 def _describe(rounds: Rounds, contender: Contender, reference: Outcome) -> dict[str, Any]:
     described = rounds.describe(contender.name)
     if "error" in described:
         return described
-    for outcome in rounds.outcomes[contender.name]:
-        check_against_reference(contender, outcome, reference)
+    try:
+        for outcome in rounds.outcomes[contender.name]:
+            check_against_reference(contender, outcome, reference)
+    except UserError as error:  # its speed is worth nothing, that of the others as much as before
+        say(str(error))
+        return described | {"error": f"another problem: {error}"}
     last = rounds.outcomes[contender.name][-1]
     return described | {
         "loss": sum(last.losses) / len(last.losses),
