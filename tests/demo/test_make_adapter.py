@@ -66,6 +66,7 @@ def test_the_command_of_the_shipped_card_gives_the_shipped_scores(
 def test_licences_of_others_are_left_to_them() -> None:
     licences = render_licences("meld", "somebody/base")
     assert "base" not in licences and "`meld` may only be passed on as that dataset's licence allows" in licences
+    assert "Licence of `meld`: GPL-3.0" in licences and "Licence" not in render_licences("iemocap", "somebody/base")[9:]
 
 
 @pytest.mark.slow
