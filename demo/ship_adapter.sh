@@ -20,7 +20,9 @@ cat >>"$adapter/README.md" <<'PAGE'
 
 In the unified labels of the paper's feeling wheel, in which all corpora can be compared; with the filter of transitions
 where the adapter has one. Nothing was chosen by these numbers. *Unseen text*: weighted F1 on the utterances whose words
-the adapter was not trained on, and how many those are.
+the adapter was not trained on, and how many those are. Asked 64 turns at a time, as `predict.py` asks: in bf16 a few answers
+are others than those of the run behind [results.json](results.json), which asked all at once; its `weighted_f1` is the
+score that other pages name.
 
 <!-- elsewhere: begin -->
 <!-- elsewhere: end -->

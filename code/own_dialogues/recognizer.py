@@ -1,6 +1,6 @@
 """Emotions of one's own dialogues by a saved checkpoint, from Python:
 
-    recognizer = EmotionRecognizer.from_pretrained("demo/adapter")
+    recognizer = EmotionRecognizer.from_pretrained("demo/adapters/meld")
     for emotion, probability, _ in recognizer.predict([("Ann", "I passed!"), ("Ben", "Oh, well done!")]):
         print(emotion, probability)
 

@@ -24,6 +24,7 @@ from training.rows.trained_texts import read_trained_texts
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
 FILES |= {"trained_texts.txt", "elsewhere.json"}
 SHIPPED = REPOSITORY / "demo" / "adapter"
+PEOPLE = ("meld", "EmoryNLP")
 
 
 def test_the_shipped_card_names_its_folder_and_licences() -> None:
@@ -32,6 +33,36 @@ def test_the_shipped_card_names_its_folder_and_licences() -> None:
     assert "main_new.py --do_train False --checkpoint_dir demo/adapter --dataset sample " in card
     licences = render_licences("sample", "HuggingFaceTB/SmolLM2-135M-Instruct")
     assert licences in card and licences.count("Apache-2.0") == 2 and "CC0 1.0" in licences
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_adapters_of_people_are_small_and_say_what_they_score(name: str) -> None:
+    folder = REPOSITORY / "demo" / "adapters" / name
+    assert {path.name for path in folder.iterdir()} == FILES | {"transitions.json"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"--checkpoint_dir demo/adapters/{name} --dataset {name} " in card
+    assert render_licences(name, "HuggingFaceTB/SmolLM2-135M-Instruct") in card
+    scores = json.loads((folder / "elsewhere.json").read_bytes())
+    assert {one["dataset"] for one in scores} == {"sample", "meld", "EmoryNLP", "iemocap"}
+    assert all(
+        f"| {one['dataset']}, test | {one['utterances']:,} | {one['weighted_f1']:.2f} (" in card for one in scores
+    )
+
+
+def test_the_front_page_says_what_adapters_of_people_score() -> None:
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    runs = [json.loads((REPOSITORY / "demo/adapters" / name / "results.json").read_bytes()) for name in PEOPLE]
+    assert (
+        f"scores {runs[0]['weighted_f1']:.2f} on MELD's test set, `EmoryNLP` {runs[1]['weighted_f1']:.2f} on its own"
+        in page
+    )
+    scores = json.loads((REPOSITORY / "demo/adapters/meld/elsewhere.json").read_bytes())
+    found = {one["dataset"]: f"{one['weighted_f1']:.2f}" for one in scores}
+    assert (
+        f"scores {found['EmoryNLP']} on EmoryNLP, {found['iemocap']} on IEMOCAP, {found['sample']} on our sample"
+        in page
+    )
 
 
 def test_the_shipped_adapter_tells_the_texts_of_its_training(tmp_path: Path) -> None:

@@ -38,9 +38,10 @@ def test_demo_runs_with_any_checkpoint(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_demo_runs_with_the_shipped_adapter(shipped_adapter: Path) -> None:
-    told = output_of(run(DEMO))
-    assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[5-9]", told)
+@pytest.mark.parametrize("name", ["meld", "sample"])
+def test_demo_runs_with_what_ships(shipped_adapter: Path, name: str) -> None:
+    told = output_of(run(DEMO, ERC_CHECKPOINT=name))
+    assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[3-9]", told)
 
 
 def test_peek_shows_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
