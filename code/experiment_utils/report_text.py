@@ -122,7 +122,7 @@ def render_readme(table: Table, conditions: Mapping[str, Condition], shown: Show
         "Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets "
         "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. *Window*: "
         "the utterance with the 12 turns before it. *Transitions*: answers are filtered by which label followed which "
-        "in the training set. Of "
+        "in the training set. A hyphen: not reported, or not run. Of "
         f"{len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, baselines, "
         "intervals and tests: [experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on "
         "another release than the literature mostly reports."
