@@ -1,7 +1,8 @@
 """Score a checkpoint on corpora that it has not learned from, in labels that all of them share.
 
     python code/score_elsewhere.py --checkpoint meld --datasets EmoryNLP,iemocap
-    python code/score_elsewhere.py --checkpoint sample --datasets sample,meld --output demo/adapter/README.md
+    python code/score_elsewhere.py --checkpoint meld --datasets sample,meld,EmoryNLP,iemocap \\
+        --output demo/adapters/meld/README.md
 
 Answers and gold labels are compared in the unified labels of the paper's feeling wheel. It prints a table; --json
 writes every number, --output puts the table between the marks of a page. The checkpoint is asked as it was trained, its

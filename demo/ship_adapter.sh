@@ -14,15 +14,24 @@ python=$(bash envs/setup.sh)
 shopt -s extglob
 rm -f "$adapter"/!(adapter_config.json|adapter_model.safetensors|erc_config.json|README.md|trained_texts.txt|transitions.json)
 cp "$results/results.json" "$adapter"
+rows=$("$python" -c 'import json, sys
+config = json.load(open(sys.argv[1]))
+print("code/data_process.py --dataset {dataset} --prompt {prompt} --window_step {window_step}".format(**config))' \
+    "$adapter/erc_config.json")
+cat >>"$adapter/README.md" <<PAGE
+
+The command at the top reads rows, which \`python $rows\` writes.
+PAGE
 cat >>"$adapter/README.md" <<'PAGE'
 
 ## Scores
 
-In the unified labels of the paper's feeling wheel, in which all corpora can be compared; with the filter of transitions
-where the adapter has one. Nothing was chosen by these numbers. *Unseen text*: weighted F1 on the utterances whose words
-the adapter was not trained on, and how many those are. Asked 64 turns at a time, as `predict.py` asks: in bf16 a few answers
-are others than those of the run behind [results.json](results.json), which asked all at once; its `weighted_f1` is the
-score that other pages name.
+In the unified labels of the paper's feeling wheel, to which those of every corpus are mapped (MELD's *surprise* becomes
+*powerful*); with the filter of transitions where the adapter has one. Nothing was chosen by these numbers. *Always the
+commonest label*: what one gets for saying the commonest label of that test set to every utterance. *Unseen text*: weighted
+F1 on the utterances whose text the adapter was not trained on, and how many those are. Asked 64 turns at a time, as
+`predict.py` asks: in bf16 a few answers are others than those of the run behind [results.json](results.json), which asked
+all at once; its `weighted_f1` is the score that other pages name.
 
 <!-- elsewhere: begin -->
 <!-- elsewhere: end -->
