@@ -47,7 +47,7 @@ from experiment_utils.reports import (
     write_browser,
     write_report,
 )
-from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job
+from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job, unheeded_knobs
 from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
@@ -71,6 +71,7 @@ def main() -> None:
     if arguments.compare:
         print_comparison(conditions, arguments.compare, Records.read(folder))
         return
+    tell_unheeded()
     jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
     if arguments.dry_run:
         print_commands(jobs, read_needs(folder / NEEDS_FILE.name))
@@ -86,6 +87,13 @@ def main() -> None:
         print(line, file=sys.stderr)
     if troubles:
         sys.exit(EXIT_FAILED)
+
+
+def tell_unheeded() -> None:
+    """A line on knobs that the caller has set for nothing."""
+    if names := unheeded_knobs():
+        told = f"not heeded: {', '.join(names)}, set before the command; a condition says itself what it is"
+        print(f"{told}, and one of your own goes into a file for --conditions", file=sys.stderr)
 
 
 def stop_on_signals() -> None:

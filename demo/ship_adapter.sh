@@ -14,14 +14,6 @@ python=$(bash envs/setup.sh)
 shopt -s extglob
 rm -f "$adapter"/!(adapter_config.json|adapter_model.safetensors|erc_config.json|README.md|trained_texts.txt|transitions.json)
 cp "$results/results.json" "$adapter"
-rows=$("$python" -c 'import json, sys
-config = json.load(open(sys.argv[1]))
-print("code/data_process.py --dataset {dataset} --prompt {prompt} --window_step {window_step}".format(**config))' \
-    "$adapter/erc_config.json")
-cat >>"$adapter/README.md" <<PAGE
-
-The command at the top reads rows, which \`python $rows\` writes.
-PAGE
 cat >>"$adapter/README.md" <<'PAGE'
 
 ## Scores
@@ -43,4 +35,12 @@ for name in meld EmoryNLP iemocap; do
 done
 "$python" code/score_elsewhere.py --checkpoint "./$adapter" --datasets "$datasets" \
     --json "$adapter/elsewhere.json" --output "$adapter/README.md" >&2
+told=$(PYTHONPATH=code "$python" -c 'import sys
+from own_dialogues.facts import find_facts
+facts = find_facts(sys.argv[1])
+asked = facts.config
+rows = f"--dataset {asked.dataset} --prompt {asked.prompt} --window_step {asked.window_step}"
+print(f"The command at the top reads rows, which `python code/data_process.py {rows}` writes.", "", sep="\n")
+print(*(f"- {sentence}" for sentence in facts.limits()), sep="\n")' "./$adapter")
+printf '\n## What to know\n\n%s\n' "$told" >>"$adapter/README.md"
 du -sh "$adapter" >&2
