@@ -11,8 +11,8 @@ checkpoint=$1 results=$2 adapter=$3
 
 python=$(bash envs/setup.sh)
 "$python" code/export.py --checkpoint_dir "$checkpoint" --output_dir "$adapter" --kind adapter
-shopt -s extglob
-rm -f "$adapter"/!(adapter_config.json|adapter_model.safetensors|erc_config.json|README.md|trained_texts.txt|transitions.json)
+# The base brings its tokenizer.
+rm -f "$adapter"/tokenizer* "$adapter"/chat_template.jinja
 cp "$results/results.json" "$adapter"
 cat >>"$adapter/README.md" <<'PAGE'
 
