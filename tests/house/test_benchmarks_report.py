@@ -154,6 +154,28 @@ def test_the_pages_tell_of_every_processor(tmp_path: Path) -> None:
     ]
 
 
+def test_the_front_page_tells_of_the_released_loop_and_of_the_strongest_rival() -> None:
+    times = {
+        "released_fp32": 32.0,
+        "padded_bf16": 24.0,
+        "trl_patched_bf16": 12.0,
+        "earlier_bf16": 5.0,
+        "engine_bf16": 4.0,
+    }
+    trained = section(**{name: [took] * 3 for name, took in times.items()})
+    scored = section(engine_bf16=[2.0], generate_bf16=[8.0], label_logits_bf16=[6.0])
+    sections = {
+        "training": {"workloads": {"window": trained}, "machine": MACHINE},
+        "scoring": scored | {"machine": MACHINE},
+    }
+    told = render_summary({"p": sections}, {})
+    assert (
+        "training goes **8.0** times (8.0 to 8.0) as fast as the released program's loop in fp32, **3.0** times" in told
+    )
+    assert "with its head patched, the strongest rival; scoring **" in told and "6.0** times" not in told
+    assert "this engine at" not in told and "1.2** times" not in told
+
+
 def window() -> dict:
     """A workload of training, in three rounds."""
     measured = section(released_fp32=[12.0, 16.0, 20.0], engine_bf16=[4.0] * 3)
