@@ -5,8 +5,8 @@
         --output demo/adapters/meld/README.md
 
 Answers and gold labels are compared in the unified labels of the paper's feeling wheel. It prints a table; --json
-writes every number, --output puts the table between the marks of a page. The checkpoint is asked as it was trained, its
-filter of transitions included; nothing is chosen by these scores.
+writes every number, --output puts the table, and what to know of the checkpoint, between the marks of a page. The
+checkpoint is asked as it was trained, its filter of transitions included; nothing is chosen by these scores.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -16,8 +16,10 @@ from basics.scripts import run_script
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from basics.argument_parsing import LineParser
 from basics.files import write_atomically
@@ -27,6 +29,9 @@ from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.labels import ROW_SETS, SPLITS
 from knobs.flags import add_knob
 from knobs.table import KNOBS
+
+if TYPE_CHECKING:
+    from experiment_utils.elsewhere import Elsewhere
 
 MARKS = "elsewhere"
 NO_PAGE = f"<!-- {MARKS}: begin --><!-- {MARKS}: end -->"
@@ -66,8 +71,22 @@ def main() -> None:
     if arguments.json:
         write_atomically(arguments.json, json.dumps(to_json(scores), indent=1) + "\n")
     if arguments.output:
-        write_atomically(arguments.output, replace_section(page, table, name=str(arguments.output), marks=MARKS))
+        section = f"{table}\n\n{tell(folder, scores)}"
+        write_atomically(arguments.output, replace_section(page, section, name=str(arguments.output), marks=MARKS))
     print(table)
+
+
+def tell(folder: Path, scores: Sequence["Elsewhere"]) -> str:
+    """What writes the rows that a checkpoint is scored on, and a line for each thing to know of it; Markdown."""
+    from own_dialogues.facts import find_facts
+
+    facts = find_facts(folder)
+    asked, own = facts.config, facts.config.dataset
+    facts = replace(facts, elsewhere={one.dataset: one.weighted_f1 for one in scores if one.dataset != own})
+    rows = f"python code/data_process.py --dataset {own} --prompt {asked.prompt} --window_step {asked.window_step}"
+    return "\n".join(
+        [f"`{rows}` writes the rows that it was scored on in its run.", "", *(f"- {one}" for one in facts.limits())]
+    )
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -35,12 +35,4 @@ for name in meld EmoryNLP iemocap; do
 done
 "$python" code/score_elsewhere.py --checkpoint "./$adapter" --datasets "$datasets" \
     --json "$adapter/elsewhere.json" --output "$adapter/README.md" >&2
-told=$(PYTHONPATH=code "$python" -c 'import sys
-from own_dialogues.facts import find_facts
-facts = find_facts(sys.argv[1])
-asked = facts.config
-rows = f"--dataset {asked.dataset} --prompt {asked.prompt} --window_step {asked.window_step}"
-print(f"The command at the top reads rows, which `python code/data_process.py {rows}` writes.", "", sep="\n")
-print(*(f"- {sentence}" for sentence in facts.limits()), sep="\n")' "./$adapter")
-printf '\n## What to know\n\n%s\n' "$told" >>"$adapter/README.md"
 du -sh "$adapter" >&2

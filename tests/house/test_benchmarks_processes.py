@@ -86,7 +86,9 @@ def test_a_stopped_driver_leaves_no_worker(number: signal.Signals, tmp_path: Pat
     driver.send_signal(number)
     driver.communicate(timeout=PATIENCE)
     assert wait_until(lambda: not any(child.is_running() for child in children))
-    assert driver.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}.get(number, 128 + number)
+    # Python ends itself by an interrupt that nobody caught, or says the same by its exit code.
+    ends = {signal.SIGKILL: (-9,), signal.SIGINT: (-2, 130)}
+    assert driver.returncode in ends.get(number, (128 + number,))
 
 
 @pytest.mark.slow
