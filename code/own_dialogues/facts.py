@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,18 @@ def find_facts(folder: str | Path) -> Facts:
     folder = Path(folder)
     config, texts = read_erc_config(folder), read_trained_texts(folder)
     results = _find_results(folder, config)
-    named = name_of(folder), shown_path(str(folder)), Path(config.base).name
+    elsewhere = _scored_elsewhere(folder, config)
+    known = Facts(
+        name_of(folder),
+        shown_path(str(folder)),
+        Path(config.base).name,
+        config,
+        texts=texts and len(texts),
+        elsewhere=elsewhere,
+    )
     if results is None:
-        return Facts(*named, config, texts=texts and len(texts))
-    utterances = results["training_rows"].get(RECOGNITION)
-    return Facts(*named, config, utterances, texts and len(texts), _score(results), _scored_elsewhere(folder, config))
+        return known
+    return replace(known, utterances=results["training_rows"].get(RECOGNITION), score=_score(results))
 
 
 def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:
