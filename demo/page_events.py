@@ -150,5 +150,6 @@ def _shown_choice(name: str, folder: Path) -> str:
         facts = find_facts(folder)
     except UserError:  # `describe` says what is the matter, once it is chosen
         return name
-    score = f", weighted F1 {facts.score.weighted_f1:.1f} on {facts.score.split}" if facts.score else ""
-    return f"{name}: labels of {facts.config.dataset}{score}"
+    score = f", weighted F1 {facts.score.weighted_f1:.1f}" if facts.score else ""
+    labels = "" if name == facts.config.dataset else f": labels of {facts.config.dataset}"
+    return f"{name}{labels}{score}"
