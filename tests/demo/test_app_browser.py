@@ -217,7 +217,7 @@ def test_nobody_waits_for_the_whole_of_anothers_dialogue(slow_tab, browser, slow
 
 def test_a_checkpoint_is_chosen_by_its_name(tab) -> None:
     tab.click("#checkpoint input")
-    tab.click("text=sample: labels of sample")
+    tab.click("text=sample, weighted F1 86.8")
     tab.wait_for_function("document.querySelector('#about').innerText.includes('431 utterances of sample')")
     assert "Weighted F1 86.84 on test (116 utterances)" in tab.inner_text("#about")
 
