@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rounding import rounding
 from torch.utils.flop_counter import FlopCounterMode
 
 from basics.errors import UserError
@@ -34,7 +33,7 @@ from commands import REPOSITORY
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
 from engine.batching import RowEncoder
-from tiny_models import VOCABULARY_SIZE, character_tokenizer, save_base, small_rows, tiny_model
+from tiny_models import VOCABULARY_SIZE, character_tokenizer, rounding, save_base, small_rows, tiny_model
 
 ADAPTED = {"all": None, "q, k, v": "q_proj,k_proj,v_proj"}
 
