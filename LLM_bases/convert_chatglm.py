@@ -3,8 +3,8 @@
     python LLM_bases/convert_chatglm.py PATH/chatglm2-6b
 
 FOLDER holds config.json, tokenizer.model and the weights (pytorch_model-*.bin or model-*.safetensors with their
-index). Needs as much disk again as the weights, and memory for one shard; a conversion that was stopped goes on.
-Prints the new folder, which is a base for MODEL_NAME. `fetch.py ChatGLM2` does this by itself; ChatGLM-6B, the
+index). It takes as much disk again as the weights, and memory for one file of them; a conversion that was stopped goes
+on. The new folder is printed; it is a base for MODEL_NAME. `fetch.py ChatGLM2` does this by itself; ChatGLM-6B, the
 first generation, needs no conversion.
 """
 
@@ -37,7 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = LineParser(description=__doc__, formatter_class=raw)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the published folder")
-    parser.add_argument("--output_dir", type=Path, help="where the result goes (LLM_bases/NAME-glm)")
+    parser.add_argument("--output_dir", type=Path, help="where the result goes (default: LLM_bases/NAME-glm)")
     return parser.parse_args()
 
 

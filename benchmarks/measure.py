@@ -1,7 +1,7 @@
-"""Measures training, scoring and trees side by side, writes results/*.json and renders README.md from them.
+"""Measures training, scoring and what stands around them side by side, writes results and renders the pages from them.
 
 bash benchmarks/run.sh            # set-up, rows, base, and then this
-PYTHONPATH=code python -m benchmarks.measure --effort quick --data data
+PYTHONPATH=code:. python -m benchmarks.measure --effort quick --data data
 """
 
 import argparse
@@ -9,126 +9,157 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
-from benchmarks.contenders.trl_loop import SETTINGS
-from benchmarks.inputs import DATASET, KINDS, Inputs, describe_machine
-from benchmarks.report import RESULTS, render, write_readme, write_results
+from benchmarks.efforts import PLANS, SECTIONS, Plan
+from benchmarks.flops import ModelShape
+from benchmarks.inputs import DATASET, Inputs
+from benchmarks.machine import describe_machine, native_precision, slug_of
+from benchmarks.report import HOME, RESULTS, SHARED, read_sections, render, write_pages, write_results
 from benchmarks.rounds import say
+from benchmarks.sections.cost import measure_epochs
+from benchmarks.sections.first_command import measure_first_command
 from benchmarks.sections.grouping import measure_grouping
 from benchmarks.sections.neighbours import measure_neighbours
+from benchmarks.sections.processing import measure_processing
 from benchmarks.sections.profile import measure_profile
 from benchmarks.sections.prompts import measure_prompts
 from benchmarks.sections.retrieval import measure_retrieval
-from benchmarks.sections.scoring import ScoringEffort, ScoringSection
-from benchmarks.sections.training import Effort, TrainingSection, llama_shape
-from benchmarks.sections.trees import measure_epochs, measure_trees
+from benchmarks.sections.scoring import ScoringSection
+from benchmarks.sections.training import TrainingSection, llama_shape
+from benchmarks.sections.trees import measure_trees
+from benchmarks.sections.trl_search import fastest_options, measure_trl
+from benchmarks.sections.windows import measure_windows
+from benchmarks.worker import describe, stop_on_signals
 from benchmarks.workload import draw_workload
 
-ALWAYS = ("trees", "prompts", "retrieval", "training", "profile", "neighbours", "scoring")
-ON_DEMAND = ("epochs", "grouping")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One effort of the whole measurement. minutes: on two CPU cores, for the announcement."""
-
-    minutes: int
-    kinds: Sequence[str]
-    training: Effort
-    trl_settings: Sequence[str]
-    scoring: ScoringEffort
-    sections: Sequence[str] = ALWAYS
-
-
-LITTLE = Effort(steps=1, repetitions=1), (), ScoringEffort(rows=8, repetitions=1, adapter_steps=2)
-ENOUGH = Effort(steps=2, repetitions=3), tuple(SETTINGS), ScoringEffort(rows=96, repetitions=3, adapter_steps=40)
-PLANS = {
-    "quick": Plan(15, ("window",), *LITTLE),
-    "default": Plan(60, KINDS, *ENOUGH),
-    "full": Plan(150, KINDS, *ENOUGH, (*ALWAYS, *ON_DEMAND)),
-}
-QUICK_RESULTS = RESULTS / "quick"
+QUICK_RESULTS = HOME / "quick"
 LOGS = QUICK_RESULTS / "logs"
-Section = Callable[[Path], dict[str, Any]]
+Section = Callable[[], Mapping[str, Any]]
 
 
 def main() -> None:
     arguments = parse_arguments()
+    stop_on_signals()
     plan = PLANS[arguments.effort]
     inputs = Inputs(_find_base(arguments.base), arguments.data)
     if not inputs.has(DATASET, "window"):
         raise UserError(f"{arguments.data / DATASET / 'window'} holds no rows: benchmarks/run.sh writes them")
     results = QUICK_RESULTS if arguments.effort == "quick" else RESULTS
-    sections = sections_of(plan, inputs, arguments.sections)
-    say(f"effort {arguments.effort}: about {plan.minutes} minutes on two quiet CPU cores")
+    machine = describe_machine("cpu")  # before results change files that git knows
+    own = results / slug_of(machine)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TMPDIR"] = scratch  # what a stopped contender leaves behind goes with it
-        for name, measure in sections.items():
-            began = time.perf_counter()
-            measured = measure(Path(scratch))
-            seconds = round(time.perf_counter() - began)
-            write_results(results / f"{name}.json", measured | {"machine": describe_machine("cpu"), "took": seconds})
+        measurement = Measurement(plan, inputs, native_precision(), machine, own, Path(scratch))
+        say(
+            f"effort {arguments.effort}: about {plan.minutes} minutes on two quiet CPU cores; all in {measurement.told}"
+        )
+        names = arguments.sections or plan.sections
+        failed = [name for name in names if not measurement.keep(name, results if name in SHARED else own)]
     if results == RESULTS:
-        write_readme(RESULTS)
+        write_pages(RESULTS)
     sys.stdout.write(render(results) + "\n")
+    if failed:
+        again = f"bash benchmarks/run.sh --sections {' '.join(failed)}"
+        raise UserError(f"{', '.join(failed)}: not measured, see above; what was is kept. Once it is mended: {again}")
 
 
-def sections_of(plan: Plan, inputs: Inputs, wanted: Sequence[str]) -> dict[str, Section]:
-    """Name of a results file -> what measures it, given a folder for what is thrown away."""
-    shape = _shape_of(inputs.base)
+class Measurement:
+    """What the sections have in common.
 
-    def prepare(kind: str) -> TrainingSection:
-        workload = draw_workload(inputs.train_rows(DATASET, kind), plan.training.steps)
-        return TrainingSection(inputs.base, workload, shape, plan.training, LOGS / kind)
+    native: the precision of this processor; machine: what results say of it; own: the folder of its results.
+    """
 
-    def train(_: Path) -> dict[str, Any]:
-        settings = prepare(plan.kinds[0]).measure_trl_settings(plan.trl_settings)
+    def __init__(
+        self, plan: Plan, inputs: Inputs, native: str, machine: Mapping[str, Any], own: Path, scratch: Path
+    ) -> None:
+        self.plan, self.inputs, self.native, self.machine, self.own = plan, inputs, native, machine, own
+        self.scratch = scratch
+
+    @property
+    def told(self) -> str:
+        """The precision, and why."""
+        return "bf16" if self.native == "bf16" else "fp32, as this processor does not multiply in bf16"
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        from transformers import AutoConfig
+
+        return llama_shape(AutoConfig.from_pretrained(self.inputs.base))
+
+    @cached_property
+    def sections(self) -> dict[str, Section]:
+        """Name of a results file -> what measures it."""
+        plan, inputs, native, scratch = self.plan, self.inputs, self.native, self.scratch
         return {
-            "trl_settings": settings,
-            "workloads": {kind: prepare(kind).measure(settings) for kind in plan.kinds},
+            "trees": partial(measure_trees, inputs),
+            "prompts": partial(measure_prompts, inputs.encoder),
+            "processing": partial(measure_processing, scratch, plan.training.repetitions),
+            "retrieval": partial(measure_retrieval, LOGS, plan.searches),
+            "trl_search": partial(measure_trl, inputs, native, LOGS, plan.compiled),
+            "training": self._train,
+            "profile": lambda: measure_profile(inputs, native, self.shape, LOGS),
+            "windows": partial(measure_windows, inputs, native, plan.training, LOGS),
+            "neighbours": partial(measure_neighbours, inputs, native, plan.training, LOGS),
+            "scoring": lambda: ScoringSection(
+                inputs, self.shape, plan.scoring, native, LOGS, scratch / "adapter"
+            ).measure(),
+            "first_command": partial(measure_first_command, inputs, scratch),
+            "epochs": partial(measure_epochs, inputs, native, LOGS),
+            "grouping": partial(measure_grouping, inputs, scratch),
         }
 
-    sections: dict[str, Section] = {
-        "trees": lambda _: measure_trees(inputs, plan.kinds),
-        "prompts": lambda _: measure_prompts(inputs.encoder),
-        "retrieval": lambda _: measure_retrieval(LOGS),
-        "training": train,
-        "profile": lambda _: measure_profile(inputs, shape, LOGS),
-        "neighbours": lambda _: measure_neighbours(inputs, plan.training.repetitions, LOGS),
-        "scoring": lambda scratch: ScoringSection(inputs, shape, plan.scoring, LOGS, scratch / "adapter").measure(),
-        "epochs": lambda _: {"fractions": measure_epochs(inputs, LOGS)},
-        "grouping": lambda scratch: measure_grouping(inputs, scratch),
-    }
-    return {name: sections[name] for name in wanted or plan.sections}
+    def keep(self, name: str, folder: Path) -> bool:
+        """Measures a section and writes its results to the folder; whether that went well.
+
+        A section that fails says why and costs its own results alone: the others have taken most of an hour.
+        """
+        began = time.perf_counter()
+        try:
+            measured = self.sections[name]()
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            say(f"{name} failed: {describe(error)}")
+            return False
+        seconds = round(time.perf_counter() - began)
+        say(f"{name} took {seconds} seconds")
+        write_results(folder / f"{name}.json", {**measured, "machine": self.machine, "took": seconds})
+        return True
+
+    def _train(self) -> dict[str, Any]:
+        """TRL with the settings that were fastest on this processor, where they have been searched for."""
+        searched = read_sections(self.own).get("trl_search")
+        trl = fastest_options(searched) if searched and self.plan.training.compiles else {}
+        return {"workloads": {kind: self._section_of(kind).measure(trl) for kind in self.plan.kinds}}
+
+    def _section_of(self, kind: str) -> TrainingSection:
+        effort = self.plan.training
+        workload = draw_workload(self.inputs.train_rows(DATASET, kind), effort.steps, effort.rows_per_step)
+        return TrainingSection(self.inputs.base, workload, self.shape, effort, self.native, LOGS / kind)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(description="Measure this engine beside other ways to train and score.")
     parser.add_argument("--effort", choices=PLANS, default="default", help="quick shows that it runs, no more")
     parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
-    parser.add_argument("--sections", nargs="*", default=(), choices=(*ALWAYS, *ON_DEMAND), help="only these")
-    return parser.parse_args()
+    parser.add_argument("--sections", nargs="*", default=(), choices=SECTIONS, help="only these")
+    return parser.parse_args(words)
 
 
 def _find_base(name: str) -> str:
     from bases.load import resolve_base
 
     return resolve_base(name)
-
-
-def _shape_of(base: str):
-    from transformers import AutoConfig
-
-    return llama_shape(AutoConfig.from_pretrained(base))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ requirements=benchmarks/requirements.txt
 
 say() { printf '%s\n' "$*" >&2; }
 
-# TRL beside the environment, not in it: what the project needs stays what envs/constraints.txt says.
+# The rivals' libraries beside the environment, not in it: what the project needs stays what envs/constraints.txt says.
 install_rivals() {
-    "$python" -c 'import sys, importlib.util; sys.exit(importlib.util.find_spec("trl") is None)' && return
+    "$python" -c 'import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, ("trl", "lm_eval"))))' && return
     cmp -s "$requirements" "$packages/requirements.txt" && return
     say "installing $requirements ..."
     rm -rf "$packages"
@@ -22,7 +22,7 @@ install_rivals() {
         --target "$packages" -r "$requirements" >&2; then
         cp "$requirements" "$packages/requirements.txt"
     else
-        say "... it cannot be installed: TRL will be missing from the tables"
+        say "... it cannot be installed: its contenders will be missing from the tables"
     fi
 }
 

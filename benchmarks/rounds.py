@@ -1,14 +1,17 @@
-"""Contenders taking turns: each in its own process, one at a time, round after round."""
+"""Contenders taking turns: each in its own process, one at a time, round after round, another first in each."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ceiling import BANDWIDTH
 from benchmarks.contenders.definition import Contender
 from benchmarks.worker import ContenderFailed, Worker
+
+CEILING = "benchmarks.ceiling:build_ceiling"
 
 
 class Rounds:
@@ -33,7 +36,7 @@ class Rounds:
                 self._attempt(name, lambda name=name: self._start(name, stack, warm_up))
             for number in range(repetitions):
                 between()
-                for name in list(self.workers):
+                for name in rotated(list(self.workers), number):
                     say(f"round {number + 1} of {repetitions}: {name}")
                     self._attempt(name, lambda name=name: self._measure(name, size))
             for name in list(self.workers):
@@ -74,9 +77,35 @@ class Rounds:
         }
 
 
-def best_ceiling(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Product -> the most operations a second that it reached in any round."""
-    return {shape: max(one[shape] for one in measured) for shape in measured[0]}
+def rotated(names: Sequence[str], number: int) -> list[str]:
+    """The order of a round: each begins with the contender that was second in the one before."""
+    first = number % max(len(names), 1)
+    return [*names[first:], *names[:first]]
+
+
+class Ceilings:
+    """What the machine does at most, measured once a round in a process of its own.
+
+    linear: (inputs, outputs) of the model's linear layers. precisions: of the contenders.
+    """
+
+    def __init__(self, linear: Iterable[tuple[int, int]], precisions: Iterable[str], logs: Path) -> None:
+        self.worker = Worker(CEILING, list(linear), logs / "ceiling.log")
+        self.found: dict[str, dict[str, float]] = {name: {} for name in sorted({*precisions})} | {BANDWIDTH: {}}
+
+    def __enter__(self) -> "Ceilings":
+        self.worker.__enter__()
+        self.worker.ready()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.worker.__exit__(*error)
+
+    def measure(self) -> None:
+        """Once more; the best of all rounds is kept."""
+        for name, best in self.found.items():
+            for what, rate in self.worker.run(name).items():
+                best[what] = max(rate, best.get(what, 0.0))
 
 
 def say(text: str) -> None:

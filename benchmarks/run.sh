@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Measures this engine beside other ways to train and score, on the CPU, from any folder:
 #
-#     bash benchmarks/run.sh              # about an hour on two cores that do nothing else
-#     bash benchmarks/run.sh --quick      # a quarter of an hour: shows that it runs; its numbers are worth little
-#     bash benchmarks/run.sh --full       # also epochs over 1/8, 1/4, 1/2 and all of MELD, and rows grouped three
-#                                         # ways against weighted F1: an hour and a half more
+#     bash benchmarks/run.sh              # on two cores that do nothing else, some 50 minutes
+#     bash benchmarks/run.sh --quick      # a few minutes: shows that it runs; its numbers are worth little
+#     bash benchmarks/run.sh --full       # also the prediction task, all settings of TRL compiled, epochs over 1/8, 1/4,
+#                                         # 1/2 and all of MELD, and rows grouped three ways against weighted F1: two
+#                                         # hours and more beside that
+#     bash benchmarks/run.sh --sections scoring neighbours        # some sections alone
 #
-# The first makes results/*.json, and from them the tables and the chart of README.md; --quick writes to
-# results/quick/ and the terminal alone. Further arguments go to benchmarks/measure.py (--sections scoring, ...).
-# Needs MELD's pickle where the scripts of code/ look for it; IEMOCAP and EmoryNLP are used where they are there.
+# It follows the processor: where that does not multiply in bf16 all contenders compute in fp32. The first makes
+# results/<processor>/*.json and from them the tables of README.md here, the paragraph of the front page and the charts;
+# --quick writes to quick/ and the terminal alone. Stopped, it leaves no process behind. Needs MELD's pickle where the
+# scripts of code/ look for it; IEMOCAP and EmoryNLP are used where they are there.
 set -euo pipefail
 
 case ${1:-} in

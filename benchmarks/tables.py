@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from basics.markdown import render_table
-from benchmarks.figures_of_merit import Merit, Result, factors, merits
+from benchmarks.ceiling import BANDWIDTH
+from benchmarks.figures_of_merit import Merit, Result, Spread, factors, merits
 
 GIBIBYTE = 1 << 30
-TERA = 1e12
+TERA, GIGA = 1e12, 1e9
 TRAINING_HEADER = (
     "contender",
     "precision",
@@ -29,12 +30,23 @@ def machine_line(section: Result) -> str:
 
 
 def work_line(title: str, section: Result) -> str:
-    """What one repetition of a training section holds, and the ceiling above it."""
-    work, ceiling = section["work"], max(section["ceiling"].values()) / TERA
-    return (
-        f"**{title}**: {work['rows']} rows a repetition, {work['tokens']:,} tokens, {work['nodes']:,} of them "
-        f"distinct; ceiling {ceiling:.2f} TFLOP/s in bf16."
-    )
+    """What one repetition of a training section holds, and the ceilings above it."""
+    work, ceiling = section["work"], ceiling_line(section["ceiling"])
+    drawn = f"{work['tokens']:,} tokens, {work['nodes']:,} of them distinct"
+    if epoch := section.get("epoch"):
+        drawn += (
+            f" ({work['nodes'] / work['tokens']:.1%}; of the epoch that they are drawn from "
+            f"{epoch['nodes'] / epoch['tokens']:.1%}; {work['tokens'] / work['rows']:.0f} tokens a row, of the epoch "
+            f"{epoch['tokens'] / epoch['rows']:.0f})"
+        )
+    return f"**{title}**: {work['rows']} rows a repetition, {drawn}; {ceiling}."
+
+
+def ceiling_line(ceiling: Mapping[str, Mapping[str, float]]) -> str:
+    """The best product in each precision, and the memory's rate where it was measured."""
+    products = [f"{max(of.values()) / TERA:.2f} TFLOP/s in {name}" for name, of in ceiling.items() if name != BANDWIDTH]
+    memory = [f"memory {max(ceiling[BANDWIDTH].values()) / GIGA:.1f} GB/s"] if BANDWIDTH in ceiling else []
+    return f"ceiling {', '.join([*products, *memory])}"
 
 
 def training_table(section: Result) -> str:
@@ -62,11 +74,18 @@ def contender_rows(section: Result, columns: int, last_cells: Callable[[Result],
 
 
 def _merit_cells(merit: Merit) -> list[str]:
-    return [str(merit.samples), f"{merit.tokens:,.0f}", f"{merit.nodes:,.0f}", f"{merit.share:.0%}"]
+    share = "" if merit.share is None else f"{merit.share:.0%}"
+    return [str(merit.samples), f"{merit.tokens:,.0f}", f"{merit.nodes:,.0f}", share]
 
 
 def factor_lines(section: Result, verb: str, ours: str, rivals: Mapping[str, Iterable[str]]) -> list[str]:
     """How many times as fast as its rivals this engine is, where it and any of them ran."""
     found = factors(section, ours, rivals)
-    listed = "; ".join(f"**{factor:.1f} times** as fast as {title}" for title, factor in found.items())
-    return [f"In bf16 this engine {verb} {listed}."] if found else []
+    listed = "; ".join(f"**{of.median:.1f} times** ({in_range(of)}) as fast as {title}" for title, of in found.items())
+    precision = section["contenders"][ours]["precision"]
+    return [f"In {precision} this engine {verb} {listed}."] if found else []
+
+
+def in_range(spread: Spread) -> str:
+    """Its least and most, to one decimal."""
+    return f"{spread.least:.1f} to {spread.most:.1f}"

@@ -1,13 +1,19 @@
 """A contender in a process of its own, so that its peak memory is its own; it computes only when asked to.
 
-All contenders of a section are alive at once and take turns, so that a slow minute of the machine meets all.
+All contenders of a section are alive at once and take turns, so that a slow minute of the machine meets all. None
+outlives the program that started it, however that ends: one left behind would compute beside the next measurement.
 """
 
 import ctypes
 import multiprocessing
 import os
 import resource
+import signal
+import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,6 +22,7 @@ from typing import Any
 
 BYTES_PER_KIBIBYTE = 1024
 LEAVING_SECONDS = 60
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ContenderFailed(Exception):
@@ -46,7 +53,7 @@ class Worker:
         self.connection.close()  # the other end leaves when it next listens
         self.process.join(LEAVING_SECONDS if kind is None else 0)
         if self.process.is_alive():
-            self.process.terminate()
+            self.process.kill()  # it has nothing to save
             self.process.join()
 
     def ready(self) -> None:
@@ -76,23 +83,72 @@ class Worker:
 
 def _serve(connection: Connection, build: str, setting: Any, log: str) -> None:
     """The contender's end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the caller's end decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _print_into(log)
     try:
         contender = _build(build, setting)
+        peak = getattr(contender, "peak_memory", _peak_memory)  # one that computes in a program of its own knows
         _forget_peak()
         connection.send((True, None))
         while True:
             arguments = connection.recv()
-            value = _peak_memory() if arguments is None else contender(*arguments)
+            value = peak() if arguments is None else contender(*arguments)
             _give_back_memory()
             connection.send((True, value))
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         return
     except Exception as error:
         import traceback
 
         traceback.print_exc()
         connection.send((False, describe(error)))
+
+
+def _end_with_parent() -> None:
+    """Even a caller that was killed takes this process with it, in the middle of whatever it computes."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def stop_on_signals() -> None:
+    """SIGINT, SIGTERM and SIGHUP end this program by way of its `finally`, which ends what it has started.
+
+    A program in the background is started with SIGINT ignored. A second signal, as a closing terminal sends them, does
+    not interrupt the first one's work.
+    """
+
+    def stop(received: int, frame: object) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+        if received == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + received)
+
+    for number in STOPPING:
+        signal.signal(number, stop)
+
+
+def run_to_end(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a program and returns what it wrote to stdout; if this one is stopped, it ends, with all that it started.
+
+    Raises:
+        CalledProcessError: it failed; what it says of that is on stderr.
+    """
+    # A pipe would be waited for as long as any of its children lives.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as written:
+        process = subprocess.Popen(command, stdout=written, start_new_session=True, **options)
+        try:
+            process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        written.seek(0)
+        stdout = written.read()
+    done = subprocess.CompletedProcess(command, process.returncode, stdout)
+    done.check_returncode()
+    return done
 
 
 def describe(error: Exception) -> str:

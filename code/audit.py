@@ -4,12 +4,13 @@
     python code/audit.py --datasets iemocap,meld,EmoryNLP --json audit.json
     python code/audit.py --datasets iemocap,meld,EmoryNLP --output original_data/README.md
 
-Prints tables; --json writes every figure, --output puts the tables between the marks of a page. No text of a corpus is
-in any of them. What is left out of train for the scenes that it shares: data_process_mixed.py --without_shared_scenes.
+It prints tables; --json writes every figure, --output puts the tables between the marks of a page. None of them holds
+text of a corpus. To leave shared scenes out of train: code/data_process_mixed.py --without_shared_scenes True.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser
@@ -53,8 +54,8 @@ def parse_arguments() -> argparse.Namespace:
     from knobs.table import KNOBS
 
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("datasets", "check_counts"):
-        add_knob(parser, KNOBS[name])
+    add_knob(parser, replace(KNOBS["datasets"], meaning="which corpora are compared, joined by commas"))
+    add_knob(parser, KNOBS["check_counts"])
     parser.add_argument(
         "--original_data",
         type=Path,
@@ -64,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=Path,
-        help="a page; what stands between its marks, <!-- audit: begin --> and <!-- audit: end -->, is replaced",
+        help="page that gets the tables, between its marks <!-- audit: begin --> and <!-- audit: end -->",
     )
     return parser.parse_args()
 

@@ -6,8 +6,9 @@
 Prints a table and writes experiments/baselines/<dataset>.json, and the answers with log p of every label to
 experiments/baselines/<dataset>/<baseline>/<valid or test>/predictions.jsonl; with the default settings also records for
 `reproduce.py --report`. All settings are chosen on valid, and so is the baseline that counts as the best. Transitions
-are a causal filter over labels, fitted on train and valid. The last line, the gold label of the same speaker's previous
-utterance, is no baseline but a leak bound: no model sees gold labels.
+filter the answers by which label follows which; they are fitted on train and valid, and never look at a later turn. The
+last line, the correct label of the same speaker's previous utterance, is no baseline but shows what a leak would be
+worth: no model sees correct labels.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -98,7 +99,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         "--encoder_finetune",
         default=NOTHING,
-        help="encoder to be fine-tuned with a head too; MiniLM took two cores 25 minutes on IEMOCAP "
+        help="encoder to be fine-tuned with a classifier on top, too; MiniLM took two cores 25 minutes on IEMOCAP "
         "(default: %(default)s)",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""On how many rows two runs give the same label, and which rows they are apart on.
+"""Count on how many rows two runs give the same label, and show rows on which they differ.
 
     python code/compare_predictions.py experiments/a/predictions.jsonl experiments/b/predictions.jsonl
 
@@ -25,7 +25,7 @@ Pair = tuple[Prediction, Prediction]
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = LineParser(description="Compare the labels of two runs, row by row.")
+    parser = LineParser(description=__doc__.partition("\n")[0])
     parser.add_argument("first", type=Path, metavar="A", help="predictions.jsonl of one run")
     parser.add_argument("second", type=Path, metavar="B", help="predictions.jsonl of another run over the same rows")
     return parser.parse_args()

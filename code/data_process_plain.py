@@ -2,7 +2,7 @@
 
     python code/data_process_plain.py --dataset meld
 
-The published "LoRA + Backbone" baseline of arXiv 2309.11911: no role sentence, no history.
+This is the published "LoRA + Backbone" baseline of arXiv 2309.11911, whose prompts show no history.
 """
 
 from basics.scripts import print_folders, run_script

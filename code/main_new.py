@@ -4,8 +4,8 @@
     python code/main_new.py --dataset sample --data_dir data/sample/window --model_name_or_path SmolLM2-135M \\
         --output_dir experiments/try --model_dir checkpoint/try --lora_module_name all --learning_rate 1e-3
 
-The train_and_inference_*.sh scripts call it with their defaults. On a CPU `--processes 4` is four that share the work;
-on several GPUs `deepspeed` starts it.
+The base is the language model that is trained. The scripts code/train_and_inference_*.sh call this program with their
+defaults. On a CPU `--processes 4` is four that share the work; on several GPUs `deepspeed` starts it.
 """
 
 # First of all: from here on Ctrl-C is one line.

@@ -3,8 +3,9 @@
     python code/plan.py --model_name_or_path Qwen2.5-7B --dataset meld --memory_gib 24
     python code/plan.py --model_name_or_path LLaMA2 --gpu a100 --gpus 4
 
-From the base's configuration alone (the table's, a folder's, or the hub's); no weights are read. `knobs` is what
-the scripts are told. The hours suppose that --utilisation of the device's dense products is reached.
+The base is the language model that is trained. Its configuration alone is read, from the table, a folder or the hub,
+and none of its weights. The column `knobs` has what the scripts have to be told. The hours suppose that the share
+--utilisation of the device's fastest matrix products is reached.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -99,18 +100,24 @@ def parse_arguments() -> argparse.Namespace:
     look_for_datasets(parser, "dataset")
     gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"
     parser.add_argument("--gpu", choices=(*ACCELERATORS, CPU), default="a100", help=gpu_help)
-    parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many (default: %(default)s)")
+    parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many GPUs (default: %(default)s)")
     positive = number("above 0", lambda value: 0 < value < math.inf)
     parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
-    parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one (default: the kind's; cpu: measured)")
-    parser.add_argument("--utilisation", type=share, default=0.35, help="share reached (default: %(default)s)")
+    parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one GPU (default: the kind's; cpu: measured)")
+    parser.add_argument(
+        "--utilisation", type=share, default=0.35, help="share of it that is reached (default: %(default)s)"
+    )
     precision_help = "auto: bf16 where the device computes in it (default: %(default)s)"
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto", help=precision_help)
     budget_help = "tokens of one forward pass; 0: chosen for the device (default: %(default)s)"
     parser.add_argument("--token_budget", type=whole_number(0), default=0, help=budget_help)
-    parser.add_argument("--lora_dim", type=whole_number(1), default=16, help="rank (default: %(default)s)")
+    parser.add_argument(
+        "--lora_dim", type=whole_number(1), default=16, help="rank of the adapters (default: %(default)s)"
+    )
     dropout = number("from 0 to below 1", lambda value: 0 <= value < 1)
-    parser.add_argument("--lora_dropout", type=dropout, default=0.05, help="(default: %(default)s)")
+    parser.add_argument(
+        "--lora_dropout", type=dropout, default=0.05, help="dropout before the adapters (default: %(default)s)"
+    )
     add_knob(parser, KNOBS["loss"])
     parser.add_argument("--lora_module_name", default="auto", help="as main_new.py's (default: %(default)s)")
     return parser.parse_args()

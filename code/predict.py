@@ -6,13 +6,13 @@
         --output emotions.jsonl
     some_program | python code/predict.py --follow True --format jsonl
 
-A turn is judged by itself and the turns before it: no later one is ever seen. Prompts, labels, window, length,
-precision and what the base is stored in are those that the checkpoint was trained with (its erc_config.json), and so is
-the filter that carries beliefs from turn to turn, if it was trained with decode=transitions (its transitions.json).
-Probabilities are shares among these labels. What files are read: demo/FORMATS.md. With --output the file is there
-when it is whole, and until then grows beside it; stopped, --resume True goes on from there to the same bytes.
-With --follow True turns are read from stdin, a line each, `Name: utterance` or a JSON object of speaker and text, and
-each is answered at once: what the model has computed of the turns before is kept where its base can go on from it.
+A turn is judged by itself and the turns before it: no later one is ever seen. The model is asked as it was trained:
+labels, wording, how many turns a prompt shows and the precision are read from erc_config.json beside its weights. One
+that was trained with decode=transitions also has a filter, transitions.json, by which what was felt before counts.
+A probability is a label's share among these labels. demo/FORMATS.md lists the forms of files that are read.
+With --output the file appears when it is whole, and grows beside its place until then; if it was stopped, --resume True
+goes on from there, to the same bytes. With --follow True turns are read from stdin, one a line, as `Name: utterance` or
+a JSON object of speaker and text, and each is answered at once, without computing anew what came before it.
 """
 
 import argparse
@@ -47,13 +47,18 @@ FLAGS = (
         "the first of meld and sample that ships)",
     ),
     ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
-    ("format", None, {"choices": tuple(OUTPUTS)}, "of the output (default: by its name, else table)"),
-    ("input_format", None, {"choices": tuple(FORMATS)}, "of which form it is (default: by its name and beginning)"),
-    ("encoding", None, {"type": check_encoding}, "what the input is in (default: UTF-8, or as its bytes tell)"),
+    ("format", None, {"choices": tuple(OUTPUTS)}, "form of the output (default: by its name, else table)"),
+    ("input_format", None, {"choices": tuple(FORMATS)}, "form of the input (default: by its name and beginning)"),
+    ("encoding", None, {"type": check_encoding}, "encoding of the input (default: UTF-8, or as its bytes tell)"),
     ("preview", False, {"type": true_or_false}, "print what would be judged, as JSON Lines, and load no model"),
-    ("demonstrations", None, {"type": whole_number(0)}, "in each prompt (default: as in training)"),
-    ("original_data", None, {"type": Path}, "folder of the pickles that they come from (default: original_data)"),
-    ("encoder", None, {}, "sentence encoder that finds them (default: as in training)"),
+    (
+        "demonstrations",
+        None,
+        {"type": whole_number(0)},
+        "how many similar training utterances a prompt shows (default: as in training)",
+    ),
+    ("original_data", None, {"type": Path}, "folder of the corpora that these come from (default: original_data)"),
+    ("encoder", None, {}, "sentence encoder that finds these (default: as in training)"),
     ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
     (
         "precision",
@@ -68,7 +73,7 @@ FLAGS = (
         "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
     ),
     ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
-    ("causal", False, {"action": "store_true"}, "judge a turn without those after it: what always happens"),
+    ("causal", False, {"action": "store_true"}, "judge a turn without those after it; this is always so"),
 )
 
 
@@ -193,7 +198,7 @@ def answer_file(arguments: Namespace) -> None:
 
 def describe_end(recognizer: "EmotionRecognizer", counts: FileCounts, shortened: int, checkpoint: Path) -> str:
     """What was answered, in one line; shortened: turns that were cut."""
-    told = f"{counts.turns} utterances, {counts.dialogues} dialogues, labels of {recognizer.config.dataset}"
+    told = f"{counts.told}, labels of {recognizer.config.dataset}"
     told += ", with transitions" if recognizer.transitions else ""
     cut = f"; {shortened} were too long for the prompt and cut at their end" if shortened else ""
     return f"{told}, by {shown_path(str(checkpoint))}{cut}"

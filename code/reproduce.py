@@ -1,19 +1,20 @@
-"""Runs published numbers as conditions of experiments/conditions.yaml, and sets ours beside the paper's.
+"""Runs conditions: published numbers and our own experiments, as settings; sets results beside the paper's.
 
     python code/reproduce.py --list
     python code/reproduce.py --table 1 --dry-run               # the exact commands
     python code/reproduce.py --condition sample --resume       # all of a group; or some: sample/window sample/plain
     python code/reproduce.py --report                          # tables, figures, a page, from what has finished
 
-A run that dies leaves the others going. Exit code 1: a run failed, or --check found other counts than are committed.
-Every run adds a line to experiments/LOG.md, a record with its counts to experiments/runs and its answers to
-experiments/predictions; --report needs nothing else.
+The conditions stand in experiments/conditions.yaml. When a run dies, the others go on. The exit code is 1 when a run
+failed, or when --check found other counts than are committed. Every run adds a line to experiments/LOG.md, a record
+with its counts to experiments/runs and its answers to experiments/predictions; --report needs nothing else.
 """
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
 
 # isort: split
+import argparse
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
-from experiment_utils.checks import check_answers
+from experiment_utils.checks import check_answers, missing_corpora
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
     Condition,
@@ -46,7 +47,7 @@ from experiment_utils.reports import (
     write_browser,
     write_report,
 )
-from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job
+from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job, unheeded_knobs
 from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
@@ -66,15 +67,14 @@ def main() -> None:
         print(write_needs(estimate_all(list(conditions.values())), folder / NEEDS_FILE.name))
         return
     if arguments.check:
-        troubles = list(check_answers(Records.read(folder)))
-        print("\n".join(troubles) or "the committed answers make the counts that are committed")
-        sys.exit(EXIT_FAILED if troubles else 0)
+        sys.exit(EXIT_FAILED if print_check(Records.read(folder)) else 0)
     if arguments.compare:
         print_comparison(conditions, arguments.compare, Records.read(folder))
         return
+    tell_unheeded()
     jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
     if arguments.dry_run:
-        print("\n".join(f"# {job.name}\n{job.command}" for job in jobs))
+        print_commands(jobs, read_needs(folder / NEEDS_FILE.name))
         return
     troubles: list[str] = []
     if not arguments.report:
@@ -89,6 +89,13 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
 
 
+def tell_unheeded() -> None:
+    """A line on knobs that the caller has set for nothing."""
+    if names := unheeded_knobs():
+        told = f"not heeded: {', '.join(names)}, set before the command; a condition says itself what it is"
+        print(f"{told}, and one of your own goes into a file for --conditions", file=sys.stderr)
+
+
 def stop_on_signals() -> None:
     """End as after Ctrl-C, the runs stopped, also when told to by `kill` or a terminal that closes."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -97,21 +104,23 @@ def stop_on_signals() -> None:
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = LineParser(description="Run published numbers, and set ours beside the paper's.")
-    parser.add_argument("--list", action="store_true", help="print the conditions: paper and its spread, seeds, needs")
-    parser.add_argument("--table", help="only this table: 1, 2, 10, ablation, window, alpha, scaling, small, ...")
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--list", action="store_true", help="print the conditions: the paper's score, seeds, memory, time"
+    )
+    parser.add_argument("--table", help="only the conditions of this table, as --list names it: 1, 2, ...")
     parser.add_argument(
         "--condition",
         nargs="+",
         action="extend",
         metavar="NAME",
         default=[],
-        help="only these conditions, in this order; a name stands for all that begin so: plain, plain/LLaMA2",
+        help="only these conditions, in this order; plain or plain/LLaMA2 stands for all that begin so",
     )
-    parser.add_argument("--seeds", type=read_seeds, help="instead of the conditions' own, joined by commas")
+    parser.add_argument("--seeds", type=read_seeds, help="seeds in place of the conditions' own, joined by commas")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     parser.add_argument(
-        "--jobs", type=whole_number(1), default=1, help="runs at once, each on GPUs of its own (default: %(default)s)"
+        "--jobs", type=whole_number(1), default=1, help="runs at a time, each on GPUs of its own (default: %(default)s)"
     )
     parser.add_argument("--resume", action="store_true", help="skip what has finished, go on with what was stopped")
     parser.add_argument("--report", action="store_true", help="run nothing; write tables, figures and the page")
@@ -119,9 +128,12 @@ def parse_arguments() -> Namespace:
         "--check", action="store_true", help="run nothing; work out the committed counts anew from answers and pickles"
     )
     parser.add_argument("--estimate", action="store_true", help="run nothing; work out what every condition needs")
-    parser.add_argument("--compare", nargs=2, metavar="NAME", help="test the second condition against the first")
+    parser.add_argument("--compare", nargs=2, metavar="NAME", help="test how far the second condition is better")
     parser.add_argument(
-        "--conditions", type=Path, default=CONDITIONS_FILE, help="another file, NAME.yaml; it is reported in NAME/"
+        "--conditions",
+        type=Path,
+        default=CONDITIONS_FILE,
+        help="file of other conditions, NAME.yaml; they are reported in NAME/",
     )
     return parser.parse_args()
 
@@ -136,7 +148,7 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
     for one in conditions:
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.group.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
-        costs = [f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"] if found else []
+        costs = [describe_needs(found)] if found else []
         base = base_of(one)
         cells = [
             one.name,
@@ -148,6 +160,30 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
         print("; ".join([*cells, *costs]))
     minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in conditions if one.name in needs)
     print(f"{len(conditions)} conditions, about {minutes / 60:,.0f} hours for all of their seeds", file=sys.stderr)
+
+
+def describe_needs(found: Needs) -> str:
+    """Memory and time of a run as one line, estimated, and on which machine."""
+    return f"about {found.memory_gib:g} GiB, {found.minutes:g} minutes a run on {found.machine}"
+
+
+def print_commands(jobs: Sequence[Job], needs: Mapping[str, Needs]) -> None:
+    """The command of every run, below its name and what it needs."""
+    for job in jobs:
+        found = needs.get(job.condition.name)
+        print(f"# {job.name}{f': {describe_needs(found)}' if found else ''}\n{job.command}")
+
+
+def print_check(records: Records) -> list[str]:
+    """What differs, a line each, or that nothing does; and which datasets could not be looked at."""
+    unread = missing_corpora(records)
+    troubles = list(check_answers(records, unread))
+    checked = sum(len(run.counts.keys() - unread) for run in records.runs)
+    print("\n".join(troubles) or f"{checked} files of answers make the counts that are committed")
+    if unread:
+        where = "original_data/README.md says where to get them"
+        print(f"not checked, as their pickles are not here: {', '.join(unread)}; {where}", file=sys.stderr)
+    return troubles
 
 
 def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[str]:

@@ -37,6 +37,9 @@ SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME", "-
 def main() -> None:
     """Kind of rows and further arguments -> variables on stdout."""
     kind, further = (sys.argv[1:] or [""])[0], sys.argv[2:]
+    if kind in ("-h", "--help"):
+        print(__doc__)
+        return
     if kind == "--table":
         print(render_table())
         return

@@ -2,28 +2,34 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from statistics import fmean, median
+from itertools import chain, pairwise
 
 from data_utils.dialogues import Dialogue
+from data_utils.labels import DatasetSpec
+from scoring.metrics import baseline_majority, name_metric
 
 Splits = Mapping[str, Sequence[Dialogue]]
 
 
-def count_sizes(splits: Splits) -> dict[str, dict[str, float]]:
-    """Split -> dialogues, utterances, turns and speakers of a dialogue, words of an utterance (mean, median, most)."""
-    return {name: _sizes(dialogues) for name, dialogues in splits.items()}
+def tell_sizes(splits: Splits) -> str:
+    """A line for each split: how many dialogues and utterances it has."""
+    return "\n".join(
+        f"{name}: {len(dialogues)} dialogues, {sum(len(one.utterances) for one in dialogues)} utterances"
+        for name, dialogues in splits.items()
+    )
 
 
-def _sizes(dialogues: Sequence[Dialogue]) -> dict[str, float]:
-    turns = [len(dialogue.utterances) for dialogue in dialogues]
-    speakers = [len({one.speaker for one in dialogue.utterances}) for dialogue in dialogues]
-    words = [len(one.text.split()) for dialogue in dialogues for one in dialogue.utterances]
-    sizes: dict[str, float] = {"dialogues": len(dialogues), "utterances": sum(turns)}
-    for name, values in (("turns", turns), ("speakers", speakers), ("words", words)):
-        summary = {"mean": round(fmean(values), 1), "median": median(values), "most": max(values)}
-        sizes |= {f"{name}, {kind}": value for kind, value in summary.items()}
-    return sizes
+def count_lengths(splits: Splits) -> dict[str, dict[str, Counter[int]]]:
+    """What is counted -> split -> its value -> how often: turns and speakers of a dialogue, words of an utterance."""
+    measures = {
+        "turns of a dialogue": lambda dialogue: [len(dialogue.utterances)],
+        "speakers of a dialogue": lambda dialogue: [len({one.speaker for one in dialogue.utterances})],
+        "words of an utterance": lambda dialogue: [len(one.text.split()) for one in dialogue.utterances],
+    }
+    return {
+        quantity: {name: Counter(chain.from_iterable(map(measure, of_split))) for name, of_split in splits.items()}
+        for quantity, measure in measures.items()
+    }
 
 
 def count_labels(splits: Splits, labels: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -44,34 +50,46 @@ def share_transitions(
     """
     counts: Counter[tuple[str | None, str | None]] = Counter()
     for dialogue in dialogues:
-        for chain in _chains(dialogue, same_speaker):
-            counts.update(pairwise(chain))
+        for labels_said in _label_sequences(dialogue, same_speaker):
+            counts.update(pairwise(labels_said))
     totals = {label: sum(counts[label, other] for other in labels) for label in labels}
     return [[counts[label, other] / max(1, totals[label]) for other in labels] for label in labels]
 
 
-def _chains(dialogue: Dialogue, same_speaker: bool) -> list[list[str | None]]:
-    chains: dict[int, list[str | None]] = {}
+def _label_sequences(dialogue: Dialogue, same_speaker: bool) -> list[list[str | None]]:
+    sequences: dict[int, list[str | None]] = {}
     for one in dialogue.utterances:
-        chains.setdefault(one.speaker if same_speaker else 0, []).append(one.label)
-    return list(chains.values())
+        sequences.setdefault(one.speaker if same_speaker else 0, []).append(one.label)
+    return list(sequences.values())
 
 
-def common_texts(dialogues: Sequence[Dialogue], count: int) -> list[tuple[str, int, int]]:
-    """(text, how often, under how many labels) of the commonest utterances, letter case and outer blanks aside."""
-    labels: dict[str, list[str | None]] = {}
+def score_majority(splits: Splits, spec: DatasetSpec) -> str:
+    """One sentence: what the commonest label of train would score on test as the answer to everything."""
+    train, test = (
+        [one.label for dialogue in splits[name] for one in dialogue.utterances] for name in ("train", "test")
+    )
+    found = baseline_majority(train, test, spec.labels, spec.metric)
+    return f"Always answering '{found.label}' scores {found.result.score:.1f} {name_metric(spec.metric)} on test."
+
+
+def share_labels_of_texts(
+    dialogues: Sequence[Dialogue], labels: Sequence[str], count: int
+) -> dict[str, dict[str, float]]:
+    """The commonest utterances, letter case and outer blanks aside -> label -> how often they have it, as a share."""
+    found: dict[str, Counter[str | None]] = {}
     for dialogue in dialogues:
         for one in dialogue.utterances:
-            labels.setdefault(one.text.strip().lower(), []).append(one.label)
-    commonest = sorted(labels.items(), key=lambda item: (-len(item[1]), item[0]))[:count]
-    return [(text, len(under), len(set(under))) for text, under in commonest]
+            found.setdefault(one.text.strip().lower(), Counter())[one.label] += 1
+    commonest = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))[:count]
+    return {
+        f"{text} ({under.total()} times)": {label: under[label] / under.total() for label in labels}
+        for text, under in commonest
+    }
 
 
-def render_dialogue(dialogue: Dialogue) -> str:
-    """One dialogue in full: turn, speaker, label, text."""
-    width = max(len(str(one.label)) for one in dialogue.utterances)
-    lines = [
-        f"{turn:3}  Speaker_{one.speaker}  {one.label!s:<{width}}  {one.text}"
-        for turn, one in enumerate(dialogue.utterances)
-    ]
+def render_dialogue(dialogue: Dialogue, turns: int | None = None) -> str:
+    """The first turns of a dialogue, None: all of them: number, speaker, label, text."""
+    shown = dialogue.utterances[:turns]
+    width = max(len(str(one.label)) for one in shown)
+    lines = [f"{turn:3}  Speaker_{one.speaker}  {one.label!s:<{width}}  {one.text}" for turn, one in enumerate(shown)]
     return "\n".join([f"dialogue {dialogue.dialogue_id}", *lines])

@@ -1,5 +1,6 @@
 """Pictures of one dialogue's emotions, and of what is in a corpus, as PNG bytes; equal input gives equal bytes."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from results.figures import own_style, to_png
 DOTS_PER_INCH = 100
 MOST_TURNS_NAMED = 40  # beyond, the words would lie on top of one another
 LONGEST_NAME = 16
+LONGEST_LINE = 58
 SHADES = colormaps["Blues"]
 EVEN_LUMINANCE = 0.179  # black and white have the same contrast to it
 # Told apart by the colour-blind too (Okabe and Ito, then Tol); the first is for the first label, and so on.
@@ -51,6 +53,28 @@ def draw_probabilities(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> by
     shares = [[row.probabilities[label] for row in rows] for label in labels]
     names = [str(row.turn.turn) for row in rows]
     return draw_shares(shares, labels, names, "turn", "")
+
+
+def draw_emotions(answers: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -> bytes:
+    """A bar for each answer (what was asked -> label -> share), parted among the labels; the greatest is named."""
+    with _drawn(9.5, 0.75 + 0.27 * len(answers)) as figure:
+        axes = figure.subplots()
+        for label in labels:
+            before = list(labels)[: list(labels).index(label)]
+            starts = [sum(shares[one] for one in before) for shares in answers.values()]
+            widths = [shares[label] for shares in answers.values()]
+            axes.barh(range(len(answers)), widths, 0.72, starts, color=colour_of(label, labels), label=label)
+        axes.set_yticks(range(len(answers)), [_short(name, LONGEST_LINE) for name in answers], fontsize=8)
+        beside = axes.secondary_yaxis("right")
+        beside.set_yticks(range(len(answers)), [max(shares, key=shares.__getitem__) for shares in answers.values()])
+        for side in (axes, beside):
+            side.tick_params(length=0)
+            side.spines[:].set_visible(False)
+        axes.set_xticks([])
+        axes.set_xlim(0, 1)
+        axes.set_ylim(len(answers) - 0.5, -0.5)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(labels), frameon=False)
+        return to_png(figure, DOTS_PER_INCH)
 
 
 def draw_shares(
@@ -99,6 +123,35 @@ def draw_label_shares(counts: Mapping[str, Mapping[str, int]], labels: Sequence[
         return to_png(figure, DOTS_PER_INCH)
 
 
+def draw_scores(per_label: Mapping[str, float], below: str) -> bytes:
+    """A bar for each label (label -> percent), in its colour, with its number."""
+    labels = list(per_label)
+    with _drawn(7.0, 0.8 + 0.3 * len(labels)) as figure:
+        axes = figure.subplots()
+        bars = axes.barh(labels, list(per_label.values()), color=[colour_of(label, labels) for label in labels])
+        axes.bar_label(bars, fmt="{:.0f}", padding=3)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel(below)
+        return to_png(figure, DOTS_PER_INCH)
+
+
+def draw_lengths(lengths: Mapping[str, Mapping[str, Counter[int]]]) -> bytes:
+    """A panel for each quantity (what is counted -> split -> value -> how often): the share of each value, in %."""
+    with _drawn(9.5, 2.6) as figure:
+        panels = figure.subplots(1, len(lengths), squeeze=False)[0]
+        for axes, (quantity, splits) in zip(panels, lengths.items(), strict=True):
+            for split, counted in splits.items():
+                values = sorted(counted)
+                axes.plot(values, [100 * counted[one] / counted.total() for one in values], ".-", lw=1, label=split)
+            axes.set_xlabel(quantity)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        panels[0].set_ylabel("share (%)")
+        panels[-1].legend(frameon=False)
+        return to_png(figure, DOTS_PER_INCH)
+
+
 @contextmanager
 def _drawn(width: float, height: float) -> Iterator[Figure]:
     """An empty figure, in inches, in the style of this project whatever the user's matplotlibrc says."""
@@ -106,6 +159,6 @@ def _drawn(width: float, height: float) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def _short(name: str) -> str:
+def _short(name: str, most: int = LONGEST_NAME) -> str:
     printable = "".join(character if character.isprintable() else "?" for character in name)
-    return printable if len(printable) <= LONGEST_NAME else printable[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return printable if len(printable) <= most else printable[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -17,6 +17,11 @@ TITLE = "Emotions of a dialogue"
 INTRODUCTION = f"""# {TITLE}
 Write a line for each turn, `Name: utterance`, paste a chat or a transcript, or open a file. Each turn is judged by
 itself and the turns before it, never by later ones. It can be wrong."""
+# On a phone the answer stands far below what was asked.
+SHOW_ANSWER = """() => {
+  const status = document.querySelector("#status");
+  if (status.getBoundingClientRect().top > 0.8 * innerHeight) status.scrollIntoView();
+}"""
 SECONDS_KEPT = 3600  # of files that were opened
 MOST_AT_ONCE, MOST_WAITING = 8, 32  # visitors
 
@@ -65,9 +70,9 @@ def _question(gr: Any, page: Page, name: str) -> SimpleNamespace:
     parts.chooser = gr.Dropdown([], label="Dialogue of the file", elem_id="chooser", visible=False, filterable=False)
     parts.dialogue = gr.Textbox(sample, label="Dialogue", lines=8, max_lines=20, elem_id="dialogue")
     with gr.Row():
-        parts.find = gr.Button("Find emotions", variant="primary", elem_id="find", min_width=140)
-        parts.stop = gr.Button("Stop", elem_id="stop", min_width=80)
-        parts.upload = gr.UploadButton("Open a file", elem_id="open", min_width=120)
+        parts.find = gr.Button("Find emotions", variant="primary", elem_id="find", scale=2, min_width=180)
+        parts.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+        parts.upload = gr.UploadButton("Open a file", elem_id="open", scale=1, min_width=130)
     with gr.Row():
         parts.who = gr.Textbox(label="Name", elem_id="who", scale=1, min_width=90)
         parts.what = gr.Textbox(label="Utterance (Enter adds the turn)", elem_id="what", scale=3, min_width=160)
@@ -96,6 +101,8 @@ def _connect(gr: Any, page: Page, parts: SimpleNamespace) -> None:
     for text, button in parts.histories.items():
         example = {"inputs": [parts.checkpoint, parts.known], "outputs": [parts.dialogue, *shown]}
         running += [button.click(partial(page.show, text), **example, **quiet)]
+    for button in (parts.find, *parts.histories.values()):
+        button.click(None, js=SHOW_ANSWER, **quiet)
     parts.stop.click(page.stop, outputs=parts.status, cancels=running, **quiet)
     parts.checkpoint.input(page.describe, parts.checkpoint, parts.about, **quiet)
 

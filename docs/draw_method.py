@@ -34,7 +34,7 @@ MODULES = (
         "speaker_task",
     ),
 )
-LOSS = "The loss is on the label alone. Valid chooses the epoch; test is scored once, by the log p of every label."
+LOSS = "The loss is on the answer alone. Valid chooses the epoch; test is scored once, by the log p of every label."
 SOURCE = "Dialogue and probabilities: the sample corpus, test, and the answers of its run in experiments/predictions."
 
 

@@ -51,7 +51,7 @@ def serve() -> Iterator[str]:
         port = free.getsockname()[1]
     app = HERE.parent / "demo" / "app.py"
     process = subprocess.Popen(
-        [sys.executable, app, "--port", str(port), "--checkpoint", HERE.parent / "demo" / "adapter"],
+        [sys.executable, app, "--port", str(port)],
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -57,7 +57,7 @@ def main() -> None:
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = LineParser(description="Get a published pickle.")
+    parser = LineParser(description="Get the file of a published dataset, a pickle, and check it.")
     parser.add_argument("dataset", choices=(*PUBLIC, *EXPLAINED), help="name of the dataset")
     parser.add_argument(
         "--original_data", type=Path, default=HERE, help="folder it goes to (default: the one of this script)"

@@ -2,8 +2,8 @@
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from bases.load import DTYPES
 from benchmarks.ceiling import synchronize
+from benchmarks.contenders.drawn import draw_b
 from benchmarks.workload import SEED, Workload
 
 LORA_RANK = 16
@@ -20,6 +21,7 @@ CLIP_NORM = 1.0
 # Weights stay where they are, so that every step of every contender has the same loss to show. The optimizer
 # computes all that it computes at any other rate.
 LEARNING_RATE = 0.0
+NATIVE = "native"  # the precision that this processor, or this card, multiplies in
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ Repetition = Callable[[int], Outcome]  # told how many optimizer steps to run, f
 class Contender:
     """A row of a table of contenders.
 
-    reduction: what its loss averages over, `row` (the mean of a row's tokens, then of rows) or `token`.
-    build: `module:function`, which takes a Setting and returns a Repetition. options: passed to it.
+    precision: a name of bases/load.py, or NATIVE until `in_precision` has settled it. reduction: what its loss averages
+    over, `row` (the mean of a row's tokens, then of rows) or `token`. build: `module:function`, which takes a Setting
+    and returns a Repetition. options: passed to it.
     """
 
     name: str
@@ -52,6 +55,22 @@ class Contender:
     reduction: str
     build: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def in_precision(self, native: str) -> "Contender":
+        """With its precision settled, which its name ends with."""
+        precision = native if self.precision == NATIVE else self.precision
+        return replace(self, name=f"{self.name}_{precision}", precision=precision)
+
+
+def settle(table: Iterable[Contender], native: str) -> tuple[Contender, ...]:
+    """The contenders of a processor: where that has no bf16, two rows that differ in nothing else are one."""
+    settled = (contender.in_precision(native) for contender in table)
+    return tuple({contender.name: contender for contender in settled}.values())
+
+
+def ours(native: str) -> str:
+    """The name of the contender whose speed is divided by the others'."""
+    return f"engine_{native}"
 
 
 @dataclass(frozen=True)
@@ -111,8 +130,8 @@ def load_weights(base: str, dtype: torch.dtype, device: torch.device, attention:
     return model.to(dtype)
 
 
-def wrap_in_lora(model, adapted: str | None, adapters_in_fp32: bool = False):
-    """PEFT's own LoRA layers on those in a comma list, or on all; A is drawn alike for every contender."""
+def wrap_in_lora(model, adapted: str | None):
+    """PEFT's own LoRA layers on those in a comma list, or on all; A and B are drawn alike for every contender."""
     from peft import LoraConfig, get_peft_model
 
     names = adapted.split(",") if adapted else "all-linear"
@@ -120,4 +139,4 @@ def wrap_in_lora(model, adapted: str | None, adapters_in_fp32: bool = False):
         r=LORA_RANK, lora_alpha=LORA_ALPHA, lora_dropout=0.0, target_modules=names, task_type="CAUSAL_LM"
     )
     torch.manual_seed(SEED)
-    return get_peft_model(model, config, autocast_adapter_dtype=adapters_in_fp32)
+    return draw_b(get_peft_model(model, config, autocast_adapter_dtype=False), SEED)

@@ -23,7 +23,8 @@ from benchmarks.contenders.definition import (
     Setting,
     load_weights,
 )
-from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload
+from benchmarks.contenders.drawn import draw_b
+from benchmarks.workload import ROWS_PER_DIALOGUE, SEED, Workload
 from engine.attention.way_choice import choose_way
 from engine.batching import TOKEN_BUDGETS, MicroBatch, training_batches
 from engine.layers import compile_layers
@@ -43,7 +44,7 @@ def build_engine(setting: Setting) -> Repetition:
     pad_token_id = model.config.pad_token_id or 0
     model.config.use_cache = False
     torch.manual_seed(SEED)
-    model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS)
+    model = draw_b(add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, options.get("adapted") or ALL_LAYERS), SEED)
     kernel = bool(options.get("compile")) and device.type == "cpu"
     packer = packer_for(model, options["packing"], pad_token_id, kernel)
     if packer.takes_ways and device.type == "cuda":
@@ -89,7 +90,7 @@ def train_once(model, packer: Packer, workload: Workload, learning_rate: float) 
                 PlainEngine(model, optimizer),
                 workload.rows,
                 packer,
-                training_settings(device),
+                training_settings(device, workload.rows_per_step),
                 callbacks,
                 Path(folder),
                 fingerprint={},
@@ -102,11 +103,11 @@ def train_once(model, packer: Packer, workload: Workload, learning_rate: float) 
     )
 
 
-def training_settings(device: torch.device) -> TrainingSettings:
+def training_settings(device: torch.device, rows_per_step: int) -> TrainingSettings:
     """The trainer's defaults for one epoch."""
     return TrainingSettings(
         epochs=1,
-        batch_size=ROWS_PER_STEP,
+        batch_size=rows_per_step,
         rows_per_dialogue=ROWS_PER_DIALOGUE,
         token_budget=TOKEN_BUDGETS[device.type],
         micro_steps=1,

@@ -1,13 +1,14 @@
 """Training loops to compare with: the released program's, and padded batches as fine-tuning libraries make them.
 
-Both hand labels to the model, which computes the logits of every token, as is usual.
+Both hand labels to the model, which computes the logits of every token, as is usual; with `targets_only` those of the
+targets alone, as everybody's loop could.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.contenders.definition import (
     CLIP_NORM,
@@ -61,7 +62,9 @@ def pad_batch(rows: Sequence[EncodedRow], pad_token_id: int) -> dict[str, torch.
 
 
 def build_loop(setting: Setting) -> Repetition:
-    """options: collator (a key of COLLATORS), size (rows a micro-step), fused (the optimizer), adapted, compile."""
+    """options: collator (a key of COLLATORS), size (rows a micro-step), fused (the optimizer), adapted, compile,
+    targets_only (the logits; of padded batches).
+    """
     options, device = setting.options, setting.torch_device
     model = load_weights(setting.base, setting.dtype, device)
     pad_token_id = model.config.pad_token_id or 0
@@ -73,6 +76,7 @@ def build_loop(setting: Setting) -> Repetition:
     fused = {"fused": True} if options.get("fused") else {}
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, betas=BETAS, weight_decay=0.0, **fused)
     collate = COLLATORS[options["collator"]]
+    loss_of = target_loss if options.get("targets_only") else usual_loss
 
     def run(steps: int) -> Outcome:
         losses, norms, tokens = [], [], 0
@@ -80,7 +84,7 @@ def build_loop(setting: Setting) -> Repetition:
             for step in setting.workload.steps[:steps]:
                 total = torch.zeros((), device=device)
                 for weight, inputs in collate(step, pad_token_id, options.get("size", 1)):
-                    loss = weight * model(**_move(inputs, device)).loss
+                    loss = weight * loss_of(model, _move(inputs, device))
                     loss.backward()
                     total += loss.detach()
                     tokens += inputs["input_ids"].numel()
@@ -94,5 +98,26 @@ def build_loop(setting: Setting) -> Repetition:
     return run
 
 
-def _move(inputs: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def usual_loss(model, inputs: Mapping[str, Any]) -> Tensor:
+    """The loss that transformers computes from labels."""
+    return model(**inputs).loss
+
+
+def target_loss(model, inputs: Mapping[str, Any]) -> Tensor:
+    """The same of padded batches, from the logits of the target tokens alone."""
+    labels = inputs["labels"]
+    rows, places = (labels[:, 1:] != IGNORE_INDEX).nonzero(as_tuple=True)
+    logits = logits_at(model, inputs, rows, places)
+    total = nn.functional.cross_entropy(logits.float(), labels[rows, places + 1], reduction="sum")
+    return total / inputs["num_items_in_batch"]
+
+
+def logits_at(model, inputs: Mapping[str, Any], rows: Tensor, places: Tensor) -> Tensor:
+    """(tokens, vocabulary) logits of the tokens at (rows, places); the head reads no other."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    read = causal.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    return causal.get_output_embeddings()(read.last_hidden_state[rows, places])
+
+
+def _move(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     return {name: value.to(device) if hasattr(value, "to") else value for name, value in inputs.items()}

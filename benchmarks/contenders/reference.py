@@ -1,15 +1,19 @@
 """What every contender's loss and gradient norm have to equal, so that speed is never bought with another problem."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from basics.errors import UserError
 from benchmarks.contenders.definition import Contender, Outcome, Setting, load_weights, wrap_in_lora
+from benchmarks.worker import Worker
 from engine.batching import EncodedRow, MicroBatch
 from engine.packing import Packer, pair_log_probabilities
 
+REFERENCE = "benchmarks.contenders.reference:build_reference"
 ROWS_PER_PASS = 2
 REDUCTIONS = ("row", "token")
 
@@ -39,6 +43,14 @@ def build_reference(setting: Setting) -> Callable[[int], dict[str, Outcome]]:
         return {name: Outcome(0.0, tuple(losses[name]), (norms[name],), 0) for name in REDUCTIONS}
 
     return run
+
+
+def compute_reference(setting: Setting, logs: Path) -> dict[str, Outcome]:
+    """The same in fp32, in a process of its own; only the base and the rows of the setting count."""
+    plain = replace(setting, precision="fp32", options={})
+    with Worker(REFERENCE, plain, logs / "reference.log") as worker:
+        worker.ready()
+        return worker.run(len(setting.workload.steps))
 
 
 def _partial_losses(model, step: Sequence[EncodedRow], pad_token_id: int) -> Iterator[Mapping[str, Tensor]]:

@@ -1,38 +1,75 @@
 """The table of scoring contenders: ways to get a label for every row of valid from one and the same model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from bases.adapters import add_lora, load_adapter
 from bases.load import load_model, load_tokenizer
-from benchmarks.contenders.definition import LORA_ALPHA, LORA_RANK, Contender, Outcome, Setting, Stopwatch
+from benchmarks.contenders.definition import (
+    LORA_ALPHA,
+    LORA_RANK,
+    NATIVE,
+    Contender,
+    Outcome,
+    Setting,
+    Stopwatch,
+    settle,
+)
 from benchmarks.contenders.engine_loop import train_once
 from benchmarks.workload import SEED
 from data_utils.row_files import Example
-from engine.batching import TOKEN_BUDGETS, EncodedRow, MicroBatch, RowEncoder
-from engine.packing import Packer, packer_for, sequence_log_probabilities
-from scoring.label_scoring import DecodeSettings, evaluating, predict_labels
+from engine.batching import TOKEN_BUDGETS, RowEncoder
+from engine.layers import compile_layers
+from engine.packing import Packer, packer_for
+from scoring.label_scoring import DecodeSettings, predict_labels
 
 GENERATE = "benchmarks.contenders.scoring:build_generate"
-ONE_LABEL = "benchmarks.contenders.scoring:build_one_label"
 ENGINE = "benchmarks.contenders.scoring:build_engine"
 ADAPTER = "benchmarks.contenders.scoring:build_adapter"
+ONE_PASS = "benchmarks.contenders.scoring_rivals:build_one_pass"
+HARNESS = "benchmarks.contenders.scoring_rivals:build_harness"
 
-CONTENDERS = (
-    Contender("generate_bf16", "generate, batches of 8", "bf16", "", GENERATE, {"size": 8}),
-    Contender("generate_merged_bf16", "generate, adapter merged", "bf16", "", GENERATE, {"size": 8, "merge": True}),
-    Contender("one_label_bf16", "one label at a time, batches of 8", "bf16", "", ONE_LABEL, {"size": 8}),
-    Contender("engine_bf16", "this engine", "bf16", "", ENGINE),
+EIGHT, MERGED, COMPILED = {"size": 8}, {"merge": True}, {"compile": True}
+TABLE = (
+    Contender("generate", "generate, batches of 8", NATIVE, "", GENERATE, EIGHT),
+    Contender("generate_merged", "generate, adapter merged", NATIVE, "", GENERATE, EIGHT | MERGED),
+    Contender("one_pass", "label logits, batches of 8", NATIVE, "", ONE_PASS, EIGHT),
+    Contender("one_pass_merged", "label logits, adapter merged", NATIVE, "", ONE_PASS, EIGHT | MERGED | COMPILED),
+    Contender("harness", "lm-evaluation-harness, adapter merged", NATIVE, "", HARNESS, EIGHT | MERGED),
+    Contender("engine_compiled", "this engine in a run that compiles", NATIVE, "", ENGINE, COMPILED),
+    Contender("engine", "this engine", NATIVE, "", ENGINE),
 )
-OURS = "engine_bf16"
-RIVALS = {
-    "generate in batches of 8": ("generate_bf16",),
-    "generate, the adapter merged into the base": ("generate_merged_bf16",),
-    "one label at a time": ("one_label_bf16",),
-}
+TWIN = "engine_compiled"  # differs from another in being compiled alone
+
+
+def scoring_contenders(native: str, compiles: bool = True) -> tuple[Contender, ...]:
+    """The contenders of a processor whose precision this is; titles tell which are compiled."""
+    table = (contender for contender in TABLE if compiles or contender.name != TWIN)
+    return tuple(_titled(contender, compiles) for contender in settle(table, native))
+
+
+def _titled(contender: Contender, compiles: bool) -> Contender:
+    if not contender.options.get("compile") or contender.name.startswith(TWIN):
+        return contender
+    title = f"{contender.title}, compiled" if compiles else contender.title
+    return replace(contender, title=title, options={**contender.options, "compile": compiles})
+
+
+def rivals(native: str) -> dict[str, tuple[str, ...]]:
+    """What the engine's speed is divided by: a name -> the contenders of which the fastest counts."""
+    return {
+        "the best `generate` in batches of 8": (f"generate_{native}", f"generate_merged_{native}"),
+        "the best of one padded pass a row that reads the labels' logits": (
+            f"one_pass_{native}",
+            f"one_pass_merged_{native}",
+        ),
+        "lm-evaluation-harness with its cache": (f"harness_{native}",),
+    }
+
+
 ADAPTER_LEARNING_RATE = 1e-3
 
 
@@ -67,22 +104,22 @@ def build_adapter(setting: Setting) -> Callable[[], Outcome]:
 
 def build_generate(setting: Setting) -> Repetition:
     """Greedy decoding with a key-value cache. options: size (prompts of a batch), merge (the adapter)."""
-    model = _load(setting)
-    if setting.options.get("merge"):
-        model = model.merge_and_unload()
+    model = load_scored(setting)
     packer = Packer("rows", 0)
     return _predicting(model, setting, DecodeSettings(packer, "generate", eval_batch_size=setting.options["size"]))
 
 
 def build_engine(setting: Setting) -> Repetition:
-    """All labels of all prompts of a dialogue in one forward pass."""
-    model = _load(setting)
-    packer = packer_for(model, "tree", model.config.pad_token_id or 0)
+    """All labels of all prompts of a dialogue in one forward pass. options: compile, as long training runs do."""
+    model, compiled = load_scored(setting), setting.options.get("compile", False)
+    packer = packer_for(model, "tree", model.config.pad_token_id or 0, compiled)
+    if compiled:
+        compile_layers(model)
     return _predicting(model, setting, DecodeSettings(packer, "score", TOKEN_BUDGETS[setting.torch_device.type]))
 
 
 def _predicting(model, setting: Setting, decode: DecodeSettings) -> Repetition:
-    examples, labels, encoder = _task(setting)
+    examples, labels, encoder = task_of(setting)
 
     def run(rows: int) -> ScoringOutcome:
         with Stopwatch(setting.torch_device) as watch:
@@ -92,49 +129,14 @@ def _predicting(model, setting: Setting, decode: DecodeSettings) -> Repetition:
     return run
 
 
-def build_one_label(setting: Setting) -> Repetition:
-    """Every prompt with every label as a sequence of its own, sorted by length. options: size (of a batch)."""
-    model = _load(setting)
-    examples, labels, encoder = _task(setting)
-    size = setting.options["size"]
-    packer = Packer("rows", model.config.pad_token_id or 0)
-
-    def run(rows: int) -> ScoringOutcome:
-        with Stopwatch(setting.torch_device) as watch:
-            encoded = encoder.encode(examples[:rows], labels)
-            choices = [encoder.encode_label(label) for label in labels]
-            pairs = [(row, choice) for row in range(rows) for choice in range(len(labels))]
-            pairs.sort(key=lambda pair: len(encoded[pair[0]].prompt) + len(choices[pair[1]]))
-            scores = [[0.0] * len(labels) for _ in range(rows)]
-            for start in range(0, len(pairs), size):
-                chosen = pairs[start : start + size]
-                batch = _batch([(encoded[row], choices[choice]) for row, choice in chosen])
-                for (row, choice), score in zip(chosen, _score(model, packer, batch), strict=True):
-                    scores[row][choice] = score
-        best = [max(range(len(labels)), key=row.__getitem__) for row in scores]
-        return ScoringOutcome(watch.seconds, tuple(labels[index] for index in best))
-
-    return run
-
-
-def _batch(members: Sequence[tuple[EncodedRow, tuple[int, ...]]]) -> MicroBatch:
-    rows, choices = zip(*members, strict=True)
-    return MicroBatch(rows, tuple((choice,) for choice in choices), (1.0,) * len(rows))
-
-
-def _score(model, packer: Packer, batch: MicroBatch) -> list[float]:
-    with evaluating(model), torch.inference_mode():
-        packed = packer.pack(batch).to(next(model.parameters()).device)
-        return sequence_log_probabilities(model, packed).tolist()
-
-
-def _load(setting: Setting):
-    """The base with the adapter that was trained for the benchmark."""
+def load_scored(setting: Setting):
+    """The base with the adapter that was trained for the benchmark. options: merge (it into the base)."""
     model = load_model(setting.base, setting.dtype, setting.torch_device)
-    return load_adapter(model, setting.options["adapter"], trainable=False)
+    model = load_adapter(model, setting.options["adapter"], trainable=False)
+    return model.merge_and_unload() if setting.options.get("merge") else model
 
 
-def _task(setting: Setting) -> tuple[Sequence[Example], Sequence[str], RowEncoder]:
+def task_of(setting: Setting) -> tuple[Sequence[Example], Sequence[str], RowEncoder]:
     options: Mapping[str, Any] = setting.options
     encoder = RowEncoder(load_tokenizer(setting.base), options["max_length"])
     return options["examples"], options["labels"], encoder

@@ -1,37 +1,89 @@
 """The table of training contenders."""
 
-from benchmarks.contenders.definition import Contender
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.contenders import earlier
+from benchmarks.contenders.definition import NATIVE, Contender, ours, settle
 
 LOOP = "benchmarks.contenders.plain_loops:build_loop"
 TRL = "benchmarks.contenders.trl_loop:build_trl"
 ENGINE = "benchmarks.contenders.engine_loop:build_engine"
-REFERENCE = "benchmarks.contenders.reference:build_reference"
+EARLIER = "benchmarks.contenders.earlier:build_earlier"
 
 RELEASED = {"collator": "one row"}
 PADDED = {"collator": "padded", "size": 8, "fused": True}
 TREE, ROWS = {"packing": "tree"}, {"packing": "rows"}
 COMPILED = {"compile": True}  # the decoder layers, as main_new.py does for runs that are long enough
-# The fastest of trl_loop.SETTINGS takes the place of the size.
-AS_IT_IS = {"size": 8}
-PATCHED = {"size": 8, "targets_only": True}
+TARGETS = {"targets_only": True}
+# What is fastest of TRL's settings (sections/trl_search.py) takes the place of this.
+UNSEARCHED = {"size": 8, "padding_free": False, "compile": True}
 
-CONTENDERS = (
-    Contender("released_fp32", "released program's loop", "fp32", "row", LOOP, RELEASED),
-    Contender("released_bf16", "released program's loop", "bf16", "row", LOOP, RELEASED),
-    Contender("padded_bf16", "padded batches of 8", "bf16", "token", LOOP, PADDED),
-    Contender("padded_compiled_bf16", "padded batches of 8, compiled", "bf16", "token", LOOP, PADDED | COMPILED),
-    Contender("trl_bf16", "TRL SFTTrainer", "bf16", "token", TRL, AS_IT_IS),
-    Contender("trl_patched_bf16", "TRL SFTTrainer, head patched", "bf16", "token", TRL, PATCHED),
-    Contender("engine_rows_bf16", "this engine, nothing shared", "bf16", "row", ENGINE, ROWS | COMPILED),
-    Contender("engine_plain_bf16", "this engine, not compiled", "bf16", "row", ENGINE, TREE),
-    Contender("engine_fp32", "this engine", "fp32", "row", ENGINE, TREE | COMPILED),
-    Contender("engine_bf16", "this engine", "bf16", "row", ENGINE, TREE | COMPILED),
+TABLE = (
+    Contender("released", "released program's loop", "fp32", "row", LOOP, RELEASED),
+    Contender("released", "released program's loop", NATIVE, "row", LOOP, RELEASED),
+    Contender("padded", "padded batches of 8", NATIVE, "token", LOOP, PADDED),
+    Contender("padded_compiled", "padded batches of 8", NATIVE, "token", LOOP, PADDED | COMPILED),
+    Contender(
+        "padded_targets", "padded batches of 8, target logits", NATIVE, "token", LOOP, PADDED | COMPILED | TARGETS
+    ),
+    Contender("trl", "TRL SFTTrainer", NATIVE, "token", TRL, UNSEARCHED),
+    Contender("trl_patched", "TRL SFTTrainer, head patched", NATIVE, "token", TRL, UNSEARCHED | TARGETS),
+    Contender("earlier", f"this engine at {earlier.COMMIT}", NATIVE, "row", EARLIER, TREE | COMPILED),
+    Contender("engine_rows", "this engine, nothing shared", NATIVE, "row", ENGINE, ROWS | COMPILED),
+    Contender("engine_plain", "this engine", NATIVE, "row", ENGINE, TREE),
+    Contender("engine", "this engine", "fp32", "row", ENGINE, TREE | COMPILED),
+    Contender("engine", "this engine", NATIVE, "row", ENGINE, TREE | COMPILED),
 )
-BY_NAME = {contender.name: contender for contender in CONTENDERS}
-OURS = "engine_bf16"
-# What the engine's speed is divided by: a name -> the contenders of which the fastest counts.
-RIVALS = {
-    "the released program's loop in fp32": ("released_fp32",),
-    "the best of padded batches and TRL in bf16": ("padded_bf16", "padded_compiled_bf16", "trl_bf16"),
-    "TRL in bf16 with its head patched": ("trl_patched_bf16",),
-}
+TWINS = ("padded_compiled", "engine_plain")  # each differs from another in being compiled, or not, alone
+
+
+def training_contenders(
+    native: str, trl: Mapping[bool, Mapping[str, Any]] | None = None, compiles: bool = True
+) -> tuple[Contender, ...]:
+    """The contenders of a processor; titles tell which are compiled.
+
+    native: its precision. trl: targets_only -> TRL's fastest options. compiles: whether there is time for it.
+    """
+    table = (_with_trl(contender, trl or {}) for contender in TABLE if compiles or contender.name not in TWINS)
+    return tuple(_titled(contender, compiles) for contender in settle(table, native))
+
+
+def _with_trl(contender: Contender, trl: Mapping[bool, Mapping[str, Any]]) -> Contender:
+    if contender.build != TRL:
+        return contender
+    return replace(
+        contender, options={**contender.options, **trl.get(contender.options.get("targets_only", False), {})}
+    )
+
+
+def _titled(contender: Contender, compiles: bool) -> Contender:
+    options = {**contender.options, "compile": compiles and contender.options.get("compile", False)}
+    added = [f"batches of {options['size']}"] if contender.build == TRL else []
+    added += ["padding-free"] if options.get("padding_free") else []
+    if contender.build in (ENGINE, EARLIER):
+        added += [] if options["compile"] else ["not compiled"]
+    else:
+        added += ["compiled"] if options["compile"] else []
+    return replace(contender, title=", ".join([contender.title, *added]), options=options)
+
+
+def our_contender(native: str, compiles: bool = True) -> Contender:
+    """This engine as it trains on a processor of this precision."""
+    return next(one for one in training_contenders(native, compiles=compiles) if one.name == ours(native))
+
+
+def rivals(native: str) -> dict[str, tuple[str, ...]]:
+    """What the engine's speed is divided by: a name -> the contenders of which the fastest counts."""
+    return {
+        "the released program's loop in fp32": ("released_fp32",),
+        f"the best of padded batches and TRL in {native}": (
+            f"padded_{native}",
+            f"padded_compiled_{native}",
+            f"trl_{native}",
+        ),
+        f"padded batches in {native} with the logits of the targets alone": (f"padded_targets_{native}",),
+        f"TRL in {native} with its head patched": (f"trl_patched_{native}",),
+        f"this engine at {earlier.COMMIT}": (f"earlier_{native}",),
+    }

@@ -16,31 +16,19 @@ from benchmarks.contenders.definition import (
     load_weights,
     wrap_in_lora,
 )
-from benchmarks.workload import ROWS_PER_STEP, SEED
+from benchmarks.workload import SEED
 from engine.batching import EncodedRow
-
-# Name -> options of `build_trl`. Which one is fastest is measured; rows of a step are sorted by length.
-# autocast: PEFT's default, adapters in fp32 under autocast; else all weights are of the contender's type.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "batches of 4": {"size": 4},
-    "batches of 8": {"size": 8},
-    "batches of 16": {"size": 16},
-    "batches of 8, autocast": {"size": 8, "autocast": True},
-    "batches of 8, compiled": {"size": 8, "compile": True},
-    "padding-free, 4": {"size": 4, "padding_free": True},
-    "padding-free, 8": {"size": 8, "padding_free": True},
-}
 
 
 def build_trl(setting: Setting) -> Repetition:
-    """options: size (rows a micro-step), autocast, compile, padding_free, targets_only, adapted (layers)."""
+    """options: size (rows a micro-step), compile, padding_free, targets_only, adapted (layers)."""
     from trl import SFTTrainer
 
     options, device = setting.options, setting.torch_device
     if options.get("targets_only"):
         score_targets_only()
     model = load_weights(setting.base, setting.dtype, device)
-    model = wrap_in_lora(model, options.get("adapted"), adapters_in_fp32=options.get("autocast", False))
+    model = wrap_in_lora(model, options.get("adapted"))
     trainer = SFTTrainer(
         model=model,
         args=_configure(setting, tempfile.mkdtemp()),
@@ -85,10 +73,10 @@ def _configure(setting: Setting, folder: str):
     return SFTConfig(
         output_dir=folder,
         use_cpu=on_cpu,
-        bf16=options.get("autocast", False),
+        bf16=False,  # no autocast: all weights are of the contender's precision
         torch_compile=options.get("compile", False),
         per_device_train_batch_size=options["size"],
-        gradient_accumulation_steps=ROWS_PER_STEP // options["size"],
+        gradient_accumulation_steps=setting.workload.rows_per_step // options["size"],
         padding_free=options.get("padding_free", False),
         pad_to_multiple_of=None,
         completion_only_loss=True,

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from bases.load import DTYPES
 from basics.markdown import render_table
 from benchmarks.ceiling import measure_ceiling
-from benchmarks.contenders.definition import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, load_builder
+from benchmarks.contenders.definition import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, load_builder, ours
 from benchmarks.contenders.reference import build_reference, check_against_reference
-from benchmarks.contenders.training import ENGINE, LOOP, OURS, TRL
+from benchmarks.contenders.training import ENGINE, LOOP, TRL
 from benchmarks.figures_of_merit import Result, Spread
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.gpu.attention import VARIANTS, build_attention, forget_peak, peak_memory
@@ -108,7 +109,9 @@ class Measurement:
         return {
             "work": asdict(work),
             "flops": training_flops(shape, work),
-            "ceiling": measure_ceiling(torch.bfloat16, self.device, shape.linear.values()),
+            "ceiling": {
+                name: measure_ceiling(DTYPES[name], self.device, shape.linear.values()) for name in ("fp32", "bf16")
+            },
             "contenders": {},
             "attention": {},
         }
@@ -176,7 +179,7 @@ def _render_model(name: str, model: Result) -> list[str]:
     return [
         work_line(f"MELD, window 12, {name}", model),
         training_table(model),
-        *factor_lines(model, "trains", OURS, RIVALS),
+        *factor_lines(model, "trains", ours("bf16"), RIVALS),
         "Forward and backward pass of one optimizer step, packed beforehand:",
         render_table(ATTENTION_HEADER, map(_attention_row, model["attention"].values()), numbers=True),
         *failed,

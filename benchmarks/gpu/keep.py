@@ -10,7 +10,7 @@ from pathlib import Path
 
 from basics.scripts import run_script
 from benchmarks.gpu.runs import describe, render_gpu_runs
-from benchmarks.report import RESULTS, write_readme, write_results
+from benchmarks.report import RESULTS, write_pages, write_results
 
 FILE = RESULTS / "gpu_runs.json"
 
@@ -27,7 +27,7 @@ def main() -> None:
     if arguments.random_weights:
         kept[arguments.name]["weighted_f1"] = None
     write_results(FILE, kept)
-    write_readme(RESULTS)
+    write_pages(RESULTS)
     print("\n".join(render_gpu_runs({"gpu_runs": kept})))
 
 

@@ -19,8 +19,9 @@ from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
 from benchmarks.gpu.case import Budget, Case, Measurement
-from benchmarks.inputs import DATASET, Inputs, describe_machine
-from benchmarks.report import RESULTS, write_readme, write_results
+from benchmarks.inputs import DATASET, Inputs
+from benchmarks.machine import describe_machine
+from benchmarks.report import RESULTS, write_pages, write_results
 from benchmarks.workload import draw_workload
 
 STEPS, REPETITIONS = 3, 5
@@ -53,7 +54,7 @@ def main() -> None:
             measured["models"][case.name] = found = {}
             measurement.run(case, found)
     if arguments.output == RESULTS / "gpu.json":
-        write_readme(RESULTS)
+        write_pages(RESULTS)
 
 
 def _cases(inputs: Inputs, scratch: Path, small_only: bool) -> Iterator[Case]:

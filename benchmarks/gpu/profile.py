@@ -28,8 +28,9 @@ from benchmarks.ceiling import synchronize
 from benchmarks.contenders.definition import CLIP_NORM, LORA_ALPHA, LORA_RANK, load_weights
 from benchmarks.contenders.engine_loop import training_settings
 from benchmarks.gpu.attention import forget_peak, peak_memory
-from benchmarks.inputs import DATASET, Inputs, describe_machine
-from benchmarks.report import RESULTS, write_readme, write_results
+from benchmarks.inputs import DATASET, Inputs
+from benchmarks.machine import describe_machine
+from benchmarks.report import RESULTS, write_pages, write_results
 from benchmarks.worker import describe
 from benchmarks.workload import SEED, Workload, draw_workload
 from engine.attention.tree_ways import DENSE, SEGMENTS
@@ -355,7 +356,7 @@ def main() -> None:
         print(json.dumps(bench.found[name], indent=1, default=str))
         write_results(arguments.output, bench.found | {"took": round(time.perf_counter() - started)})
     if arguments.output == RESULTS / "gpu_profile.json":
-        write_readme(RESULTS)
+        write_pages(RESULTS)
 
 
 if __name__ == "__main__":

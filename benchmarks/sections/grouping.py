@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from basics.markdown import render_table
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
 from benchmarks.tables import machine_line
+from benchmarks.worker import run_to_end
 from benchmarks.workload import ROWS_PER_STEP, SEED
 from data_utils.labels import SPLITS
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, read_rows, write_rows
@@ -81,14 +81,14 @@ def train_once(base: str, data: Path, output: Path, rows_per_dialogue: int, seed
     }
     script = find_repository() / "code" / "main_new.py"
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    subprocess.run([sys.executable, str(script), *words], check=True, stdout=subprocess.DEVNULL)
+    run_to_end([sys.executable, script, *words])
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     best = max(line["valid_weighted_f1"] for line in lines if line["kind"] == "epoch")
     return {"score": best, "seconds": sum(line["seconds"] for line in lines if line["kind"] == "step")}
 
 
 def render_grouping(results: Mapping[str, Any]) -> list[str]:
-    """A table, and the differences beside the seed spread."""
+    """A table, and the differences seed by seed."""
     section = results["grouping"]
     runs, seeds = section["runs"], list(next(iter(section["runs"].values())))
     header = ["rows of a dialogue together", *[f"seed {seed}" for seed in seeds], "mean", "minutes of training"]
@@ -98,7 +98,7 @@ def render_grouping(results: Mapping[str, Any]) -> list[str]:
         f"MELD valid after {section['epochs']} epoch over {section['rows']:,} training rows in whole dialogues, LoRA, "
         "steps of 32 rows, the same rows for all (`--sections grouping`):",
         render_table(header, cells, numbers=True),
-        _compare(runs) + _other_cores(results),
+        _compare(runs),
     ]
 
 
@@ -117,12 +117,6 @@ def _compare(runs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         points = [f"{one - other:+.2f}" for one, other in zip(scores[name], scores[first], strict=True)]
         apart.append(f"{name}: {', '.join(points)} (mean {_mean(scores[name]) - _mean(scores[first]):+.2f})")
     return f"Points against fully random batches ({first}), seed by seed: {'; '.join(apart)}."
-
-
-def _other_cores(results: Mapping[str, Any]) -> str:
-    """Says so when this section had other cores than training, so that nobody compares their minutes."""
-    here, there = (results[name]["machine"]["cores"] if name in results else None for name in ("grouping", "training"))
-    return f" Cores: {here} here, {there} in the sections above: compare no times." if there not in (None, here) else ""
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,14 +10,16 @@ from typing import Any
 
 from basics.markdown import render_table
 from benchmarks.contenders.definition import Setting
-from benchmarks.contenders.training import BY_NAME, OURS
+from benchmarks.contenders.training import our_contender
+from benchmarks.figures_of_merit import Spread
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
-from benchmarks.tables import machine_line
+from benchmarks.sections.training import Effort
+from benchmarks.tables import in_range, machine_line
 from benchmarks.worker import Worker, usable_cores
 from benchmarks.workload import draw_workload
 
-STEPS = 6  # the engine looks for neighbours between micro-batches: the first one is slow
+STEPS = 4  # the engine looks for neighbours between micro-batches: the first one is slow
 BUSY = "while True: pass"
 
 
@@ -32,17 +34,17 @@ def busy_program() -> Iterator[subprocess.Popen]:
         process.wait()
 
 
-def measure_neighbours(inputs: Inputs, repetitions: int, logs: Path) -> dict[str, Any]:
+def measure_neighbours(inputs: Inputs, native: str, effort: Effort, logs: Path) -> dict[str, Any]:
     """Seconds of the same steps, alone and beside a busy program in turns."""
-    contender = BY_NAME[OURS]
-    workload = draw_workload(inputs.train_rows(DATASET, "window"), STEPS)
+    contender = our_contender(native, effort.compiles)
+    workload = draw_workload(inputs.train_rows(DATASET, "window"), STEPS, effort.rows_per_step)
     setting = Setting(inputs.base, workload, contender.precision, "cpu", contender.options)
     seconds: dict[str, list[float]] = {"alone": [], "beside": []}
     with Worker(contender.build, setting, logs / "neighbours.log") as worker:
         worker.ready()
         worker.run(1)
-        for repetition in range(repetitions):
-            say(f"alone and beside a busy program, {repetition + 1} of {repetitions}")
+        for repetition in range(effort.repetitions):
+            say(f"alone and beside a busy program, {repetition + 1} of {effort.repetitions}")
             seconds["alone"].append(worker.run(STEPS).seconds)
             with busy_program():
                 seconds["beside"].append(worker.run(STEPS).seconds)
@@ -60,7 +62,11 @@ def render_neighbours(results: Mapping[str, Any]) -> list[str]:
             ("beside one busy program", seconds["beside"]),
         )
     ]
-    times = median(seconds["beside"]) / median(seconds["alone"])
-    told = f"On {cores} cores it is **{times:.1f} times** slower beside one busy program, in {section['precision']}."
+    pairs = zip(seconds["beside"], seconds["alone"], strict=True)
+    times = Spread.of([beside / alone for beside, alone in pairs])
+    told = (
+        f"On {cores} cores it is **{times.median:.1f} times** ({in_range(times)}) slower beside one busy program, in "
+        f"{section['precision']}."
+    )
     table = render_table(["this engine", "seconds a step (range)"], rows, numbers=True)
-    return [f"### Beside other programs\n\n{machine_line(section)}", table, told]
+    return [f"#### Beside other programs\n\n{machine_line(section)}", table, told]

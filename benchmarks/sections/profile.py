@@ -8,7 +8,7 @@ from typing import Any
 from basics.markdown import render_table
 from benchmarks.contenders.definition import Setting
 from benchmarks.contenders.engine_loop import build_engine
-from benchmarks.contenders.training import BY_NAME, OURS
+from benchmarks.contenders.training import our_contender
 from benchmarks.flops import ModelShape, training_flops
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
@@ -57,10 +57,10 @@ def kind_of(operation: str) -> str:
     return next((kind for kind, names in KINDS.items() if operation.startswith(names)), OTHER)
 
 
-def measure_profile(inputs: Inputs, shape: ModelShape, logs: Path) -> dict[str, Any]:
+def measure_profile(inputs: Inputs, native: str, shape: ModelShape, logs: Path) -> dict[str, Any]:
     """Kind -> seconds, of the same steps that are measured beside the others."""
     workload = draw_workload(inputs.train_rows(DATASET, "window"), STEPS)
-    contender = BY_NAME[OURS]
+    contender = our_contender(native)
     setting = Setting(inputs.base, workload, contender.precision, "cpu", contender.options)
     say("profiling the engine")
     with Worker(PROFILED, setting, logs / "profile.log") as worker:
@@ -69,7 +69,7 @@ def measure_profile(inputs: Inputs, shape: ModelShape, logs: Path) -> dict[str, 
         seconds = worker.run(STEPS)
     work = count_work(workload.steps)
     products = training_flops(shape, work)
-    return {"seconds": seconds, "steps": STEPS, "nodes": work.nodes, "flops": products}
+    return {"seconds": seconds, "steps": STEPS, "nodes": work.nodes, "flops": products, "precision": native}
 
 
 def render_profile(results: Mapping[str, Any]) -> list[str]:
@@ -81,14 +81,14 @@ def render_profile(results: Mapping[str, Any]) -> list[str]:
         for kind in sorted(seconds, key=seconds.__getitem__, reverse=True)
     ]
     parts = [
-        f"### Where the time goes\n\n{machine_line(section)}",
+        f"#### Where the time goes\n\n{machine_line(section)}",
         f"{section['steps']} steps of this engine ({section['nodes']:,} distinct tokens) under PyTorch's profiler, "
         f"which slows them down itself: {total:.1f} s.",
         render_table(["operations", "seconds", "share"], rows, numbers=True),
     ]
     training = results.get("training", {}).get("workloads", {}).get("window")
     if training:
-        ceiling = max(training["ceiling"].values())
+        ceiling = max(training["ceiling"][section["precision"]].values())
         parts.append(
             f"At the ceiling of {ceiling / TERA:.2f} TFLOP/s every product that these steps need would take "
             f"{section['flops'] / ceiling:.1f} s."

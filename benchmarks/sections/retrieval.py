@@ -1,7 +1,7 @@
 """Exact search for demonstrations: time and memory, on random unit vectors as wide as the default encoder's."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,10 @@ def _unit_vectors(draw: np.random.Generator, rows: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def measure_retrieval(logs: Path) -> dict[str, Any]:
+def measure_retrieval(logs: Path, sizes: Sequence[tuple[int, int]] = SIZES) -> dict[str, Any]:
     """Seconds of every repetition and peak memory, for each size and depth."""
     measured = []
-    for size, depth in product(SIZES, DEPTHS):
+    for size, depth in product(sizes, DEPTHS):
         say(f"searching {size[0]:,} among {size[1]:,}, {depth} of them")
         with Worker(SEARCH, (size, depth), logs / "retrieval.log") as worker:
             worker.ready()
@@ -70,7 +70,7 @@ def render_retrieval(results: Mapping[str, Any]) -> list[str]:
         rows.append([f"{queries:,} among {entries:,}", str(search["neighbours"]), *cells])
     header = ["exact search", "neighbours", "median", "peak memory", "the vectors alone", "the score matrix would take"]
     return [
-        f"### Retrieval\n\n{machine_line(section)}",
+        f"#### Retrieval\n\n{machine_line(section)}",
         f"Random unit vectors of width {WIDTH}, cosine, {REPETITIONS} repetitions. A query is shown none of its own "
         "dialogue, so one demonstration asks for as many neighbours more as the base's largest dialogue has turns.",
         render_table(header, rows, numbers=True),

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from basics.markdown import render_table
-from benchmarks.contenders.definition import Contender, Setting
-from benchmarks.contenders.scoring import ADAPTER, CONTENDERS, OURS, RIVALS
+from benchmarks.contenders.definition import Contender, Setting, ours
+from benchmarks.contenders.scoring import ADAPTER, rivals, scoring_contenders
 from benchmarks.figures_of_merit import Result
 from benchmarks.flops import ModelShape, forward_flops
 from benchmarks.inputs import DATASET, Inputs
-from benchmarks.rounds import Rounds, best_ceiling, say
-from benchmarks.sections.training import CEILING
-from benchmarks.tables import contender_rows, factor_lines, machine_line
+from benchmarks.rounds import Ceilings, Rounds, say
+from benchmarks.tables import ceiling_line, contender_rows, factor_lines, machine_line
 from benchmarks.worker import Worker
-from benchmarks.workload import Work, Workload, draw_workload, tree_counts
+from benchmarks.workload import ROWS_PER_STEP, Work, Workload, draw_workload, tree_counts
 from data_utils.labels import DATASETS
 from data_utils.row_files import Example
 from engine.batching import scoring_batches
@@ -43,13 +42,18 @@ class ScoringEffort:
     rows: int
     repetitions: int
     adapter_steps: int
+    rows_per_step: int = ROWS_PER_STEP
+    compiles: bool = True
 
 
 @dataclass(frozen=True)
 class ScoringSection:
+    """Everything that the measurement needs. native: the processor's precision."""
+
     inputs: Inputs
     shape: ModelShape
     effort: ScoringEffort
+    native: str
     logs: Path
     adapter: Path  # folder to save the adapter to
 
@@ -58,21 +62,20 @@ class ScoringSection:
         examples = self.inputs.valid_examples(DATASET, self.effort.rows)
         labels = self.inputs.labels(DATASET, "window")
         trained = self._train_adapter()
-        rounds = Rounds(CONTENDERS, lambda contender: self._setting(contender, examples, labels), self.logs)
-        ceilings: list[dict[str, float]] = []
-        with Worker(CEILING, list(self.shape.linear.values()), self.logs / "ceiling.log") as ceiling:
-            ceiling.ready()
-            rounds.run(
-                WARM_UP_ROWS, len(examples), self.effort.repetitions, lambda: ceilings.append(ceiling.run("bf16"))
-            )
+        contenders = scoring_contenders(self.native, self.effort.compiles)
+        rounds = Rounds(contenders, lambda contender: self._setting(contender, examples, labels), self.logs)
+        with Ceilings(self.shape.linear.values(), [self.native], self.logs) as ceilings:
+            rounds.run(WARM_UP_ROWS, len(examples), self.effort.repetitions, ceilings.measure)
         work = self._count_work(examples, labels)
-        ours = rounds.outcomes[OURS][-1].labels if rounds.outcomes[OURS] else ()
+        outcomes = rounds.outcomes[ours(self.native)]
+        own = outcomes[-1].labels if outcomes else ()
         return {
+            "precision": self.native,
             "work": asdict(work),
             "flops": forward_flops(self.shape, work),
-            "ceiling": best_ceiling(ceilings),
+            "ceiling": ceilings.found,
             "adapter": trained,
-            "contenders": {contender.name: _describe(rounds, contender, examples, ours) for contender in CONTENDERS},
+            "contenders": {one.name: _describe(rounds, one, examples, own) for one in contenders},
         }
 
     def _setting(self, contender: Contender, examples: Sequence[Example], labels: Sequence[str]) -> Setting:
@@ -82,8 +85,9 @@ class ScoringSection:
 
     def _train_adapter(self) -> dict[str, Any]:
         say(f"training an adapter for {self.effort.adapter_steps} steps, to be scored with")
-        workload = draw_workload(self.inputs.train_rows(DATASET, "window"), self.effort.adapter_steps)
-        setting = Setting(self.inputs.base, workload, "bf16", "cpu", {"folder": str(self.adapter)})
+        rows = self.inputs.train_rows(DATASET, "window")
+        workload = draw_workload(rows, self.effort.adapter_steps, self.effort.rows_per_step)
+        setting = Setting(self.inputs.base, workload, self.native, "cpu", {"folder": str(self.adapter)})
         with Worker(ADAPTER, setting, self.logs / "adapter.log") as worker:
             worker.ready()
             outcome = worker.run()
@@ -101,7 +105,7 @@ class ScoringSection:
 
 
 def _describe(
-    rounds: Rounds, contender: Contender, examples: Sequence[Example], ours: Sequence[str | None]
+    rounds: Rounds, contender: Contender, examples: Sequence[Example], own: Sequence[str | None]
 ) -> dict[str, Any]:
     described = rounds.describe(contender.name)
     if "error" in described:
@@ -109,7 +113,7 @@ def _describe(
     found = rounds.outcomes[contender.name][-1].labels
     targets = [example.target for example in examples]
     return described | {
-        "agreement": _share_equal(found, ours) if ours else None,
+        "agreement": _share_equal(found, own) if own else None,
         "accuracy": _share_equal(found, targets),
         "without_label": found.count(None),
     }
@@ -128,12 +132,13 @@ def render_scoring(results: Result) -> list[str]:
         agreement = "" if entry["agreement"] is None else f"{entry['agreement']:.0%}"
         return [agreement, f"{entry['accuracy']:.0%}", str(entry["without_label"])]
 
+    native = section["precision"]
     return [
-        f"### Scoring\n\n{machine_line(section)}",
+        f"#### Scoring\n\n{machine_line(section)}",
         f"{work['rows']} rows of MELD valid, {work['tokens']:,} tokens of prompts; {work['nodes']:,} distinct tokens, "
-        f"all labels with them. The adapter was trained for {trained['steps']} steps before (loss "
-        f"{trained['first_loss']:.2f} to {trained['last_loss']:.2f}), so that `generate` answers with labels and "
-        "stops.",
+        f"all labels with them; {ceiling_line(section['ceiling'])}. The adapter was trained for {trained['steps']} "
+        f"steps before (loss {trained['first_loss']:.2f} to {trained['last_loss']:.2f}), so that `generate` answers "
+        "with labels and stops.",
         render_table(HEADER, contender_rows(section, len(HEADER), answers), numbers=True),
-        *factor_lines(section, "scores", OURS, RIVALS),
+        *factor_lines(section, "scores", ours(native), rivals(native)),
     ]

@@ -1,19 +1,15 @@
-"""What trees save and what they cost to build, what is lost by dealing; an epoch's cost against its rows."""
+"""What trees save and what they cost to build, and what is lost by dealing."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from basics.markdown import render_table
-from benchmarks.contenders.definition import Setting
-from benchmarks.contenders.training import BY_NAME, OURS, RIVALS
-from benchmarks.figures_of_merit import Merit, Result, merits
+from benchmarks.figures_of_merit import Result
 from benchmarks.inputs import DATASET, KINDS, Inputs
 from benchmarks.rounds import say
-from benchmarks.worker import Worker
-from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, Workload, count_work
+from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, count_work
 from data_utils.draws import Draw, draw_rows
 from engine.batching import TOKEN_BUDGETS, EncodedRow, plan_steps, training_batches
 from engine.dealing import Dealing, measure_dealing
@@ -86,33 +82,15 @@ def _tokens_per_node(rows: Sequence[EncodedRow]) -> dict[str, float]:
     return ratios
 
 
-def measure_epochs(inputs: Inputs, logs: Path) -> dict[str, Any]:
-    """Fraction -> rows and seconds of one epoch with this engine, evaluation and saving left out; only with --full."""
-    rows = inputs.train_rows(DATASET, "window")
-    contender = BY_NAME[OURS]
-    measured = {}
-    for name, share in FRACTIONS.items():
-        workload = Workload(draw_rows(rows, Draw(share, SEED)))
-        say(f"training on {len(workload.rows)} rows of {DATASET}")
-        setting = Setting(inputs.base, workload, contender.precision, "cpu", contender.options)
-        with Worker(contender.build, setting, logs / "epochs.log") as worker:
-            worker.ready()
-            outcome = worker.run(len(workload.steps))
-        measured[name] = {"rows": len(workload.rows), "seconds": outcome.seconds}
-    return measured
-
-
 def render_trees(results: Result) -> list[str]:
-    """Tokens per distinct token, then a table for each kind of rows."""
+    """Tokens per distinct token, and how long building trees takes."""
     section = results["trees"]
     return [
         "### What rows share\n\nTokens per distinct token over an epoch of optimizer steps of 32 rows, "
         "by how many rows of a dialogue stay together (`--rows_per_dialogue`):",
         _render_sharing(section["sharing"]),
         *(_render_dealing(section["dealing"]) if "dealing" in section else []),
-        "### Cost against work\n\nParts of MELD's training rows, drawn as `--data_percent` draws them. Trees are "
-        "planned, split and built in one thread, ahead of the model. Epochs follow from the rates above.",
-        *[_render_fractions(kind, results) for kind in section["fractions"]],
+        _building_line(section),
     ]
 
 
@@ -141,35 +119,11 @@ def _render_dealing(dealing: Result) -> list[str]:
     ]
 
 
-def _render_fractions(kind: str, results: Result) -> str:
-    """One row for each part: sizes, seconds of building, minutes of an epoch."""
-    found = _merits_of(kind, results)
-    measured = results.get("epochs", {}).get("fractions", {}) if kind == "window" else {}
-    rivals = {title: _fastest(names, found) for title, names in RIVALS.items()}
-    rivals = {title: merit for title, merit in rivals.items() if merit}
-    header = [KIND_TITLES[kind], "rows", "tokens", "distinct", "building"]
-    header += ["epoch, this engine"] if OURS in found else []
-    header += ["measured"] if measured else []
-    header += [f"epoch, {title}" for title in rivals]
-    rows = []
-    for name, part in results["trees"]["fractions"][kind].items():
-        cells = [f"{name} of train", f"{part['rows']:,}", f"{part['tokens']:,}", f"{part['nodes']:,}"]
-        cells.append(f"{part['seconds']:.1f} s")
-        cells += [_minutes(part["nodes"] / found[OURS].nodes)] if OURS in found else []
-        cells += [_minutes(measured[name]["seconds"])] if measured else []
-        cells += [_minutes(part["rows"] / merit.samples.median) for merit in rivals.values()]
-        rows.append(cells)
-    return render_table(header, rows, numbers=True)
-
-
-def _merits_of(kind: str, results: Result) -> Mapping[str, Merit]:
-    workloads: Mapping[str, Any] = results.get("training", {}).get("workloads", {})
-    return merits(workloads[kind]) if kind in workloads else {}
-
-
-def _fastest(names: Iterable[str], found: Mapping[str, Merit]) -> Merit | None:
-    return max((found[name] for name in names if name in found), key=lambda one: one.samples.median, default=None)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min"
+def _building_line(section: Result) -> str:
+    took = [
+        f"{part['seconds']:.2f} s for the {part['rows']:,} rows of MELD's train, {KIND_TITLES[kind]}"
+        for kind, parts in section["fractions"].items()
+        for part in [parts["1"]]
+    ]
+    processor = section["machine"]["processor"]
+    return f"Planning, splitting and building all trees of an epoch takes one thread {'; '.join(took)} ({processor})."

@@ -108,6 +108,12 @@ class FileCounts:
     speakers: int
     report: Report = field(default_factory=Report, compare=False)
 
+    @property
+    def told(self) -> str:
+        """'12 utterances, 1 dialogue'."""
+        counted = (self.turns, "utterance"), (self.dialogues, "dialogue")
+        return ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for count, name in counted)
+
 
 def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCounts:
     """Read a file once from end to end, so that a bad line is found before hours are spent on those before it.

@@ -1,11 +1,12 @@
 """Committed counts against committed answers and the pickles: `python code/reproduce.py --check`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
-from data_utils.dialogues import count_labels
+from data_utils.dialogues import count_labels, find_original_data, find_pickle
+from data_utils.labels import DATASETS
 from data_utils.row_files import RECOGNITION
 from experiment_utils.breakdowns import Breakdowns, break_down
 from experiment_utils.dialogue_counts import Counts
@@ -27,17 +28,31 @@ Rows = Mapping[str, tuple[str, Answer]]  # row id -> (gold label, answer)
 ROUNDING = 1e-6  # percent
 
 
-def check_answers(records: Records) -> Iterator[str]:
+def missing_corpora(records: Records) -> list[str]:
+    """The datasets with answers whose pickle is not here, by name."""
+    named = sorted({dataset for run in records.runs for dataset in run.counts if dataset in DATASETS})
+    return [dataset for dataset in named if not _has_pickle(dataset)]
+
+
+def _has_pickle(dataset: str) -> bool:
+    try:
+        find_pickle(dataset, find_original_data(dataset))
+    except UserError:
+        return False
+    return True
+
+
+def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[str]:
     """A line for whatever is committed of a run that its answers and the pickles do not make.
 
-    Nobody can work out from them which epoch was chosen, its score on valid where test was scored, the weights of
-    transitions, and how often demonstrations were copied.
+    unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid
+    where test was scored, the weights of transitions, and how often demonstrations were copied.
     """
     known = {answers_file(records.folder, run, dataset) for run in records.runs for dataset in run.counts}
     for path in sorted(set((records.folder / ANSWERS).glob("**/*.csv.gz")) - known):
         yield f"{path.relative_to(records.folder)}: answers of a run that has no record"
     for run in records.runs:
-        for dataset in run.counts:
+        for dataset in run.counts.keys() - unread:
             rows = join_gold(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
             for what in _differing(run, dataset, rows, records.breakdowns(run, dataset)):
                 yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other {what} than are committed"

@@ -1,7 +1,8 @@
 """What a run of a condition needs, estimated from its base's shape: memory of one process, minutes of one seed.
 
 Kept in experiments/needs.json, which `python code/reproduce.py --estimate` writes. Good for planning on an idle
-machine: windows other than 12 count as 12, and what modules add is a rule of thumb.
+machine: windows other than 12 count as 12, and what modules, prompts and the order of rows add or save is a rule of
+thumb.
 """
 
 import json
@@ -29,6 +30,15 @@ if TYPE_CHECKING:  # it takes torch, which reading the file does not need
 NEEDS_FILE = find_repository() / "experiments" / "needs.json"
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
+# How many times fewer distinct tokens other prompts have than the paper's: (prompt, window_step) -> dataset -> times.
+# Counted by the benchmark, as what follows: benchmarks/results/prompts.json and trees.json.
+FEWER_TOKENS = {
+    ("compact", "1"): {"iemocap": 1.19, "meld": 1.70, "EmoryNLP": 1.74},
+    ("paper", "6"): {"iemocap": 2.00, "meld": 1.25, "EmoryNLP": 1.25},
+    ("compact", "6"): {"iemocap": 2.96, "meld": 2.58, "EmoryNLP": 2.68},
+}
+# How many times more are computed where every row of train is drawn for itself, without and with the prediction task.
+DRAWN_ALONE = {"iemocap": (1.10, 1.64), "meld": (1.61, 1.90), "EmoryNLP": (1.58, 1.87)}
 WAY_OF_SETTING = {"lora": "LoRA", "all_parameters": "all parameters", "zero_shot": "LoRA"}
 PASSES = {"lora": 2, "all_parameters": 3, "zero_shot": 2}  # a training step for each forward pass alone
 
@@ -123,7 +133,7 @@ def _value_of(condition: Condition, base: str, name: str) -> int:
 
 def _texts_of(condition: Condition, dataset: str) -> Texts:
     """What the rows of a dataset look like under the condition's script."""
-    return texts_of(dataset, plain=ROWS_OF_SCRIPT[condition.script] == PLAIN)
+    return texts_of(dataset, plain=not _shows_history(condition))
 
 
 def _train_tokens_of(condition: Condition, dataset: str) -> float:
@@ -133,7 +143,20 @@ def _train_tokens_of(condition: Condition, dataset: str) -> float:
         tokens *= factor if condition.settings.get(module) == "True" else 1
     if condition.settings.get("loss") == LABELS:
         tokens += texts.other_labels(len(find_dataset(dataset).labels))
-    return tokens
+    if condition.settings.get("rows_per_dialogue") == "1" and _shows_history(condition):
+        predicts = condition.settings.get("emotion_prediction") == "True"
+        tokens *= DRAWN_ALONE.get(dataset, (1, 1))[predicts]
+    return tokens / _times_fewer(condition, dataset)
+
+
+def _shows_history(condition: Condition) -> bool:
+    return ROWS_OF_SCRIPT[condition.script] != PLAIN
+
+
+def _times_fewer(condition: Condition, dataset: str) -> float:
+    """By how much the prompts of the condition share more than the paper's."""
+    form = condition.settings.get("prompt", "paper"), condition.settings.get("window_step", "1")
+    return FEWER_TOKENS.get(form, {}).get(dataset, 1.0) if _shows_history(condition) else 1.0
 
 
 def _training_tokens(condition: Condition, base: str) -> float:
@@ -154,7 +177,7 @@ def _scored_tokens(condition: Condition, base: str) -> float:
     for dataset in condition.datasets:
         counts = utterances_of(dataset)
         rows = scorings * counts["valid"] + counts[condition.split]
-        total += _texts_of(condition, dataset).distinct(rows)
+        total += _texts_of(condition, dataset).distinct(rows) / _times_fewer(condition, dataset)
     return total
 
 

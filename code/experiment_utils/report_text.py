@@ -33,20 +33,23 @@ SAMPLE_RUN = "sample/window/sample"
 MOST_INFORMED = ("words_history", VECTORS, FINE_TUNED)
 
 PREFACE = """\
-Made by `python code/reproduce.py --report` from `runs/`, which holds for every run its record and how often each
-dialogue's labels were answered by which. Scores, intervals and tests derive from those counts, and those from
-`predictions/` with the pickles (`python code/reproduce.py --check`). What a record tells beside them, its word stands
-for: the score on valid by which an epoch or a baseline was chosen, how often demonstrations were copied, minutes.
+Made by `python code/reproduce.py --report` from `runs/`, which holds for every run its record and counts: in each
+dialogue, how often which label was answered with which. Scores, intervals and tests derive from those counts, and these
+from the answers in `predictions/` with the corpora (`python code/reproduce.py --check`). What a record says beyond its
+counts rests on the record alone: the score on valid by which an epoch or a baseline was chosen, how often
+demonstrations were copied, and minutes. *Train*, *valid* and *test* are the splits of a corpus, to learn from, to
+choose on, to be scored on.
 
-- **ours**: weighted F1 in percent (dailydialog: micro F1 without neutral) of the best epoch by valid, on test unless a
-  title says valid: the mean over seeds, from three seeds on ± their standard deviation, and in brackets the 95%
-  interval, by drawing dialogues anew, as their utterances depend on each other. From three seeds on the spread between
+- **ours**: weighted F1 (W-F1), the F1 of each label averaged by how often the label occurs, in percent; on dailydialog
+  micro F1 without neutral. It is that of the epoch that is best on valid, on test unless a title says valid: the mean
+  over seeds, from three seeds on ± their standard deviation. In brackets stands the 95% interval, found by drawing
+  dialogues anew, as the utterances of one depend on each other. From three seeds on the spread between
   them counts too (Student's t); of one or two the interval takes the trained models as given.
-- **macro F1**: over the labels that occur in the split's gold.
+- **macro F1**: the mean F1 of the labels that occur in the split; every label counts alike.
 - **the paper's spread**: ±0.5 points, as its authors state it.
 - **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines). With transitions a
   score on valid cannot be below the one without, as their weights are chosen there and may be 0.
-- **valid**: the score there of the epoch that was scored, seed by seed.
+- **valid**: the score on valid of the epoch that was scored, seed by seed.
 - **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
   p: how far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds,
   corrected by Holm's method over the table.
@@ -117,7 +120,9 @@ def render_readme(table: Table, conditions: Mapping[str, Condition], shown: Show
     done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
     rest = (
         "Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets "
-        "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. Of "
+        "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. *Window*: "
+        "the utterance with the 12 turns before it. *Transitions*: answers are filtered by which label followed which "
+        "in the training set. A hyphen: not reported, or not run. Of "
         f"{len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, baselines, "
         "intervals and tests: [experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on "
         "another release than the literature mostly reports."

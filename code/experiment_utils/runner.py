@@ -92,8 +92,13 @@ def comparable_steps(lines: Iterable[str]) -> tuple[str, ...]:
 
 def job_environment(job: Job, **more: str) -> dict[str, str]:
     """The caller's environment without any knob that would make it another experiment."""
-    hidden = _NAMES - PASSED_ON
+    hidden = unheeded_knobs()
     return {name: value for name, value in os.environ.items() if name not in hidden} | job.settings | more
+
+
+def unheeded_knobs() -> list[str]:
+    """Knobs that the caller has set and a condition does not take, as they would make it another experiment."""
+    return sorted((_NAMES - PASSED_ON).intersection(os.environ))
 
 
 def plan_job(job: Job) -> Plan:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from training.erc_config import ErcConfig, read_erc_config
 from training.folders import RESULTS_FILE
 from training.rows.trained_texts import read_trained_texts
 
+ELSEWHERE_FILE = "elsewhere.json"  # beside a checkpoint, by score_elsewhere.py
 RARELY_RIGHT = 30.0  # percent of F1 below which a label is named as one that is rarely right
 
 
@@ -37,6 +38,7 @@ class Facts:
     """A checkpoint by the name that `--checkpoint` takes, and its folder. base: what it was trained over.
 
     utterances: that it was trained on. texts: different ones among them. score: on its own dataset. None: unknown.
+    elsewhere: other dataset -> weighted F1 in unified labels, as `score_elsewhere.py` wrote beside it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Facts:
     utterances: int | None = None
     texts: int | None = None
     score: Score | None = None
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def corpus(self) -> str:
@@ -77,8 +80,8 @@ class Facts:
     def limits(self) -> tuple[str, ...]:
         """What whoever reads its answers should know, a sentence each."""
         language = "English" if self.config.dataset in DATASETS else "the language of that corpus"
-        said = [f"It is {self.base}, and learned from {self.learned_from}: other talk than that is judged worse."]
-        said += [f"{self.scored[0].upper()}{self.scored[1:]}."]
+        said = [f"The model, {self.base}, has learned from {self.learned_from}."]
+        said += [f"{self.scored[0].upper()}{self.scored[1:]}.", self._other_talk()]
         if rare := [f"{label} {f1:.0f}" for label, f1 in self._per_label().items() if f1 < RARELY_RIGHT]:
             said += [f"Rarely right: {', '.join(rare)} (F1 on {self.score.split})."]
         said += [f"It reads {language}, and no sound. One of its labels is always chosen; none says 'something else'."]
@@ -87,8 +90,14 @@ class Facts:
     def _per_label(self) -> Mapping[str, float]:
         return self.score.per_label if self.score else {}
 
+    def _other_talk(self) -> str:
+        if not self.elsewhere:
+            return "How well it judges other talk has not been measured."
+        told = ", ".join(f"{f1:.0f} on {dataset}" for dataset, f1 in self.elsewhere.items())
+        return f"Other talk, weighted F1 in labels that all corpora share: {told}."
+
     def _window(self) -> str:
-        turns = self.config.historical_window
+        turns = self.config.historical_window + self.config.window_step - 1
         if self.config.kind == "plain":
             return "A turn is judged by itself alone"
         return f"A turn is judged by itself and the {turns} turns before it at most"
@@ -103,10 +112,18 @@ def find_facts(folder: str | Path) -> Facts:
     folder = Path(folder)
     config, texts = read_erc_config(folder), read_trained_texts(folder)
     results = _find_results(folder, config)
-    named = name_of(folder), shown_path(str(folder)), Path(config.base).name
+    elsewhere = _scored_elsewhere(folder, config)
+    known = Facts(
+        name_of(folder),
+        shown_path(str(folder)),
+        Path(config.base).name,
+        config,
+        texts=texts and len(texts),
+        elsewhere=elsewhere,
+    )
     if results is None:
-        return Facts(*named, config, texts=texts and len(texts))
-    return Facts(*named, config, results["training_rows"].get(RECOGNITION), texts and len(texts), _score(results))
+        return known
+    return replace(known, utterances=results["training_rows"].get(RECOGNITION), score=_score(results))
 
 
 def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:
@@ -129,6 +146,16 @@ def _read_results(folder: Path) -> Mapping[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return content
+
+
+def _scored_elsewhere(folder: Path, config: ErcConfig) -> Mapping[str, float]:
+    """What its file tells of other datasets than its own; {} where there is none, or it is not of this form."""
+    try:
+        content = json.loads((folder / ELSEWHERE_FILE).read_bytes())
+        found = {str(one["dataset"]): float(one["weighted_f1"]) for one in content}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {dataset: f1 for dataset, f1 in found.items() if dataset != config.dataset}
 
 
 def _score(results: Mapping[str, Any]) -> Score:

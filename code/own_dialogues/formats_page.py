@@ -8,16 +8,16 @@ _BEGIN = """# Files of dialogues that are read
 
 Made by `python code/predict.py --formats > demo/FORMATS.md`; the tests read every example.
 
-A file is of the first form of its suffix that its beginning shows; where that is another than the plain one of the
-suffix, it is said, and `--input_format` asks for any of them. What would be judged, before any model is asked:
-`python code/predict.py --input FILE --preview True`."""
+Which form a file has is found by its suffix and its beginning: of the forms below with its suffix, the first that the
+beginning shows is taken. Where that is not the plain form of the suffix, a line says so, and `--input_format` asks for
+another. `python code/predict.py --input FILE --preview True` shows what would be judged, before any model is asked."""
 _FOR_ALL = """For all of them:
 
-- Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); that is said. In text
-  and subtitles `Paul (laughing)` is Paul, and `Note:` or `[Scene ...]` is nobody.
+- Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); a line says so. In
+  text and subtitles `Paul (laughing)` is Paul, and `Note:` or `[Scene ...]` is nobody.
 - Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
-- Text is UTF-8, UTF-16 or UTF-32 with its mark, or, but for JSON, in a code page that its letters suggest, which is a
-  guess. What was taken is said where it is not UTF-8, and `--encoding cp1252` says it instead.
+- Text is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
+  suggest, which is a guess. Where it is not UTF-8, a line says what was taken; `--encoding cp1252` names another.
 - In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
   stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has

@@ -18,7 +18,7 @@ def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False) -> Itera
 
 def summary_lines(counts: FileCounts) -> Iterator[str]:
     """How much there is, each speaker's turns."""
-    yield f"{counts.turns:,} utterances, {counts.dialogues:,} dialogues"
+    yield counts.told
     yield from counts.report.speaker_lines()
 
 

@@ -1,6 +1,6 @@
 """Emotions of one's own dialogues by a saved checkpoint, from Python:
 
-    recognizer = EmotionRecognizer.from_pretrained("demo/adapter")
+    recognizer = EmotionRecognizer.from_pretrained("demo/adapters/meld")
     for emotion, probability, _ in recognizer.predict([("Ann", "I passed!"), ("Ben", "Oh, well done!")]):
         print(emotion, probability)
 
@@ -231,7 +231,7 @@ class EmotionRecognizer:
 
 
 def _shares(turn: SpokenTurn, scores: Mapping[str, float], follower: Follower | None) -> dict[str, float]:
-    """log p of every label -> its share among them, or the belief about the turn after those before it."""
+    """log p of every label -> its share among them, or what is shown of the belief after the turns before it."""
     if follower:
         return follower.follow(turn.part, turn.number, scores)
     highest = max(scores.values())

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from bases.find import find_row
 from bases.table import NO_QUANTIZATION
 from basics.files import public_path
-from data_utils.labels import DatasetSpec
+from data_utils.labels import DATASETS, DatasetSpec
 from scoring.metrics import NONE_OF_OWN
 from training.arguments import Arguments, TrainingArguments
 from training.erc_config import ErcConfig
@@ -29,7 +29,8 @@ def render_licences(dataset: str, base: str, own: Mapping[str, DatasetSpec] = NO
     known = f"Licences: code {OWN_CODE}" + (f"; base {row.licence}{notice}" if row else "")
     if dataset == "sample":
         return f"{known}; `sample`, the corpus that it learned from, {OWN_CORPUS}."
-    said = "".join(f" Licence of `{name}`: {one.licence}." for name, one in own.items() if one.licence)
+    of = {name: spec for name, spec in {**DATASETS, **own}.items() if spec.licence and name in (dataset, *own)}
+    said = "".join(f" Licence of `{name}`: {spec.licence}." for name, spec in of.items())
     return f"{known}. What it learned from `{dataset}` may only be passed on as that dataset's licence allows.{said}"
 
 

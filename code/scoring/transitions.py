@@ -7,7 +7,9 @@ and from the dialogue's last turn. The belief about an utterance is
 
 where the evidence of a turn for a label is log(sum over its labels of belief x P(label | its label) / P(label)).
 Beliefs are handed on, not answers; a first turn has no evidence; with both weights 0 a model's own answers stand as
-they are. Labels are numbers here, in prompt order.
+they are. The temperature keeps beliefs doubtful, so that evidence counts; whoever reads a probability is shown the
+belief without it, softmax(temperature x log belief), which for a first turn is the model's own. Labels are numbers
+here, in prompt order.
 """
 
 import itertools
@@ -153,6 +155,14 @@ class TransitionFilter:
             logits = logits + self.dialogue_weight * _evidence(last, self.transitions.dialogue_ratios)
         return _softmax(logits)
 
+    def shown(self, belief: np.ndarray) -> np.ndarray:
+        """(..., labels) beliefs -> (..., labels) probabilities to show, without the temperature."""
+        return _powers(belief, self.temperature)
+
+    def believed(self, shown: np.ndarray) -> np.ndarray:
+        """(..., labels) what `shown` gave -> (..., labels) the beliefs."""
+        return _powers(shown, 1 / self.temperature)
+
     @property
     def chosen(self) -> dict[str, float]:
         """All but the counts, by name."""
@@ -194,6 +204,11 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return shares / shares.sum(axis=-1, keepdims=True)
 
 
+def _powers(shares: np.ndarray, exponent: float) -> np.ndarray:
+    powers = (shares / shares.max(axis=-1, keepdims=True)) ** exponent
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def fit_filter(
     transitions: Transitions, log_p: np.ndarray, order: TurnOrder, score: Callable[[np.ndarray], float]
 ) -> TransitionFilter:
@@ -210,7 +225,7 @@ def fit_filter(
 
 
 class Follower:
-    """Beliefs turn after turn, of dialogues that follow each other: those of `TransitionFilter.beliefs`."""
+    """Beliefs turn after turn, of dialogues that follow each other, as `TransitionFilter.beliefs` has them."""
 
     def __init__(self, found: TransitionFilter) -> None:
         self.found = found
@@ -219,21 +234,24 @@ class Follower:
         self.own: dict[int, np.ndarray] = {}  # speaker -> the belief about their last turn
 
     def follow(self, dialogue: int, speaker: int, scores: Mapping[str, float]) -> dict[str, float]:
-        """log p of every label -> the belief about this turn, label -> share."""
+        """log p of every label -> what is shown of the belief about this turn, label -> probability."""
         labels = self.found.transitions.labels
         log_p = np.array([scores[label] for label in labels])
         is_going_on = dialogue == self.dialogue
         belief = self.found.step(log_p, *([self.own.get(speaker), self.own[self.speaker]] if is_going_on else ()))
-        shares = dict(zip(labels, belief.tolist(), strict=True))
-        self.remember(dialogue, speaker, shares)
-        return shares
+        self._keep(dialogue, speaker, belief)
+        return dict(zip(labels, self.found.shown(belief).tolist(), strict=True))
 
-    def remember(self, dialogue: int, speaker: int, belief: Mapping[str, float]) -> None:
-        """Take over a belief that `follow` has given before."""
+    def remember(self, dialogue: int, speaker: int, shown: Mapping[str, float]) -> None:
+        """Take over what `follow` has given before."""
+        shares = np.array([shown[label] for label in self.found.transitions.labels])
+        self._keep(dialogue, speaker, self.found.believed(shares))
+
+    def _keep(self, dialogue: int, speaker: int, belief: np.ndarray) -> None:
         if dialogue != self.dialogue:
             self.dialogue, self.own = dialogue, {}
         self.speaker = speaker
-        self.own[speaker] = np.array([belief[label] for label in self.found.transitions.labels])
+        self.own[speaker] = belief
 
     @property
     def state(self) -> dict[str, Any]:

@@ -1,6 +1,17 @@
 """What the notebook about the corpora counts, on a corpus small enough to count by hand and on the sample."""
 
-from corpus_peek import common_texts, count_labels, count_sizes, render_dialogue, share_transitions
+from collections import Counter
+from dataclasses import replace
+
+from corpus_peek import (
+    count_labels,
+    count_lengths,
+    render_dialogue,
+    score_majority,
+    share_labels_of_texts,
+    share_transitions,
+    tell_sizes,
+)
 from data_utils.dialogues import Dialogue, Utterance, find_original_data, load_dialogues
 from data_utils.labels import DATASETS
 
@@ -18,10 +29,15 @@ SECOND = Dialogue("b", (Utterance(0, "Well.", "sad"), Utterance(0, "Oh no.", "sa
 
 
 def test_sizes() -> None:
-    sizes = count_sizes({"train": [FIRST, SECOND]})["train"]
-    assert (sizes["dialogues"], sizes["utterances"]) == (2, 6)
-    assert (sizes["turns, mean"], sizes["turns, median"], sizes["turns, most"]) == (3.0, 3.0, 4)
-    assert (sizes["speakers, mean"], sizes["speakers, most"], sizes["words, most"]) == (1.5, 2, 3)
+    splits = {"train": [FIRST, SECOND], "test": [SECOND]}
+    assert tell_sizes(splits) == "train: 2 dialogues, 6 utterances\ntest: 1 dialogues, 2 utterances"
+    lengths = count_lengths(splits)
+    assert {quantity: dict(of_split["train"]) for quantity, of_split in lengths.items()} == {
+        "turns of a dialogue": {4: 1, 2: 1},
+        "speakers of a dialogue": {2: 1, 1: 1},
+        "words of an utterance": {2: 4, 3: 1, 1: 1},
+    }
+    assert lengths["words of an utterance"]["test"] == Counter({1: 1, 2: 1})
 
 
 def test_labels_and_transitions() -> None:
@@ -31,17 +47,32 @@ def test_labels_and_transitions() -> None:
     assert share_transitions([SECOND], LABELS) == [[1.0, 0.0], [0.0, 0.0]]
 
 
+def test_the_majority_scores_what_counting_by_hand_gives() -> None:
+    # Train says sad 3 times of 6, and so joyful: the first label wins. Of test's two, both are sad.
+    spec = replace(DATASETS["sample"], labels=LABELS)
+    splits = {"train": [FIRST, SECOND], "test": [SECOND]}
+    assert score_majority(splits, spec) == "Always answering 'sad' scores 100.0 weighted F1 on test."
+    # One of four is sad: precision 1/4, recall 1, F1 0.4, which counts for a quarter.
+    assert score_majority(splits | {"test": [FIRST]}, spec) == "Always answering 'sad' scores 10.0 weighted F1 on test."
+
+
 def test_texts_and_a_dialogue_in_full() -> None:
-    assert common_texts([FIRST, SECOND], 1) == [("oh no.", 3, 2)]
+    shares = share_labels_of_texts([FIRST, SECOND], LABELS, 1)
+    assert shares == {"oh no. (3 times)": {"sad": 2 / 3, "joyful": 1 / 3}}
     lines = render_dialogue(FIRST).splitlines()
-    assert lines[0] == "dialogue a" and lines[2] == "  1  Speaker_1  joyful  Great news!"
+    assert lines[0] == "dialogue a" and lines[2] == "  1  Speaker_1  joyful  Great news!" and len(lines) == 5
+    assert render_dialogue(FIRST, turns=2).splitlines() == lines[:3]
 
 
 def test_the_sample_is_what_its_readme_says() -> None:
     splits = load_dialogues("sample", find_original_data("sample"))
-    sizes = count_sizes(splits)
-    assert [of_split["utterances"] for of_split in sizes.values()] == [431, 111, 116]
-    assert max(of_split["turns, most"] for of_split in sizes.values()) == 14
+    assert tell_sizes(splits).splitlines() == [
+        "train: 40 dialogues, 431 utterances",
+        "valid: 10 dialogues, 111 utterances",
+        "test: 10 dialogues, 116 utterances",
+    ]
+    lengths = count_lengths(splits)
+    assert [max(lengths[f"{what} of a dialogue"]["train"]) for what in ("turns", "speakers")] == [14, 5]
     labels = DATASETS["sample"].labels
     assert tuple(count_labels(splits, labels)["train"].values()) == (191, 48, 16, 36, 82, 13, 45)
     for row in share_transitions(splits["train"], labels):

@@ -1,6 +1,7 @@
 """Pictures of emotions: the same bytes for the same answer, for any length and any names."""
 
 import io
+from collections import Counter
 
 import pytest
 from matplotlib import image
@@ -10,8 +11,11 @@ from emotion_figures import (
     COLOURS,
     SHADES,
     colour_of,
+    draw_emotions,
     draw_label_shares,
+    draw_lengths,
     draw_probabilities,
+    draw_scores,
     draw_shares,
     draw_timeline,
     ink_on,
@@ -45,6 +49,29 @@ def test_what_is_drawn_depends_on_what_was_found() -> None:
     assert draw_shares([[0.1, 0.9]], ["a"], ["b", "c"], "", "") != draw_shares([[0.9, 0.1]], ["a"], ["b", "c"], "", "")
     counts = {"train": {"sad": 1, "joyful": 3, "angry": 0}}
     assert draw_label_shares(counts, LABELS) != draw_label_shares({"train": dict.fromkeys(LABELS, 1)}, LABELS)
+
+
+@pytest.mark.parametrize("count", [1, 22])
+def test_a_bar_for_each_answer(count: int) -> None:
+    shares = {"sad": 0.2, "joyful": 0.1, "angry": 0.7}
+    answers = {f"{number} Ann $x$: {'so ' * 40}": shares for number in range(count)}
+    png = draw_emotions(answers, LABELS)
+    assert png == draw_emotions(answers, LABELS)
+    height, width, _ = image.imread(io.BytesIO(png)).shape
+    assert width == 950 and abs(height - (75 + 27 * count)) <= 1
+    last = list(answers)[-1]
+    assert png != draw_emotions(answers | {last: shares | {"sad": 0.25, "joyful": 0.05}}, LABELS), "the widths, too"
+
+
+def test_a_bar_for_each_score() -> None:
+    png = draw_scores({"sad": 20.0, "joyful": 71.5}, "F1")
+    assert png == draw_scores({"sad": 20.0, "joyful": 71.5}, "F1") != draw_scores({"sad": 20.0, "joyful": 72.6}, "F1")
+
+
+def test_lengths_have_a_panel_each() -> None:
+    lengths = {"turns": {"train": Counter({3: 2, 5: 1})}, "words": {"train": Counter({8: 4}), "test": Counter({1: 1})}}
+    png = draw_lengths(lengths)
+    assert png == draw_lengths(lengths) != draw_lengths(lengths | {"turns": {"train": Counter({3: 1, 5: 2})}})
 
 
 def test_colours_are_told_apart() -> None:

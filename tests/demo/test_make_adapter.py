@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,20 +18,53 @@ from commands import REPOSITORY, call_script
 from data_utils.examples import RowSettings
 from data_utils.row_files import read_manifest
 from data_utils.row_folders import prepare_folder
+from experiment_utils.conditions import list_conditions, read_table
 from results.card import render_licences
+from shell_checkout import ShellCheckout, training_command
 from training.rows.trained_texts import read_trained_texts
 
 FILES = {"README.md", "adapter_config.json", "adapter_model.safetensors", "erc_config.json", "results.json"}
-FILES |= {"trained_texts.txt"}
+FILES |= {"trained_texts.txt", "elsewhere.json"}
 SHIPPED = REPOSITORY / "demo" / "adapter"
+PEOPLE = ("meld", "EmoryNLP")
 
 
 def test_the_shipped_card_names_its_folder_and_licences() -> None:
-    assert {path.name for path in SHIPPED.iterdir()} == FILES
+    assert {path.name for path in SHIPPED.iterdir()} == FILES - {"elsewhere.json"}
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
     assert "main_new.py --do_train False --checkpoint_dir demo/adapter --dataset sample " in card
     licences = render_licences("sample", "HuggingFaceTB/SmolLM2-135M-Instruct")
     assert licences in card and licences.count("Apache-2.0") == 2 and "CC0 1.0" in licences
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_adapters_of_people_are_small_and_say_what_they_score(name: str) -> None:
+    folder = REPOSITORY / "demo" / "adapters" / name
+    assert {path.name for path in folder.iterdir()} == FILES | {"transitions.json"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"--checkpoint_dir demo/adapters/{name} --dataset {name} " in card
+    assert render_licences(name, "HuggingFaceTB/SmolLM2-135M-Instruct") in card
+    scores = json.loads((folder / "elsewhere.json").read_bytes())
+    assert {one["dataset"] for one in scores} == {"sample", "meld", "EmoryNLP", "iemocap"}
+    assert all(
+        f"| {one['dataset']}, test | {one['utterances']:,} | {one['weighted_f1']:.2f} (" in card for one in scores
+    )
+
+
+def test_the_front_page_says_what_adapters_of_people_score() -> None:
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    runs = [json.loads((REPOSITORY / "demo/adapters" / name / "results.json").read_bytes()) for name in PEOPLE]
+    assert (
+        f"scores {runs[0]['weighted_f1']:.2f} on MELD's test set, `EmoryNLP` {runs[1]['weighted_f1']:.2f} on its own"
+        in page
+    )
+    scores = json.loads((REPOSITORY / "demo/adapters/meld/elsewhere.json").read_bytes())
+    found = {one["dataset"]: f"{one['weighted_f1']:.2f}" for one in scores}
+    assert (
+        f"scores {found['EmoryNLP']} on EmoryNLP, {found['iemocap']} on IEMOCAP, {found['sample']} on our sample"
+        in page
+    )
 
 
 def test_the_shipped_adapter_tells_the_texts_of_its_training(tmp_path: Path) -> None:
@@ -65,6 +99,7 @@ def test_the_command_of_the_shipped_card_gives_the_shipped_scores(
 def test_licences_of_others_are_left_to_them() -> None:
     licences = render_licences("meld", "somebody/base")
     assert "base" not in licences and "`meld` may only be passed on as that dataset's licence allows" in licences
+    assert "Licence of `meld`: GPL-3.0" in licences and "Licence" not in render_licences("iemocap", "somebody/base")[9:]
 
 
 def test_a_card_holds_the_notice_of_the_bases_terms() -> None:
@@ -78,20 +113,37 @@ def test_the_script_exports_what_was_trained(trained: Path, tmp_path: Path) -> N
     """With an adapter of a tiny base in the place of the one that would be trained."""
     for folder in ("code", "demo", "envs"):
         (tmp_path / folder).mkdir()
-    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", tmp_path / "demo")
-    (tmp_path / "code" / "export.py").symlink_to(REPOSITORY / "code" / "export.py")
+    for name in ("make_adapter.sh", "ship_adapter.sh"):
+        shutil.copy(REPOSITORY / "demo" / name, tmp_path / "demo")
+    for name in ("export.py", "score_elsewhere.py"):
+        (tmp_path / "code" / name).symlink_to(REPOSITORY / "code" / name)
     (tmp_path / "envs" / "setup.sh").write_text(f"echo {sys.executable}\n")
-    trains = f"mkdir checkpoint experiments; cp -r '{trained}/run/model' checkpoint/demo_adapter\n"
-    trains += f"cp -r '{trained}/run/results' experiments/demo_adapter\n"
+    trains = f"mkdir checkpoint experiments; cp -r '{trained}/run/model' checkpoint/demo_sample\n"
+    trains += f"cp -r '{trained}/run/results' experiments/demo_sample\n"
     (tmp_path / "code" / "train_and_inference_Uni.sh").write_text(trains)
     made = tmp_path / "demo" / "adapter"
     made.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors", "of_an_earlier_one"):
         (made / name).touch()
     shutil.copy(REPOSITORY / "demo" / "adapter" / "README.md", made)  # the card of an earlier one
-    environment = os.environ | {"DRY_RUN": "0"}
+    environment = os.environ | {"DRY_RUN": "0", "ERC_ORIGINAL_DATA": str(tmp_path)}  # no corpus of people there
     command = ["bash", tmp_path / "demo" / "make_adapter.sh"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in made.iterdir()} == FILES
-    assert "--checkpoint_dir demo/adapter " in (made / "README.md").read_text(encoding="utf-8")
+    card = (made / "README.md").read_text(encoding="utf-8")
+    assert "--checkpoint_dir demo/adapter " in card
+    (score,) = json.loads((made / "elsewhere.json").read_bytes())
+    assert f"| sample, test | 116 | {score['weighted_f1']:.2f} (" in card
+
+
+def test_adapters_of_people_are_trained_as_their_condition_says(checkout: ShellCheckout, pickles: Path) -> None:
+    condition = list_conditions(read_table())["shipped/compact+step_6/meld"]
+    (checkout.root / "demo").mkdir()
+    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", checkout.root / "demo")
+    made = checkout.run(script="../demo/make_adapter.sh", dataset="meld", ERC_ORIGINAL_DATA=pickles)
+    usual = checkout.run(**condition.settings, ERC_ORIGINAL_DATA=pickles)
+    assert "--model_dir checkpoint/demo_meld" in training_command(made)
+    folders = re.compile(r" --(output_dir|model_dir) \S+")
+    ours, theirs = (folders.sub("", training_command(result)) for result in (made, usual))
+    assert ours == theirs

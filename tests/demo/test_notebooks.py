@@ -7,60 +7,55 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from basics.errors import UserError
 from commands import REPOSITORY
+from run_notebooks import NOTEBOOKS, run_notebook
 
-DEMO, PEEK = REPOSITORY / "demo" / "demo.ipynb", REPOSITORY / "original_data" / "peek_of_dataset.ipynb"
+DEMO, PEEK = (REPOSITORY / name for name in NOTEBOOKS)
 LARGEST = 400_000  # bytes
 
 
-def execute(path: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> nbformat.NotebookNode:
-    """The notebook as a fresh kernel in its folder leaves it; a cell that fails fails the test."""
-    for name, value in (variables | {"OMP_NUM_THREADS": "1"}).items():
-        monkeypatch.setenv(name, value)
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
-    return client.execute()
+def run(path: Path, **variables: str) -> nbformat.NotebookNode:
+    return run_notebook(path, os.environ | {"OMP_NUM_THREADS": "1"} | variables)
 
 
 def output_of(notebook: nbformat.NotebookNode) -> str:
     return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
 
 
-def test_demo_runs_with_any_checkpoint(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = execute(DEMO, monkeypatch, ERC_CHECKPOINT=str(trained / "run" / "model"))
-    told = output_of(done)
-    assert told.count("image/png") >= 2 and "Peaceful" in told and "Now you are expert" in told
+def without_pictures(notebook: nbformat.NotebookNode) -> list[object]:
+    """What every cell shows but for the bytes of its pictures."""
+    copy = nbformat.from_dict(notebook)
+    outputs = [output for cell in copy.cells for output in cell.get("outputs", [])]
+    return [output | {"data": {**output.get("data", {}), "image/png": ""}} for output in outputs]
 
 
-def cells_of_tables(notebook: nbformat.NotebookNode) -> list[list[str]]:
-    """The rows of all tables, cell by cell."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    tables = "".join(output["data"].get("text/html", "") for output in outputs if "data" in output)
-    return [re.findall(r"<td>(.*?)</td>", row, re.S) for row in re.findall(r"<tr.*?</tr>", tables, re.S)]
+def test_demo_runs_with_any_checkpoint(trained: Path) -> None:
+    told = output_of(run(DEMO, ERC_CHECKPOINT=str(trained / "run" / "model")))
+    assert told.count("image/png") >= 5 and "Peaceful" in told and "Now you are expert" in told
+    assert re.search(r"The history changes the label of \d+ of 11 turns", told)
 
 
 @pytest.mark.slow
-def test_demo_runs_with_the_shipped_adapter(shipped_adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = cells_of_tables(execute(DEMO, monkeypatch))
-    found = {row[1][:19]: row[2] for row in rows if row and row[0] in ("Nora", "Tim")}  # long texts are cut in tables
-    assert found["Everything is fine!"] == "joyful"
+@pytest.mark.parametrize("name", ["meld", "sample"])
+def test_demo_runs_with_what_ships(shipped_adapter: Path, name: str) -> None:
+    told = output_of(run(DEMO, ERC_CHECKPOINT=name))
+    assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[3-9]", told)
 
 
-def test_peek_runs_on_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peek_shows_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PEEK_DATASET", raising=False)
-    told = output_of(execute(PEEK, monkeypatch))
-    assert told.count("image/png") >= 2 and "431" in told and "Did you feed the cat" in told
+    done = run(PEEK)
+    assert without_pictures(done) == without_pictures(nbformat.read(PEEK, as_version=4))
+    assert output_of(done).count("image/png") == 5
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("dataset", "utterances"), [("iemocap", "5163"), ("meld", "9989"), ("EmoryNLP", "7551")])
-def test_peek_runs_on_the_published_ones(
-    original_data: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, utterances: str
-) -> None:
-    told = output_of(execute(PEEK, monkeypatch, PEEK_DATASET=dataset, ERC_ORIGINAL_DATA=str(original_data)))
-    assert utterances in told and told.count("image/png") >= 2
+def test_peek_runs_on_the_published_ones(original_data: Path, dataset: str, utterances: str) -> None:
+    told = output_of(run(PEEK, PEEK_DATASET=dataset, ERC_ORIGINAL_DATA=str(original_data)))
+    assert f"{utterances} utterances" in told and told.count("image/png") == 5
 
 
 @pytest.mark.parametrize("path", [DEMO, PEEK], ids=lambda path: path.stem)
@@ -72,13 +67,32 @@ def test_notebooks_are_committed_whole_and_small(path: Path) -> None:
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert all(output.output_type != "error" for cell in cells for output in cell.outputs)
     assert any(cell.outputs for cell in cells)
-    assert all(len(cell.source.splitlines()) <= 12 for cell in cells), "helpers live in code/, not in cells"
+    assert all(len(cell.source.splitlines()) <= 15 for cell in notebook.cells), "more than that lives in demo_steps.py"
     text = path.read_text(encoding="utf-8")
     assert str(REPOSITORY) not in text and not re.search(r'"/(home|tmp|root|work|Users)/', text)
     assert os.sep + "site-packages" not in text
+
+
+@pytest.mark.parametrize("path", [DEMO, PEEK], ids=lambda path: path.stem)
+def test_a_question_has_an_answer_and_a_sentence(path: Path) -> None:
+    """Below every heading that asks stand a cell that shows something, and words that say how to read it."""
+    cells = nbformat.read(path, as_version=4).cells
+    asked = [place for place, cell in enumerate(cells) if cell.source.startswith("## ")]
+    assert len(asked) >= 6 and all(cells[place].source.endswith("?") for place in asked)
+    for start, end in zip(asked, [*asked[1:], len(cells)], strict=True):
+        *shown, sentence = cells[start + 1 : end]
+        assert shown and {cell.cell_type for cell in shown} == {"code"} and shown[-1].outputs
+        assert sentence.cell_type == "markdown" and sentence.source.endswith(".")
 
 
 def test_committed_peek_is_of_the_sample() -> None:
     assert "PEEK_DATASET" in PEEK.read_text(encoding="utf-8")
     told = output_of(nbformat.read(PEEK, as_version=4))
     assert "cat_bowl" in told and "9989" not in told and "5163" not in told
+
+
+def test_a_cell_that_fails_is_one_line(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(1)"), nbformat.v4.new_code_cell("1/0")])
+    (tmp_path / "a.ipynb").write_text(nbformat.writes(notebook))
+    with pytest.raises(UserError, match="a.ipynb: ZeroDivisionError: division by zero"):
+        run_notebook(tmp_path / "a.ipynb", os.environ)

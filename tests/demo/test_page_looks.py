@@ -80,3 +80,9 @@ def test_long_words_break(window) -> None:
     window.click("#find")
     window.wait_for_function("document.querySelector('#result .who')?.innerText.startsWith('NNN')", timeout=60_000)
     assert window.evaluate("document.documentElement.scrollWidth") <= window.viewport_size["width"]
+
+
+def test_the_answer_comes_into_view(window) -> None:
+    window.evaluate("window.scrollTo(0, 0)")
+    window.click("#find")
+    window.wait_for_function("document.querySelector('#result li').getBoundingClientRect().bottom < innerHeight")

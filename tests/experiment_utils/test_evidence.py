@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import reproduce
 from basics.errors import UserError
+from commands import call_script
 from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import DATASETS, UNIFIED_PROMPT_LABELS
 from experiment_utils.checks import check_answers, join_gold, recount
@@ -58,6 +60,14 @@ def test_no_text_and_no_gold_label_is_kept(kept: Path) -> None:
     answers = gzip.decompress((kept / "predictions/baselines/words/sample/sample-seed_0.csv.gz").read_bytes()).decode()
     assert answers.splitlines()[0] == ",".join(["id", "answer", *LABELS])
     assert "-0.1235" in answers and "-0.123456" not in answers
+
+
+def test_a_clone_without_the_corpora_checks_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(tmp_path))
+    done = call_script(reproduce.main, "--check")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.rstrip().endswith(" files of answers make the counts that are committed")
+    assert done.stderr.startswith("not checked, as their pickles are not here: EmoryNLP, iemocap, meld; ")
 
 
 def test_counts_that_the_answers_do_not_make_are_found(kept: Path) -> None:

@@ -1,13 +1,14 @@
 """What a condition needs: kept for all of them, as the planner works it out, near to what runs took."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 import reproduce
-from commands import call_script
+from commands import REPOSITORY, call_script
 from experiment_utils.conditions import list_conditions, read_table
-from experiment_utils.needs import estimate_all, read_needs
+from experiment_utils.needs import DRAWN_ALONE, FEWER_TOKENS, estimate_all, read_needs
 
 CONDITIONS = list_conditions(read_table())
 NEEDS = read_needs()
@@ -23,6 +24,13 @@ def test_every_condition_has_its_needs() -> None:
     )
 
 
+def test_they_stand_beside_the_commands() -> None:
+    printed = call_script(reproduce.main, "--condition", SHOWN[0], "--dry-run").stdout.splitlines()
+    needs = f"about {NEEDS[SHOWN[0]].memory_gib:g} GiB, {NEEDS[SHOWN[0]].minutes:g} minutes a run on two CPU cores"
+    assert printed[0] == f"# {SHOWN[0]}, seed {CONDITIONS[SHOWN[0]].group.seeds[0]}: {needs}"
+    assert printed[1].endswith("bash code/train_and_inference_Uni.sh")
+
+
 def test_they_are_what_the_planner_says() -> None:
     found = estimate_all([CONDITIONS[name] for name in SHOWN])
     assert found == {name: NEEDS[name] for name in SHOWN}
@@ -36,6 +44,28 @@ def test_they_follow_the_settings() -> None:
     whole, *others = estimate_all([one, half, less, zero]).values()
     assert all(other.minutes < whole.minutes for other in others)
     assert others[2].memory_gib < whole.memory_gib == others[0].memory_gib
+
+
+def test_what_prompts_and_the_order_of_rows_do_is_what_was_counted() -> None:
+    results = REPOSITORY / "benchmarks" / "results"
+    for dataset, forms in json.loads((results / "prompts.json").read_bytes())["datasets"].items():
+        whole = next(one["distinct"] for one in forms if (one["prompt"], one["window_step"]) == ("paper", 1))
+        for one in forms:
+            if times := FEWER_TOKENS.get((one["prompt"], str(one["window_step"]))):
+                assert times[dataset] == pytest.approx(whole / one["distinct"], abs=0.006)
+    for dataset, kinds in json.loads((results / "trees.json").read_bytes())["sharing"].items():
+        counted = [kinds[kind]["8"] / kinds[kind]["1"] for kind in ("window", "predict")]
+        assert DRAWN_ALONE[dataset] == pytest.approx(counted, abs=0.006)
+
+
+def test_prompts_and_the_order_of_rows_count() -> None:
+    one = CONDITIONS["small/window/meld"]
+    ways = ({"prompt": "compact", "window_step": "6"}, {"rows_per_dialogue": "1"}, {"emotion_prediction": "True"})
+    ways += (ways[1] | ways[2],)
+    others = [replace(one, name=str(number), settings=one.settings | more) for number, more in enumerate(ways)]
+    usual, short, alone, predicting, both = (of.minutes for of in estimate_all([one, *others]).values())
+    assert short == pytest.approx(usual / 2.58, rel=0.01)
+    assert usual < min(alone, predicting) and max(alone, predicting) < both
 
 
 def test_labels_and_scorings_take_their_time() -> None:

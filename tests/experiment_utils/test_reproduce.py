@@ -104,7 +104,8 @@ def test_settings_are_checked_before_the_first_run(repository: Path) -> None:
 def test_other_settings_of_the_caller_do_not_reach_a_run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("learning_rate", "7")
     monkeypatch.setenv("ERC_ORIGINAL_DATA", "/elsewhere")
-    call(repository, "--condition", "same")
+    told = call(repository, "--condition", "same").stderr.splitlines()[0]
+    assert told.startswith("not heeded: learning_rate, set before the command; ") and "ERC_ORIGINAL_DATA" not in told
     assert ran(repository) == ["meld 2 1 no usual"]
     condition = next(iter(reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml")).values()))
     assert job_environment(Job(condition, 1))["ERC_ORIGINAL_DATA"] == "/elsewhere"

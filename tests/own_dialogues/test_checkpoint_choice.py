@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import demo_steps
 import main_new
 from basics.errors import UserError
 from basics.files import sha256_of
@@ -180,14 +179,3 @@ def test_a_small_base_is_fetched_when_it_is_not_there(
     save_base(tmp_path / "LLM_bases" / "SmolLM2-135M")
     ensure_base(place)
     assert len(asked) == 2
-
-
-def test_the_steps_of_the_notebook(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERC_CHECKPOINT", str(trained / "run" / "model"))
-    recognizer = demo_steps.open_recognizer()
-    assert recognizer.config.labels == LABELS
-    rows = demo_steps.ask(recognizer, "Ann: Great!\nBen: Run!")
-    table = demo_steps.compare_without_history(recognizer, rows)
-    assert [row["speaker"] for row in demo_steps.tabulate(rows)] == ["Ann", "Ben"]
-    # Nothing stands before the first turn, so it is the same with and without.
-    assert table[0]["with history"] == table[0]["on its own"] and table[0]["history decides"] == ""

@@ -63,7 +63,7 @@ def test_beliefs_are_those_of_the_filter(recognizer: EmotionRecognizer, plain: E
     alone = [one for dialogue in plain.predict_dialogues(dialogues) for one in dialogue]
     found = [one for dialogue in recognizer.predict_dialogues(dialogues) for one in dialogue]
     order = order_turns([0] * 10 + [1] * 4, [name for dialogue in dialogues for name, _ in dialogue])
-    wanted = strong_filter().beliefs(np.log(shares(alone)), order)
+    wanted = strong_filter().shown(strong_filter().beliefs(np.log(shares(alone)), order))
     np.testing.assert_allclose(shares(found), wanted, rtol=1e-6)
     assert [one.emotion for one in found] == [LABELS[number] for number in wanted.argmax(axis=1)]
     assert [one.emotion for one in found] != [one.emotion for one in alone]
@@ -98,6 +98,19 @@ def test_a_follower_goes_on_from_its_state() -> None:
     for damaged in (state | {"speaker": 9}, state | {"own": {"2": [0.5, 0.5]}}, {}, state | {"own": [1]}):
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
             second.restore(damaged)
+
+
+def test_a_first_turn_has_the_models_own_probability() -> None:
+    """Whatever the temperature; a turn after it is told apart by what was felt before alone."""
+    found = replace(strong_filter(), temperature=3.0)
+    scores = dict(zip(LABELS, np.log([0.9, 0.04, 0.02, 0.01, 0.01, 0.01, 0.01]).tolist(), strict=True))
+    follower = Follower(found)
+    first, second = follower.follow(0, 0, scores), follower.follow(0, 0, scores)
+    assert first == pytest.approx({label: np.exp(score) for label, score in scores.items()})
+    assert second != pytest.approx(first)
+    again = Follower(found)
+    again.remember(0, 0, first)
+    assert again.follow(0, 0, scores) == pytest.approx(second)
 
 
 @pytest.fixture

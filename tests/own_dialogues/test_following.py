@@ -241,7 +241,7 @@ def test_the_script_answers_stdin(trained: Path, monkeypatch: pytest.MonkeyPatch
     followed = call_script(predict.main, *flags, "--follow", "True")
     assert followed.returncode == 0, followed.stderr
     assert followed.stdout == call_script(predict.main, *flags, "--input", tmp_path / "own.txt").stdout
-    assert followed.stderr.splitlines()[-1].startswith("12 utterances, 1 dialogues, labels of EmoryNLP, by ")
+    assert followed.stderr.splitlines()[-1].startswith("12 utterances, 1 dialogue, labels of EmoryNLP, by ")
     for wrong, told in (
         ((), "--input is missing"),
         (("--follow", "True", "--input", "own.txt"), "--input own.txt: --follow True reads stdin"),

@@ -111,7 +111,19 @@ def test_what_is_known_of_a_checkpoint_is_said(trained: Path, repository: Path) 
     (folder / "results.json").write_text(json.dumps(results_of(trained, per_label=per_label)), encoding="utf-8")
     said = " ".join(find_facts(folder).limits())
     assert "Rarely right: Sad 12 (F1 on test)." in said and "English, and no sound" in said
-    assert "the 2 turns before it at most, never by later ones" in said
+    assert "the 2 turns before it at most, never by later ones" in said and "other talk has not been measured" in said
+
+
+def test_what_is_known_of_other_talk_is_said(trained: Path, repository: Path) -> None:
+    folder = ship(trained, repository / "demo" / "adapters" / "EmoryNLP")
+    scores = [{"dataset": "EmoryNLP", "weighted_f1": 50.0}, {"dataset": "meld", "weighted_f1": 24.6}]
+    (folder / "elsewhere.json").write_text(json.dumps(scores), encoding="utf-8")
+    assert "in labels that all corpora share: 25 on meld." in " ".join(find_facts(folder).limits())
+    config = json.loads((folder / "erc_config.json").read_bytes())
+    (folder / "erc_config.json").write_text(json.dumps(config | {"window_step": 6}), encoding="utf-8")
+    assert "the 7 turns before it at most" in " ".join(find_facts(folder).limits())
+    (folder / "elsewhere.json").write_text('{"dataset": 1}', encoding="utf-8")
+    assert "other talk has not been measured" in " ".join(find_facts(folder).limits())
 
 
 def test_a_score_of_something_else_is_not_said(trained: Path, repository: Path) -> None:

@@ -1,0 +1,129 @@
+"""How a checkpoint answers corpora that it has not learned from, in labels that all of them share.
+
+Corpora name emotions otherwise: answers and gold labels are compared in the unified labels of the paper's feeling
+wheel (arXiv 2309.11911, section 4), where MELD's surprise is powerful. A label that the checkpoint does not have is
+never answered, and counts as missed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from basics.errors import UserError
+from basics.markdown import render_table
+from data_utils.dialogues import Dialogue, row_id
+from data_utils.labels import UNIFIED, DatasetSpec
+from data_utils.texts import digest_texts, list_seen
+from dialogue_files.turns import SpokenTurn
+from experiment_utils.dialogue_counts import Counts
+from experiment_utils.significance import score_interval
+from scoring.metrics import Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
+
+if TYPE_CHECKING:
+    from own_dialogues.recognizer import EmotionRecognizer
+
+COLUMNS = ("dataset", "utterances", "weighted F1 (95% interval)", "always the commonest label", "unseen text")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Scores of one split of one dataset in unified labels, weighted F1 in percent; low, high: 95%, over dialogues.
+
+    majority: of the commonest label of this split, said to every utterance. unseen: how many utterances have a text
+    that the checkpoint was not trained on, unseen_f1 is theirs; None where it does not tell what it was trained on, or
+    there is none.
+    """
+
+    dataset: str
+    split: str
+    utterances: int
+    weighted_f1: float
+    low: float
+    high: float
+    majority: float
+    unseen: int | None
+    unseen_f1: float | None
+
+
+def unified_labels(spec: DatasetSpec) -> Mapping[str, str]:
+    """Own label -> unified label, itself for rows that are mixed already; UserError where the dataset has none."""
+    if spec == UNIFIED:
+        return {label: label for label in UNIFIED.labels}
+    if not spec.unified:
+        raise UserError(f"{spec.name} has no unified labels; corpus.yaml maps a corpus of one's own, under unified")
+    return spec.unified_labels
+
+
+def score_elsewhere(
+    recognizer: "EmotionRecognizer",
+    learned: DatasetSpec,
+    asked: DatasetSpec,
+    split: str,
+    dialogues: Sequence[Dialogue],
+    trained: frozenset[str] | None,
+) -> Elsewhere:
+    """Asks every turn of some dialogues, with the corpus' own speaker numbers, and scores those with a gold label.
+
+    learned: whose labels the recognizer answers with. asked: whose dialogues these are. trained: digests of the texts
+    that it was trained on, None: not known.
+
+    Raises:
+        UserError: one of the two has no unified labels; no turn has a label.
+    """
+    predictions = list(_predictions(recognizer, unified_labels(learned), unified_labels(asked), asked.name, dialogues))
+    result = evaluate_predictions(predictions, UNIFIED.labels)
+    interval = score_interval([Counts.of_predictions(predictions, UNIFIED.labels)], result.metric)
+    gold = [row.target for row in predictions]
+    seen = None if trained is None else set(list_seen(digest_texts(asked.name, dialogues), trained))
+    unseen = None if seen is None else evaluate_unseen(predictions, UNIFIED.labels, seen)
+    return Elsewhere(
+        asked.name,
+        split,
+        result.rows,
+        result.weighted_f1,
+        interval.low,
+        interval.high,
+        baseline_majority(gold, gold, UNIFIED.labels).result.weighted_f1,
+        unseen and unseen.rows,
+        unseen and unseen.weighted_f1,
+    )
+
+
+def _predictions(
+    recognizer: "EmotionRecognizer",
+    answers: Mapping[str, str],
+    golds: Mapping[str, str],
+    dataset: str,
+    dialogues: Sequence[Dialogue],
+) -> Iterator[Prediction]:
+    for rows in recognizer.predict_turns(_turns(dialogues)):
+        for row in rows:
+            gold = dialogues[row.turn.part].utterances[row.turn.turn].label
+            if gold is not None:
+                name = row_id(dataset, row.turn.dialogue, row.turn.turn)
+                yield Prediction(name, "", golds[gold], answers[row.emotion])
+
+
+def _turns(dialogues: Iterable[Dialogue]) -> Iterator[SpokenTurn]:
+    for part, dialogue in enumerate(dialogues):
+        for turn, one in enumerate(dialogue.utterances):
+            yield SpokenTurn(part, dialogue.dialogue_id, turn, f"Speaker_{one.speaker}", one.speaker, one.text)
+
+
+def render_elsewhere(scores: Iterable[Elsewhere]) -> str:
+    """A table, a line for each dataset."""
+    return render_table(COLUMNS, map(_row, scores), numbers=True)
+
+
+def _row(one: Elsewhere) -> list[str]:
+    unseen = "not known" if one.unseen_f1 is None else f"{one.unseen_f1:.2f} ({one.unseen:,})"
+    scored = f"{one.weighted_f1:.2f} ({one.low:.2f} to {one.high:.2f})"
+    return [f"{one.dataset}, {one.split}", f"{one.utterances:,}", scored, f"{one.majority:.2f}", unseen]
+
+
+def to_json(scores: Iterable[Elsewhere]) -> list[dict[str, Any]]:
+    """The same as plain data, every number to four places."""
+    return [
+        {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(one).items()}
+        for one in scores
+    ]

@@ -1,0 +1,110 @@
+"""Score a checkpoint on corpora that it has not learned from, in labels that all of them share.
+
+    python code/score_elsewhere.py --checkpoint meld --datasets EmoryNLP,iemocap
+    python code/score_elsewhere.py --checkpoint meld --datasets sample,meld,EmoryNLP,iemocap \\
+        --output demo/adapters/meld/README.md
+
+Answers and gold labels are compared in the unified labels of the paper's feeling wheel. It prints a table; --json
+writes every number, --output puts the table, and what to know of the checkpoint, between the marks of a page. The
+checkpoint is asked as it was trained, its filter of transitions included; nothing is chosen by these scores.
+"""
+
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from basics.argument_parsing import LineParser
+from basics.files import write_atomically
+from basics.markdown import replace_section
+from data_utils.corpora.registry import find_dataset
+from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.labels import ROW_SETS, SPLITS
+from knobs.flags import add_knob
+from knobs.table import KNOBS
+
+if TYPE_CHECKING:
+    from experiment_utils.elsewhere import Elsewhere
+
+MARKS = "elsewhere"
+NO_PAGE = f"<!-- {MARKS}: begin --><!-- {MARKS}: end -->"
+
+
+def main() -> None:
+    """Arguments -> a table on stdout."""
+    arguments = parse_arguments()
+    places = {name: arguments.original_data or find_original_data(name) for name in arguments.datasets}
+    specs = {name: find_dataset(name, place) for name, place in places.items()}
+    page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
+    replace_section(page, "", name=str(arguments.output), marks=MARKS)  # a page without the marks is refused at once
+
+    # Late: --help and what is wrong with a flag need no torch.
+    from experiment_utils.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
+    from own_dialogues.checkpoint import ensure_base, find_checkpoint
+    from own_dialogues.recognizer import EmotionRecognizer
+    from training.rows.trained_texts import read_trained_texts
+
+    for spec in specs.values():
+        unified_labels(spec)
+    corpora = {
+        name: load_dialogues(name, place, check_counts=arguments.check_counts)[arguments.split]
+        for name, place in places.items()
+    }
+    folder = find_checkpoint(arguments.checkpoint)
+    ensure_base(folder)
+    recognizer = EmotionRecognizer.from_pretrained(folder)
+    known = recognizer.config.dataset
+    learned = ROW_SETS.get(known) or find_dataset(known)
+    trained = read_trained_texts(folder)
+    scores = []
+    for name, dialogues in corpora.items():
+        print(f"{name}: {sum(len(one.utterances) for one in dialogues):,} utterances", file=sys.stderr)
+        scores.append(score_elsewhere(recognizer, learned, specs[name], arguments.split, dialogues, trained))
+    table = render_elsewhere(scores)
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(to_json(scores), indent=1) + "\n")
+    if arguments.output:
+        section = f"{table}\n\n{tell(folder, scores)}"
+        write_atomically(arguments.output, replace_section(page, section, name=str(arguments.output), marks=MARKS))
+    print(table)
+
+
+def tell(folder: Path, scores: Sequence["Elsewhere"]) -> str:
+    """What writes the rows that a checkpoint is scored on, and a line for each thing to know of it; Markdown."""
+    from own_dialogues.facts import find_facts
+
+    facts = find_facts(folder)
+    asked, own = facts.config, facts.config.dataset
+    facts = replace(facts, elsewhere={one.dataset: one.weighted_f1 for one in scores if one.dataset != own})
+    rows = f"python code/data_process.py --dataset {own} --prompt {asked.prompt} --window_step {asked.window_step}"
+    return "\n".join(
+        [f"`{rows}` writes the rows that it was scored on in its run.", "", *(f"- {one}" for one in facts.limits())]
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_knob(parser, replace(KNOBS["datasets"], meaning="which corpora are asked, joined by commas"))
+    add_knob(parser, KNOBS["check_counts"])
+    parser.add_argument(
+        "--checkpoint", help="name of a shipped one, or folder that training saved (default: as predict.py)"
+    )
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[-1], help="what is scored (default: %(default)s)")
+    parser.add_argument("--original_data", type=Path, help="folder of the corpora (default: original_data)")
+    parser.add_argument("--json", type=Path, help="file for all numbers")
+    parser.add_argument(
+        "--output", type=Path, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,94 @@
+"""score_elsewhere.py: a checkpoint's answers to other corpora, compared in unified labels."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+import score_elsewhere
+from basics.errors import UserError
+from commands import assert_one_line_error, call_script
+from data_utils.dialogues import Dialogue, Utterance
+from data_utils.labels import DATASETS, UNIFIED, WEIGHTED_F1, DatasetSpec
+from data_utils.texts import digest_text
+from dialogue_files.turns import SpokenTurn
+from experiment_utils import elsewhere
+from own_dialogues.writing import TurnEmotion
+from tiny_models import DATASET
+
+MELD, EMORY = DATASETS["meld"], DATASETS["EmoryNLP"]
+
+
+class Answering:
+    """In place of a recognizer: says the same label to what is said, and keeps what it was asked."""
+
+    def __init__(self, said: dict[str, str]) -> None:
+        self.said, self.asked = said, []
+
+    def predict_turns(self, turns: Iterable[SpokenTurn]) -> Iterator[list[TurnEmotion]]:
+        for turn in turns:
+            self.asked.append((turn.dialogue, turn.turn, turn.number, turn.text))
+            yield [TurnEmotion(turn, self.said[turn.text], 1.0, {})]
+
+
+def dialogues() -> Sequence[Dialogue]:
+    """Of EmoryNLP: a peaceful turn, a mad one and a joyful one; one nobody has labelled."""
+    first = Dialogue("a", (Utterance(3, "Calm.", "Peaceful"), Utterance(5, "Hm.", None), Utterance(3, "Out!", "Mad")))
+    return first, Dialogue("b", (Utterance(0, "Great!", "Joyful"),))
+
+
+SAID = {"Calm.": "neutral", "Hm.": "sad", "Out!": "angry", "Great!": "joyful"}  # in MELD's labels
+
+
+def test_labels_of_two_corpora_meet_in_the_unified_ones() -> None:
+    recognizer = Answering(SAID)
+    found = elsewhere.score_elsewhere(recognizer, MELD, EMORY, "test", dialogues(), frozenset({digest_text("Great!")}))
+    assert recognizer.asked == [("a", 0, 3, "Calm."), ("a", 1, 5, "Hm."), ("a", 2, 3, "Out!"), ("b", 0, 0, "Great!")]
+    # angry and Mad are both mad; of three labels that occur once each two are found; always the first: 1/3 of F1 1/2
+    assert (found.utterances, found.weighted_f1) == (3, pytest.approx(200 / 3))
+    assert found.majority == pytest.approx(50 / 3)
+    assert found.low <= found.weighted_f1 <= found.high
+    # without Great!, whose words were trained on, one of two
+    assert (found.unseen, found.unseen_f1) == (2, pytest.approx(50))
+
+
+def test_what_was_trained_on_may_be_unknown_or_everything() -> None:
+    everything = frozenset(map(digest_text, SAID))
+    for trained in (None, everything):
+        found = elsewhere.score_elsewhere(Answering(SAID), MELD, EMORY, "test", dialogues(), trained)
+        assert (found.unseen, found.unseen_f1) == (None, None)
+        assert "not known" in elsewhere.render_elsewhere([found])
+
+
+def test_mixed_rows_have_the_unified_labels_already() -> None:
+    assert elsewhere.unified_labels(UNIFIED) == {label: label for label in UNIFIED.labels}
+    own = DatasetSpec("mine", ("good", "bad"), (), 2, 100, None, WEIGHTED_F1, "")
+    with pytest.raises(UserError, match="mine has no unified labels; corpus.yaml maps"):
+        elsewhere.unified_labels(own)
+
+
+def test_on_its_own_corpus_it_scores_what_its_run_did(trained: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- elsewhere: begin -->\nold\n<!-- elsewhere: end -->\nAfter.\n")
+    flags = ["--checkpoint", trained / "run/model", "--datasets", DATASET, "--original_data", trained / "original"]
+    flags += ["--check_counts", "False", "--json", tmp_path / "numbers.json", "--output", page]
+    result = call_script(score_elsewhere.main, *flags)
+    assert result.returncode == 0, result.stderr
+    run = json.loads((trained / "run/results/results.json").read_bytes())
+    (found,) = json.loads((tmp_path / "numbers.json").read_bytes())
+    assert (found["dataset"], found["split"], found["utterances"]) == (DATASET, "test", run["rows"])
+    assert found["weighted_f1"] == pytest.approx(run["weighted_f1"], abs=1e-4)
+    assert found["unseen"] is None or found["unseen"] == run["unseen"]["rows"]
+    assert result.stdout.strip() in page.read_text() and page.read_text().startswith("Before.\n")
+    assert f"| {DATASET}, test | {run['rows']} | {run['weighted_f1']:.2f} (" in result.stdout
+
+
+def test_what_cannot_be_scored_is_one_line(trained: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no marks")
+    flags = ["--checkpoint", trained / "run/model", "--datasets", "sample"]
+    assert_one_line_error(call_script(score_elsewhere.main, *flags, "--output", page), "page.md has no section")
+    assert page.read_text() == "no marks"
+    flags[-1] = "nothing"
+    assert_one_line_error(call_script(score_elsewhere.main, *flags), "'nothing' is not allowed")

@@ -1,0 +1,110 @@
+"""A section that fails costs itself alone; windows and the engine of an earlier commit are compared on like terms."""
+
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from basics.errors import UserError
+from benchmarks import measure
+from benchmarks.contenders import earlier
+from benchmarks.contenders.definition import Contender, Outcome, Setting
+from benchmarks.contenders.reference import build_reference, check_against_reference
+from benchmarks.contenders.training import training_contenders
+from benchmarks.efforts import PLANS, SECTIONS
+from benchmarks.report import OF_A_PROCESSOR, SHARED
+from benchmarks.sections import training, windows
+from benchmarks.sections.training import Effort
+from benchmarks.workload import draw_workload
+from commands import REPOSITORY
+from engine.batching import RowEncoder
+from tiny_models import character_tokenizer, save_base, small_rows
+
+MACHINE = {"versions": {}, "processor": "a processor", "unit": None, "cores": 2, "commit": "abc"}
+HAS_COMMIT = not subprocess.run(
+    ["git", "-C", REPOSITORY, "cat-file", "-e", f"{earlier.COMMIT}^{{commit}}"], capture_output=True
+).returncode
+
+
+def measurement() -> measure.Measurement:
+    inputs = SimpleNamespace(base="", data=Path(), encoder=None)
+    return measure.Measurement(PLANS["quick"], inputs, "fp32", MACHINE, Path(), Path())
+
+
+def test_every_section_can_be_measured_and_rendered() -> None:
+    assert set(measurement().sections) == set(SECTIONS)
+    rendered = set(SHARED).union(*(needed for needed, _ in OF_A_PROCESSOR))
+    assert set(SECTIONS) - {"epochs"} <= rendered, "render_cost tells of epochs"
+
+
+def test_a_section_that_fails_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> dict:
+        raise ValueError("no such thing")
+
+    one = measurement()
+    monkeypatch.setitem(vars(one), "sections", {"good": lambda: {"found": 1}, "bad": fail})
+    assert [one.keep(name, tmp_path) for name in ("bad", "good")] == [False, True]
+    assert [path.name for path in tmp_path.iterdir()] == ["good.json"]
+    assert json.loads((tmp_path / "good.json").read_text()) | {"took": 0} == {"found": 1, "machine": MACHINE, "took": 0}
+    assert "bad failed: ValueError: no such thing" in capsys.readouterr().err
+
+
+def test_a_contender_with_another_loss_has_an_error_in_place_of_its_speed() -> None:
+    contender = Contender("a_fp32", "a", "fp32", "row", "")
+    rounds = SimpleNamespace(
+        describe=lambda name: {"seconds": [1.0]}, outcomes={"a_fp32": [Outcome(1.0, (3.0,), (1.0,), 5)]}
+    )
+    assert training._describe(rounds, contender, Outcome(0.0, (3.0,), (1.0,), 0))["loss"] == 3.0
+    found = training._describe(rounds, contender, Outcome(0.0, (2.0,), (1.0,), 0))
+    assert "loss" not in found and found["error"].startswith("another problem: a_fp32: losses 3.0000")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not HAS_COMMIT, reason=f"this clone does not hold {earlier.COMMIT}")
+def test_the_earlier_engine_solves_the_same_problem_and_ends(tmp_path: Path) -> None:
+    (contender,) = [one for one in training_contenders("fp32", compiles=False) if one.name == "earlier_fp32"]
+    workload = draw_workload(small_rows(count=10, turns=4), steps=1)
+    setting = Setting(str(save_base(tmp_path)), workload, "fp32", "cpu", contender.options)
+    run = earlier.build_earlier(setting)
+    for _ in range(2):
+        outcome = run(1)
+        check_against_reference(contender, outcome, build_reference(setting)(1)["row"])
+        assert outcome.seconds > 0 and outcome.tokens > 0
+    assert run.peak_memory() > 1 << 26
+    run.process.stdin.close()
+    assert run.process.wait(60) == 1
+
+
+def test_a_clone_without_the_commit_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(earlier, "COMMIT", "0" * 40)
+    with pytest.raises(UserError, match="whole clones"):
+        earlier.check_out(tmp_path)
+
+
+def test_windows_are_compared_by_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The sample's rows are drawn for each window; speeds are rows a second, round by round."""
+    started: list[Setting] = []
+
+    class Spoken:
+        def __init__(self, contenders: list[Contender], setting, logs: Path) -> None:
+            started.extend(map(setting, contenders))
+
+        def run(self, *_: object) -> None:
+            pass
+
+        def describe(self, name: str) -> dict:
+            return {"seconds": [8.0, 4.0, 8.0] if name.endswith("_1") else [4.0, 2.0, 2.0]}
+
+    monkeypatch.setattr(windows, "Rounds", Spoken)
+    inputs = SimpleNamespace(base="", encoder=lambda name: RowEncoder(character_tokenizer(), 10_000))
+    section = windows.measure_windows(inputs, "fp32", Effort(1, 3), tmp_path, dataset="sample")
+    assert [one["window_step"] for one in section["windows"]] == [1, 6]
+    plain, other = (one["epoch"]["nodes"] / one["epoch"]["rows"] for one in section["windows"])
+    assert other < plain and [len(one.workload.rows) for one in started] == [32, 32]
+    *_, table, told = windows.render_windows({"windows": section | {"machine": MACHINE, "took": 60}})
+    assert "| 1 | " in table and "**2.0 times** (2.0 to 4.0)" in told and "window_step=6" in told
