@@ -43,7 +43,7 @@ def test_adapters_of_people_are_small_and_say_what_they_score(name: str) -> None
     assert {path.name for path in folder.iterdir()} == FILES | {"transitions.json"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert f"--checkpoint_dir demo/adapters/{name} --dataset {name} " in card
+    assert f"--checkpoint_dir demo/adapters/{name} --dataset {name} " in card and "`bash demo/make_adapter.sh`" in card
     assert render_licences(name, "HuggingFaceTB/SmolLM2-135M-Instruct") in card
     scores = json.loads((folder / "elsewhere.json").read_bytes())
     assert {one["dataset"] for one in scores} == {"sample", "meld", "EmoryNLP", "iemocap"}
