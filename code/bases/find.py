@@ -85,8 +85,10 @@ def is_current(folder: Path, base: Base) -> bool:
 
 
 def describe_wheel(base: Base) -> dict | None:
-    """Return the row's wheel in the form in which JSON gives it back."""
-    return json.loads(json.dumps(asdict(base.wheel))) if base.wheel else None
+    """Return the row's wheel in the form in which JSON gives it back, without what is empty."""
+    if base.wheel is None:
+        return None
+    return json.loads(json.dumps({name: value for name, value in asdict(base.wheel).items() if value}))
 
 
 def install(built: Path, folder: Path, work: Path) -> Path | None:

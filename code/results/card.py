@@ -25,7 +25,8 @@ def render_licences(dataset: str, base: str, own: Mapping[str, DatasetSpec] = NO
     own: corpora of one's own that they learned from.
     """
     row = find_row(base)
-    known = f"Licences: code {OWN_CODE}" + (f"; base {row.licence}" if row else "")
+    notice = f" ({row.terms.notice})" if row and row.terms else ""
+    known = f"Licences: code {OWN_CODE}" + (f"; base {row.licence}{notice}" if row else "")
     if dataset == "sample":
         return f"{known}; `sample`, the corpus that it learned from, {OWN_CORPUS}."
     of = {name: spec for name, spec in {**DATASETS, **own}.items() if spec.licence and name in (dataset, *own)}

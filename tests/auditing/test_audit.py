@@ -165,15 +165,18 @@ def test_no_text_of_a_corpus_is_told(tmp_path: Path) -> None:
     assert not [text for text in texts if len(text) > 12 and text in told]
 
 
-def test_what_cannot_be_done_is_one_line_and_writes_nothing(run_code: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    def run(*flags: object) -> CompletedProcess[str]:
+        return call_script(script.main, *flags)
+
     page = tmp_path / "page.md"
     page.write_text("no marks\n", encoding="utf-8")
     flags = ("--json", tmp_path / "audit.json", "--output", page)
-    assert_one_line_error(run_code("code/audit.py", *flags), f"{page} has no section between the lines <!-- audit")
-    assert_one_line_error(run_code("code/audit.py", "--output", tmp_path / "none.md"), "none.md: No such file")
-    missing = run_code("code/audit.py", "--datasets", "sample,meld", "--original_data", tmp_path)
+    assert_one_line_error(run(*flags), f"{page} has no section between the lines <!-- audit")
+    assert_one_line_error(run("--output", tmp_path / "none.md"), "none.md: No such file")
+    missing = run("--datasets", "sample,meld", "--original_data", tmp_path)
     assert_one_line_error(missing, f"no pickle of sample: looked for {tmp_path}/sample/sample.pkl")
-    assert_one_line_error(run_code("code/audit.py", "--datasets", "friends"), "--datasets: 'friends' is not allowed")
+    assert_one_line_error(run("--datasets", "friends"), "--datasets: 'friends' is not allowed")
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
 
 

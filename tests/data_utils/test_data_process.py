@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import data_process
+import data_process_plain
 from bases import encoder as sentence_encoder
 from commands import assert_one_line_error, call_script
 from corpora import LetterCounts, small_corpus
@@ -23,13 +24,22 @@ UNCHECKED = ("--check_counts", "False")
 
 
 @pytest.fixture
-def process(run_code: Run, write_corpus: Callable[..., Path], tmp_path: Path) -> Run:
-    """Run data_process.py on a corpus (default: the small one) into tmp_path/data."""
+def command(write_corpus: Callable[..., Path], tmp_path: Path) -> Callable[..., list[Any]]:
+    """The flags that write the rows of a corpus (default: the small one) into tmp_path/data, and further ones."""
 
-    def run(*arguments: Any, corpus: Any = None, script: str = "data_process.py", **options: Any) -> Any:
+    def flags(*further: Any, corpus: Any = None) -> list[Any]:
         folder = write_corpus(small_corpus() if corpus is None else corpus)
-        where = ("--original_data", folder, "--data", tmp_path / "data")
-        return run_code(f"code/{script}", "--dataset", "EmoryNLP", *where, *arguments, **options)
+        return ["--dataset", "EmoryNLP", "--original_data", folder, "--data", tmp_path / "data", *further]
+
+    return flags
+
+
+@pytest.fixture
+def process(command: Callable[..., list[Any]]) -> Run:
+    """Run data_process.py, or another main, with them."""
+
+    def run(*further: Any, corpus: Any = None, main: Callable[[], None] = data_process.main) -> Any:
+        return call_script(main, *command(*further, corpus=corpus))
 
     return run
 
@@ -63,23 +73,24 @@ def test_speaker_folder_comes_first(process: Run, tmp_path: Path, speaker_task: 
 
 
 def test_plain_rows(process: Run, tmp_path: Path) -> None:
-    result = process(*UNCHECKED, script="data_process_plain.py")
+    result = process(*UNCHECKED, main=data_process_plain.main)
     assert result.stdout == f"{tmp_path}/data/EmoryNLP/plain\n"
     (row, _) = read_rows(tmp_path / "data" / "EmoryNLP" / "plain" / "test.json")
     assert row.input.startswith("Please select the emotional label of <Oh.> from <Joyful, ")
 
 
-def test_relative_folders_are_printed_absolute(process: Run, tmp_path: Path) -> None:
-    result = process(*UNCHECKED, "--data", "here", cwd=tmp_path)
+def test_relative_folders_are_printed_absolute(process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = process(*UNCHECKED, "--data", "here")
     assert result.stdout == f"{tmp_path}/here/EmoryNLP/window\n"
 
 
-def test_the_environment_variable_names_the_pickles(run_code: Run, write_corpus: Any, tmp_path: Path) -> None:
-    environment = {**os.environ, "ERC_ORIGINAL_DATA": str(write_corpus(small_corpus()))}
-    where = ("--data", tmp_path / "data")
-    result = run_code(
-        "code/data_process.py", "--dataset", "EmoryNLP", *UNCHECKED, *where, env=environment, cwd=tmp_path
-    )
+def test_the_environment_variable_names_the_pickles(
+    write_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(write_corpus(small_corpus())))
+    monkeypatch.chdir(tmp_path)
+    result = call_script(data_process.main, "--dataset", "EmoryNLP", *UNCHECKED, "--data", tmp_path / "data")
     assert result.returncode == 0, result.stderr
 
 
@@ -140,17 +151,16 @@ def test_counts_are_checked_unless_told_otherwise(process: Run, tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
-def test_missing_pickle(run_code: Run, tmp_path: Path) -> None:
-    result = run_code(
-        "code/data_process.py", "--dataset", "meld", "--original_data", tmp_path, "--data", tmp_path / "data"
-    )
+def test_missing_pickle(tmp_path: Path) -> None:
+    flags = ("--dataset", "meld", "--original_data", tmp_path, "--data", tmp_path / "data")
+    result = call_script(data_process.main, *flags)
     assert_one_line_error(result, f"{tmp_path}/meld/meld.pkl", "ERC_ORIGINAL_DATA", "original_data/README.md")
     assert not (tmp_path / "data").exists()
 
 
-def test_all_bad_arguments_are_told_at_once(run_code: Run) -> None:
+def test_all_bad_arguments_are_told_at_once() -> None:
     flags = "--dataset friends --clean_text yes --historical_window -1 --speaker_task Maybe --domain_base 1"
-    result = run_code("code/data_process.py", *flags.split(), "--colour", "red")
+    result = call_script(data_process.main, *flags.split(), "--colour", "red")
     assert_one_line_error(
         result,
         "--dataset: 'friends' is not allowed, allowed are sample, iemocap, meld, EmoryNLP, dailydialog",
@@ -162,10 +172,10 @@ def test_all_bad_arguments_are_told_at_once(run_code: Run) -> None:
     )
 
 
-def test_required_and_shortened_arguments(run_code: Run) -> None:
-    assert_one_line_error(run_code("code/data_process.py"), "--dataset is missing")
-    assert_one_line_error(run_code("code/data_process.py", "--data_set", "meld"), "--data_set", "--dataset")
-    assert_one_line_error(run_code("code/data_process.py", "--dataset"), "--dataset")
+def test_required_and_shortened_arguments() -> None:
+    assert_one_line_error(call_script(data_process.main), "--dataset is missing")
+    assert_one_line_error(call_script(data_process.main, "--data_set", "meld"), "--data_set", "--dataset")
+    assert_one_line_error(call_script(data_process.main, "--dataset"), "--dataset")
 
 
 def test_a_comma_would_cut_the_folder_in_two(process: Run, tmp_path: Path) -> None:
@@ -182,9 +192,9 @@ def limit_file_size() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 
 
-def test_no_space_leaves_no_part(process: Run, tmp_path: Path) -> None:
+def test_no_space_leaves_no_part(command: Callable[..., list[Any]], run_code: Run, tmp_path: Path) -> None:
     """A limit on the size of a file stops the write the way a full disk does."""
-    result = process(*UNCHECKED, preexec_fn=limit_file_size)
+    result = run_code("code/data_process.py", *command(*UNCHECKED), preexec_fn=limit_file_size)
     assert_one_line_error(after_warning(result), "no space left", "train.json")
     assert list((tmp_path / "data" / "EmoryNLP").iterdir()) == []
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import data_process_mixed
 from basics.errors import UserError
 from basics.files import find_repository
+from commands import assert_one_line_error, call_script
 from corpora import corpus_of, one_hot
 from data_utils.dialogues import load_dialogues
 from data_utils.draws import Draw
@@ -292,9 +294,8 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("flags", FOLDERS)
-def test_script_prints_the_folders_alone(flags: str, run_code, tmp_path: Path) -> None:
-    command = ["--datasets", "sample", "--data", tmp_path, *flags.split()]
-    result = run_code("code/data_process_mixed.py", *command)
+def test_script_prints_the_folders_alone(flags: str, tmp_path: Path) -> None:
+    result = call_script(data_process_mixed.main, "--datasets", "sample", "--data", tmp_path, *flags.split())
     assert result.returncode == 0, result.stderr
     folders = [str(tmp_path / "unified" / name) for name in FOLDERS[flags]]
     assert result.stdout == ",".join(folders) + "\n"
@@ -313,10 +314,9 @@ BAD_FLAGS = {
 
 
 @pytest.mark.parametrize("flags", BAD_FLAGS)
-def test_bad_flags_are_one_line(flags: str, run_code, tmp_path: Path) -> None:
-    result = run_code("code/data_process_mixed.py", *flags.split(), "--data", tmp_path / "data")
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert result.stderr.startswith("error: ") and BAD_FLAGS[flags] in result.stderr
+def test_bad_flags_are_one_line(flags: str, tmp_path: Path) -> None:
+    result = call_script(data_process_mixed.main, *flags.split(), "--data", tmp_path / "data")
+    assert_one_line_error(result, BAD_FLAGS[flags])
     assert not (tmp_path / "data").exists()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import main_new
+from bases.table import BASES
+from bases.terms import GEMMA_TERMS
 from commands import REPOSITORY, call_script
 from data_utils.examples import RowSettings
 from data_utils.row_files import read_manifest
@@ -98,6 +100,12 @@ def test_licences_of_others_are_left_to_them() -> None:
     licences = render_licences("meld", "somebody/base")
     assert "base" not in licences and "`meld` may only be passed on as that dataset's licence allows" in licences
     assert "Licence of `meld`: GPL-3.0" in licences and "Licence" not in render_licences("iemocap", "somebody/base")[9:]
+
+
+def test_a_card_holds_the_notice_of_the_bases_terms() -> None:
+    licences = render_licences("meld", "google/gemma-3-270m")
+    assert f"base Gemma Terms of Use ({GEMMA_TERMS.notice})" in licences
+    assert all(base.terms is GEMMA_TERMS for base in BASES.values() if base.licence == "Gemma Terms of Use")
 
 
 @pytest.mark.slow

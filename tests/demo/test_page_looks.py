@@ -14,11 +14,12 @@ LEAST_CONTRAST = 4.5  # WCAG 2.2 AA, 1.4.3, for text of any size
 
 
 @pytest.fixture(
+    scope="module",
     params=[(size, scheme) for size in ("desktop", "phone") for scheme in ("light", "dark")],
     ids=lambda pair: "_".join(pair),
 )
-def window(request, browser, address: str, tmp_path: Path) -> Iterator[object]:
-    """The page with an answered dialogue; what is folded is open."""
+def window(request, browser, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """The page with an answered dialogue; what is folded is open. One for all tests, of which the last types anew."""
     size, scheme = request.param
     opened = browser.new_page(
         viewport=DESKTOP if size == "desktop" else PHONE, is_mobile=size == "phone", color_scheme=scheme
@@ -30,10 +31,10 @@ def window(request, browser, address: str, tmp_path: Path) -> Iterator[object]:
     opened.wait_for_selector("#result img", timeout=60_000)
     opened.click("text=If a file is read wrongly")
     opened.locator("#result summary").first.click()
-    yield opened
-    folder = Path(os.environ.get("ERC_SCREENSHOTS") or tmp_path)
+    folder = Path(os.environ.get("ERC_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     opened.screenshot(path=folder / f"{size}_{scheme}.png", full_page=True)
+    yield opened
     opened.close()
 
 

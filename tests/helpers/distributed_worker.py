@@ -254,6 +254,7 @@ def main(folder: Path, processes: int = 1) -> None:
 
     processes: how many start each other; 1: a launcher has.
     """
+    gc.freeze()  # the libraries, which would be looked through after each case
     world = join_world(processes=processes)
     results, written = {}, folder / f"results{processes}.pt"
     for case in started(processes) if processes > 1 else TOGETHER:

@@ -3,6 +3,7 @@
 Reads a JSON list of `ForkedRun` fields from stdin, runs them one after the other, and prints their exit codes.
 """
 
+import gc
 import json
 import os
 import resource
@@ -119,5 +120,6 @@ if __name__ == "__main__":
     import tiny_models
 
     LOADED = (peft.tuners.lora, tiny_models, transformers.models.llama.modeling_llama, tensorboard, main_new)
+    gc.freeze()  # each run collects once, and would look through the libraries
     codes = [run_forked(ForkedRun(**fields)) for fields in json.load(sys.stdin)]
     print(json.dumps(codes))

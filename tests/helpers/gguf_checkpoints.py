@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 import export
 import main_new
-from bases.gguf import PRE_TOKENIZERS
+from bases.gguf import REPAIRS
 from commands import call_script
 from tiny_models import SPECIAL, character_tokenizer, main_command, save_rows, tiny_model
 
@@ -22,7 +22,7 @@ def merging_tokenizer(**changes: object) -> PreTrainedTokenizerFast:
     """The character tokenizer with one merge, two blanks, and SmolLM's way to split; changes: to its BPE model."""
     parts = json.loads(character_tokenizer(merges=[("Ġ", "Ġ")]).backend_tokenizer.to_str())
     parts["model"] |= changes
-    parts["pre_tokenizer"] = parts["model"].pop("pre_tokenizer", PRE_TOKENIZERS["smollm"])
+    parts["pre_tokenizer"] = parts["model"].pop("pre_tokenizer", REPAIRS["gpt2", "smollm"]["pre_tokenizer"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), **SPECIAL)
     tokenizer.chat_template = TEMPLATE
     return tokenizer

@@ -72,7 +72,7 @@ def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
             urllib.request.urlopen(address, timeout=5).close()
             return
         except OSError:
-            time.sleep(0.5)
+            time.sleep(0.1)
     raise RuntimeError(f"nothing answers at {address}: {log.read_text()}")
 
 

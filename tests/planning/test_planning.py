@@ -28,8 +28,6 @@ from planning.table import name_fitting, render_bases
 from planning.texts import texts_of, utterances_of
 from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
 
-pytestmark = pytest.mark.numeric
-
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
 FEW = Texts(rows=100, tokens=60, shared=2.0)
@@ -47,6 +45,7 @@ PUBLISHED = {
     "Qwen2.5-7B": 7_615_616_512,
     "Qwen3-0.6B": 596_049_920,
     "Qwen3-8B": 8_190_735_360,
+    "Gemma-3-270M": 268_098_176,
     "Gemma-3-1B": 999_885_952,
     "Gemma-3-4B": 3_880_263_168,
     "Mistral-7B": 7_248_023_552,
@@ -73,6 +72,7 @@ def whole_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(last_layer, "KNOWN", frozenset())
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("lora", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool, whole_layers: None) -> None:
@@ -86,6 +86,7 @@ def test_what_is_kept_on_paper_is_what_is_kept(kind: str, lora: bool, whole_laye
     assert found.layers == pytest.approx(expected.layers, rel=0.01) and len(found.layers) == 2
 
 
+@pytest.mark.numeric
 def test_operations_are_those_that_pytorch_counts(monkeypatch, whole_layers: None) -> None:
     """Products of the linear layers and the head; those of the attention depend on how it cuts its blocks."""
     model = tiny_model("llama").train()
@@ -150,6 +151,7 @@ CASES = [("LoRA", COMPUTED), ("LoRA, checkpointing", COMPUTED), ("all parameters
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.slow
+@pytest.mark.numeric
 def test_memory_is_near_measured_peaks() -> None:
     """Processes of their own train; a plan may be above what one took by a third, and below by a quarter."""
     wanted = {"config": SMALL, "tokens": TOKENS, "cases": CASES}

@@ -21,8 +21,6 @@ from tiny_models import save_base, save_rows
 from tiny_runs import Place
 from training.erc_config import find_erc_config, read_erc_config
 
-pytestmark = pytest.mark.numeric
-
 # Nothing of these is a default, nor what the runs of these tests are told by default.
 ADAPTER = {"lora_dim": 3, "lora_alpha": 5, "lora_dropout": 0.25, "lora_module_name": "q_proj,o_proj"}
 ADAPTER |= {"rslora": True, "dora": True}

@@ -20,8 +20,6 @@ from tiny_runs import Place
 from training.arguments import ModelArguments
 from training.erc_config import find_erc_config
 
-pytestmark = pytest.mark.numeric
-
 PNG = b"\x89PNG"
 
 
@@ -102,6 +100,7 @@ def test_the_log_tells_the_rate_of_every_step(place: Place) -> None:
     assert rates == pytest.approx([2e-2 * share / 7 for share in (0, 7, 6, 5, 4, 3, 2, 1)])
 
 
+@pytest.mark.numeric
 def test_the_loss_on_valid_is_the_training_loss_of_its_rows(place: Place) -> None:
     """Trained on what chooses the epoch, at a rate of nothing: both losses are of the same rows and weights."""
     rows = shutil.copytree(place.rows, place.folder / "the same rows")
@@ -209,6 +208,7 @@ def test_what_is_not_scored_is_not_loaded(place: Place, loaded: list, flags: dic
     assert place.results("not loaded")["parameters"] > place.results("not loaded")["trainable_parameters"] > 0
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("lora", "everything")
 def test_training_goes_on_from_a_checkpoint(place: Place) -> None:
     def first_loss(run: str) -> float:
@@ -223,6 +223,7 @@ def test_training_goes_on_from_a_checkpoint(place: Place) -> None:
     assert place.results("from adapter")["arguments"]["lora_dim"] == 4
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("everything")
 def test_adapters_on_a_whole_checkpoint_stay_on_it(place: Place) -> None:
     """Neither the score of the run itself nor the adapter's file may take the base instead."""
@@ -241,6 +242,7 @@ def test_an_adapter_does_not_pass_for_all_parameters(place: Place) -> None:
     assert not (place.folder / "refused").exists()
 
 
+@pytest.mark.numeric
 def test_zero_shot_trains_and_saves_nothing(place: Place) -> None:
     result = place.score("zero", zero_shot=True)
     results = place.results("zero")

@@ -113,9 +113,9 @@ def test_what_cannot_run_is_refused_before_anything_is_loaded(bench: Bench, flag
     bench.assert_nothing_written()
 
 
-def test_an_unreadable_row_is_named_by_file_and_line(bench: Bench, run_code) -> None:
+def test_an_unreadable_row_is_named_by_file_and_line(bench: Bench) -> None:
     bench.spoil("train", lambda lines: lines.__setitem__(2, lines[2][:-9]))
-    assert_one_line_error(run_code("code/main_new.py", *bench.command()), "train.json line 3", "not a row")
+    assert_one_line_error(bench.call(), "train.json line 3", "not a row")
     bench.assert_nothing_written()
 
 

@@ -10,7 +10,7 @@ import pytest
 from forked_runs import ForkedRun, run_all
 from tiny_models import main_command, save_base, save_rows
 
-pytestmark = [pytest.mark.numeric, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 # Four steps an epoch, three epochs; the state is saved after every second step and every epoch. Epoch 2 beats
 # epoch 1, so that a saved model is replaced. Each run goes on where the one before was killed.

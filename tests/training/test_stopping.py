@@ -14,8 +14,6 @@ from tiny_runs import Place, losses, train
 from training.checkpoints import STATE_FILE
 from training.loop import Progress, read_progress
 
-pytestmark = pytest.mark.numeric
-
 # 26 rows in steps of 7: 4 steps an epoch, 2 epochs.
 ROWS = small_rows("predict")
 

@@ -27,8 +27,6 @@ from training.rows.trained_texts import (
     render_trained_texts,
 )
 
-pytestmark = pytest.mark.numeric
-
 SETS = ("EmoryNLP", "dailydialog")
 SAID = {
     "EmoryNLP": {"train": ["Great!", "Fine."], "valid": ["Fine."], "test": ["great! ", "Run!", "No way!"]},
