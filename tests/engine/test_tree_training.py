@@ -1,7 +1,8 @@
 """A tree micro-batch gives the loss and every gradient of its rows run one at a time, for every kind of base."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -38,10 +39,16 @@ BLOCKWISE = [kind for kind in EVERY_KIND if kind not in ("gemma2", "bloom")]
 SLIDING = ["gemma2", "gemma3", "gemma4", "mistral"]  # 40 tokens back; the rows are 75 to 140 long
 
 
-@pytest.fixture(params=[2, 12], ids=["window 2", "full history"])
+@pytest.fixture(scope="module", params=[2, 12], ids=["window 2", "full history"])
 def rows(request) -> list[EncodedRow]:
     """Both tasks; emotion prediction weighs 0.3."""
     return small_rows("predict", window=request.param, alpha=0.3, count=2, turns=4)
+
+
+@pytest.fixture(scope="module")
+def plain_step(rows) -> Callable[[str], Step]:
+    """Of a kind of base: `one_at_a_time` of its rows, once for all that is held against it."""
+    return cache(lambda kind: one_at_a_time(tiny_model(kind), rows))
 
 
 @pytest.fixture
@@ -88,34 +95,34 @@ def test_rows_are_as_long_as_the_tests_need(rows) -> None:
 
 @pytest.mark.parametrize("kind", BLOCKWISE)
 @pytest.mark.usefixtures("small_blocks")
-def test_blockwise_attention_trains_as_rows(kind: str, rows) -> None:
+def test_blockwise_attention_trains_as_rows(kind: str, rows, plain_step) -> None:
     model = tiny_model(kind)
     packer = packer_for(model, "tree", PAD)
     heads, kv_heads = {"gpt2": (4, 4), "mla": (4, 4), "gemma4": (0, 0)}.get(kind, (4, 2))
     assert packer.way == BLOCKS and (packer.heads, packer.kv_heads) == (heads, kv_heads)
-    assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
+    assert_same_step(in_micro_batches(model, rows, packer), plain_step(kind))
 
 
 @pytest.mark.parametrize("kind", BLOCKWISE)
-def test_runs_of_nodes_train_as_rows(kind: str, rows) -> None:
+def test_runs_of_nodes_train_as_rows(kind: str, rows, plain_step) -> None:
     model = tiny_model(kind)
     packer = replace(packer_for(model, "tree", PAD), way=SEGMENTS)
-    assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
+    assert_same_step(in_micro_batches(model, rows, packer), plain_step(kind))
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_dense_mask_trains_as_rows(kind: str, rows) -> None:
+def test_dense_mask_trains_as_rows(kind: str, rows, plain_step) -> None:
     model = tiny_model(kind, attention="sdpa" if kind in BLOCKWISE else "eager")
     packer = packer_for(model, "tree", PAD)
     assert packer.shares_prefixes and packer.way == DENSE
-    assert_same_step(in_micro_batches(model, rows, packer), one_at_a_time(model, rows))
+    assert_same_step(in_micro_batches(model, rows, packer), plain_step(kind))
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_padded_rows_train_as_rows(kind: str, rows) -> None:
+def test_padded_rows_train_as_rows(kind: str, rows, plain_step) -> None:
     model = tiny_model(kind)
     packed = in_micro_batches(model, rows, Packer("rows", PAD), budget=600)
-    assert_same_step(packed, one_at_a_time(model, rows))
+    assert_same_step(packed, plain_step(kind))
 
 
 def error_of_gradients(model: nn.Module, losses: Iterator[torch.Tensor], exact: torch.Tensor) -> float:
@@ -148,14 +155,13 @@ def alone(row: EncodedRow, rows: list[EncodedRow]) -> MicroBatch:
     return MicroBatch((row,), ((row.target,),), (row.weight / len(rows),))
 
 
-def test_blocks_of_the_real_size_and_all_rows_at_once(rows) -> None:
+def test_blocks_of_the_real_size_and_all_rows_at_once(rows, plain_step) -> None:
     model = tiny_model("llama")
     packer = packer_for(model, "tree", PAD)
-    expected = one_at_a_time(model, rows)
     batch = MicroBatch(tuple(rows), tuple((row.target,) for row in rows), tuple(row.weight / len(rows) for row in rows))
     loss = batch_loss(model, packer.pack(batch))
     loss.backward()
-    assert_same_step((loss.item(), take_gradients(model)), expected)
+    assert_same_step((loss.item(), take_gradients(model)), plain_step("llama"))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "bloom"])
@@ -170,10 +176,10 @@ def test_gradient_checkpointing_changes_nothing(kind: str, rows) -> None:
 
 
 @pytest.mark.parametrize("kind", SLIDING)
-def test_the_sliding_window_hides_something(kind: str, rows) -> None:
+def test_the_sliding_window_hides_something(kind: str, rows, plain_step) -> None:
     """Else the tests above would not see a window by node index, or none at all."""
-    narrow, wide = tiny_model(kind), tiny_model(kind, sliding_window=4000)
-    assert one_at_a_time(narrow, rows)[0] != pytest.approx(one_at_a_time(wide, rows)[0], rel=1e-3)
+    wide = tiny_model(kind, sliding_window=4000)
+    assert plain_step(kind)[0] != pytest.approx(one_at_a_time(wide, rows)[0], rel=1e-3)
 
 
 @pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")

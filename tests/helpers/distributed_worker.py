@@ -254,13 +254,13 @@ def main(folder: Path, processes: int = 1) -> None:
 
     processes: how many start each other; 1: a launcher has.
     """
-    gc.freeze()  # the libraries, which would be looked through after each case
     world = join_world(processes=processes)
     results, written = {}, folder / f"results{processes}.pt"
     for case in started(processes) if processes > 1 else TOGETHER:
         result = results[case.name] = run_case(case, folder, world)
         gc.collect()
         result["held"] = sum(weight() is not None for weight in result["held"])
+        gc.freeze()  # the libraries above all, which the next collection would look through again
     if world.is_first:
         time.sleep(0.5)  # the others are at the end by then
         torch.save(results, written)

@@ -49,6 +49,7 @@ from training.loop import Callbacks, Trainer, TrainingSettings  # noqa: E402
 
 CARD = torch.device("card", 0)
 STEPS = 2
+TOKEN_BUDGET = 4096  # two micro-batches a step, which `micro_steps` asks for
 TENSOR = torch.tensor
 
 
@@ -124,7 +125,7 @@ def train(case: Case) -> None:
     """An epoch of the real loop: packed ahead, losses, gradients, masters, clipping, schedule, AdamW; not its end."""
     size = -(-len(case.trained) // STEPS)
     engine = PlainEngine(case.model, OptimizerSettings(1e-3, 0.1, 0.01, 1.0, STEPS))
-    settings = TrainingSettings(1, size, 4, 256, 2, seed=1, save_steps=0, resume=False)
+    settings = TrainingSettings(1, size, 4, TOKEN_BUDGET, 2, seed=1, save_steps=0, resume=False)
     lines: list[dict[str, Any]] = []
     calls = Callbacks(evaluate=lambda epoch: {}, keep_best=lambda: None, record=lines.append)
     trainer = Trainer(case.model.train(), engine, case.trained, case.packer, settings, calls, Path(), {})

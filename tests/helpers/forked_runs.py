@@ -113,13 +113,16 @@ def changed_file(event: str, arguments: tuple[Any, ...]) -> str | None:
 if __name__ == "__main__":
     # Whatever a run imports, before it is forked.
     import peft.tuners.lora
+    import sklearn.metrics
     import transformers.models.llama.modeling_llama
+    import transformers.optimization
     from torch.utils import tensorboard
 
     import main_new
     import tiny_models
 
     LOADED = (peft.tuners.lora, tiny_models, transformers.models.llama.modeling_llama, tensorboard, main_new)
+    LOADED += (sklearn.metrics, transformers.optimization)
     gc.freeze()  # each run collects once, and would look through the libraries
     codes = [run_forked(ForkedRun(**fields)) for fields in json.load(sys.stdin)]
     print(json.dumps(codes))

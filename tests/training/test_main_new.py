@@ -15,7 +15,7 @@ from commands import assert_one_line_error
 from data_utils.draws import Draw
 from engine.attention import tree_attention
 from engine.layers import missing_for_compiling
-from tiny_models import LABELS, character_tokenizer, save_rows
+from tiny_models import LABELS, character_tokenizer, save_base, save_rows
 from tiny_runs import Place
 from training.arguments import ModelArguments
 from training.erc_config import find_erc_config
@@ -195,7 +195,9 @@ def test_the_trained_model_is_gone_before_the_best_is_loaded(place: Place, loade
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_for_compiling(torch.device("cpu"))), reason="no C++ compiler")
 def test_so_is_a_compiled_one(place: Place, loaded: list) -> None:
-    place.finish("freed compiled", compile_layers=True)
+    """Of one layer with one adapter, which has a third of the programs to compile."""
+    base = save_base(place.folder / "one layer", num_hidden_layers=1)
+    place.finish("freed compiled", compile_layers=True, model_name_or_path=base, lora_module_name="q_proj")
     tree_attention.register()
     torch.compiler.reset()
     assert len(loaded) == 2

@@ -198,11 +198,15 @@ def test_a_run_of_three_ends_as_one_of_one(job: Job) -> None:
 
 @pytest.fixture
 def under_way(job: Job) -> Iterator[Callable[..., tuple[subprocess.Popen, list[int]]]]:
-    """Starts three processes that train for long; (the first, the others) once they have made a step."""
+    """Starts three processes that train for long; (the first, the others) once they have made a step.
+
+    Nothing is compiled, which would pay for so many rows: each process would be three times as long at it.
+    """
     running = []
 
     def start(run: str) -> tuple[subprocess.Popen, list[int]]:
-        first = job.start(run, processes=3, num_train_epochs=10_000, save_steps=0, do_eval=False)
+        long = {"num_train_epochs": 10_000, "save_steps": 0, "do_eval": False, "compile_layers": False}
+        first = job.start(run, processes=3, **long)
         running.append(first)
         log = job.folder / run / "results" / "log.jsonl"
         while not (log.exists() and log.read_text()):
