@@ -83,8 +83,7 @@ class Together:
 
 
 class Bordered:
-    """LoRA inside the product: x and A's product beside it times [W | B], in one, forward and backward; nothing is added.
-
+    """LoRA inside the product: x and A's product beside it times [W | B], in one, forward and backward.
 
     All lies in one buffer [[W, B], [A, 0]]; x and the gradient come with room for A's and B's products at their right.
     """
