@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.libraries import is_ours, say_missing
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -34,7 +35,9 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as error:
         _leave_with_line(str(error))
     except ModuleNotFoundError as error:
-        _leave_without_library(error)
+        if is_ours(error):
+            raise
+        _leave_with_line(say_missing(error))
     except BrokenPipeError:
         if not _is_stdout_closed():
             raise
@@ -56,16 +59,19 @@ def _say_interrupted() -> None:
 
 
 def _end_with_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an exception that nobody catches: an interrupt is one line, and so is a missing library."""
+    """What Python calls for an exception that nobody catches: an interrupt is one line, and so is a missing library.
+
+    SystemExit, which Python heeds here too: the exit code of a missing library.
+    """
     if issubclass(kind, KeyboardInterrupt):
         _say_interrupted()
-    elif isinstance(error, ModuleNotFoundError) and not _is_ours(error):
-        print(f"error: {_lacking(error)}", file=sys.stderr)
+    elif isinstance(error, ModuleNotFoundError) and not is_ours(error):
+        _leave_with_line(say_missing(error))
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-# Scripts import large libraries before they run: Ctrl-C meanwhile is one line too, from this import on.
+# Scripts import large libraries before they run: what happens meanwhile is one line too, from this import on.
 sys.excepthook = _end_with_line
 
 
@@ -94,26 +100,6 @@ def print_folders(make: Callable[[], list[Path]]) -> None:
     with nullcontext() if asks_for_help else redirect_stdout(sys.stderr):
         folders = make()
     print(",".join(map(str, folders)))
-
-
-def _is_ours(error: ModuleNotFoundError) -> bool:
-    """Whether what is missing is a file of this program, which nobody can install."""
-    code = Path(__file__).resolve().parents[1]
-    top = (error.name or "").partition(".")[0]
-    return not top or (code / top).is_dir() or (code / f"{top}.py").is_file()
-
-
-def _lacking(error: ModuleNotFoundError) -> str:
-    return (
-        f"the library {(error.name or '').partition('.')[0]} is not installed here: `pip install -r envs/train.txt` "
-        "gets what all scripts use"
-    )
-
-
-def _leave_without_library(error: ModuleNotFoundError) -> None:
-    if _is_ours(error):
-        raise error
-    _leave_with_line(_lacking(error))
 
 
 def _leave_with_line(message: str) -> None:

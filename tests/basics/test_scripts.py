@@ -14,7 +14,7 @@ from basics.errors import UserError
 from basics.scripts import EXIT_CLOSED_PIPE, EXIT_INTERRUPTED, run_script
 from commands import REPOSITORY, assert_one_line_error, call_script
 
-FOLDERS = ("code", "demo", "LLM_bases", "original_data", "original_data/sample", "benchmarks", "benchmarks/gpu")
+FOLDERS = ("code", "demo", "docs", "LLM_bases", "original_data", "original_data/sample", "benchmarks", "benchmarks/gpu")
 ENTRIES = sorted(
     str(path.relative_to(REPOSITORY))
     for folder in FOLDERS
@@ -62,18 +62,6 @@ def test_what_a_user_can_put_right_is_one_line(error: BaseException, line: str) 
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
         run_script(failing(error))
-
-
-def test_a_library_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
-    told = "error: the library faiss is not installed here: `pip install -r envs/train.txt` gets what all scripts use"
-    assert_one_line_error(call_script(failing(ModuleNotFoundError("No module", name="faiss.swig"))), told)
-    with pytest.raises(ModuleNotFoundError):
-        run_script(failing(ModuleNotFoundError("No module", name="training.no_such_file")))
-    script = tmp_path / "script.py"  # which imports it before it runs
-    script.write_text("import basics.scripts\nimport no_such_library\n")
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "code")}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
-    assert done.stderr == told.replace("faiss", "no_such_library") + "\n" and done.returncode != 0
 
 
 def test_an_interrupt_is_one_line() -> None:
