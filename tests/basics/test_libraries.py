@@ -22,10 +22,9 @@ SCRIPTS = sorted(
 LACKING = (
     ("code/predict.py --input demo/dialogue.txt", "rich", "predict.txt"),
     ("code/predict.py --input demo/dialogue.txt", "torch", "predict.txt"),
-    ("code/predict.py --input demo/dialogue.txt --checkpoint sample", "transformers", "predict.txt"),
     ("code/main_new.py", "torch", "train.txt"),
-    ("code/main_new.py", "transformers", "train.txt"),
-    ("code/main_new.py", "sklearn", "train.txt"),
+    ("code/plan.py --model_name_or_path LLaMA2 --dataset sample", "transformers", "train.txt"),
+    ("code/baselines.py --dataset sample", "sklearn", "train.txt"),
     ("code/data_process.py --dataset sample", "numpy", "train.txt"),
     ("code/reproduce.py --list", "yaml", "train.txt"),
     ("code/reproduce.py --list", "pydantic", "train.txt"),
