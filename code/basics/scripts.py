@@ -1,5 +1,7 @@
 """The frame that every script runs in, and what it shows while it works."""
 
+import codecs
+import io
 import os
 import select
 import sys
@@ -19,6 +21,17 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141
 LOG_FILE_INTERVAL_SECONDS = 30.0
+UNPRINTABLE = "bytes of paths, else marks"  # a way to treat what an encoding does not have
+
+
+def _encode_unprintable(error: UnicodeEncodeError) -> tuple[str | bytes, int]:
+    """A byte of a path that is no text as it is, so that whoever captures stdout finds the file; else a mark."""
+    number = ord(error.object[error.start])
+    is_byte = 0xDC80 <= number <= 0xDCFF  # as os.fsdecode writes it
+    return bytes([number - 0xDC00]) if is_byte else "?", error.start + 1
+
+
+codecs.register_error(UNPRINTABLE, _encode_unprintable)
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -27,8 +40,10 @@ def run_script(main: Callable[[], None]) -> None:
     UserError, a library that is not installed, a full disk and any OSError that names a file (a folder that cannot be
     written to) end with exit code 2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the
     script ends silently, with 141 as other programs do. Every other exception keeps its traceback: it is a fault of
-    the program.
+    the program. What the encoding of stdout has no letter for is printed as a question mark.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNPRINTABLE)
     try:
         main()
         sys.stdout.flush()

@@ -60,6 +60,17 @@ def test_a_library_that_is_missing_is_one_line(command: str, library: str, file:
     assert_one_line_error(run_without(command, library, tmp_path), told, "`bash envs/setup.sh`")
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_script_needs_a_library_to_say_which(script: str) -> None:
+    """In a Python without any library: its help, or the line."""
+    command = [sys.executable, "-S", script, "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        assert_one_line_error(done, "is not installed for this Python")
+    else:
+        assert (done.stdout[:6], done.stderr) == ("usage:", "")
+
+
 def test_the_file_that_is_named_has_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By the names that are imported, below any folder; what no file names comes along with the others."""
 

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -62,6 +63,22 @@ def test_what_a_user_can_put_right_is_one_line(error: BaseException, line: str) 
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
         run_script(failing(error))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("ascii", b"7?1 ?? \xff\n"),
+        ("latin-1", b"7\xb11 ?? \xff\n"),
+        ("utf-8", "7±1 \u2014😀 ".encode() + b"\xff\n"),
+    ],
+)
+def test_stdout_takes_what_its_encoding_lacks(encoding: str, printed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks in place of letters; the bytes of a path stay what they are, for whoever captures it."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors="strict"))
+    run_script(lambda: print("7±1 \u2014😀", os.fsdecode(b"\xff")))
+    assert written.getvalue() == printed
 
 
 def test_an_interrupt_is_one_line() -> None:
