@@ -122,5 +122,5 @@ def public_path(value: str) -> str:
 
     Several joined by commas are each shown so; what is no path stays as it is.
     """
-    shown = (shown_path(part) for part in value.split(","))
+    shown = shown_path(value).split(",")  # a comma may stand in the repository's own path
     return ",".join(Path(part).name if Path(part).is_absolute() else part for part in shown)
