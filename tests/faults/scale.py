@@ -3,9 +3,9 @@
     python tests/faults/scale.py
     python tests/faults/scale.py --parts csv,corpus --counts 1000,100000
 
-Prints a table: rows, seconds, microseconds a row, the MB that memory grew by at most. Each line is a process of its own
-that has done the same with a hundred rows before, so that neither start nor libraries count. Linux only, as memory is
-read from /proc. The token counts of planning need the base SmolLM2-135M.
+Prints a table: rows, seconds of the processor, microseconds a row, the MB that memory grew by at most. Each line is a
+process of its own that has done the same with a hundred rows before, so that neither start nor libraries count. Linux
+only: memory is read from /proc. The token counts of planning need the base SmolLM2-135M.
 """
 
 import argparse
@@ -110,9 +110,7 @@ class Layout(NamedTuple):
     end: str = ""
 
 
-ASS = (
-    "[Script Info]\nScriptType: v4.00+\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV,"
-)
+ASS = "[Script Info]\nScriptType: v4.00+\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR,"
 EMPATHETIC = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags\n"
 TELEGRAM = {"id": 1, "type": "message", "date": "2024-05-01T10:01:00", "from": speaker, "text": text}
 SLACK = {"type": "message", "ts": "1.0", "user": speaker, "text": text, "user_profile": profile}
@@ -281,9 +279,9 @@ def measure(part: str, count: int) -> tuple[float, float]:
             if maker.exitcode:
                 raise SystemExit(maker.exitcode)
             Path("/proc/self/clear_refs").write_text("5")
-            before, began = resident("VmRSS:"), time.perf_counter()
+            before, began = resident("VmRSS:"), time.process_time()
             PARTS[part].run(place)
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
         return seconds, max(0, resident("VmHWM:") - before) / 1e6
 
 
