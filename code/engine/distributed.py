@@ -6,7 +6,6 @@ the first one starts the others by itself (`processes.py`); else a run is one pr
 
 import atexit
 import os
-import socket
 import sys
 import threading
 import time
@@ -28,6 +27,7 @@ from engine.processes import STOPPED, Crew, end_who_stays_stopped, end_with_firs
 PATIENCE = timedelta(hours=2)
 SECONDS_BETWEEN_LOOKS = 0.05  # at the others, while they come together
 RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+SAME_FOR_ALL = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # What a launcher tells in numbers -> the least that it may be.
 NUMBERS = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 1}
 
@@ -137,6 +137,8 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
     missing = [name for name in RENDEZVOUS if name not in os.environ]
     if size > 1 and missing:
         raise UserError(f"WORLD_SIZE is {size} but {', '.join(missing)} is not set: start the run with `deepspeed`")
+    if size > 1:
+        _watch_next(launcher_number("RANK"), size)
     place = {} if size > 1 else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
     with _port_named():
         if torch.cuda.is_available():
@@ -148,7 +150,6 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
             torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
     atexit.register(_leave_group)
     world = World(torch.distributed.get_rank(), size)
-    _watch_next(world)
     if not world.is_first:
         _silence_transformers()
     return world
@@ -168,24 +169,30 @@ def _port_named() -> Iterator[None]:
         ) from error
 
 
-def _watch_next(world: World) -> None:
+def _watch_next(rank: int, size: int) -> None:
     """Each process that a launcher has started watches the next one on its machine: who stays stopped is ended.
 
     The launcher sees that, and ends the others.
     """
-    own = psutil.Process()
-    everyone = world.gather([(socket.gethostname(), own.pid, own.create_time(), world.rank)])
-    here = [(pid, began, rank) for host, pid, began, rank in everyone if host == socket.gethostname()]
-    pid, began, rank = here[(here.index((own.pid, own.create_time(), world.rank)) + 1) % len(here)]
-    if rank == world.rank:
-        return
-    with suppress(psutil.Error):
-        beside = psutil.Process(pid)
-        if beside.create_time() == began:  # else it is of another container with this one's name
-            end_who_stays_stopped(
-                {rank: beside},
-                lambda _: print(f"error: process {rank + 1} of {world.size} {STOPPED}", file=sys.stderr, flush=True),
-            )
+    beside = _started_beside()
+    after = [other for other in beside if other > rank] or [other for other in beside if other < rank]
+    if after:
+        number = min(after)
+        told = f"error: process {number + 1} of {size} {STOPPED}"
+        end_who_stays_stopped({number: beside[number]}, lambda _: print(told, file=sys.stderr, flush=True))
+
+
+def _started_beside() -> dict[int, psutil.Process]:
+    """Rank -> process of those that this one's launcher has started on this machine for the same run."""
+    beside = {}
+    launcher = psutil.Process().parent()
+    for one in launcher.children() if launcher else ():
+        with suppress(psutil.Error):  # it has ended, or is somebody else's
+            told = one.environ()
+            is_ours = all(told.get(name, "") == os.environ.get(name, "") for name in SAME_FOR_ALL)
+            if is_ours and told.get("RANK", "").isdecimal():
+                beside[int(told["RANK"])] = one
+    return beside
 
 
 def _start_world(size: int, launched: int) -> World:

@@ -18,12 +18,13 @@ import pytest
 from basics.errors import UserError
 from commands import REPOSITORY
 from engine import processes
-from engine.distributed import join_world
+from engine.distributed import _started_beside, join_world
 from engine.processes import STARTED_AS, Crew, end_who_stays_stopped, last_words
 
 STOPS = "print('rows read', flush=True); print(flush=True); os.kill(os.getpid(), 19); sys.stdin.read()"
 KILLED = "print('rows read', flush=True); os.kill(os.getpid(), 9)"
 WAITS = "sys.stdin.read()"
+WAITS_FOR_INPUT = f"import sys; {WAITS}"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux lists them")
@@ -188,18 +189,55 @@ def free_port() -> str:
         return str(listener.getsockname()[1])
 
 
-def test_one_of_a_launcher_s_that_stays_stopped_is_ended_by_its_neighbour() -> None:
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    first, other = (start_summing(1, **place, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2))
-    try:
+@pytest.fixture
+def launched() -> Iterator[Callable[..., list[subprocess.Popen]]]:
+    """Starts what a launcher would, rank by rank. before: what the second one runs before they meet."""
+    started = []
+
+    def launch(before: str = "") -> list[subprocess.Popen]:
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        for rank in range(2):
+            own = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            started.append(start_summing(1, before=before if rank else "", **own))
+        return started
+
+    yield launch
+    for one in started:
+        one.kill()
+
+
+@linux
+@pytest.mark.parametrize("before", ["", "import os; os.kill(os.getpid(), 19)"])
+def test_one_of_a_launcher_s_that_stays_stopped_is_ended_by_its_neighbour(launched, before: str) -> None:
+    """In the middle of a sum, and before it has come to where all meet."""
+    first, other = launched(before)
+    if not before:
         assert first.stdout.readline() == "1\n"
         other.send_signal(signal.SIGSTOP)
-        _, told = first.communicate(timeout=60)
-        assert told.startswith("error: process 2 of 2 was stopped (SIGSTOP), did not go on and was ended\n")
-        assert first.returncode and other.wait(30) == -signal.SIGKILL
+    assert other.wait(60) == -signal.SIGKILL
+    first.kill()  # a launcher would
+    told = first.communicate(timeout=60)[1]
+    assert told.startswith("error: process 2 of 2 was stopped (SIGSTOP), did not go on and was ended\n")
+
+
+@linux
+def test_only_who_is_of_the_same_run_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not another run's process beside it, nor whatever else its launcher has started."""
+    place = {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29501"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    environments = [place | {"RANK": "2"}, place | {"RANK": "1", "MASTER_PORT": "29502"}, place, {"RANK": "1"}]
+    beside = [
+        subprocess.Popen([sys.executable, "-c", WAITS_FOR_INPUT], env=one, stdin=subprocess.PIPE)
+        for one in environments
+    ]
+    try:
+        # This process is their launcher; what it has started itself is looked for.
+        monkeypatch.setattr(psutil.Process, "parent", lambda self: psutil.Process(self.pid))
+        assert {rank: one.pid for rank, one in _started_beside().items()} == {2: beside[0].pid}
     finally:
-        first.kill()
-        other.kill()
+        for one in beside:
+            one.communicate()
 
 
 def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
