@@ -165,7 +165,7 @@ def _port_named() -> Iterator[None]:
             raise
         raise UserError(
             f"MASTER_PORT {os.environ['MASTER_PORT']} is in use by another program, or by a run that has not ended: "
-            "give another, as by `deepspeed --master_port 29501`"
+            "set it to another before the script, or give the launcher another --master_port"
         ) from error
 
 

@@ -30,11 +30,11 @@ LOG_P_WITHIN = 1e-5
 TIE = 2e-2
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_scores_are_those_of_scikit_learn(seed: int) -> None:
     """`number_cases.py` does so 10,000 times."""
     draws = random.Random(f"tests/{seed}")
-    for _ in range(40):
+    for _ in range(20):
         case = draw_case(draws)
         assert compare(case)[0] > 5
         compare_majority(case)
@@ -58,7 +58,7 @@ def test_scores_of_hardly_anything(case: Case) -> None:
 log_ps = st.lists(st.floats(-1e4, 0, width=32), min_size=1, max_size=12)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(log_ps)
 def test_shares_of_labels_add_up_to_one(log_p: list[float]) -> None:
     scores = {f"label {place}": value for place, value in enumerate(log_p)}
@@ -66,12 +66,12 @@ def test_shares_of_labels_add_up_to_one(log_p: list[float]) -> None:
     shares = _shares(turn, scores, None)
     assert sum(shares.values()) == pytest.approx(1, abs=1e-12) and min(shares.values()) >= 0
     best = max(shares, key=shares.__getitem__)
-    assert scores[best] == max(scores.values())
+    assert max(scores.values()) - scores[best] < 1e-15  # nearer ones have one share, and the first is taken
     written = as_record(TurnEmotion(turn, best, shares[best], shares))["probabilities"]
     assert abs(sum(written.values()) - 1) <= len(log_p) * 10**-PROBABILITY_DIGITS / 2 + 1e-12
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.floats(-1e4, 0, width=32), min_size=3, max_size=3), min_size=1, max_size=8), st.data())
 def test_shares_after_transitions_add_up_to_one(turns: list[list[float]], data: st.DataObject) -> None:
     counts = st.tuples(*[st.tuples(*[st.integers(0, 10**6)] * 3)] * 3)
@@ -94,7 +94,7 @@ class Scorer:
         self.model = tiny_model(kind).to(dtype)
         self.packer = packer_for(self.model, packing, PAD)
         self.encoder = RowEncoder(character_tokenizer(), 1024)
-        self.rows = self.encoder.encode(small_examples(window=4, count=4, turns=4), LABELS)
+        self.rows = self.encoder.encode(small_examples(window=4, count=3, turns=4), LABELS)
 
     def score(self, rows: Sequence[EncodedRow], budget: int) -> dict[str, Prediction]:
         decode = DecodeSettings(self.packer, token_budget=budget)
@@ -122,6 +122,7 @@ class Scorer:
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "bloom"])
 def test_log_p_of_a_row_is_the_same_in_any_company(kind: str, packing: str) -> None:
     together, *others = Scorer(kind, packing, torch.float32).companies()
+    assert len({row.label for row in together.values()}) > 1
     for other in others:
         assert other.keys() == together.keys()
         for name, row in other.items():
