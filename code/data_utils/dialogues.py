@@ -16,7 +16,7 @@ from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
 from data_utils.pickles import Slots, decode_speaker, list_problems, load_safely, name_slots
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One turn of a dialogue; `label` is None where no gold emotion is known: others hear it, no row asks about it."""
 
