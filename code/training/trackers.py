@@ -18,6 +18,7 @@ from basics.files import write_atomically
 from training.log import append
 
 EVENTS_FOLDER = "tensorboard"
+EVENTS = "events.out.tfevents"
 NO_CURVES = frozenset({"kind", "step"})
 NONE, PROJECT, RUNS_FILE = "none", "instructerc", "report_runs.json"
 
@@ -132,8 +133,10 @@ class EventFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        # TensorBoard reads the files of a folder in the order of their names.
-        self.path = folder / EVENTS_FOLDER / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        # TensorBoard reads the files of a folder in the order of their names: also when a clock was set back.
+        earlier = (path.name.split(".")[3] for path in (folder / EVENTS_FOLDER).glob(f"{EVENTS}.*.*"))
+        number = max([time.time_ns(), *(int(one) + 1 for one in earlier if one.isdecimal())])
+        self.path = folder / EVENTS_FOLDER / f"{EVENTS}.{number}.{os.getpid()}"
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Writes one event a number; OSError names the file."""

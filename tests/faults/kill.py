@@ -14,15 +14,18 @@ import json
 import random
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kill_forks import End, Fault, Program, adopt_orphans, load_shim, run
 
-# Of results, logs, manifests and records: when, and how long it took. `minutes` is null where a part was done before.
-TIMES = frozenset({"seconds", "mtime_ns", "date", "minutes"})
+# Of results, logs, manifests and records: when, how long it took, and how much memory this process has held.
+TIMES = frozenset({"seconds", "mtime_ns", "date", "minutes", "peak_memory_mib"})
+EVENTS = "events.out.tfevents."  # of TensorBoard: a file for each start, the curves go on
 MOST_KILLS = 3
+FOLDER = Path(tempfile.gettempdir()) / "killed"
 SIGKILL = -9
 
 
@@ -52,7 +55,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=20, help="times that a job is killed (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     parser.add_argument("--every-change", action="store_true", help="kill once in the middle of every change")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/killed"), help="where jobs run (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("/tmp/killed"), help="where jobs run (default: %(default)s)"
+    )
     parser.add_argument("--list", action="store_true", help="print the jobs and stop")
     return parser.parse_args()
 
@@ -141,6 +146,9 @@ def snapshot(folder: Path) -> dict[str, Any]:
     """Path -> content, of everything below a folder."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
+        if path.name.startswith(EVENTS):
+            found[path.parent.relative_to(folder).as_posix()] = curves_of(path.parent)
+            continue
         name = path.relative_to(folder).as_posix()
         found[name] = str(path.readlink()) if path.is_symlink() else "folder" if path.is_dir() else content_of(path)
     return found
@@ -159,18 +167,30 @@ def content_of(path: Path) -> Any:
     return [line.rpartition(b"| ")[0] for line in data.splitlines()] if path.name == "LOG.md" else data
 
 
+def curves_of(folder: Path) -> dict[str, Any]:
+    """What TensorBoard shows of a folder: curve -> step and value of each point."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    tags = events.Tags()["scalars"]
+    return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
+
+
 def timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: timeless(one) for name, one in value.items() if name not in TIMES}
     return [timeless(one) for one in value] if isinstance(value, list) else value
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """A line for each path that is missing, is left over, or has another content."""
-    names = sorted(expected.keys() | found.keys())
-    kinds = {name: (name in expected, name in found) for name in names if expected.get(name) != found.get(name)}
-    words = {(True, False): "missing", (False, True): "left over", (True, True): "another"}
-    return [f"{words[kind]}: {name}" for name, kind in kinds.items()]
+def differences(expected: Any, found: Any, name: str = "") -> list[str]:
+    """A line for whatever is missing, is left over, or has another content; within JSON its place."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        names = sorted(expected.keys() | found.keys())
+        lists = (differences(expected.get(one), found.get(one), f"{name}/{one}") for one in names)
+        return [line for lines in lists for line in lines]
+    if expected == found:
+        return []
+    return [f"left over: {name}" if expected is None else f"missing: {name}" if found is None else f"another: {name}"]
 
 
 if __name__ == "__main__":

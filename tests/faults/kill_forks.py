@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,10 +157,8 @@ def _wait(child: int, fault: Fault) -> int:
 
 def _see_to_rest(group: int) -> None:
     """Kills what is left of a group, as its sender meant all of it, and waits for whatever else is left to end."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     while True:
         try:
             os.waitpid(-1, 0)
