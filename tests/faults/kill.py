@@ -1,21 +1,25 @@
 """Kills jobs at random moments or at every change of a file, starts them again, and compares with one left alone.
 
     python tests/faults/kill.py --job train --times 20 --seed 1       # SIGKILL at random moments of its duration
+    python tests/faults/kill.py --job train --signal SIGTERM          # or another one, after which a program saves
     python tests/faults/kill.py --job rows --every-change             # SIGKILL in the middle of each change, in turn
     python tests/faults/kill.py --list
 
 A job is a program, or several in turn, over tiny random bases (kill_jobs.py). Each time it is killed once, twice or
 three times and started again by the same command until it ends. Every file below its folder is then compared, byte by
-byte; of what tells of times (`TIMES`) the rest. The exit code is 1 when anything differs.
+byte; of what tells of times (`TIMES`) the rest. The exit code is 1 when anything differs. disk.py does the same with
+disks that are full or read-only.
 """
 
 import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +29,32 @@ from kill_forks import End, Fault, Program, adopt_orphans, load_shim, run
 TIMES = frozenset({"seconds", "mtime_ns", "date", "minutes", "peak_memory_mib"})
 EVENTS = "events.out.tfevents."  # of TensorBoard: a file for each start, the curves go on
 MOST_KILLS = 3
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 FOLDER = Path(tempfile.gettempdir()) / "killed"
-SIGKILL = -9
 
 
 def main() -> None:
     arguments = parse_arguments()
+    number = signal.Signals[arguments.signal]
+
+    def befall(trial: "Trial", draw: random.Random) -> bool:
+        faults = trial.every_change() if arguments.every_change else trial.moments(draw, arguments.times, number)
+        return trial.report(faults, lambda end: find_trouble(end, number))
+
+    run_jobs(arguments, befall)
+
+
+def find_trouble(end: End, number: int) -> list[str]:
+    """What is wrong with the way in which a program ended that was sent a signal; it may have been too late."""
+    if end.code in (0, -number):
+        return []
+    last = (end.told.splitlines() or [""])[-1]
+    told = end.code == 128 + number and last.startswith("stopped by ") and "Traceback" not in end.told
+    return [] if told else [f"ended with {end.code}: {end.told}"]
+
+
+def run_jobs(arguments: argparse.Namespace, befall: Callable[["Trial", random.Random], bool]) -> None:
+    """Lets every job be befallen; ends this process, with 1 where anything was wrong."""
     load_shim(arguments.folder.absolute())
     from kill_jobs import JOBS
 
@@ -39,27 +63,30 @@ def main() -> None:
         return
     import_all()
     adopt_orphans()
-    failed = False
+    wrong = False
     for name in arguments.job or JOBS:
-        trial = Trial(arguments.folder.absolute() / name, JOBS[name])
-        draw = random.Random(f"{arguments.seed}/{name}")
-        faults = trial.every_change() if arguments.every_change else trial.moments(draw, arguments.times)
-        failed |= trial.report(name, faults)
-    sys.exit(failed)
+        trial = Trial(name, arguments.folder.absolute() / name, JOBS[name])
+        wrong |= befall(trial, random.Random(f"{arguments.seed}/{name}"))
+    sys.exit(wrong)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--job", action="append", help="only this one; may be repeated")
-    parser.add_argument("--times", type=int, default=20, help="times that a job is killed (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
+    parser = make_parser(__doc__)
+    parser.add_argument("--signal", choices=SIGNALS, default="SIGKILL", help="(default: %(default)s)")
     parser.add_argument("--every-change", action="store_true", help="kill once in the middle of every change")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("/tmp/killed"), help="where jobs run (default: %(default)s)"
-    )
-    parser.add_argument("--list", action="store_true", help="print the jobs and stop")
     return parser.parse_args()
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """What says which jobs are befallen, how often, and where."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", action="append", help="only this one; may be repeated")
+    parser.add_argument("--times", type=int, default=20, help="times that a job is befallen (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where jobs run (default: %(default)s)")
+    parser.add_argument("--list", action="store_true", help="print the jobs and stop")
+    return parser
 
 
 def import_all() -> None:
@@ -80,8 +107,9 @@ def import_all() -> None:
 class Trial:
     """A job in a folder of its own: as it was left alone, and every time that something befell it."""
 
-    def __init__(self, folder: Path, job: Any) -> None:
-        self.job, self.place, self.inputs, self.beside = job, folder / "place", folder / "inputs", folder / "beside"
+    def __init__(self, name: str, folder: Path, job: Any) -> None:
+        self.name, self.job, self.beside = name, job, folder / "beside"
+        self.place, self.inputs = folder / "place", folder / "inputs"
         shutil.rmtree(folder, ignore_errors=True)
         self.place.mkdir(parents=True)
         self._finish([Program(before=lambda: run_all(job.inputs(self.place)))])
@@ -89,54 +117,62 @@ class Trial:
         self.alone = self._finish(job.programs(self.place))
         self.expected = snapshot(self.place)
 
-    def _finish(self, programs: list[Program]) -> End:
+    def _finish(self, programs: Sequence[Program]) -> End:
         end = self.start(programs)
         if end.code:
             raise SystemExit(f"a job left alone ended with {end.code}:\n{end.told}")
         return end
 
-    def start(self, programs: list[Program], fault: Fault | None = None) -> End:
+    def start(self, programs: Sequence[Program], fault: Fault | None = None) -> End:
         return run(programs, self.beside, self.place, fault)
 
-    def begin(self) -> list[Program]:
+    def begin(self) -> Sequence[Program]:
         """Everything is as before the job, whose programs are returned."""
         shutil.rmtree(self.place)
         shutil.copytree(self.inputs, self.place, symlinks=True)
         return self.job.programs(self.place)
 
-    def moments(self, draw: random.Random, times: int) -> Iterator[list[Fault]]:
+    def moments(self, draw: random.Random, times: int, number: int) -> Iterator[list[Fault]]:
         """Lists of faults, `times` in all: each befalls the job as it goes on after the one before."""
         while times:
             kills = min(times, draw.randint(1, MOST_KILLS))
             times -= kills
-            yield [Fault(seconds=draw.uniform(0, self.alone.seconds)) for _ in range(kills)]
+            yield [Fault(seconds=draw.uniform(0, self.alone.seconds), number=number) for _ in range(kills)]
 
-    def every_change(self) -> Iterator[list[Fault]]:
+    def every_change(self, error: int = 0) -> Iterator[list[Fault]]:
         """One fault at a time, at each change."""
         for number in range(1, self.alone.changes + 1):
-            yield [Fault(change=number)]
+            yield [Fault(change=number, error=error)]
 
-    def report(self, name: str, trials: Iterator[list[Fault]]) -> bool:
-        """Prints how often it was killed and what differed; whether anything did."""
-        killed = ended = differed = 0
+    def report(self, trials: Iterator[list[Fault]], find_trouble: Callable[[End], list[str]]) -> bool:
+        """Prints how often what befell it and what differed; whether anything did."""
+        codes: Counter[int] = Counter()
+        differed = 0
         for faults in trials:
             programs = self.begin()
-            codes = [self.start(programs, fault).code for fault in faults]
-            killed += codes.count(SIGKILL)
-            ended += codes.count(0)
-            last = self.start(programs)
-            wrong = differences(self.expected, snapshot(self.place))
-            wrong += [f"ended with {code}" for code in (*codes, last.code) if code not in (0, SIGKILL)]
-            wrong += [last.told] if last.code else []
+            ends = [self.start(programs, fault) for fault in faults]
+            codes.update(end.code for end in ends)
+            wrong = [line for end in ends for line in find_trouble(end)] + self.find_difference(programs)
             if wrong:
                 differed += 1
-                print(f"{name}: after {faults}:", *wrong, sep="\n    ", flush=True)
-        alone = f"{self.alone.seconds:.1f} s and {self.alone.changes} changes alone"
-        print(f"{name}: {alone}; killed {killed} times, ended before {ended} times, {differed} differed", flush=True)
+                print(f"{self.name}: after {faults}:", *wrong, sep="\n    ", flush=True)
+        alone = f"alone {self.alone.seconds:.1f} s and {self.alone.changes} changes"
+        print(f"{self.name}: {alone}; {describe(codes)}; {differed} went wrong", flush=True)
         return differed > 0
 
+    def find_difference(self, programs: Sequence[Program]) -> list[str]:
+        """What differs from the job left alone once it has been started again, and has come to its end."""
+        last = self.start(programs)
+        failed = [f"started again it ended with {last.code}: {last.told}"] if last.code else []
+        return failed + differences(self.expected, snapshot(self.place))
 
-def run_all(programs: list[Program]) -> None:
+
+def describe(codes: Counter[int]) -> str:
+    """How often programs ended with which code; minus the signal where one ended them."""
+    return "ended " + ", ".join(f"{number} times with {code}" for code, number in sorted(codes.items()))
+
+
+def run_all(programs: Sequence[Program]) -> None:
     for program in programs:
         if code := program.run():
             raise SystemExit(code)

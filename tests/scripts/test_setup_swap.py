@@ -136,9 +136,8 @@ def test_without_flock_the_second_says_so(place: Checkout, tmp_path: Path) -> No
     assert "error: another set-up is at work" in second.communicate(timeout=60)[1] and second.returncode == 2
     assert first.communicate(timeout=60)[1].endswith("done\n") and first.returncode == 0
     lock = place.root / ".venvs/.lock"
-    assert not lock.exists()
-    lock.mkdir()
-    (lock / "process").write_text("999999999")  # of one that was killed
+    assert not lock.is_symlink()
+    lock.symlink_to("999999999")  # of one that was killed
     place.change_versions()
     place.set_up()
 
