@@ -117,7 +117,10 @@ def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path
     path, line = folder / "LOG.md", _describe_run(job, plan, code, minutes) + "\n"
     make_folder(folder)
     with locked(folder):
-        append(path, ("" if path.exists() and path.stat().st_size else LOG_HEADER).encode() + line.encode())
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        # A full disk may have cut the last line.
+        begun = LOG_HEADER if not before else "" if before.endswith("\n") else "\n"
+        append(path, (begun + line).encode())
 
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:

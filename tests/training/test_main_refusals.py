@@ -10,6 +10,7 @@ import pytest
 
 import main_new
 from basics.files import sha256_of
+from basics.locks import alone_at, lock_beside
 from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
@@ -194,6 +195,18 @@ def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:
     assert "--lora_module_name query_key_value" in line and "q_proj" in line
     bench.assert_nothing_written()
     assert bench.call(lora_module_name="query_key_value,q_proj", do_eval=False).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["--output_dir", "--model_dir"])
+def test_of_two_runs_into_one_folder_the_second_is_refused(bench: Bench, place: str) -> None:
+    results = bench.folder / "run" / "results"
+    results.mkdir(parents=True)
+    (results / "results.json").write_text("of the first")
+    held = results if place == "--output_dir" else lock_beside(bench.folder / "run" / "model")
+    with alone_at(held, "it"):
+        assert_one_line_error(bench.call(), f"another program is writing {place} ", "wait for its end")
+    assert [path.name for path in results.iterdir()] == ["results.json"]
+    assert (results / "results.json").read_text() == "of the first"
 
 
 class TestResuming:

@@ -1,6 +1,8 @@
 """When weights are scored, which are kept, and when a run ends; and that a resumed one comes to the same."""
 
 import json
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from basics.stopping import Stopped
 from forked_runs import ForkedRun, run_all
 from tiny_models import main_command, save_base, save_rows, small_rows
 from tiny_runs import Place, losses, train
@@ -100,6 +103,23 @@ def test_resuming_scores_and_ends_as_a_run_left_alone(stopped_at: float, tmp_pat
     assert states[0]["average"]["steps"] == states[1]["average"]["steps"] == 8
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_a_scoring_leaves_the_step_to_go_on_from(number: int, tmp_path: Path) -> None:
+    """It is not saved otherwise (save_steps=0), and the score that was not known yet still counts as a gain."""
+    whole, records, _ = train(ROWS, tmp_path / "alone", scores=given([1.0, 2.0]))
+
+    def stop(epoch: float) -> float:
+        os.kill(os.getpid(), number)
+        return 1.0
+
+    with pytest.raises(Stopped) as caught:
+        train(ROWS, tmp_path / "cut", scores=stop)
+    assert caught.value.number == number and caught.value.__notes__ == ["step 4 of 8 is saved"]
+    rest, later, calls = train(ROWS, tmp_path / "cut", scores=given([1.0, 2.0]), resume=True)
+    assert calls == ["evaluate 1", "keep", "evaluate 2", "keep"] and rest.history == whole.history
+    assert losses(later) == losses(records)[4:]
+
+
 def test_a_run_that_patience_ended_stays_ended(tmp_path: Path) -> None:
     settings = {"score_every": 2, "patience": 1}
     train(ROWS, tmp_path, scores=given([3.0, 2.0]), **settings)
@@ -145,6 +165,35 @@ MOMENTS = {
     "first model in place, scoring not logged": ("open", "log.jsonl", 4),
     "a scoring logged, its state not saved": ("os.rename", "resume.pt", 2),
 }
+
+
+@pytest.mark.slow
+def test_a_signal_saves_the_step_and_says_how_to_go_on(tmp_path: Path) -> None:
+    base, rows = save_base(tmp_path / "base"), save_rows(tmp_path)
+
+    def plan(run: str, name: str, moment=None, number: int = signal.SIGKILL, **flags: object) -> ForkedRun:
+        command = main_command(base, rows, tmp_path / run, save_steps=0, **flags)
+        return ForkedRun(command, str(tmp_path / f"{name}.txt"), moment, None, number)
+
+    third, kept = ("open", "log.jsonl", 3), ("os.rename", "model", 1)
+    runs = [
+        plan("alone", "alone"),
+        plan("stopped", "in a step", third, signal.SIGTERM),
+        plan("stopped", "in keeping", kept, signal.SIGINT, resume=True),
+        plan("stopped", "last", resume=True),
+    ]
+    assert run_all(runs) == [0, 143, 130, 0], (tmp_path / "last.txt").read_text()
+    how = "the same command with --resume True, or resume=True before a script, goes on"
+    for name, told in {
+        "in a step": f"stopped by SIGTERM; step 3 of 12 is saved; {how}",
+        "in keeping": f"stopped by Ctrl-C; step 4 of 12 is saved; {how}",
+    }.items():
+        assert (tmp_path / f"{name}.txt").read_text().splitlines()[-1] == told
+    predictions = [(tmp_path / run / "results/predictions.jsonl").read_bytes() for run in ("alone", "stopped")]
+    assert predictions[0] == predictions[1]
+    steps = [json.loads(line) for line in (tmp_path / "stopped/results/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if line["kind"] == "step"] == list(range(1, 13))
+    assert not [path for path in tmp_path.rglob(".*") if path.parent.name != "data"]
 
 
 @pytest.mark.slow

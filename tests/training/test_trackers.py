@@ -125,3 +125,18 @@ def test_what_is_refused_before_anything_is_loaded(tmp_path: Path, monkeypatch: 
     assert_one_line_error(unknown, "report_to", "tensorboard wandb mlflow")
     check_trackers("none")
     assert open_trackers("none", tmp_path / "run", {}, resume=False) == [] and not (tmp_path / "run").exists()
+
+
+def test_curves_go_on_where_they_were_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard reads the files of a folder in the order of their names, and what starts hides what comes after."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for now, steps in ((2_000, (1, 2, 3)), (1_000, (3, 4))):
+        monkeypatch.setattr("training.trackers.time.time_ns", lambda now=now: now)
+        (record,) = open_trackers("tensorboard", tmp_path, {}, resume=True)
+        for step in steps:
+            record({"kind": "step", "step": step, "loss": float(now)})
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("step/loss")
+    assert [(one.step, one.value) for one in shown] == [(1, 2000), (2, 2000), (3, 1000), (4, 1000)]
