@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from basics.stopping import NAMES, Stopped, StopHeld, advised, signals_raised
+from basics.stopping import NAMES, StopHeld, Stopped, advised, signals_raised
 from commands import REPOSITORY, call_script
 
 
@@ -55,10 +55,9 @@ def test_the_first_is_held_until_the_end_and_the_second_is_not(capfd: pytest.Cap
 
 
 def test_one_that_is_let_through_is_not_held() -> None:
-    with pytest.raises(Stopped), StopHeld("saves first") as stop:
-        with stop.let_through():
-            send(signal.SIGINT)
-            raise AssertionError("it goes on")
+    with pytest.raises(Stopped), StopHeld("saves first") as stop, stop.let_through():
+        send(signal.SIGINT)
+        raise AssertionError("it goes on")
 
 
 def test_kill_ends_a_script_with_what_it_started(tmp_path: Path) -> None:

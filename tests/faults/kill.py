@@ -13,6 +13,7 @@ disks that are full or read-only.
 
 import argparse
 import json
+import logging
 import random
 import shutil
 import signal
@@ -207,8 +208,9 @@ def curves_of(folder: Path) -> dict[str, Any]:
     """What TensorBoard shows of a folder: curve -> step and value of each point."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every start that hides what was before
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = events.Tags()["scalars"]
+    tags = [tag for tag in events.Tags()["scalars"] if tag.rpartition("/")[2] not in TIMES]
     return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
 
 

@@ -1,4 +1,4 @@
-"""A few of the kills, signals and full disks of kill.py and disk.py, over some of their jobs: none may leave a trace."""
+"""A few of the kills and full disks of kill.py and disk.py, over some of their jobs: none may leave a trace."""
 
 import re
 import shutil
