@@ -45,9 +45,14 @@ def sync_log(folder: Path) -> None:
         sync_folder(folder)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, none where there is none, without a last one that was not written whole."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
 def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     """Drops the lines of a log that `keep` refuses, and a last one that was not written whole."""
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        write_atomically(path, "".join(line for line in whole if keep(json.loads(line))))
+        kept = (json.dumps(line, allow_nan=False) + "\n" for line in read_lines(path) if keep(line))
+        write_atomically(path, "".join(kept))
