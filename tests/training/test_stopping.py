@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from basics.stopping import Stopped
+from commands import REPOSITORY
 from forked_runs import ForkedRun, run_all
 from tiny_models import main_command, save_base, save_rows, small_rows
 from tiny_runs import Place, losses, train
@@ -158,6 +161,37 @@ def test_an_early_end_is_told_and_recorded(place: Place) -> None:
     assert "training ended after step 2 of 12: 1 scorings without a better valid score" in done.stderr
     results = place.results("ended")
     assert results["steps"] == 2 and results["best_epoch"] == 0.25 and len(results["epochs"]) == 2
+
+
+WATCHED = """
+import runpy, sys
+main, *flags = sys.argv[1:]
+known = []
+
+def watch(event, arguments):
+    if event == "open" and not known and str(arguments[0]).endswith("log.jsonl"):
+        known.append(set(sys.modules))
+
+sys.addaudithook(watch)
+sys.argv = [main, *flags]
+runpy.run_path(main, run_name="__main__")
+late = [sys.modules[name] for name in sys.modules.keys() - known[0]]
+print("late:", sorted(str(one.__file__) for one in late if getattr(one, "__file__", None)))
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_the_program_is_read_once_steps_are_made(tmp_path: Path) -> None:
+    """What is pulled while a run goes on is of the next one: with lazy imports it would be both."""
+    base, rows, main = save_base(tmp_path / "base"), save_rows(tmp_path), REPOSITORY / "code/main_new.py"
+    command = main_command(base, rows, tmp_path / "run", num_train_epochs=1, decode="transitions")
+    environment = os.environ | {"PYTHONPATH": str(main.parent), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(main), *command], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = (line for line in done.stdout.splitlines() if line.startswith("late: "))
+    assert str(main.parent) not in told and "site-packages" in told
 
 
 MOMENTS = {
