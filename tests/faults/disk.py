@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kill import Trial, describe, make_parser, run_jobs
-from kill_forks import End, Fault, Program
+from kill_forks import End, Program
 
 ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
 GONE, SMALL = "gone", "small"
@@ -33,7 +33,6 @@ LARGEST_KIB = 4096
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--how", choices=(*ERRORS, GONE, SMALL), default="full", help="(default: %(default)s)")
-    parser.add_argument("--step", type=int, default=1, help="only every this many-th change (default: %(default)s)")
     arguments = parser.parse_args()
 
     def befall(trial: Trial, draw: random.Random) -> bool:
@@ -41,13 +40,9 @@ def main() -> None:
             return take_away(trial, draw, arguments.times)
         if arguments.how == SMALL:
             return fill(trial, arguments.step * KIB)
-        return trial.report(some(trial.every_change(ERRORS[arguments.how]), arguments.step), find_trouble)
+        return trial.report(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble)
 
     run_jobs(arguments, befall)
-
-
-def some(faults: Iterator[list[Fault]], step: int) -> Iterator[list[Fault]]:
-    return (one for number, one in enumerate(faults) if number % step == 0)
 
 
 def find_trouble(end: End) -> list[str]:

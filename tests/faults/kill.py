@@ -39,7 +39,8 @@ def main() -> None:
     number = signal.Signals[arguments.signal]
 
     def befall(trial: "Trial", draw: random.Random) -> bool:
-        faults = trial.every_change() if arguments.every_change else trial.moments(draw, arguments.times, number)
+        changes = trial.every_change(arguments.step)
+        faults = changes if arguments.every_change else trial.moments(draw, arguments.times, number)
         return trial.report(faults, lambda end: find_trouble(end, number))
 
     run_jobs(arguments, befall)
@@ -85,6 +86,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--job", action="append", help="only this one; may be repeated")
     parser.add_argument("--times", type=int, default=20, help="times that a job is befallen (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
+    parser.add_argument("--step", type=int, default=1, help="only every STEP-th change (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where jobs run (default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="print the jobs and stop")
     return parser
@@ -144,9 +146,9 @@ class Trial:
             times -= kills
             yield [Fault(seconds=draw.uniform(0, self.alone.seconds), number=number) for _ in range(kills)]
 
-    def every_change(self, error: int = 0) -> Iterator[list[Fault]]:
-        """One fault at a time, at each change."""
-        for number in range(1, self.alone.changes + 1):
+    def every_change(self, step: int, error: int = 0) -> Iterator[list[Fault]]:
+        """One fault at a time, at every `step`-th change."""
+        for number in range(1, self.alone.changes + 1, step):
             yield [Fault(change=number, error=error)]
 
     def report(self, trials: Iterator[list[Fault]], find_trouble: Callable[[End], list[str]]) -> bool:
