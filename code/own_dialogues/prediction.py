@@ -210,6 +210,8 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
             stream.write((head + form.render(rows)).encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
+            if not os.fstat(stream.fileno()).st_nlink:
+                raise UserError(f"{task.part} was removed while it was written: start again")
             head, reached = "", replace(position, bytes=stream.tell())
             write_atomically(task.state, json.dumps({"position": asdict(reached), "marks": marks}) + "\n")
             return reached
