@@ -34,11 +34,9 @@ def alone_at(path: Path, what: str) -> Iterator[None]:
     descriptor = _take(path, what)
     try:
         yield
-        _remove_file(path)
-    except BaseException:
-        _remove_file(path)
-        raise
     finally:
+        if not path.is_dir() and is_at(descriptor, path):
+            path.unlink()
         os.close(descriptor)
 
 
@@ -73,7 +71,8 @@ def is_at(descriptor: int, path: Path) -> bool:
 def is_abandoned(path: Path) -> bool:
     """Whether nobody holds a file that its writer locks; False where that cannot be told."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # For writing, as network shares ask of who locks.
+        descriptor = os.open(path, os.O_RDWR)
     except OSError:
         return False
     try:
@@ -87,8 +86,3 @@ def is_abandoned(path: Path) -> bool:
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
-
-
-def _remove_file(path: Path) -> None:
-    if not path.is_dir():
-        path.unlink(missing_ok=True)

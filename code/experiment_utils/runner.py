@@ -321,9 +321,10 @@ class Runner:
 
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""
-        groups = [process.pid for process in self.running]
-        given_up = time.monotonic() + SECONDS_TO_SAVE
+        groups, given_up = [process.pid for process in self.running], time.monotonic() + SECONDS_TO_SAVE
         number = signal.SIGTERM
-        while groups := [group for group in groups if _is_sent(group, number)]:
-            number = 0 if time.monotonic() < given_up else signal.SIGKILL
+        while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
+            number = 0
             time.sleep(0.05)
+        for group in groups:
+            _is_sent(group, signal.SIGKILL)
