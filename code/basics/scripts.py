@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.libraries import is_ours, say_missing
+from basics.stopping import signals_raised, tell_stopped
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141
 LOG_FILE_INTERVAL_SECONDS = 30.0
 UNPRINTABLE = "bytes of paths, else marks"  # a way to treat what an encoding does not have
@@ -38,14 +38,16 @@ def run_script(main: Callable[[], None]) -> None:
     """Run a script's main function and turn what the user can put right into one line on stderr.
 
     UserError, a library that is not installed, a full disk and any OSError that names a file (a folder that cannot be
-    written to) end with exit code 2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the
-    script ends silently, with 141 as other programs do. Every other exception keeps its traceback: it is a fault of
-    the program. What the encoding of stdout has no letter for is printed as a question mark.
+    written to) end with exit code 2; Ctrl-C ends with 130, SIGTERM with 143, SIGHUP with 129. When the reader of stdout
+    has had enough (`| head -1`) the script ends silently, with 141 as other programs do. Every other exception keeps
+    its traceback: it is a fault of the program. What the encoding of stdout has no letter for is printed as a question
+    mark.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=UNPRINTABLE)
     try:
-        main()
+        with signals_raised():
+            main()
         sys.stdout.flush()
     except UserError as error:
         _leave_with_line(str(error))
@@ -64,13 +66,8 @@ def run_script(main: Callable[[], None]) -> None:
         if not error.filename or not error.strerror:
             raise
         _leave_with_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
-    except KeyboardInterrupt:
-        _say_interrupted()
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _say_interrupted() -> None:
-    print("stopped by Ctrl-C", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        sys.exit(tell_stopped(stop))
 
 
 def _end_with_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -78,8 +75,8 @@ def _end_with_line(kind: type[BaseException], error: BaseException, trace: Trace
 
     SystemExit, which Python heeds here too: the exit code of a missing library.
     """
-    if issubclass(kind, KeyboardInterrupt):
-        _say_interrupted()
+    if isinstance(error, KeyboardInterrupt):
+        tell_stopped(error)
     elif isinstance(error, ModuleNotFoundError) and not is_ours(error):
         _leave_with_line(say_missing(error))
     else:

@@ -1,12 +1,10 @@
 """Folders of rows: built whole, described by a manifest, reused as long as nothing they came from changed."""
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.files import make_folder, open_atomically, replace_durably, sha256_of
+from basics.locks import locked
 from data_utils.corpora.registry import find_dataset, record_own
 from data_utils.dialogues import find_sources, load_dialogues
 from data_utils.examples import ROWS_VERSION, PlannedRow, RowSettings, plan_rows, show_demonstrations
@@ -78,6 +77,8 @@ class Content:
 def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Content]) -> Path:
     """Return `folder` with the rows that `make` returns, made only where `origin` or a file has changed."""
     if is_current(folder, origin):
+        # A process that was killed as it took away what it had replaced.
+        shutil.rmtree(folder / _REPLACED, ignore_errors=True)
         return folder
     content = make()
     try:
@@ -176,7 +177,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _build(folder: Path, content: Content, origin: Mapping[str, Any]) -> None:
     make_folder(folder.parent)
-    with _locked(folder.parent):
+    with locked(folder.parent):
         if is_current(folder, origin):
             return  # another process was faster, and somebody may be reading what it made
         _remove_leftovers(folder)
@@ -206,16 +207,3 @@ def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.parent.glob(f"{_BUILDING}{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(folder / _REPLACED, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in a folder; a killed one gives the lock back by itself."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems lock no folders; one builder at a time is then up to the user.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,8 @@ import psutil
 import torch
 
 from basics.errors import UserError, raise_together
-from basics.scripts import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from basics.scripts import EXIT_USER_ERROR
+from basics.stopping import exit_code_of
 from data_utils.row_files import Example
 from engine.processes import STOPPED, Crew, end_who_stays_stopped, end_with_first, started_as, stay_on_own_cores
 
@@ -241,7 +242,7 @@ def _meet(crew: Crew, store: torch.distributed.Store, rank: int, size: int) -> N
     except (UserError, KeyboardInterrupt) as error:
         crew.end()
         # The meeting waits on, and Python aborts when such a thread wakes while it ends.
-        atexit.register(os._exit, EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_INTERRUPTED)
+        atexit.register(os._exit, EXIT_USER_ERROR if isinstance(error, UserError) else exit_code_of(error))
         raise
     if failed:
         crew.explain(failed[0])

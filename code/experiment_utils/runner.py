@@ -43,6 +43,7 @@ DECIDING = ("MODEL_NAME", "Experiments_setting", "dataset", "datasets", "histori
 PLAN_CHARACTERS = 16
 MANIFEST = "condition.json"
 LOG = "output.log"
+SECONDS_TO_SAVE = 300
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,15 @@ def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tup
     return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
 
 
+def _is_sent(group: int, number: int) -> bool:
+    """Whether there was a process of a group to send a signal to; 0 is none and asks."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
+        return False
+    return True
+
+
 def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
 
@@ -310,8 +320,11 @@ class Runner:
         return {"resume": "True"} if self.resume and trains else {}
 
     def _stop(self) -> None:
-        for process in list(self.running):
-            try:
-                os.killpg(process.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+        """Ends the runs, which save where they are, and sees that they do."""
+        groups, given_up = [process.pid for process in self.running], time.monotonic() + SECONDS_TO_SAVE
+        number = signal.SIGTERM
+        while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
+            number = 0
+            time.sleep(0.05)
+        for group in groups:
+            _is_sent(group, signal.SIGKILL)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bases.find import read_source
-from basics.files import public_path, remove_leftovers
+from basics.files import public_path
 from data_utils.labels import WEIGHTED_F1
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
@@ -53,7 +53,7 @@ from training.provenance import environment_report
 from training.rows.encoding import count_shortened
 from training.run import Run
 
-STARTED = time.time()
+STARTED = time.monotonic()
 TABLE_WIDTH = 100
 
 
@@ -79,7 +79,6 @@ def report_run(
         write_predictions(folder, predictions)
         draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
-    remove_leftovers(folder)
     if predictions:
         discard_state(folder)
         print_table(scorecard, title)
@@ -184,7 +183,7 @@ def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
         "transitions": run.transitions and run.transitions.chosen,
         "seconds": {
             "training_steps": progress.seconds if progress else 0.0,
-            "process": time.time() - STARTED,
+            "process": time.monotonic() - STARTED,
         },
         "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
         "commit": run.commit,

@@ -1,10 +1,14 @@
 """The folders that a run writes to, looked at before anything is computed: nothing foreign is replaced."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from basics.errors import raise_together
 from basics.files import find_repository, make_folder
+from basics.locks import alone_at, lock_beside
+from engine.distributed import World
 from knobs.checks import holds_model
 from training.arguments import NOTHING, Arguments
 
@@ -29,12 +33,21 @@ def find_folder_problems(arguments: Arguments) -> list[str]:
     return problems
 
 
-def claim_folders(arguments: Arguments) -> None:
+@contextmanager
+def claimed_folders(arguments: Arguments, world: World) -> Iterator[None]:
     """Makes sure that the results and the model can be written, and forgets the results of an earlier run.
 
+    Inside, no other run writes to them; to be entered by all processes at once.
+
     Raises:
-        UserError: a folder cannot be written to.
+        UserError: a folder cannot be written to, or another run writes to it.
     """
+    with ExitStack() as held:
+        world.from_first(lambda: _claim(arguments, held))
+        yield
+
+
+def _claim(arguments: Arguments, held: ExitStack) -> None:
     _, _, training = arguments
     places = {"--output_dir": Path(training.output_dir)}
     if training.do_train:
@@ -47,5 +60,9 @@ def claim_folders(arguments: Arguments) -> None:
         except OSError as error:
             problems.append(f"{name}: {folder} cannot be written to ({error.strerror})")
     raise_together(problems)
+    held.enter_context(alone_at(places["--output_dir"], f"--output_dir {training.output_dir}"))
+    if training.do_train:
+        model = Path(training.model_dir).resolve()
+        held.enter_context(alone_at(lock_beside(model), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)

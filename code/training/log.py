@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basics.errors import full_disk_named
+from basics.errors import UserError, full_disk_named
 from basics.files import make_folder, sync_file, sync_folder, write_atomically
 
 LOG_FILE = "log.jsonl"
@@ -22,11 +22,20 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, reports: Sequence[Callable[[Mapping[str, Any]], None]] = ()) -> None:
-        self.folder, self.reports = folder, reports
+        self.folder, self.reports, self.is_begun = folder, reports, (folder / LOG_FILE).exists()
 
     def record(self, values: dict[str, Any]) -> None:
-        """Writes one line; ValueError for a number that is not finite, which JSON cannot hold."""
-        append(self.folder / LOG_FILE, (json.dumps(values, allow_nan=False) + "\n").encode())
+        """Writes one line.
+
+        Raises:
+            ValueError: a number is not finite, which JSON cannot hold.
+            UserError: the lines before are gone.
+        """
+        path = self.folder / LOG_FILE
+        if self.is_begun and not path.exists():  # as with its whole folder
+            raise UserError(f"{path} was removed while this run was writing it: start it again")
+        self.is_begun = True
+        append(path, (json.dumps(values, allow_nan=False) + "\n").encode())
         for report in self.reports:
             report(values)
 
@@ -45,9 +54,14 @@ def sync_log(folder: Path) -> None:
         sync_folder(folder)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, none where there is none, without a last one that was not written whole."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
 def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     """Drops the lines of a log that `keep` refuses, and a last one that was not written whole."""
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        write_atomically(path, "".join(line for line in whole if keep(json.loads(line))))
+        kept = (json.dumps(line, allow_nan=False) + "\n" for line in read_lines(path) if keep(line))
+        write_atomically(path, "".join(kept))

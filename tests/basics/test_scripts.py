@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
-from basics.scripts import EXIT_CLOSED_PIPE, EXIT_INTERRUPTED, run_script
+from basics.scripts import EXIT_CLOSED_PIPE, run_script
 from commands import REPOSITORY, assert_one_line_error, call_script
 
 FOLDERS = ("code", "demo", "docs", "LLM_bases", "original_data", "original_data/sample", "benchmarks", "benchmarks/gpu")
@@ -83,7 +83,7 @@ def test_stdout_takes_what_its_encoding_lacks(encoding: str, printed: bytes, mon
 
 def test_an_interrupt_is_one_line() -> None:
     done = call_script(failing(KeyboardInterrupt()))
-    assert (done.returncode, done.stdout, done.stderr) == (EXIT_INTERRUPTED, "", "stopped by Ctrl-C\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped by Ctrl-C\n")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_a_script_with_one_line(tmp_path: Path) -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
-    assert (process.returncode, told) == (EXIT_INTERRUPTED, "stopped by Ctrl-C\n")
+    assert (process.returncode, told) == (130, "stopped by Ctrl-C\n")
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,16 @@ def test_a_killed_build_leaves_no_folder_and_is_cleared_away(
     assert [entry.name for entry in (tmp_path / "data" / "EmoryNLP").iterdir()] == ["window"]
 
 
+def test_what_a_killed_build_had_replaced_goes_with_the_next_call(prepare: Callable[..., Path]) -> None:
+    """It was killed when the new folder had its name."""
+    folder = prepare()
+    (folder / "replaced").mkdir()
+    (folder / "replaced" / "train.json").touch()
+    before = identity(folder)
+    assert prepare() == folder and identity(folder) == before
+    assert not (folder / "replaced").exists()
+
+
 def test_atomic_writes_keep_the_old_content_on_failure(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, "old")

@@ -251,7 +251,7 @@ def test_one_that_is_killed_ends_the_job_with_one_line(under_way) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "says"),
-    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, -signal.SIGTERM, ""), (signal.SIGKILL, -9, "")],
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGKILL, -9, "")],
 )
 def test_the_others_end_with_the_first(under_way, number: signal.Signals, code: int, says: str) -> None:
     first, others = under_way(number.name)
