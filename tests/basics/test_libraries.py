@@ -68,7 +68,7 @@ def test_no_script_needs_a_library_to_say_which(script: str) -> None:
     if done.returncode:
         assert_one_line_error(done, "is not installed for this Python")
     else:
-        assert (done.stdout[:6], done.stderr) == ("usage:", "")
+        assert done.stdout and not done.stderr
 
 
 def test_the_file_that_is_named_has_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -106,13 +106,9 @@ def test_a_file_of_ours_that_is_missing_is_a_fault() -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_python_that_is_too_old_is_one_line(script: str) -> None:
     """Said before any library is asked for: in a Python without one that takes itself for 3.10."""
-    program = (
-        "import runpy, sys; sys.version_info = (3, 10, 4, 'final', 0); runpy.run_path(sys.argv[1], None, '__main__')"
-    )
-    folder = REPOSITORY / "code"
-    command = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {program}", script]
+    command = [sys.executable, "-S", "-c", AS_OLD_PYTHON, REPOSITORY / "code", script]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert_one_line_error(done, "is Python 3.10.4: use Python 3.11 or newer")
+    assert_one_line_error(done, "is Python 3.10.4: use 3.11 or newer")
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "code/basics/errors.py"])
