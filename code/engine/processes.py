@@ -139,7 +139,7 @@ def end_who_stays_stopped(others: Mapping[int, psutil.Process], tell: Callable[[
                     tell(number)
                     with suppress(psutil.Error):
                         one.kill()
-                if not one.is_running():
+                if looks[number] >= LOOKS_TO_GO_ON or not one.is_running():
                     del watched[number]
 
     if watched:
