@@ -47,7 +47,17 @@ from experiment_utils.reports import (
     write_browser,
     write_report,
 )
-from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job, unheeded_knobs
+from experiment_utils.runner import (
+    LOG,
+    Job,
+    Plan,
+    Runner,
+    find_finished,
+    make_job,
+    plan_job,
+    unheeded_knobs,
+    unlogged_seconds,
+)
 from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
@@ -199,6 +209,8 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[st
             bar.update()
             minutes = outcome.seconds / 60
             if outcome.code is None:
+                if (seconds := unlogged_seconds(outcome.plan)) is not None:
+                    log_run(outcome.job, outcome.plan, 0, seconds / 60, folder)
                 bar.write(f"{outcome.job.name}: finished before", sys.stderr)
                 continue
             log_run(outcome.job, outcome.plan, outcome.code, minutes, folder)

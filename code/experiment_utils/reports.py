@@ -18,7 +18,7 @@ from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_readme, render_report, render_sample
-from experiment_utils.runner import Job, Plan, make_job, plan_digest, today
+from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
 from results.files import PREDICTIONS_FILE, read_predictions
 from scoring.baselines import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
@@ -121,6 +121,7 @@ def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path
         # A full disk may have cut the last line.
         begun = LOG_HEADER if not before else "" if before.endswith("\n") else "\n"
         append(path, (begun + line).encode())
+    (plan.folder / UNLOGGED).unlink(missing_ok=True)
 
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:

@@ -43,6 +43,7 @@ DECIDING = ("MODEL_NAME", "Experiments_setting", "dataset", "datasets", "histori
 PLAN_CHARACTERS = 16
 MANIFEST = "condition.json"
 LOG = "output.log"
+UNLOGGED = ".not-in-the-log"  # lies beside a manifest until the log of all runs has its line
 SECONDS_TO_SAVE = 300
 
 
@@ -156,8 +157,15 @@ def today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 
+def unlogged_seconds(plan: Plan) -> float | None:
+    """How long a finished run took that was killed before the log of all runs had its line; None for all others."""
+    manifest = _read_manifest(plan.folder) if (plan.folder / UNLOGGED).exists() else None
+    return manifest and (manifest.get("seconds") or 0.0)
+
+
 def write_manifest(plan: Plan, job: Job, seconds: float | None) -> None:
     """Say in the folder what its results came from. seconds: None where an earlier run had done a part."""
+    (plan.folder / UNLOGGED).touch()
     content = {
         "plan": plan_digest(job),
         "seed": job.seed,

@@ -177,6 +177,19 @@ def test_a_stopped_run_has_saved_when_the_call_ends(repository: Path, monkeypatc
     assert (repository / "saved").exists()
 
 
+def test_a_run_that_was_killed_before_its_line_in_the_log_gets_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(reproduce, "log_run", lambda *_: 1 / 0)
+        call(repository, "--condition", "same")
+    assert not (repository / "experiments/LOG.md").exists()
+    for _ in range(2):
+        assert "finished before" in call(repository, "--condition", "same", "--resume").stderr
+    assert (repository / "experiments/LOG.md").read_text().count("same/a/meld") == 1
+    assert not list(repository.glob("experiments/*/*/.*")) and len(ran(repository)) == 1
+
+
 def test_a_line_of_the_log_that_a_full_disk_has_cut_stays_a_line(repository: Path) -> None:
     log = repository / "experiments" / "LOG.md"
     log.parent.mkdir()

