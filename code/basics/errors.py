@@ -16,7 +16,7 @@ LONGEST_LINE = 4_000  # characters of an error
 class UserError(Exception):
     """Something the user can put right: one line saying what is wrong, where, and which values are allowed.
 
-    It may quote what stands in a file: whatever that is, the line stays one that can be read, and that no terminal obeys.
+    It may quote what stands in a file: whatever that is, the line can be read, and no terminal obeys it.
     """
 
     def __init__(self, told: str) -> None:

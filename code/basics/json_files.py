@@ -1,4 +1,4 @@
-"""JSON as files hold it: whatever is wrong with one, there is one kind of error, and what is read can be written again."""
+"""JSON as files hold it: whatever is wrong, it is one kind of error, and what is read can be written again."""
 
 import json
 import re

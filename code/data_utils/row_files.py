@@ -9,6 +9,7 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import open_atomically
+from basics.json_files import parse_json
 
 RECOGNITION = "emotion_recognition"
 SPEAKER = "speaker_identification"
@@ -70,7 +71,7 @@ def _parse_lines(content: bytes, path: Path) -> Iterator[Example]:
     # Only \n ends a row: MELD's U+0085 would be a line break to str.splitlines.
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n") if content else (), start=1):
         try:
-            yield _parse_row(json.loads(line.decode("utf-8")))
+            yield _parse_row(parse_json(line.decode("utf-8")))
         except ValueError as error:
             raise UserError(
                 f"{path} line {number}: not a row ({error}); allowed is a JSON object of id "
@@ -109,7 +110,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST_NAME
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parse_json(path.read_bytes())
     except OSError as error:
         raise UserError(
             f"{folder} is no folder of rows: {path.name} cannot be read ({error.strerror}); data_process.py writes it"

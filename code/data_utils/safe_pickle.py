@@ -80,7 +80,7 @@ class _ForeignGlobal(Exception):
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    """UnpicklingError for what is no usual key: the hash of tuples in each other takes a time that doubles with each."""
+    """UnpicklingError for what is no usual key: to hash tuples in each other takes a time that doubles with each."""
     for key in keys:
         if type(key) not in (int, str):
             raise pickle.UnpicklingError(f"a {type(key).__name__} as a key or in a set")

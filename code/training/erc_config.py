@@ -12,6 +12,7 @@ from bases.find import known_sha256, sha256_of_weights
 from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
+from basics.json_files import parse_json
 from data_utils.draws import ALL_OF_TRAIN, Draw, read_draw
 from data_utils.examples import DEFAULT_STEP
 from data_utils.labels import DATASETS, OWN_MAX_LENGTH, ROW_SETS
@@ -139,7 +140,7 @@ def find_erc_config(folder: str | Path) -> ErcConfig | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
     wrong = [key for key, is_right in _KEYS.items() if not is_right(content.get(key))] if _is_object(content) else _KEYS
@@ -230,7 +231,7 @@ def identify_checkpoint(folder: str | Path) -> str:
 def _digest(path: Path) -> str:
     if path.name == "adapter_config.json":
         with suppress(ValueError, TypeError):  # what cannot be read is another file than any that could
-            content = json.loads(path.read_bytes()) | {"base_model_name_or_path": None}
+            content = parse_json(path.read_bytes()) | {"base_model_name_or_path": None}
             return sha256_of_text(json.dumps(content, sort_keys=True))
     return known_sha256(path)
 
@@ -315,7 +316,7 @@ def _recorded_base(checkpoint: Path) -> str | None:
         path = checkpoint / name
         if path.is_file():
             try:
-                return json.loads(path.read_bytes()).get(key)
+                return parse_json(path.read_bytes()).get(key)
             except (ValueError, AttributeError) as error:
                 raise UserError(f"{path}: not readable ({error}), allowed is the file that training wrote") from None
     return None

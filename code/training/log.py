@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basics.errors import full_disk_named
+from basics.errors import UserError, full_disk_named
 from basics.files import make_folder, sync_file, sync_folder, write_atomically
+from basics.json_files import parse_json
 
 LOG_FILE = "log.jsonl"
 
@@ -46,8 +47,22 @@ def sync_log(folder: Path) -> None:
 
 
 def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the lines of a log that `keep` refuses, and a last one that was not written whole."""
+    """Drops the lines of a log that `keep` refuses, and a last one that was not written whole.
+
+    Raises:
+        UserError: a line in between is none of a log.
+    """
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        write_atomically(path, "".join(line for line in whole if keep(json.loads(line))))
+        lines = path.read_bytes().splitlines(keepends=True)
+        whole = enumerate((line for line in lines if line.endswith(b"\n")), start=1)
+        write_atomically(path, b"".join(line for number, line in whole if _is_kept(path, number, line, keep)))
+
+
+def _is_kept(path: Path, number: int, line: bytes, keep: Callable[[dict[str, Any]], bool]) -> bool:
+    try:
+        return keep(parse_json(line))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} line {number}: no line that training wrote ({error}); take it out, or begin anew with --resume "
+            "False"
+        ) from None
