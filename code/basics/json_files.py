@@ -43,6 +43,15 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON ({error}), allowed is the file that this program wrote") from None
 
 
+def json_line(content: Any) -> str:
+    """A value on one line, in its own letters; what is not printable is written by its number.
+
+    So no program takes a mark in a text for the end of the line, and no terminal obeys one.
+    """
+    line = json.dumps(content, ensure_ascii=False)
+    return line if line.isprintable() else "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
+
+
 def _whole_number(digits: str) -> int:
     number = int(digits) if len(digits) < 30 else LARGEST_NUMBER
     if abs(number) >= LARGEST_NUMBER:

@@ -131,7 +131,8 @@ def describe_folder(folder: Path) -> str:
     """Return one line for people: the folder's name and its row counts."""
     manifest = read_manifest(folder)
     counts = "; ".join(
-        f"{split} " + ", ".join(f"{number} {task}" for task, number in manifest["counts"][split].items())
+        f"{split} "
+        + ", ".join(f"{number} {task}" for task, number in manifest.get("counts", {}).get(split, {}).items())
         for split in SPLITS
     )
     shown = "; ".join(

@@ -78,7 +78,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
         labels=_labels_of(task, spec, manifests),
         spec=spec,
         own=own,
-        texts=_texts_of(manifests),
+        texts=_texts_of(manifests, splits),
         digests={
             f"{folder.name}/{file}": digest
             for folder, manifest in zip(folders, manifests, strict=True)
@@ -122,8 +122,14 @@ def _own_of(manifests: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> 
     return own
 
 
-def _texts_of(manifests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    return {name: text for one in manifests for of_split in one["texts"].values() for name, text in of_split.items()}
+def _texts_of(manifests: Iterable[Mapping[str, Any]], splits: Mapping[str, Sequence[Example]]) -> dict[str, str]:
+    texts = {
+        name: text for one in manifests for of_split in one.get("texts", {}).values() for name, text in of_split.items()
+    }
+    unknown = next((row.id for rows in splits.values() for row in rows if row.id not in texts), None)
+    if unknown:
+        raise UserError(f"row {unknown}: its text is in no manifest; data_process.py writes them anew")
+    return texts
 
 
 def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from rich.cells import set_cell_size
 
 from basics.errors import as_line
+from basics.json_files import json_line
 from dialogue_files.turns import SpokenTurn
 
 NAME_WIDTH = 14
@@ -58,7 +59,7 @@ def as_record(row: TurnEmotion) -> dict[str, Any]:
 
 def render_json_lines(rows: Iterable[TurnEmotion]) -> str:
     """One JSON object on each line."""
-    return "".join(json.dumps(as_record(row), ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json_line(as_record(row)) + "\n" for row in rows)
 
 
 def render_csv(rows: Iterable[TurnEmotion]) -> str:

@@ -13,7 +13,7 @@ from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
 from basics.json_files import parse_json
-from data_utils.draws import ALL_OF_TRAIN, Draw, read_draw
+from data_utils.draws import ALL_OF_TRAIN, Draw, is_draw, read_draw
 from data_utils.examples import DEFAULT_STEP
 from data_utils.labels import DATASETS, OWN_MAX_LENGTH, ROW_SETS
 from data_utils.prompts import FORMS, PAPER, TEMPLATE_DIGESTS, TEMPLATE_SHA256
@@ -171,14 +171,6 @@ def _are_digests(value: Any) -> bool:
     return value is None or (_is_object(value) and all(isinstance(digest, str) for digest in value.values()))
 
 
-def _is_draw(value: Any) -> bool:
-    if value is None:
-        return True
-    if not _is_object(value) or set(value) != {"fraction", "seed"} or not _is_number(value["seed"]):
-        return False
-    return isinstance(value["fraction"], int | float) and 0 < value["fraction"] <= 1
-
-
 def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
@@ -202,7 +194,7 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "speakers": _is_number,
     "speaker_offset": _is_number,
     "retrieval": _is_retrieval,
-    "draw": _is_draw,
+    "draw": lambda value: value is None or is_draw(value),
     "template_sha256": lambda value: isinstance(value, str),
     "quantize": lambda value: value in (None, *QUANTIZATIONS),
     "precision": lambda value: value in (None, "auto", *PRECISIONS),

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from basics.errors import UserError
+from basics.errors import UserError, as_line
 from data_utils.corpora.description import (
     BY_CORPUS,
     Description,
@@ -276,7 +276,11 @@ def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
 
 
 def describe(corpus: OwnCorpus) -> Iterator[str]:
-    """What people are told of a corpus: sizes, labels with their shares, then its remarks."""
+    """What people are told of a corpus, in lines: sizes, labels with their shares, then its remarks."""
+    return map(as_line, _describe(corpus))
+
+
+def _describe(corpus: OwnCorpus) -> Iterator[str]:
     spec = corpus.spec
     mixable = "" if spec.unified else "; without unified labels: it cannot be mixed with other corpora"
     licence = f"; licence {spec.licence}" if spec.licence else ""

@@ -37,9 +37,7 @@ _DAY_OF_TIME = re.compile(
 )
 # A line that is nothing but a name, with a time before or after it, or with a colon at its end.
 _HEADINGS = (
-    re.compile(
-        rf"(?P<name>[^\s:：\[(](?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：,\-–|])??)[\s,\-–|]++{_RANGE}\s*[:：]?"
-    ),
+    re.compile(rf"(?P<name>[^\s:：\[(](?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：,\-–|])??)[\s,\-–|]++{_RANGE}\s*[:：]?"),
     re.compile(rf"{_RANGE}[\s\-–|]++(?P<name>[^\s\d:：\[(]{_REST})\s*+[:：]?"),
     re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{_RANGE}\s*"),
     re.compile(rf"(?P<name>[^\s:：]{_REST})\s*+[:：]"),

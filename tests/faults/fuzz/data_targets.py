@@ -67,7 +67,15 @@ claims:
 
 def read_pickle(folder: Path, data: bytes) -> None:
     """As the pickle of some dataset, which one its bytes decide."""
-    name = PICKLED[zlib.crc32(data) % len(PICKLED)]
+    _load_pickle(PICKLED[zlib.crc32(data) % len(PICKLED)], folder, data)
+
+
+def read_pickle_of_sample(folder: Path, data: bytes) -> None:
+    """As the pickle of `sample`."""
+    _load_pickle("sample", folder, data)
+
+
+def _load_pickle(name: str, folder: Path, data: bytes) -> None:
     path = folder / name / f"{name}.pkl"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
@@ -184,6 +192,7 @@ def read_conditions(folder: Path, data: bytes) -> None:
 
 
 TARGETS = {
+    "pickle_sample": Target(read_pickle_of_sample, lambda: (pickle.dumps(small_corpus()),), PICKLE_TOKENS),
     "pickle": Target(read_pickle, pickle_seeds, PICKLE_TOKENS),
     "rows": Target(read_row_file, row_seeds),
     "row_set": Target(read_row_set, row_seeds),

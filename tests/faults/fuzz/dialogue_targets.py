@@ -28,10 +28,11 @@ TOKENS = (
 
 
 @cache
-def seeds_of(suffixes: tuple[str, ...]) -> tuple[bytes, ...]:
-    """The examples of the tests whose names end so."""
+def seeds_of(suffixes: tuple[str, ...], form: str = "") -> tuple[bytes, ...]:
+    """The examples of the tests whose names end so; those of a form three times, so that they are drawn more often."""
     paths = sorted(path for path in EXAMPLES.iterdir() if path.suffix in suffixes)
-    return tuple(path.read_bytes()[:LARGEST_SEED] for path in paths)
+    own = [path for path in paths if form and find_format(path) == form]
+    return tuple(path.read_bytes()[:LARGEST_SEED] for path in (*own, *own, *paths))
 
 
 def read_form(name: str, folder: Path, data: bytes) -> None:
@@ -83,7 +84,7 @@ def read_followed(folder: Path, data: bytes) -> None:
 def targets() -> dict[str, Target]:
     """Name -> target."""
     forms = {
-        f"form_{name}": Target(partial(read_form, name), partial(seeds_of, form.suffixes), TOKENS)
+        f"form_{name}": Target(partial(read_form, name), partial(seeds_of, form.suffixes, name), TOKENS)
         for name, form in FORMATS.items()
     }
     found = {
