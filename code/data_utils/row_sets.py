@@ -123,9 +123,10 @@ def _own_of(manifests: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> 
 
 
 def _texts_of(manifests: Iterable[Mapping[str, Any]], splits: Mapping[str, Sequence[Example]]) -> dict[str, str]:
-    texts = {
-        name: text for one in manifests for of_split in one.get("texts", {}).values() for name, text in of_split.items()
-    }
+    texts: dict[str, str] = {}
+    for manifest in manifests:
+        for of_split in manifest.get("texts", {}).values():
+            texts |= of_split
     unknown = next((row.id for rows in splits.values() for row in rows if row.id not in texts), None)
     if unknown:
         raise UserError(f"row {unknown}: its text is in no manifest; data_process.py writes them anew")

@@ -308,7 +308,10 @@ def _recorded_base(checkpoint: Path) -> str | None:
         path = checkpoint / name
         if path.is_file():
             try:
-                return parse_json(path.read_bytes()).get(key)
+                base = parse_json(path.read_bytes()).get(key)
+                if not isinstance(base, str | None):
+                    raise ValueError(f"{key} is no text")
+                return base
             except (ValueError, AttributeError) as error:
                 raise UserError(f"{path}: not readable ({error}), allowed is the file that training wrote") from None
     return None

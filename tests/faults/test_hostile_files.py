@@ -80,7 +80,9 @@ def test_what_may_happen_is_none(tmp_path: Path) -> None:
         raise UserError("line 1: no turn")
 
     with within_limits():
-        ends = [try_input(read, tmp_path, b"x").kind for read in (refuse, lambda folder, data: (folder / "no").read_text())]
+        ends = [
+            try_input(read, tmp_path, b"x").kind for read in (refuse, lambda folder, data: (folder / "no").read_text())
+        ]
         assert try_input(lambda folder, data: data, tmp_path, b"x").kind == RESULT
     assert ends == [REFUSED, REFUSED]
 

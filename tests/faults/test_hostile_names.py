@@ -21,7 +21,7 @@ from commands import call_script
 from dialogue_files.reading import count_turns, find_format
 from experiment_utils.conditions import Condition, Group, Row
 from experiment_utils.runner import Job
-from own_dialogues.prediction import FileTask, Position, predict_file
+from own_dialogues.prediction import FileTask, Position, check_output, predict_file
 from own_dialogues.writing import FORMULA_SIGNS, OUTPUTS, TurnEmotion, printer
 
 LABELS = ("sad", "joyful")
@@ -55,12 +55,16 @@ def as_csv(path: Path) -> Path:
     with open(path, "w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["dialogue", "speaker", "utterance", "emotion"])
-        rows.writerows(("d", name, said, LABELS[number % 2]) for number, (name, said) in enumerate(zip(NAMES, SAID, strict=True)))
+        rows.writerows(
+            ("d", name, said, LABELS[number % 2]) for number, (name, said) in enumerate(zip(NAMES, SAID, strict=True))
+        )
     return path
 
 
 def as_json_lines(path: Path) -> Path:
-    lines = [json.dumps({"dialogue": "d", "speaker": name, "text": said}) for name, said in zip(NAMES, SAID, strict=True)]
+    lines = [
+        json.dumps({"dialogue": "d", "speaker": name, "text": said}) for name, said in zip(NAMES, SAID, strict=True)
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -99,7 +103,15 @@ def assert_plain(text: str) -> None:
 
 
 def test_preview_prints_lines_that_no_terminal_obeys(hostile: Path) -> None:
-    result = call_script(predict.main, "--input", hostile, "--input_format", hostile.suffix[1:].replace("txt", "text"), "--preview", "True")
+    result = call_script(
+        predict.main,
+        "--input",
+        hostile,
+        "--input_format",
+        hostile.suffix[1:].replace("txt", "text"),
+        "--preview",
+        "True",
+    )
     assert result.returncode == 0, result.stderr
     assert_plain(result.stdout)
     assert_plain(result.stderr)
@@ -112,6 +124,7 @@ def test_preview_prints_lines_that_no_terminal_obeys(hostile: Path) -> None:
 def test_outputs_hold_what_was_said_and_nothing_runs(hostile: Path, form: str) -> None:
     task = FileTask(hostile, find_format(hostile), Path("out") / f"emotions.{form}", form)
     counts = count_turns(hostile, task.input_format)
+    check_output(task)
     predict_file(Answering(), task, counts, {}, Position())
     assert sorted(path.name for path in hostile.parent.rglob("*")) == sorted(["out", hostile.name, task.output.name])
     text = task.output.read_bytes().decode()
@@ -206,7 +219,9 @@ def test_the_page_shows_text_and_offers_tables_without_formulas(hostile: Path) -
     assert all(link.startswith("data:") for link in links)
     assert "<script>alert(1)</script>" in "".join(found.said) and html.unescape(shown).count("<script>") >= 2
     tables = [base64.b64decode(link.partition(",")[2]).decode() for link in links if link.startswith("data:text/csv")]
-    assert [cell for row in csv.reader(io.StringIO(tables[0], newline="")) for cell in row if cell.startswith("=")] == []
+    assert [
+        cell for row in csv.reader(io.StringIO(tables[0], newline="")) for cell in row if cell.startswith("=")
+    ] == []
 
 
 def test_marks_that_turn_writing_end_with_their_text() -> None:

@@ -22,6 +22,7 @@ from tests.faults.fuzz.dialogue_targets import seeds_of
 from tests.faults.fuzz.target import Target
 
 PICKLED = tuple(DATASETS)
+OWN = {"labels": ["a", "b"], "speakers": 2, "metric": "weighted_f1", "unified": [], "neutral": None, "licence": ""}
 LABELS = ("neutral", "surprise", "fear", "sad", "joyful", "disgust", "angry")
 ROWS = (
     Example("sample/a/0", "emotion_recognition", "Speaker_0: I left at six.", "neutral"),
@@ -29,22 +30,75 @@ ROWS = (
 )
 PICKLE_TOKENS = (
     *(b"\x80\x04", b"\x95" + b"\xff" * 8, b"\x8e" + b"\xff" * 7 + b"\x7f", b"B\xff\xff\xff\x7f", b"r\xff\xff\xff\x7f"),
-    *(b"cos\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"2\x86" * 40, b"2\x86" * 1000, b")" + b"\x85" * 3000, b"\x8f", b"\x90"),
-    *(b"cnumpy\ndtype\n", b"cbuiltins\nset\n", b"\x8a\xff" + b"\x7f" * 255, b"R", b"b", b"0", b"2", b"e", b"u", b"s", b"h\x01"),
-    *(b"\x96" + b"\xff" * 6 + b"\x00\x00", b"(", b"t", b"l", b"d", b"\x94", b"q\x01", b"I9\n", b"L" + b"9" * 5000 + b"L\n"),
+    *(
+        b"cos\nsystem\n",
+        b"\x8c\x02os\x8c\x06system\x93",
+        b"2\x86" * 40,
+        b"2\x86" * 1000,
+        b")" + b"\x85" * 3000,
+        b"\x8f",
+        b"\x90",
+    ),
+    *(
+        b"cnumpy\ndtype\n",
+        b"cbuiltins\nset\n",
+        b"\x8a\xff" + b"\x7f" * 255,
+        b"R",
+        b"b",
+        b"0",
+        b"2",
+        b"e",
+        b"u",
+        b"s",
+        b"h\x01",
+    ),
+    *(
+        b"\x96" + b"\xff" * 6 + b"\x00\x00",
+        b"(",
+        b"t",
+        b"l",
+        b"d",
+        b"\x94",
+        b"q\x01",
+        b"I9\n",
+        b"L" + b"9" * 5000 + b"L\n",
+    ),
 )
 CORPUS = (
     "name: inn\nlabels: [neutral, awe, 'no']\nneutral: neutral\nmetric: weighted_f1\nspeakers: dialogue\n"
-    "licence: ours\nunified: {neutral: neutral, awe: powerful, 'no': mad}\nsplit: {train: 0.6, valid: 0.2, test: 0.2, seed: 7}\n"
+    "licence: ours\nunified: {neutral: neutral, awe: powerful, 'no': mad}\n"
+    "split: {train: 0.6, valid: 0.2, test: 0.2, seed: 7}\n"
 )
 TABLE = "dialogue,speaker,utterance,emotion\n" + "".join(
-    f"{number},{'Ann' if turn % 2 else 'Ben'},Said {turn} of {number}.,{('neutral', 'awe', 'no')[(number + turn) % 3]}\n"
+    f"{number},{('Ann', 'Ben')[turn % 2]},Said {turn} of {number}.,{('neutral', 'awe', 'no')[(number + turn) % 3]}\n"
     for number in range(10)
     for turn in range(3)
 )
 YAML_TOKENS = (
-    *(b"&a [x, x]", b"*a", b"<<: *a", b"- ", b"? ", b": ", b"!!binary ", b"!!python/object:os.system ", b"!!timestamp "),
-    *(b"2020-99-99", b"1:1:1", b".inf", b".nan", b"0o7", b"0x" + b"f" * 5000, b"{{{{", b"[[[[", b"---\n", b"%YAML 1.1\n", b"\t"),
+    *(
+        b"&a [x, x]",
+        b"*a",
+        b"<<: *a",
+        b"- ",
+        b"? ",
+        b": ",
+        b"!!binary ",
+        b"!!python/object:os.system ",
+        b"!!timestamp ",
+    ),
+    *(
+        b"2020-99-99",
+        b"1:1:1",
+        b".inf",
+        b".nan",
+        b"0o7",
+        b"0x" + b"f" * 5000,
+        b"{{{{",
+        b"[[[[",
+        b"---\n",
+        b"%YAML 1.1\n",
+        b"\t",
+    ),
 )
 CONDITIONS = b"""groups:
   one: &one
@@ -159,7 +213,7 @@ def manifest_of(folder: Path) -> dict:
         "seen_in_train": {"valid": [], "test": []},
         "demonstrations": {"valid": {"label_agreement": 0.5}, "test": {"label_agreement": 0.5}},
         "left_out": {"sample": {"dialogues": 1, "utterances": 2}},
-        "own_corpora": {"inn": {"labels": ["a", "b"], "speakers": 2, "metric": "weighted_f1", "unified": [], "neutral": None, "licence": ""}},
+        "own_corpora": {"inn": OWN},
         "sha256": {f"{split}.json": sha256_of(folder / f"{split}.json") for split in SPLITS},
     }
 
@@ -192,7 +246,7 @@ def read_conditions(folder: Path, data: bytes) -> None:
 
 
 TARGETS = {
-    "pickle_sample": Target(read_pickle_of_sample, lambda: (pickle.dumps(small_corpus()),), PICKLE_TOKENS),
+    "pickle_sample": Target(read_pickle_of_sample, pickle_seeds, PICKLE_TOKENS),
     "pickle": Target(read_pickle, pickle_seeds, PICKLE_TOKENS),
     "rows": Target(read_row_file, row_seeds),
     "row_set": Target(read_row_set, row_seeds),

@@ -5,24 +5,63 @@ from functools import cache, partial
 from pathlib import Path
 
 import page_input
+from basics.errors import UserError
+from basics.files import find_repository
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.reading import count_turns, find_format, read_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import LineError
 from own_dialogues import following
 from own_dialogues.preview import render_turns, summary_lines
-from basics.errors import UserError
-from basics.files import find_repository
 from tests.faults.fuzz.target import Target
 
 EXAMPLES = find_repository() / "tests" / "dialogue_files" / "files"
-ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32", "utf-7", "cp932", "gb18030", "iso2022_jp", "mac_roman", "unicode_escape")
+ENCODINGS = (
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "utf-7",
+    "cp932",
+    "gb18030",
+    "iso2022_jp",
+    "mac_roman",
+    "unicode_escape",
+)
 LARGEST_SEED = 4_000  # bytes
 TOKENS = (
-    *(b"Ann: ", b"**Ann**: ", b"[10:01] ", b"10:01:03 From ", b" to Everyone: ", b"[5/1/2024 10:01 AM] ", b"~ ", b"INT. "),
-    *(b"Replying to \"", b"1/2/24, 10:01 - Ann: ", b"00:00:01.000 --> 00:00:02.000\n", b"<00:00:01.000>", b"{\\an8}", b">> "),
-    *(b"WEBVTT\n\n", b"NOTE x\n", b"Dialogue: ", b"Format: Start, End, Text\n", b"__eou__", b"1 | A | joy | x", b"sep=;\n"),
-    *(b"speaker,utterance\n", b"Season,Episode,Scene_ID,Utterance,Speaker\n", b"['Nora', 'Tim']", b"[" + b"-" * 900 + b"1]"),
+    *(
+        b"Ann: ",
+        b"**Ann**: ",
+        b"[10:01] ",
+        b"10:01:03 From ",
+        b" to Everyone: ",
+        b"[5/1/2024 10:01 AM] ",
+        b"~ ",
+        b"INT. ",
+    ),
+    *(
+        b'Replying to "',
+        b"1/2/24, 10:01 - Ann: ",
+        b"00:00:01.000 --> 00:00:02.000\n",
+        b"<00:00:01.000>",
+        b"{\\an8}",
+        b">> ",
+    ),
+    *(
+        b"WEBVTT\n\n",
+        b"NOTE x\n",
+        b"Dialogue: ",
+        b"Format: Start, End, Text\n",
+        b"__eou__",
+        b"1 | A | joy | x",
+        b"sep=;\n",
+    ),
+    *(
+        b"speaker,utterance\n",
+        b"Season,Episode,Scene_ID,Utterance,Speaker\n",
+        b"['Nora', 'Tim']",
+        b"[" + b"-" * 900 + b"1]",
+    ),
     *(b'"text": ', b'"speaker": ', b'"messages": [', b'"turns": [', b"\xe4\xf6", b"\xd0\xd1", b" \xe2\x80\x94 10:01"),
 )
 

