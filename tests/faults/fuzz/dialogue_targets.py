@@ -120,26 +120,6 @@ def read_followed(folder: Path, data: bytes) -> None:
         raise UserError(str(error)) from None
 
 
-def targets() -> dict[str, Target]:
-    """Name -> target."""
-    forms = {
-        f"form_{name}": Target(partial(read_form, name), partial(seeds_of, form.suffixes, name), TOKENS)
-        for name, form in FORMATS.items()
-    }
-    found = {
-        f"found_{suffix[1:]}": Target(partial(read_found, suffix), partial(seeds_of, (suffix,)), TOKENS)
-        for suffix in (".txt", ".csv", ".json", ".jsonl", ".srt")
-    }
-    text = partial(seeds_of, (".txt", ".md"))
-    lines = partial(seeds_of, (".txt", ".jsonl"))
-    others = {
-        "encodings": Target(read_encoded, encoded_seeds, TOKENS),
-        "pasted": Target(read_pasted, text, TOKENS),
-        "followed": Target(read_followed, lines, TOKENS),
-    }
-    return forms | found | others
-
-
 @cache
 def encoded_seeds() -> tuple[bytes, ...]:
     """Tables in each encoding, behind a byte that chooses it."""
@@ -147,3 +127,20 @@ def encoded_seeds() -> tuple[bytes, ...]:
     return tuple(
         bytes([number]) + text.encode(encoding, "replace") for number, encoding in enumerate(ENCODINGS)
     ) + seeds_of((".csv",))
+
+
+FORMS = {
+    f"form_{name}": Target(partial(read_form, name), partial(seeds_of, form.suffixes, name), TOKENS)
+    for name, form in FORMATS.items()
+}
+FOUND = {
+    f"found_{suffix[1:]}": Target(partial(read_found, suffix), partial(seeds_of, (suffix,)), TOKENS)
+    for suffix in (".txt", ".csv", ".json", ".jsonl", ".srt")
+}
+TARGETS = {
+    **FORMS,
+    **FOUND,
+    "encodings": Target(read_encoded, encoded_seeds, TOKENS),
+    "pasted": Target(read_pasted, partial(seeds_of, (".txt", ".md")), TOKENS),
+    "followed": Target(read_followed, partial(seeds_of, (".txt", ".jsonl")), TOKENS),
+}
