@@ -16,8 +16,28 @@ if sys.version_info < (3, 11):  # noqa: UP036
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+LONGEST_LINE = 4_000  # characters of an error
+
+
 class UserError(Exception):
-    """Something the user can put right: one line saying what is wrong, where, and which values are allowed."""
+    """Something the user can put right: one line saying what is wrong, where, and which values are allowed.
+
+    It may quote what stands in a file: whatever that is, the line can be read, and no terminal obeys it.
+    """
+
+    def __init__(self, told: str) -> None:
+        line = as_line(told)
+        middle = f" ... ({len(line) - LONGEST_LINE:,} characters left out) ... "
+        half = LONGEST_LINE // 2
+        super().__init__(line if len(line) <= LONGEST_LINE else f"{line[:half]}{middle}{line[-half:]}")
+
+
+def as_line(text: str) -> str:
+    """A text as one line of a terminal or a log: blanks of any kind as they look, a mark for what shows nothing.
+
+    Escape sequences, and marks that turn the direction of writing, are thus only seen.
+    """
+    return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def raise_together(problems: list[str]) -> None:

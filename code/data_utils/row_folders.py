@@ -144,9 +144,9 @@ def describe_texts(
 def describe_folder(folder: Path) -> str:
     """Return one line for people: the folder's name and its row counts."""
     manifest = read_manifest(folder)
+    tasks = manifest.get("counts", {})
     counts = "; ".join(
-        f"{split} " + ", ".join(f"{number} {task}" for task, number in manifest["counts"][split].items())
-        for split in SPLITS
+        f"{split} " + ", ".join(f"{number} {task}" for task, number in tasks.get(split, {}).items()) for split in SPLITS
     )
     shown = "; ".join(
         f"{split} {100 * found['label_agreement']:.1f}%" for split, found in manifest.get("demonstrations", {}).items()

@@ -91,7 +91,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
         labels=_labels_of(task, spec, manifests),
         spec=spec,
         own=own,
-        texts=_texts_of(manifests),
+        texts=_texts_of(manifests, splits),
         digests={
             f"{folder.name}/{file}": digest
             for folder, manifest in zip(folders, manifests, strict=True)
@@ -135,8 +135,15 @@ def _own_of(manifests: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> 
     return own
 
 
-def _texts_of(manifests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    return {name: text for one in manifests for of_split in one["texts"].values() for name, text in of_split.items()}
+def _texts_of(manifests: Iterable[Mapping[str, Any]], splits: Mapping[str, Sequence[Example]]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for manifest in manifests:
+        for of_split in manifest.get("texts", {}).values():
+            texts |= of_split
+    unknown = next((row.id for rows in splits.values() for row in rows if row.id not in texts), None)
+    if unknown:
+        raise UserError(f"row {unknown}: its text is in no manifest; data_process.py writes them anew")
+    return texts
 
 
 def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:

@@ -14,6 +14,7 @@ LONGEST_LINE = 8 << 20  # bytes
 LONGEST_NAME = 100  # characters, of a speaker or a dialogue
 LONGEST_UTTERANCE = 10_000  # characters
 MOST_SPEAKERS = 1_000  # of a dialogue
+MOST_MARKS = 1_000  # characters of a name with what shows nothing
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
 UTF8_ONLY = (
@@ -133,7 +134,8 @@ def clean(text: str, what: str, longest: int, line: int) -> str:
         LineError: nothing is left, or too much, or half a surrogate pair.
     """
     cleaned = _LINE_BREAKS.sub(" ", text.strip())
-    if what == "speaker":
+    # To put the marks of one letter in order takes a time that grows with the square of their number.
+    if what == "speaker" and len(cleaned) <= MOST_MARKS:
         cleaned = unicodedata.normalize("NFC", UNSEEN.sub("", cleaned)).strip()
     if not cleaned:
         raise LineError(line, f"the {what} is empty, allowed is a text")

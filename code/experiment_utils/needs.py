@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.files import find_repository, write_atomically
+from basics.json_files import read_json
 from data_utils.corpora.registry import find_dataset
 from data_utils.corpora.sizes import has_small_train
 from data_utils.labels import DATASETS
@@ -195,10 +196,7 @@ def _scorings(condition: Condition, base: str) -> int:
 
 def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:
     """Read the file; {} where it is not there."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+    content = read_json(path) if path.is_file() else {}
     return {name: Needs(**of) for name, of in content.items()}
 
 

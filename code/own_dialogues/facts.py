@@ -1,12 +1,12 @@
 """What is to be said of a checkpoint beside its answers: what it learned from, how it scored, what it cannot do."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from basics.files import find_repository, shown_path
+from basics.json_files import parse_json
 from data_utils.labels import DATASETS
 from data_utils.row_files import RECOGNITION
 from own_dialogues.shipped import name_of
@@ -140,7 +140,7 @@ def _results_of_run(folder: Path) -> Mapping[str, Any] | None:
 def _read_results(folder: Path) -> Mapping[str, Any] | None:
     """results.json as far as it is needed here; None: it is not there, or tells no score."""
     try:
-        content = json.loads((folder / RESULTS_FILE).read_bytes())
+        content = parse_json((folder / RESULTS_FILE).read_bytes())
         content["arguments"].items(), content["training_rows"].items(), _score(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -150,7 +150,7 @@ def _read_results(folder: Path) -> Mapping[str, Any] | None:
 def _scored_elsewhere(folder: Path) -> Mapping[str, float]:
     """What its file tells; {} where there is none, or it is not of this form."""
     try:
-        content = json.loads((folder / ELSEWHERE_FILE).read_bytes())
+        content = parse_json((folder / ELSEWHERE_FILE).read_bytes())
         return {str(one["dataset"]): float(one["weighted_f1"]) for one in content}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

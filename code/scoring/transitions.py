@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from basics.errors import UserError
+from basics.json_files import parse_json
 from scoring.metrics import Prediction
 
 VERSION = 1
@@ -295,7 +296,7 @@ def read_filter(path: Path) -> TransitionFilter:
         UserError: the file cannot be read, or is not of this form; it names the file.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = parse_json(Path(path).read_bytes())
     except OSError as error:
         told = f"cannot be read ({error.strerror}); training with --decode transitions writes it"
         raise UserError(f"{path}: {told}") from None
@@ -303,7 +304,7 @@ def read_filter(path: Path) -> TransitionFilter:
         raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
     try:
         return _parsed(content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not a filter ({reason}), allowed is the file that training wrote") from None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
+from basics.yaml_files import YamlError, parse_yaml
 from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, find_misnamed, may_be_called
 from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import (
@@ -102,24 +103,20 @@ def _checked_name(described: Description) -> Description:
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """(key -> value, key -> line) of the file."""
-    import yaml  # here: whoever only predicts has no need of it
-
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date that is none is a ValueError
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path} line {mark.line + 1}" if mark else str(path)
-        words = (getattr(error, name, None) for name in ("problem", "strerror", "reason"))
-        why = next(filter(None, words), None) or " ".join(str(error).split())
-        raise UserError(f"{place}: cannot be read ({why}), allowed is YAML in UTF-8") from None
+        content, node = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except YamlError as error:
+        place = f"{path} line {error.line}" if error.line else str(path)
+        raise UserError(f"{place}: cannot be read ({error.reason}), allowed is YAML in UTF-8") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.reason
+        raise UserError(f"{path}: cannot be read ({reason}), allowed is YAML in UTF-8") from None
     if content is None:
         return {}, {}
     if not isinstance(content, dict):
         raise UserError(f"{path} line 1: holds a {type(content).__name__}, allowed are keys: {', '.join(_READERS)}")
     for _, value in node.value:
-        if isinstance(value, yaml.MappingNode):
+        if value.id == "mapping":
             _lines_of(value, path)
     return content, _lines_of(node, path)
 

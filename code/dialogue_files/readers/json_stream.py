@@ -62,7 +62,7 @@ class Element:
         if "\n" not in self.text:
             return self.line
         at = 0 if place is None else next(itertools.islice(_spans(self.text, 0, tuple(path)), place, None))[0]
-        begin = next(begin for name, begin, _ in _members_of(self.text, at) if name == key)
+        begin = _begin_of(self.text, at, key)
         return self.first + self.text.count("\n", 0, begin)
 
 
@@ -75,10 +75,13 @@ def _spans(text: str, at: int, path: tuple[str, ...]) -> Iterator[tuple[int, int
                 yield from _spans(text, begin, path)
             else:
                 yield begin, end
-    elif text[at] == "{" and path:
-        for name, begin, _ in _members_of(text, at):
-            if name == path[0]:
-                yield from _spans(text, begin, path[1:])
+    elif text[at] == "{" and path and (begin := _begin_of(text, at, path[0])) is not None:
+        yield from _spans(text, begin, path[1:])
+
+
+def _begin_of(text: str, at: int, key: str) -> int | None:
+    """Offset of the value under a key of the object at `at`, the last one as for the decoder; None: there is none."""
+    return {name: begin for name, begin, _ in _members_of(text, at)}.get(key)
 
 
 def _items_of(text: str, at: int) -> Iterator[tuple[int, int]]:

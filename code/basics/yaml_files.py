@@ -1,0 +1,60 @@
+"""YAML as files hold it, with the place of what is wrong; aliases may repeat a part, and not fill the memory."""
+
+from typing import Any
+
+MOST_NODES = 100_000  # values of a file, those counted again that an alias repeats
+DEEPEST = 50  # lists and mappings in each other
+LONGEST_NUMBER = 100  # characters
+_SAID = ("problem", "strerror", "reason")
+_NUMBER = "tag:yaml.org,2002:int"
+
+
+class YamlError(Exception):
+    """Why a text cannot be read as YAML. line: from 1; None: of the whole."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}: {reason}")
+        self.reason, self.line = reason, line
+
+
+def parse_yaml(text: str) -> tuple[Any, Any]:
+    """(what a text holds, its root as PyYAML composes it, None of an empty text).
+
+    Raises:
+        YamlError: it is no YAML, or its aliases make far more of it than is written.
+    """
+    import yaml  # here: whoever only predicts has no need of it
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _measure(node, {}, 0)
+        return yaml.safe_load(text), node
+    except YamlError:
+        raise
+    except RecursionError:
+        raise YamlError("nested too deeply") from None
+    # A date that is none is a ValueError, one of another form an AttributeError, a mapping as a key a TypeError.
+    except (ValueError, AttributeError, TypeError, KeyError, OverflowError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        words = (getattr(error, name, None) for name in _SAID)
+        reason = next(filter(None, words), None) or " ".join(str(error).split())
+        raise YamlError(reason, mark and mark.line + 1) from None
+
+
+def _measure(node: Any, known: dict[int, int], depth: int) -> int:
+    """Values in a node, as if each alias were written out; YamlError: too many, or too deep."""
+    line = node.start_mark.line + 1
+    if depth > DEEPEST:
+        raise YamlError("nested too deeply", line)
+    if id(node) in known:
+        return known[id(node)]
+    inner = node.value if isinstance(node.value, list) else ()
+    parts = (part for one in inner for part in (one if isinstance(one, tuple) else (one,)))
+    size = 1 + sum(_measure(part, known, depth + 1) for part in parts)
+    if size > MOST_NODES:
+        raise YamlError(f"its aliases make more than {MOST_NODES:,} values of it", line)
+    if node.tag == _NUMBER and len(node.value) > LONGEST_NUMBER:
+        raise YamlError(f"a whole number of {len(node.value):,} characters", line)
+    known[id(node)] = size
+    return size
