@@ -8,6 +8,7 @@ from typing import Any
 from basics.errors import UserError
 
 DEEPEST = 100  # lists and objects in each other; Python gives up at some hundreds, which ones depends on its version
+TOO_DEEP = "nested too deeply"
 MOST_DIGITS = 300  # of a whole number; beyond, it is no float any more
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -23,14 +24,19 @@ def parse_json(text: str | bytes) -> Any:
         text = text.decode("utf-8-sig")
     try:
         content = json.loads(text, parse_int=_whole_number)
-        # As many brackets as this are rare, and few are in each other.
-        if text.count("[") + text.count("{") > DEEPEST and _is_deep(content):
-            raise RecursionError
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    refuse_depth(content, text)
     if _HALF_CHARACTER.search(text):
         json.dumps(content, ensure_ascii=False).encode("utf-8")
     return content
+
+
+def refuse_depth(content: Any, text: str) -> None:
+    """ValueError where lists and objects are in each other more than `DEEPEST` times; text: what `content` is read of."""
+    # As many brackets as this are rare, and few of them are in each other.
+    if text.count("[") + text.count("{") > DEEPEST and _is_deep(content):
+        raise ValueError(TOO_DEEP)
 
 
 def read_json(path: Path) -> Any:

@@ -268,7 +268,7 @@ class Follower:
         began = state["dialogue"] is not None
         if began != (state["speaker"] in own) or began != bool(own):
             raise ValueError("no state of a dialogue")
-        if any(belief.shape != size or not (belief >= 0).all() for belief in own.values()):
+        if any(belief.shape != size or not (np.isfinite(belief) & (belief >= 0)).all() for belief in own.values()):
             raise ValueError("no state of beliefs")
         self.dialogue, self.speaker, self.own = state["dialogue"], state["speaker"], own
 
