@@ -8,7 +8,8 @@ from typing import Any
 from basics.errors import UserError
 
 DEEPEST = 100  # lists and objects in each other; Python gives up at some hundreds, which ones depends on its version
-LARGEST_NUMBER = 2**63  # whole numbers have fewer bits, as in NumPy and in most other programs
+TOO_DEEP = "nested too deeply"
+MOST_DIGITS = 300  # of a whole number; beyond, it is no float any more
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -16,21 +17,26 @@ def parse_json(text: str | bytes) -> Any:
     """What a text holds, or bytes in UTF-8.
 
     Raises:
-        ValueError: it is no JSON, nested more than `DEEPEST` times, or holds a whole number that no computer counts
-            with or half a character (a lone surrogate), which cannot be written.
+        ValueError: it is no JSON, nested more than `DEEPEST` times, or holds a whole number of more than
+            `MOST_DIGITS` or half a character (a lone surrogate), which cannot be written.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     try:
         content = json.loads(text, parse_int=_whole_number)
-        # As many brackets as this are rare, and few are in each other.
-        if text.count("[") + text.count("{") > DEEPEST and _is_deep(content):
-            raise RecursionError
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    refuse_depth(content, text)
     if _HALF_CHARACTER.search(text):
         json.dumps(content, ensure_ascii=False).encode("utf-8")
     return content
+
+
+def refuse_depth(content: Any, text: str) -> None:
+    """ValueError where lists and objects are in each other more than `DEEPEST` times; text: what `content` is read of."""
+    # As many brackets as this are rare, and few of them are in each other.
+    if text.count("[") + text.count("{") > DEEPEST and _is_deep(content):
+        raise ValueError(TOO_DEEP)
 
 
 def read_json(path: Path) -> Any:
@@ -53,10 +59,9 @@ def json_line(content: Any) -> str:
 
 
 def _whole_number(digits: str) -> int:
-    number = int(digits) if len(digits) < 30 else LARGEST_NUMBER
-    if abs(number) >= LARGEST_NUMBER:
+    if len(digits) > MOST_DIGITS:
         raise ValueError(f"a whole number of {len(digits):,} digits")
-    return number
+    return int(digits)
 
 
 def _is_deep(content: Any) -> bool:

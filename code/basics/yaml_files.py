@@ -2,6 +2,7 @@
 
 from typing import Any
 
+MOST_CHARACTERS = 200_000  # of a file: PyYAML takes a second for as many
 MOST_NODES = 100_000  # values of a file, those counted again that an alias repeats
 DEEPEST = 50  # lists and mappings in each other
 LONGEST_NUMBER = 100  # characters
@@ -25,6 +26,8 @@ def parse_yaml(text: str) -> tuple[Any, Any]:
     """
     import yaml  # here: whoever only predicts has no need of it
 
+    if len(text) > MOST_CHARACTERS:
+        raise YamlError(f"{len(text):,} characters, allowed are {MOST_CHARACTERS:,}")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:
@@ -42,6 +45,14 @@ def parse_yaml(text: str) -> tuple[Any, Any]:
         raise YamlError(reason, mark and mark.line + 1) from None
 
 
+def _can_be_written(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _measure(node: Any, known: dict[int, int], depth: int) -> int:
     """Values in a node, as if each alias were written out; YamlError: too many, or too deep."""
     line = node.start_mark.line + 1
@@ -54,6 +65,8 @@ def _measure(node: Any, known: dict[int, int], depth: int) -> int:
     size = 1 + sum(_measure(part, known, depth + 1) for part in parts)
     if size > MOST_NODES:
         raise YamlError(f"its aliases make more than {MOST_NODES:,} values of it", line)
+    if isinstance(node.value, str) and not _can_be_written(node.value):
+        raise YamlError("half a character (a lone surrogate)", line)
     if node.tag == _NUMBER and len(node.value) > LONGEST_NUMBER:
         raise YamlError(f"a whole number of {len(node.value):,} characters", line)
     known[id(node)] = size

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import reprlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ class _Int32Type:
         self.byte_order = "little"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.byte_order = {"<": "little", ">": "big"}[state[1]]
+        order = state[1]
+        if type(order) is not str:  # before it is hashed
+            raise pickle.UnpicklingError("a byte order that is no text")
+        self.byte_order = {"<": "little", ">": "big"}[order]
 
 
 class _MakeInt32Type:
@@ -31,7 +35,7 @@ class _MakeInt32Type:
 
     def __call__(self, code: str, *_flags: bool) -> _Int32Type:
         if code not in ("i4", "<i4", ">i4"):
-            raise pickle.UnpicklingError(f"numpy type {code!r} where only int32 is admitted")
+            raise pickle.UnpicklingError(f"numpy type {reprlib.repr(code)} where only int32 is admitted")
         return _Int32Type()
 
 

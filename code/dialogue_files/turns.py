@@ -1,5 +1,6 @@
 """One's own dialogues as a stream of turns, whatever file they come from: cleaned, checked, speakers numbered."""
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ UTF8_ONLY = (
     "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or say "
     "--encoding cp1252, or what else it is in"
 )
+_LONG_REFERENCE = re.compile(r"&#[0-9]{8,};?")
 _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -141,8 +143,18 @@ def clean(text: str, what: str, longest: int, line: int) -> str:
         raise LineError(line, f"the {what} is empty, allowed is a text")
     if len(cleaned) > longest:
         raise LineError(line, f"the {what} has {len(cleaned):,} characters, allowed are {longest:,}")
+    refuse_halves(cleaned, what, line)
+    return cleaned
+
+
+def refuse_halves(text: str, what: str, line: int) -> None:
+    """LineError for half a surrogate pair, which nothing can write."""
     try:
-        cleaned.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         raise LineError(line, f"the {what} holds half of a surrogate pair, allowed is Unicode text") from None
-    return cleaned
+
+
+def unescape(text: str) -> str:
+    """Text without the references of HTML; of a number that no character has, as long as it may be, a mark."""
+    return html.unescape(_LONG_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", text))

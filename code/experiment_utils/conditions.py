@@ -16,8 +16,8 @@ from data_utils.labels import DATASETS
 CONDITIONS_FILE = find_repository() / "experiments" / "conditions.yaml"
 BENCHMARKS = ("iemocap", "meld", "EmoryNLP")
 
-# Names are words of a command line, and of file names.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+# Names are words of a command line, and of paths, where dots alone would be another folder.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
 Script = Literal["Uni", "Plain", "Mixed"]
 Setting = bool | int | float | str
 

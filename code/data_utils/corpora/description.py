@@ -26,6 +26,7 @@ from dialogue_files.names import fold_label
 BY_DIALOGUE, BY_CORPUS = "dialogue", "corpus"
 USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
+LONGEST_TEXT = 1_000  # characters, with what shows nothing
 RESERVED = "invalid"  # what tables call an answer without a label
 ROUNDING = 1e-6
 _TEXT_TAG = "tag:yaml.org,2002:str"
@@ -135,6 +136,8 @@ def _lines_of(node: Any, path: Path) -> dict[str, int]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise _Fault(f"has {len(value):,} characters, allowed are {LONGEST_TEXT:,}")
     if not isinstance(value, str) or not fold_label(value):
         raise _Fault(f"{value!r} is no text, allowed is a text (in quotes where it reads like something else)")
     return fold_label(value)

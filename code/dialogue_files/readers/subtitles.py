@@ -5,7 +5,6 @@ that names nobody is a turn of whoever spoke last. Automatic captions roll, each
 a turn goes on until the name changes. The file is read twice, first for the names that stand in it.
 """
 
-import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 from dialogue_files.names import is_name, without_aside
 from dialogue_files.report import LeftOut, Remark
-from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines, unescape
 
 SOUNDS = "cues of sounds"
 MOST_NAMES = 10_000  # candidates that are counted
@@ -332,4 +331,4 @@ def _joined(voices: Iterable[Voice | LeftOut | Remark]) -> Iterator[Voice | Left
 
 
 def _plain(text: str) -> str:
-    return html.unescape(_TAG.sub("", text) if "<" in text or "{" in text else text).strip()
+    return unescape(_TAG.sub("", text) if "<" in text or "{" in text else text).strip()

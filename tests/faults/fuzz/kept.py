@@ -16,6 +16,7 @@ NESTED = b"[" * 5_000
 LARGE = b"9" * 5_000
 HEX = b"0x" + b"f" * 5_000
 TUPLES = b")" + b"2\x86" * 60  # each holds the one before twice
+ORDER = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00i4\x85RK\x03"
 DEEP_TUPLE = b")" + b"\x85" * 200_000
 HEADER = b"speaker,utterance\n"
 EMORY = b"Season,Episode,Scene_ID,Utterance,Speaker\n"
@@ -68,6 +69,8 @@ KEPT: Kept = {
             "whole number",
         ),
         "lists in each other": (b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".", "allowed for sample"),
+        "a number's type of tuples in tuples": (b"\x80\x02cnumpy\ndtype\n" + TUPLES + b"\x85R.", "only int32"),
+        "a byte order of tuples in tuples": (ORDER + TUPLES + b"\x86b.", "byte order"),
         "turns that are many times the same": (repeated_turns(), "allowed are at most as many"),
     },
     "rows": {
@@ -96,7 +99,9 @@ KEPT: Kept = {
         "a mapping as a key": (b"? {a: b}\n: c\n", "unhashable"),
         "an object of Python": (b"name: !!python/object/apply:os.system [touch ran]\n", "cannot be read"),
         "an escape sequence": (b'licence: "\\e[2J\\u202e"\n', None),
-        "a long name": (b"name: " + b"x" * 50_000, "is no name"),
+        "half a character": (b'licence: "\\ud800"\n', "half a character"),
+        "a book": (b"# " + b"x" * 300_000, "characters, allowed are"),
+        "a long name": (b"name: " + b"x" * 50_000, "characters, allowed are"),
     },
     "corpus_table": {
         "a label of marks": (b"speaker,utterance,emotion\nAnn,Hi.," + MARKS + b"\n", "the emotion has"),
@@ -107,6 +112,7 @@ KEPT: Kept = {
         "a long number": (b"groups: {a: {settings: {seed: %s}}}\n" % HEX, "whole number of"),
         "lists in each other": (NESTED, "nested too deeply"),
         "nothing": (b"", "conditions.yaml"),
+        "a group that is another folder": (b"groups: {..: {title: x, table: a, script: Uni, rows: {a: {}}}}\n", "groups"),
     },
     "form_text": {
         "blanks after a name": (b"Ann:" + BLANKS + b"x", None),
@@ -131,6 +137,7 @@ KEPT: Kept = {
         "voices that stay open": (b"00:01.000 --> 00:02.000\n" + b"<v " * 3_000, "nobody has been named"),
         "blanks in a voice": (b"00:01.000 --> 00:02.000\n<v" + b" " * 9_000, "nobody has been named"),
         "changes of speaker": (b"00:01.000 --> 00:02.000\n" + b">" * 9_000, "somebody else speaks"),
+        "a reference to no character": (b"00:01.000 --> 00:02.000\n<v Ann>Hi &#" + LARGE + b";\n", None),
         "an arrow without end": (b"00:00:01" + b"-" * 20_000, "no cue begins"),
     },
     "form_ass": {
@@ -163,7 +170,21 @@ KEPT: Kept = {
     "form_jsonl": {"lists in each other": (NESTED, "nested too deeply"), "not a number": (b"NaN", "holds nan")},
     "form_slack": {
         "links that stay open": (SLACK % (b"<http://a" * 5_000), "characters"),
+        "a reference to no character": (SLACK % (b"&#" + LARGE), None),
         "people who stay open": (SLACK % (b"<@A|" * 5_000), "characters"),
+    },
+    "form_convokit": {
+        "half a character": (
+            b'[{"id": "1", "conversation_id": "1", "reply-to": null, "speaker": "A", "text": "\\ud800"}]',
+            "surrogate",
+        ),
+        "a speaker of lists": (
+            b'[{"conversation_id": "1", "speaker": ' + b"[" * 500 + b"1" + b"]" * 500 + b', "text": "Hi."}]',
+            "nested too deeply",
+        ),
+    },
+    "form_messenger": {
+        "half a character": (b'{"messages": [{"sender_name": "\\udc00", "content": "Hi."}]}', "surrogate"),
     },
     "encodings": {"UTF-32 without its mark": (b"\x02speaker,utterance\n", "not utf-32 text")},
     "pasted": {"blanks for a name": (b"10:01:03 From" + BLANKS + b"x", "is no turn")},

@@ -87,7 +87,7 @@ def mutate_all(trial: Trial, inputs: int, seed: int) -> None:
         for number in range(len(seeds), inputs):
             rng = random.Random(f"{seed}/{number}")
             trial.read(mutate(rng, seeds, trial.target.tokens))
-            if (number + 1) % STEP == 0:
+            if (number + 1) % STEP == 0 and number + 1 < inputs:
                 trial.tell(began)
 
 
