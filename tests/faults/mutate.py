@@ -78,7 +78,8 @@ class Outcome:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="module", help=f"of {', '.join(SUBJECTS)}; default: all")
-    parser.add_argument("--all", action="store_true", help=f"every mutant, not {SAMPLE}")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help="mutants of each module; default: %(default)s")
+    parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--verbose", action="store_true", help="one mutant after the other, with its end")
     chosen = parser.parse_args()
     if unknown := set(chosen.modules) - SUBJECTS.keys():
@@ -88,7 +89,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:  # what killed processes leave behind
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         for module in chosen.modules or SUBJECTS:
-            outcome = try_module(module, None if chosen.all else SAMPLE, chosen.verbose)
+            outcome = try_module(module, None if chosen.all else chosen.sample, chosen.verbose)
             unexplained += tell(module, outcome, known.get(module, {}))
     return unexplained > 0
 

@@ -1,6 +1,6 @@
 """Small faults, one at a time, in the syntax tree of a module: what tests must notice.
 
-Left alone are annotations, decorators, docstrings and the wording of errors.
+Left alone are annotations, decorators, docstrings, `strict=` and the wording of errors.
 """
 
 import ast
@@ -22,6 +22,7 @@ RENAMED |= {"removeprefix": "removesuffix", "removesuffix": "removeprefix", "set
 # Their negation is among the swaps.
 NEGATED_BY_SWAP = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 LEFT_ALONE = frozenset(("annotation", "returns", "decorator_list", "type_params"))
+ASSERTIONS = frozenset(("strict",))  # keywords that only compare what is equal anyway
 SHOWN = 90  # characters of a mutation in a report
 
 
@@ -100,7 +101,7 @@ def _sites(node: ast.AST, within: str = "", raising: bool = False) -> Iterator[_
         if field in LEFT_ALONE:
             continue
         for place, child in enumerate(value if isinstance(value, list) else [value]):
-            if not isinstance(child, ast.AST) or _is_docstring(child):
+            if not isinstance(child, ast.AST) or _is_docstring(child) or getattr(child, "arg", None) in ASSERTIONS:
                 continue
             for new in _replacements(node, field, child, raising):
                 line = getattr(child, "lineno", getattr(node, "lineno", 0))
@@ -130,8 +131,9 @@ def _replacements(holder: ast.AST, field: str, node: ast.AST, raising: bool) -> 
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
         yield node.operand
     elif isinstance(node, ast.Call):
-        for place in range(len(node.keywords)):
-            yield _changed(node, keywords=[*node.keywords[:place], *node.keywords[place + 1 :]])
+        for place, keyword in enumerate(node.keywords):
+            if keyword.arg not in ASSERTIONS:
+                yield _changed(node, keywords=[*node.keywords[:place], *node.keywords[place + 1 :]])
     elif isinstance(node, ast.Name) and field == "func" and node.id in RENAMED:
         yield _changed(node, id=RENAMED[node.id])
     elif isinstance(node, ast.Attribute) and field == "func" and node.attr in RENAMED:
@@ -160,7 +162,7 @@ def _other_statements(node: ast.stmt) -> Iterator[ast.AST]:
         yield _changed(node, op=SWAPPED[type(node.op)]())
     if isinstance(node, (ast.Expr, ast.AugAssign, ast.Raise, ast.Delete)) or _sets_part_of_something(node):
         yield ast.Pass()
-    elif isinstance(node, ast.Return) and node.value is not None:
+    elif isinstance(node, ast.Return) and not isinstance(node.value, ast.Constant):
         yield ast.Return(ast.Constant(None))
     elif isinstance(node, ast.Continue):
         yield ast.Break()
