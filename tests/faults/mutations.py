@@ -23,7 +23,7 @@ RENAMED |= {"removeprefix": "removesuffix", "removesuffix": "removeprefix", "set
 NEGATED_BY_SWAP = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 LEFT_ALONE = frozenset(("annotation", "returns", "decorator_list", "type_params"))
 ASSERTIONS = frozenset(("strict",))  # keywords that only compare what is equal anyway
-SHOWN = 90  # characters of a mutation in a report
+SHOWN = 120  # characters of a mutation in a report
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,20 @@ class _Site:
             (gone,) = set(self.old.keywords) - set(self.new.keywords)
             function = _shown(self.old.func)
             return f"{function}({_shown(gone)})", f"{function}()"
-        return _shown(self.old), _shown(self.new)
+        around = _shown(self.holder) if isinstance(self.holder, ast.expr) else ""
+        if not 0 < len(around) < SHOWN // 2:
+            return _shown(self.old), _shown(self.new)
+        old = self.old  # among what stands around it, as a constant alone says little
+        self.put(self.new)
+        becomes = _shown(self.holder)
+        self.put(old)
+        return around, becomes
 
-    def apply(self) -> None:
+    def put(self, node: ast.AST | None) -> None:
         if self.place is None:
-            setattr(self.holder, self.field, self.new)
+            setattr(self.holder, self.field, node)
         else:
-            getattr(self.holder, self.field)[self.place] = self.new
+            getattr(self.holder, self.field)[self.place] = node
 
 
 def list_mutants(source: str) -> list[Mutant]:
@@ -84,7 +91,8 @@ def list_mutants(source: str) -> list[Mutant]:
 def mutate(source: str, number: int) -> ast.Module:
     """The tree of a file with one fault in it."""
     tree = ast.parse(source)
-    list(_sites(tree))[number].apply()
+    site = list(_sites(tree))[number]
+    site.put(site.new)
     return ast.fix_missing_locations(tree)
 
 
@@ -120,7 +128,8 @@ def _replacements(holder: ast.AST, field: str, node: ast.AST, raising: bool) -> 
     if isinstance(holder, ast.Slice) and field in ("lower", "upper") and not isinstance(node, ast.Constant):
         yield None
     if isinstance(node, ast.Constant):
-        yield from _other_constants(node, raising)
+        if not _is_minus(holder):
+            yield from _other_constants(node, raising)
     elif isinstance(node, ast.stmt):
         yield from _other_statements(node)
     elif isinstance(node, ast.Compare):
@@ -130,6 +139,8 @@ def _replacements(holder: ast.AST, field: str, node: ast.AST, raising: bool) -> 
         yield _changed(node, op=SWAPPED[type(node.op)]())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
         yield node.operand
+        if _is_minus(node) and isinstance(node.operand, ast.Constant):
+            yield _changed(node, operand=ast.Constant(node.operand.value + 1))
     elif isinstance(node, ast.Call):
         for place, keyword in enumerate(node.keywords):
             if keyword.arg not in ASSERTIONS:
@@ -138,6 +149,10 @@ def _replacements(holder: ast.AST, field: str, node: ast.AST, raising: bool) -> 
         yield _changed(node, id=RENAMED[node.id])
     elif isinstance(node, ast.Attribute) and field == "func" and node.attr in RENAMED:
         yield _changed(node, attr=RENAMED[node.attr])
+
+
+def _is_minus(node: ast.AST) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
 
 
 def _has_a_negation(node: ast.AST) -> bool:
