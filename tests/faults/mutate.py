@@ -49,7 +49,10 @@ SUBJECTS: dict[str, Sequence[str]] = {
     "data_utils/prompts": ("tests/data_utils/test_prompts.py", "tests/data_utils/test_retrieval.py"),
     "data_utils/retrieval": ("tests/data_utils/test_retrieval.py",),
     "engine/prefix_tree": ("tests/engine/test_prefix_tree.py", "tests/engine/attention/test_tree_blocks.py"),
-    "engine/packing": ("tests/engine/test_tree_training.py", "tests/engine/test_label_loss.py"),
+    "engine/packing": (
+        *("tests/engine/test_packing.py", "tests/engine/test_running_prompts.py", "tests/engine/test_label_loss.py"),
+        *("tests/engine/test_tree_training.py", "-k", "test_packing or llama or gemma"),
+    ),
     "dialogue_files/turns": READERS,
     "dialogue_files/names": READERS,
     "dialogue_files/reading": READERS,
