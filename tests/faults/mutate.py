@@ -24,11 +24,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-
 import hypothesis
 import pytest
 import yaml
+
 from mutations import Mutant, list_mutants, mutate
 
 HERE = Path(__file__).resolve().parent
@@ -89,6 +88,7 @@ def main() -> int:
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     known = yaml.safe_load((HERE / "survivors.yaml").read_text(encoding="utf-8"))
     unexplained = 0
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:  # what killed processes leave behind
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         for module in chosen.modules or SUBJECTS:
