@@ -35,8 +35,8 @@ REPOSITORY = HERE.parents[1]
 FILES = "tests/dialogue_files"
 # The quick ones first, which notice most.
 READERS = (
-    *(f"{FILES}/test_names.py", f"{FILES}/test_reader_refusals.py", f"{FILES}/test_tool_files.py"),
-    *(f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
+    *(f"{FILES}/test_names.py", f"{FILES}/test_reader_lines.py", f"{FILES}/test_reader_refusals.py"),
+    *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
     *(f"{FILES}/test_dialogue_round_trips.py", "-k", "not memory and not owners_publish"),
 )
 # A module of code/ -> what must notice its faults: pytest's arguments.
