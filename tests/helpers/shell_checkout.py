@@ -11,10 +11,19 @@ PLAIN = "train_and_inference_Plain.sh"
 MIXED = "train_and_inference_Mixed.sh"
 
 # Compiled files come along, with their times: else each of many calls would compile all of it.
-MODULES = ("bases/{}table", "data_utils/{}labels", "data_utils/{}prompts", "data_utils/{}draws", "training/{}arguments")
-MODULES += tuple(f"data_utils/corpora/{{}}{name}" for name in ("places", "description", "files", "sizes"))
+MODULES = {
+    "bases": ("table", "terms", "wheels"),
+    "data_utils": ("labels", "prompts", "draws"),
+    "data_utils/corpora": ("places", "description", "files", "sizes"),
+    "training": ("arguments",),
+}
 READ_FIRST = ("envs", "code/*.sh", "code/settings.py", "code/basics", "code/dialogue_files", "code/knobs")
-READ_FIRST += tuple(f"code/{module.format(where)}.*py*" for module in MODULES for where in ("", "__pycache__/"))
+READ_FIRST += tuple(
+    f"code/{folder}/{where}{name}.*py*"
+    for folder, names in MODULES.items()
+    for name in names
+    for where in ("", "__pycache__/")
+)
 
 Result = subprocess.CompletedProcess[str]
 

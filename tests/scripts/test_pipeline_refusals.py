@@ -18,7 +18,8 @@ def assert_refused(result: Result, *lines: str) -> None:
 
 # Each names its own knob and value.
 ENCODER_LINE = (
-    "encoder={value}: choose one of all-MiniLM-L6-v2, a folder with a sentence encoder, or a hub id (owner/name)"
+    "encoder={value}: choose one of all-MiniLM-L6-v2 all-mpnet-base-v2, a folder with a sentence encoder, "
+    "or a hub id (owner/name)"
 )
 SETS_LINE = (
     "datasets={value}: give each of sample iemocap meld EmoryNLP dailydialog, or a corpus of your own, at most once, "
