@@ -48,7 +48,7 @@ from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way
 from training.checkpoints import discard_state
 from training.decoding import uses_transitions
-from training.folders import RESULTS_FILE
+from training.folders import RESULTS_FILE, remove_abandoned_lock
 from training.loop import Progress
 from training.provenance import environment_report
 from training.rows.encoding import count_shortened
@@ -102,6 +102,7 @@ def finished_before(run: Run) -> bool:
         return False
     if scored:
         discard_state(folder)
+        remove_abandoned_lock(run.arguments)
         print_table(make_scorecard(run, read_predictions(folder / PREDICTIONS_FILE)), run_title(run))
     print(f"finished before: {folder / RESULTS_FILE}", file=sys.stderr)
     return True

@@ -2,15 +2,18 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from basics.errors import raise_together
+from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
 from basics.locks import alone_at, lock_beside
-from engine.distributed import World
 from knobs.checks import holds_model
 from training.arguments import NOTHING, Arguments
+
+if TYPE_CHECKING:  # it takes torch, which reading results does not need
+    from engine.distributed import World
 
 RESULTS_FILE = "results.json"
 
@@ -34,7 +37,7 @@ def find_folder_problems(arguments: Arguments) -> list[str]:
 
 
 @contextmanager
-def claimed_folders(arguments: Arguments, world: World) -> Iterator[None]:
+def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
     """Makes sure that the results and the model can be written, and forgets the results of an earlier run.
 
     Inside, no other run writes to them; to be entered by all processes at once.
@@ -62,7 +65,18 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
     raise_together(problems)
     held.enter_context(alone_at(places["--output_dir"], f"--output_dir {training.output_dir}"))
     if training.do_train:
-        model = Path(training.model_dir).resolve()
-        held.enter_context(alone_at(lock_beside(model), f"--model_dir {training.model_dir}"))
+        held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
+
+
+def remove_abandoned_lock(arguments: Arguments) -> None:
+    """Takes away what a run left beside its model that was killed once it had its results."""
+    lock = _lock_of_model(arguments)
+    if lock.exists():
+        with suppress(UserError, OSError), alone_at(lock, "the model"):
+            pass
+
+
+def _lock_of_model(arguments: Arguments) -> Path:
+    return lock_beside(Path(arguments[2].model_dir).resolve())
