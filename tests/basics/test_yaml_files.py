@@ -4,7 +4,9 @@ import pytest
 
 from basics.yaml_files import MOST_CHARACTERS, YamlError, parse_yaml
 
-DOUBLING = "a: &a {x: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]}}\n" for n in range(9))
+DOUBLING = "a: &a {x: 1}\n" + "".join(
+    f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]}}\n" for n in range(9)
+)
 
 
 def test_aliases_and_merges_are_read() -> None:
@@ -16,7 +18,7 @@ def test_aliases_and_merges_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        (DOUBLING, 7, "aliases make more than"),
+        (DOUBLING, 6, "aliases make more than"),
         ("a: &a [*a]\n", 1, "nested too deeply"),
         ("[" * 60, None, "nested|expected"),
         ("[" * 5000, None, "nested too deeply"),

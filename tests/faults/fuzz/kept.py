@@ -112,7 +112,10 @@ KEPT: Kept = {
         "a long number": (b"groups: {a: {settings: {seed: %s}}}\n" % HEX, "whole number of"),
         "lists in each other": (NESTED, "nested too deeply"),
         "nothing": (b"", "conditions.yaml"),
-        "a group that is another folder": (b"groups: {..: {title: x, table: a, script: Uni, rows: {a: {}}}}\n", "groups"),
+        "a group that is another folder": (
+            b"groups: {..: {title: x, table: a, script: Uni, rows: {a: {}}}}\n",
+            "groups",
+        ),
     },
     "form_text": {
         "blanks after a name": (b"Ann:" + BLANKS + b"x", None),
