@@ -18,7 +18,7 @@ def test_aliases_and_merges_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        (DOUBLING, 7, "aliases make more than"),
+        (DOUBLING, 6, "aliases make more than"),
         ("a: &a [*a]\n", 1, "nested too deeply"),
         ("[" * 60, None, "nested|expected"),
         ("[" * 5000, None, "nested too deeply"),

@@ -19,7 +19,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -119,12 +119,12 @@ def guide(trial: Trial, inputs: int, seed: int) -> None:
         atheris.Fuzz()
 
 
-def load(engine: str, wanted: str | None) -> dict:
+def load(engine: str, wanted: Collection[str]) -> dict:
     """Name -> target; with atheris the readers are compiled so that it sees the lines that they reach."""
     from tests.faults.fuzz.targets import load_targets
 
     with _instrumented() if engine == "atheris" else contextlib.nullcontext():
-        return load_targets(wanted if engine == "atheris" else None)
+        return load_targets(wanted)
 
 
 def _instrumented() -> contextlib.AbstractContextManager:
@@ -148,11 +148,12 @@ def main() -> int:
     arguments = parse_arguments()
     os.environ["HF_HUB_OFFLINE"] = "1"
     warnings.simplefilter("ignore")
-    targets = load(arguments.engine, arguments.target)
+    wanted = ("all",) if arguments.list else arguments.target.split(",")
+    targets = load(arguments.engine, wanted)
     if arguments.list:
         print("\n".join(targets))
         return 0
-    names = list(targets) if arguments.target == "all" else arguments.target.split(",")
+    names = list(targets) if "all" in wanted else wanted
     sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for all that follows
     faults = 0
     run: Callable[[Trial, int, int], None] = guide if arguments.engine == "atheris" else mutate_all

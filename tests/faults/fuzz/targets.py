@@ -1,5 +1,6 @@
 """Every reader of the program that is fuzzed: name -> how it is let read, and good files to begin with."""
 
+from collections.abc import Collection
 from importlib import import_module
 
 from tests.faults.fuzz.target import Target
@@ -7,10 +8,10 @@ from tests.faults.fuzz.target import Target
 MODULES = ("dialogue_targets", "data_targets", "run_targets")
 
 
-def load_targets(wanted: str | None = None) -> dict[str, Target]:
-    """All of them; wanted: those of the modules up to the one that has it, as each imports libraries of its own."""
+def load_targets(wanted: Collection[str] = ("all",)) -> dict[str, Target]:
+    """All of them; wanted: those of the modules up to the ones that have these, as each imports libraries of its own."""
     found: dict[str, Target] = {}
     for name in MODULES:
-        if wanted not in found:
+        if not {*wanted} <= found.keys():
             found |= import_module(f"tests.faults.fuzz.{name}").TARGETS
     return found
