@@ -33,11 +33,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def refuse_depth(content: Any, text: str) -> None:
-<<<<<<< HEAD
-    """ValueError where lists and objects are in each other more than `DEEPEST` times; text: what was read."""
-=======
     """ValueError where lists and objects are in each other more than `DEEPEST` times; text: what it is read of."""
->>>>>>> a38dfb411e09a914f046faaa5b505027aaf42b5a
     # As many brackets as this are rare, and few of them are in each other.
     if text.count("[") + text.count("{") > DEEPEST and _is_deep(content):
         raise ValueError(TOO_DEEP)
