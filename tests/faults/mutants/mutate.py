@@ -1,7 +1,7 @@
 """Mutation testing: puts one small fault at a time into a module and looks whether the tests of its subject notice.
 
-    python tests/faults/mutate.py                          # 60 mutants of each module of SUBJECTS, drawn with a seed
-    python tests/faults/mutate.py --all scoring/metrics    # every mutant of one
+    python tests/faults/mutants/mutate.py                          # 60 mutants of each module of SUBJECTS, drawn with a seed
+    python tests/faults/mutants/mutate.py --all scoring/metrics    # every mutant of one
 
 Each mutant runs in a process forked from one that has loaded the libraries, and lives in memory alone: no file is
 changed. Prints a row of a table for each module and its survivors; exits with 1 where one is not in survivors.yaml,
@@ -31,7 +31,7 @@ import yaml
 from mutations import Mutant, list_mutants, mutate
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
+REPOSITORY = HERE.parents[2]
 FILES = "tests/dialogue_files"
 # The quick ones first, which notice most.
 READERS = (
