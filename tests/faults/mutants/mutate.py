@@ -1,6 +1,6 @@
 """Mutation testing: puts one small fault at a time into a module and looks whether the tests of its subject notice.
 
-    python tests/faults/mutants/mutate.py                          # 60 mutants of each module of SUBJECTS, drawn with a seed
+    python tests/faults/mutants/mutate.py                     # 60 mutants of each module of SUBJECTS, drawn with a seed
     python tests/faults/mutants/mutate.py --all scoring/metrics    # every mutant of one
 
 Each mutant runs in a process forked from one that has loaded the libraries, and lives in memory alone: no file is
