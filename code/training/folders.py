@@ -2,15 +2,16 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from basics.errors import raise_together
+from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
 from basics.locks import alone_at, lock_beside
 from engine.distributed import World
 from knobs.checks import holds_model
 from training.arguments import NOTHING, Arguments
+from training.log import LOG_FILE
 
 RESULTS_FILE = "results.json"
 
@@ -45,6 +46,23 @@ def claimed_folders(arguments: Arguments, world: World) -> Iterator[None]:
     with ExitStack() as held:
         world.from_first(lambda: _claim(arguments, held))
         yield
+
+
+def forget_claim(arguments: Arguments) -> None:
+    """Takes away the lock that a run left which was killed once its results were whole."""
+    model = Path(arguments[2].model_dir).resolve()
+    if arguments[2].do_train and lock_beside(model).exists():
+        with suppress(UserError), alone_at(lock_beside(model), str(model)):
+            pass
+
+
+def refuse_removed(arguments: Arguments) -> None:
+    """UserError when what training wrote has been taken away since; results without it are taken back."""
+    training = arguments[2]
+    log, model = Path(training.output_dir) / LOG_FILE, Path(training.model_dir)
+    if gone := [str(path) for path in (log, model) if not path.exists()]:
+        (log.parent / RESULTS_FILE).unlink(missing_ok=True)
+        raise UserError(f"{', '.join(gone)} was removed while this run was writing it: start it again")
 
 
 def _claim(arguments: Arguments, held: ExitStack) -> None:
