@@ -48,7 +48,7 @@ from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way
 from training.checkpoints import discard_state
 from training.decoding import uses_transitions
-from training.folders import RESULTS_FILE, remove_abandoned_lock
+from training.folders import RESULTS_FILE, forget_claim, refuse_removed
 from training.loop import Progress
 from training.provenance import environment_report
 from training.rows.encoding import count_shortened
@@ -72,6 +72,7 @@ def report_run(
     title = run_title(run)
     results = describe_run(run, progress)
     if progress:
+        refuse_removed(run.arguments)
         draw_learning_curve(folder / "learning_curve.png", progress.history, progress.best_epoch, title, run.metric)
     if predictions:
         scorecard = make_scorecard(run, predictions)
@@ -80,6 +81,8 @@ def report_run(
         write_predictions(folder, predictions)
         draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
+    if progress:
+        refuse_removed(run.arguments)
     if predictions:
         discard_state(folder)
         print_table(scorecard, title)
@@ -100,9 +103,11 @@ def finished_before(run: Run) -> bool:
     scored = "score" in results
     if not same_run or (run.arguments[2].do_eval and not scored):
         return False
+    if scored and not (folder / PREDICTIONS_FILE).is_file():
+        return False
+    forget_claim(run.arguments)
     if scored:
         discard_state(folder)
-        remove_abandoned_lock(run.arguments)
         print_table(make_scorecard(run, read_predictions(folder / PREDICTIONS_FILE)), run_title(run))
     print(f"finished before: {folder / RESULTS_FILE}", file=sys.stderr)
     return True

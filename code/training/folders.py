@@ -11,6 +11,7 @@ from basics.files import find_repository, make_folder
 from basics.locks import alone_at, lock_beside
 from knobs.checks import holds_model
 from training.arguments import NOTHING, Arguments
+from training.log import LOG_FILE
 
 if TYPE_CHECKING:  # it takes torch, which reading results does not need
     from engine.distributed import World
@@ -50,6 +51,23 @@ def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
         yield
 
 
+def forget_claim(arguments: Arguments) -> None:
+    """Takes away the lock that a run left which was killed once its results were whole."""
+    lock = _lock_of_model(arguments)
+    if arguments[2].do_train and lock.exists():
+        with suppress(UserError), alone_at(lock, "the model"):
+            pass
+
+
+def refuse_removed(arguments: Arguments) -> None:
+    """UserError when what training wrote has been taken away since; results without it are taken back."""
+    training = arguments[2]
+    log, model = Path(training.output_dir) / LOG_FILE, Path(training.model_dir)
+    if gone := [str(path) for path in (log, model) if not path.exists()]:
+        (log.parent / RESULTS_FILE).unlink(missing_ok=True)
+        raise UserError(f"{', '.join(gone)} was removed while this run was writing it: start it again")
+
+
 def _claim(arguments: Arguments, held: ExitStack) -> None:
     _, _, training = arguments
     places = {"--output_dir": Path(training.output_dir)}
@@ -68,14 +86,6 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
-
-
-def remove_abandoned_lock(arguments: Arguments) -> None:
-    """Takes away what a run left beside its model that was killed once it had its results."""
-    lock = _lock_of_model(arguments)
-    if lock.exists():
-        with suppress(UserError, OSError), alone_at(lock, "the model"):
-            pass
 
 
 def _lock_of_model(arguments: Arguments) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basics.errors import UserError, full_disk_named
+from basics.errors import full_disk_named
 from basics.files import make_folder, sync_file, sync_folder, write_atomically
 from basics.json_files import parse_json
 
@@ -23,20 +23,11 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, reports: Sequence[Callable[[Mapping[str, Any]], None]] = ()) -> None:
-        self.folder, self.reports, self.is_begun = folder, reports, (folder / LOG_FILE).exists()
+        self.folder, self.reports = folder, reports
 
     def record(self, values: dict[str, Any]) -> None:
-        """Writes one line.
-
-        Raises:
-            ValueError: a number is not finite, which JSON cannot hold.
-            UserError: the lines before are gone.
-        """
-        path = self.folder / LOG_FILE
-        if self.is_begun and not path.exists():  # as with its whole folder
-            raise UserError(f"{path} was removed while this run was writing it: start it again")
-        self.is_begun = True
-        append(path, (json.dumps(values, allow_nan=False) + "\n").encode())
+        """Writes one line; ValueError for a number that is not finite, which JSON cannot hold."""
+        append(self.folder / LOG_FILE, (json.dumps(values, allow_nan=False) + "\n").encode())
         for report in self.reports:
             report(values)
 

@@ -110,6 +110,7 @@ class Trainer:
         self.progress = Progress()
         self.neighbours = Neighbours(self.device)
         self.stop = StopHeld("stops after this step, and saves it")
+        self.has_log = False
         self.asked_by_any = False  # whether a signal had come to any of several processes as the last step was made
         self.replayed = self._replayed() if packer.replays else None
 
@@ -142,6 +143,7 @@ class Trainer:
             discard_state(self.folder)
         if self.engine.rank == 0:
             keep_lines(self.folder / LOG_FILE, self._lies_behind)
+            self._look_for_log()
 
     def _lies_behind(self, line: dict[str, Any]) -> bool:
         """Whether a line of the log tells of what the run need not do again."""
@@ -160,7 +162,7 @@ class Trainer:
             progress.step += 1
             progress.loss_sum += measured["loss"]
             progress.seconds += measured["seconds"]
-            self.callbacks.record({"kind": "step", "step": progress.step, "epoch": epoch + 1, **measured})
+            self._record({"kind": "step", "step": progress.step, "epoch": epoch + 1, **measured})
             bar.set_postfix(epoch=epoch + 1, loss=f"{measured['loss']:.3f}", refresh=False)
             bar.update(1)
             if settings.save_steps and progress.step % settings.save_steps == 0:
@@ -274,7 +276,7 @@ class Trainer:
         progress.without_gain = 0 if gains else progress.without_gain + 1
         progress.loss_sum, progress.scored_step = 0.0, progress.step
         progress.history.append(record)
-        self.callbacks.record({"kind": "epoch", "step": progress.step, **record})
+        self._record({"kind": "epoch", "step": progress.step, **record})
         self._save()
 
     def _score(self, record: dict[str, Any]) -> bool:
@@ -300,6 +302,20 @@ class Trainer:
         self._save()
         stop.add_note(f"step {self.progress.step} of {self.total_steps} is saved")
 
+    def _record(self, values: dict[str, Any]) -> None:
+        self._refuse_removed()
+        self.callbacks.record(values)
+        self._look_for_log()
+
+    def _look_for_log(self) -> None:
+        self.has_log = self.engine.rank == 0 and (self.folder / LOG_FILE).exists()
+
+    def _refuse_removed(self) -> None:
+        """UserError when the run's folder has been taken away: a log without its beginning would look like a whole."""
+        if self.has_log and not (self.folder / LOG_FILE).exists():
+            discard_state(self.folder)
+            raise UserError(f"{self.folder / LOG_FILE} was removed while this run was writing it: start it again")
+
     def _save(self) -> None:
         state = self.engine.state()  # every rank takes part; one writes
         if self.engine.rank == 0:
@@ -308,6 +324,7 @@ class Trainer:
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
             )
+            self._refuse_removed()
 
 
 def read_progress(saved: Mapping[str, Any], steps_per_epoch: int) -> Progress:

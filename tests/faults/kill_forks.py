@@ -110,6 +110,8 @@ def run(programs: Sequence[Program], place: Path, under: Path, fault: Fault | No
     child = os.fork()
     if not child:
         _become(programs, output, counter, under, fault)
+    with suppress(PermissionError, ProcessLookupError):
+        os.setpgid(child, child)  # whoever of the two comes first
     code = _wait(child, fault)
     changes = struct.unpack("q", counter.read_bytes())[0]
     return End(code, output.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began, changes)
@@ -118,7 +120,7 @@ def run(programs: Sequence[Program], place: Path, under: Path, fault: Fault | No
 def _become(programs: Sequence[Program], output: Path, counter: Path, under: Path, fault: Fault) -> None:
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         told = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(told, 1)
