@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from basics.errors import NO_SPACE_ERRNOS, UserError, as_line
+from basics.errors import NO_SPACE_ERRNOS, UserError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -117,7 +117,7 @@ def _leave_without_library(error: ModuleNotFoundError) -> None:
 
 
 def _leave_with_line(message: str) -> None:
-    print("error: " + " ".join(as_line(message).split()), file=sys.stderr)
+    print("error: " + " ".join(str(UserError(message)).split()), file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
 
 

@@ -9,7 +9,7 @@ MODULES = ("dialogue_targets", "data_targets", "run_targets")
 
 
 def load_targets(wanted: Collection[str] = ("all",)) -> dict[str, Target]:
-    """All of them; wanted: those of the modules up to the ones that have these, as each imports libraries of its own."""
+    """All of them; wanted: those of the modules up to the ones that have these, as each imports its own libraries."""
     found: dict[str, Target] = {}
     for name in MODULES:
         if not {*wanted} <= found.keys():
