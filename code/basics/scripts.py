@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from basics.errors import NO_SPACE_ERRNOS, UserError, as_line
+from basics.errors import NO_SPACE_ERRNOS, UserError
 from basics.libraries import is_ours, say_missing
 from basics.stopping import signals_raised, tell_stopped
 
@@ -115,7 +115,7 @@ def print_folders(make: Callable[[], list[Path]]) -> None:
 
 
 def _leave_with_line(message: str) -> None:
-    print("error: " + " ".join(as_line(message).split()), file=sys.stderr)
+    print("error: " + " ".join(str(UserError(message)).split()), file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basics.errors import full_disk_named
+from basics.errors import UserError, full_disk_named
 from basics.files import make_folder, sync_file, sync_folder, write_atomically
 from basics.json_files import parse_json
 

@@ -196,3 +196,12 @@ def test_stdout_of_a_row_writer_holds_folders_alone(script: str, flag: str, fold
     assert numpy and done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'data' / folder}\n"
     assert done.stderr.startswith("a notice of a library\n")
+
+
+def test_an_error_of_the_system_is_one_plain_line(tmp_path: Path) -> None:
+    def read() -> None:
+        open(tmp_path / ("\x1b[2J" + "x" * 70_000))
+
+    result = call_script(read)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and len(result.stderr) < 5_000
+    assert result.stderr.endswith("File name too long\n") and "\x1b" not in result.stderr

@@ -14,7 +14,7 @@ from basics.files import find_repository
 
 SECONDS = 1.0  # of the processor, so that a busy machine finds no faults
 MEGABYTES = 200
-LONGEST_LINE = 20_000  # characters of a refusal
+LONGEST_LINE = 5_000  # characters of a refusal
 RESULT, REFUSED, FAULT = "result", "refused", "fault"
 Read = Callable[[Path, bytes], object]
 
@@ -52,7 +52,8 @@ def _judge_refusal(error: Exception) -> Outcome:
         return _as_fault(error)
     if any(isinstance(one, MemoryError) for one in _chain(error)):
         return Outcome(FAULT, f"more than {MEGABYTES} MB, refused as: {str(error)[:200]}", _place(error))
-    told = " ".join(str(error).split())
+    told = str(error) if isinstance(error, UserError) else str(UserError(f"{error.filename}: {error.strerror}"))
+    told = " ".join(told.split())
     if not told or len(told) > LONGEST_LINE:
         return Outcome(FAULT, f"a refusal of {len(told):,} characters", _place(error))
     return Outcome(REFUSED, told)
