@@ -162,7 +162,8 @@ def test_what_stands_before_a_cue_is_its_name_or_speech() -> None:
     """Names of cues stand after a blank line in WebVTT; SRT has numbers or nothing."""
     srt = "00:00:01,000 --> 00:00:02,000\nAnn: a\n\nb\n00:00:02,000 --> 00:00:03,000\nc\n"
     assert read("srt", srt) == [("Ann", "a b"), ("Ann", "c")]
-    vtt = "WEBVTT\n\nfirst\n00:01.000 --> 00:02.000\n<v Ann>a\n00:02.000 --> 00:03.000\n<v Ben>b\n\nlast\n00:03.000 --> 00:04.000\nc\n"
+    first, last = "first\n00:01.000 --> 00:02.000\n<v Ann>a\n", "last\n00:03.000 --> 00:04.000\nc\n"
+    vtt = f"WEBVTT\n\n{first}00:02.000 --> 00:03.000\n<v Ben>b\n\n{last}"
     assert read("vtt", vtt) == [("Ann", "a"), ("Ben", "b"), ("Ben", "c")]
 
 
