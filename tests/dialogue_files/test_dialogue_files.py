@@ -192,7 +192,10 @@ def test_a_json_object_that_is_too_large_to_hold_is_told(tmp_path: Path, monkeyp
     monkeypatch.setattr(dialogue_json, "LARGEST_VALUE", 1 << 18)
     turns = '{"speaker": "A", "text": "a"},\n' * 20_000 + '{"speaker": "A", "text": "a"}'
     path = write(tmp_path, "json", f'{{"dialogues": [[{turns}]]}}')
-    with pytest.raises(UserError, match="each is held as a whole .*: write JSON Lines, a dialogue on each line"):
+    told = (
+        "or a value of more than 32 Mi characters, and each is held as a whole .*: write JSON Lines, a dialogue on each"
+    )
+    with pytest.raises(UserError, match=told):
         count_turns(path, "json")
     path.write_text(f"[{turns}]")
     assert count_turns(path, "json").turns == 20_001

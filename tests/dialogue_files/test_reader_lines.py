@@ -5,9 +5,10 @@ import io
 import pytest
 
 from dialogue_files.readers.forms import FORMATS
-from dialogue_files.report import LeftOut
-from dialogue_files.turns import ReadTurn
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LineError, ReadTurn
 
+TIMES = "00:00:01,000 --> 00:00:02,000\n"
 LRM = "\u200e"  # a phone writes it before what it says itself
 
 
@@ -51,9 +52,14 @@ def test_a_message_of_whatsapp(text: str, expected: str | tuple[str, str]) -> No
 
 
 def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
-    said = 'Ann Bell changed the subject to "Cakes": b', "You created group x", "Ann left"
-    assert read("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 3
+    said = "Ann Bell changed the subject to Cakes: b", 'Ann named it "Cakes": b', "You created group x", "Ann left"
+    assert read("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
     assert read("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
+
+
+def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
+    content = "10:01:03 From Ann to Everyone:\n\ta\n10:02:00 From here:on\n"
+    assert read("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +108,29 @@ def test_a_line_of_a_transcript_is_nobodys(kind: str, lines: tuple[str, ...]) ->
         assert read("text", f"{line}\n") == [kind], line
 
 
+def test_names_have_a_hundred_characters_at_most() -> None:
+    assert read("text", f"{'n' * 100}: a\n") == [("n" * 100, "a")]
+    with pytest.raises(LineError, match="line 1: 'nnn.* is no turn"):
+        read("text", f"{'n' * 101}: a\n")
+
+
+def test_what_somebody_says_of_transcription_is_speech() -> None:
+    assert read("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
+        *("notices", ("Ann Bell", "Ben started transcription of the tape"))
+    ]
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?", "-"])
+def test_a_shout_in_a_screenplay_is_no_name(mark: str) -> None:
+    assert read("screenplay", f"RUTH\nGo.\n\nWHO{mark}\nit says.\n") == [("RUTH", "Go."), "directions", "directions"]
+
+
+def test_quotes_of_a_table_with_tabs() -> None:
+    """Those of the last line alone say that they are characters; blank lines say nothing."""
+    assert read("tsv", 'speaker\tutterance\nAnn\thi\n\nBen\t"Never."\n') == [("Ann", "hi"), ("Ben", '"Never."')]
+    assert read("tsv", 'speaker\tutterance\nAnn\t"two\nlines"\n') == [("Ann", "two\nlines")]
+
+
 # A cue, after one in which Ann speaks -> what it is.
 CUES = {
     "Ben: b": [("Ben", "b")],
@@ -113,6 +142,7 @@ CUES = {
     "5 &lt; 7": [("Ann", "5 < 7")],
     "b\nc": [("Ann", "b c")],
     "- b\n- c": [("Ann", "b c")],
+    "- b - c": [("Ann", "b - c")],
     "♪ la la ♪": ["cues of sounds"],
     "[door closes]": ["cues of sounds"],
     "Ben: ♪♪": ["cues of sounds"],
@@ -123,5 +153,34 @@ CUES = {
 
 @pytest.mark.parametrize(("cue", "expected"), CUES.items())
 def test_a_cue(cue: str, expected: list) -> None:
-    content = f"1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n\n2\n00:00:02,000 --> 00:00:03,000\n{cue}\n"
-    assert read("srt", content) == [("Ann", "a"), *expected]
+    for end in ("\n", " \r\n"):
+        content = f"1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n\n2\n00:00:02,000 --> 00:00:03,000\n{cue}\n"
+        assert read("srt", content.replace("\n", end)) == [("Ann", "a"), *expected]
+
+
+def test_what_stands_before_a_cue_is_its_name_or_speech() -> None:
+    """Names of cues stand after a blank line in WebVTT; SRT has numbers or nothing."""
+    srt = "00:00:01,000 --> 00:00:02,000\nAnn: a\n\nb\n00:00:02,000 --> 00:00:03,000\nc\n"
+    assert read("srt", srt) == [("Ann", "a b"), ("Ann", "c")]
+    first, last = "first\n00:01.000 --> 00:02.000\n<v Ann>a\n", "last\n00:03.000 --> 00:04.000\nc\n"
+    vtt = f"WEBVTT\n\n{first}00:02.000 --> 00:03.000\n<v Ben>b\n\n{last}"
+    assert read("vtt", vtt) == [("Ann", "a"), ("Ben", "b"), ("Ben", "c")]
+
+
+def test_times_of_words_are_those_of_automatic_captions() -> None:
+    cues = "Ann: do<00:00:01.500><c> you</c>", "Ann: do you\nlike it"
+    content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
+    assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "do you like it")]
+
+
+def test_what_is_taken_for_speech_is_told() -> None:
+    cues = ("Ann: a", "The truth is: b", "I mean: c", "My answer is: d")
+    content = "".join(f"{TIMES}{cue}\n\n" for cue in cues)
+    told = [one.text for one in FORMATS["srt"].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
+    assert told == ["before a colon, and taken for speech: 'The truth is', 'I mean' and 1 more"]
+
+
+def test_columns_of_substation_alpha() -> None:
+    head = "Format: Start , End,Name ,Text\n"
+    assert read("ass", f"{head}Dialogue: 0:01, 0:02, Ann ,a, b\\Nc\nComment: x\n") == [("Ann", "a, b c")]
+    assert read("ass", "Format: Start, End, Text\nDialogue: 0:01,0:02,Ann: a\n") == [("Ann", "a")]

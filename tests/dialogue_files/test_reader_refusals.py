@@ -58,6 +58,7 @@ REFUSED = [
         f"Ann Bell 0:01\n{LONG}\n{LONG}\n{LONG}\n",
         "line 4: the turn of 'Ann Bell' has more than 10,000 char",
     ),
+    ("csv", "sep=;\nspeaker;text\nAnn;a\nBen\n", "line 4: 1 cells, but the header has 2"),
     ("json", "[1 2]", "line 1: holds 1, allowed are utterances"),
     ("json", "[[]\n[]]", "line 2: not JSON, allowed is ',' or ']' after an element"),
     ("json", '{"a": []\n"b": []}', "line 2: not JSON, allowed is ',' or '}' after a value"),

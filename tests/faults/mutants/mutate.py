@@ -82,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="module", help=f"of {', '.join(SUBJECTS)}; default: all")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="mutants of each module; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the draw; default: %(default)s")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--verbose", action="store_true", help="one mutant after the other, with its end")
     chosen = parser.parse_args()
@@ -93,7 +94,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:  # what killed processes leave behind
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         for module in chosen.modules or SUBJECTS:
-            outcome = try_module(module, None if chosen.all else chosen.sample, chosen.verbose)
+            outcome = try_module(module, None if chosen.all else chosen.sample, chosen.seed, chosen.verbose)
             unexplained += tell(module, outcome, known.get(module, {}))
     return unexplained > 0
 
@@ -111,7 +112,7 @@ def tell(module: str, outcome: Outcome, why: dict[str, str]) -> int:
     return len(outcome.survivors) - len(explained)
 
 
-def try_module(module: str, sample: int | None, verbose: bool) -> Outcome:
+def try_module(module: str, sample: int | None, seed: int, verbose: bool) -> Outcome:
     """Run the tests of a module on its mutants."""
     path = REPOSITORY / "code" / f"{module}.py"
     source = path.read_text(encoding="utf-8")
@@ -122,7 +123,7 @@ def try_module(module: str, sample: int | None, verbose: bool) -> Outcome:
         sys.exit(f"{module}: its tests fail without a mutant (exit code {alone.code})")
     possible = list_mutants(source)
     wanted = len(possible) if sample is None else min(sample, len(possible))
-    drawn = sorted(random.Random(f"{SEED}/{module}").sample(possible, wanted), key=lambda one: one.number)
+    drawn = sorted(random.Random(f"{seed}/{module}").sample(possible, wanted), key=lambda one: one.number)
     survivors = []
     for one in drawn:
         limit = 5 + int(PATIENCE * alone.seconds)
