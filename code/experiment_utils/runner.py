@@ -330,7 +330,7 @@ class Runner:
 
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""
-        groups, given_up = [process.pid for process in self.running], time.monotonic() + SECONDS_TO_SAVE
+        groups, given_up = [process.pid for process in list(self.running)], time.monotonic() + SECONDS_TO_SAVE
         number = signal.SIGTERM
         while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
             number = 0

@@ -73,9 +73,9 @@ def _parse_record(path: Path, number: int, line: bytes) -> dict[str, Any]:
             or not isinstance(record.get("kind"), str)
         ):
             raise ValueError("not an object with a kind and a step")
+        json.dumps(record, allow_nan=False)
     except ValueError as error:
         raise UserError(
-            f"{path} line {number}: no line that training wrote ({error}); take it out, or begin anew with --resume "
-            "False"
+            f"{path} line {number}: no line that training wrote ({error}); take it out, or remove the file"
         ) from None
     return record
