@@ -25,6 +25,11 @@ def escape(text: str) -> str:
     return escaped
 
 
+def _apart(text: str) -> str:
+    """A text in whose element marks that turn the direction of writing end."""
+    return f"<bdi>{escape(text)}</bdi>"
+
+
 def answer(
     recognizer: EmotionRecognizer, turns: Sequence[SpokenTurn], known: Sequence[TurnEmotion] = ()
 ) -> Iterator[list[TurnEmotion]]:
@@ -111,8 +116,8 @@ def render_rows(
 def _render_row(row: TurnEmotion, labels: Sequence[str], details: str) -> str:
     cut = " <em>(too long: cut at its end)</em>" if row.shortened else ""
     return (
-        f'<li style="--c: {colour_of(row.emotion, labels)}"><span class="who">{escape(row.turn.speaker)}</span>: '
-        f'{escape(row.turn.text)}{cut} <span class="what">{escape(row.emotion)} {100 * row.probability:.0f}%</span>'
+        f'<li style="--c: {colour_of(row.emotion, labels)}"><span class="who">{_apart(row.turn.speaker)}</span>: '
+        f'{_apart(row.turn.text)}{cut} <span class="what">{escape(row.emotion)} {100 * row.probability:.0f}%</span>'
         f"{details}</li>"
     )
 

@@ -20,7 +20,7 @@ link=$root/.venv
 made_from=(predict.txt train.txt develop.txt constraints.txt setup.sh)
 uv_version=0.13.9
 # The first of these that is Python 3.11 or newer and can make an environment.
-candidates=(python3.11 python3.12 python3.13 python3)
+candidates=(python3.11 python3.12 python3.13 python3.14 python3)
 too_old='import sys; sys.exit(sys.version_info < (3, 11))'
 
 fail() {
@@ -97,7 +97,38 @@ find_python() {
             return
         fi
     done
-    fail "no Python 3.11 or newer with its venv module among ${candidates[*]}: install one, or set ERC_PYTHON"
+    fail "no Python 3.11 or newer with its venv module among ${candidates[*]}: install one (on Debian and Ubuntu:" \
+        "apt install python3-venv), or set ERC_PYTHON"
+}
+
+# Refuses, before anything is fetched, a Python for which the lock's torch is not published.
+check_platform() {
+    "$1" - <<'PYTHON' || exit 2
+import os
+import platform
+import sys
+import sysconfig
+
+system, machine = platform.system(), platform.machine()
+release = platform.mac_ver()[0]
+try:
+    glibc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (AttributeError, OSError, ValueError):  # another C library, or no Linux
+    glibc = ""
+if system == "Darwin":
+    has, works = f"macOS {release}", machine == "arm64" and int(release.split(".")[0]) >= 14
+elif system != "Linux":
+    has, works = system, False
+elif "musl" in (sysconfig.get_config_var("SOABI") or "") or not glibc:
+    has, works = "a Linux with the C library musl, such as Alpine,", False
+else:
+    has, works = glibc, machine in ("x86_64", "aarch64") and tuple(map(int, glibc.split()[1].split("."))) >= (2, 28)
+if not works:
+    sys.exit(
+        f"error: there is no torch for {has} on {machine}: use a Linux with glibc 2.28 or newer, such as Debian or "
+        "Ubuntu, on x86_64 or aarch64, or macOS 14 or newer on an Apple processor; or the container of envs/Dockerfile"
+    )
+PYTHON
 }
 
 # The first Python 3.11 or newer among .venv's, ERC_PYTHON and the candidates.
@@ -136,8 +167,7 @@ refuse_place() { fail "$1 cannot be written: check permissions and free space, o
 
 # An empty environment in $venv, instead of what killed set-ups have left; the stamp says that it is not whole.
 make_venv() {
-    local interpreter folder stamp
-    interpreter=$(find_python)
+    local folder stamp
     for folder in "$root"/.venvs/*; do
         [[ $folder != "$venv" && ${folder##*/} =~ ^[0-9a-f]{12}-(cpu|cuda)$ ]] || continue
         stamp=$(cat "$folder/erc-stamp" 2>/dev/null || true)
@@ -257,6 +287,8 @@ if ! name=$(find_ready); then
         venv=$root/.venvs/$name
         log=$venv/setup.log made=$venv/made_from
         if ! is_whole "$name"; then
+            interpreter=$(find_python)
+            check_platform "$interpreter"
             check_place
             make_venv
             install_all "$kind"

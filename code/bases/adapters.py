@@ -1,6 +1,5 @@
 """LoRA adapters on a model: where they sit (as said, by the table, or found by looking), made or loaded."""
 
-import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from bases.find import AUTO, find_row
 from bases.load import explained
 from bases.weights import experts_of
 from basics.errors import UserError
+from basics.json_files import parse_json
 from engine.layers import use_fast_lora
 
 ALL = "all"
@@ -189,7 +189,7 @@ def read_adapter(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / ADAPTER_CONFIG
     try:
-        config = json.loads(path.read_bytes())
+        config = parse_json(path.read_bytes())
         if config["peft_type"] != "LORA":
             raise UserError(f"{folder} is an adapter of the kind {config['peft_type']}, allowed is LORA")
         targets = config["target_modules"]

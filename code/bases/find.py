@@ -12,6 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from bases.table import BASES, Base
+from bases.tensor_files import read_header
 from basics.errors import UserError
 from basics.files import (
     READ_BLOCK_BYTES,
@@ -23,6 +24,7 @@ from basics.files import (
     sync_tree,
     write_atomically,
 )
+from basics.json_files import parse_json
 
 SOURCE_FILE = "SOURCE.json"
 AUTO = "auto"
@@ -33,10 +35,21 @@ WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin", "*.safetensors", 
 def read_source(folder: Path) -> dict:
     """Return what SOURCE.json says; an empty dictionary when it is missing or cannot be read."""
     try:
-        source = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
+        source = parse_json((folder / SOURCE_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
-    return source if isinstance(source, dict) else {}
+    return source if _is_source(source) else {}
+
+
+def _is_source(source: object) -> bool:
+    if not isinstance(source, dict) or not isinstance(source.get("hub_id"), str | None):
+        return False
+    files = source.get("files", {})
+    return isinstance(files, dict) and all(
+        isinstance(known, dict)
+        and (type(known.get("bytes")), type(known.get("mtime_ns")), type(known.get("sha256"))) == (int, int, str)
+        for known in files.values()
+    )
 
 
 def describe_files(folder: Path) -> dict[str, dict]:
@@ -121,11 +134,10 @@ def sha256_of_tensors(path: Path) -> str:
     The file's own hash would also depend on how a version of the library writes the header.
     """
     digest = hashlib.sha256()
+    header, values_at = read_header(path)
+    digest.update(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
     with open(path, "rb") as stream:
-        header_bytes = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(header_bytes))
-        header.pop("__metadata__", None)
-        digest.update(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
+        stream.seek(values_at)
         while block := stream.read(READ_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()

@@ -51,9 +51,15 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 def _repairs_of(gguf: Path) -> dict:
     from gguf import GGUFReader
 
-    reader = GGUFReader(gguf)
-    fields = [reader.get_field(f"tokenizer.ggml.{name}") for name in ("model", "pre")]
-    found = tuple(field.contents() if field else None for field in fields)
+    try:
+        reader = GGUFReader(gguf)
+        fields = [reader.get_field(f"tokenizer.ggml.{name}") for name in ("model", "pre")]
+        found = tuple(field.contents() if field else None for field in fields)
+    except OSError:
+        raise
+    # A damaged file raises nearly anything there.
+    except Exception as error:
+        raise UserError(f"{gguf.name}: no whole GGUF file ({type(error).__name__}: {error}); get it again") from None
     if found not in REPAIRS:
         known = ", ".join(" ".join(one) for one in REPAIRS)
         raise UserError(f"{gguf.name} splits text by {' '.join(map(str, found))!r}; known: {known}")

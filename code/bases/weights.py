@@ -1,6 +1,5 @@
 """The weights of a base are those of its files, or it is refused; and where those of a text part stand in a whole."""
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -10,7 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from bases.tensor_files import read_header
 from basics.errors import UserError
+from basics.json_files import read_json
 
 NAMED = 3  # weights that a line names
 # Tables that older versions of transformers wrote beside the weights, and newer ones compute.
@@ -65,7 +66,7 @@ def names_in_files(base: str) -> set[str]:
     if path is None:
         return set()
     if path.suffix == ".json":
-        return set(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
+        return set(_shards_of(path))
     if path.suffix == ".bin":
         return set(torch.load(path, map_location="meta", weights_only=True, mmap=True))
     with safe_open(path, framework="pt") as tensors:
@@ -76,18 +77,21 @@ def count_parameters(base: str) -> int:
     """Numbers in the safetensors files that a base is loaded from; 0 where it has none, or is in no folder."""
     folder = Path(base)
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    else:
-        names = {"model.safetensors"}
+    names = set(_shards_of(index).values()) if index.is_file() else {"model.safetensors"}
     return sum(_count_in(folder / name) for name in names if (folder / name).is_file())
 
 
 def _count_in(path: Path) -> int:
-    """By the file's header: eight bytes of its length, then JSON."""
-    with open(path, "rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return sum(math.prod(tensor["shape"]) for tensor in read_header(path)[0].values())
+
+
+def _shards_of(index: Path) -> dict[str, str]:
+    """Weight -> its file, as an index tells; UserError: it is none."""
+    content = read_json(index)
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise UserError(f"{index}: tells no files of weights; get it again")
+    return shards
 
 
 def refuse_other_weights(base: str, model: nn.Module, found: dict[str, Any], of_whole: bool) -> None:

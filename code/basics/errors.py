@@ -1,19 +1,45 @@
-"""The one error a user is meant to see, and a full or failing disk by the name of its file."""
+"""The one error a user is meant to see, a Python that is too old, a full or failing disk by the name of its file."""
 
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Every script comes by here first; an older Python would stop further on, where nothing tells why.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.stderr.write("error: {} is Python {}.{}.{}: use 3.11 or newer\n".format(sys.executable, *sys.version_info))
+    sys.exit(2)
 
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # And what a disk says that fails, or that the system has made read-only since.
 DISK_ERRNOS = NO_SPACE_ERRNOS | {errno.EROFS, errno.EIO}
 
 
+LONGEST_LINE = 4_000  # characters of an error
+
+
 class UserError(Exception):
-    """Something the user can put right: one line saying what is wrong, where, and which values are allowed."""
+    """Something the user can put right: one line saying what is wrong, where, and which values are allowed.
+
+    It may quote what stands in a file: whatever that is, the line can be read, and no terminal obeys it.
+    """
+
+    def __init__(self, told: str) -> None:
+        line = as_line(told)
+        middle = f" ... ({len(line) - LONGEST_LINE:,} characters left out) ... "
+        half = LONGEST_LINE // 2
+        super().__init__(line if len(line) <= LONGEST_LINE else f"{line[:half]}{middle}{line[-half:]}")
+
+
+def as_line(text: str) -> str:
+    """A text as one line of a terminal or a log: blanks of any kind as they look, a mark for what shows nothing.
+
+    Escape sequences, and marks that turn the direction of writing, are thus only seen.
+    """
+    return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def raise_together(problems: list[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from basics.locks import is_abandoned
+from basics.locks import is_abandoned, is_at
 
 TOKEN_BYTES = 8
 READ_BLOCK_BYTES = 1 << 20
@@ -37,10 +37,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}.tmp")
     try:
-        with open(temporary, "xb") as stream:
-            # Held until it has its name: by this others know that somebody is still writing it.
-            with contextlib.suppress(OSError):
-                fcntl.flock(stream, fcntl.LOCK_EX)
+        with _open_held(temporary) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -51,6 +48,17 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_held(temporary: Path) -> BinaryIO:
+    """A new file, locked until it is closed: by this others know that somebody is still writing it."""
+    while True:
+        stream = open(temporary, "xb")  # noqa: SIM115 - whoever asked for it closes it
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if is_at(stream.fileno(), temporary):
+            return stream
+        stream.close()  # another writer has found it before it was locked, and taken it away
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -137,5 +145,5 @@ def public_path(value: str) -> str:
 
     Several joined by commas are each shown so; what is no path stays as it is.
     """
-    shown = (shown_path(part) for part in value.split(","))
+    shown = shown_path(value).split(",")  # a comma may stand in the repository's own path
     return ",".join(Path(part).name if Path(part).is_absolute() else part for part in shown)

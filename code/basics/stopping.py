@@ -47,10 +47,18 @@ def _handled(handler: Handler, numbers: list[int]) -> Iterator[None]:
 
 
 def tell_stopped(stop: KeyboardInterrupt) -> int:
-    """Says on stderr, in one line, what has ended this process and how to go on; the exit code, 128 and the signal."""
-    number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-    print("; ".join([f"stopped by {NAMES[number]}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
-    return 128 + number
+    """Says on stderr, in one line, what has ended this process and how to go on; the exit code."""
+    print("; ".join([f"stopped by {NAMES[_signal_of(stop)]}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
+    return exit_code_of(stop)
+
+
+def exit_code_of(stop: KeyboardInterrupt) -> int:
+    """128 and the signal."""
+    return 128 + _signal_of(stop)
+
+
+def _signal_of(stop: KeyboardInterrupt) -> int:
+    return stop.number if isinstance(stop, Stopped) else signal.SIGINT
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE, find_corpus
 from data_utils.corpora.reading import OwnCorpus, describe
 from data_utils.corpora.registry import find_own, unknown_dataset
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
-from data_utils.pickles import Slots, decode_speaker, list_problems, load_safely, name_slots
+from data_utils.pickles import Slots, decode_speaker, find_problems, name_slots
+from data_utils.safe_pickle import load_safely
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One turn of a dialogue; `label` is None where no gold emotion is known: others hear it, no row asks about it."""
 
@@ -138,10 +139,11 @@ def load_dialogues(
     spec = DATASETS[dataset]
     path = find_pickle(dataset, original_data)
     slots = name_slots(load_safely(path), spec, path)
-    problems = list_problems(slots, spec)
-    if problems:
-        more = f" (and {len(problems) - 1} more problems of this file)" if len(problems) > 1 else ""
-        raise UserError(f"{path}: {problems[0]}{more}")
+    problems = find_problems(slots, spec)
+    if problem := next(problems, None):
+        others = sum(1 for _ in problems)
+        more = f" (and {others} more problems of this file)" if others else ""
+        raise UserError(f"{path}: {problem}{more}")
     dialogues = {
         split: tuple(_build_dialogue(dialogue_id, slots, spec, clean_text) for dialogue_id in slots[split])
         for split in SPLITS

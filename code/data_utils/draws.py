@@ -76,6 +76,14 @@ def _draw_ids(ids: Iterable[str], draw: Draw) -> frozenset[str]:
     return frozenset(random.Random(f"fraction/{draw.seed}").sample(utterances, count))
 
 
+def is_draw(value: Any) -> bool:
+    """Whether a value of a JSON file is a draw, as the fields of one."""
+    if not isinstance(value, dict) or set(value) != {"fraction", "seed"}:
+        return False
+    fraction, seed = value["fraction"], value["seed"]
+    return type(seed) is int and seed >= 0 and type(fraction) in (int, float) and 0 < fraction <= 1
+
+
 def read_draw(settings: Mapping[str, Any]) -> Draw:
     """The draw that the settings of rows in a manifest tell of; all of train where they tell of none."""
     return Draw(**settings.get("draw", {}))

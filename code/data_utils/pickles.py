@@ -1,6 +1,5 @@
-"""A corpus pickle read without running anything that it names, and checked piece by piece before it is used."""
+"""What a corpus pickle holds, checked piece by piece before it is used."""
 
-import pickle
 import reprlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,94 +8,11 @@ from typing import Any
 from basics.errors import UserError
 from data_utils.labels import LETTERS, ONE_HOT, SPLITS, ZERO_OR_OTHER, DatasetSpec
 
-INT32_BYTES = 4
 # Slot name -> its content: a dict dialogue -> list per turn, or a list of dialogue ids for a split.
 Slots = dict[str, Any]
 TURN_SLOTS = ("speakers", "labels", "sentences")
 _LETTERS = {"M": 0, "F": 1}
 _HALF_CHARACTER = "half a character (a lone surrogate), allowed is Unicode text"
-
-
-class _Int32Type:
-    """Stands for numpy's dtype('int32'); remembers nothing but the byte order."""
-
-    __slots__ = ("byte_order",)
-
-    def __init__(self) -> None:
-        self.byte_order = "little"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.byte_order = {"<": "little", ">": "big"}[state[1]]
-
-
-class _MakeInt32Type:
-    """Stands for numpy.dtype. No __dict__, so that a hostile pickle cannot rewrite it."""
-
-    __slots__ = ()
-
-    def __call__(self, code: str, *_flags: bool) -> _Int32Type:
-        if code not in ("i4", "<i4", ">i4"):
-            raise pickle.UnpicklingError(f"numpy type {code!r} where only int32 is admitted")
-        return _Int32Type()
-
-
-class _ReadInt32:
-    """Stands for numpy's scalar(): dtype and four bytes -> int."""
-
-    __slots__ = ()
-
-    def __call__(self, kind: _Int32Type, data: bytes) -> int:
-        if type(kind) is not _Int32Type or type(data) is not bytes or len(data) != INT32_BYTES:
-            raise pickle.UnpicklingError("a numpy scalar that is not an int32")
-        return int.from_bytes(data, kind.byte_order, signed=True)
-
-
-_ADMITTED = {
-    ("numpy", "dtype"): _MakeInt32Type(),
-    ("numpy.core.multiarray", "scalar"): _ReadInt32(),
-    ("numpy._core.multiarray", "scalar"): _ReadInt32(),
-    # Protocols before 4 have no opcode for these two containers.
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("__builtin__", "set"): set,
-    ("__builtin__", "frozenset"): frozenset,
-}
-
-
-class _ForeignGlobal(Exception):
-    """A pickle names a global that is not admitted."""
-
-
-class _SafeUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise _ForeignGlobal(f"{module}.{name}")
-        return _ADMITTED[module, name]
-
-
-def load_safely(path: Path) -> Any:
-    """Return what a pickle holds, numpy int32 scalars as int.
-
-    Raises UserError for a file that names any other global (refused before it is called) and for one
-    that is truncated or no pickle at all; OSError if the file cannot be read.
-    """
-    with open(path, "rb") as stream:
-        try:
-            return _SafeUnpickler(stream).load()
-        except _ForeignGlobal as error:
-            raise UserError(
-                f"{path}: refused, it names the foreign object {error} and nothing of it was run; "
-                "allowed are lists, tuples, dicts, sets, text, whole numbers and numpy int32"
-            ) from None
-        except OSError:
-            raise
-        # A damaged pickle can raise nearly anything; none of it is a fault of the program.
-        except Exception as error:
-            raise UserError(
-                f"{path}: cannot be read as a pickle, it is truncated or corrupt "
-                f"({type(error).__name__}: {error}); allowed is the file whose SHA-256 stands in "
-                "original_data/README.md, or one of the same format"
-            ) from None
 
 
 def _decode_letter(speaker: Any, _width: int) -> int | None:
@@ -141,19 +57,28 @@ def name_slots(content: Any, spec: DatasetSpec, path: Path) -> Slots:
         if type(slot) not in kinds:
             allowed = "a list of dialogue ids" if name in SPLITS else "a dict of dialogues"
             raise UserError(f"{path}: slot {name} is a {type(slot).__name__}, allowed is {allowed}")
+    _refuse_repeated_turns(slots, path)
     return slots
 
 
-def list_problems(slots: Slots, spec: DatasetSpec) -> list[str]:
-    """Return every fault of the named slots as 'where: what, what is allowed'; empty if there is none."""
-    problems = list(_find_split_problems(slots))
-    if problems:
-        return problems
+def _refuse_repeated_turns(slots: Slots, path: Path) -> None:
+    """UserError where one list is the turns of so many dialogues that they are more than a file of this size holds."""
+    turns = sum(len(column) for column in slots["sentences"].values() if type(column) in (list, tuple))
+    if turns > path.stat().st_size:
+        raise UserError(f"{path}: has {turns:,} turns, allowed are at most as many as the file has bytes")
+
+
+def find_problems(slots: Slots, spec: DatasetSpec) -> Iterator[str]:
+    """Every fault of the named slots as 'where: what, what is allowed'; of turns only where the splits have none."""
+    problem = None
+    for problem in _find_split_problems(slots):
+        yield problem
+    if problem is not None:
+        return
     for split in SPLITS:
         for dialogue_id in slots[split]:
-            found = _find_dialogue_problems(dialogue_id, slots, spec)
-            problems += [f"dialogue {dialogue_id!r} ({split}){problem}" for problem in found]
-    return problems
+            for problem in _find_dialogue_problems(dialogue_id, slots, spec):
+                yield f"dialogue {dialogue_id!r} ({split}){problem}"
 
 
 def _find_split_problems(slots: Slots) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
 from basics.files import open_atomically
+from basics.json_files import parse_json
+from data_utils.draws import is_draw
 
 RECOGNITION = "emotion_recognition"
 SPEAKER = "speaker_identification"
@@ -45,7 +47,7 @@ class Example:
     demonstrations: tuple[Demonstration, ...] = ()
 
 
-def write_rows(path: Path, examples: Sequence[Example]) -> None:
+def write_rows(path: Path, examples: Iterable[Example]) -> None:
     """Write rows as JSON Lines in UTF-8, whole or not at all; OSError names the file."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     with open_atomically(path) as stream:
@@ -70,7 +72,7 @@ def _parse_lines(content: bytes, path: Path) -> Iterator[Example]:
     # Only \n ends a row: MELD's U+0085 would be a line break to str.splitlines.
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n") if content else (), start=1):
         try:
-            yield _parse_row(json.loads(line.decode("utf-8")))
+            yield _parse_row(parse_json(line.decode("utf-8")))
         except ValueError as error:
             raise UserError(
                 f"{path} line {number}: not a row ({error}); allowed is a JSON object of id "
@@ -109,7 +111,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST_NAME
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parse_json(path.read_bytes())
     except OSError as error:
         raise UserError(
             f"{folder} is no folder of rows: {path.name} cannot be read ({error.strerror}); data_process.py writes it"
@@ -124,6 +126,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{path}: {', '.join(wrong)} missing or of the wrong kind, allowed are dataset (a text), labels "
             "(texts) and sha256 (file names with texts); data_process.py writes it anew"
         )
+    spoilt = [key for key, is_right in _FURTHER_KEYS.items() if key in manifest and not is_right(manifest[key])]
+    if spoilt:
+        raise UserError(f"{path}: {', '.join(spoilt)} not as data_process.py wrote it, which writes it anew")
     return manifest
 
 
@@ -131,9 +136,25 @@ def _are_texts(values: Any) -> bool:
     return bool(values) and all(isinstance(value, str) for value in values)
 
 
+def _are_objects(value: Any, is_right: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(isinstance(of, dict) and is_right(of) for of in value.values())
+
+
+def _are_numbers(values: Mapping[str, Any]) -> bool:
+    return all(type(number) is int for number in values.values())
+
+
 # What every run relies on -> whether it is of the right kind.
 _MANIFEST_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "dataset": lambda value: isinstance(value, str),
     "labels": lambda value: isinstance(value, list) and _are_texts(value),
     "sha256": lambda value: isinstance(value, dict) and _are_texts(value.values()),
+}
+# What may be left out by an older version, or where there is nothing to tell.
+_FURTHER_KEYS: Mapping[str, Callable[[Any], bool]] = {
+    "arguments": lambda value: isinstance(value, dict) and ("draw" not in value or is_draw(value["draw"])),
+    "counts": lambda value: _are_objects(value, _are_numbers),
+    "texts": lambda value: _are_objects(value, lambda of: all(isinstance(digest, str) for digest in of.values())),
+    "left_out": lambda value: _are_objects(value, lambda of: "dialogues" in of and _are_numbers(of)),
+    "demonstrations": lambda value: _are_objects(value, lambda of: type(of.get("label_agreement")) in (int, float)),
 }

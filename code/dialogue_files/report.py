@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from basics.errors import as_line
 from dialogue_files.names import name_key, reads_like_sentence
 
 MOST_NAMES = 10_000  # counted of a file
@@ -70,7 +71,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """What the user is told: the way that was taken, what was left out, names that are perhaps none."""
-        yield from self.remarks
+        yield from map(as_line, self.remarks)
         if self.left_out:
             yield f"left out: {self.told_left_out()}"
         doubtful = [
@@ -88,7 +89,6 @@ class Report:
         """'Ruth Hale: 12 turns', who speaks most first."""
         ranked = sorted(self.speakers.values(), key=lambda pair: -pair[1].count)
         for name, one in ranked[:100]:
-            shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-            yield f"{shown}: {one.count:,} turn{'s' if one.count > 1 else ''}"
+            yield f"{as_line(name)}: {one.count:,} turn{'s' if one.count > 1 else ''}"
         if len(ranked) > 100:
             yield f"and {len(ranked) - 100:,} more speakers"

@@ -1,5 +1,6 @@
 """One's own dialogues as a stream of turns, whatever file they come from: cleaned, checked, speakers numbered."""
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -14,12 +15,14 @@ LONGEST_LINE = 8 << 20  # bytes
 LONGEST_NAME = 100  # characters, of a speaker or a dialogue
 LONGEST_UTTERANCE = 10_000  # characters
 MOST_SPEAKERS = 1_000  # of a dialogue
+MOST_MARKS = 1_000  # characters of a name with what shows nothing
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
 UTF8_ONLY = (
     "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or say "
     "--encoding cp1252, or what else it is in"
 )
+_LONG_REFERENCE = re.compile(r"&#[0-9]{8,};?")
 _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
@@ -31,7 +34,7 @@ class LineError(Exception):
         self.line, self.problem = line, problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReadTurn:
     """A turn as a reader finds it.
 
@@ -48,7 +51,7 @@ class ReadTurn:
     emotion: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SpokenTurn:
     """A turn that can be asked about.
 
@@ -133,14 +136,25 @@ def clean(text: str, what: str, longest: int, line: int) -> str:
         LineError: nothing is left, or too much, or half a surrogate pair.
     """
     cleaned = _LINE_BREAKS.sub(" ", text.strip())
-    if what == "speaker":
+    # To put the marks of one letter in order takes a time that grows with the square of their number.
+    if what == "speaker" and len(cleaned) <= MOST_MARKS:
         cleaned = unicodedata.normalize("NFC", UNSEEN.sub("", cleaned)).strip()
     if not cleaned:
         raise LineError(line, f"the {what} is empty, allowed is a text")
     if len(cleaned) > longest:
         raise LineError(line, f"the {what} has {len(cleaned):,} characters, allowed are {longest:,}")
+    refuse_halves(cleaned, what, line)
+    return cleaned
+
+
+def refuse_halves(text: str, what: str, line: int) -> None:
+    """LineError for half a surrogate pair, which nothing can write."""
     try:
-        cleaned.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         raise LineError(line, f"the {what} holds half of a surrogate pair, allowed is Unicode text") from None
-    return cleaned
+
+
+def unescape(text: str) -> str:
+    """Text without the references of HTML; of a number that no character has, as long as it may be, a mark."""
+    return html.unescape(_LONG_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -1,13 +1,12 @@
 """Where a model is right: scores by turn position, emotion shift, length, text that train has too, recording."""
 
-import gzip
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from basics.errors import UserError
-from basics.files import write_atomically
+from basics.packed import read_packed, write_packed
 from data_utils.dialogues import Dialogue, previous_of_speakers, recording_of, row_id
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import COLUMNS, Counts
@@ -110,21 +109,21 @@ def write_breakdowns(path: Path, breakdowns: Breakdowns) -> None:
         for answer, counts in answers.items():
             lines += [f"{question},{answer},{line}" for line in counts.write().splitlines()[1:]]
     text = "".join(f"{line}\n" for line in lines)
-    write_atomically(path, gzip.compress(text.encode(), mtime=0))
+    write_packed(path, text)
 
 
 def read_breakdowns(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Counts]]:
     """What `write_breakdowns` wrote, in its order; UserError names a file that cannot be read."""
     texts: dict[str, dict[str, list[str]]] = {}
     try:
-        for line in gzip.decompress(path.read_bytes()).decode().splitlines()[1:]:
+        for line in read_packed(path).splitlines()[1:]:
             question, answer, counts = line.split(",", 2)
             texts.setdefault(question, {}).setdefault(answer, [",".join(COLUMNS)]).append(counts)
         return {
             question: {answer: Counts.read("\n".join(lines), labels) for answer, lines in answers.items()}
             for question, answers in texts.items()
         }
-    except (OSError, EOFError, ValueError, UserError) as error:
+    except (OSError, ValueError, UserError) as error:
         raise UserError(f"{path} cannot be read ({error}); git checkout {path}") from error
 
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from basics.errors import UserError
 from basics.files import find_repository
+from basics.yaml_files import YamlError, parse_yaml
 from data_utils.corpora.places import find_corpus, name_datasets
 from data_utils.labels import DATASETS
 
 CONDITIONS_FILE = find_repository() / "experiments" / "conditions.yaml"
 BENCHMARKS = ("iemocap", "meld", "EmoryNLP")
 
-# Names are words of a command line, and of file names.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+# Names are words of a command line, and of paths, where dots alone would be another folder.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
 Script = Literal["Uni", "Plain", "Mixed"]
 Setting = bool | int | float | str
 
@@ -123,11 +123,11 @@ class Condition:
 def read_table(path: Path = CONDITIONS_FILE) -> Table:
     """Read and check the file; UserError names every place that is wrong."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content, _ = parse_yaml(Path(path).read_text(encoding="utf-8"))
         return Table.model_validate(content)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; experiments/conditions.yaml comes with the repository") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YamlError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         places = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

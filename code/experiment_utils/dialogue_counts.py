@@ -16,6 +16,8 @@ from scoring.metrics import EvalResult, Prediction, evaluate_predictions, find_n
 COLUMNS = ("dialogue", "label", "answer", "count")
 NO_LABEL = ""  # the answer of an utterance that was given no label
 PERCENT = 100.0
+MOST_COUNTED = 1_000_000  # of one answer in a dialogue
+MOST_CELLS = 10_000_000  # of a table
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Counts:
         answers = list(answers)
         dialogues = tuple(sorted({answer[0] for answer in answers}))
         places = {name: number for number, name in enumerate(dialogues)}
+        if len(dialogues) * len(labels) * (len(labels) + 1) > MOST_CELLS:
+            raise UserError(f"{len(labels):,} labels in {len(dialogues):,} dialogues are more than are counted")
         table = np.zeros((len(dialogues), len(labels), len(labels) + 1), dtype=np.int64)
         for dialogue, label, said, count in answers:
             for word in (label, said):
@@ -55,14 +59,14 @@ class Counts:
     def read(cls, text: str, labels: Sequence[str]) -> Self:
         """What `write` wrote; UserError for other columns, labels, or counts that are no whole numbers."""
         lines = csv.DictReader(io.StringIO(text))
-        if tuple(lines.fieldnames or ()) != COLUMNS:
-            raise UserError(f"the columns are {', '.join(lines.fieldnames or ())}, not {', '.join(COLUMNS)}")
         try:
+            if tuple(lines.fieldnames or ()) != COLUMNS:
+                raise UserError(f"the columns are {', '.join(lines.fieldnames or ())}, not {', '.join(COLUMNS)}")
             found = [(of["dialogue"], of["label"], of["answer"] or None, int(of["count"])) for of in lines]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, csv.Error) as error:
             raise UserError(f"line {lines.line_num}: {error}") from error
-        if any(count < 1 for *_, count in found):
-            raise UserError("a count is below 1")
+        if not all(1 <= count <= MOST_COUNTED for *_, count in found):
+            raise UserError(f"a count is not between 1 and {MOST_COUNTED:,}")
         return cls.of(found, labels)
 
     @classmethod

@@ -6,9 +6,7 @@ Whoever has the pickles works the counts out anew: `python code/reproduce.py --c
 """
 
 import csv
-import gzip
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +15,8 @@ from typing import Any
 
 from bases.load import choose_device
 from basics.errors import UserError
-from basics.files import write_atomically
+from basics.json_files import read_json
+from basics.packed import read_packed, write_packed
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, find_original_data, load_dialogues, name_utterances
 from data_utils.labels import DATASETS
@@ -60,12 +59,12 @@ def make_record(job: Job, run: Path) -> Record:
 
 def _read_run(run: Path) -> tuple[dict[str, Any], dict[str, list[Prediction]]]:
     """(results.json, dataset -> predictions) of a folder."""
-    results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+    results = read_json(run / RESULTS_FILE)
     return results, split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
 
 
 def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str, Sequence[Prediction]]) -> Record:
-    manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_json(run / MANIFEST)
     best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
     datasets, decode = job.condition.datasets, results["arguments"]["decode"]
     return Record(
@@ -200,7 +199,7 @@ def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str])
     for row in rows:
         log_p = [round(row.scores[label], LOG_P_DECIMALS) for label in named] if row.scores else []
         lines.writerow([row.id, NO_LABEL if row.label is None else row.label, *log_p])
-    write_atomically(path, gzip.compress(stream.getvalue().encode(), mtime=0))
+    write_packed(path, stream.getvalue())
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ class Answer:
 def read_answers(path: Path) -> dict[str, Answer]:
     """Row id -> answer; UserError names a file that cannot be read, or answers a row twice."""
     try:
-        lines = list(csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode())))
+        lines = list(csv.reader(io.StringIO(read_packed(path))))
         named = lines[0][2:]
         found = {
             name: Answer(label or None, dict(zip(named, map(float, log_p), strict=True)) if log_p else {})
@@ -229,7 +228,7 @@ def read_answers(path: Path) -> dict[str, Answer]:
         if len(found) != len(lines) - 1:
             raise ValueError("a row is answered twice")
         return found
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}); git checkout {path}") from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.files import find_repository, write_atomically
+from basics.json_files import read_json
 from data_utils.corpora.registry import find_dataset
 from data_utils.corpora.sizes import has_small_train
 from data_utils.labels import DATASETS
@@ -56,6 +57,7 @@ class Machine:
 CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with AVX-512
 CARD = Machine("one A100", "cuda", 4096, 0.35 * 312)
 CARD_MEMORY = 80 * GIB
+TRAINED_ON_A_CPU = (SMALL, "Gemma-3-270M")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def base_of(condition: Condition) -> str:
 
 
 def _machine_of(base: str) -> Machine:
-    return CPU if base == SMALL else CARD
+    return CPU if base in TRAINED_ON_A_CPU else CARD
 
 
 def _plan(base: str) -> "dict[str, Estimate]":
@@ -194,10 +196,7 @@ def _scorings(condition: Condition, base: str) -> int:
 
 def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:
     """Read the file; {} where it is not there."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+    content = read_json(path) if path.is_file() else {}
     return {name: Needs(**of) for name, of in content.items()}
 
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from basics.errors import UserError
 from basics.files import write_atomically
+from basics.json_files import parse_json
 from data_utils.corpora.registry import find_dataset
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
@@ -103,13 +104,13 @@ class Record:
     def read(cls, path: Path) -> Self:
         """UserError names a file that is missing or cannot be read."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_bytes())
             labels, datasets = (tuple(content.pop(name)) for name in ("labels", "datasets"))
             filtered = content["decode"] == TRANSITIONS and not content["condition"].startswith(f"{BASELINES}/")
             counts = _read_counts(path, datasets, COUNTS, labels)
             without = _read_counts(path, datasets if filtered else (), WITHOUT, labels)
             return cls(**content, labels=labels, datasets=datasets, counts=counts, without=without)
-        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
 
 

@@ -1,12 +1,12 @@
 """Results that lie here -> records and answers -> REPORT.md, figures, README's table, page, log."""
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from basics.files import find_repository, make_folder, write_atomically
+from basics.json_files import read_json
 from basics.locks import locked
 from basics.markdown import render_row, replace_section
 from data_utils.dialogues import find_original_data, load_dialogues
@@ -56,7 +56,7 @@ def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
     records = Records.read(folder).known(conditions)
     stale = {(run.condition, run.seed) for run in records.runs if run.plan != _plan_of_today(run, conditions)}
     earlier = folder / EARLIER
-    return Shown(records, stale, json.loads(earlier.read_text("utf-8")) if earlier.exists() else ())
+    return Shown(records, stale, read_json(earlier) if earlier.exists() else ())
 
 
 def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:

@@ -19,6 +19,7 @@ from queue import Queue
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, write_atomically
+from basics.json_files import parse_json
 from data_utils.examples import ROWS_VERSION
 from experiment_utils.conditions import Condition
 from knobs.checks import Place
@@ -146,7 +147,7 @@ def is_finished(plan: Plan) -> bool:
 def _read_manifest(folder: Path) -> dict | None:
     """What a folder's manifest says; None where there is none, or the results are not those that it tells of."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / MANIFEST).read_bytes())
         return manifest if manifest["results_sha256"] == sha256_of(folder / RESULTS_FILE) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -329,7 +330,7 @@ class Runner:
 
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""
-        groups, given_up = [process.pid for process in self.running], time.monotonic() + SECONDS_TO_SAVE
+        groups, given_up = [process.pid for process in list(self.running)], time.monotonic() + SECONDS_TO_SAVE
         number = signal.SIGTERM
         while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
             number = 0

@@ -1,6 +1,5 @@
 """Which checkpoint is used when none is named, and the base that an adapter belongs on."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from bases.find import check_precision, find_folder, find_row
 from bases.load import resolve_base
 from basics.errors import UserError
 from basics.files import find_repository
+from basics.json_files import parse_json
 from knobs.checks import holds_model
 from own_dialogues.shipped import ADAPTERS, SAMPLE_FOLDER, TAKEN_FIRST, can_predict, find_shipped, list_shipped
 from training.checkpoints import is_adapter
@@ -88,7 +88,7 @@ def base_name(checkpoint: Path) -> str:
     """The name of an adapter's base, as its configuration has it."""
     path = Path(checkpoint) / "adapter_config.json"
     try:
-        return str(json.loads(path.read_bytes())["base_model_name_or_path"])
+        return str(parse_json(path.read_bytes())["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: names no base ({error}), allowed is the file that training wrote") from None
 
@@ -107,7 +107,7 @@ def check_base_precision(checkpoint: Path, base: str, wanted: str) -> None:
     base: what `find_base` says; a whole model, which is its own, names the one that it was trained from.
     """
     try:
-        named = str(json.loads((Path(checkpoint) / ERC_CONFIG_FILE).read_bytes())["base"])
+        named = str(parse_json((Path(checkpoint) / ERC_CONFIG_FILE).read_bytes())["base"])
     except (OSError, ValueError, KeyError, TypeError):
         named = base  # a checkpoint that is only exported need not have one that predict.py can read
     for name in (base, named):

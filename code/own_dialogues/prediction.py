@@ -15,6 +15,7 @@ import torch
 from bases.find import identify_base
 from basics.errors import UserError, disk_named
 from basics.files import make_folder, replace_durably, sha256_of, sha256_of_text, write_atomically
+from basics.json_files import parse_json
 from basics.scripts import progress_bar
 from dialogue_files.reading import FileCounts, read_turns
 from own_dialogues.checkpoint import find_base
@@ -126,7 +127,7 @@ def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Positi
     if not resume or task.output is None or not task.state.is_file():
         return Position()
     try:
-        there = json.loads(task.state.read_bytes())
+        there = parse_json(task.state.read_bytes())
         position, marks_there = Position(**there["position"]), dict(there["marks"].items())
         if not all(type(number) is int and number >= 0 for number in position.numbers):
             raise ValueError

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from basics.json_files import json_line
 from dialogue_files.reading import FileCounts, read_turns
 from dialogue_files.turns import SpokenTurn
 
@@ -13,7 +14,7 @@ def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False) -> Itera
     """A line of JSON for each turn, with the keys dialogue, turn, speaker, text."""
     for one in turns:
         record = {"dialogue": one.dialogue, "turn": one.turn, "speaker": one.speaker, "text": one.text}
-        yield json.dumps(record, ensure_ascii=ascii_only) + "\n"
+        yield (json.dumps(record) if ascii_only else json_line(record)) + "\n"
 
 
 def summary_lines(counts: FileCounts) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from rich.cells import set_cell_size
 
+from basics.errors import as_line
+from basics.json_files import json_line
 from dialogue_files.turns import SpokenTurn
 
 NAME_WIDTH = 14
@@ -57,7 +59,7 @@ def as_record(row: TurnEmotion) -> dict[str, Any]:
 
 def render_json_lines(rows: Iterable[TurnEmotion]) -> str:
     """One JSON object on each line."""
-    return "".join(json.dumps(as_record(row), ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json_line(as_record(row)) + "\n" for row in rows)
 
 
 def render_csv(rows: Iterable[TurnEmotion]) -> str:
@@ -98,18 +100,13 @@ def render_table(rows: Iterable[TurnEmotion]) -> str:
         turn, width = row.turn, max(map(len, row.probabilities))
         if turn.turn == 0:
             lines += [""] if turn.part else []
-            lines += [f"dialogue {_printable(turn.dialogue)}"]
-        name = set_cell_size(_printable(turn.speaker), NAME_WIDTH)
-        lines.append(f"{turn.turn:4}  {name}  {row.emotion:<{width}} {row.probability:5.2f}  {_printable(turn.text)}")
+            lines += [f"dialogue {as_line(turn.dialogue)}"]
+        name = set_cell_size(as_line(turn.speaker), NAME_WIDTH)
+        lines.append(f"{turn.turn:4}  {name}  {row.emotion:<{width}} {row.probability:5.2f}  {as_line(turn.text)}")
         lines += [
-            f"{'':4}  like {one.similarity:.2f}: <{_printable(one.text)}>: {one.label}" for one in row.demonstrations
+            f"{'':4}  like {one.similarity:.2f}: <{as_line(one.text)}>: {one.label}" for one in row.demonstrations
         ]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _printable(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def no_header(labels: Sequence[str]) -> str:

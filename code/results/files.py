@@ -8,6 +8,7 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import write_atomically
+from basics.json_files import parse_json
 from scoring.metrics import Copying, EvalResult, MajorityBaseline, Prediction
 from training.folders import RESULTS_FILE
 
@@ -101,6 +102,15 @@ def _to_row(prediction: Prediction) -> dict[str, Any]:
     return row if prediction.response is None else row | {"response": prediction.response}
 
 
+def _to_prediction(row: dict[str, Any]) -> Prediction:
+    """TypeError, ValueError or AttributeError for what is no row."""
+    found = Prediction(**row)
+    told = found.id, found.task, found.target, found.label or "", found.response or ""
+    if not all(isinstance(text, str) for text in told) or (found.scores is not None and not found.scores):
+        raise ValueError("an id, a task, a target, a label or a response is no text, or there are scores of no label")
+    return found
+
+
 def read_predictions(path: Path) -> list[Prediction]:
     """Read what `write_predictions` wrote; UserError names a missing file or a line that cannot be read."""
     try:
@@ -111,7 +121,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     predictions = []
     for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
-            predictions.append(Prediction(**json.loads(line)))
+            predictions.append(_to_prediction(parse_json(line)))
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path} line {number}: not a row of {PREDICTIONS_FILE} ({error})") from error
     return predictions

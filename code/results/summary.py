@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bases.find import read_source
 from basics.files import public_path
+from basics.json_files import parse_json
 from data_utils.labels import WEIGHTED_F1
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
@@ -95,10 +96,10 @@ def finished_before(run: Run) -> bool:
     """Whether this very run has its results already; then its table is printed again, for `--resume True`."""
     folder = Path(run.arguments[2].output_dir)
     try:
-        results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+        results = parse_json((folder / RESULTS_FILE).read_bytes())
     except (OSError, ValueError):
         return False
-    same_run = results.get("fingerprint") == json.loads(json.dumps(run.fingerprint()))
+    same_run = isinstance(results, dict) and results.get("fingerprint") == json.loads(json.dumps(run.fingerprint()))
     scored = "score" in results
     if not same_run or (run.arguments[2].do_eval and not scored):
         return False

@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from basics.errors import UserError
+from basics.json_files import parse_json
 from scoring.metrics import Prediction
 
 VERSION = 1
+MOST_COUNTED = 10**12  # transitions of a pair of labels
 # A label counts as if it had been followed so many times by what follows any label.
 SMOOTHING = 10.0
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -266,7 +268,7 @@ class Follower:
         began = state["dialogue"] is not None
         if began != (state["speaker"] in own) or began != bool(own):
             raise ValueError("no state of a dialogue")
-        if any(belief.shape != size or not (belief >= 0).all() for belief in own.values()):
+        if any(belief.shape != size or not (np.isfinite(belief) & (belief >= 0)).all() for belief in own.values()):
             raise ValueError("no state of beliefs")
         self.dialogue, self.speaker, self.own = state["dialogue"], state["speaker"], own
 
@@ -295,7 +297,7 @@ def read_filter(path: Path) -> TransitionFilter:
         UserError: the file cannot be read, or is not of this form; it names the file.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = parse_json(Path(path).read_bytes())
     except OSError as error:
         told = f"cannot be read ({error.strerror}); training with --decode transitions writes it"
         raise UserError(f"{path}: {told}") from None
@@ -303,7 +305,7 @@ def read_filter(path: Path) -> TransitionFilter:
         raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
     try:
         return _parsed(content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not a filter ({reason}), allowed is the file that training wrote") from None
 
@@ -318,7 +320,11 @@ def _parsed(content: Mapping[str, Any]) -> TransitionFilter:
         raise ValueError("labels and counts do not fit each other")
     names = [name for name in TransitionFilter.__dataclass_fields__ if name != "transitions"]
     numbers = {name: float(content[name]) for name in names}
-    counted = (count for table in tables for row in table for count in row)
-    if not all(map(math.isfinite, numbers.values())) or numbers["temperature"] <= 0 or min(counted) < 0:
+    counted = [count for table in tables for row in table for count in row]
+    if (
+        not all(map(math.isfinite, numbers.values()))
+        or numbers["temperature"] <= 0
+        or not 0 <= min(counted) <= max(counted) <= MOST_COUNTED
+    ):
         raise ValueError("a number is out of range")
     return TransitionFilter(Transitions(labels, *tables), **numbers)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from basics.errors import UserError
+from basics.json_files import parse_json
 from engine.deepspeed_state import adam_parameters, gather_state, restore_state
 from engine.distributed import World
 from training.arguments import NO_AVERAGE, NOTHING, TrainingArguments
@@ -75,7 +76,7 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"--deepspeed_config {path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):

@@ -12,7 +12,8 @@ from bases.find import known_sha256, sha256_of_weights
 from bases.table import PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
-from data_utils.draws import ALL_OF_TRAIN, Draw, read_draw
+from basics.json_files import parse_json
+from data_utils.draws import ALL_OF_TRAIN, Draw, is_draw, read_draw
 from data_utils.examples import DEFAULT_STEP
 from data_utils.labels import DATASETS, OWN_MAX_LENGTH, ROW_SETS
 from data_utils.prompts import FORMS, PAPER, TEMPLATE_DIGESTS, TEMPLATE_SHA256
@@ -139,7 +140,7 @@ def find_erc_config(folder: str | Path) -> ErcConfig | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}), allowed is the file that training wrote") from None
     wrong = [key for key, is_right in _KEYS.items() if not is_right(content.get(key))] if _is_object(content) else _KEYS
@@ -170,14 +171,6 @@ def _are_digests(value: Any) -> bool:
     return value is None or (_is_object(value) and all(isinstance(digest, str) for digest in value.values()))
 
 
-def _is_draw(value: Any) -> bool:
-    if value is None:
-        return True
-    if not _is_object(value) or set(value) != {"fraction", "seed"} or not _is_number(value["seed"]):
-        return False
-    return isinstance(value["fraction"], int | float) and 0 < value["fraction"] <= 1
-
-
 def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
@@ -201,7 +194,7 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "speakers": _is_number,
     "speaker_offset": _is_number,
     "retrieval": _is_retrieval,
-    "draw": _is_draw,
+    "draw": lambda value: value is None or is_draw(value),
     "template_sha256": lambda value: isinstance(value, str),
     "quantize": lambda value: value in (None, *QUANTIZATIONS),
     "precision": lambda value: value in (None, "auto", *PRECISIONS),
@@ -230,7 +223,7 @@ def identify_checkpoint(folder: str | Path) -> str:
 def _digest(path: Path) -> str:
     if path.name == "adapter_config.json":
         with suppress(ValueError, TypeError):  # what cannot be read is another file than any that could
-            content = json.loads(path.read_bytes()) | {"base_model_name_or_path": None}
+            content = parse_json(path.read_bytes()) | {"base_model_name_or_path": None}
             return sha256_of_text(json.dumps(content, sort_keys=True))
     return known_sha256(path)
 
@@ -315,7 +308,10 @@ def _recorded_base(checkpoint: Path) -> str | None:
         path = checkpoint / name
         if path.is_file():
             try:
-                return json.loads(path.read_bytes()).get(key)
+                base = parse_json(path.read_bytes()).get(key)
+                if not isinstance(base, str | None):
+                    raise ValueError(f"{key} is no text")
+                return base
             except (ValueError, AttributeError) as error:
                 raise UserError(f"{path}: not readable ({error}), allowed is the file that training wrote") from None
     return None

@@ -4,14 +4,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
 from basics.locks import alone_at, lock_beside
-from engine.distributed import World
 from knobs.checks import holds_model
 from training.arguments import NOTHING, Arguments
 from training.log import LOG_FILE
+
+if TYPE_CHECKING:  # it takes torch, which reading results does not need
+    from engine.distributed import World
 
 RESULTS_FILE = "results.json"
 
@@ -35,7 +38,7 @@ def find_folder_problems(arguments: Arguments) -> list[str]:
 
 
 @contextmanager
-def claimed_folders(arguments: Arguments, world: World) -> Iterator[None]:
+def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
     """Makes sure that the results and the model can be written, and forgets the results of an earlier run.
 
     Inside, no other run writes to them; to be entered by all processes at once.
@@ -50,9 +53,9 @@ def claimed_folders(arguments: Arguments, world: World) -> Iterator[None]:
 
 def forget_claim(arguments: Arguments) -> None:
     """Takes away the lock that a run left which was killed once its results were whole."""
-    model = Path(arguments[2].model_dir).resolve()
-    if arguments[2].do_train and lock_beside(model).exists():
-        with suppress(UserError), alone_at(lock_beside(model), str(model)):
+    lock = _lock_of_model(arguments)
+    if arguments[2].do_train and lock.exists():
+        with suppress(UserError), alone_at(lock, "the model"):
             pass
 
 
@@ -80,7 +83,10 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
     raise_together(problems)
     held.enter_context(alone_at(places["--output_dir"], f"--output_dir {training.output_dir}"))
     if training.do_train:
-        model = Path(training.model_dir).resolve()
-        held.enter_context(alone_at(lock_beside(model), f"--model_dir {training.model_dir}"))
+        held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
+
+
+def _lock_of_model(arguments: Arguments) -> Path:
+    return lock_beside(Path(arguments[2].model_dir).resolve())

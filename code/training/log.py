@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basics.errors import disk_named
+from basics.errors import UserError, disk_named
 from basics.files import make_folder, sync_file, sync_folder, write_atomically
+from basics.json_files import parse_json
 
 LOG_FILE = "log.jsonl"
 
@@ -46,13 +47,35 @@ def sync_log(folder: Path) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, none where there is none, without a last one that was not written whole."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    """The records of a log, none where there is none, without a last one that was not written whole.
+
+    Raises:
+        UserError: a line in between is no record.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = (line for line in lines if line.endswith(b"\n"))
+    return [_parse_record(path, number, line) for number, line in enumerate(whole, start=1)]
 
 
 def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the lines of a log that `keep` refuses, and a last one that was not written whole."""
+    """Drops the records that `keep` refuses from a log, and a last one that was not written whole; see `read_lines`."""
     if path.exists():
-        kept = (json.dumps(line, allow_nan=False) + "\n" for line in read_lines(path) if keep(line))
+        kept = (json.dumps(record, allow_nan=False) + "\n" for record in read_lines(path) if keep(record))
         write_atomically(path, "".join(kept))
+
+
+def _parse_record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = parse_json(line)
+        if (
+            not isinstance(record, dict)
+            or type(record.get("step")) is not int
+            or not isinstance(record.get("kind"), str)
+        ):
+            raise ValueError("not an object with a kind and a step")
+        json.dumps(record, allow_nan=False)
+    except ValueError as error:
+        raise UserError(
+            f"{path} line {number}: no line that training wrote ({error}); take it out, or remove the file"
+        ) from None
+    return record

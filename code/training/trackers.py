@@ -15,6 +15,7 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import write_atomically
+from basics.json_files import read_json
 from training.log import LOG_FILE, append, read_lines
 
 EVENTS_FOLDER = "tensorboard"
@@ -76,6 +77,13 @@ def check_trackers(report_to: str) -> None:
             ) from None
 
 
+def _runs_there(path: Path) -> Mapping[str, str]:
+    known = read_json(path)
+    if not isinstance(known, dict) or not all(isinstance(run, str) for run in known.values()):
+        raise UserError(f"{path}: holds no names of runs, allowed is the file that training wrote")
+    return known
+
+
 def open_trackers(report_to: str, folder: Path, settings: Mapping[str, Any], resume: bool) -> list[Record]:
     """What takes the records of a run for each of the names in `report_to`; settings: told to those that keep them.
 
@@ -83,7 +91,7 @@ def open_trackers(report_to: str, folder: Path, settings: Mapping[str, Any], res
         UserError: one cannot be opened.
     """
     path = folder / RUNS_FILE
-    known = json.loads(path.read_text(encoding="utf-8")) if resume and path.is_file() else {}
+    known = _runs_there(path) if resume and path.is_file() else {}
     records, runs = [], {}
     for name in _names_in(report_to):
         try:

@@ -119,3 +119,18 @@ def test_what_a_killed_writer_left_goes_with_the_next_and_what_another_writes_st
     write_atomically(path, "again")
     assert sorted(one.name for one in tmp_path.iterdir()) == [foreign.name, path.name]
     assert path.read_text() == "again"
+
+
+def test_a_file_that_another_writer_took_away_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def flock(stream: object, operation: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    write_atomically(tmp_path / "file", "text")
+    assert len(taken) == 1 and [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from basics.stopping import NAMES, StopHeld, Stopped, advised, signals_raised
@@ -70,6 +72,8 @@ def test_kill_ends_a_script_with_what_it_started(tmp_path: Path) -> None:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, script], **pipes) as process:
         started = int(process.stdout.readline())
+        while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
+            time.sleep(0.01)  # it may not know yet that it has started one
         process.terminate()
         _, told = process.communicate(timeout=30)
     assert (process.returncode, told) == (143, "stopped by SIGTERM\n")

@@ -157,7 +157,7 @@ def test_of_two_builders_at_once_the_second_leaves_the_rows_of_the_first(
     prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first builds while the second is making its rows."""
-    build, made = row_folders.build_examples, []
+    build, made = row_folders.plan_rows, []
 
     def slow(settings: RowSettings, *others: object) -> object:
         if not made:
@@ -165,7 +165,7 @@ def test_of_two_builders_at_once_the_second_leaves_the_rows_of_the_first(
             made[0] = identity(prepare())
         return build(settings, *others)
 
-    monkeypatch.setattr(row_folders, "build_examples", slow)
+    monkeypatch.setattr(row_folders, "plan_rows", slow)
     assert identity(prepare()) == made[0]
 
 

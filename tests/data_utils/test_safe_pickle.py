@@ -13,7 +13,7 @@ import pytest
 from basics.errors import UserError
 from corpora import load_unchecked as load
 from corpora import refusal, small_corpus
-from data_utils.pickles import load_safely
+from data_utils.safe_pickle import load_safely
 
 WriteCorpus = Callable[..., Path]
 

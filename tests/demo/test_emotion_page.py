@@ -84,7 +84,7 @@ def test_hostile_text_stays_text(recognizer: EmotionRecognizer) -> None:
     assert "<script" not in shown and "${" not in shown and "{{" not in shown and "`" not in shown
     assert HOSTILE in html.unescape(shown)
     tags = set(re.findall(r"<(\w+)", shown))
-    assert tags == {"div", "ol", "li", "span", "details", "summary", "meter", "pre", "h2", "img", "p", "a"}
+    assert tags == {"div", "ol", "li", "span", "bdi", "details", "summary", "meter", "pre", "h2", "img", "p", "a"}
     assert "<script" not in page.render_error(HOSTILE) + page.render_status(HOSTILE, 1, 2)
 
 

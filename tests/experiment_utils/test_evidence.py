@@ -174,7 +174,7 @@ def test_a_record_without_its_counts_and_answers_without_a_record_are_told(kept:
     with pytest.raises(UserError, match="its counts cannot be read"):
         Records.read(kept)
     (folder / "sample-seed_0.csv").write_text(counts.replace(",1\n", ",-1\n", 1))
-    with pytest.raises(UserError, match="a count is below 1"):
+    with pytest.raises(UserError, match="a count is not between 1 and"):
         Records.read(kept)
     (folder / "seed_0.json").unlink()
     assert list(check_answers(Records.read(kept))) == [

@@ -21,6 +21,7 @@ from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_
 from bases.find import need_space, remove
 from basics.errors import UserError, disk_named
 from basics.files import replace_durably, sync_file, sync_tree
+from basics.json_files import parse_json
 from basics.locks import locked
 
 # Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
@@ -180,7 +181,7 @@ def _open_work(target: Path, record: Mapping[str, Any]) -> Path:
 
 def _read_record(folder: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        return parse_json((folder / RECORD_FILE).read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -208,7 +209,7 @@ def find_shards(folder: Path) -> list[Path]:
     for index, single in WEIGHT_FILES.items():
         if (folder / index).is_file():
             try:
-                names = sorted(set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()))
+                names = sorted(set(parse_json((folder / index).read_bytes())["weight_map"].values()))
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise UserError(f"{folder / index} does not list the weights: {error!r}") from error
         elif (folder / single).is_file():

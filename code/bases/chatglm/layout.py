@@ -1,11 +1,11 @@
 """Which ChatGLM a published config.json is of: all three generations call themselves `chatglm`. Data, no torch."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
+from basics.json_files import parse_json
 
 # What ChatGLM2 and 3 have in their config.json and ChatGLM-6B has not.
 CHATGLM2_KEYS = frozenset({"padded_vocab_size", "ffn_hidden_size", "kv_channels"})
@@ -35,7 +35,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder; UserError when it is none."""
     path = Path(folder) / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):

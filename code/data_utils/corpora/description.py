@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
+from basics.yaml_files import YamlError, parse_yaml
 from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, find_misnamed, may_be_called
 from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import (
@@ -25,6 +26,7 @@ from dialogue_files.names import fold_label
 BY_DIALOGUE, BY_CORPUS = "dialogue", "corpus"
 USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
+LONGEST_TEXT = 1_000  # characters, with what shows nothing
 RESERVED = "invalid"  # what tables call an answer without a label
 ROUNDING = 1e-6
 _TEXT_TAG = "tag:yaml.org,2002:str"
@@ -102,24 +104,20 @@ def _checked_name(described: Description) -> Description:
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """(key -> value, key -> line) of the file."""
-    import yaml  # here: whoever only predicts has no need of it
-
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date that is none is a ValueError
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path} line {mark.line + 1}" if mark else str(path)
-        words = (getattr(error, name, None) for name in ("problem", "strerror", "reason"))
-        why = next(filter(None, words), None) or " ".join(str(error).split())
-        raise UserError(f"{place}: cannot be read ({why}), allowed is YAML in UTF-8") from None
+        content, node = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except YamlError as error:
+        place = f"{path} line {error.line}" if error.line else str(path)
+        raise UserError(f"{place}: cannot be read ({error.reason}), allowed is YAML in UTF-8") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.reason
+        raise UserError(f"{path}: cannot be read ({reason}), allowed is YAML in UTF-8") from None
     if content is None:
         return {}, {}
     if not isinstance(content, dict):
         raise UserError(f"{path} line 1: holds a {type(content).__name__}, allowed are keys: {', '.join(_READERS)}")
     for _, value in node.value:
-        if isinstance(value, yaml.MappingNode):
+        if value.id == "mapping":
             _lines_of(value, path)
     return content, _lines_of(node, path)
 
@@ -138,6 +136,8 @@ def _lines_of(node: Any, path: Path) -> dict[str, int]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise _Fault(f"has {len(value):,} characters, allowed are {LONGEST_TEXT:,}")
     if not isinstance(value, str) or not fold_label(value):
         raise _Fault(f"{value!r} is no text, allowed is a text (in quotes where it reads like something else)")
     return fold_label(value)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from basics.errors import UserError
+from basics.errors import UserError, as_line
 from data_utils.corpora.description import (
     BY_CORPUS,
     Description,
@@ -36,6 +36,7 @@ MOST_FOUND_LABELS = 40  # more are hardly labels; who has them lists them
 MOST_NUMBERED = 100  # persons whom the question of who speaks lists
 LEAST_SPEAKERS = 2
 MOST_TOLD = 5
+LONGEST_WRITTEN = 1_000  # characters of an emotion as a file has it, with blanks and what shows nothing
 # Which way out predict.py has where a file can be read otherwise; a corpus is what its files are.
 _FLAGS_OF_PREDICT = re.compile(
     r"[;,:] (otherwise: |or say |or read it as another form: )?--(encoding|input_format)\b.*"
@@ -114,7 +115,7 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
     report = Report()
     try:
         read = read_turns(path, form, report=report)
-        turns = [replace(turn, emotion=fold_label(turn.emotion or "") or None) for turn in read]
+        turns = [replace(turn, emotion=_label_of(turn, path)) for turn in read]
     except UserError as error:
         raise UserError(_FLAGS_OF_PREDICT.sub("", str(error))) from None
     if not turns:
@@ -124,6 +125,14 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
         raise UserError(f"{path} line {turns[0].line}: no turn has an emotion, {allowed}")
     remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
     return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+
+
+def _label_of(turn: SpokenTurn, path: Path) -> str | None:
+    written = turn.emotion or ""
+    if len(written) > LONGEST_WRITTEN:
+        told = f"the emotion has {len(written):,} characters, allowed are {LONGEST_WRITTEN:,}"
+        raise UserError(f"{path} line {turn.line}: {told}")
+    return fold_label(written) or None
 
 
 def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: list[str]) -> tuple[str, ...]:
@@ -267,7 +276,11 @@ def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
 
 
 def describe(corpus: OwnCorpus) -> Iterator[str]:
-    """What people are told of a corpus: sizes, labels with their shares, then its remarks."""
+    """What people are told of a corpus, in lines: sizes, labels with their shares, then its remarks."""
+    return map(as_line, _describe(corpus))
+
+
+def _describe(corpus: OwnCorpus) -> Iterator[str]:
     spec = corpus.spec
     mixable = "" if spec.unified else "; without unified labels: it cannot be mixed with other corpora"
     licence = f"; licence {spec.licence}" if spec.licence else ""

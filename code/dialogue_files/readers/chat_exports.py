@@ -4,7 +4,6 @@ Each message is read by itself, so that an export of any size can be read. A fil
 several chats and for ConvoKit.
 """
 
-import html
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO
 from dialogue_files.readers.json_dialogues import objects, plain_text, shown
 from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from dialogue_files.report import EMPTY, LeftOut, Remark
-from dialogue_files.turns import LineError, Read, ReadTurn
+from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unescape
 
 NOTICES, ATTACHMENTS, BOTS = "notices", "attachments", "messages of bots"
 MOST_NAMES = 10_000  # people of a workspace
@@ -136,7 +135,7 @@ def _learn_slack_name(message: Mapping[str, Any], names: dict[str, str]) -> None
 def _slack_text(text: str, names: Mapping[str, str]) -> str:
     text = _SLACK_MENTION.sub(lambda found: f"@{found[2] or names.get(found[1], found[1])}", text)
     text = _SLACK_CALL.sub(lambda found: f"@{found[1] or found[2]}", _SLACK_CHANNEL.sub(r"#\1", text))
-    return html.unescape(_SLACK_LINK.sub(lambda found: found[2] or found[1], text))
+    return unescape(_SLACK_LINK.sub(lambda found: found[2] or found[1], text))
 
 
 def is_discord(outline: Outline) -> bool:
@@ -236,6 +235,8 @@ def grouped(items: Iterator[Read], newest_first: bool = False) -> Iterator[Read]
                 yield one
                 continue
             name = one.dialogue or ""
+            for what, text in (("dialogue", name), ("speaker", one.speaker), ("utterance", one.text)):
+                refuse_halves(text, what, one.line)  # SQLite takes none
             waiting.execute("INSERT OR IGNORE INTO part (name) VALUES (?)", (name,))
             values = (name, one.line, one.speaker, one.text)
             waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4 FROM part WHERE name = ?1", values)

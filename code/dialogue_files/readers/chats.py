@@ -15,13 +15,17 @@ _DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}[年년] ?\d{1,2}[月�
 _CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?(?:[AaPp]\.?\s?[Mm]\.?|[صم]))?"
 _WHEN = rf"{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}"
 WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
-_WHATSAPP_SAID = re.compile(r"(?:~\s*)?(?P<name>[^:\"“”„«»]{1,100}?)\s*:(?:\s+(?P<text>.*))?", re.DOTALL)
+# A name ends in what is no blank: then a long row of blanks is looked at once, and not once for each of its parts.
+_WHATSAPP_SAID = re.compile(
+    r"(?:~\s*+)?(?P<name>[^\s:\"“”„«»](?:[^:\"“”„«»]{0,98}?[^\s:\"“”„«»])??)\s*+:(?:\s+(?P<text>.*))?", re.DOTALL
+)
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
     r".*\b(?:changed|created|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió|a changé|a créé)\b",
     re.I,
 )
-_IN_ANGLES = re.compile(r"<[^<>|/]*[^\W\d_][^<>|/]*[ :][^<>|/]*>")  # '<Media omitted>', alone in a line
+# '<Media omitted>', alone in a line
+_IN_ANGLES = re.compile(r"<(?:(?![^\W\d_])[^<>|/])*+[^\W\d_][^<>|/ :]*+[ :][^<>|/]*+>")
 _ATTACHED = re.compile(r"<[^<>:|/]{3,20}: [^<>]+\.\w{2,5}>")  # '<attached: 1.jpg>', with words before it perhaps
 _FILE = re.compile(
     r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)", re.I
@@ -45,20 +49,21 @@ _CALLS = re.compile(
     r"(?:missed|silenced) (?:voice|video|group)[\w ]*call.*|verpasster .*anruf.*|(?:voice|video) call\b.*", re.I
 )
 _EDITED = re.compile(
-    r"\s*<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje)[^<>]*>$", re.I
+    r"<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje)[^<>]*>$", re.I
 )
 
 ZOOM = re.compile(
-    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s+"
-    r"(?:From\s+(?P<name>[^:]{1,100}?)(?:\s+to\s+[^:]{1,200}?)?\s*:(?:\s+(?P<text>.*))?"
-    r"|(?P<short>[^:\t]{1,100}?)\s*:\t(?P<said>.*))",
+    r"(?:\d{4}-\d{2}-\d{2}\s+)?\d{1,2}:\d{2}:\d{2}\s++"
+    r"(?:From\s++(?P<name>[^\s:](?:[^:]{0,98}?[^\s:])??)(?:\s++to\s++[^\s:](?:[^:]{0,198}?[^\s:])??)?\s*+:"
+    r"(?:\s+(?P<text>.*))?"
+    r"|(?P<short>[^\s:](?:[^:\t]{0,98}?[^\s:])??)\s*+(?<!\t):\t(?P<said>.*))",
     re.DOTALL | re.IGNORECASE,
 )
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
 _ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
 DISCORD = re.compile(
     rf"(?:\[{_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
-    rf"|(?P<pasted>[^:]{{1,100}}?)\s+—\s+(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
+    rf"|(?P<pasted>[^\s:](?:[^:]{{0,98}}?[^\s:])??)\s++—\s++(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
 )
 _DISCORD_DONE = re.compile(r"(?:Joined the server\.|Started a call.*|Pinned a message\.|Added .* to the group\.)")
 _DISCORD_PART = re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions)\}")
@@ -125,7 +130,7 @@ def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
 def _whatsapp_item(message: _Message) -> Read:
     if message.speaker is None:
         return LeftOut(NOTICES, message.line)
-    text = _EDITED.sub("", _DIRECTION_MARKS.sub("", message.text).strip())
+    text = _EDITED.sub("", _DIRECTION_MARKS.sub("", message.text).strip()).rstrip()
     if _DELETED.fullmatch(text):
         return LeftOut(DELETED, message.line)
     if _CALLS.fullmatch(text) and (message.by_phone or len(text) < 40):
@@ -163,7 +168,12 @@ def _zoom_item(message: _Message) -> Read:
     text = message.text.strip()
     if _ZOOM_REACTION.fullmatch(text):
         return LeftOut(REACTIONS, message.line)
-    return ReadTurn(0, None, message.speaker, _ZOOM_REPLY.sub("", text, count=1), message.line)
+    return ReadTurn(0, None, message.speaker, _without_reply(text), message.line)
+
+
+def _without_reply(text: str) -> str:
+    found = _ZOOM_REPLY.match(text)
+    return text[found.end() :] if found else text
 
 
 def read_discord_text(stream: BinaryIO) -> Iterator[Read]:

@@ -4,7 +4,6 @@ MELD's CSV and SemEval-2024's JSON need nothing of their own. Of DailyDialog, Em
 are elsewhere.
 """
 
-import ast
 import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -21,7 +20,9 @@ _EMOTION_COLUMN = "emotion"
 _EMPATHETIC_COLUMNS = ("conv_id", "utterance_idx", "speaker_idx", "utterance")
 IEMOCAP = re.compile(r"(?P<dialogue>Ses\d\d[FM]_\w+?)_(?P<speaker>[FM])(?:XX)?\d+ \[[\d.]+-[\d.]+\]:\s*(?P<text>.*)")
 END_OF_UTTERANCE = "__eou__"
-_ECF_HEAD = re.compile(r"(\S+)\s+(\d+)")
+_NUMBER = re.compile(r"\d{1,9}")
+_QUOTED_NAME = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_ECF_HEAD = re.compile(r"(\S+)\s+(\d{1,9})")
 _ECF_PAIRS = re.compile(r"[\s(),\d]*")
 _ECF_TURN = re.compile(r"\d+ \| (?P<speaker>[^|]+?) \| (?P<emotion>[^|]+) \| (?P<text>.*?)(?:\s\|[^|]*)?")
 
@@ -82,7 +83,7 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
         if len(row) != width:
             raise LineError(line, f"{len(row)} cells, but the header has {width}")
         text, speaker, *numbers = (row[places[name]] for name in _EMORY_COLUMNS)
-        if not all(number.strip().isdigit() for number in numbers):
+        if not all(_NUMBER.fullmatch(number.strip()) for number in numbers):
             raise LineError(line, f"Season, Episode, Scene_ID are {', '.join(numbers)[:60]}, allowed are whole numbers")
         name = "_".join(f"{letter}{int(number):02}" for letter, number in zip("sec", numbers, strict=True))
         emotion = row[places[_EMOTION_COLUMN]] if _EMOTION_COLUMN in places else None
@@ -90,12 +91,10 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
 
 
 def _speakers(cell: str) -> str:
-    """ "['Nora Bell', 'Tim Rowe']" -> 'Nora Bell, Tim Rowe'."""
-    try:
-        names = ast.literal_eval(cell) if cell.startswith("[") else cell
-    except (ValueError, SyntaxError):
-        names = cell
-    return ", ".join(map(str, names)) if isinstance(names, list) else str(names)
+    """ "['Nora Bell', \"Tim O'Rowe\"]" -> "Nora Bell, Tim O'Rowe"."""
+    if not cell.startswith("["):
+        return cell
+    return ", ".join(single or double for single, double in _QUOTED_NAME.findall(cell)) or cell
 
 
 def is_empathetic(lines: Sequence[str]) -> bool:

@@ -68,11 +68,18 @@ class _Recoded(io.RawIOBase):
         try:
             text = self.decoder.decode(block, final=not block)
         except UnicodeError as error:
-            self.decoder.setstate(before)
-            read = self.decoder.decode(block[: max(0, getattr(error, "start", 0) - len(before[0]))])
+            read = self._readable(block[: max(0, getattr(error, "start", 0) - len(before[0]))], before)
             told = f"not {self.encoding} text ({getattr(error, 'reason', error)}), {ALLOWED}"
             raise LineError(self.line + self._with_ends(read).count("\n"), told) from None
         return self._with_ends(text)
+
+    def _readable(self, block: bytes, before: tuple[bytes, int]) -> str:
+        """What stands before a fault; nothing of UTF-32 without its mark."""
+        self.decoder.setstate(before)
+        try:
+            return self.decoder.decode(block)
+        except UnicodeError:
+            return ""
 
     def _with_ends(self, text: str) -> str:
         return text.replace("\r", "\n") if self.old_ends else text

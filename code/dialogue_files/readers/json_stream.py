@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from basics.json_files import refuse_depth
 from dialogue_files.turns import UTF8_ONLY, LineError, read_lines
 
 BLOCK = 1 << 16  # bytes
@@ -62,7 +63,7 @@ class Element:
         if "\n" not in self.text:
             return self.line
         at = 0 if place is None else next(itertools.islice(_spans(self.text, 0, tuple(path)), place, None))[0]
-        begin = next(begin for name, begin, _ in _members_of(self.text, at) if name == key)
+        begin = _begin_of(self.text, at, key)
         return self.first + self.text.count("\n", 0, begin)
 
 
@@ -75,10 +76,13 @@ def _spans(text: str, at: int, path: tuple[str, ...]) -> Iterator[tuple[int, int
                 yield from _spans(text, begin, path)
             else:
                 yield begin, end
-    elif text[at] == "{" and path:
-        for name, begin, _ in _members_of(text, at):
-            if name == path[0]:
-                yield from _spans(text, begin, path[1:])
+    elif text[at] == "{" and path and (begin := _begin_of(text, at, path[0])) is not None:
+        yield from _spans(text, begin, path[1:])
+
+
+def _begin_of(text: str, at: int, key: str) -> int | None:
+    """Offset of the value under a key of the object at `at`, the last one as for the decoder; None: there is none."""
+    return {name: begin for name, begin, _ in _members_of(text, at)}.get(key)
 
 
 def _items_of(text: str, at: int) -> Iterator[tuple[int, int]]:
@@ -161,7 +165,9 @@ def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
         if not line.strip():
             continue
         try:
-            yield Element(None, False, json.loads(line), number, "", number)
+            value = json.loads(line)
+            refuse_depth(value, line)
+            yield Element(None, False, value, number, "", number)
         except (ValueError, RecursionError) as error:
             told = f"not JSON ({_reason(error)}), allowed is one value on each line"
             raise LineError(number, f"{told}; --input_format json reads a file that is one value") from None
@@ -240,9 +246,16 @@ class _Text:
             else:
                 if end < len(self.text) or self.ended:  # else a number could go on
                     text, first = self.text[self.at : end], self.line
+                    self._refuse_depth(value, text)
                     self.skip(end - self.at)
                     return Element(key, listed, value, self.line, text, first)
             self._read_on()
+
+    def _refuse_depth(self, value: Any, text: str) -> None:
+        try:
+            refuse_depth(value, text)
+        except ValueError as error:
+            raise LineError(self.line, f"not JSON ({error})") from None
 
     def next_character(self) -> str:
         """The next one that is no blank, "" at the end; it stays."""

@@ -5,7 +5,6 @@ that names nobody is a turn of whoever spoke last. Automatic captions roll, each
 a turn goes on until the name changes. The file is read twice, first for the names that stand in it.
 """
 
-import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 from dialogue_files.names import is_name, without_aside
 from dialogue_files.report import LeftOut, Remark
-from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines, unescape
 
 SOUNDS = "cues of sounds"
 MOST_NAMES = 10_000  # candidates that are counted
@@ -26,14 +25,14 @@ _TIMES = re.compile(rf"\s*(?P<begin>{_CLOCK})\s*-->\s*(?P<end>{_CLOCK})(?:\s.*)?
 _SBV_TIMES = re.compile(r"(?P<begin>\d+:\d\d:\d\d\.\d{3}),(?P<end>\d+:\d\d:\d\d\.\d{3})\s*")
 _EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
 # Meant as times, whatever is wrong with them.
-_BAD_TIMES = re.compile(rf"\s*({_EXACT})\S*\s*(?:-+>?|–|—|=+>|→)\s*({_EXACT})\S*\s*")
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
+_BAD_TIMES = re.compile(rf"\s*+({_EXACT})[^\s\-–—=→]*+\s*+(?:-++>?|–|—|=++>|→)\s*+({_EXACT})\S*+\s*+")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*+)?[ \t]++([^<>]*+)>")
 _TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
 # At most four words: what stands before a colon is often no name.
 _NAMED_LINE = re.compile(
-    r"(?:(?:-|–|>>+)\s*)?(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*(?:[ ][^\s:：]+){0,3}))"
-    r"\s*[:：](?!\d|//)\s*(?P<text>.*)"
+    r"(?:(?:-|–|>>++)\s*+)?(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*(?:[ ][^\s:：]+){0,3}))"
+    r"\s*+[:：](?!\d|//)\s*(?P<text>.*)"
 )
 _NUMBERED_SPEAKER = re.compile(r"[(\[](?P<name>speaker[ _]?\w{1,4})[)\]]\s*(?P<text>.*)", re.IGNORECASE)
 _CHANGE = re.compile(r">>+\s*")
@@ -162,6 +161,8 @@ def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
                     number, "a cue without its columns, allowed is a line 'Format:' with Start, End, Text before"
                 )
             lines = [(number, text) for text in re.split(r"\\[Nn]", cells["Text"])]
+            if len(lines) > MOST_LINES:
+                raise LineError(number, f"a cue of {len(lines):,} lines, allowed are {MOST_LINES:,}")
             yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)
 
 
@@ -330,4 +331,4 @@ def _joined(voices: Iterable[Voice | LeftOut | Remark]) -> Iterator[Voice | Left
 
 
 def _plain(text: str) -> str:
-    return html.unescape(_TAG.sub("", text) if "<" in text or "{" in text else text).strip()
+    return unescape(_TAG.sub("", text) if "<" in text or "{" in text else text).strip()

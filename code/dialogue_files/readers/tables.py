@@ -165,7 +165,7 @@ def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separa
         for cell in line.rstrip("\r\n").split(separator):
             if not cell.startswith('"'):
                 characters += '"' in cell
-            elif re.fullmatch(r'"(?:[^"]|"")*"', cell) and len(cell) > 1:
+            elif re.fullmatch(r'"[^"]*+(?:""[^"]*+)*+"', cell) and len(cell) > 1:
                 characters += not set(cell[1:-1]) & set('"\r')
             else:
                 characters += 1
@@ -174,8 +174,8 @@ def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separa
 
 def _fitted(row: list[str], width: int, line: int) -> list[str]:
     """The row with as many cells as the header; LineError where that would lose something."""
-    while len(row) > width and not row[-1].strip():
-        row = row[:-1]
+    if len(row) > width and not any(cell.strip() for cell in row[width:]):
+        row = row[:width]
     if len(row) != width:
         why = "what holds the separator belongs into quotes" if len(row) > width else "empty ones need their separators"
         raise LineError(line, f"{len(row)} cells, but the header has {width}: {why}")

@@ -15,15 +15,19 @@ _CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?"
 _DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
 _RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
-_NAMED = re.compile(rf"([^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
+# What follows the first character of a name, which ends in what is no blank: so a long row of blanks is looked at once.
+_REST = rf"(?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：])??"
+_NAMED = re.compile(rf"([^\s:：]{_REST})\s*+[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
 _TIME_BEFORE = re.compile(rf"{_RANGE}[\s\-–|]*(?=[^\s\d:：\-–|])")
 _TIME_AFTER_NAME = re.compile(
-    rf"([^\s:：\[(][^:：\[(]{{0,{LONGEST_NAME - 1}}}?)"
-    rf"(?:\s*(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*[:：]\s*|\s+{_CLOCK}\s*[:：]\s+)(\S.*)"
+    rf"([^\s:：\[(](?:[^:：\[(]{{0,{LONGEST_NAME - 2}}}?[^\s:：\[(])??)"
+    rf"(?:\s*+(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*+[:：]\s*+|\s++{_CLOCK}\s*+[:：]\s++)(\S.*)"
 )
 _TIME_AFTER_COLON = re.compile(rf"(?:\[{_CLOCK}\]|\({_CLOCK}\))\s*")
 _ONLY_TIMES = re.compile(rf"{_RANGE}")
-_BOLD = re.compile(r"(\*\*?|__?)\s*([^*_:：][^*:：]*?)\s*(?:[:：]\s*\1|\1\s*[:：])\s*(.*)", re.DOTALL)
+_BOLD = re.compile(
+    r"(\*\*?|__?)\s*+([^\s*_:：](?:[^*:：]*?[^\s*:：])??)\s*+(?:[:：]\s*+\1|\1\s*+[:：])\s*(.*)", re.DOTALL
+)
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 # What stands before a time where it is no name but the day.
 _DAY_OF_TIME = re.compile(
@@ -33,11 +37,11 @@ _DAY_OF_TIME = re.compile(
 )
 # A line that is nothing but a name, with a time before or after it, or with a colon at its end.
 _HEADINGS = (
-    re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?)[\s,\-–|]+{_RANGE}\s*[:：]?"),
-    re.compile(rf"{_RANGE}[\s\-–|]+(?P<name>[^\s\d:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]?"),
+    re.compile(rf"(?P<name>[^\s:：\[(](?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：,\-–|])??)[\s,\-–|]++{_RANGE}\s*[:：]?"),
+    re.compile(rf"{_RANGE}[\s\-–|]++(?P<name>[^\s\d:：\[(]{_REST})\s*+[:：]?"),
     re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{_RANGE}\s*"),
-    re.compile(rf"(?P<name>[^\s:：][^:：]{{0,{LONGEST_NAME - 1}}}?)\s*[:：]"),
-    re.compile(rf"(?P<name>[^\s:：\[(][^:：]{{0,{LONGEST_NAME - 1}}}?),?\s+\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
+    re.compile(rf"(?P<name>[^\s:：]{_REST})\s*+[:：]"),
+    re.compile(rf"(?P<name>[^\s:：\[(]{_REST}),?\s++\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
 )
 _FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"

@@ -15,6 +15,7 @@ from bases.load import DTYPES, load_model, load_tokenizer, resolve_base
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError, disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
+from basics.json_files import read_json
 from knobs.checks import holds_model
 from own_dialogues.checkpoint import check_base_precision, find_base
 from own_dialogues.exports.portable import make_portable
@@ -161,7 +162,7 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     raise_together(find_output_problems(checkpoint, output))
     card, asked = moved_card(read_card(checkpoint), output), find_erc_config(checkpoint)
     refuse_changed_files(checkpoint, asked)
-    config = json.loads((checkpoint / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    config = read_json(checkpoint / ADAPTER_FILES[0])
     config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
     with disk_named(output), replaced_folder(output) as new:
         for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.files import write_atomically
+from basics.json_files import read_json
 
 MODEL, TOKENIZER, ADAPTER = "config.json", "tokenizer_config.json", "adapter_config.json"
 # A class of transformers 5 alone -> one that 4 has as well, and that obeys tokenizer.json in both.
@@ -22,7 +23,7 @@ def make_portable(folder: Path) -> None:
     for name, change in ((MODEL, with_older_names), (TOKENIZER, with_older_tokenizer), (ADAPTER, without_nulls)):
         path = folder / name
         if path.is_file():
-            changed = change(json.loads(path.read_text(encoding="utf-8")))
+            changed = change(read_json(path))
             write_atomically(path, json.dumps(changed, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -1,0 +1,35 @@
+"""The header of a safetensors file: which tensors are in it, of which shape. Needs no torch."""
+
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError
+from basics.json_files import parse_json
+
+LENGTH_BYTES = 8
+METADATA = "__metadata__"
+
+
+def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """(tensor -> what the header says of it, offset in bytes where the values begin).
+
+    Raises:
+        UserError: it is no such file, or not whole.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
+        try:
+            if length > size - LENGTH_BYTES:
+                raise ValueError(f"its header has {length:,} bytes, the file {size:,}")
+            header = parse_json(stream.read(length))
+            tensors = {name: told for name, told in header.items() if name != METADATA}
+            if not all(_is_shape(told["shape"]) for told in tensors.values()):
+                raise ValueError("a shape is none")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: no whole safetensors file ({error}); get it again") from None
+    return tensors, LENGTH_BYTES + length
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)

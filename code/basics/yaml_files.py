@@ -1,0 +1,93 @@
+"""YAML as files hold it, with the place of what is wrong; aliases may repeat a part, and not fill the memory."""
+
+from functools import cache
+from typing import Any
+
+MOST_CHARACTERS = 200_000  # of a file: PyYAML takes a second for as many
+MOST_NODES = 100_000  # values of a file, those counted again that an alias repeats
+DEEPEST = 50  # lists and mappings in each other
+LONGEST_NUMBER = 100  # characters
+_SAID = ("problem", "strerror", "reason")
+_NUMBER = "tag:yaml.org,2002:int"
+
+
+class YamlError(Exception):
+    """Why a text cannot be read as YAML. line: from 1; None: of the whole."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}: {reason}")
+        self.reason, self.line = reason, line
+
+
+def parse_yaml(text: str) -> tuple[Any, Any]:
+    """(what a text holds, its root as PyYAML composes it, None of an empty text).
+
+    Raises:
+        YamlError: it is no YAML, or its aliases make far more of it than is written.
+    """
+    import yaml  # here: whoever only predicts has no need of it
+
+    if len(text) > MOST_CHARACTERS:
+        raise YamlError(f"{len(text):,} characters, allowed are {MOST_CHARACTERS:,}")
+    try:
+        node = yaml.compose(text, Loader=_shallow_loader())
+        if node is not None:
+            _measure(node, {}, 0)
+        return yaml.safe_load(text), node
+    except YamlError:
+        raise
+    except RecursionError:
+        raise YamlError("nested too deeply") from None
+    # A date that is none is a ValueError, one of another form an AttributeError, a mapping as a key a TypeError.
+    except (ValueError, AttributeError, TypeError, KeyError, OverflowError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        words = (getattr(error, name, None) for name in _SAID)
+        reason = next(filter(None, words), None) or " ".join(str(error).split())
+        raise YamlError(reason, mark and mark.line + 1) from None
+
+
+def _can_be_written(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@cache
+def _shallow_loader() -> type:
+    """PyYAML's, but it stops at the first value that is too deep: its time grows with the square of the depth."""
+    import yaml
+
+    class ShallowLoader(yaml.SafeLoader):
+        depth = -1  # of the root it is 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise YamlError("nested too deeply", self.peek_event().start_mark.line + 1)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return ShallowLoader
+
+
+def _measure(node: Any, known: dict[int, int], depth: int) -> int:
+    """Values in a node, as if each alias were written out; YamlError: too many, or too deep."""
+    line = node.start_mark.line + 1
+    if depth > DEEPEST:
+        raise YamlError("nested too deeply", line)
+    if id(node) in known:
+        return known[id(node)]
+    inner = node.value if isinstance(node.value, list) else ()
+    parts = (part for one in inner for part in (one if isinstance(one, tuple) else (one,)))
+    size = 1 + sum(_measure(part, known, depth + 1) for part in parts)
+    if size > MOST_NODES:
+        raise YamlError(f"its aliases make more than {MOST_NODES:,} values of it", line)
+    if isinstance(node.value, str) and not _can_be_written(node.value):
+        raise YamlError("half a character (a lone surrogate)", line)
+    if node.tag == _NUMBER and len(node.value) > LONGEST_NUMBER:
+        raise YamlError(f"a whole number of {len(node.value):,} characters", line)
+    known[id(node)] = size
+    return size

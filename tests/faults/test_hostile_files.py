@@ -1,0 +1,100 @@
+"""Hostile files: each reader of the program ends in a result or in one line, within a second and 200 MB."""
+
+import random
+import warnings
+from pathlib import Path
+
+import pytest
+
+from basics.errors import UserError
+from tests.faults.fuzz.kept import KEPT
+from tests.faults.fuzz.mutations import mutate
+from tests.faults.fuzz.oracle import FAULT, REFUSED, RESULT, TooSlow, try_input, within_limits
+from tests.faults.fuzz.targets import load_targets
+
+TARGETS = load_targets()
+INPUTS = 100  # of each reader; fuzz/run.py tries as many as it is told
+
+
+@pytest.mark.parametrize(("target", "name"), [(target, name) for target, kept in KEPT.items() for name in kept])
+def test_kept_files_end_as_they_should(tmp_path: Path, target: str, name: str) -> None:
+    data, refusal = KEPT[target][name]
+    with within_limits():
+        outcome = try_input(TARGETS[target].read, tmp_path, data)
+    assert outcome.kind == (RESULT if refusal is None else REFUSED), outcome
+    assert refusal is None or refusal in outcome.told, outcome.told
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_changed_files_end_in_a_result_or_in_one_line(tmp_path: Path, target: str) -> None:
+    one, rng = TARGETS[target], random.Random(target)
+    seeds = one.seeds()
+    with within_limits(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for data in (*seeds, *(mutate(rng, seeds, one.tokens) for _ in range(INPUTS))):
+            outcome = try_input(one.read, tmp_path, data)
+            assert outcome.kind != FAULT, (outcome, data[:300])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_good_files_are_read(tmp_path: Path, target: str) -> None:
+    one = TARGETS[target]
+    assert RESULT in {try_input(one.read, tmp_path, data).kind for data in one.seeds()}
+
+
+def raise_error(folder: Path, data: bytes) -> None:
+    raise KeyError(data)
+
+
+def run_forever(folder: Path, data: bytes) -> None:
+    while True:
+        pass
+
+
+def take_memory(folder: Path, data: bytes) -> None:
+    bytearray(300_000_000)
+
+
+def hide_memory(folder: Path, data: bytes) -> None:
+    try:
+        bytearray(300_000_000)
+    except MemoryError:
+        raise UserError("corrupt") from None
+
+
+def name_no_file(folder: Path, data: bytes) -> None:
+    raise OSError("somewhere")
+
+
+def say_nothing(folder: Path, data: bytes) -> None:
+    raise UserError("")
+
+
+@pytest.mark.parametrize("read", [raise_error, run_forever, take_memory, hide_memory, name_no_file, say_nothing])
+def test_what_is_no_refusal_is_a_fault(tmp_path: Path, read) -> None:
+    with within_limits():
+        assert try_input(read, tmp_path, b"").kind == FAULT
+
+
+def test_what_may_happen_is_none(tmp_path: Path) -> None:
+    def refuse(folder: Path, data: bytes) -> None:
+        raise UserError("line 1: no turn")
+
+    with within_limits():
+        ends = [
+            try_input(read, tmp_path, b"x").kind for read in (refuse, lambda folder, data: (folder / "no").read_text())
+        ]
+        assert try_input(lambda folder, data: data, tmp_path, b"x").kind == RESULT
+    assert ends == [REFUSED, REFUSED]
+
+
+def test_limits_go_with_their_block(tmp_path: Path) -> None:
+    with within_limits():
+        assert try_input(run_forever, tmp_path, b"").told.startswith(TooSlow.__name__)
+    bytearray(300_000_000)
+
+
+def test_changes_come_again_with_their_seed() -> None:
+    seeds = (b'{"a": [1, 2]}', b"Ann: Hi.\n")
+    drawn = [[mutate(random.Random(seed), seeds) for seed in range(200)] for _ in range(2)]
+    assert drawn[0] == drawn[1] and len(set(drawn[0])) > 100
