@@ -296,7 +296,6 @@ LEFT = f"print('error: {LEFT_ALONE} (closed)', file=sys.stderr); sys.exit(2)"
 )
 def test_why_one_has_ended(crew, programs: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
     found = crew(*programs)
-    found.look()
     for one, program in zip(found.others, programs, strict=True):
         if program != WAITS:
             one.wait(30)
