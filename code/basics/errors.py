@@ -1,4 +1,4 @@
-"""The one error a user is meant to see, a Python that is too old, and a full disk by the name of its file."""
+"""The one error a user is meant to see, a Python that is too old, a full or failing disk by the name of its file."""
 
 import errno
 import os
@@ -14,6 +14,8 @@ if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(2)
 
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# And what a disk says that fails, or that the system has made read-only since.
+DISK_ERRNOS = NO_SPACE_ERRNOS | {errno.EROFS, errno.EIO}
 
 
 LONGEST_LINE = 4_000  # characters of an error
@@ -47,23 +49,23 @@ def raise_together(problems: list[str]) -> None:
 
 
 @contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
-    """Raises OSError with `path` where a library tells of a full disk in an exception of its own."""
+def disk_named(path: Path) -> Iterator[None]:
+    """Raises OSError with `path` where the system does not name it, or a library tells of it in words of its own."""
     try:
         yield
     except Exception as error:
-        number = _find_no_space(error)
+        number = _find_disk_error(error)
         if number is None or (isinstance(error, OSError) and error.filename):
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _find_no_space(error: BaseException | None) -> int | None:
-    """The error number of a full disk in an exception or what led to it, as Python and Rust tell it."""
+def _find_disk_error(error: BaseException | None) -> int | None:
+    """The error number of a disk in an exception or what led to it, as Python and Rust tell it."""
     while error is not None:
         told = re.search(r"\(os error (\d+)\)", str(error))
         number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
-        if number in NO_SPACE_ERRNOS:
+        if number in DISK_ERRNOS:
             return number
         error = error.__cause__ or error.__context__
     return None

@@ -95,6 +95,9 @@ def sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)  # it knows a number alone
+        raise
     finally:
         os.close(descriptor)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bases.find import identify_base
-from basics.errors import UserError
+from basics.errors import UserError, disk_named
 from basics.files import make_folder, replace_durably, sha256_of, sha256_of_text, write_atomically
 from basics.json_files import parse_json
 from basics.scripts import progress_bar
@@ -208,9 +208,10 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
 
         def write(rows: list[TurnEmotion], position: Position) -> Position:
             nonlocal head
-            stream.write((head + form.render(rows)).encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
+            with disk_named(task.part):
+                stream.write((head + form.render(rows)).encode("utf-8"))
+                stream.flush()
+                os.fsync(stream.fileno())
             if not os.fstat(stream.fileno()).st_nlink:
                 raise UserError(f"{task.part} was removed while it was written: start again")
             head, reached = "", replace(position, bytes=stream.tell())

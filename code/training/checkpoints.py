@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from basics.errors import UserError, full_disk_named
+from basics.errors import UserError, disk_named
 from basics.files import make_folder, open_atomically, replace_durably, sync_tree, write_atomically
 from basics.locks import alone_at
 
@@ -65,7 +65,7 @@ def save_model(
     texts: asked of the folder with the weights in it: file -> content, written as it is. weights: the state dict
     to write for a model that does not hold its weights whole (`gather_weights`).
     """
-    with full_disk_named(folder), replaced_folder(folder) as new:
+    with disk_named(folder), replaced_folder(folder) as new:
         if hasattr(model, "peft_config"):
             model.peft_config["default"].base_model_name_or_path = base
             # False: the check whether embeddings were resized asks the hub for the base's configuration.
@@ -80,7 +80,7 @@ def save_model(
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Writes the training state beside the results; a reader finds the old one or the new one."""
     path = folder / STATE_FILE
-    with full_disk_named(path), open_atomically(path) as stream:
+    with disk_named(path), open_atomically(path) as stream:
         torch.save(state, stream)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basics.errors import UserError, full_disk_named
+from basics.errors import UserError, disk_named
 from basics.files import make_folder, sync_file, sync_folder, write_atomically
 from basics.json_files import parse_json
 
@@ -35,7 +35,7 @@ class RunLog:
 def append(path: Path, data: bytes) -> None:
     """Adds bytes to a file, which is made with its folder when it is not there."""
     make_folder(path.parent)
-    with full_disk_named(path), open(path, "ab") as stream:
+    with disk_named(path), open(path, "ab") as stream:
         stream.write(data)
 
 

@@ -1,5 +1,6 @@
 """What was said to be saved is still there after a power cut: content before its name, then the name itself."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from basics import files
+from basics.errors import disk_named
 from basics.files import make_folder, replace_durably, sync_folder, write_atomically
 from tiny_models import character_tokenizer, tiny_model
 from training.checkpoints import save_model, save_state
@@ -84,5 +86,17 @@ def test_folders_that_cannot_be_synced_are_left_to_their_file_system(
         make_folder(tmp_path / "made" / str(refuse.errno))
         replace_durably(tmp_path / "file", tmp_path / "file")
     refuse.errno = 5
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="Input/output error") as caught:
         sync_folder(tmp_path)
+    assert caught.value.filename == str(tmp_path), "what has no name would be a fault of the program"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_disk_that_fails_is_told_by_the_file(number: int, tmp_path: Path) -> None:
+    told = f"{os.strerror(number)} (os error {number})"
+    for error in (OSError(number, os.strerror(number)), RuntimeError(told)):
+        with pytest.raises(OSError) as caught, disk_named(tmp_path):
+            raise error
+        assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path))
+    with pytest.raises(RuntimeError), disk_named(tmp_path):
+        raise RuntimeError("another (os error 1)")

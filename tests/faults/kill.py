@@ -202,7 +202,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
 
 
 def content_of(path: Path) -> Any:
-    """The bytes; of JSON all but its times, of the log of reproduce.py all but its minutes."""
+    """The bytes; of JSON all but its times, of the log and the report of reproduce.py all but their minutes."""
     data = path.read_bytes()
     try:
         if path.suffix == ".json":
@@ -211,7 +211,19 @@ def content_of(path: Path) -> Any:
             return [timeless(json.loads(line)) for line in data.splitlines()]
     except ValueError:
         return data
-    return [line.rpartition(b"| ")[0] for line in data.splitlines()] if path.name == "LOG.md" else data
+    if path.name in ("LOG.md", "REPORT.md"):
+        return without_minutes(data.decode())
+    return data
+
+
+def without_minutes(page: str) -> list[list[str]]:
+    """The cells of each line but those of a column of minutes, which are those of runs that were not stopped."""
+    place, lines = None, []
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        place = cells.index("minutes") if "minutes" in cells else place if line.startswith("|") else None
+        lines.append([cell for number, cell in enumerate(cells) if number != place])
+    return lines
 
 
 def curves_of(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_config
 from bases.find import need_space, remove
-from basics.errors import UserError, full_disk_named
+from basics.errors import UserError, disk_named
 from basics.files import replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
 from basics.locks import locked
@@ -79,7 +79,7 @@ def convert_chatglm2(source: Path, target: Path) -> Path:
     settings = native_settings(published, source)
     shards = find_shards(source)
     record = describe_source(source, shards)
-    with locked(source):
+    with locked(source), disk_named(conversion_folder(target)):
         if target.exists():
             return _checked_target(target, record)
         return _convert(source, target, record, settings, shards)
@@ -232,7 +232,7 @@ def convert_shard(shard: Path, target: Path, part_rows: tuple[int, int, int]) ->
         converted |= rename(name, tensor, part_rows, shard)
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        with full_disk_named(target):
+        with disk_named(target):
             save_file(converted, temporary, metadata={"format": "pt"})
             sync_file(temporary)
         replace_durably(temporary, target)

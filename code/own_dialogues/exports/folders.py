@@ -13,7 +13,7 @@ from bases.adapters import load_adapter
 from bases.find import public_name, sha256_of_weights
 from bases.load import DTYPES, load_model, load_tokenizer, resolve_base
 from bases.table import NO_QUANTIZATION
-from basics.errors import UserError, full_disk_named, raise_together
+from basics.errors import UserError, disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
 from basics.json_files import read_json
 from knobs.checks import holds_model
@@ -93,7 +93,7 @@ def export_merged(checkpoint: Path, output: Path, base: str | None, precision: s
     card, config = merged_card(read_card(checkpoint), output, precision), find_erc_config(checkpoint)
     source = source_of(checkpoint, base, config, precision)
     model, tokenizer = load_merged(checkpoint, source, precision), tokenizer_of(checkpoint, source)
-    with full_disk_named(output), replaced_folder(output) as new:
+    with disk_named(output), replaced_folder(output) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
         for weights in new.glob("*.safetensors"):
@@ -164,7 +164,7 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     refuse_changed_files(checkpoint, asked)
     config = read_json(checkpoint / ADAPTER_FILES[0])
     config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
-    with full_disk_named(output), replaced_folder(output) as new:
+    with disk_named(output), replaced_folder(output) as new:
         for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
             shutil.copy(path, new / path.name)
         write_atomically(new / ADAPTER_FILES[0], json.dumps(config, indent=2) + "\n")

@@ -7,7 +7,7 @@ from bases.gguf_vocabulary import name_of_splitting
 from bases.gguf_writing import refuse_other_models, write_gguf
 from bases.load import load_config
 from bases.table import PRECISIONS
-from basics.errors import full_disk_named, raise_together
+from basics.errors import disk_named, raise_together
 from basics.files import write_atomically
 from own_dialogues.exports.folders import (
     CARD,
@@ -42,7 +42,7 @@ def export_gguf(checkpoint: Path, output: Path, base: str | None, storage: str) 
     tokenizer = tokenizer_of(checkpoint, source)
     name_of_splitting(tokenizer)
     model = load_merged(checkpoint, source, precision)
-    with full_disk_named(output), replaced_folder(output) as new:
+    with disk_named(output), replaced_folder(output) as new:
         title = f"InstructERC {config.dataset if config else checkpoint.name}"
         write_gguf(model, tokenizer, new / name, title, storage)
         write_atomically(new / CARD, card)
