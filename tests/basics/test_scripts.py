@@ -195,7 +195,7 @@ def test_stdout_of_a_row_writer_holds_folders_alone(script: str, flag: str, fold
 
 def test_an_error_of_the_system_is_one_plain_line(tmp_path: Path) -> None:
     def read() -> None:
-        open(tmp_path / ("\x1b[2J" + "x" * 70_000))
+        (tmp_path / ("\x1b[2J" + "x" * 70_000)).read_bytes()
 
     result = call_script(read)
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and len(result.stderr) < 5_000

@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Mapping
 
+from basics.files import find_repository
 from corpora import one_hot
 
 BLANKS = b" " * 20_000
@@ -41,6 +42,12 @@ def row(**changes: object) -> bytes:
     """A row of a corpus, changed."""
     known = {"id": "sample/a/0", "task": "emotion_recognition", "input": "Speaker_0: So?", "target": "sad"}
     return json.dumps(known | changes).encode()
+
+
+def far_base() -> bytes:
+    """The configuration of a checkpoint that ships, over a base whose name no system takes."""
+    path = find_repository() / "demo" / "adapters" / "meld" / "erc_config.json"
+    return json.dumps(json.loads(path.read_bytes()) | {"base": "x" * 65_000}).encode()
 
 
 Kept = Mapping[str, Mapping[str, tuple[bytes, str | None]]]
@@ -194,7 +201,12 @@ KEPT: Kept = {
     "followed": {"lists in each other": (NESTED, "nested too deeply")},
     "erc_config": {
         "lists in each other": (NESTED, "nested too deeply"),
-        "a long key": (b"[" + row() + b"]", "missing"),
+        "a list": (b"[" + row() + b"]", "missing"),
+        "a base beyond all names": (far_base(), "File name too long"),
+    },
+    "adapter_config": {
+        "no layers": (b'{"peft_type": "LORA"}', "not readable"),
+        "a base that is a list": (ADAPTER % b"[]", "base_model_name_or_path is no text"),
     },
     "results": {"lists in each other": (NESTED, None), "no scores": (b'{"arguments": []}', None)},
     "elsewhere": {"lists in each other": (NESTED, None)},
