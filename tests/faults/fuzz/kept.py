@@ -19,6 +19,7 @@ HEX = b"0x" + b"f" * 5_000
 TUPLES = b")" + b"2\x86" * 60  # each holds the one before twice
 ORDER = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00i4\x85RK\x03"
 DEEP_TUPLE = b")" + b"\x85" * 200_000
+ADAPTER = b'{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": "q", "base_model_name_or_path": %s}'
 HEADER = b"speaker,utterance\n"
 EMORY = b"Season,Episode,Scene_ID,Utterance,Speaker\n"
 SLACK = b'[{"type": "message", "ts": "1", "user": "a", "text": "%s"}]'
