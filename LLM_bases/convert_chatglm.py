@@ -16,9 +16,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
+# First of all: from here on a missing library is one line.
+from basics.scripts import run_script  # noqa: E402
+
+# isort: split
 from bases.chatglm.conversion2 import convert_chatglm2  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
-from basics.scripts import run_script  # noqa: E402
 
 
 def main() -> None:

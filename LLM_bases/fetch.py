@@ -6,7 +6,6 @@ and have to be accepted before it is fetched: at the terminal, or by --accept_li
 """
 
 import argparse
-import fcntl
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from bases.terms import require_acceptance  # noqa: E402
 from bases.wheels import wheels_of  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import UserError  # noqa: E402
+from basics.locks import locked  # noqa: E402
 from basics.markdown import render_table  # noqa: E402
 from basics.scripts import run_script  # noqa: E402
 
@@ -164,14 +164,6 @@ def build(base: Base, cache: Path, work: Path, source: str, accepted: bool) -> P
         except UserError as error:
             problems.append(str(error))
     raise UserError("; ".join(problems))
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time build a base; another one waits and then finds it done."""
-    with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -17,6 +17,7 @@ ALWAYS = (
     "neighbours",
     "first_command",
     "profile",
+    "products",
     "processing",
     "retrieval",
     "trees",

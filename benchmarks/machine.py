@@ -1,5 +1,6 @@
 """The machine that is measured: its processor, what that multiplies in, its cores, and the versions that run there."""
 
+import os
 import platform
 import re
 import subprocess
@@ -14,6 +15,7 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "lm_eval", "triton")
 # Flag of the processor -> what its widest products are called; the first that it has. A name alone says too little: in
 # a virtual machine "AMD EPYC" may be with or without products in bf16.
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 bf16", "avx512f": "AVX-512", "avx2": "AVX2"}
+LIMIT = "ONEDNN_MAX_CPU_ISA"  # a narrower unit that the user holds the processor to
 WITHOUT_MEANING = re.compile(r"\((?:r|tm)\)|\b(?:processor|cpu|with radeon graphics)\b|@.*|\d+-core")
 
 
@@ -62,7 +64,8 @@ def _processor() -> str:
 
 def _unit() -> str | None:
     flags = next((set(line.split()) for line in _cpu_lines() if line.startswith("flags")), set())
-    return next((title for flag, title in UNITS.items() if flag in flags), None)
+    widest = next((title for flag, title in UNITS.items() if flag in flags), None)
+    return f"{widest} held to {os.environ[LIMIT]}" if LIMIT in os.environ else widest
 
 
 def _version(library: str) -> str | None:

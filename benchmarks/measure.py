@@ -29,6 +29,7 @@ from benchmarks.sections.first_command import measure_first_command
 from benchmarks.sections.grouping import measure_grouping
 from benchmarks.sections.neighbours import measure_neighbours
 from benchmarks.sections.processing import measure_processing
+from benchmarks.sections.products import measure_products
 from benchmarks.sections.profile import measure_profile
 from benchmarks.sections.prompts import measure_prompts
 from benchmarks.sections.retrieval import measure_retrieval
@@ -106,6 +107,7 @@ class Measurement:
             "trl_search": partial(measure_trl, inputs, native, LOGS, plan.compiled),
             "training": self._train,
             "profile": lambda: measure_profile(inputs, native, self.shape, LOGS),
+            "products": lambda: measure_products(self.shape, native, LOGS),
             "windows": partial(measure_windows, inputs, native, plan.training, LOGS),
             "neighbours": partial(measure_neighbours, inputs, native, plan.training, LOGS),
             "scoring": lambda: ScoringSection(

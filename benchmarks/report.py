@@ -17,6 +17,7 @@ from benchmarks.sections.first_command import render_first_command
 from benchmarks.sections.grouping import render_grouping
 from benchmarks.sections.neighbours import render_neighbours
 from benchmarks.sections.processing import render_processing
+from benchmarks.sections.products import render_products
 from benchmarks.sections.profile import render_profile
 from benchmarks.sections.prompts import render_prompts
 from benchmarks.sections.retrieval import render_retrieval
@@ -40,6 +41,7 @@ OF_A_PROCESSOR: tuple[tuple[set[str], Renderer], ...] = (
     ({"trl_search"}, render_trl),
     ({"training", "trees"}, render_cost),
     ({"profile"}, render_profile),
+    ({"products"}, render_products),
     ({"windows"}, render_windows),
     ({"neighbours"}, render_neighbours),
     ({"scoring"}, render_scoring),

@@ -8,6 +8,10 @@
 #                                         # hours and more beside that
 #     bash benchmarks/run.sh --sections scoring neighbours        # some sections alone
 #
+# A processor with wide units can be held to what most laptops have; its results get a folder of their own:
+#
+#     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 bash benchmarks/run.sh
+#
 # It follows the processor: where that does not multiply in bf16 all contenders compute in fp32. The first makes
 # results/<processor>/*.json and from them the tables of README.md here, the paragraph of the front page and the charts;
 # --quick writes to quick/ and the terminal alone. Stopped, it leaves no process behind. Needs MELD's pickle where the

@@ -47,6 +47,9 @@ show() {
 
 do_or_show() { if ((DRY_RUN)); then show "$@"; else "$@"; fi; }
 
+# The same for what comes last: it takes the place of this shell, so that `kill` reaches what can save.
+do_last() { if ((DRY_RUN)); then show "$@"; else exec "$@"; fi; }
+
 # capture NAME COMMAND...: the command's stdout becomes the variable NAME.
 capture() {
     local -n target=$1
@@ -67,7 +70,7 @@ prepare_training() {
 
 # train_and_score ROWS RESULTS MODEL ARGUMENT...: one run of main_new.py.
 train_and_score() {
-    do_or_show "$python" "${launcher[@]}" code/main_new.py --dataset "$dataset" --data_dir "$1" \
+    "${run_by:-do_last}" "$python" "${launcher[@]}" code/main_new.py --dataset "$dataset" --data_dir "$1" \
         --model_name_or_path "$base" --output_dir "experiments/$2" --model_dir "checkpoint/$3" "${main_flags[@]}" "${@:4}"
 }
 
@@ -84,8 +87,8 @@ split_rows() {
 # train_stage NUMBER COUNT ARGUMENT...: one of several runs, each from the weights of the one before. The last model
 # takes the whole place of an older one, so those that lead to it lie beside it.
 train_stage() {
-    local place=$result model=$result start=()
-    (($1 == $2)) || place=$result/stage_$1 model=$result-stages/stage_$1
+    local place=$result model=$result start=() run_by=do_last
+    (($1 == $2)) || place=$result/stage_$1 model=$result-stages/stage_$1 run_by=do_or_show
     (($1 == 1)) || start=(--checkpoint_dir "checkpoint/$result-stages/stage_$(($1 - 1))")
     train_and_score "${folders[$1 - 1]}" "$place" "$model" "${start[@]}" "${@:3}"
 }

@@ -14,6 +14,7 @@ from basics.scripts import run_script
 # isort: split
 from bases.load import resolve_base
 from basics.errors import raise_together
+from basics.stopping import advised
 from data_utils.row_sets import load_row_sets
 from engine.distributed import join_world
 from results.card import render_model_card
@@ -21,7 +22,7 @@ from results.summary import finished_before, report_run
 from training.arguments import parse_arguments
 from training.as_trained import as_trained
 from training.deepspeed_engine import wants_deepspeed
-from training.folders import claim_folders, find_folder_problems
+from training.folders import claimed_folders, find_folder_problems
 from training.rows.encoding import report_shortened
 from training.run import build_model, load_best, prepare_run
 from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
@@ -44,21 +45,21 @@ def main() -> None:
     if world.is_first:
         report_shortened(run.encoded)
     model = build_model(run)
-    world.from_first(lambda: claim_folders(arguments))
+    how = "the same command with --resume True, or resume=True before a script, goes on"
+    with claimed_folders(arguments, world), advised(how if training_arguments.do_train else ""):
+        # 3. training; the best epoch lies in model_dir afterwards
+        progress = None
+        if training_arguments.do_train:
+            progress = fine_tune(run, model, render_model_card)
+            model = None  # the one on disk takes its place
+            model = load_best(run) if is_left_to_score(run) else None
+            fit_transitions(run, model)
 
-    # 3. training; the best epoch lies in model_dir afterwards
-    progress = None
-    if training_arguments.do_train:
-        progress = fine_tune(run, model, render_model_card)
-        model = None  # the one on disk takes its place
-        model = load_best(run) if is_left_to_score(run) else None
-        fit_transitions(run, model)
-
-    # 4. test, once (or the split that was asked for), and what is left behind
-    predictions = score_finished(run, model) if training_arguments.do_eval else []
-    others = score_other_tasks(run, model) if training_arguments.do_eval else {}
-    if world.is_first:
-        report_run(run, progress, predictions, others)
+        # 4. test, once (or the split that was asked for), and what is left behind
+        predictions = score_finished(run, model) if training_arguments.do_eval else []
+        others = score_other_tasks(run, model) if training_arguments.do_eval else {}
+        if world.is_first:
+            report_run(run, progress, predictions, others)
     world.leave()
 
 

@@ -18,13 +18,16 @@ a JSON object of speaker and text, and each is answered at once, without computi
 import argparse
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import raise_together
 from basics.files import shown_path
+from basics.locks import alone_at, lock_beside
 from basics.scripts import run_script
+from basics.stopping import advised
 from dialogue_files.readers.encodings import check_encoding
 from dialogue_files.reading import FORMATS, LIVE_FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
 from knobs.table import KNOBS
@@ -186,12 +189,14 @@ def answer_file(arguments: Namespace) -> None:
     place = choose_place(arguments.device, arguments.precision, config.precision)
     ensure_base(checkpoint)
     marks = fingerprint(task, checkpoint, place, source, arguments.decode) if task.output else {}
-    start = find_position(task, marks, arguments.resume)
-    recognizer = EmotionRecognizer.from_pretrained(
-        checkpoint, arguments.device, arguments.precision, source, arguments.decode
-    )
-    print(find_facts(checkpoint).line, file=sys.stderr)
-    end = predict_file(recognizer, task, counts, marks, start)
+    alone = alone_at(lock_beside(task.output), f"--output {task.output}") if task.output else nullcontext()
+    with alone, advised("the same command with --resume True goes on" if task.output else ""):
+        start = find_position(task, marks, arguments.resume)
+        recognizer = EmotionRecognizer.from_pretrained(
+            checkpoint, arguments.device, arguments.precision, source, arguments.decode
+        )
+        print(find_facts(checkpoint).line, file=sys.stderr)
+        end = predict_file(recognizer, task, counts, marks, start)
     written = f" -> {task.output}" if task.output else ""
     print(describe_end(recognizer, counts, end.shortened, checkpoint) + written, file=sys.stderr)
 

@@ -16,7 +16,6 @@ from basics.scripts import run_script
 # isort: split
 import argparse
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
+from basics.stopping import advised
 from experiment_utils.checks import check_answers, missing_corpora
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
@@ -47,7 +47,17 @@ from experiment_utils.reports import (
     write_browser,
     write_report,
 )
-from experiment_utils.runner import LOG, Job, Plan, Runner, find_finished, make_job, plan_job, unheeded_knobs
+from experiment_utils.runner import (
+    LOG,
+    Job,
+    Plan,
+    Runner,
+    find_finished,
+    make_job,
+    plan_job,
+    unheeded_knobs,
+    unlogged_seconds,
+)
 from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
@@ -80,8 +90,8 @@ def main() -> None:
     if not arguments.report:
         if not arguments.table and not arguments.condition:
             raise UserError("say what to run: --condition NAME or --table NUMBER; --list shows all")
-        stop_on_signals()
-        troubles = run_jobs(jobs, arguments, folder)
+        with advised("the same command with --resume goes on"):
+            troubles = run_jobs(jobs, arguments, folder)
     report(table, conditions, folder)
     for line in troubles:
         print(line, file=sys.stderr)
@@ -94,12 +104,6 @@ def tell_unheeded() -> None:
     if names := unheeded_knobs():
         told = f"not heeded: {', '.join(names)}, set before the command; a condition says itself what it is"
         print(f"{told}, and one of your own goes into a file for --conditions", file=sys.stderr)
-
-
-def stop_on_signals() -> None:
-    """End as after Ctrl-C, the runs stopped, also when told to by `kill` or a terminal that closes."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, frame: sys.exit(128 + received))
 
 
 def parse_arguments() -> Namespace:
@@ -205,6 +209,8 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[st
             bar.update()
             minutes = outcome.seconds / 60
             if outcome.code is None:
+                if (seconds := unlogged_seconds(outcome.plan)) is not None:
+                    log_run(outcome.job, outcome.plan, 0, seconds / 60, folder)
                 bar.write(f"{outcome.job.name}: finished before", sys.stderr)
                 continue
             log_run(outcome.job, outcome.plan, outcome.code, minutes, folder)

@@ -49,19 +49,20 @@ def main() -> None:
     from experiment_utils.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.recognizer import EmotionRecognizer
+    from training.erc_config import read_erc_config
     from training.rows.trained_texts import read_trained_texts
 
-    for spec in specs.values():
-        unified_labels(spec)
+    folder = find_checkpoint(arguments.checkpoint)
+    known = read_erc_config(folder).dataset
+    learned = ROW_SETS.get(known) or find_dataset(known)
+    for spec in (learned, *specs.values()):
+        unified_labels(spec)  # what has none is refused before anything is loaded
     corpora = {
         name: load_dialogues(name, place, check_counts=arguments.check_counts)[arguments.split]
         for name, place in places.items()
     }
-    folder = find_checkpoint(arguments.checkpoint)
     ensure_base(folder)
     recognizer = EmotionRecognizer.from_pretrained(folder)
-    known = recognizer.config.dataset
-    learned = ROW_SETS.get(known) or find_dataset(known)
     trained = read_trained_texts(folder)
     scores = []
     for name, dialogues in corpora.items():
@@ -81,12 +82,11 @@ def tell(folder: Path, scores: Sequence["Elsewhere"]) -> str:
     from own_dialogues.facts import find_facts
 
     facts = find_facts(folder)
-    asked, own = facts.config, facts.config.dataset
-    facts = replace(facts, elsewhere={one.dataset: one.weighted_f1 for one in scores if one.dataset != own})
-    rows = f"python code/data_process.py --dataset {own} --prompt {asked.prompt} --window_step {asked.window_step}"
-    return "\n".join(
-        [f"`{rows}` writes the rows that it was scored on in its run.", "", *(f"- {one}" for one in facts.limits())]
-    )
+    asked = facts.config
+    facts = replace(facts, elsewhere={one.dataset: one.weighted_f1 for one in scores})
+    flags = f"--dataset {asked.dataset} --prompt {asked.prompt} --window_step {asked.window_step}"
+    rows = f"`python code/data_process.py {flags}` writes the rows that it was scored on in its run."
+    return "\n".join([rows, "", *(f"- {one}" for one in facts.limits())])
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -56,7 +56,6 @@ def main() -> None:
         for problem in problems:
             print(f"error: {' '.join(problem.split())}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-    sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be text
     print(commands.shell_variables())
 
 

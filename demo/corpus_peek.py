@@ -6,6 +6,7 @@ from itertools import chain, pairwise
 
 from data_utils.dialogues import Dialogue
 from data_utils.labels import DatasetSpec
+from data_utils.texts import fold_text
 from scoring.metrics import baseline_majority, name_metric
 
 Splits = Mapping[str, Sequence[Dialogue]]
@@ -79,7 +80,7 @@ def share_labels_of_texts(
     found: dict[str, Counter[str | None]] = {}
     for dialogue in dialogues:
         for one in dialogue.utterances:
-            found.setdefault(one.text.strip().lower(), Counter())[one.label] += 1
+            found.setdefault(fold_text(one.text), Counter())[one.label] += 1
     commonest = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))[:count]
     return {
         f"{text} ({under.total()} times)": {label: under[label] / under.total() for label in labels}

@@ -59,11 +59,11 @@ def draw_emotions(answers: Mapping[str, Mapping[str, float]], labels: Sequence[s
     """A bar for each answer (what was asked -> label -> share), parted among the labels; the greatest is named."""
     with _drawn(9.5, 0.75 + 0.27 * len(answers)) as figure:
         axes = figure.subplots()
+        starts = [0.0] * len(answers)
         for label in labels:
-            before = list(labels)[: list(labels).index(label)]
-            starts = [sum(shares[one] for one in before) for shares in answers.values()]
             widths = [shares[label] for shares in answers.values()]
             axes.barh(range(len(answers)), widths, 0.72, starts, color=colour_of(label, labels), label=label)
+            starts = [start + width for start, width in zip(starts, widths, strict=True)]
         axes.set_yticks(range(len(answers)), [_short(name, LONGEST_LINE) for name in answers], fontsize=8)
         beside = axes.secondary_yaxis("right")
         beside.set_yticks(range(len(answers)), [max(shares, key=shares.__getitem__) for shares in answers.values()])

@@ -2,9 +2,11 @@
 
     python docs/photograph.py
 
-Needs Chromium and the small base; a minute or two. Run it when the page has changed: no test compares photographs.
+Needs Chromium and the small base; a minute or two. Run it when a test says that the page has changed: each photograph
+carries a digest of what it shows.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -24,11 +26,13 @@ from basics.scripts import run_script  # noqa: E402
 # isort: split
 from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import UserError  # noqa: E402
+from basics.files import write_atomically  # noqa: E402
+from photographed import CHECKPOINT, WINDOWS, sign  # noqa: E402
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS_TO_START, SECONDS_TO_ANSWER = 120, 300
-# File -> the window: width and height in pixels, whether it is a phone's.
-WINDOWS = {"page.png": (1280, 1000, False), "page_phone.png": (390, 1180, True)}
+# What a user has set would show in the pictures.
+OF_USERS = ("ERC_CHECKPOINT", "GRADIO_ROOT_PATH")
 
 
 def main() -> None:
@@ -39,7 +43,8 @@ def main() -> None:
     with serve() as address:
         for name, (width, height, is_phone) in WINDOWS.items():
             path = HERE / "pictures" / name
-            photograph(browser, address, path, {"width": width, "height": height}, is_phone)
+            taken = photograph(browser, address, {"width": width, "height": height}, is_phone)
+            write_atomically(path, sign(taken))
             print(path)
 
 
@@ -50,10 +55,9 @@ def serve() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     app = HERE.parent / "demo" / "app.py"
-    process = subprocess.Popen(
-        [sys.executable, app, "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-    )
+    command = [sys.executable, app, "--port", str(port), "--checkpoint", CHECKPOINT]
+    environment = {name: value for name, value in os.environ.items() if name not in OF_USERS}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         yield _wait_for(f"http://127.0.0.1:{port}", process)
     finally:
@@ -72,8 +76,8 @@ def _wait_for(address: str, process: subprocess.Popen) -> str:
     raise UserError(f"demo/app.py did not answer at {address} within {SECONDS_TO_START} seconds")
 
 
-def photograph(browser: str, address: str, path: Path, size: dict[str, int], is_phone: bool) -> None:
-    """Ask for the emotions of the dialogue that the page begins with; a picture from its top on."""
+def photograph(browser: str, address: str, size: dict[str, int], is_phone: bool) -> bytes:
+    """Ask for the emotions of the dialogue that the page begins with; a picture from its top on, as PNG."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -83,8 +87,9 @@ def photograph(browser: str, address: str, path: Path, size: dict[str, int], is_
         tab.click("#find")
         tab.wait_for_selector("#result img", timeout=1000 * SECONDS_TO_ANSWER)
         tab.evaluate("window.scrollTo(0, 0)")
-        tab.screenshot(path=path)
+        taken = tab.screenshot()
         opened.close()
+    return taken
 
 
 def parse_arguments() -> Namespace:

@@ -11,16 +11,16 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
-
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
 from basics.scripts import run_script  # noqa: E402
 
 # isort: split
+import nbformat  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import CellExecutionError  # noqa: E402
+
 from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import UserError  # noqa: E402
 from basics.files import find_repository, write_atomically  # noqa: E402

@@ -20,7 +20,7 @@ link=$root/.venv
 made_from=(predict.txt train.txt develop.txt constraints.txt setup.sh)
 uv_version=0.13.9
 # The first of these that is Python 3.11 or newer and can make an environment.
-candidates=(python3.11 python3.12 python3.13 python3)
+candidates=(python3.11 python3.12 python3.13 python3.14 python3)
 too_old='import sys; sys.exit(sys.version_info < (3, 11))'
 
 fail() {
@@ -97,7 +97,38 @@ find_python() {
             return
         fi
     done
-    fail "no Python 3.11 or newer with its venv module among ${candidates[*]}: install one, or set ERC_PYTHON"
+    fail "no Python 3.11 or newer with its venv module among ${candidates[*]}: install one (on Debian and Ubuntu:" \
+        "apt install python3-venv), or set ERC_PYTHON"
+}
+
+# Refuses, before anything is fetched, a Python for which the lock's torch is not published.
+check_platform() {
+    "$1" - <<'PYTHON' || exit 2
+import os
+import platform
+import sys
+import sysconfig
+
+system, machine = platform.system(), platform.machine()
+release = platform.mac_ver()[0]
+try:
+    glibc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (AttributeError, OSError, ValueError):  # another C library, or no Linux
+    glibc = ""
+if system == "Darwin":
+    has, works = f"macOS {release}", machine == "arm64" and int(release.split(".")[0]) >= 14
+elif system != "Linux":
+    has, works = system, False
+elif "musl" in (sysconfig.get_config_var("SOABI") or "") or not glibc:
+    has, works = "a Linux with the C library musl, such as Alpine,", False
+else:
+    has, works = glibc, machine in ("x86_64", "aarch64") and tuple(map(int, glibc.split()[1].split("."))) >= (2, 28)
+if not works:
+    sys.exit(
+        f"error: there is no torch for {has} on {machine}: use a Linux with glibc 2.28 or newer, such as Debian or "
+        "Ubuntu, on x86_64 or aarch64, or macOS 14 or newer on an Apple processor; or the container of envs/Dockerfile"
+    )
+PYTHON
 }
 
 # The first Python 3.11 or newer among .venv's, ERC_PYTHON and the candidates.
@@ -129,23 +160,24 @@ check_place() {
     if [[ -n $(ls -A "$link/" 2>/dev/null) && ! -f $link/erc-stamp ]] || [[ -n $target && $target != .venvs/* ]]; then
         fail "$link was not made by envs/setup.sh: move it away, or use it with ERC_PYTHON=$link/bin/python"
     fi
-    if ! { mkdir -p "$venv" && printf 'unfinished\n' >"$venv/erc-stamp"; } 2>/dev/null; then
-        fail "$root/.venvs cannot be written: check permissions and free space, or set ERC_PYTHON"
-    fi
+    { mkdir -p "$venv" && printf 'unfinished\n' >"$venv/erc-stamp"; } 2>/dev/null || refuse_place "$root/.venvs"
 }
+
+refuse_place() { fail "$1 cannot be written: check permissions and free space, or set ERC_PYTHON"; }
 
 # An empty environment in $venv, instead of what killed set-ups have left; the stamp says that it is not whole.
 make_venv() {
-    local interpreter stamp
-    interpreter=$(find_python)
-    for stamp in "$root"/.venvs/*/erc-stamp; do
-        if [[ $stamp != "$venv/erc-stamp" && $(<"$stamp") == unfinished ]]; then rm -rf "${stamp%/*}"; fi
+    local folder stamp
+    for folder in "$root"/.venvs/*; do
+        [[ $folder != "$venv" && ${folder##*/} =~ ^[0-9a-f]{12}-(cpu|cuda)$ ]] || continue
+        stamp=$(cat "$folder/erc-stamp" 2>/dev/null || true)
+        if [[ -z $stamp || $stamp == unfinished ]]; then rm -rf "$folder"; fi
     done
     find "$venv" -mindepth 1 -maxdepth 1 ! -name erc-stamp -exec rm -rf {} +
     # Whoever changes the files while pip reads them changes the next environment, not this one.
-    mkdir "$made" && (cd "$envs" && cp "${made_from[@]}" "$made")
+    { mkdir "$made" && (cd "$envs" && cp "${made_from[@]}" "$made"); } 2>/dev/null || refuse_place "$venv"
     [[ $(digest_of "$made") == "$wanted" ]] || fail "the files of $envs have changed since this call: call again"
-    "$interpreter" -m venv "$venv" >"$log" 2>&1 || stop_with_log "making $venv"
+    { "$interpreter" -m venv "$venv" >"$log" 2>&1; } 2>/dev/null || stop_with_log "making $venv"
 }
 
 # .venv leads to the new environment from one moment to the next; the one before stays for what runs in it.
@@ -154,18 +186,19 @@ turn_link() {
     before=$(readlink "$link" 2>/dev/null || true)
     if [[ -d $link && -z $before ]]; then # made by an earlier version of this script
         before=.venvs/before-$(date +%Y%m%d-%H%M%S)
-        mv "$link" "$root/$before"
+        mv "$link" "$root/$before" 2>/dev/null || refuse_place "$link"
     fi
-    ln -sfn ".venvs/$1" "$link.new"
+    ln -sfn ".venvs/$1" "$link.new" 2>/dev/null || refuse_place "$link"
     # Python, because mv would move the new link into the folder that the old one leads to.
-    "$root/.venvs/$1/bin/python" -c 'import os, sys; os.replace(*sys.argv[1:])' "$link.new" "$link"
+    "$root/.venvs/$1/bin/python" -c 'import os, sys; os.replace(*sys.argv[1:])' "$link.new" "$link" 2>/dev/null ||
+        refuse_place "$link"
     if [[ -n $before && $before != ".venvs/$1" && -d $root/$before ]]; then
         say "$before, the environment before, stays for runs in progress: remove it when there are none"
     fi
 }
 
 # The lock is on a folder that is there anyway and ends with this process (a file of it may be replaced meanwhile, by
-# git, and two would hold locks on two files of one name); systems without flock go by a folder of their own.
+# git, and two would hold locks on two files of one name); systems without flock go by a link of their own.
 wait_for_others() {
     local lock=$root/.venvs/.lock owner
     if command -v flock >/dev/null; then
@@ -175,21 +208,19 @@ wait_for_others() {
         flock 9 || fail "$envs cannot be locked (see above): set ERC_PYTHON to an environment of your own"
         return
     fi
-    mkdir -p "$root/.venvs"
-    if ! mkdir "$lock" 2>/dev/null; then
-        owner=$(cat "$lock/process" 2>/dev/null || true)
-        if [[ -z $owner ]] || kill -0 "$owner" 2>/dev/null; then
-            fail "another set-up is at work: call again when it has ended (remove $lock if there is none)"
-        fi
-    fi
-    printf '%s\n' "$$" >"$lock/process"
-    trap 'rm -rf "$root/.venvs/.lock"' EXIT
+    mkdir -p "$root/.venvs" 2>/dev/null || refuse_place "$root/.venvs"
+    owner=$(readlink "$lock" 2>/dev/null || true)
+    if [[ -n $owner ]] && ! kill -0 "$owner" 2>/dev/null; then rm -f "$lock"; fi # it was killed
+    # A link, which is made with what it says, or not at all.
+    ln -sn "$$" "$lock" 2>/dev/null ||
+        fail "another set-up is at work: call again when it has ended (remove $lock if there is none)"
+    trap 'rm -f "$root/.venvs/.lock"' EXIT
 }
 
 stop_with_log() {
     local reason
-    reason=$(grep -i 'error' "$log" | tail -n 1 || true)
-    if tail -n 20 "$log" | grep -qiE 'connection broken|failed to (fetch|connect)|resolution|timed out'; then
+    reason=$(grep -i 'error' "$log" 2>/dev/null | tail -n 1 || true)
+    if tail -n 20 "$log" 2>/dev/null | grep -qiE 'connection broken|failed to (fetch|connect)|resolution|timed out'; then
         reason="the package registry cannot be reached"
     fi
     fail "set-up stopped while $1: ${reason:-unknown reason} (all of it: $log)"
@@ -198,8 +229,10 @@ stop_with_log() {
 # Run beside the copies, as pip splits PIP_CONSTRAINT at blanks; it also reaches the build of deepspeed.
 # deepspeed compiles its operators when they are first used, so its installation needs no compiler.
 pip_install() {
-    (cd "$made" && DS_BUILD_OPS=0 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-        "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@") >>"$log" 2>&1
+    {
+        (cd "$made" && DS_BUILD_OPS=0 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+            "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@") >>"$log" 2>&1
+    } 2>/dev/null
 }
 
 # The CPU build, from the first of these that has it: the indexes pip is set up with, PyTorch's own (which uv
@@ -224,7 +257,7 @@ install_all() {
     esac
     say "... and the libraries of envs/develop.txt ..."
     pip_install -r develop.txt || stop_with_log "installing envs/develop.txt"
-    printf '%s %s\n' "$wanted" "$kind" >"$venv/erc-stamp"
+    { printf '%s %s\n' "$wanted" "$kind" >"$venv/erc-stamp"; } 2>/dev/null || refuse_place "$venv"
     say "... done"
 }
 
@@ -254,6 +287,8 @@ if ! name=$(find_ready); then
         venv=$root/.venvs/$name
         log=$venv/setup.log made=$venv/made_from
         if ! is_whole "$name"; then
+            interpreter=$(find_python)
+            check_platform "$interpreter"
             check_place
             make_venv
             install_all "$kind"

@@ -21,10 +21,12 @@ from shell_checkout import ShellCheckout, make_checkout
 def pytest_configure(config: pytest.Config) -> None:
     """Make the tests of this process independent of what started them, and of what ran before.
 
-    What a script starts in its background ignores Ctrl-C, and so would all that the tests start. What was compiled on
-    another processor, or by a process that was told of one, does not run here: PyTorch's cache does not ask.
+    What a script starts in its background ignores Ctrl-C, what nohup starts SIGHUP, and so would all that the tests
+    start. What was compiled on another processor, or by a process that was told of one, does not run here: PyTorch's
+    cache does not ask.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
     config.add_cleanup(compiled.cleanup)

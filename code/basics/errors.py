@@ -1,11 +1,17 @@
-"""The one error a user is meant to see, and a full disk by the name of its file."""
+"""The one error a user is meant to see, a Python that is too old, and a full disk by the name of its file."""
 
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Every script comes by here first; an older Python would stop further on, where nothing tells why.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.stderr.write("error: {} is Python {}.{}.{}: use 3.11 or newer\n".format(sys.executable, *sys.version_info))
+    sys.exit(2)
 
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

@@ -2,13 +2,18 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
-import threading
+import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from basics.locks import is_abandoned, is_at
+
+TOKEN_BYTES = 8
 READ_BLOCK_BYTES = 1 << 20
 # What file systems answer that cannot write out a folder by itself: network shares, for one.
 NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES})
@@ -24,23 +29,44 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing bytes; a reader sees the old content or the new, never a part.
 
     The folder is made if it is missing. On failure the temporary file beside `path` is removed and the
-    exception goes on to the caller, an OSError with `path` as its file name.
+    exception goes on to the caller, an OSError with `path` as its file name. What killed writers of the same file left
+    there is removed.
     """
     path = Path(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}.tmp")
     try:
-        with open(temporary, "wb") as stream:
+        with _open_held(temporary) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        replace_durably(temporary, path)
+            replace_durably(temporary, path)
     except OSError as error:
         # A failed write() does not know which file it was for.
         error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_held(temporary: Path) -> BinaryIO:
+    """A new file, locked until it is closed: by this others know that somebody is still writing it."""
+    while True:
+        stream = open(temporary, "xb")  # noqa: SIM115 - whoever asked for it closes it
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if is_at(stream.fileno(), temporary):
+            return stream
+        stream.close()  # another writer has found it before it was locked, and taken it away
+
+
+def _remove_abandoned(path: Path) -> None:
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.tmp")
+    with contextlib.suppress(OSError):
+        for left in filter(name.fullmatch, os.listdir(path.parent)):
+            if is_abandoned(path.with_name(left)):
+                path.with_name(left).unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
@@ -92,12 +118,6 @@ def sync_tree(folder: Path) -> None:
     sync_folder(folder)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder; nobody else may be writing there."""
-    for leftover in Path(folder).glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -122,5 +142,5 @@ def public_path(value: str) -> str:
 
     Several joined by commas are each shown so; what is no path stays as it is.
     """
-    shown = (shown_path(part) for part in value.split(","))
+    shown = shown_path(value).split(",")  # a comma may stand in the repository's own path
     return ",".join(Path(part).name if Path(part).is_absolute() else part for part in shown)

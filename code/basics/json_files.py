@@ -23,7 +23,7 @@ def parse_json(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     try:
-        content = json.loads(text, parse_int=_whole_number)
+        content = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     refuse_depth(content, text)
@@ -62,6 +62,10 @@ def _whole_number(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise ValueError(f"a whole number of {len(digits):,} digits")
     return int(digits)
+
+
+# Made once: json.loads would make one for each row.
+_DECODER = json.JSONDecoder(parse_int=_whole_number)
 
 
 def _is_deep(content: Any) -> bool:

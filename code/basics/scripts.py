@@ -1,5 +1,7 @@
 """The frame that every script runs in, and what it shows while it works."""
 
+import codecs
+import io
 import os
 import select
 import sys
@@ -10,31 +12,49 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
+from basics.libraries import is_ours, say_missing
+from basics.stopping import signals_raised, tell_stopped
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141
 LOG_FILE_INTERVAL_SECONDS = 30.0
+UNPRINTABLE = "bytes of paths, else marks"  # a way to treat what an encoding does not have
+
+
+def _encode_unprintable(error: UnicodeEncodeError) -> tuple[str | bytes, int]:
+    """A byte of a path that is no text as it is, so that whoever captures stdout finds the file; else a mark."""
+    number = ord(error.object[error.start])
+    is_byte = 0xDC80 <= number <= 0xDCFF  # as os.fsdecode writes it
+    return bytes([number - 0xDC00]) if is_byte else "?", error.start + 1
+
+
+codecs.register_error(UNPRINTABLE, _encode_unprintable)
 
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's main function and turn what the user can put right into one line on stderr.
 
     UserError, a library that is not installed, a full disk and any OSError that names a file (a folder that cannot be
-    written to) end with exit code 2, Ctrl-C with 130. When the reader of stdout has had enough (`| head -1`) the
-    script ends silently, with 141 as other programs do. Every other exception keeps its traceback: it is a fault of
-    the program.
+    written to) end with exit code 2; Ctrl-C ends with 130, SIGTERM with 143, SIGHUP with 129. When the reader of stdout
+    has had enough (`| head -1`) the script ends silently, with 141 as other programs do. Every other exception keeps
+    its traceback: it is a fault of the program. What the encoding of stdout has no letter for is printed as a question
+    mark.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNPRINTABLE)
     try:
-        main()
+        with signals_raised():
+            main()
         sys.stdout.flush()
     except UserError as error:
         _leave_with_line(str(error))
     except ModuleNotFoundError as error:
-        _leave_without_library(error)
+        if is_ours(error):
+            raise
+        _leave_with_line(say_missing(error))
     except BrokenPipeError:
         if not _is_stdout_closed():
             raise
@@ -46,26 +66,24 @@ def run_script(main: Callable[[], None]) -> None:
         if not error.filename or not error.strerror:
             raise
         _leave_with_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
-    except KeyboardInterrupt:
-        _say_interrupted()
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _say_interrupted() -> None:
-    print("stopped by Ctrl-C", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        sys.exit(tell_stopped(stop))
 
 
 def _end_with_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an exception that nobody catches: an interrupt is one line, and so is a missing library."""
-    if issubclass(kind, KeyboardInterrupt):
-        _say_interrupted()
-    elif isinstance(error, ModuleNotFoundError) and not _is_ours(error):
-        print(f"error: {_lacking(error)}", file=sys.stderr)
+    """What Python calls for an exception that nobody catches: an interrupt is one line, and so is a missing library.
+
+    SystemExit, which Python heeds here too: the exit code of a missing library.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        tell_stopped(error)
+    elif isinstance(error, ModuleNotFoundError) and not is_ours(error):
+        _leave_with_line(say_missing(error))
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-# Scripts import large libraries before they run: Ctrl-C meanwhile is one line too, from this import on.
+# Scripts import large libraries before they run: what happens meanwhile is one line too, from this import on.
 sys.excepthook = _end_with_line
 
 
@@ -94,26 +112,6 @@ def print_folders(make: Callable[[], list[Path]]) -> None:
     with nullcontext() if asks_for_help else redirect_stdout(sys.stderr):
         folders = make()
     print(",".join(map(str, folders)))
-
-
-def _is_ours(error: ModuleNotFoundError) -> bool:
-    """Whether what is missing is a file of this program, which nobody can install."""
-    code = Path(__file__).resolve().parents[1]
-    top = (error.name or "").partition(".")[0]
-    return not top or (code / top).is_dir() or (code / f"{top}.py").is_file()
-
-
-def _lacking(error: ModuleNotFoundError) -> str:
-    return (
-        f"the library {(error.name or '').partition('.')[0]} is not installed here: `pip install -r envs/train.txt` "
-        "gets what all scripts use"
-    )
-
-
-def _leave_without_library(error: ModuleNotFoundError) -> None:
-    if _is_ours(error):
-        raise error
-    _leave_with_line(_lacking(error))
 
 
 def _leave_with_line(message: str) -> None:

@@ -1,5 +1,6 @@
 """YAML as files hold it, with the place of what is wrong; aliases may repeat a part, and not fill the memory."""
 
+from functools import cache
 from typing import Any
 
 MOST_CHARACTERS = 200_000  # of a file: PyYAML takes a second for as many
@@ -29,7 +30,7 @@ def parse_yaml(text: str) -> tuple[Any, Any]:
     if len(text) > MOST_CHARACTERS:
         raise YamlError(f"{len(text):,} characters, allowed are {MOST_CHARACTERS:,}")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_shallow_loader())
         if node is not None:
             _measure(node, {}, 0)
         return yaml.safe_load(text), node
@@ -51,6 +52,25 @@ def _can_be_written(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+@cache
+def _shallow_loader() -> type:
+    """PyYAML's, but it stops at the first value that is too deep: its time grows with the square of the depth."""
+    import yaml
+
+    class ShallowLoader(yaml.SafeLoader):
+        depth = -1  # of the root it is 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise YamlError("nested too deeply", self.peek_event().start_mark.line + 1)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return ShallowLoader
 
 
 def _measure(node: Any, known: dict[int, int], depth: int) -> int:

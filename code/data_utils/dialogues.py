@@ -17,7 +17,7 @@ from data_utils.pickles import Slots, decode_speaker, find_problems, name_slots
 from data_utils.safe_pickle import load_safely
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One turn of a dialogue; `label` is None where no gold emotion is known: others hear it, no row asks about it."""
 

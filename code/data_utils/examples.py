@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, Utterance, row_id
@@ -75,95 +76,118 @@ def window_start(turn: int, window: int, step: int = DEFAULT_STEP) -> int:
 
 
 def render_window(
-    utterances: Sequence[Utterance], window: int, labels: Sequence[str], step: int = DEFAULT_STEP, form: str = PAPER
+    utterances: Sequence[Utterance],
+    window: int,
+    labels: Sequence[str],
+    step: int = DEFAULT_STEP,
+    form: str = PAPER,
+    turn: int = -1,
 ) -> str:
-    """Return the main prompt for the last of `utterances`, the dialogue so far, from its `window_start` on."""
-    shown = utterances[window_start(len(utterances) - 1, window, step) :]
+    """Return the main prompt for a turn (from 0; -1: the last) of `utterances`, from its `window_start` on."""
+    turn %= len(utterances)
+    shown = utterances[window_start(turn, window, step) : turn + 1]
     return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels, form)
 
 
-def _recognition_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
+# Dialogue, turn, settings, dataset -> the words of a row.
+_Prompt = Callable[[Dialogue, int, RowSettings, DatasetSpec], str]
+
+
+def _recognition_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> str:
     window, step = settings.historical_window, settings.window_step
-    prompt = render_window(dialogue.utterances[: turn + 1], window, spec.labels, step, settings.prompt)
-    return _emotion_row(RECOGNITION, dialogue, turn, settings, prompt)
+    return render_window(dialogue.utterances, window, spec.labels, step, settings.prompt, turn)
 
 
-def _prediction_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
+def _prediction_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> str:
     history = dialogue.utterances[window_start(turn, settings.historical_window, settings.window_step) : turn]
     if not history:
         # Nothing to predict from: the method puts the main prompt in its place.
-        prompt = _recognition_row(dialogue, turn, settings, spec).input
-        return _emotion_row(PREDICTION, dialogue, turn, settings, prompt)
-    prompt = render_prediction_prompt(
-        [render_turn(one.speaker, one.text) for one in history],
-        dialogue.utterances[turn].speaker,
-        spec.labels,
-    )
-    return _emotion_row(PREDICTION, dialogue, turn, settings, prompt)
+        return _recognition_prompt(dialogue, turn, settings, spec)
+    speaker = dialogue.utterances[turn].speaker
+    return render_prediction_prompt([render_turn(one.speaker, one.text) for one in history], speaker, spec.labels)
 
 
-def _plain_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
-    prompt = render_plain_prompt(dialogue.utterances[turn].text, spec.labels)
-    return _emotion_row(RECOGNITION, dialogue, turn, settings, prompt)
+def _plain_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> str:
+    return render_plain_prompt(dialogue.utterances[turn].text, spec.labels)
 
 
-def _emotion_row(task: str, dialogue: Dialogue, turn: int, settings: RowSettings, prompt: str) -> Example:
-    label = dialogue.utterances[turn].label
-    return Example(row_id(settings.dataset, dialogue.dialogue_id, turn), task, prompt, label)
+def _speaker_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> str:
+    return render_speaker_prompt(dialogue.utterances[turn].text, spec.speakers)
 
 
-def _speaker_row(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> Example:
-    utterance = dialogue.utterances[turn]
-    return Example(
-        id=row_id(settings.dataset, dialogue.dialogue_id, turn),
-        task=SPEAKER,
-        input=render_speaker_prompt(utterance.text, spec.speakers),
-        target=render_speaker_name(utterance.speaker),
-    )
-
-
-# Kind of folder -> (rows of each training turn, rows of each turn of valid and test).
-_RowMaker = Callable[[Dialogue, int, RowSettings, DatasetSpec], Example]
-_ROW_MAKERS: Mapping[str, tuple[tuple[_RowMaker, ...], tuple[_RowMaker, ...]]] = {
-    "window": ((_recognition_row,), (_recognition_row,)),
-    "predict": ((_recognition_row, _prediction_row), (_recognition_row,)),
-    "speaker": ((_speaker_row,), (_speaker_row,)),
-    "plain": ((_plain_row,), (_plain_row,)),
+# Kind of folder -> (task, words) of the rows of each training turn, and of each turn of valid and test.
+_Makers = tuple[tuple[str, _Prompt], ...]
+_ROW_MAKERS: Mapping[str, tuple[_Makers, _Makers]] = {
+    "window": (((RECOGNITION, _recognition_prompt),),) * 2,
+    "predict": (
+        ((RECOGNITION, _recognition_prompt), (PREDICTION, _prediction_prompt)),
+        ((RECOGNITION, _recognition_prompt),),
+    ),
+    "speaker": (((SPEAKER, _speaker_prompt),),) * 2,
+    "plain": (((RECOGNITION, _plain_prompt),),) * 2,
 }
 
 
-def build_examples(
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """A row without its words, which are many times as long as its utterance: `worded` makes them when they are due.
+
+    prompt: dialogue, turn -> the words.
+    """
+
+    dataset: str
+    task: str
+    dialogue: Dialogue
+    turn: int
+    prompt: Callable[[Dialogue, int], str]
+
+    @property
+    def id(self) -> str:
+        return row_id(self.dataset, self.dialogue.dialogue_id, self.turn)
+
+    def worded(self) -> Example:
+        """The whole row."""
+        utterance = self.dialogue.utterances[self.turn]
+        target = render_speaker_name(utterance.speaker) if self.task == SPEAKER else utterance.label
+        return Example(self.id, self.task, self.prompt(self.dialogue, self.turn), target)
+
+
+def plan_rows(
     settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]], spec: DatasetSpec | None = None
-) -> dict[str, list[Example]]:
+) -> dict[str, list[PlannedRow]]:
     """Return split -> rows of the labelled turns, in the order of the dialogues; those of one turn next to each other.
 
     Of train those that are drawn; UserError where none would be left. spec: of the dataset, where it is known already.
     """
     spec = spec or find_dataset(settings.dataset)
-    in_train, in_others = _ROW_MAKERS[settings.kind]
+    of_train, of_others = (
+        [(task, partial(prompt, settings=settings, spec=spec)) for task, prompt in makers]
+        for makers in _ROW_MAKERS[settings.kind]
+    )
     rows = {
         split: [
-            make_row(dialogue, turn, settings, spec)
+            PlannedRow(settings.dataset, task, dialogue, turn, prompt)
             for dialogue in dialogues[split]
             for turn, _ in dialogue.labelled
-            for make_row in (in_train if split == "train" else in_others)
+            for task, prompt in (of_train if split == "train" else of_others)
         ]
         for split in SPLITS
     }
     return rows | {"train": draw_rows(rows["train"], settings.draw)}
 
 
-def with_demonstrations(
-    rows: Sequence[Example], demonstrations: Mapping[str, Sequence[Match]], position: str
-) -> list[Example]:
-    """The rows, those of the main task with what was retrieved for them (row id -> matches) in their prompt."""
-    shown = []
-    for row in rows:
-        if row.task != RECOGNITION:
-            shown.append(row)
-            continue
-        matches = demonstrations[row.id]
-        pairs = [(match.entry.text, match.entry.label) for match in matches]
-        named = tuple(Demonstration(match.entry.id, match.entry.label, match.similarity) for match in matches)
-        shown.append(replace(row, input=add_demonstrations(row.input, pairs, position), demonstrations=named))
-    return shown
+def build_examples(
+    settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]], spec: DatasetSpec | None = None
+) -> dict[str, list[Example]]:
+    """The rows of `plan_rows`, all of them with their words."""
+    return {split: [row.worded() for row in rows] for split, rows in plan_rows(settings, dialogues, spec).items()}
+
+
+def show_demonstrations(row: Example, demonstrations: Mapping[str, Sequence[Match]], position: str) -> Example:
+    """The row, if it is of the main task with what was retrieved for it (row id -> matches) in its prompt."""
+    if row.task != RECOGNITION:
+        return row
+    matches = demonstrations[row.id]
+    pairs = [(match.entry.text, match.entry.label) for match in matches]
+    named = tuple(Demonstration(match.entry.id, match.entry.label, match.similarity) for match in matches)
+    return replace(row, input=add_demonstrations(row.input, pairs, position), demonstrations=named)

@@ -239,6 +239,7 @@ UNIFIED = DatasetSpec(
     expected=None,
     metric=WEIGHTED_F1,
     speaker_encoding="",
+    unified=UNIFIED_PROMPT_LABELS,
 )
 
 # Whatever rows can be of.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
-from data_utils.dialogues import Dialogue, count_split, find_original_data, find_sources, load_dialogues, row_id
-from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, draw_rows
-from data_utils.examples import DEFAULT_STEP, DEFAULT_WINDOW, render_window
+from data_utils.dialogues import Dialogue, count_split, find_original_data, find_sources, load_dialogues
+from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, Row, draw_rows
+from data_utils.examples import DEFAULT_STEP, DEFAULT_WINDOW, PlannedRow, render_window
 from data_utils.labels import DATASETS, SPLITS, UNIFIED, DatasetSpec
 from data_utils.prompts import PAPER
-from data_utils.row_files import RECOGNITION, Example
+from data_utils.row_files import RECOGNITION
 from data_utils.row_folders import Content, build_folder, describe_origin, describe_texts
 from data_utils.scenes import without_shared
 from data_utils.texts import digest_texts
@@ -23,7 +23,6 @@ from data_utils.texts import digest_texts
 MIXED, SEQUENCE = "mixed", "sequence"
 TOTAL, RATIO, SINGLE = "total", "ratio", "single"
 
-Rows = Mapping[str, Sequence[Example]]  # split -> rows
 Splits = Mapping[str, Sequence[Dialogue]]
 
 
@@ -100,18 +99,17 @@ def unify(spec: DatasetSpec, dialogue: Dialogue) -> Dialogue:
 
 def unified_rows(
     spec: DatasetSpec, dialogues: Splits, window: int, step: int = DEFAULT_STEP, form: str = PAPER
-) -> dict[str, list[Example]]:
+) -> dict[str, list[PlannedRow]]:
     """Split -> rows of the main task, each asking for one of the unified labels; see `render_window`."""
+
+    def prompt(dialogue: Dialogue, turn: int) -> str:
+        return render_window(dialogue.utterances, window, UNIFIED.labels, step, form, turn)
+
     return {
         split: [
-            Example(
-                row_id(spec.name, dialogue.dialogue_id, turn),
-                RECOGNITION,
-                render_window(dialogue.utterances[: turn + 1], window, UNIFIED.labels, step, form),
-                utterance.label,
-            )
+            PlannedRow(spec.name, RECOGNITION, dialogue, turn, prompt)
             for dialogue in (unify(spec, one) for one in dialogues[split])
-            for turn, utterance in dialogue.labelled
+            for turn, _ in dialogue.labelled
         ]
         for split in SPLITS
     }
@@ -140,7 +138,7 @@ def leave_out_shared(
     return kept, left_out
 
 
-def mix_training_rows(by_dataset: Mapping[str, Sequence[Example]], settings: MixSettings) -> list[Example]:
+def mix_training_rows(by_dataset: Mapping[str, Sequence[Row]], settings: MixSettings) -> list[Row]:
     """The training rows that `settings` asks for, set by set, each in its order.
 
     Raises:
@@ -160,7 +158,7 @@ def mix_training_rows(by_dataset: Mapping[str, Sequence[Example]], settings: Mix
     return chosen
 
 
-def _draw_of(rows: Sequence[Example], draw: Draw) -> Sequence[Example]:
+def _draw_of(rows: Sequence[Row], draw: Draw) -> Sequence[Row]:
     return draw_rows(rows, draw) if round(len(rows) * draw.fraction) else ()
 
 
@@ -195,6 +193,6 @@ def prepare_mixed_folder(
             split: {row: text for name in dialogues for row, text in digest_texts(name, dialogues[name][split]).items()}
             for split in SPLITS
         }
-        return mixed, describe_texts(mixed, digests) | described
+        return Content(mixed, describe_texts(mixed, digests) | described)
 
     return build_folder(Path(data).absolute() / UNIFIED.name / settings.folder_name, origin, make)

@@ -150,7 +150,7 @@ def without_content(prompt: str, labels: Sequence[str]) -> str:
     for before, question, after in _without_demonstrations(prompt):
         bare = _bare_question(question, labels)
         if bare is not None:
-            return bare.replace(ROLE, ROLE + before, 1) + after
+            return bare.replace(ROLE, ROLE + before) + after
     raise UserError(f"--calibrate True: allowed are the prompts that data_process.py writes, not {prompt[:80]!r}...")
 
 

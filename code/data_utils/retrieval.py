@@ -237,7 +237,7 @@ def nearest(queries: np.ndarray, base: np.ndarray, count: int) -> tuple[np.ndarr
         block = slice(start, start + rows)
         products = queries[block, None, :].astype(np.float64) * base[indices[block]]
         similarities[block] = products.sum(axis=-1).round(6)
-    order = np.lexsort((indices, -similarities), axis=-1)
+    order = np.lexsort((indices, -similarities))
     return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
 
 

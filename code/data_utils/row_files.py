@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Example:
     demonstrations: tuple[Demonstration, ...] = ()
 
 
-def write_rows(path: Path, examples: Sequence[Example]) -> None:
+def write_rows(path: Path, examples: Iterable[Example]) -> None:
     """Write rows as JSON Lines in UTF-8, whole or not at all; OSError names the file."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     with open_atomically(path) as stream:

@@ -1,21 +1,21 @@
 """Folders of rows: built whole, described by a manifest, reused as long as nothing they came from changed."""
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
-from basics.files import make_folder, replace_durably, sha256_of, write_atomically
+from basics.files import make_folder, open_atomically, replace_durably, sha256_of
+from basics.locks import locked
 from data_utils.corpora.registry import find_dataset, record_own
 from data_utils.dialogues import find_sources, load_dialogues
-from data_utils.examples import ROWS_VERSION, RowSettings, build_examples, with_demonstrations
+from data_utils.examples import ROWS_VERSION, PlannedRow, RowSettings, plan_rows, show_demonstrations
 from data_utils.labels import SPLITS, DatasetSpec
 from data_utils.prompts import TEMPLATE_DIGESTS
 from data_utils.retrieval import Embed, entries_of, find_demonstrations
@@ -47,31 +47,43 @@ def prepare_folder(
         dialogues = load(
             settings.dataset, original_data, clean_text=settings.clean_text, check_counts=settings.check_counts
         )
-        rows, described = build_examples(settings, dialogues, spec), {}
+        rows, described, word = plan_rows(settings, dialogues, spec), {}, PlannedRow.worded
         if settings.retrieval:
             entries = {split: entries_of(settings.dataset, split, dialogues[split]) for split in SPLITS}
             drawn = {row.id for row in rows["train"]}
             entries["train"] = [entry for entry in entries["train"] if entry.id in drawn]
             found, described["demonstrations"] = find_demonstrations(spec.labels, entries, settings.retrieval, embed)
+            shown = {name: matches for of_split in found.values() for name, matches in of_split.items()}
             position = settings.retrieval.position
-            rows = {split: with_demonstrations(rows[split], found[split], position) for split in SPLITS}
+
+            def word(row: PlannedRow) -> Example:
+                return show_demonstrations(row.worded(), shown, position)
+
         digests = {split: digest_texts(settings.dataset, dialogues[split]) for split in SPLITS}
-        return rows, describe_texts(rows, digests) | described
+        return Content(rows, describe_texts(rows, digests) | described, word)
 
     return build_folder(Path(data).absolute() / settings.dataset / settings.folder_name, origin, make)
 
 
-Content = tuple[Mapping[str, Sequence[Example]], dict[str, Any]]  # split -> rows, further keys of the manifest
+@dataclass(frozen=True)
+class Content:
+    """Of a folder. rows: split -> rows. described: further keys of the manifest. word: makes the whole of a row."""
+
+    rows: Mapping[str, Sequence[PlannedRow]]
+    described: Mapping[str, Any]
+    word: Callable[[PlannedRow], Example] = PlannedRow.worded
 
 
 def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Content]) -> Path:
     """Return `folder` with the rows that `make` returns, made only where `origin` or a file has changed."""
     if is_current(folder, origin):
+        # A process that was killed as it took away what it had replaced.
+        shutil.rmtree(folder / _REPLACED, ignore_errors=True)
         return folder
-    rows, described = make()
+    content = make()
     try:
         _refuse_foreign(folder)
-        _build(folder, rows, origin, described)
+        _build(folder, content, origin)
     except OSError as error:
         if error.errno in NO_SPACE_ERRNOS:
             raise
@@ -112,12 +124,14 @@ def is_current(folder: Path, origin: Mapping[str, Any]) -> bool:
     return all((folder / name).is_file() and sha256_of(folder / name) == recorded[name] for name in names)
 
 
-def count_rows(rows: Mapping[str, Sequence[Example]]) -> dict[str, dict[str, int]]:
+def count_rows(rows: Mapping[str, Sequence[PlannedRow]]) -> dict[str, dict[str, int]]:
     """Return split -> task -> number of rows."""
     return {split: dict(Counter(row.task for row in rows[split])) for split in SPLITS}
 
 
-def describe_texts(rows: Mapping[str, Sequence[Example]], digests: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def describe_texts(
+    rows: Mapping[str, Sequence[PlannedRow]], digests: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """Return the keys of a manifest that tell of texts: `texts` and `seen_in_train`, see `read_manifest`.
 
     digests: split -> id -> digest of its text; of train the drawn ones are kept.
@@ -161,18 +175,16 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _build(
-    folder: Path, rows: Mapping[str, Sequence[Example]], origin: Mapping[str, Any], described: Mapping[str, Any]
-) -> None:
+def _build(folder: Path, content: Content, origin: Mapping[str, Any]) -> None:
     make_folder(folder.parent)
-    with _locked(folder.parent):
+    with locked(folder.parent):
         if is_current(folder, origin):
             return  # another process was faster, and somebody may be reading what it made
         _remove_leftovers(folder)
         building = folder.with_name(f"{_BUILDING}{folder.name}-{os.getpid()}")
         building.mkdir()
         try:
-            _fill(building, rows, {**origin, "counts": count_rows(rows), **described})
+            _fill(building, content, {**origin, "counts": count_rows(content.rows), **content.described})
             if folder.exists():
                 os.rename(folder, building / _REPLACED)
             replace_durably(building, folder)
@@ -181,12 +193,13 @@ def _build(
             shutil.rmtree(building, ignore_errors=True)
 
 
-def _fill(folder: Path, rows: Mapping[str, Sequence[Example]], manifest: Mapping[str, Any]) -> None:
+def _fill(folder: Path, content: Content, manifest: Mapping[str, Any]) -> None:
     for split in SPLITS:
-        write_rows(folder / f"{split}.json", rows[split])
+        write_rows(folder / f"{split}.json", map(content.word, content.rows[split]))
     digests = {f"{split}.json": sha256_of(folder / f"{split}.json") for split in SPLITS}
-    content = json.dumps({**manifest, "sha256": digests}, ensure_ascii=False, indent=1)
-    write_atomically(folder / MANIFEST_NAME, content + "\n")
+    parts = json.JSONEncoder(ensure_ascii=False, indent=1).iterencode({**manifest, "sha256": digests})
+    with open_atomically(folder / MANIFEST_NAME) as stream:
+        stream.writelines(part.encode() for part in chain(parts, "\n"))
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -194,16 +207,3 @@ def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.parent.glob(f"{_BUILDING}{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(folder / _REPLACED, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in a folder; a killed one gives the lock back by itself."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems lock no folders; one builder at a time is then up to the user.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ from data_utils.draws import read_draw
 from data_utils.examples import ROWS_VERSION
 from data_utils.labels import ROW_SETS, SPLITS, DatasetSpec
 from data_utils.prompts import render_speaker_name
-from data_utils.row_files import RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
+from data_utils.row_files import MANIFEST_NAME, RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
 from data_utils.texts import list_seen
 
 # The first task that a split holds is the one that is scored.
@@ -52,6 +52,19 @@ class RowSets:
         return frozenset(list_seen({row.id: self.texts[row.id] for row in self.scored[split]}, trained))
 
 
+def _folders_in(data_dir: str) -> list[Path]:
+    """Those that commas join, of which a folder's own path may hold some: what has a manifest is a folder."""
+    folders: list[Path] = []
+    parts: list[str] = []
+    for part in data_dir.split(","):
+        parts.append(part)
+        folder = Path(",".join(parts))
+        if (folder / MANIFEST_NAME).is_file():
+            folders.append(folder)
+            parts = []
+    return [*folders, *map(Path, parts)]
+
+
 def load_row_sets(data_dir: str, dataset: str) -> RowSets:
     """Reads the folders that data_process.py printed, joined by commas.
 
@@ -60,7 +73,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
             of different draws; a row that cannot be read (file and line); a file that is not the one its manifest
             tells of; a row given twice; no row to train on or to score; a target that is no answer to its task.
     """
-    folders = [Path(folder) for folder in data_dir.split(",")]
+    folders = _folders_in(data_dir)
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
     _refuse_different_draws(manifests, data_dir)
     own = _own_of(manifests, folders)

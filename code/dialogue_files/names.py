@@ -14,7 +14,7 @@ _SENTENCE_WORDS = _words("""
     i'm if in is it it's its just let me my not of on or our said say says she should so than that that's their them
     then there they this to was we were what when where which who why will with would you you're your
     """)
-# Lower-case parts of names, and of what scripts call people: 'Ludwig van Beethoven', 'Man in the hat'.
+# Lower-case parts of names, and of what scripts call people: 'Ludwig van Beethoven', 'Man in the Hat'.
 _PARTICLES = _words("al and bin da de del della den der di du el en in la le of on ten ter the van von y zu")
 # What introduces speech, unless somebody is called so again and again ('Question:' and 'Answer:').
 _OPENERS = _words("""

@@ -34,7 +34,7 @@ class LineError(Exception):
         self.line, self.problem = line, problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReadTurn:
     """A turn as a reader finds it.
 
@@ -51,7 +51,7 @@ class ReadTurn:
     emotion: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SpokenTurn:
     """A turn that can be asked about.
 

@@ -6,22 +6,29 @@ the first one starts the others by itself (`processes.py`); else a run is one pr
 
 import atexit
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
+import psutil
 import torch
 
 from basics.errors import UserError, raise_together
+from basics.scripts import EXIT_USER_ERROR
+from basics.stopping import exit_code_of
 from data_utils.row_files import Example
-from engine.processes import Crew, end_with_first, started_as, stay_on_own_cores
+from engine.processes import STOPPED, Crew, end_who_stays_stopped, end_with_first, started_as, stay_on_own_cores
 
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
+SECONDS_BETWEEN_LOOKS = 0.05  # at the others, while they come together
 RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+SAME_FOR_ALL = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # What a launcher tells in numbers -> the least that it may be.
 NUMBERS = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 1}
 
@@ -117,8 +124,9 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
     launcher has started any: the first to come here starts the others.
 
     Raises:
-        UserError: there are several processes, but the environment does not say where they meet; or a number of the
-            launcher's is none; or `processes` are asked for where a launcher has come before, or on a GPU.
+        UserError: there are several processes, but the environment does not say where they meet; or another program
+            is there; or a number of the launcher's is none; or `processes` are asked for where a launcher has come
+            before, or on a GPU.
     """
     raise_together(find_launcher_problems())
     size = launcher_number("WORLD_SIZE")
@@ -130,19 +138,62 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
     missing = [name for name in RENDEZVOUS if name not in os.environ]
     if size > 1 and missing:
         raise UserError(f"WORLD_SIZE is {size} but {', '.join(missing)} is not set: start the run with `deepspeed`")
+    if size > 1:
+        _watch_next(launcher_number("RANK"), size)
     place = {} if size > 1 else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
-    if torch.cuda.is_available():
-        device = torch.device("cuda", launcher_number("LOCAL_RANK"))
-        torch.cuda.set_device(device)
-        torch.distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device, **place)
-    else:
-        _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
-        torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
+    with _port_named():
+        if torch.cuda.is_available():
+            device = torch.device("cuda", launcher_number("LOCAL_RANK"))
+            torch.cuda.set_device(device)
+            torch.distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device, **place)
+        else:
+            _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
+            torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
     atexit.register(_leave_group)
     world = World(torch.distributed.get_rank(), size)
     if not world.is_first:
         _silence_transformers()
     return world
+
+
+@contextmanager
+def _port_named() -> Iterator[None]:
+    """UserError names the port where the processes were to meet, and another program is."""
+    try:
+        yield
+    except torch.distributed.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        raise UserError(
+            f"MASTER_PORT {os.environ['MASTER_PORT']} is in use by another program, or by a run that has not ended: "
+            "set it to another before the script, or give the launcher another --master_port"
+        ) from error
+
+
+def _watch_next(rank: int, size: int) -> None:
+    """Each process that a launcher has started watches the next one on its machine: who stays stopped is ended.
+
+    The launcher sees that, and ends the others.
+    """
+    beside = _started_beside()
+    after = [other for other in beside if other > rank] or [other for other in beside if other < rank]
+    if after:
+        number = min(after)
+        told = f"error: process {number + 1} of {size} {STOPPED}"
+        end_who_stays_stopped({number: beside[number]}, lambda _: print(told, file=sys.stderr, flush=True))
+
+
+def _started_beside() -> dict[int, psutil.Process]:
+    """Rank -> process of those that this one's launcher has started on this machine for the same run."""
+    beside = {}
+    launcher = psutil.Process().parent()
+    for one in launcher.children() if launcher else ():
+        with suppress(psutil.Error):  # it has ended, or is somebody else's
+            told = one.environ()
+            is_ours = all(told.get(name, "") == os.environ.get(name, "") for name in SAME_FOR_ALL)
+            if is_ours and told.get("RANK", "").isdecimal():
+                beside[int(told["RANK"])] = one
+    return beside
 
 
 def _start_world(size: int, launched: int) -> World:
@@ -164,12 +215,37 @@ def _start_world(size: int, launched: int) -> World:
     store.set(f"process {rank}", "is here")
     while not rank and not store.check([f"process {other}" for other in range(1, size)]):
         crew.look()
-        time.sleep(0.05)
-    torch.distributed.init_process_group("gloo", timeout=PATIENCE, store=store, rank=rank, world_size=size)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    _meet(crew, store, rank, size)
     atexit.register(_leave_group)
     if rank:
         _silence_transformers()
     return World(rank, size, crew)
+
+
+def _meet(crew: Crew, store: torch.distributed.Store, rank: int, size: int) -> None:
+    """Forms the group, apart from this thread: gloo waits for hours for who has ended in the middle of it."""
+    failed: list[Exception] = []
+
+    def form() -> None:
+        try:
+            torch.distributed.init_process_group("gloo", timeout=PATIENCE, store=store, rank=rank, world_size=size)
+        except Exception as error:
+            failed.append(error)
+
+    meeting = threading.Thread(target=form, daemon=True)
+    meeting.start()
+    try:
+        while meeting.is_alive():
+            crew.look()
+            meeting.join(SECONDS_BETWEEN_LOOKS)
+    except (UserError, KeyboardInterrupt) as error:
+        crew.end()
+        # The meeting waits on, and Python aborts when such a thread wakes while it ends.
+        atexit.register(os._exit, EXIT_USER_ERROR if isinstance(error, UserError) else exit_code_of(error))
+        raise
+    if failed:
+        crew.explain(failed[0])
 
 
 def find_launcher_problems() -> list[str]:

@@ -2,6 +2,8 @@
 
 The first stays what the shell knows: it alone prints, and Ctrl-C and SIGTERM reach it alone. The others hold the end
 of a pipe, and end when it closes, however the first has ended. What they print is kept for when one of them fails.
+One that is stopped and does not go on is ended, and so the run. The first may be stopped (Ctrl-Z, then `fg`): the
+others wait for it.
 """
 
 import os
@@ -11,9 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+
+import psutil
 
 from basics.errors import UserError
 from basics.scripts import EXIT_USER_ERROR
@@ -21,6 +27,9 @@ from basics.scripts import EXIT_USER_ERROR
 STARTED_AS = "ERC_PROCESS"  # variable of the others: their number, and the port where all meet
 LEFT_ALONE = "another process of this run has ended"
 SECONDS_TO_END = 10
+LOOK_SECONDS, LOOKS_TO_GO_ON = 1.0, 30  # how often it is asked who is stopped, and how many times one may be
+LONGEST_WORDS = 200  # characters of the last line that a process has printed
+STOPPED = "was stopped (SIGSTOP), did not go on and was ended"
 EXIT_OF_FAULTS = 1  # Python's, after an exception that nobody catches
 CPUS = Path("/sys/devices/system/cpu")
 
@@ -35,6 +44,10 @@ class Crew:
         self.count = count
         self.logs: list[int] = []  # open files, each with what one of the others has printed
         self.others = [self._start(number, port) for number in range(1, count)]
+        self.stopped: set[int] = set()  # numbers of those that were ended because they did not go on
+        end_who_stays_stopped(
+            {number: psutil.Process(one.pid) for number, one in enumerate(self.others, 1)}, self.stopped.add
+        )
 
     def _start(self, number: int, port: int) -> subprocess.Popen:
         with tempfile.TemporaryFile() as log:
@@ -73,14 +86,18 @@ class Crew:
         raise UserError(reasons[first]) from None
 
     def _reason(self, number: int) -> str:
-        code, last = self.others[number - 1].returncode, (self._said(number).splitlines() or [""])[-1]
+        code, last = self.others[number - 1].returncode, last_words(self._said(number))
         if code == EXIT_USER_ERROR and last.startswith("error: "):
             return last.removeprefix("error: ")
         named = f"process {number + 1} of {self.count}"
-        if code < 0:
+        if code >= 0:
+            return f"{named} ended with code {code}: {last}"
+        if number in self.stopped:
+            told = f"{named} {STOPPED}"
+        else:
             why = ", as when memory is short" if -code == signal.SIGKILL else ""
-            return f"{named} was ended by {signal.Signals(-code).name}{why}"
-        return f"{named} ended with code {code}: {last}"
+            told = f"{named} was ended by {signal.Signals(-code).name}{why}"
+        return told + (f"; its last words: {last[:LONGEST_WORDS]}" if last else "")
 
     def _said(self, number: int) -> str:
         log = self.logs[number - 1]
@@ -98,6 +115,42 @@ class Crew:
                 one.wait()
         while self.logs:
             os.close(self.logs.pop())
+
+
+def last_words(printed: str) -> str:
+    """The last line of what a process has printed that is not blank; empty: there is none."""
+    return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
+
+
+def end_who_stays_stopped(others: Mapping[int, psutil.Process], tell: Callable[[int], object]) -> None:
+    """From now on whoever of the others (number -> process) is stopped and does not go on is killed, and told of first.
+
+    Who is stopped answers nobody, and who waits for it looks at nothing else for hours. Only its death is heard of.
+    """
+    watched, looks = dict(others), Counter()
+
+    def watch() -> None:
+        # Looks are counted, not the time between them: who was stopped together with the others kills nobody.
+        while watched:
+            time.sleep(LOOK_SECONDS)
+            for number, one in list(watched.items()):
+                looks[number] = looks[number] + 1 if _is_stopped(one) else 0
+                if looks[number] >= LOOKS_TO_GO_ON:
+                    tell(number)
+                    with suppress(psutil.Error):
+                        one.kill()
+                if looks[number] >= LOOKS_TO_GO_ON or not one.is_running():
+                    del watched[number]
+
+    if watched:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.Error:  # it has ended, or is not ours to ask about
+        return False
 
 
 def started_as() -> tuple[int, int]:

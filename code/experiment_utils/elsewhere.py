@@ -46,9 +46,7 @@ class Elsewhere:
 
 
 def unified_labels(spec: DatasetSpec) -> Mapping[str, str]:
-    """Own label -> unified label, itself for rows that are mixed already; UserError where the dataset has none."""
-    if spec == UNIFIED:
-        return {label: label for label in UNIFIED.labels}
+    """Own label -> unified label; UserError where the dataset has none."""
     if not spec.unified:
         raise UserError(f"{spec.name} has no unified labels; corpus.yaml maps a corpus of one's own, under unified")
     return spec.unified_labels

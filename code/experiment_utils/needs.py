@@ -57,6 +57,7 @@ class Machine:
 CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with AVX-512
 CARD = Machine("one A100", "cuda", 4096, 0.35 * 312)
 CARD_MEMORY = 80 * GIB
+TRAINED_ON_A_CPU = (SMALL, "Gemma-3-270M")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def base_of(condition: Condition) -> str:
 
 
 def _machine_of(base: str) -> Machine:
-    return CPU if base == SMALL else CARD
+    return CPU if base in TRAINED_ON_A_CPU else CARD
 
 
 def _plan(base: str) -> "dict[str, Estimate]":

@@ -5,8 +5,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from basics.files import find_repository, write_atomically
+from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
+from basics.locks import locked
 from basics.markdown import render_row, replace_section
 from data_utils.dialogues import find_original_data, load_dialogues
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
@@ -17,10 +18,11 @@ from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_readme, render_report, render_sample
-from experiment_utils.runner import Job, Plan, make_job, plan_digest, today
+from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
 from results.files import PREDICTIONS_FILE, read_predictions
 from scoring.baselines import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
+from training.log import append
 from training.provenance import find_commit
 
 EXPERIMENTS = find_repository() / "experiments"
@@ -112,11 +114,14 @@ def write_browser(
 
 def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path) -> None:
     """One line of LOG.md, added at its end: several programs may log at once."""
-    path = folder / "LOG.md"
-    if not path.exists():
-        write_atomically(path, LOG_HEADER)
-    with open(path, "a", encoding="utf-8") as log:
-        log.write(_describe_run(job, plan, code, minutes) + "\n")
+    path, line = folder / "LOG.md", _describe_run(job, plan, code, minutes) + "\n"
+    make_folder(folder)
+    with locked(folder):
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        # A full disk may have cut the last line.
+        begun = LOG_HEADER if not before else "" if before.endswith("\n") else "\n"
+        append(path, (begun + line).encode())
+    (plan.folder / UNLOGGED).unlink(missing_ok=True)
 
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:

@@ -44,6 +44,8 @@ DECIDING = ("MODEL_NAME", "Experiments_setting", "dataset", "datasets", "histori
 PLAN_CHARACTERS = 16
 MANIFEST = "condition.json"
 LOG = "output.log"
+UNLOGGED = ".not-in-the-log"  # lies beside a manifest until the log of all runs has its line
+SECONDS_TO_SAVE = 300
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,15 @@ def today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 
+def unlogged_seconds(plan: Plan) -> float | None:
+    """How long a finished run took that was killed before the log of all runs had its line; None for all others."""
+    manifest = _read_manifest(plan.folder) if (plan.folder / UNLOGGED).exists() else None
+    return manifest and (manifest.get("seconds") or 0.0)
+
+
 def write_manifest(plan: Plan, job: Job, seconds: float | None) -> None:
     """Say in the folder what its results came from. seconds: None where an earlier run had done a part."""
+    (plan.folder / UNLOGGED).touch()
     content = {
         "plan": plan_digest(job),
         "seed": job.seed,
@@ -208,6 +217,15 @@ def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tup
         job = make_job(conditions, name, seed)
         jobs.setdefault(plan_digest(job), []).append(job)
     return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
+
+
+def _is_sent(group: int, number: int) -> bool:
+    """Whether there was a process of a group to send a signal to; 0 is none and asks."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
+        return False
+    return True
 
 
 def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
@@ -311,8 +329,11 @@ class Runner:
         return {"resume": "True"} if self.resume and trains else {}
 
     def _stop(self) -> None:
-        for process in list(self.running):
-            try:
-                os.killpg(process.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+        """Ends the runs, which save where they are, and sees that they do."""
+        groups, given_up = [process.pid for process in list(self.running)], time.monotonic() + SECONDS_TO_SAVE
+        number = signal.SIGTERM
+        while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
+            number = 0
+            time.sleep(0.05)
+        for group in groups:
+            _is_sent(group, signal.SIGKILL)

@@ -167,7 +167,11 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     if not value or value == NOTHING or not is_path:
         return value
     path = value if value.startswith("/") else f"{place.caller}/{value}"
-    return "." if path.rstrip("/") == str(place.repository) else path.removeprefix(f"{place.repository}/")
+    if path.rstrip("/") == str(place.repository):
+        return "."
+    called = path.removeprefix(f"{place.repository}/")
+    # A program that is called by its bare name is looked for elsewhere.
+    return f"./{called}" if knob.kind is PROGRAM and "/" not in called else called
 
 
 def find_misspelt(environment: Mapping[str, str]) -> list[str]:

@@ -301,7 +301,14 @@ _ROWS = (
         NOTHING,
         "adapter or model folder to start from; a setting that its training decided is refused if set otherwise",
     ),
-    Knob("deepspeed_config", EVERY, FILE, "deepspeed", NOTHING, "DeepSpeed's file; none: plain PyTorch in one process"),
+    Knob(
+        "deepspeed_config",
+        EVERY,
+        FILE,
+        "deepspeed",
+        NOTHING,
+        "DeepSpeed's file; none: ours on several GPUs, else plain PyTorch",
+    ),
     *RECIPE,
     Knob("data_percent", DRAWS, FRACTION, "data", "1", "share of train, 0 to 1, that rows and demonstrations use"),
     Knob(

@@ -38,7 +38,7 @@ class Facts:
     """A checkpoint by the name that `--checkpoint` takes, and its folder. base: what it was trained over.
 
     utterances: that it was trained on. texts: different ones among them. score: on its own dataset. None: unknown.
-    elsewhere: other dataset -> weighted F1 in unified labels, as `score_elsewhere.py` wrote beside it.
+    elsewhere: dataset, its own too -> weighted F1 in unified labels, as `score_elsewhere.py` wrote beside it.
     """
 
     name: str
@@ -91,10 +91,10 @@ class Facts:
         return self.score.per_label if self.score else {}
 
     def _other_talk(self) -> str:
-        if not self.elsewhere:
+        other = [f"{f1:.0f} on {name}" for name, f1 in self.elsewhere.items() if name != self.config.dataset]
+        if not other:
             return "How well it judges other talk has not been measured."
-        told = ", ".join(f"{f1:.0f} on {dataset}" for dataset, f1 in self.elsewhere.items())
-        return f"Other talk, weighted F1 in labels that all corpora share: {told}."
+        return f"Other talk, weighted F1 in labels that all corpora share: {', '.join(other)}."
 
     def _window(self) -> str:
         turns = self.config.historical_window + self.config.window_step - 1
@@ -112,14 +112,13 @@ def find_facts(folder: str | Path) -> Facts:
     folder = Path(folder)
     config, texts = read_erc_config(folder), read_trained_texts(folder)
     results = _find_results(folder, config)
-    elsewhere = _scored_elsewhere(folder, config)
     known = Facts(
         name_of(folder),
         shown_path(str(folder)),
         Path(config.base).name,
         config,
         texts=texts and len(texts),
-        elsewhere=elsewhere,
+        elsewhere=_scored_elsewhere(folder),
     )
     if results is None:
         return known
@@ -148,14 +147,13 @@ def _read_results(folder: Path) -> Mapping[str, Any] | None:
     return content
 
 
-def _scored_elsewhere(folder: Path, config: ErcConfig) -> Mapping[str, float]:
-    """What its file tells of other datasets than its own; {} where there is none, or it is not of this form."""
+def _scored_elsewhere(folder: Path) -> Mapping[str, float]:
+    """What its file tells; {} where there is none, or it is not of this form."""
     try:
         content = parse_json((folder / ELSEWHERE_FILE).read_bytes())
-        found = {str(one["dataset"]): float(one["weighted_f1"]) for one in content}
+        return {str(one["dataset"]): float(one["weighted_f1"]) for one in content}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {dataset: f1 for dataset, f1 in found.items() if dataset != config.dataset}
 
 
 def _score(results: Mapping[str, Any]) -> Score:

@@ -2,6 +2,7 @@
 
 from basics.markdown import render_table
 from dialogue_files.readers.forms import FORMATS, NOT_READ
+from dialogue_files.readers.tables import SYNONYMS
 
 EXAMPLES = "../tests/dialogue_files/files"  # as seen from demo/
 _BEGIN = """# Files of dialogues that are read
@@ -27,7 +28,9 @@ _FOR_ALL = """For all of them:
 What comes out of each example, and of more files of these and other tools:
 [answers.yaml](../tests/dialogue_files/files/answers.yaml).
 
-Not read:"""
+Columns of tables and keys of JSON go by these names, case, blanks and hyphens aside; of several the first that is there
+counts:"""
+_NOT_READ = "Not read:"
 
 
 def render_formats() -> str:
@@ -43,4 +46,6 @@ def render_formats() -> str:
     for suffix, way in NOT_READ.items():
         ways.setdefault(way, []).append(suffix)
     refused = render_table(("files", "what to do"), [(" ".join(suffixes), way) for way, suffixes in ways.items()])
-    return "\n\n".join((_BEGIN, render_table(header, rows), _FOR_ALL, refused)) + "\n"
+    names = render_table(("what", "names"), [(f"the {what}", ", ".join(names)) for what, names in SYNONYMS.items()])
+    forms = render_table(header, rows)
+    return "\n\n".join((_BEGIN, forms, _FOR_ALL, names, _NOT_READ, refused)) + "\n"

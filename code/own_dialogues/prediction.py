@@ -136,6 +136,8 @@ def find_position(task: FileTask, marks: dict[str, Any], resume: bool) -> Positi
     changed = [f"{name} is another" for name in marks if marks_there.get(name) != marks[name]]
     if changed:
         raise UserError(f"cannot go on with {task.part}: {'; '.join(changed)}; use the same, or --resume False")
+    if not task.part.exists() and task.output.is_file() and task.output.stat().st_size == position.bytes:
+        os.replace(task.output, task.part)  # the last one was killed between its two last steps
     if not task.part.is_file() or task.part.stat().st_size < position.bytes:
         raise UserError(f"{task.part} is gone or shorter than {task.state} says; use --resume False")
     return position
@@ -209,6 +211,8 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: dic
             stream.write((head + form.render(rows)).encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
+            if not os.fstat(stream.fileno()).st_nlink:
+                raise UserError(f"{task.part} was removed while it was written: start again")
             head, reached = "", replace(position, bytes=stream.tell())
             write_atomically(task.state, json.dumps({"position": asdict(reached), "marks": marks}) + "\n")
             return reached

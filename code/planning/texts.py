@@ -1,11 +1,13 @@
 """The rows of a corpus of one's own, counted as `data.TEXTS` has those of the datasets."""
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from data_utils.corpora.registry import find_own
-from data_utils.dialogues import count_labels, find_original_data, load_dialogues
+from data_utils.dialogues import Dialogue, count_labels, find_original_data, load_dialogues
 from data_utils.examples import RowSettings, build_examples
 from data_utils.labels import DATASETS
 from planning.data import PLAIN_TEXTS, TEXTS, Texts
@@ -15,10 +17,13 @@ if TYPE_CHECKING:  # it takes torch, which the known texts do not need
 
 COUNTED_IN = "SmolLM2-135M"  # whose tokens are counted
 BATCH, TOGETHER, BUDGET = 32, 8, 4096  # rows of a step, of a dialogue in it, tokens of a micro-batch
+ENOUGH = 10_000  # rows whose tokens are counted: more say no more of a mean, and take minutes and gigabytes
 
 
 def texts_of(dataset: str, plain: bool = False) -> Texts:
     """The rows of an epoch of a dataset, counted where they are of a corpus of one's own. plain: utterances alone.
+
+    Of a large train the tokens are those of some dialogues, drawn at random.
 
     Raises:
         UserError: there is no corpus of the name, or it cannot be read, or the base that counts tokens is not there.
@@ -41,10 +46,26 @@ def _counted(dataset: str, kind: str) -> Texts:
     from engine.batching import RowEncoder
 
     spec, settings = find_own(dataset).spec, RowSettings(dataset, kind)
-    dialogues = load_dialogues(dataset, find_original_data(dataset))
-    rows = build_examples(settings, dialogues, spec)["train"]
+    train = load_dialogues(dataset, find_original_data(dataset))["train"]
+    rows = build_examples(settings, {"train": draw_enough(train), "valid": (), "test": ()}, spec)["train"]
     encoder = RowEncoder(load_tokenizer(resolve_base(COUNTED_IN)), spec.max_length)
-    return count_encoded(encoder.encode(rows, spec.labels))
+    return replace(count_encoded(encoder.encode(rows, spec.labels)), rows=count_labels(train).total())
+
+
+def draw_enough(dialogues: Sequence[Dialogue], enough: int = ENOUGH) -> list[Dialogue]:
+    """All dialogues, or some of them, with `enough` labelled turns or as many as the last one has more.
+
+    A longer one is cut behind that many turns.
+    """
+    if count_labels(dialogues).total() <= enough:
+        return list(dialogues)
+    drawn, rows = [], 0
+    for place in random.Random(0).sample(range(len(dialogues)), len(dialogues)):
+        if rows >= enough:
+            break
+        drawn.append(replace(dialogues[place], utterances=dialogues[place].utterances[:enough]))
+        rows += len(drawn[-1].labelled)
+    return drawn
 
 
 def count_encoded(rows: "Sequence[EncodedRow]") -> Texts:

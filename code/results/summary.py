@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bases.find import read_source
-from basics.files import public_path, remove_leftovers
+from basics.files import public_path
 from basics.json_files import parse_json
 from data_utils.labels import WEIGHTED_F1
 from results.figures import draw_confusion_matrix, draw_learning_curve
@@ -48,13 +48,13 @@ from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way
 from training.checkpoints import discard_state
 from training.decoding import uses_transitions
-from training.folders import RESULTS_FILE
+from training.folders import RESULTS_FILE, forget_claim, refuse_removed
 from training.loop import Progress
 from training.provenance import environment_report
 from training.rows.encoding import count_shortened
 from training.run import Run
 
-STARTED = time.time()
+STARTED = time.monotonic()
 TABLE_WIDTH = 100
 
 
@@ -72,6 +72,7 @@ def report_run(
     title = run_title(run)
     results = describe_run(run, progress)
     if progress:
+        refuse_removed(run.arguments)
         draw_learning_curve(folder / "learning_curve.png", progress.history, progress.best_epoch, title, run.metric)
     if predictions:
         scorecard = make_scorecard(run, predictions)
@@ -80,7 +81,8 @@ def report_run(
         write_predictions(folder, predictions)
         draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
-    remove_leftovers(folder)
+    if progress:
+        refuse_removed(run.arguments)
     if predictions:
         discard_state(folder)
         print_table(scorecard, title)
@@ -101,6 +103,9 @@ def finished_before(run: Run) -> bool:
     scored = "score" in results
     if not same_run or (run.arguments[2].do_eval and not scored):
         return False
+    if scored and not (folder / PREDICTIONS_FILE).is_file():
+        return False
+    forget_claim(run.arguments)
     if scored:
         discard_state(folder)
         print_table(make_scorecard(run, read_predictions(folder / PREDICTIONS_FILE)), run_title(run))
@@ -185,7 +190,7 @@ def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
         "transitions": run.transitions and run.transitions.chosen,
         "seconds": {
             "training_steps": progress.seconds if progress else 0.0,
-            "process": time.time() - STARTED,
+            "process": time.monotonic() - STARTED,
         },
         "gpu_peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None,
         "commit": run.commit,

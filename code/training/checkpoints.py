@@ -10,30 +10,41 @@ from typing import Any
 import torch
 
 from basics.errors import UserError, full_disk_named
-from basics.files import make_folder, replace_durably, sync_tree, write_atomically
+from basics.files import make_folder, open_atomically, replace_durably, sync_tree, write_atomically
+from basics.locks import alone_at
 
 STATE_FILE = "resume.pt"
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk."""
+    """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk.
+
+    Raises:
+        UserError: another program is at it.
+    """
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)  # the last one was killed between its two steps
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
     make_folder(new)
-    try:
-        yield new
-        sync_tree(new)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    if folder.exists():
-        os.replace(folder, old)
-    replace_durably(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with alone_at(new, str(folder)):
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)  # the last one was killed between its two steps
+        shutil.rmtree(old, ignore_errors=True)
+        _empty(new)
+        try:
+            yield new
+            sync_tree(new)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        if folder.exists():
+            os.replace(folder, old)
+        replace_durably(new, folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    for left in folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
 def is_adapter(folder: str | Path) -> bool:
@@ -68,16 +79,9 @@ def save_model(
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Writes the training state beside the results; a reader finds the old one or the new one."""
-    make_folder(folder)
-    temporary = folder / f".{STATE_FILE}.new"
-    try:
-        with full_disk_named(folder / STATE_FILE), open(temporary, "wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        replace_durably(temporary, folder / STATE_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path = folder / STATE_FILE
+    with full_disk_named(path), open_atomically(path) as stream:
+        torch.save(state, stream)
 
 
 def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | None:

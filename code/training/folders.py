@@ -1,12 +1,20 @@
 """The folders that a run writes to, looked at before anything is computed: nothing foreign is replaced."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from basics.errors import raise_together
+from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
+from basics.locks import alone_at, lock_beside
 from knobs.checks import holds_model
 from training.arguments import NOTHING, Arguments
+from training.log import LOG_FILE
+
+if TYPE_CHECKING:  # it takes torch, which reading results does not need
+    from engine.distributed import World
 
 RESULTS_FILE = "results.json"
 
@@ -29,12 +37,38 @@ def find_folder_problems(arguments: Arguments) -> list[str]:
     return problems
 
 
-def claim_folders(arguments: Arguments) -> None:
+@contextmanager
+def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
     """Makes sure that the results and the model can be written, and forgets the results of an earlier run.
 
+    Inside, no other run writes to them; to be entered by all processes at once.
+
     Raises:
-        UserError: a folder cannot be written to.
+        UserError: a folder cannot be written to, or another run writes to it.
     """
+    with ExitStack() as held:
+        world.from_first(lambda: _claim(arguments, held))
+        yield
+
+
+def forget_claim(arguments: Arguments) -> None:
+    """Takes away the lock that a run left which was killed once its results were whole."""
+    lock = _lock_of_model(arguments)
+    if arguments[2].do_train and lock.exists():
+        with suppress(UserError), alone_at(lock, "the model"):
+            pass
+
+
+def refuse_removed(arguments: Arguments) -> None:
+    """UserError when what training wrote has been taken away since; results without it are taken back."""
+    training = arguments[2]
+    log, model = Path(training.output_dir) / LOG_FILE, Path(training.model_dir)
+    if gone := [str(path) for path in (log, model) if not path.exists()]:
+        (log.parent / RESULTS_FILE).unlink(missing_ok=True)
+        raise UserError(f"{', '.join(gone)} was removed while this run was writing it: start it again")
+
+
+def _claim(arguments: Arguments, held: ExitStack) -> None:
     _, _, training = arguments
     places = {"--output_dir": Path(training.output_dir)}
     if training.do_train:
@@ -47,5 +81,12 @@ def claim_folders(arguments: Arguments) -> None:
         except OSError as error:
             problems.append(f"{name}: {folder} cannot be written to ({error.strerror})")
     raise_together(problems)
+    held.enter_context(alone_at(places["--output_dir"], f"--output_dir {training.output_dir}"))
+    if training.do_train:
+        held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
+
+
+def _lock_of_model(arguments: Arguments) -> Path:
+    return lock_beside(Path(arguments[2].model_dir).resolve())

@@ -46,23 +46,36 @@ def sync_log(folder: Path) -> None:
         sync_folder(folder)
 
 
-def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the lines of a log that `keep` refuses, and a last one that was not written whole.
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a log, none where there is none, without a last one that was not written whole.
 
     Raises:
-        UserError: a line in between is none of a log.
+        UserError: a line in between is no record.
     """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = (line for line in lines if line.endswith(b"\n"))
+    return [_parse_record(path, number, line) for number, line in enumerate(whole, start=1)]
+
+
+def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drops the records that `keep` refuses from a log, and a last one that was not written whole; see `read_lines`."""
     if path.exists():
-        lines = path.read_bytes().splitlines(keepends=True)
-        whole = enumerate((line for line in lines if line.endswith(b"\n")), start=1)
-        write_atomically(path, b"".join(line for number, line in whole if _is_kept(path, number, line, keep)))
+        kept = (json.dumps(record, allow_nan=False) + "\n" for record in read_lines(path) if keep(record))
+        write_atomically(path, "".join(kept))
 
 
-def _is_kept(path: Path, number: int, line: bytes, keep: Callable[[dict[str, Any]], bool]) -> bool:
+def _parse_record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        return keep(parse_json(line))
-    except (ValueError, KeyError, TypeError) as error:
+        record = parse_json(line)
+        if (
+            not isinstance(record, dict)
+            or type(record.get("step")) is not int
+            or not isinstance(record.get("kind"), str)
+        ):
+            raise ValueError("not an object with a kind and a step")
+        json.dumps(record, allow_nan=False)
+    except ValueError as error:
         raise UserError(
-            f"{path} line {number}: no line that training wrote ({error}); take it out, or begin anew with --resume "
-            "False"
+            f"{path} line {number}: no line that training wrote ({error}); take it out, or remove the file"
         ) from None
+    return record

@@ -1,6 +1,7 @@
 """The training loop: plan, micro-batches ahead of the model, step, score on valid, keep the best, resume."""
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import torch
 
 from basics.errors import UserError
 from basics.scripts import progress_bar
+from basics.stopping import StopHeld, Stopped
 from engine.batching import EncodedRow, plan_steps
 from engine.dealing import in_lockstep, step_batches
 from engine.neighbours import Neighbours
@@ -107,14 +109,21 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.progress = Progress()
         self.neighbours = Neighbours(self.device)
+        self.stop = StopHeld("stops after this step, and saves it")
+        self.has_log = False
+        self.asked_by_any = False  # whether a signal had come to any of several processes as the last step was made
         self.replayed = self._replayed() if packer.replays else None
 
     def run(self) -> Progress:
-        """Trains until the last epoch is done, or patience is; returns the history and the best epoch."""
+        """Trains until the last epoch is done, or patience is; returns the history and the best epoch.
+
+        Raises:
+            Stopped: by a signal; the last finished step is saved.
+        """
         self._restore_or_begin()
         self.model.train()
         bar = progress_bar(self.total_steps, "train", "step", self.progress.step, silent=self.engine.rank > 0)
-        with bar, self.neighbours, short_turns() if self.replayed else nullcontext():
+        with bar, self.stop, self.neighbours, short_turns() if self.replayed else nullcontext():
             self._score_if_due()  # a state may have been saved between a step and its scoring
             while not self._is_over():
                 self._run_epoch(bar)
@@ -134,6 +143,7 @@ class Trainer:
             discard_state(self.folder)
         if self.engine.rank == 0:
             keep_lines(self.folder / LOG_FILE, self._lies_behind)
+            self._look_for_log()
 
     def _lies_behind(self, line: dict[str, Any]) -> bool:
         """Whether a line of the log tells of what the run need not do again."""
@@ -152,14 +162,16 @@ class Trainer:
             progress.step += 1
             progress.loss_sum += measured["loss"]
             progress.seconds += measured["seconds"]
-            self.callbacks.record({"kind": "step", "step": progress.step, "epoch": epoch + 1, **measured})
+            self._record({"kind": "step", "step": progress.step, "epoch": epoch + 1, **measured})
             bar.set_postfix(epoch=epoch + 1, loss=f"{measured['loss']:.3f}", refresh=False)
             bar.update(1)
             if settings.save_steps and progress.step % settings.save_steps == 0:
                 self._save()
+            self._stop_if_asked()
             self._score_if_due()
             if self._is_over():
                 return
+            self._stop_if_asked()
 
     def _run_step(self, batches: list[PackedBatch], ids: Sequence[str]) -> dict[str, float | None]:
         """One optimizer step over its micro-batches: what the log says of it. ids: of its rows, over all processes.
@@ -170,13 +182,15 @@ class Trainer:
             UserError: loss or gradients are not finite; weights and optimizer are as before the step.
         """
         rate = self.engine.learning_rate
-        total = torch.zeros(1 + self.engine.world_size, device=self.device)  # the loss, the tokens of each process
-        total[1 + self.engine.rank] = sum(batch.tokens for batch in batches)
+        # The loss, how many processes are asked to stop, the tokens of each.
+        total = torch.zeros(2 + self.engine.world_size, device=self.device)
+        total[2 + self.engine.rank] = sum(batch.tokens for batch in batches)
         for number, packed in enumerate(batches):
             seed_draws(self.settings.seed, self.progress.step, number, self.engine.rank)
             last = number == len(batches) - 1
             total[0] += self.replayed(packed) if self.replayed else self._pass(packed.to(self.device), last)
             self.neighbours.look()
+        total[1] = bool(self.stop.number)
         step = self._step_unread if self.replayed else self._step
         loss, tokens, norm = step(total, rate, ids)
         known = norm if math.isfinite(norm) else None
@@ -185,7 +199,8 @@ class Trainer:
 
     def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
         """Moves the weights; (loss, tokens of each process, gradient norm)."""
-        loss, *tokens = self.engine.sum_over_ranks(total).tolist()
+        loss, asked, *tokens = self.engine.sum_over_ranks(total).tolist()
+        self.asked_by_any = asked > 0
         self._refuse_unless_finite(loss, "loss", rate, ids)
         norm = self.engine.step()
         if not self.engine.overflows_at_times:
@@ -194,7 +209,7 @@ class Trainer:
 
     def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
         """The same, which reads its numbers once, when all is on its way."""
-        loss, *tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
+        loss, _, *tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         self._refuse_unless_finite(norm, "gradient norm", rate, ids)
         self.engine.schedule.step()
@@ -250,17 +265,56 @@ class Trainer:
         whole, rest = divmod(progress.step, self.steps_per_epoch)
         record: dict[str, Any] = {"epoch": whole + rest / self.steps_per_epoch if rest else whole}
         record["train_loss"] = progress.loss_sum / (progress.step - progress.scored_step)
-        with self.engine.scored_weights():
-            record |= self.callbacks.evaluate(record["epoch"])
-            gains = record["score"] > progress.best_score
-            if gains:
-                progress.best_epoch, progress.best_score = record["epoch"], record["score"]
-                self.callbacks.keep_best()
+        try:
+            gains = self._score(record)
+        except KeyboardInterrupt as stop:
+            if self.engine.world_size == 1:
+                self._save_before(stop)
+            raise
+        if gains:
+            progress.best_epoch, progress.best_score = record["epoch"], record["score"]
         progress.without_gain = 0 if gains else progress.without_gain + 1
         progress.loss_sum, progress.scored_step = 0.0, progress.step
         progress.history.append(record)
-        self.callbacks.record({"kind": "epoch", "step": progress.step, **record})
+        self._record({"kind": "epoch", "step": progress.step, **record})
         self._save()
+
+    def _score(self, record: dict[str, Any]) -> bool:
+        """Adds scores to the record, and keeps the best; whether these are. What is saved does not change meanwhile."""
+        # Several processes would not all hear of a signal.
+        alone = self.stop.let_through() if self.engine.world_size == 1 else nullcontext()
+        with self.engine.scored_weights():
+            with alone:
+                record |= self.callbacks.evaluate(record["epoch"])
+            gains = record["score"] > self.progress.best_score
+            if gains:
+                self.callbacks.keep_best()
+        return gains
+
+    def _stop_if_asked(self) -> None:
+        """Saves the step and raises `Stopped`, in all processes or in none."""
+        if self.asked_by_any or (self.engine.world_size == 1 and self.stop.number):
+            stop = Stopped(self.stop.number or signal.SIGTERM)
+            self._save_before(stop)
+            raise stop
+
+    def _save_before(self, stop: KeyboardInterrupt) -> None:
+        self._save()
+        stop.add_note(f"step {self.progress.step} of {self.total_steps} is saved")
+
+    def _record(self, values: dict[str, Any]) -> None:
+        self._refuse_removed()
+        self.callbacks.record(values)
+        self._look_for_log()
+
+    def _look_for_log(self) -> None:
+        self.has_log = self.engine.rank == 0 and (self.folder / LOG_FILE).exists()
+
+    def _refuse_removed(self) -> None:
+        """UserError when the run's folder has been taken away: a log without its beginning would look like a whole."""
+        if self.has_log and not (self.folder / LOG_FILE).exists():
+            discard_state(self.folder)
+            raise UserError(f"{self.folder / LOG_FILE} was removed while this run was writing it: start it again")
 
     def _save(self) -> None:
         state = self.engine.state()  # every rank takes part; one writes
@@ -270,6 +324,7 @@ class Trainer:
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
             )
+            self._refuse_removed()
 
 
 def read_progress(saved: Mapping[str, Any], steps_per_epoch: int) -> Progress:

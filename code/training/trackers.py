@@ -16,9 +16,10 @@ from typing import Any
 from basics.errors import UserError
 from basics.files import write_atomically
 from basics.json_files import read_json
-from training.log import append
+from training.log import LOG_FILE, append, read_lines
 
 EVENTS_FOLDER = "tensorboard"
+EVENTS = "events.out.tfevents"
 NO_CURVES = frozenset({"kind", "step"})
 NONE, PROJECT, RUNS_FILE = "none", "instructerc", "report_runs.json"
 
@@ -136,17 +137,23 @@ def _kept_from_harm(name: str, record: Record) -> Record:
 class EventFile:
     """Appends records to a file of TensorBoard's events, on the disk when the call returns: its own writer is a thread.
 
-    The first one hides what an earlier start has left from that step on.
+    The first one hides what an earlier start has left from that step on; what the log has of the same step, as of one
+    that was made before it was scored, is written again.
     """
 
     def __init__(self, folder: Path) -> None:
-        # TensorBoard reads the files of a folder in the order of their names.
-        self.path = folder / EVENTS_FOLDER / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        # TensorBoard reads the files of a folder in the order of their names: also when a clock was set back.
+        earlier = (path.name.split(".")[3] for path in (folder / EVENTS_FOLDER).glob(f"{EVENTS}.*.*"))
+        number = max([time.time_ns(), *(int(one) + 1 for one in earlier if one.isdecimal())])
+        self.path, self.log = folder / EVENTS_FOLDER / f"{EVENTS}.{number}.{os.getpid()}", folder / LOG_FILE
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Writes one event a number; OSError names the file."""
         if not self.path.exists():
             append(self.path, _start_events(values["step"]))
+            for line in read_lines(self.log):
+                if line["step"] == values["step"] and line != values:
+                    append(self.path, _scalar_event(line))
         append(self.path, _scalar_event(values))
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,22 @@ def test_safetensors_of_chatglm3_convert_to_the_same_weights(published: Path, na
         assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     roles = AutoTokenizer.from_pretrained(converted)
     assert roles.convert_tokens_to_ids("<|user|>") == len(AutoTokenizer.from_pretrained(native)) + 1
+
+
+def test_of_two_conversions_at_once_one_waits(published: Path, native: Path, tmp_path: Path) -> None:
+    """Else one would write on in files that the other has given their names."""
+    target, children = tmp_path / "native", []
+    for _ in range(2):
+        if not (child := os.fork()):
+            try:
+                os._exit(convert_chatglm2(published, target) != target)
+            finally:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["native"]
+    files = [path for path in native.iterdir() if path.suffix != ".md"]
+    assert all((target / path.name).read_bytes() == path.read_bytes() for path in files)
 
 
 def test_stopped_conversion_goes_on_with_the_shard_where_it_stopped(

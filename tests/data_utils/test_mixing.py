@@ -66,7 +66,7 @@ def assert_translated(dataset: str, folder: Path, window: int, step: int = 1) ->
     own = build_examples(RowSettings(dataset, historical_window=window, window_step=step), dialogues)
     unified = unified_rows(DATASETS[dataset], dialogues, window, step)
     for split in SPLITS:
-        assert unified[split] == [translate(row, dataset) for row in own[split]]
+        assert [row.worded() for row in unified[split]] == [translate(row, dataset) for row in own[split]]
 
 
 @pytest.mark.parametrize(("window", "step"), [(0, 1), (3, 1), (12, 1), (3, 4)])
@@ -77,7 +77,8 @@ def test_unified_rows_are_the_sets_own_translated(window: int, step: int) -> Non
 def test_a_folder_holds_the_rows_of_its_window(tmp_path: Path) -> None:
     settings = MixSettings(("sample",), historical_window=3, window_step=4, prompt="compact")
     folder = prepare_mixed_folder(settings, SAMPLE, tmp_path)
-    expected = unified_rows(DATASETS["sample"], load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
+    planned = unified_rows(DATASETS["sample"], load_dialogues("sample", SAMPLE), 3, 4, "compact")["test"]
+    expected = [row.worded() for row in planned]
     assert read_rows(folder / "test.json") == expected and folder.name == "total_sample_window_3_step_4_compact"
     assert expected[0].input.endswith(" Emotion:") and f"from <{WHEEL_LABELS}>:" in expected[0].input
 

@@ -150,6 +150,14 @@ def test_an_utterance_that_imitates_the_prompt_never_costs_the_target(text: str,
     assert prompt == target_only
 
 
+def test_the_speaker_is_found_in_recognition_prompts_alone() -> None:
+    prompt = render_recognition_prompt([render_turn(3, "Hi."), render_turn(12, "Oh.")], LABELS)
+    for position in ("last", "role"):
+        assert find_speaker(add_demonstrations(prompt, [("x", "sad")], position)) == 12
+    others = (render_prediction_prompt([render_turn(3, "Hi.")], 1, LABELS), render_plain_prompt("Oh.", LABELS), "Oh.")
+    assert [find_speaker(other) for other in (*others, render_speaker_prompt("Oh.", 2))] == [None] * 4
+
+
 BARE_TURN = 'Speaker_0:"N/A"'
 BARE_HISTORY = f"The following conversation noted between '### ###' involves several speakers. ### \t {BARE_TURN}"
 BARE_QUESTION = f"{BARE_HISTORY} ### Please select the emotional label of < {BARE_TURN}> from <sad, angry>:"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,8 +22,10 @@ from data_utils.prompts import ROLE, add_demonstrations, drop_oldest_utterances
 from data_utils.retrieval import (
     DemonstrationIndex,
     Entry,
+    Match,
     RetrievalSettings,
     balance_labels,
+    describe_matches,
     entries_of,
     find_demonstrations,
     nearest,
@@ -57,7 +60,8 @@ def test_nearest_is_brute_force(queries: int, entries: int, count: int, seed: in
     # Few distinct values, so that many products are equal.
     left, right = (draw.integers(-1, 2, (rows, 3)).astype(np.float32) for rows in (queries, entries))
     count = min(count, entries)
-    indices, similarities = nearest(left, right, count)
+    with patch("data_utils.retrieval.BLOCK_NUMBERS", 20):  # one query at a time, or a few
+        indices, similarities = nearest(left, right, count)
     products = left @ right.T
     expected = -np.sort(-products, axis=1)[:, :count]
     np.testing.assert_allclose(similarities, expected, atol=1e-6)
@@ -128,6 +132,21 @@ def test_rounding_does_not_decide_between_texts_of_other_case() -> None:
         assert (first.entry.text, second.entry.text) == ("Oh", "oH")
 
 
+class Cased(LetterCounts):
+    """Tells the first letter's case, and nothing else of it."""
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = super().__call__(texts)
+        vectors[:, 0] = [text[0].isupper() for text in texts]
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_texts_of_other_case_keep_vectors_that_differ() -> None:
+    index = DemonstrationIndex([entry(number, text) for number, text in enumerate(["oh", "Oh"])], Cased())
+    ((first, second),) = index.search([entry(9, "Oh", dialogue="test/d")], count=2)
+    assert (first.entry.text, second.entry.text) == ("Oh", "oh")
+
+
 def test_a_label_without_entries_is_one_line() -> None:
     with pytest.raises(UserError, match="0 training utterances may demonstrate it"):
         DemonstrationIndex([entry(1, "a", "sad")], LetterCounts()).search([entry(2, "a", "fear")], 1, own_label=True)
@@ -138,7 +157,7 @@ def test_neither_the_utterance_nor_its_dialogue_demonstrates_it() -> None:
     index = DemonstrationIndex(base, LetterCounts())
     (matches,) = index.search([base[0]], count=2)
     assert texts_of(matches) == ["abb", "zzz"]
-    assert matches[0].similarity == pytest.approx(1 / 5**0.5, abs=1e-4) and matches[1].similarity == 0
+    assert [match.similarity for match in matches] == [0.4472, 0.0], "1 / sqrt(5), to four decimals"
 
 
 def test_own_label_and_identical_texts() -> None:
@@ -171,8 +190,21 @@ def test_balanced_base_has_as_many_of_each_label_as_of_the_rarest() -> None:
     assert Counter(one.label for one in chosen) == {"sad": 3, "angry": 3, "neutral": 3}
     assert chosen == sorted(chosen, key=base.index) == balance_labels(base, ("sad", "angry", "neutral"), seed=1)
     assert chosen != balance_labels(base, ("sad", "angry", "neutral"), seed=2)
+    # Rows on disk hold what was drawn: who draws in another way makes them anew.
+    assert [base.index(one) for one in chosen] == [0, 5, 8, 9, 10, 11, 12, 13, 14]
     with pytest.raises(UserError, match="label fear.*--domain_balance False"):
         balance_labels(base, ("sad", "fear"), seed=1)
+
+
+def test_the_base_is_balanced_unless_it_is_not_wanted() -> None:
+    train = [entry(number, f"text {number}", label) for number, label in enumerate(["sad", "sad", "sad", "angry"])]
+    entries = {"train": train, "test": [entry(9, "text", dialogue="test/d9")]}
+    find = lambda **options: find_demonstrations(  # noqa: E731
+        ("sad", "angry"), entries, RetrievalSettings("letters", 3, **options), LetterCounts()
+    )
+    assert len(find(balance=False)[0]["test"]["sample/d9/0"]) == 3
+    with pytest.raises(UserError, match=": [12] training utterances may demonstrate it, 3 are asked"):
+        find()
 
 
 # Pairing
@@ -208,9 +240,20 @@ def test_unlabelled_utterances_can_be_queries() -> None:
     assert found["test"]["sample/b/0"][0].entry.label == "sad"
 
 
+def test_what_the_nearest_matches_give_away() -> None:
+    queries = {"a": entry(7, "OH ", "sad"), "b": entry(8, "no", "angry"), "c": entry(9, "So", "fear")}
+    found = {
+        "a": [Match(entry(1, "oh", "sad"), 1.0), Match(entry(2, "x", "angry"), 0.1)],
+        "b": [Match(entry(3, "yes", "sad"), 0.25)],
+        "c": [Match(entry(4, "Hm", "angry"), 0.5)],
+    }
+    expected = {"label_agreement": 0.3333, "identical_text": 0.3333, "mean_similarity": 0.5833}
+    assert describe_matches(queries, found) == expected and describe_matches({}, {}) == {}
+
+
 # Prompts and rows
 
-TURNS = [Utterance(0, "One.", "sad"), Utterance(1, 'Two ### "x"', "sad"), Utterance(0, "Three.", "sad")]
+TURNS = [Utterance(0, "One.", "sad"), Utterance(1, f'Two ### "x" {ROLE}', "sad"), Utterance(0, "Three.", "sad")]
 
 
 def test_prompts_in_full() -> None:
@@ -250,6 +293,12 @@ def test_rows_say_what_they_hold(tmp_path: Path) -> None:
     assert described["train"]["label_agreement"] == 1 > described["test"]["label_agreement"]
     line = json.loads((folder / "test.json").read_text(encoding="utf-8").splitlines()[0])
     assert line["demonstrations"][0].keys() == {"id", "label", "similarity"}
+
+
+def test_a_folder_is_named_after_what_differs_from_the_default() -> None:
+    assert RetrievalSettings("some/All MiniLM.L6-v2").folder_suffix == "demonstrations_all_All-MiniLM.L6-v2"
+    others = RetrievalSettings("letters", 3, "paper", "role", balance=False, exclude_identical=True, seed=7)
+    assert others.folder_suffix == "demonstrations_paper_top_3_role_unbalanced_distinct_seed_7_letters"
 
 
 def test_another_encoder_makes_other_rows(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_of_two_builders_at_once_the_second_leaves_the_rows_of_the_first(
     prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first builds while the second is making its rows."""
-    build, made = row_folders.build_examples, []
+    build, made = row_folders.plan_rows, []
 
     def slow(settings: RowSettings, *others: object) -> object:
         if not made:
@@ -165,7 +165,7 @@ def test_of_two_builders_at_once_the_second_leaves_the_rows_of_the_first(
             made[0] = identity(prepare())
         return build(settings, *others)
 
-    monkeypatch.setattr(row_folders, "build_examples", slow)
+    monkeypatch.setattr(row_folders, "plan_rows", slow)
     assert identity(prepare()) == made[0]
 
 
@@ -252,6 +252,16 @@ def test_a_killed_build_leaves_no_folder_and_is_cleared_away(
     assert left.name.startswith(".building-window-")
     prepare()
     assert [entry.name for entry in (tmp_path / "data" / "EmoryNLP").iterdir()] == ["window"]
+
+
+def test_what_a_killed_build_had_replaced_goes_with_the_next_call(prepare: Callable[..., Path]) -> None:
+    """It was killed when the new folder had its name."""
+    folder = prepare()
+    (folder / "replaced").mkdir()
+    (folder / "replaced" / "train.json").touch()
+    before = identity(folder)
+    assert prepare() == folder and identity(folder) == before
+    assert not (folder / "replaced").exists()
 
 
 def test_atomic_writes_keep_the_old_content_on_failure(tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_rows_of_different_parts_of_train_are_refused(prepare: Callable[[str], P
         load(speakers, emotions)
 
 
+def test_a_comma_may_stand_in_the_path_of_a_folder(prepare: Callable[[str], Path], tmp_path: Path) -> None:
+    window, speaker = prepare("window"), prepare("speaker")
+    apart = load(speaker, window)
+    moved = [Path(shutil.copytree(folder, tmp_path / "a, b" / folder.name)) for folder in (speaker, window)]
+    together = load(*moved)
+    assert (together.train, together.scored, together.digests) == (apart.train, apart.scored, apart.digests)
+    with pytest.raises(UserError, match=f"^{tmp_path}/a is no folder of rows"):
+        load(tmp_path / "a, c")
+
+
 def test_no_row_to_train_on_is_refused(prepare: Callable[[str], Path]) -> None:
     folder = prepare("window")
     (folder / "train.json").write_text("", encoding="utf-8")

@@ -86,4 +86,4 @@ def test_long_words_break(window) -> None:
 def test_the_answer_comes_into_view(window) -> None:
     window.evaluate("window.scrollTo(0, 0)")
     window.click("#find")
-    window.wait_for_function("document.querySelector('#result li').getBoundingClientRect().bottom < innerHeight")
+    window.wait_for_function("document.querySelector('#result li')?.getBoundingClientRect().bottom < innerHeight")

@@ -108,6 +108,22 @@ def test_tables_without_a_column_for_dialogues_are_one(tmp_path: Path) -> None:
     assert seen(path, "csv") == [("1", 0, "Ann", 0, "two lines"), ("1", 1, "Ben", 1, "b")]
 
 
+def test_empty_cells_beyond_the_header_are_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, "csv", "Speaker,Text\nAnn,a,, \nBen,b\n")
+    assert [row[-1] for row in seen(path, "csv")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "told"),
+    [("csv", ";", "a semicolon"), ("csv", "\t", "a tab"), ("csv", "|", "a bar"), ("tsv", ",", "a comma")],
+)
+def test_another_separator_than_the_name_says_is_told(tmp_path: Path, name: str, separator: str, told: str) -> None:
+    path = write(tmp_path, name, "speaker,text\nAnn,a\n".replace(",", separator))
+    assert seen(path, name) == [("1", 0, "Ann", 0, "a")]
+    remark = f"the columns are taken to be separated by {told}, as in the header"
+    assert list(count_turns(path, name).report.lines()) == [remark]
+
+
 LONG = "x" * (LONGEST_UTTERANCE + 1)
 DEEP = "[" * 100_000
 BAD = [
@@ -125,6 +141,7 @@ BAD = [
     ("csv", "", "line 1: the header names no speaker and no utterance"),
     ("csv", "who,text\nAnn,a\n", "names no speaker (it names who, text)"),
     ("csv", "speaker,text\nAnn,a\nBen\n", "line 3: 1 cells, but the header has 2"),
+    ("csv", "speaker,text\nAnn,a,b\n", "line 2: 3 cells, but the header has 2: what holds the separator belongs into"),
     ("csv", 'speaker,text\nAnn,"a"b\n', "line 2: not a row"),
     ("csv", f'speaker,text\nAnn,"{"y" * 200_000}\n', "line 2: not a row"),
     ("csv", "speaker,text\nAnn,\n", "holds no utterance (left out: empty turns 1 (line 2))"),
@@ -175,7 +192,10 @@ def test_a_json_object_that_is_too_large_to_hold_is_told(tmp_path: Path, monkeyp
     monkeypatch.setattr(dialogue_json, "LARGEST_VALUE", 1 << 18)
     turns = '{"speaker": "A", "text": "a"},\n' * 20_000 + '{"speaker": "A", "text": "a"}'
     path = write(tmp_path, "json", f'{{"dialogues": [[{turns}]]}}')
-    with pytest.raises(UserError, match="each is held as a whole .*: write JSON Lines, a dialogue on each line"):
+    told = (
+        "or a value of more than 32 Mi characters, and each is held as a whole .*: write JSON Lines, a dialogue on each"
+    )
+    with pytest.raises(UserError, match=told):
         count_turns(path, "json")
     path.write_text(f"[{turns}]")
     assert count_turns(path, "json").turns == 20_001

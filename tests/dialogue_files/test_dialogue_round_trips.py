@@ -48,6 +48,13 @@ def test_json(dialogues, block: int, indent: int | None) -> None:
     assert read("jsonl", "\n".join(map(json.dumps, objects))) == cleaned(dialogues)
 
 
+def test_a_number_is_read_to_its_end_wherever_the_file_is_cut() -> None:
+    content = b'{"id": 12345, "turns": [{"speaker": "A", "text": "a"}]}'
+    for block in range(1, len(content)):
+        with patch.object(dialogue_json, "BLOCK", block):
+            assert [one.dialogue for one in number_turns(FORMATS["json"].read(io.BytesIO(content)))] == ["12345"]
+
+
 @given(DIALOGUES, st.sampled_from([("csv", ","), ("csv", ";"), ("tsv", "\t")]), st.booleans())
 def test_tables(dialogues, form: tuple[str, str], all_quoted: bool) -> None:
     name, separator = form

@@ -12,8 +12,10 @@ import yaml
 import predict
 from basics.errors import UserError
 from commands import REPOSITORY, SHARED, assert_one_line_error, call_script
+from dialogue_files import turns
 from dialogue_files.reading import FORMATS, count_turns, find_format, read_turns
-from dialogue_files.report import Report
+from dialogue_files.report import Remark, Report
+from dialogue_files.turns import LineError, ReadTurn, number_turns
 from own_dialogues.formats_page import render_formats
 
 HERE = Path(__file__).parent
@@ -107,11 +109,44 @@ def test_a_name_that_is_speech_is_warned_of(tmp_path: Path) -> None:
     assert len(told) == 1 and told[0].startswith("warning: line 2: 'The truth is' is taken for a speaker")
 
 
+def test_a_report_stays_short() -> None:
+    report = Report()
+    for number in range(10):
+        report.note(Remark(f"remark {number % 9}"))
+    for number in range(117):
+        report.speak(f"Speaker {number}", 1)
+    for number in range(5):
+        report.speak(f"What I said {number}", 3 + number)
+    report.speak("SPEAKER 7", 9)
+    names = list(report.speaker_lines())
+    assert names[:2] == ["Speaker 7: 2 turns", "Speaker 0: 1 turn"]
+    assert len(names) == 101 and names[-1] == "and 22 more speakers"
+    *told, last = report.lines()
+    assert told[:8] == [f"remark {number}" for number in range(8)] and len(told) == 8 + 3
+    assert told[8].startswith("warning: line 3: 'What I said 0' is taken for a speaker")
+    assert last == "warning: 2 more names like these"
+
+
+def test_a_dialogue_may_come_back_after_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file of any size so many names are remembered."""
+    monkeypatch.setattr(turns, "NAMES_REMEMBERED", 2)
+
+    def read(names: str) -> list[str]:
+        return [one.dialogue for one in number_turns(ReadTurn(part, name, "A", "a") for part, name in enumerate(names))]
+
+    assert read("abca") == list("abca")
+    with pytest.raises(LineError, match="dialogue 'a' begins a second time"):
+        read("aba")
+
+
 def test_blank_lines_between_all_turns_are_told(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("Ruth: a\n\nPaul: b\n\nRuth: c\n", encoding="utf-8")
     counts = count_turns(path, "text")
     assert counts.dialogues == 3 and "every turn is a dialogue of its own" in next(counts.report.lines())
+    for text in ("Ruth: a\n\nPaul: b\nRuth: c\n\nPaul: d\n", "Ruth: a\n\nPaul: b\n\nRuth: c\nPaul: d\n"):
+        path.write_text(text, encoding="utf-8")
+        assert list(count_turns(path, "text").report.lines()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
-"""The pictures of the pages, and the map of files, are what `python docs/draw.py` makes today."""
+"""The pictures of the pages, the photographs and the map of files are what the commands of docs/ make today."""
 
 import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
+import photographed
 from basics.errors import UserError
 from commands import REPOSITORY
 from draw import MADE
 from draw_tree import list_runs, rows_of_turns
 from examples_shown import LABELS, answers_to, find_dialogue, shares
 from file_structure import list_tracked, subject_of
+from photographed import ANSWERED_BY, DIALOGUE, LOCK, SOURCES, WINDOWS, digest_shown, sign, signed
 from svg import STYLE, Picture, shorten
 
 PICTURES = [name for name in MADE if name.endswith(".svg")]
@@ -40,6 +44,70 @@ def test_a_picture_is_whole_and_shown(name: str) -> None:
         bottom = float(mark.get("y")) + float(mark.get("height", 0))
         assert right <= width and bottom <= height, ElementTree.tostring(mark)
     assert any(Path(name).name in (REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_a_photograph_shows_the_page_of_today(name: str) -> None:
+    path = REPOSITORY / "docs/pictures" / name
+    assert signed(path) == digest_shown(), "the page has changed: python docs/photograph.py"
+    with Image.open(path) as picture:
+        assert picture.size == WINDOWS[name][:2]
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all that decides the photographs."""
+    adapter = [f"demo/adapters/meld/{name}" for name in ANSWERED_BY]
+    for pattern in (*SOURCES, DIALOGUE, LOCK, *adapter):
+        found = list(REPOSITORY.glob(pattern))
+        assert found, pattern
+        for path in found:
+            target = tmp_path / path.relative_to(REPOSITORY)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    monkeypatch.setattr(photographed, "find_repository", lambda: tmp_path)
+    return tmp_path
+
+
+def test_what_is_seen_makes_photographs_stale(copied: Path) -> None:
+    first = digest_shown()
+    seen = {
+        "demo/page_layout.py": ("Find emotions", "Look for emotions"),
+        "demo/page.css": ("600", "700"),
+        "demo/emotion_figures.py": ("0.55 *", "0.56 *"),
+        "demo/dialogue.txt": (": ", ": Well, "),
+        "demo/adapters/meld/results.json": ("{", "{ "),
+        LOCK: ("gradio==", "gradio==1"),
+    }
+    for name, (old, new) in seen.items():
+        path = copied / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text, name
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        assert digest_shown() != first, name
+        path.write_text(text, encoding="utf-8")
+    assert digest_shown() == first
+
+
+def test_what_is_not_seen_leaves_photographs_as_they_are(copied: Path) -> None:
+    first = digest_shown()
+    page = copied / "demo/page_layout.py"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace('"""', '"""In other words: ', 1) + "\n\n# a comment\n", encoding="utf-8")
+    lock = copied / LOCK
+    lock.write_text(lock.read_text(encoding="utf-8").replace("torch==", "torch==1"), encoding="utf-8")
+    whole = copied / DIALOGUE
+    whole.write_text(whole.read_text(encoding="utf-8") + "\nAnn: One more.\n", encoding="utf-8")
+    assert digest_shown() == first
+
+
+def test_signing_leaves_the_pixels(tmp_path: Path) -> None:
+    picture = Image.effect_noise((40, 30), 90).convert("RGB")
+    path = tmp_path / "noise.png"
+    picture.save(path)
+    assert signed(path) is None
+    path.write_bytes(sign(path.read_bytes()))
+    assert signed(path) == digest_shown() and Image.open(path).tobytes() == picture.tobytes()
 
 
 def test_every_look_has_a_dark_one() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora import ROWS, build, path_to
-from engine.prefix_tree import PrefixTree, common_prefix_length, split_at_budget
+from engine.prefix_tree import PrefixTree, common_prefix_length, count_nodes, split_at_budget
 
 
 def sequences_of(rows) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -70,6 +70,21 @@ def test_split_keeps_every_row_once_and_the_budget(rows, budget):
     for group in groups:
         nodes = len(build([rows[row] for row in group]))
         assert nodes <= budget or len(group) == 1
+
+
+@given(ROWS)
+@settings(max_examples=100, deadline=None)
+def test_nodes_are_counted_without_a_tree(rows):
+    """Exactly where nothing is read behind the prompts; else what continuations share is counted again."""
+    prompts, continuations = [prompt for prompt, _ in rows], [choices for _, choices in rows]
+    assert count_nodes(prompts, continuations) >= len(build(rows))
+    assert count_nodes(prompts, [[[1]]] * len(rows)) == len(build([(prompt, [[1]]) for prompt in prompts]))
+
+
+def test_no_rows_are_an_empty_tree():
+    tree = PrefixTree.from_rows([], [])
+    assert (len(tree), tree.depth, tree.row_tokens, len(tree.pair_nodes)) == (0, 0, 0, 0)
+    assert tree.visibility().shape == (0, 0) and split_at_budget([], [], 5) == [] and count_nodes([], []) == 0
 
 
 def test_split_evens_out_equal_rows():

@@ -159,15 +159,43 @@ def test_a_run_is_stopped_with_what_it_started(repository: Path, monkeypatch: py
     slow = "echo $$ >pid; sleep 60 & wait\n"
     script.write_text(script.read_text().replace('echo "$sets', f'{slow}echo "$sets'))
     assert slow in script.read_text()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     threading.Thread(target=terminate_once_there, args=(repository / "pid",)).start()
-    try:
-        result = call(repository, "--condition", "same")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    result = call(repository, "--condition", "same")
     assert result.returncode == 128 + signal.SIGTERM
     wait_until_gone(int((repository / "pid").read_text()))
+
+
+def test_a_stopped_run_has_saved_when_the_call_ends(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell that started it is gone at once; what it started takes its time, and is waited for."""
+    script = repository / "code" / "train_and_inference_Uni.sh"
+    saving = "bash -c 'trap \"sleep 1; touch saved; exit\" TERM; echo $$ >pid; for ((;;)); do sleep 0.05; done'\n"
+    script.write_text(script.read_text().replace('echo "$sets', f'{saving}echo "$sets'))
+    threading.Thread(target=terminate_once_there, args=(repository / "pid",)).start()
+    result = call(repository, "--condition", "same")
+    assert result.returncode == 128 + signal.SIGTERM
+    assert result.stderr.splitlines()[-1] == "stopped by SIGTERM; the same command with --resume goes on"
+    assert (repository / "saved").exists()
+
+
+def test_a_run_that_was_killed_before_its_line_in_the_log_gets_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(reproduce, "log_run", lambda *_: 1 / 0)
+        call(repository, "--condition", "same")
+    assert not (repository / "experiments/LOG.md").exists()
+    for _ in range(2):
+        assert "finished before" in call(repository, "--condition", "same", "--resume").stderr
+    assert (repository / "experiments/LOG.md").read_text().count("same/a/meld") == 1
+    assert not list(repository.glob("experiments/*/*/.*")) and len(ran(repository)) == 1
+
+
+def test_a_line_of_the_log_that_a_full_disk_has_cut_stays_a_line(repository: Path) -> None:
+    log = repository / "experiments" / "LOG.md"
+    log.parent.mkdir()
+    log.write_text("# Reproduction log\n| cut off")
+    call(repository, "--condition", "same")
+    assert log.read_text().splitlines()[:2] == ["# Reproduction log", "| cut off"] and log.read_text().count("\n") == 3
 
 
 def terminate_once_there(path: Path) -> None:

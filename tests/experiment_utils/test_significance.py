@@ -10,7 +10,7 @@ from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from experiment_utils import significance
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.significance import compare_runs, holm, permutation_p, score_interval
+from experiment_utils.significance import compare_runs, holm, label_intervals, permutation_p, score_interval
 
 LABELS = ("neutral", "joyful", "sad")
 PAIR = ("joyful", "sad")
@@ -78,6 +78,17 @@ def test_from_three_seeds_on_the_spread_between_seeds_counts() -> None:
     three = score_interval(runs, WEIGHTED_F1)
     assert (two.low, two.high) == (100.0, 100.0)
     assert three.low < 50 and three.high == 100.0
+
+
+def test_the_interval_of_a_label_is_that_of_the_metric_that_counts_it_alone() -> None:
+    labels, random = ("neutral", "joyful"), np.random.default_rng(5)
+    runs = [make_counts(list(zip(labels * 40, random.choice(labels, 80), strict=True)), labels) for _ in range(2)]
+    found = label_intervals(runs)
+    for (mean, interval), other in zip(found, reversed(labels), strict=True):
+        metric = f"micro_f1_without_{other}"
+        assert mean == pytest.approx(np.mean([run.score(metric) for run in runs]))
+        expected = score_interval(runs, metric)
+        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_without_spread_over_dialogues_it_is_the_t_test_of_the_seeds() -> None:

@@ -118,24 +118,34 @@ groups:
 
 def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that reproduce.py takes for the repository, with the conditions of `TABLE`."""
-    (tmp_path / "code").mkdir()
+    write_repository(tmp_path)
+    lead_to(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def write_repository(folder: Path) -> None:
+    """The files of that folder."""
+    (folder / "code").mkdir()
     for kind in ("Uni", "Mixed"):
-        (tmp_path / "code" / f"train_and_inference_{kind}.sh").write_text(SCRIPT)
-    (tmp_path / "write_results.py").write_text(WRITER)
-    (tmp_path / "conditions.yaml").write_text(TABLE)
-    monkeypatch.setattr(experiment_utils.reports, "CONDITIONS_FILE", tmp_path / "conditions.yaml")
-    (tmp_path / "README.md").write_text(
+        (folder / "code" / f"train_and_inference_{kind}.sh").write_text(SCRIPT)
+    (folder / "write_results.py").write_text(WRITER)
+    (folder / "conditions.yaml").write_text(TABLE)
+    (folder / "README.md").write_text(
         "Above.\n<!-- results: begin -->\nold\n<!-- results: end -->\nBelow.\n", encoding="utf-8"
     )
-    monkeypatch.setattr(experiment_utils.runner, "find_repository", lambda: tmp_path)
+
+
+def lead_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on reproduce.py in this process takes it for the repository."""
+    monkeypatch.setattr(experiment_utils.reports, "CONDITIONS_FILE", folder / "conditions.yaml")
+    monkeypatch.setattr(experiment_utils.runner, "find_repository", lambda: folder)
     for module in (experiment_utils.reports, reproduce):
-        monkeypatch.setattr(module, "EXPERIMENTS", tmp_path / "experiments")
-    monkeypatch.setattr(experiment_utils.reports, "README", tmp_path / "README.md")
+        monkeypatch.setattr(module, "EXPERIMENTS", folder / "experiments")
+    monkeypatch.setattr(experiment_utils.reports, "README", folder / "README.md")
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
     for module in (experiment_utils.reports, experiment_utils.evidence):
         monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
     experiment_utils.evidence.split_facts.cache_clear()
-    return tmp_path
 
 
 def call(repository: Path, *arguments: Any, conditions: str = "conditions.yaml"):

@@ -25,7 +25,8 @@ MAIN = REPOSITORY / "code" / "main_new.py"
 class ForkedRun:
     """One process: its flags, where stdout and stderr go, and what befalls it.
 
-    killed_at: (audit event of Python, file name, which time): SIGKILL just before that happens to that file.
+    killed_at: (audit event of Python, file name, which time): `number` just before that happens to that file, SIGKILL
+    unless told otherwise.
     largest_file: bytes; writing more fails as on a full disk.
     """
 
@@ -33,6 +34,7 @@ class ForkedRun:
     output: str
     killed_at: tuple[str, str, int] | None = None
     largest_file: int | None = None
+    number: int = signal.SIGKILL
 
 
 def run_all(runs: Sequence[ForkedRun]) -> list[int]:
@@ -79,7 +81,7 @@ def run_main(run: ForkedRun) -> int:
     if run.largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (run.largest_file, run.largest_file))
     if run.killed_at:
-        die_at(*run.killed_at)
+        die_at(*run.killed_at, run.number)
     sys.argv = [str(MAIN), *run.command]
     try:
         runpy.run_path(str(MAIN), run_name="__main__")
@@ -88,8 +90,8 @@ def run_main(run: ForkedRun) -> int:
     return 0
 
 
-def die_at(event: str, name: str, times: int) -> None:
-    """SIGKILL just before `event` happens to a file called `name` for the `times`-th time."""
+def die_at(event: str, name: str, times: int, number: int) -> None:
+    """The signal just before `event` happens to a file called `name` for the `times`-th time."""
     left = times
 
     def watch(happening: str, arguments: tuple[Any, ...]) -> None:
@@ -97,7 +99,7 @@ def die_at(event: str, name: str, times: int) -> None:
         if happening == event and changed_file(happening, arguments) == name:
             left -= 1
             if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
     sys.addaudithook(watch)
 

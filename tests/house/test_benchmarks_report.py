@@ -71,7 +71,7 @@ def test_both_shares_stand_above_a_table() -> None:
     assert "200 tokens a row, of the epoch 190)" in line
 
 
-def test_a_processor_has_a_folder_by_its_name_and_unit() -> None:
+def test_a_processor_has_a_folder_by_its_name_and_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {
         ("Intel(R) Xeon(R) Processor", "AMX"): "intel-xeon-amx",
         ("AMD EPYC 7763 64-Core Processor", "AVX2"): "amd-epyc-7763-avx2",
@@ -82,6 +82,8 @@ def test_a_processor_has_a_folder_by_its_name_and_unit() -> None:
     assert machine.native_precision() in ("bf16", "fp32")
     here = machine.describe_machine("cpu")
     assert here["processor"] and here["cores"] > 0 and machine.slug_of(here)
+    monkeypatch.setenv(machine.LIMIT, "AVX2")
+    assert machine.slug_of(machine.describe_machine("cpu")) == f"{machine.slug_of(here)}-held-to-avx2"
 
 
 def test_every_folder_of_results_is_its_processors() -> None:

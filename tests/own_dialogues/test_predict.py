@@ -13,6 +13,7 @@ import torch
 
 import main_new
 import predict
+from basics.locks import alone_at, lock_beside
 from commands import REPOSITORY, assert_one_line_error, call_script
 from dialogue_files.reading import count_turns
 from own_dialogues import recognizer as recognizer_module
@@ -119,6 +120,30 @@ def test_stopped_and_gone_on_with_gives_the_same_bytes(
     last = run(trained, source, "--output", output, "--resume", "True")
     assert last.returncode == 0 and output.read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_killed_between_its_last_two_steps_is_gone_on_with(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output has its name, and the state of its growing is still there."""
+    output, state = tmp_path / "emotions.jsonl", tmp_path / "emotions.jsonl.part.json"
+    unlink = Path.unlink
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda path, **how: None if path == state else unlink(path, **how))
+        assert run(trained, source, "--output", output).returncode == 0
+    whole = output.read_bytes()
+    assert state.exists()
+    result = run(trained, source, "--output", output, "--resume", "True")
+    assert result.returncode == 0, result.stderr
+    assert output.read_bytes() == whole and [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+def test_of_two_into_one_file_the_second_is_refused(trained: Path, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "emotions.jsonl"
+    with alone_at(lock_beside(output), "it"):
+        result = run(trained, source, "--output", output)
+    assert_one_line_error(result, f"another program is writing --output {output}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_gone_on_with_that_came_from_something_else(

@@ -33,5 +33,6 @@ def test_without_demonstrations_there_is_nothing_to_copy() -> None:
 
 
 def test_predictions_of_other_rows_are_refused() -> None:
+    rows = [make_row(turn, "sad", "sad") for turn in (0, 1)]
     with pytest.raises(ValueError, match="not of these rows"):
-        measure_copying([make_row(0, "sad", "sad")], [answer(make_row(1, "sad"), "sad")])
+        measure_copying(rows, [answer(row, "sad") for row in (rows[0], make_row(2, "sad"))])

@@ -47,6 +47,7 @@ def same_label_rows(dataset: str, split: str) -> list[str]:
     return [label for label, count in counts for _ in range(count)]
 
 
+@pytest.mark.filterwarnings("error")  # what is divided by nothing is 0, and no reason to warn anybody
 def test_small_confusion_by_hand():
     result = evaluate_predictions(predictions_of(COUNTED), LABELS)
     assert result.rows == 10 and result.invalid == 2
@@ -147,6 +148,7 @@ def test_a_corpus_names_the_label_that_its_score_leaves_out():
     assert counts.score(result.metric) == pytest.approx(result.score)
 
 
+@pytest.mark.filterwarnings("error")
 def test_only_neutral_rows_score_nothing_without_neutral():
     result = evaluate_predictions(predictions_of([("neutral", "neutral", 3)]), LABELS)
     assert result.micro_f1_without_neutral == 0.0 and result.weighted_f1 == pytest.approx(100)
@@ -215,7 +217,7 @@ def test_seen_and_unseen_text_part_the_rows():
 def test_result_goes_into_json_whole():
     result = evaluate_predictions(predictions_of(COUNTED), LABELS)
     entries = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    assert entries["weighted_f1"] == entries["score"] == result.weighted_f1
+    assert entries["weighted_f1"] == entries["score"] == result.weighted_f1 and entries["labels"] == list(LABELS)
     assert entries["confusion"] == {
         "rows": list(LABELS),
         "columns": [*LABELS, "invalid"],

@@ -1,10 +1,13 @@
 """The shell pipeline's stages: speakers first, demonstrations, and several datasets at once or in turn."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from shell_checkout import MIXED, PLAIN, Result, ShellCheckout
+from shell_checkout import MIXED, PLAIN, UNI, Result, ShellCheckout
 
 
 def stages_of(result: Result) -> list[dict[str, str]]:
@@ -21,6 +24,36 @@ def test_speaker_stage_comes_first_and_hands_on_its_weights(checkout: ShellCheck
     assert "--checkpoint_dir" not in first and second["--checkpoint_dir"] == first["--model_dir"]
     assert first["--output_dir"] == second["--output_dir"] + "/stage_1"
     assert first["--model_dir"] == second["--model_dir"] + "-stages/stage_1"
+
+
+# An environment whose main_new.py saves when it is told to end, and whose other programs print a word.
+FAKE_PYTHON = """#!/usr/bin/env bash
+case $1 in
+    -) ;;
+    code/main_new.py)
+        trap 'touch saved; exit 143' TERM
+        echo $$ >pid.new && mv pid.new pid
+        for ((;;)); do sleep 0.05; done ;;
+    LLM_bases/fetch.py | code/data_process.py) echo word ;;
+    *) exec {python} "$@" ;;
+esac
+"""
+
+
+def test_kill_reaches_what_can_save(checkout: ShellCheckout) -> None:
+    """The script's process is by then that of its last program."""
+    python = checkout.root / "python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable))
+    python.chmod(0o755)
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "ERC_PYTHON": str(python)}
+    with subprocess.Popen(["bash", checkout.root / "code" / UNI], env=environment, stderr=subprocess.PIPE) as script:
+        deadline = time.monotonic() + 60
+        while not (checkout.root / "pid").exists():
+            assert script.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert int((checkout.root / "pid").read_text()) == script.pid
+        script.terminate()
+    assert script.returncode == 143 and (checkout.root / "saved").exists()
 
 
 def test_one_stage_on_both_kinds_of_rows(checkout: ShellCheckout) -> None:

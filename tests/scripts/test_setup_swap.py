@@ -101,6 +101,19 @@ def test_what_is_killed_or_fails_leaves_the_old_one(place: Checkout) -> None:
     assert sorted(path for path in (place.root / ".venvs").iterdir()) == sorted({old.parents[1], new.parents[1]})
 
 
+def test_what_killed_set_ups_left_goes_whatever_their_stamp_says(place: Checkout) -> None:
+    """Killed before the stamp was there, or as it was written."""
+    for name, stamp in (("0" * 12 + "-cpu", None), ("1" * 12 + "-cuda", ""), ("2" * 12 + "-cpu", "unfinished\n")):
+        folder = place.root / ".venvs" / name
+        (folder / "lib").mkdir(parents=True)
+        if stamp is not None:
+            (folder / "erc-stamp").write_text(stamp)
+    (place.root / ".venvs/of-mine-cpu").mkdir()
+    new, _ = place.set_up()
+    kept = {path.name for path in (place.root / ".venvs").iterdir()}
+    assert kept == {new.parents[1].name, "of-mine-cpu"}
+
+
 def test_of_two_at_once_one_waits(place: Checkout) -> None:
     first = place.start(SLOW="2")
     place.wait_for_pip()
@@ -136,9 +149,8 @@ def test_without_flock_the_second_says_so(place: Checkout, tmp_path: Path) -> No
     assert "error: another set-up is at work" in second.communicate(timeout=60)[1] and second.returncode == 2
     assert first.communicate(timeout=60)[1].endswith("done\n") and first.returncode == 0
     lock = place.root / ".venvs/.lock"
-    assert not lock.exists()
-    lock.mkdir()
-    (lock / "process").write_text("999999999")  # of one that was killed
+    assert not lock.is_symlink()
+    lock.symlink_to("999999999")  # of one that was killed
     place.change_versions()
     place.set_up()
 

@@ -10,10 +10,12 @@ import pytest
 
 import main_new
 from basics.files import sha256_of
+from basics.locks import alone_at, lock_beside
 from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
 from tiny_models import LABELS, main_command, save_base, save_rows
+from training.loop import Trainer
 
 
 class Bench:
@@ -194,6 +196,40 @@ def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:
     assert "--lora_module_name query_key_value" in line and "q_proj" in line
     bench.assert_nothing_written()
     assert bench.call(lora_module_name="query_key_value,q_proj", do_eval=False).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["--output_dir", "--model_dir"])
+def test_of_two_runs_into_one_folder_the_second_is_refused(bench: Bench, place: str) -> None:
+    results = bench.folder / "run" / "results"
+    results.mkdir(parents=True)
+    (results / "results.json").write_text("of the first")
+    held = results if place == "--output_dir" else lock_beside(bench.folder / "run" / "model")
+    with alone_at(held, "it"):
+        line = last_line(bench.call())
+    assert line.startswith(f"error: another program is writing {place} ") and "wait for its end" in line
+    assert [path.name for path in results.iterdir()] == ["results.json"]
+    assert (results / "results.json").read_text() == "of the first"
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_folder_that_is_removed_in_mid_run_ends_it_in_one_line(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Else a log without its beginning, and scores of weights that are gone, would stand for a whole run."""
+    run_step = Trainer._run_step
+
+    def remove_and_run(trainer: Trainer, *given: object) -> object:
+        if trainer.progress.step == step:
+            shutil.rmtree(bench.folder / "run")
+        return run_step(trainer, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_run_step", remove_and_run)
+        done = bench.call(num_train_epochs=2)
+    assert last_line(done).endswith("log.jsonl was removed while this run was writing it: start it again")
+    assert bench.call(num_train_epochs=2, resume=True).returncode == 0
+    log = (bench.folder / "run/results/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log if '"step", ' in line] == list(range(1, 9))
 
 
 class TestResuming:

@@ -1,6 +1,10 @@
 """When weights are scored, which are kept, and when a run ends; and that a resumed one comes to the same."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from basics.stopping import Stopped
+from commands import REPOSITORY
 from forked_runs import ForkedRun, run_all
 from tiny_models import main_command, save_base, save_rows, small_rows
 from tiny_runs import Place, losses, train
@@ -100,6 +106,23 @@ def test_resuming_scores_and_ends_as_a_run_left_alone(stopped_at: float, tmp_pat
     assert states[0]["average"]["steps"] == states[1]["average"]["steps"] == 8
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_a_scoring_leaves_the_step_to_go_on_from(number: int, tmp_path: Path) -> None:
+    """It is not saved otherwise (save_steps=0), and the score that was not known yet still counts as a gain."""
+    whole, records, _ = train(ROWS, tmp_path / "alone", scores=given([1.0, 2.0]))
+
+    def stop(epoch: float) -> float:
+        os.kill(os.getpid(), number)
+        return 1.0
+
+    with pytest.raises(Stopped) as caught:
+        train(ROWS, tmp_path / "cut", scores=stop)
+    assert caught.value.number == number and caught.value.__notes__ == ["step 4 of 8 is saved"]
+    rest, later, calls = train(ROWS, tmp_path / "cut", scores=given([1.0, 2.0]), resume=True)
+    assert calls == ["evaluate 1", "keep", "evaluate 2", "keep"] and rest.history == whole.history
+    assert losses(later) == losses(records)[4:]
+
+
 def test_a_run_that_patience_ended_stays_ended(tmp_path: Path) -> None:
     settings = {"score_every": 2, "patience": 1}
     train(ROWS, tmp_path, scores=given([3.0, 2.0]), **settings)
@@ -140,11 +163,71 @@ def test_an_early_end_is_told_and_recorded(place: Place) -> None:
     assert results["steps"] == 2 and results["best_epoch"] == 0.25 and len(results["epochs"]) == 2
 
 
+WATCHED = """
+import runpy, sys
+main, *flags = sys.argv[1:]
+known = []
+
+def watch(event, arguments):
+    if event == "open" and not known and str(arguments[0]).endswith("log.jsonl"):
+        known.append(set(sys.modules))
+
+sys.addaudithook(watch)
+sys.argv = [main, *flags]
+runpy.run_path(main, run_name="__main__")
+late = [sys.modules[name] for name in sys.modules.keys() - known[0]]
+print("late:", sorted(str(one.__file__) for one in late if getattr(one, "__file__", None)))
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_the_program_is_read_once_steps_are_made(tmp_path: Path) -> None:
+    """What is pulled while a run goes on is of the next one: with lazy imports it would be both."""
+    base, rows, main = save_base(tmp_path / "base"), save_rows(tmp_path), REPOSITORY / "code/main_new.py"
+    command = main_command(base, rows, tmp_path / "run", num_train_epochs=1, decode="transitions")
+    environment = os.environ | {"PYTHONPATH": str(main.parent), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(main), *command], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = (line for line in done.stdout.splitlines() if line.startswith("late: "))
+    assert str(main.parent) not in told and "site-packages" in told
+
+
 MOMENTS = {
     "in the middle of an epoch, before its scoring is saved": ("os.rename", "resume.pt", 2),
     "first model in place, scoring not logged": ("open", "log.jsonl", 4),
     "a scoring logged, its state not saved": ("os.rename", "resume.pt", 2),
 }
+
+
+@pytest.mark.slow
+def test_a_signal_saves_the_step_and_says_how_to_go_on(tmp_path: Path) -> None:
+    base, rows = save_base(tmp_path / "base"), save_rows(tmp_path)
+
+    def plan(run: str, name: str, moment=None, number: int = signal.SIGKILL, **flags: object) -> ForkedRun:
+        command = main_command(base, rows, tmp_path / run, save_steps=0, **flags)
+        return ForkedRun(command, str(tmp_path / f"{name}.txt"), moment, None, number)
+
+    third, kept = ("open", "log.jsonl", 3), ("os.rename", "model", 1)
+    runs = [
+        plan("alone", "alone"),
+        plan("stopped", "in a step", third, signal.SIGTERM),
+        plan("stopped", "in keeping", kept, signal.SIGINT, resume=True),
+        plan("stopped", "last", resume=True),
+    ]
+    assert run_all(runs) == [0, 143, 130, 0], (tmp_path / "last.txt").read_text()
+    how = "the same command with --resume True, or resume=True before a script, goes on"
+    for name, told in {
+        "in a step": f"stopped by SIGTERM; step 3 of 12 is saved; {how}",
+        "in keeping": f"stopped by Ctrl-C; step 4 of 12 is saved; {how}",
+    }.items():
+        assert (tmp_path / f"{name}.txt").read_text().splitlines()[-1] == told
+    predictions = [(tmp_path / run / "results/predictions.jsonl").read_bytes() for run in ("alone", "stopped")]
+    assert predictions[0] == predictions[1]
+    steps = [json.loads(line) for line in (tmp_path / "stopped/results/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if line["kind"] == "step"] == list(range(1, 13))
+    assert not [path for path in tmp_path.rglob(".*") if path.parent.name != "data"]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import main_new
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
 from tiny_models import main_command, save_base, save_rows
+from training.log import RunLog
 from training.trackers import RUNS_FILE, check_trackers, open_trackers
 
 STEP = {"kind": "step", "step": 3, "epoch": 0, "loss": 1.5, "ids": ["a"]}
@@ -125,3 +126,31 @@ def test_what_is_refused_before_anything_is_loaded(tmp_path: Path, monkeypatch: 
     assert_one_line_error(unknown, "report_to", "tensorboard wandb mlflow")
     check_trackers("none")
     assert open_trackers("none", tmp_path / "run", {}, resume=False) == [] and not (tmp_path / "run").exists()
+
+
+def test_curves_go_on_where_they_were_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard reads the files of a folder in the order of their names, and what starts hides what comes after."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for now, steps in ((2_000, (1, 2, 3)), (1_000, (3, 4))):
+        monkeypatch.setattr("training.trackers.time.time_ns", lambda now=now: now)
+        (record,) = open_trackers("tensorboard", tmp_path, {}, resume=True)
+        for step in steps:
+            record({"kind": "step", "step": step, "loss": float(now)})
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("step/loss")
+    assert [(one.step, one.value) for one in shown] == [(1, 2000), (2, 2000), (3, 1000), (4, 1000)]
+
+
+def test_a_step_that_was_made_before_it_was_scored_stays_a_point_of_its_curve(tmp_path: Path) -> None:
+    """A run that is stopped in a scoring goes on with it: the first that it tells is of a step that was told before."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for kinds in (("step 1", "step 2"), ("epoch 2", "step 3")):
+        log = RunLog(tmp_path, open_trackers("tensorboard", tmp_path, {}, resume=True))
+        for kind, step in map(str.split, kinds):
+            log.record({"kind": kind, "step": int(step), "loss": 10.0 * int(step)})
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    curves = {kind: [(one.step, one.value) for one in shown.Scalars(f"{kind}/loss")] for kind in ("step", "epoch")}
+    assert curves == {"step": [(1, 10), (2, 20), (3, 30)], "epoch": [(2, 20)]}

@@ -22,6 +22,7 @@ from bases.find import need_space, remove
 from basics.errors import UserError, full_disk_named
 from basics.files import replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
+from basics.locks import locked
 
 # Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
 BUILT_IN = {
@@ -68,20 +69,26 @@ def convert_chatglm2(source: Path, target: Path) -> Path:
     """Converts a published folder to `target` and returns it; a conversion that was stopped goes on.
 
     Only one shard is in memory at a time. `target` appears when it is whole; it is left alone when it is there
-    already and was made from the same files.
+    already and was made from the same files. Of two conversions of a folder at once one waits.
 
     Raises:
         UserError: this is no published ChatGLM2 or 3, a file is missing or broken, there is too little disk, or
             `target` is something else.
     """
-
     published = read_config(source)
     settings = native_settings(published, source)
     shards = find_shards(source)
     record = describe_source(source, shards)
-    if target.exists():
-        return _checked_target(target, record)
-    work = _open_work(target, record)
+    with locked(source):
+        if target.exists():
+            return _checked_target(target, record)
+        return _convert(source, target, record, settings, shards)
+
+
+def _convert(
+    source: Path, target: Path, record: Mapping[str, Any], settings: dict[str, Any], shards: list[Path]
+) -> Path:
+    work, published = _open_work(target, record), read_config(source)
     names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
     wanted = [(shard, work / name) for shard, name in zip(shards, names, strict=True) if not is_whole(work / name)]
     need_space(work, 1.02 * sum(shard.stat().st_size for shard, _ in wanted), f"the conversion of {source.name}")

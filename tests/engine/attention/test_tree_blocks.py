@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora import ROWS, build, path_to
-from engine.prefix_tree import plan_blocks
+from engine.prefix_tree import plan_blocks, visible_keys
 
 WINDOW = st.none() | st.integers(1, 8)
 
@@ -36,3 +36,13 @@ def test_blocks_say_what_the_mask_says(rows, block, buckets, window) -> None:
             np.add.at(rebuilt, (bucket.queries[number][place], bucket.keys[number][key]), 1)
     assert sorted(queries) == list(range(len(tree)))
     assert np.array_equal(rebuilt, tree.visibility(window).astype(int))
+
+
+@given(ROWS, st.integers(1, 9))
+@settings(max_examples=100, deadline=None)
+def test_a_block_looks_at_no_key_in_vain(rows, block) -> None:
+    tree = build(rows)
+    for start in range(0, len(tree), block):
+        seen = tree.visibility()[start : start + block].any(0)
+        stop = min(start + block, len(tree))
+        assert visible_keys(tree, start, stop, len(tree)).tolist() == np.flatnonzero(seen).tolist()

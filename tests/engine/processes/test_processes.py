@@ -251,7 +251,7 @@ def test_one_that_is_killed_ends_the_job_with_one_line(under_way) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "says"),
-    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, -signal.SIGTERM, ""), (signal.SIGKILL, -9, "")],
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGKILL, -9, "")],
 )
 def test_the_others_end_with_the_first(under_way, number: signal.Signals, code: int, says: str) -> None:
     first, others = under_way(number.name)
@@ -296,7 +296,6 @@ LEFT = f"print('error: {LEFT_ALONE} (closed)', file=sys.stderr); sys.exit(2)"
 )
 def test_why_one_has_ended(crew, programs: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
     found = crew(*programs)
-    found.look()
     for one, program in zip(found.others, programs, strict=True):
         if program != WAITS:
             one.wait(30)

@@ -224,6 +224,7 @@ KEPT: Kept = {
         "a line that is no JSON": (b'{"kind": "step", "step": 1}\n{\n', "no line that training wrote"),
         "a line that is a list": (b"[]\n", "no line that training wrote"),
         "a line that is not whole": (b'{"kind": "step", "step": 1}\n{"kind', None),
+        "a number that is none": (b'{"kind": "step", "step": 1, "loss": NaN}\n', "no line that training wrote"),
         "no text": (b"\xff\n", "no line that training wrote"),
     },
     "predictions": {

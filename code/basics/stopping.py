@@ -1,0 +1,116 @@
+"""Ctrl-C, `kill` and a terminal that closes: one way to end, with time to save for whoever asks for it."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+
+Handler = Callable[[int, FrameType | None], None] | int | None
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal of `NAMES` has come. number: which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def raise_stopped(number: int, frame: FrameType | None) -> None:
+    """A handler of signals."""
+    raise Stopped(number)
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise `Stopped` where they would end this process unasked (nohup's do not)."""
+    with _handled(raise_stopped, [number for number in NAMES if signal.getsignal(number) == signal.SIG_DFL]):
+        yield
+
+
+@contextmanager
+def _handled(handler: Handler, numbers: list[int]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def tell_stopped(stop: KeyboardInterrupt) -> int:
+    """Says on stderr, in one line, what has ended this process and how to go on; the exit code."""
+    print("; ".join([f"stopped by {NAMES[_signal_of(stop)]}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
+    return exit_code_of(stop)
+
+
+def exit_code_of(stop: KeyboardInterrupt) -> int:
+    """128 and the signal."""
+    return 128 + _signal_of(stop)
+
+
+def _signal_of(stop: KeyboardInterrupt) -> int:
+    return stop.number if isinstance(stop, Stopped) else signal.SIGINT
+
+
+@contextmanager
+def advised(how: str) -> Iterator[None]:
+    """Whoever is stopped inside is told how to go on. how: a part of a sentence, empty for nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if how:
+            stop.add_note(how)
+        raise
+
+
+class StopHeld:
+    """Inside, the first signal is only noted, as `number`, until the end of the block; the second one is not held.
+
+    what: is going on, for people.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.number, self.is_open = what, 0, False
+        self._before: dict[int, Handler] = {}
+
+    def __enter__(self) -> "StopHeld":
+        if threading.current_thread() is threading.main_thread():
+            handled = [number for number in NAMES if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+            self._before = {number: signal.signal(number, self._note) for number in handled}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        for number, earlier in self._before.items():
+            signal.signal(number, earlier)
+        if kind is None:
+            self.raise_noted()
+
+    def raise_noted(self) -> None:
+        """Stopped, if a signal has come."""
+        if self.number:
+            raise Stopped(self.number)
+
+    @contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Inside, a signal is not held."""
+        self.is_open = True
+        try:
+            yield
+        finally:
+            self.is_open = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        first, self.number = not self.number, number
+        if self.is_open or not first:
+            raise Stopped(number)
+        # Not print(): what it writes to may be in the middle of a line of its own.
+        os.write(2, f"\n{NAMES[signal.Signals(number)]}: {self.what}; once more stops at once\n".encode())

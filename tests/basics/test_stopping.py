@@ -1,0 +1,81 @@
+"""Ctrl-C, `kill` and a terminal that closes: one line, an exit code, and time to save for whoever asks for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from basics.stopping import NAMES, StopHeld, Stopped, advised, signals_raised
+from commands import REPOSITORY, call_script
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", NAMES)
+def test_a_signal_is_one_line_with_how_to_go_on(number: int) -> None:
+    def main() -> None:
+        with advised("the same command goes on"), advised(""):
+            send(number)
+            raise AssertionError("it goes on")
+
+    before = [signal.getsignal(one) for one in NAMES]
+    done = call_script(main)
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert done.stderr == f"stopped by {NAMES[number]}; the same command goes on\n"
+    assert [signal.getsignal(one) for one in NAMES] == before
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_raised(), StopHeld("waits") as stop:
+            send(signal.SIGHUP)
+        assert not stop.number
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_first_is_held_until_the_end_and_the_second_is_not(capfd: pytest.CaptureFixture[str]) -> None:
+    reached = []
+    with pytest.raises(Stopped) as caught, StopHeld("saves first") as stop:
+        send(signal.SIGTERM)
+        reached.append(stop.number)
+    assert reached == [signal.SIGTERM] == [caught.value.number]
+    assert capfd.readouterr().err == "\nSIGTERM: saves first; once more stops at once\n"
+    with pytest.raises(Stopped) as caught, StopHeld("saves first"):
+        send(signal.SIGTERM)
+        send(signal.SIGINT)
+        raise AssertionError("it goes on")
+    assert caught.value.number == signal.SIGINT
+
+
+def test_one_that_is_let_through_is_not_held() -> None:
+    with pytest.raises(Stopped), StopHeld("saves first") as stop, stop.let_through():
+        send(signal.SIGINT)
+        raise AssertionError("it goes on")
+
+
+def test_kill_ends_a_script_with_what_it_started(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import subprocess, sys\nsys.path.insert(0, {str(REPOSITORY / 'code')!r})\n"
+        "from basics.scripts import run_script\n"
+        "def main():\n    subprocess.run(['sh', '-c', 'echo $$; exec sleep 600'])\nrun_script(main)\n"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, script], **pipes) as process:
+        started = int(process.stdout.readline())
+        while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
+            time.sleep(0.01)  # it may not know yet that it has started one
+        process.terminate()
+        _, told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (143, "stopped by SIGTERM\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)

@@ -1,0 +1,186 @@
+"""What single lines of chats, transcripts and subtitles are: somebody's words, or something that is left out."""
+
+import io
+
+import pytest
+
+from dialogue_files.readers.forms import FORMATS
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LineError, ReadTurn
+
+TIMES = "00:00:01,000 --> 00:00:02,000\n"
+LRM = "\u200e"  # a phone writes it before what it says itself
+
+
+def read(form: str, content: str) -> list[tuple[str, str] | str]:
+    """Turns as (speaker, text), what is left out as its kind, in order."""
+    items = FORMATS[form].read(io.BytesIO(content.encode("utf-8")))
+    kept = (one for one in items if isinstance(one, ReadTurn | LeftOut))
+    return [(one.speaker, one.text.strip()) if isinstance(one, ReadTurn) else one.kind for one in kept]
+
+
+# What Ann is said to have written in WhatsApp -> what it is.
+WRITTEN = {
+    "<Media omitted>": "attachments",
+    f"{LRM}image omitted": "attachments",
+    f"{LRM}<attached: 0001-PHOTO.jpg>": "attachments",
+    "see <attached: 0001-PHOTO.jpg>": ("Ann", "see"),
+    "IMG-1.jpg (file attached)": "attachments",
+    "IMG-1.jpg (file attached)\nthe cake": ("Ann", "the cake"),
+    "<Media omitted>\nthe cake": ("Ann", "the cake"),
+    "<I am> here": ("Ann", "<I am> here"),
+    "This message was deleted": "deleted messages",
+    "null": "deleted messages",
+    "null and void": ("Ann", "null and void"),
+    "Missed voice call": "notices",
+    "missed voice calls are what I hate most of all, really": (
+        "Ann",
+        "missed voice calls are what I hate most of all, really",
+    ),
+    f"{LRM}Missed group video call, tap to call back whoever has called": "notices",
+    f"{LRM}Messages are end-to-end encrypted.": "notices",
+    "late <This message was edited>": ("Ann", "late"),
+    "": ("Ann", ""),
+    "a\n\nb": ("Ann", "a\n\nb"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), WRITTEN.items())
+def test_a_message_of_whatsapp(text: str, expected: str | tuple[str, str]) -> None:
+    for head in ("6/13/23, 7:35 PM - ", "[13.06.23, 19:35:01] "):
+        assert read("whatsapp", f"{head}Ann: {text}\n{head}Ben: b\n") == [expected, ("Ben", "b")]
+
+
+def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
+    said = "Ann Bell changed the subject to Cakes: b", 'Ann named it "Cakes": b', "You created group x", "Ann left"
+    assert read("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
+    assert read("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
+
+
+def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
+    content = "10:01:03 From Ann to Everyone:\n\ta\n10:02:00 From here:on\n"
+    assert read("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "Ann: a",
+            "Ann : a",
+            "Ann：a",
+            "[Ann]: a",
+            "**Ann:** a",
+            "**Ann**: a",
+            "_Ann_: a",
+            "- Ann: a",
+            ">> Ann: a",
+            "• Ann: a",
+        ),
+        *(
+            "[0:05] Ann: a",
+            "(00:05) Ann: a",
+            "0:05 - 0:07 Ann: a",
+            "[00:05] --> [00:07] | Ann: a",
+            "1:02:03.500 Ann: a",
+        ),
+        *("Ann [0:05]: a", "Ann (0:05): a", "Ann 0:05: a", "Ann: [0:05] a", "Ann (laughing): a", "Ann 0:05 PM: a"),
+    ],
+)
+def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
+    assert read("text", f"{line}\n") == [("Ann", "a")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("directions", ("(They laugh.)", "[Scene: a kitchen]", "{x}", "INT. KITCHEN - DAY", "CUT TO:", "# Part 1")),
+        ("directions", ("----", "* * *", "Note: nobody says this", "Scene 2: a street", "THE END")),
+        ("lines of times", ("0:05", "[00:05] --> [00:07]", "00:05.250 to 00:07", "7:35 p.m.")),
+        (
+            "notices",
+            ("Transcribed by some tool", "Ann Bell started transcription", "Transcription ended after 5 m 3 s"),
+        ),
+    ],
+)
+def test_a_line_of_a_transcript_is_nobodys(kind: str, lines: tuple[str, ...]) -> None:
+    for line in lines:
+        assert read("text", f"{line}\n") == [kind], line
+
+
+def test_names_have_a_hundred_characters_at_most() -> None:
+    assert read("text", f"{'n' * 100}: a\n") == [("n" * 100, "a")]
+    with pytest.raises(LineError, match="line 1: 'nnn.* is no turn"):
+        read("text", f"{'n' * 101}: a\n")
+
+
+def test_what_somebody_says_of_transcription_is_speech() -> None:
+    assert read("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
+        *("notices", ("Ann Bell", "Ben started transcription of the tape"))
+    ]
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?", "-"])
+def test_a_shout_in_a_screenplay_is_no_name(mark: str) -> None:
+    assert read("screenplay", f"RUTH\nGo.\n\nWHO{mark}\nit says.\n") == [("RUTH", "Go."), "directions", "directions"]
+
+
+def test_quotes_of_a_table_with_tabs() -> None:
+    """Those of the last line alone say that they are characters; blank lines say nothing."""
+    assert read("tsv", 'speaker\tutterance\nAnn\thi\n\nBen\t"Never."\n') == [("Ann", "hi"), ("Ben", '"Never."')]
+    assert read("tsv", 'speaker\tutterance\nAnn\t"two\nlines"\n') == [("Ann", "two\nlines")]
+
+
+# A cue, after one in which Ann speaks -> what it is.
+CUES = {
+    "Ben: b": [("Ben", "b")],
+    "[Ben]: b": [("Ben", "b")],
+    "- Ben: b": [("Ben", "b")],
+    ">> Ben: b": [("Ben", "b")],
+    "(Speaker 2) b": [("Speaker 2", "b")],
+    "<i>b</i> {\\an8}c": [("Ann", "b c")],
+    "5 &lt; 7": [("Ann", "5 < 7")],
+    "b\nc": [("Ann", "b c")],
+    "- b\n- c": [("Ann", "b c")],
+    "- b - c": [("Ann", "b - c")],
+    "♪ la la ♪": ["cues of sounds"],
+    "[door closes]": ["cues of sounds"],
+    "Ben: ♪♪": ["cues of sounds"],
+    "see http://x.y": [("Ann", "see http://x.y")],
+    "at 7:30": [("Ann", "at 7:30")],
+}
+
+
+@pytest.mark.parametrize(("cue", "expected"), CUES.items())
+def test_a_cue(cue: str, expected: list) -> None:
+    for end in ("\n", " \r\n"):
+        content = f"1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n\n2\n00:00:02,000 --> 00:00:03,000\n{cue}\n"
+        assert read("srt", content.replace("\n", end)) == [("Ann", "a"), *expected]
+
+
+def test_what_stands_before_a_cue_is_its_name_or_speech() -> None:
+    """Names of cues stand after a blank line in WebVTT; SRT has numbers or nothing."""
+    srt = "00:00:01,000 --> 00:00:02,000\nAnn: a\n\nb\n00:00:02,000 --> 00:00:03,000\nc\n"
+    assert read("srt", srt) == [("Ann", "a b"), ("Ann", "c")]
+    first, last = "first\n00:01.000 --> 00:02.000\n<v Ann>a\n", "last\n00:03.000 --> 00:04.000\nc\n"
+    vtt = f"WEBVTT\n\n{first}00:02.000 --> 00:03.000\n<v Ben>b\n\n{last}"
+    assert read("vtt", vtt) == [("Ann", "a"), ("Ben", "b"), ("Ben", "c")]
+
+
+def test_times_of_words_are_those_of_automatic_captions() -> None:
+    cues = "Ann: do<00:00:01.500><c> you</c>", "Ann: do you\nlike it"
+    content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
+    assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "do you like it")]
+
+
+def test_what_is_taken_for_speech_is_told() -> None:
+    cues = ("Ann: a", "The truth is: b", "I mean: c", "My answer is: d")
+    content = "".join(f"{TIMES}{cue}\n\n" for cue in cues)
+    told = [one.text for one in FORMATS["srt"].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
+    assert told == ["before a colon, and taken for speech: 'The truth is', 'I mean' and 1 more"]
+
+
+def test_columns_of_substation_alpha() -> None:
+    head = "Format: Start , End,Name ,Text\n"
+    assert read("ass", f"{head}Dialogue: 0:01, 0:02, Ann ,a, b\\Nc\nComment: x\n") == [("Ann", "a, b c")]
+    assert read("ass", "Format: Start, End, Text\nDialogue: 0:01,0:02,Ann: a\n") == [("Ann", "a")]

@@ -1,0 +1,128 @@
+"""What each reader refuses, by line, and what it makes of the odd entries that exports have."""
+
+import io
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from dialogue_files.reading import FORMATS
+from dialogue_files.report import LeftOut
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn
+
+EMORY_HEAD = "Utterance,Speaker,Season,Episode,Scene_ID,Emotion\n"
+EMPATHETIC_HEAD = "conv_id,utterance_idx,speaker_idx,utterance\n"
+ASS_HEAD = "[Events]\nFormat: Start, End, Text\n"
+TIMES = "00:00:01,000 --> 00:00:02,000\n"
+LONG = "word " * (LONGEST_UTTERANCE // 10)
+REFUSED = [
+    ("telegram", '{"messages": [\n1]}', "line 2: a message is 1, allowed is an object with from and text"),
+    ("telegram", '{"messages": [{"type": "message", "text": 5}]}', "line 1: a message has the text 5, allowed are"),
+    ("telegram", '{"chats": {"list": 5}}', "line 1: chats are 5, allowed is a list of objects"),
+    ("telegram", '{"chats": {"list": [{"id": 3, "messages": [7]}]}}', "line 1: messages of 'chat 3' are a list, allow"),
+    (
+        "messenger",
+        '{"messages": [{"content": "a"}]}',
+        "line 1: a message has no sender_name, allowed is what Messenger",
+    ),
+    ("messenger", '{"messages": [{"sender_name": 5}]}', "line 1: a message has no sender_name"),
+    ("slack", '[\n\n"a"]', "line 3: a message is 'a', allowed is an object with user and text"),
+    ("slack", '[{"text": 5}]', "line 1: a message has the text 5, allowed is a text"),
+    ("discord", '{"messages": [{"content": "a"}]}', "line 1: a message has no author or no content, allowed is what"),
+    ("discord", '{"messages": [{"author": {}}]}', "line 1: a message has no author or no content"),
+    ("discord", '{"messages": ["a"]}', "line 1: a message has no author or no content"),
+    ("whisper", '{"segments": [\n{"speaker": "A"}]}', "line 2: a segment has no text, allowed is what Whisper writes"),
+    ("convokit", "[1]", "line 1: an utterance is 1, allowed is an object with speaker and text"),
+    ("convokit", '{"text": "a", "user": "A"}', "line 1: an utterance has no conversation_id, speaker or text, allow"),
+    ("convokit", '{"text": "a", "id": "1"}', "line 1: an utterance has no conversation_id, speaker or text"),
+    ("emory_json", '{"episodes": [{"scenes": 5}]}', "line 1: scenes are 5, allowed is a list of objects"),
+    ("emory_json", '{"scenes": [{"utterances": [\n\n{}]}]}', "line 3: an utterance has no speakers or no transcript"),
+    ("emory_json", '{"scenes": ["a"]}', "line 1: scenes are a list, allowed is a list of objects"),
+    ("emory_csv", f"{EMORY_HEAD}a,Ann,1,x,1,joy\n", "line 2: Season, Episode, Scene_ID are 1, x, 1, allowed are whole"),
+    ("emory_csv", f"{EMORY_HEAD}a,Ann,1,1\n", "line 2: 4 cells, but the header has 6"),
+    ("emory_csv", "Utterance,Speaker\n", "line 1: the header names no season, episode, scene_id, allowed is the corp"),
+    ("empathetic", f"{EMPATHETIC_HEAD}a,1,2\n", "line 2: 3 cells, but the header has 4"),
+    ("ecf", "a b\n", "line 1: 'a b' begins no conversation, allowed are its number and its length"),
+    ("ecf", "1 1\n(1,1)\nAnn: a\n", "line 3: 'Ann: a' is no utterance, allowed is 'number | speaker | emotion |"),
+    ("ass", f"{ASS_HEAD}Dialogue: 0:00:01.00\n", "line 3: a cue without its columns, allowed is a line 'Format:'"),
+    ("srt", f"{TIMES}Ann: a\n{'b' * 6_000}\n{'c' * 6_000}\n", "line 4: a cue does not end, allowed is a line of times"),
+    ("srt", f"{TIMES}Ann: a\n" + "b\n" * 1_000, "line 1002: a cue does not end"),
+    (
+        "whatsapp",
+        f"6/13/23, 7:35 PM - Ann: {LONG}\n{LONG}\n{LONG}\n",
+        "line 3: a message of 'Ann' has more than 10,000",
+    ),
+    (
+        "headings",
+        f"Ann Bell 0:01\n{LONG}\n{LONG}\n{LONG}\n",
+        "line 4: the turn of 'Ann Bell' has more than 10,000 char",
+    ),
+    ("csv", "sep=;\nspeaker;text\nAnn;a\nBen\n", "line 4: 1 cells, but the header has 2"),
+    ("json", "[1 2]", "line 1: holds 1, allowed are utterances"),
+    ("json", "[[]\n[]]", "line 2: not JSON, allowed is ',' or ']' after an element"),
+    ("json", '{"a": []\n"b": []}', "line 2: not JSON, allowed is ',' or '}' after a value"),
+    ("json", "{\n1: []}", "line 2: not JSON, allowed is a key in quotes"),
+    ("json", '{"a"\n\n[]}', "line 3: not JSON, allowed is ':' after a key"),
+    ("json", b'[[],\n"\xff"]', "line 1: not UTF-8 text from here on (invalid start byte), allowed is UTF-8"),
+]
+
+
+def read(form: str, content: str | bytes) -> list[Any]:
+    content = content.encode("utf-8") if isinstance(content, str) else content
+    return list(FORMATS[form].read(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize(("form", "content", "told"), REFUSED)
+def test_a_bad_line_is_named(form: str, content: str | bytes, told: str) -> None:
+    with pytest.raises(LineError) as caught:
+        read(form, content)
+    assert str(caught.value).startswith(told)
+
+
+MEDIA = ("photo", "file", "media_type", "location_information", "contact_information", "poll", "sticker_emoji")
+# (form, entry, what it is): a turn's speaker and text, or the kind that is left out.
+ENTRIES = [
+    *(("telegram", {"type": "message", "text": " ", key: "x"}, "attachments") for key in MEDIA),
+    ("telegram", {"type": "message", "text": ""}, "empty turns"),
+    ("telegram", {"type": "service", "text": "a"}, "notices"),
+    ("telegram", {"type": "message", "text": "a"}, ("Deleted Account", "a")),
+    ("telegram", {"type": "message", "text": "a", "from": None, "from_id": "user7"}, ("user7", "a")),
+    *(("messenger", {"sender_name": "Ann", "content": "a", key: [1]}, "notices") for key in ("call_duration", "users")),
+    ("messenger", {"sender_name": "Ann", "content": "a", "is_unsent": True}, "notices"),
+    ("messenger", {"sender_name": "Ann", "content": "a", "is_unsent": False}, ("Ann", "a")),
+    ("messenger", {"sender_name": "Ann"}, "attachments"),
+    ("messenger", {"sender_name": "Zo\u00c3\u00ab", "content": "\u2764 as it is"}, ("Zoë", "\u2764 as it is")),
+    ("slack", {"text": "a", "user": "U1", "user_profile": {"real_name": "Ann"}}, ("Ann", "a")),
+    ("slack", {"text": "a", "username": "ann"}, ("ann", "a")),
+    ("slack", {"text": "a"}, ("unknown", "a")),
+    ("slack", {"text": "a", "user": "U1", "bot_id": "B1"}, "messages of bots"),
+    ("slack", {"text": "a", "user": "U1", "bot_id": "B1", "user_profile": {"name": "ann"}}, ("ann", "a")),
+    (
+        "slack",
+        {"text": "a", "user": "U1", "subtype": "bot_message", "user_profile": {"name": "ann"}},
+        "messages of bots",
+    ),
+    *(("slack", {"text": "a", "subtype": kind}, ("unknown", "a")) for kind in ("thread_broadcast", "me_message")),
+    ("slack", {"text": "a", "files": [1], "subtype": "file_share"}, ("unknown", "a")),
+    ("slack", {"text": "", "files": [1]}, "attachments"),
+    ("slack", {"text": "a", "subtype": "channel_join"}, "notices"),
+    (
+        "slack",
+        {"text": "<@U9|bo> <#C1|cakes> <mailto:a@b.c> <http://x.y|x> &lt;"},
+        ("unknown", "@bo #cakes mailto:a@b.c x <"),
+    ),
+    ("slack", {"text": "<!subteam^S1|@cooks> <!channel> <!everyone>"}, ("unknown", "@cooks @channel @everyone")),
+    *(("discord", {"author": {"name": "a"}, "content": "b", "type": kind}, ("a", "b")) for kind in ("Reply", 0, "19")),
+    ("discord", {"author": {"name": "a", "nickname": "A"}, "content": "b"}, ("A", "b")),
+    ("discord", {"author": {"name": "a"}, "content": "b", "type": "Call"}, "notices"),
+    *(("discord", {"author": {}, "content": " ", key: [1]}, "attachments") for key in ("stickers", "embeds")),
+]
+
+
+@pytest.mark.parametrize(("form", "entry", "expected"), ENTRIES)
+def test_an_entry_of_an_export(form: str, entry: dict[str, Any], expected: str | tuple[str, str]) -> None:
+    found = read(form, json.dumps([entry] if form == "slack" else {"messages": [entry]}))
+    made = [(one.speaker, one.text) for one in found if isinstance(one, ReadTurn)]
+    left_out = Counter(one.kind for one in found if isinstance(one, LeftOut))
+    assert (made, left_out) == (([], {expected: 1}) if isinstance(expected, str) else ([expected], {}))

@@ -1,0 +1,131 @@
+"""Micro-batches as tensors, written out by hand; what a model computes of them is held by test_tree_training.py."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, MicroBatch
+from engine.packing import (
+    PackedBatch,
+    Packer,
+    can_share_prefixes,
+    fits_kernel,
+    kept_logits,
+    pack_rest,
+    pack_rows,
+    usual_token_budget,
+)
+
+PAD = 9
+# Two turns: the second prompt goes on where the first stops, and counts half as much.
+BATCH = MicroBatch(
+    tuple(EncodedRow(f"a/b/{turn}", "", prompt, (), 1.0, 0) for turn, prompt in enumerate([(5, 6), (5, 6, 7)])),
+    (((1, 0), (1, 2, 0)), ((3, 0),)),
+    (1.0, 0.5),
+)
+
+
+def lists_of(packed: PackedBatch) -> dict[str, object]:
+    """Without the mask."""
+    told = {name: value.tolist() for name, value in vars(packed).items() if isinstance(value, torch.Tensor)}
+    told |= {name: value.tolist() for name, value in packed.inputs.items() if name != "attention_mask"}
+    return told | {"sequences": packed.sequences, "tokens": packed.tokens}
+
+
+COMMON = {
+    "pair_tokens": [1, 0, 1, 2, 0, 3, 0],
+    "pair_sequences": [0, 0, 1, 1, 1, 2, 2],
+    "pair_weights": pytest.approx([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3, 1 / 4, 1 / 4]),
+    "sequences": 3,
+}
+
+
+def test_a_tree() -> None:
+    packed = Packer("tree", PAD).pack(BATCH)
+    assert lists_of(packed) == COMMON | {
+        "input_ids": [[5, 6, 1, 2, 7, 3]],
+        "position_ids": [[0, 1, 2, 3, 2, 3]],
+        "logits_to_keep": [1, 2, 3, 4, 5],
+        "pair_rows": [0, 1, 0, 1, 2, 3, 4],
+        "tokens": 6,
+    }
+    mask = packed.inputs["attention_mask"]
+    assert mask.dtype == torch.bool and torch.equal(mask[0, 0], torch.from_numpy(BATCH.tree().visibility()))
+
+
+def test_rows() -> None:
+    packed = Packer("rows", PAD).pack(BATCH)
+    assert lists_of(packed) == COMMON | {
+        "input_ids": [[5, 6, 1, PAD], [5, 6, 1, 2], [5, 6, 7, 3]],
+        "logits_to_keep": [1, 2, 3],
+        "pair_rows": [0, 1, 3, 4, 5, 7, 8],
+        "tokens": 12,
+    }
+    assert bool((packed.inputs["attention_mask"] == 1).all()) and packed.inputs["attention_mask"].shape == (3, 4)
+
+
+@pytest.mark.parametrize("kind", ["tree", "rows"])
+def test_what_each_label_is_to_get(kind: str) -> None:
+    packed = Packer(kind, PAD).pack(replace(BATCH, wanted=((0.75, 0.25), (1.0,))))
+    assert packed.sequence_rows.tolist() == [0, 0, 1] and packed.wanted.tolist() == [0.75, 0.25, 0.5]
+    assert packed.wanted.dtype == packed.pair_weights.dtype == torch.float32
+
+
+def test_what_follows_kept_tokens() -> None:
+    """Layers that see all, and layers that see two tokens; of the prompt two are kept."""
+    packer = Packer("tree", PAD, windows={"full": None, "sliding": 2}, additive=True)
+    packed = pack_rest((5, 6, 7), [(1, 0), (2, 0)], 2, packer)
+    assert packed.inputs["input_ids"].tolist() == [[7, 1, 2]] and packed.inputs["position_ids"].tolist() == [[2, 3, 3]]
+    masks = packed.inputs["attention_mask"]
+    assert (masks["full"] == 0).int().tolist() == [[[[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 1]]]]
+    assert (masks["sliding"] == 0).int().tolist() == [[[[0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 0, 1]]]]
+    assert all(set(mask.flatten().tolist()) == {0.0, -torch.inf} for mask in masks.values())
+    assert packed.pair_weights.tolist() == [0.5] * 4
+
+
+def test_all_of_it_goes_to_the_device() -> None:
+    packed = Packer("tree", PAD, windows={"full": None, "sliding": 2}).pack(BATCH)
+    packed = replace(packed, inputs=packed.inputs | {"kept": (packed.pair_rows, None)})
+    moved = packed.to(torch.device("meta"))
+    tensors = [value for value in vars(moved).values() if isinstance(value, torch.Tensor)]
+    tensors += [moved.inputs["input_ids"], *moved.inputs["attention_mask"].values(), moved.inputs["kept"][0]]
+    assert len(tensors) == 9 and all(tensor.is_meta for tensor in tensors)
+    assert (moved.tokens, moved.sequences, moved.wanted, moved.inputs["kept"][1]) == (6, 3, None, None)
+
+
+def test_logits_of_a_model_that_gives_all_are_cut() -> None:
+    packed = pack_rows(BATCH, PAD)
+    everywhere = torch.arange(3 * 4 * 2.0).reshape(3, 4, 2)
+    assert torch.equal(kept_logits(everywhere, packed), everywhere[:, 1:])
+    assert kept_logits(everywhere[:, 1:], packed).data_ptr() == everywhere[:, 1:].data_ptr()
+    with pytest.raises(ValueError, match=r"answers \(3, 2\) where 3 rows of 3 places were asked for"):
+        kept_logits(everywhere[:, :2], packed)
+
+
+def model_with(**settings: object) -> SimpleNamespace:
+    config = SimpleNamespace(**settings)
+    config.get_text_config = lambda: config
+    return SimpleNamespace(config=config)
+
+
+def test_budgets_go_by_device_and_attention() -> None:
+    sdpa, eager = (model_with(_attn_implementation=name) for name in ("sdpa", "eager"))
+    assert [usual_token_budget(sdpa, torch.device(name)) for name in ("cpu", "cuda", "mps")] == [
+        *(TOKEN_BUDGETS["cpu"], TOKEN_BUDGETS["cuda"], TOKEN_BUDGETS["cuda"])
+    ]
+    assert usual_token_budget(eager, torch.device("cuda")) == EAGER_TOKEN_BUDGET < TOKEN_BUDGETS["cpu"]
+
+
+def test_a_configuration_says_where_prefixes_cannot_be_shared() -> None:
+    assert can_share_prefixes(model_with()) and not can_share_prefixes(model_with(shares_prefixes=False))
+
+
+def test_heads_that_the_operator_takes() -> None:
+    def fits(heads: int, **widths: int | None) -> bool:
+        return fits_kernel(model_with(hidden_size=128, **widths).config, heads)
+
+    assert fits(8) and not fits(16) and fits(16, head_dim=32) and not fits(8, head_dim=24)
+    assert fits(8, head_dim=None, qk_head_dim=48, v_head_dim=32)
+    assert not fits(8, qk_head_dim=24, v_head_dim=32) and not fits(8, qk_head_dim=32, v_head_dim=24)

@@ -1,0 +1,127 @@
+"""Jobs whose disk is full or read-only from a change on, or whose folder is taken away, told in one line and gone on.
+
+    python tests/faults/disk.py --job train --how full            # at every change in turn: no space is left from it on
+    python tests/faults/disk.py --job train --how read-only       # nothing below the job's folder can be changed
+    python tests/faults/disk.py --job train --how gone --times 20 # a folder that it made is removed at a random moment
+    python tests/faults/disk.py --job set-up --how small          # on a disk of 4 KiB, of 8, ...; as root
+
+The jobs are those of kill.py. Each has to end with exit code 2 and one line on stderr that says what is wrong, or
+rightly; what is then there has to be what was there before, or whole: started again by the same command with the disk
+as it should be, it comes to what a job left alone comes to, byte by byte.
+"""
+
+import errno
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from pathlib import Path
+
+from kill import Trial, describe, make_parser, run_jobs
+from kill_forks import End, Program
+
+ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
+GONE, SMALL = "gone", "small"
+KIB = 4  # between two sizes of a small disk
+LARGEST_KIB = 4096
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--how", choices=(*ERRORS, GONE, SMALL), default="full", help="(default: %(default)s)")
+    arguments = parser.parse_args()
+
+    def befall(trial: Trial, draw: random.Random) -> bool:
+        if arguments.how == GONE:
+            return take_away(trial, draw, arguments.times)
+        if arguments.how == SMALL:
+            return fill(trial, arguments.step * KIB)
+        return trial.report(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble)
+
+    run_jobs(arguments, befall)
+
+
+def find_trouble(end: End) -> list[str]:
+    """What is wrong with the way in which a program ended."""
+    if end.code == 0:
+        return []
+    errors = [line for line in end.told.splitlines() if line.startswith("error: ")]
+    lines = end.told.splitlines()
+    fine = end.code == 2 and len(errors) == 1 and lines[-1] == errors[0] and "Traceback" not in end.told
+    return [] if fine else [f"ended with {end.code}: {end.told}"]
+
+
+def take_away(trial: Trial, draw: random.Random, times: int) -> bool:
+    """Removes what the job has made so far, at random moments; whether anything went wrong."""
+    known = {path.name for path in trial.inputs.iterdir()}
+    codes: Counter[int] = Counter()
+    wrong = 0
+    for _ in range(times):
+        programs, seconds = trial.begin(), draw.uniform(0, trial.alone.seconds)
+        if not os.fork():  # no thread: this process has more to fork
+            time.sleep(seconds)
+            remove_others(trial.place, known)
+            os._exit(0)
+        end = trial.start(programs)
+        codes[end.code] += 1
+        lines = find_trouble(end) + trial.find_difference(programs)
+        wrong += bool(lines)
+        if lines:
+            print(f"{trial.name}: removed after {seconds:.2f} s:", *lines, sep="\n    ", flush=True)
+    print(f"{trial.name}: removed {times} times, {describe(codes)}; {wrong} went wrong", flush=True)
+    return wrong > 0
+
+
+def remove_others(folder: Path, kept: Set[str]) -> None:
+    """Removes all that lies in a folder under other names."""
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def fill(trial: Trial, step: int) -> bool:
+    """Runs the job on ever larger disks, until one is large enough; whether anything went wrong."""
+    codes: Counter[int] = Counter()
+    wrong = size = 0
+    while not codes[0]:
+        size += step
+        with small_disk(trial, size) as programs:
+            if programs is None:
+                continue
+            end = trial.start(programs)
+            codes[end.code] += 1
+            lines = find_trouble(end)
+            mount("-o", f"remount,size={LARGEST_KIB}k", str(trial.place))
+            lines += trial.find_difference(programs)
+        wrong += bool(lines)
+        if lines:
+            print(f"{trial.name}: on {size} KiB:", *lines, sep="\n    ", flush=True)
+    print(f"{trial.name}: disks of up to {size} KiB, {describe(codes)}; {wrong} went wrong", flush=True)
+    return wrong > 0
+
+
+@contextmanager
+def small_disk(trial: Trial, kib: int) -> Iterator[Sequence[Program] | None]:
+    """The job's folder on a disk of its own, and its programs; None where not even its inputs have room."""
+    trial.begin()
+    remove_others(trial.place, frozenset())
+    mount("-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(trial.place))
+    try:
+        shutil.copytree(trial.inputs, trial.place, symlinks=True, dirs_exist_ok=True)
+        yield trial.job.programs(trial.place)
+    except shutil.Error:
+        yield None
+    finally:
+        subprocess.run(["umount", str(trial.place)], check=True)
+
+
+def mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Processes of one run that are killed or stopped at any point, and ports that are taken: the job ends, and says why.
+
+`ranks.py` does the same to whole runs.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from basics.errors import UserError
+from commands import REPOSITORY
+from engine import processes
+from engine.distributed import _started_beside, join_world
+from engine.processes import STARTED_AS, Crew, end_who_stays_stopped, last_words
+
+STOPS = "print('rows read', flush=True); print(flush=True); os.kill(os.getpid(), 19); sys.stdin.read()"
+KILLED = "print('rows read', flush=True); os.kill(os.getpid(), 9)"
+WAITS = "sys.stdin.read()"
+WAITS_FOR_INPUT = f"import sys; {WAITS}"
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes as Linux lists them")
+
+
+def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
+    given_up = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < given_up
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def crew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Crew]]:
+    """Makes a crew whose others run a line of Python each, and are looked at often."""
+    made = []
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0.05)
+
+    def make(looks: int, *programs: str) -> Crew:
+        monkeypatch.setattr(processes, "LOOKS_TO_GO_ON", looks)
+        chooser = f"import os, sys; exec({programs!r}[int(os.environ['{STARTED_AS}'].split()[0]) - 1])"
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-c", chooser])
+        made.append(Crew(1 + len(programs), 1))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def test_one_that_stays_stopped_is_ended_with_its_last_words(crew) -> None:
+    found = crew(3, WAITS, STOPS)
+    found.others[1].wait(30)
+    with pytest.raises(UserError, match=r"^process 3 of 3 was stopped \(SIGSTOP\).* ended; its last words: rows read$"):
+        found.look()
+    assert found.others[0].poll() is None
+
+
+class Played:
+    """A process whose states are written down, one a look; then it is gone."""
+
+    def __init__(self, states: str) -> None:
+        self.states, self.kills = list(states), 0
+
+    def status(self) -> str:
+        return {"S": psutil.STATUS_STOPPED, "t": psutil.STATUS_TRACING_STOP, "r": "running"}[self.states.pop(0)]
+
+    def kill(self) -> None:
+        self.kills += 1
+        self.states.clear()
+
+    def is_running(self) -> bool:
+        return bool(self.states)
+
+
+def test_one_that_goes_on_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is one that a debugger holds."""
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(processes, "LOOKS_TO_GO_ON", 3)
+    played = {1: Played("SSrSSrSrSS"), 2: Played("tttttttr"), 3: Played("rSSSr"), 4: Played("rrr")}
+    told = []
+    end_who_stays_stopped(played, told.append)
+    wait_for(lambda: not any(one.is_running() for one in played.values()))
+    assert (told, [one.kills for one in played.values()]) == ([3], [0, 0, 1, 0])
+
+
+def test_one_that_is_killed_has_last_words(crew) -> None:
+    found = crew(30, KILLED)
+    found.others[0].wait(30)
+    with pytest.raises(UserError, match="^process 2 of 2 was ended by SIGKILL, as when .*; its last words: rows read$"):
+        found.look()
+
+
+def test_last_words_are_the_last_line_that_says_something() -> None:
+    assert last_words("one\r 40%|## |\rtwo \n \n\n") == "two"
+    assert last_words(" \n") == last_words("") == ""
+
+
+# Two processes that sum up numbers; the first prints each sum.
+SUMMING = """
+import sys, time
+sys.path.insert(0, "code")
+from basics.scripts import run_script
+from engine import distributed, processes
+processes.LOOK_SECONDS = 0.1
+processes.LOOKS_TO_GO_ON = 10
+import torch
+
+def main():
+    world = distributed.join_world(processes={processes})
+    for step in range({steps}):
+        total = world.sum_up(torch.tensor(float(step + world.rank)))
+        if world.is_first:
+            print(int(total), flush=True)
+        time.sleep(0.02)
+    world.leave()
+
+{before}
+run_script(main)
+"""
+
+
+def start_summing(count: int = 2, steps: int = 100_000, before: str = "", **environment: str) -> subprocess.Popen:
+    program = SUMMING.format(processes=count, steps=steps, before=before)
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env=ENVIRONMENT | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@linux
+def test_a_sum_that_one_is_stopped_in_ends_with_one_line() -> None:
+    first = start_summing()
+    assert first.stdout.readline() == "1\n"
+    (other,) = psutil.Process(first.pid).children()
+    other.suspend()
+    _, told = first.communicate(timeout=60)
+    assert (first.returncode, told.count("\n")) == (2, 1)
+    assert told.startswith("error: process 2 of 2 was stopped (SIGSTOP), did not go on and was ended")
+    assert not other.is_running()
+
+
+@linux
+@pytest.mark.slow
+def test_all_may_be_stopped_together_and_the_first_alone_for_as_long_as_it_likes() -> None:
+    """As by Ctrl-Z and `fg`, or by a machine that sleeps."""
+    first = start_summing(steps=60)
+    assert first.stdout.readline() == "1\n"
+    one = psutil.Process(first.pid)
+    (other,) = one.children()
+    for stopped in ([one], [one, other]):
+        for process in stopped:
+            process.suspend()
+        time.sleep(1.5)  # longer than one of the others may
+        for process in stopped:
+            process.resume()
+        time.sleep(0.3)
+    out, told = first.communicate(timeout=60)
+    assert (first.returncode, told) == (0, "")
+    assert out.split() == [str(2 * step + 1) for step in range(1, 60)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_that_ends_while_all_meet_ends_the_job(number: signal.Signals) -> None:
+    """When it has said that it is there, and the others wait for its address."""
+    falls = f"lambda *_, **__: os.kill(os.getpid(), {int(number)})"
+    before = f"import os\nif processes.started_as()[0]:\n    torch.distributed.init_process_group = {falls}"
+    first = start_summing(before=before)
+    _, told = first.communicate(timeout=60)
+    says = {signal.SIGKILL: "was ended by SIGKILL", signal.SIGSTOP: "was stopped (SIGSTOP)"}[number]
+    assert (first.returncode, told.count("\n")) == (2, 1)
+    assert told.startswith(f"error: process 2 of 2 {says}")
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+@pytest.fixture
+def launched() -> Iterator[Callable[..., list[subprocess.Popen]]]:
+    """Starts what a launcher would, rank by rank. before: what the second one runs before they meet."""
+    started = []
+
+    def launch(before: str = "") -> list[subprocess.Popen]:
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        for rank in range(2):
+            own = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            started.append(start_summing(1, before=before if rank else "", **own))
+        return started
+
+    yield launch
+    for one in started:
+        one.kill()
+
+
+@linux
+@pytest.mark.parametrize("before", ["", "import os; os.kill(os.getpid(), 19)"])
+def test_one_of_a_launcher_s_that_stays_stopped_is_ended_by_its_neighbour(launched, before: str) -> None:
+    """In the middle of a sum, and before it has come to where all meet."""
+    first, other = launched(before)
+    if not before:
+        assert first.stdout.readline() == "1\n"
+        other.send_signal(signal.SIGSTOP)
+    assert other.wait(60) == -signal.SIGKILL
+    first.kill()  # a launcher would
+    told = first.communicate(timeout=60)[1]
+    assert told.startswith("error: process 2 of 2 was stopped (SIGSTOP), did not go on and was ended\n")
+
+
+@linux
+def test_only_who_is_of_the_same_run_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not another run's process beside it, nor whatever else its launcher has started."""
+    place = {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29501"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    environments = [place | {"RANK": "2"}, place | {"RANK": "1", "MASTER_PORT": "29502"}, place, {"RANK": "1"}]
+    beside = [
+        subprocess.Popen([sys.executable, "-c", WAITS_FOR_INPUT], env=one, stdin=subprocess.PIPE)
+        for one in environments
+    ]
+    try:
+        # This process is their launcher; what it has started itself is looked for.
+        monkeypatch.setattr(psutil.Process, "parent", lambda self: psutil.Process(self.pid))
+        assert {rank: one.pid for rank, one in _started_beside().items()} == {2: beside[0].pid}
+    finally:
+        for one in beside:
+            one.communicate()
+
+
+def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        place = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=f"^MASTER_PORT {port} is in use .*--master_port"):
+            join_world()
