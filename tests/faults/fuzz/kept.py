@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Mapping
 
+from basics.files import find_repository
 from corpora import one_hot
 
 BLANKS = b" " * 20_000
@@ -18,6 +19,7 @@ HEX = b"0x" + b"f" * 5_000
 TUPLES = b")" + b"2\x86" * 60  # each holds the one before twice
 ORDER = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00i4\x85RK\x03"
 DEEP_TUPLE = b")" + b"\x85" * 200_000
+ADAPTER = b'{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": "q", "base_model_name_or_path": %s}'
 HEADER = b"speaker,utterance\n"
 EMORY = b"Season,Episode,Scene_ID,Utterance,Speaker\n"
 SLACK = b'[{"type": "message", "ts": "1", "user": "a", "text": "%s"}]'
@@ -41,6 +43,12 @@ def row(**changes: object) -> bytes:
     """A row of a corpus, changed."""
     known = {"id": "sample/a/0", "task": "emotion_recognition", "input": "Speaker_0: So?", "target": "sad"}
     return json.dumps(known | changes).encode()
+
+
+def far_base() -> bytes:
+    """The configuration of a checkpoint that ships, over a base whose name no system takes."""
+    path = find_repository() / "demo" / "adapters" / "meld" / "erc_config.json"
+    return json.dumps(json.loads(path.read_bytes()) | {"base": "x" * 65_000}).encode()
 
 
 Kept = Mapping[str, Mapping[str, tuple[bytes, str | None]]]
@@ -194,7 +202,12 @@ KEPT: Kept = {
     "followed": {"lists in each other": (NESTED, "nested too deeply")},
     "erc_config": {
         "lists in each other": (NESTED, "nested too deeply"),
-        "a long key": (b"[" + row() + b"]", "missing"),
+        "a list": (b"[" + row() + b"]", "missing"),
+        "a base beyond all names": (far_base(), "File name too long"),
+    },
+    "adapter_config": {
+        "no layers": (b'{"peft_type": "LORA"}', "not readable"),
+        "a base that is a list": (ADAPTER % b"[]", "base_model_name_or_path is no text"),
     },
     "results": {"lists in each other": (NESTED, None), "no scores": (b'{"arguments": []}', None)},
     "elsewhere": {"lists in each other": (NESTED, None)},
