@@ -307,7 +307,7 @@ def split_by_dataset(predictions: Sequence[Prediction]) -> dict[str, list[Predic
     """Dataset (first part of a row's id) -> its rows, in their order."""
     rows: dict[str, list[Prediction]] = {}
     for prediction in predictions:
-        rows.setdefault(prediction.id.split("/", 1)[0], []).append(prediction)
+        rows.setdefault(prediction.id.partition("/")[0], []).append(prediction)
     return rows
 
 

@@ -23,8 +23,8 @@ def test_only_the_nearest_demonstration_counts_and_rows_without_one_do_not() -> 
         make_row(3, "angry", "sad"),
         make_row(4, "sad"),
     ]
-    answers = [answer(row, label) for row, label in zip(rows, ["joyful", "joyful", "joyful", None, "sad"], strict=True)]
-    assert measure_copying(rows, answers) == Copying(answered=50.0, gold=25.0, rows=4)
+    answers = [answer(row, label) for row, label in zip(rows, ["sad", "joyful", "joyful", None, "sad"], strict=True)]
+    assert measure_copying(rows, answers) == Copying(answered=75.0, gold=25.0, rows=4)
 
 
 def test_without_demonstrations_there_is_nothing_to_copy() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report, f1_score
 
 from basics.errors import UserError
-from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL
+from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from experiment_utils.dialogue_counts import Counts
 from scoring.metrics import (
     Prediction,
@@ -18,6 +18,7 @@ from scoring.metrics import (
     evaluate_seen,
     evaluate_unseen,
     name_metric,
+    short_name,
     unique_predictions,
 )
 
@@ -137,9 +138,9 @@ def test_micro_f1_without_neutral():
 def test_a_corpus_names_the_label_that_its_score_leaves_out():
     counted = [("glee", "glee", 1), ("calm", "glee", 1), ("calm", "calm", 6), ("glee", "calm", 2), ("rage", "rage", 1)]
     result = evaluate_predictions(predictions_of(counted), ("calm", "glee", "rage"), "micro_f1_without_calm")
-    assert (
-        result.score == pytest.approx(100 * 2 * 2 / (3 + 4)) and name_metric(result.metric) == "micro F1 without calm"
-    )
+    assert result.score == pytest.approx(100 * 2 * 2 / (3 + 4))
+    assert (name_metric(result.metric), short_name(result.metric)) == ("micro F1 without calm", "micro F1")
+    assert (name_metric(WEIGHTED_F1), short_name(WEIGHTED_F1)) == ("weighted F1", "W-F1")
     # In unified labels it is the one that is called neutral.
     unified = [(*("neutral" if label == "calm" else label for label in row[:2]), row[2]) for row in counted]
     again = evaluate_predictions(predictions_of(unified), ("glee", "neutral", "rage"), "micro_f1_without_calm")

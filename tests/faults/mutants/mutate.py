@@ -35,7 +35,7 @@ REPOSITORY = HERE.parents[2]
 FILES = "tests/dialogue_files"
 # The quick ones first, which notice most.
 READERS = (
-    *(f"{FILES}/test_names.py", f"{FILES}/test_reader_lines.py", f"{FILES}/test_reader_refusals.py"),
+    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "reader_lines", "reader_refusals")),
     *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
     *(f"{FILES}/test_dialogue_round_trips.py", "-k", "not memory and not owners_publish"),
 )
