@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154
+# shellcheck shell=bash disable=SC2016,SC2034,SC2064,SC2154
 # What the three scripts share. Every setting stands in code/knobs/table.py and is set from the environment; further
 # arguments go to code/main_new.py as they are and may repeat its flags (the last one counts). Relative paths start in
 # the caller's folder, those among the further arguments in the repository.
@@ -47,8 +47,37 @@ show() {
 
 do_or_show() { if ((DRY_RUN)); then show "$@"; else "$@"; fi; }
 
-# The same for what comes last: it takes the place of this shell, so that `kill` reaches what can save.
-do_last() { if ((DRY_RUN)); then show "$@"; else exec "$@"; fi; }
+# The same for what comes last: it takes the place of this shell, so that `kill` reaches what can save. A launcher does
+# not hand it on.
+do_last() {
+    if ((DRY_RUN)); then
+        show "$@"
+    elif ((${#launcher[@]})); then
+        do_and_wait "$@"
+    else
+        exec "$@"
+    fi
+}
+
+# The same where this shell stays: what it is told reaches the command and all that it has started, which have a minute
+# to save after the command's end.
+do_and_wait() {
+    local child signal second
+    set -m # a group of its own, which Ctrl-C does not reach a second time
+    "$@" &
+    child=$!
+    set +m
+    for signal in INT TERM HUP; do trap "kill -s $signal -- -$child 2>/dev/null || true" "$signal"; done
+    while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
+    for ((second = 0; second < 60; second++)); do
+        kill -0 -- "-$child" 2>/dev/null || break
+        sleep 1
+    done
+    trap - INT TERM HUP
+    wait "$child"
+}
+
+do_before_others() { if ((DRY_RUN)); then show "$@"; else do_and_wait "$@"; fi; }
 
 # capture NAME COMMAND...: the command's stdout becomes the variable NAME.
 capture() {
@@ -88,7 +117,7 @@ split_rows() {
 # takes the whole place of an older one, so those that lead to it lie beside it.
 train_stage() {
     local place=$result model=$result start=() run_by=do_last
-    (($1 == $2)) || place=$result/stage_$1 model=$result-stages/stage_$1 run_by=do_or_show
+    (($1 == $2)) || place=$result/stage_$1 model=$result-stages/stage_$1 run_by=do_before_others
     (($1 == 1)) || start=(--checkpoint_dir "checkpoint/$result-stages/stage_$(($1 - 1))")
     train_and_score "${folders[$1 - 1]}" "$place" "$model" "${start[@]}" "${@:3}"
 }

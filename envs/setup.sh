@@ -198,24 +198,17 @@ turn_link() {
 }
 
 # The lock is on a folder that is there anyway and ends with this process (a file of it may be replaced meanwhile, by
-# git, and two would hold locks on two files of one name); systems without flock go by a link of their own.
+# git, and two would hold locks on two files of one name). Python takes it, as macOS has no flock program.
 wait_for_others() {
-    local lock=$root/.venvs/.lock owner
-    if command -v flock >/dev/null; then
-        exec 9<"$envs"
-        flock -n 9 && return
-        say "another set-up is at work, waiting for it ..."
-        flock 9 || fail "$envs cannot be locked (see above): set ERC_PYTHON to an environment of your own"
-        return
-    fi
-    mkdir -p "$root/.venvs" 2>/dev/null || refuse_place "$root/.venvs"
-    owner=$(readlink "$lock" 2>/dev/null || true)
-    if [[ -n $owner ]] && ! kill -0 "$owner" 2>/dev/null; then rm -f "$lock"; fi # it was killed
-    # A link, which is made with what it says, or not at all.
-    ln -sn "$$" "$lock" 2>/dev/null ||
-        fail "another set-up is at work: call again when it has ended (remove $lock if there is none)"
-    trap 'rm -f "$root/.venvs/.lock"' EXIT
+    local interpreter
+    interpreter=$(find_interpreter)
+    exec 9<"$envs"
+    take_lock LOCK_NB 2>/dev/null && return
+    say "another set-up is at work, waiting for it ..."
+    take_lock LOCK_EX || fail "$envs cannot be locked (see above): set ERC_PYTHON to an environment of your own"
 }
+
+take_lock() { "$interpreter" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.$1)"; }
 
 stop_with_log() {
     local reason

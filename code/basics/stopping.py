@@ -4,11 +4,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+# What comes so soon after the first is the same wish: a terminal's Ctrl-C reaches a launcher too, which hands it on.
+SECONDS_OF_ONE_WISH = 1.0
 
 Handler = Callable[[int, FrameType | None], None] | int | None
 
@@ -73,13 +76,13 @@ def advised(how: str) -> Iterator[None]:
 
 
 class StopHeld:
-    """Inside, the first signal is only noted, as `number`, until the end of the block; the second one is not held.
+    """Inside, the first signal is only noted, as `number`, until the end of the block; one after it is not held.
 
-    what: is going on, for people.
+    what: is going on, for people. since: when the first one came, in seconds of the monotonic clock.
     """
 
     def __init__(self, what: str) -> None:
-        self.what, self.number, self.is_open = what, 0, False
+        self.what, self.number, self.is_open, self.since = what, 0, False, 0.0
         self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> "StopHeld":
@@ -109,7 +112,10 @@ class StopHeld:
             self.is_open = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        first, self.number = not self.number, number
+        now, first = time.monotonic(), not self.number
+        if not first and now - self.since < SECONDS_OF_ONE_WISH:
+            return
+        self.number, self.since = number, now
         if self.is_open or not first:
             raise Stopped(number)
         # Not print(): what it writes to may be in the middle of a line of its own.

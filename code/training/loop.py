@@ -296,6 +296,8 @@ class Trainer:
         if self.asked_by_any or (self.engine.world_size == 1 and self.stop.number):
             stop = Stopped(self.stop.number or signal.SIGTERM)
             self._save_before(stop)
+            if self.engine.world_size > 1:  # a launcher ends all when one has ended, and the first one writes
+                self.engine.sum_over_ranks(torch.zeros(1, device=self.device))
             raise stop
 
     def _save_before(self, stop: KeyboardInterrupt) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from basics import stopping
 from basics.stopping import NAMES, StopHeld, Stopped, advised, signals_raised
 from commands import REPOSITORY, call_script
 
@@ -42,7 +43,10 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_the_first_is_held_until_the_end_and_the_second_is_not(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_first_is_held_until_the_end_and_the_second_is_not(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stopping, "SECONDS_OF_ONE_WISH", 0)
     reached = []
     with pytest.raises(Stopped) as caught, StopHeld("saves first") as stop:
         send(signal.SIGTERM)
@@ -54,6 +58,24 @@ def test_the_first_is_held_until_the_end_and_the_second_is_not(capfd: pytest.Cap
         send(signal.SIGINT)
         raise AssertionError("it goes on")
     assert caught.value.number == signal.SIGINT
+
+
+def test_one_that_a_launcher_hands_on_once_more_is_the_same_wish(capfd: pytest.CaptureFixture[str]) -> None:
+    saved = []
+    with pytest.raises(Stopped) as caught, StopHeld("saves first"):
+        send(signal.SIGINT)
+        send(signal.SIGTERM)
+        saved.append(True)
+    assert saved == [True] and caught.value.number == signal.SIGINT
+    assert capfd.readouterr().err.count("saves first") == 1
+    with pytest.raises(Stopped), StopHeld("saves first") as stop:
+        try:
+            with stop.let_through():
+                send(signal.SIGINT)
+        finally:
+            send(signal.SIGTERM)  # while what was let through is saved
+            saved.append(True)
+    assert saved == [True, True]
 
 
 def test_one_that_is_let_through_is_not_held() -> None:

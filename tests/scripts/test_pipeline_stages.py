@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shell_checkout import MIXED, PLAIN, UNI, Result, ShellCheckout
@@ -26,13 +27,15 @@ def test_speaker_stage_comes_first_and_hands_on_its_weights(checkout: ShellCheck
     assert first["--model_dir"] == second["--model_dir"] + "-stages/stage_1"
 
 
-# An environment whose main_new.py saves when it is told to end, and whose other programs print a word.
+# An environment whose main_new.py saves when it is told to end, whose launcher starts one and tells it nothing, and
+# whose other programs print a word.
 FAKE_PYTHON = """#!/usr/bin/env bash
 case $1 in
     -) ;;
+    -m) "$0" code/main_new.py & sleep 60 ;;
     code/main_new.py)
-        trap 'touch saved; exit 143' TERM
-        echo $$ >pid.new && mv pid.new pid
+        trap 'sleep 1; touch saved; exit 143' TERM
+        echo $$ >>pids.new && cp pids.new pids
         for ((;;)); do sleep 0.05; done ;;
     LLM_bases/fetch.py | code/data_process.py) echo word ;;
     *) exec {python} "$@" ;;
@@ -40,20 +43,27 @@ esac
 """
 
 
-def test_kill_reaches_what_can_save(checkout: ShellCheckout) -> None:
-    """The script's process is by then that of its last program."""
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"speaker_task": "True"}, {"deepspeed_config": "code/data_utils/deepspeed_config.json"}],
+    ids=["last", "stage", "launcher"],
+)
+def test_kill_reaches_what_can_save(settings: dict[str, str], checkout: ShellCheckout) -> None:
+    """The script's process is that of its last program; it hands on what it is told to one that others follow."""
     python = checkout.root / "python"
     python.write_text(FAKE_PYTHON.format(python=sys.executable))
     python.chmod(0o755)
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "ERC_PYTHON": str(python)}
-    with subprocess.Popen(["bash", checkout.root / "code" / UNI], env=environment, stderr=subprocess.PIPE) as script:
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "ERC_PYTHON": str(python), **settings}
+    started = checkout.root / "pids"
+    with subprocess.Popen(["bash", checkout.root / "code" / UNI], env=environment, stderr=subprocess.DEVNULL) as script:
         deadline = time.monotonic() + 60
-        while not (checkout.root / "pid").exists():
+        while not started.exists():
             assert script.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
-        assert int((checkout.root / "pid").read_text()) == script.pid
         script.terminate()
+    (process,) = map(int, started.read_text().split())
     assert script.returncode == 143 and (checkout.root / "saved").exists()
+    assert (process == script.pid) == (not settings) and not psutil.pid_exists(process)
 
 
 def test_one_stage_on_both_kinds_of_rows(checkout: ShellCheckout) -> None:

@@ -139,22 +139,6 @@ def test_files_that_change_meanwhile_change_the_next_environment(place: Checkout
     assert [path.read_text(encoding="utf-8") for path in kept] == [before, before + "something-new==1.0\n"]
 
 
-def test_without_flock_the_second_says_so(place: Checkout, tmp_path: Path) -> None:
-    shutil.rmtree(place.root / ".venvs", ignore_errors=True)
-    script = place.root / "envs/setup.sh"
-    script.write_text(script.read_text(encoding="utf-8").replace("command -v flock", "command -v no-such-flock"))
-    first = place.start(SLOW="2")
-    place.wait_for_pip()
-    second = place.start()
-    assert "error: another set-up is at work" in second.communicate(timeout=60)[1] and second.returncode == 2
-    assert first.communicate(timeout=60)[1].endswith("done\n") and first.returncode == 0
-    lock = place.root / ".venvs/.lock"
-    assert not lock.is_symlink()
-    lock.symlink_to("999999999")  # of one that was killed
-    place.change_versions()
-    place.set_up()
-
-
 def test_a_folder_of_an_earlier_version_is_moved_aside(place: Checkout) -> None:
     old = place.root / ".venv"
     old.mkdir()
