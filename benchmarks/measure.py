@@ -58,6 +58,7 @@ def main() -> None:
     own = results / slug_of(machine)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TMPDIR"] = scratch  # what a stopped contender leaves behind goes with it
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{scratch}/compiled"  # all contenders compile, for these vectors
         measurement = Measurement(plan, inputs, native_precision(), machine, own, Path(scratch))
         say(
             f"effort {arguments.effort}: about {plan.minutes} minutes on two quiet CPU cores; all in {measurement.told}"

@@ -9,7 +9,9 @@ out of it: its buckets change with every batch. Compiling takes half a minute or
 for runs that are long enough to earn it back.
 """
 
+import hashlib
 import os
+import platform
 import shutil
 import sys
 import sysconfig
@@ -199,10 +201,29 @@ def compile_layers(model: nn.Module) -> None:
     from transformers import AttentionInterface
 
     AttentionInterface.register(tree_attention.NAME, torch.compiler.disable(tree_attention.tree_attention))
+    tell_caches_apart()
     layers = decoder_layers(model)
     for layer in layers:
         layer.compile(dynamic=True)
     print(f"{len(layers)} layers will be compiled on their first use, once for all", file=sys.stderr)
+
+
+def tell_caches_apart() -> None:
+    """From now on compiled code is taken from the disk where it was made for this processor.
+
+    PyTorch does not ask: code for wider vectors than this process is to use, as in a home that machines share, gives
+    other numbers without a word.
+    """
+    torch.compiler.config.cache_key_tag = identify_processor()
+
+
+def identify_processor() -> str:
+    """A word for what code may be compiled to here: another processor, or other vectors, another word."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
+    of_one = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    parts = (platform.machine(), torch.backends.cpu.get_cpu_capability(), *sorted(of_one))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:

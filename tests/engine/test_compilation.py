@@ -1,11 +1,17 @@
 """Compiled layers compute what eager ones do, and `auto` compiles only where it pays and a compiler is there."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from bases.adapters import add_lora
 from basics.errors import UserError
+from basics.files import find_repository
 from engine import layers as compilation
 from engine.attention import tree_attention
 from engine.batching import training_batches
@@ -70,6 +76,30 @@ def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored) -
         assert loss == pytest.approx(eager_loss, rel=RELATIVE)
         errors = {name: float((gradients[name] - one).norm() / one.norm()) for name, one in eager.items()}
         assert {name: error for name, error in errors.items() if not error <= RELATIVE} == {}
+
+
+COMPILED = """
+import torch
+from engine.layers import tell_caches_apart
+
+tell_caches_apart()
+torch.manual_seed(0)
+numbers = torch.randn(64, 1536) * 5
+double = lambda numbers: torch.nn.functional.silu(numbers) * 2
+print(float((torch.compile(double)(numbers) - double(numbers)).abs().max()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
+def test_code_for_other_vectors_is_not_taken_from_the_disk(tmp_path: Path) -> None:
+    """As when a home is shared between machines; without the tag the second ends by a signal, or with other numbers."""
+    for vectors in ("avx2", "default"):
+        told = {"ATEN_CPU_CAPABILITY": vectors, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | told | {"PYTHONPATH": str(find_repository() / "code")}
+        command = [sys.executable, "-c", COMPILED]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert (done.returncode, float(done.stdout)) == (0, pytest.approx(0, abs=1e-5)), done.stderr
 
 
 DECISIONS = [

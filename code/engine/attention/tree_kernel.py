@@ -8,7 +8,6 @@ seconds, into the user's cache; what is built is held to `tree_attention` before
 import ctypes
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from engine.attention import tree_attention
-from engine.layers import COMPILERS
+from engine.layers import COMPILERS, identify_processor
 from engine.prefix_tree import PrefixTree, visible_keys
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -116,10 +115,7 @@ def build(folder: Path) -> Path:
 
 def identify(compiler: str) -> str:
     """What the library is called by: another name for another source, compiler, torch or processor."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
-    processor = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, compiler, torch.__version__, platform.machine(), *processor)
+    parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, compiler, torch.__version__, identify_processor())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
