@@ -18,6 +18,7 @@ from typing import Any
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
+from benchmarks.contenders.training import NAMES
 from benchmarks.efforts import PLANS, SECTIONS, Plan
 from benchmarks.flops import ModelShape
 from benchmarks.inputs import DATASET, Inputs
@@ -59,7 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TMPDIR"] = scratch  # what a stopped contender leaves behind goes with it
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{scratch}/compiled"  # all contenders compile, for these vectors
-        measurement = Measurement(plan, inputs, native_precision(), machine, own, Path(scratch))
+        measurement = Measurement(plan, inputs, native_precision(), machine, own, Path(scratch), arguments.contenders)
         say(
             f"effort {arguments.effort}: about {plan.minutes} minutes on two quiet CPU cores; all in {measurement.told}"
         )
@@ -76,14 +77,22 @@ def main() -> None:
 class Measurement:
     """What the sections have in common.
 
-    native: the precision of this processor; machine: what results say of it; own: the folder of its results.
+    native: the precision of this processor; machine: what results say of it; own: the folder of its results. only: the
+    contenders that train beside this engine, none for all.
     """
 
     def __init__(
-        self, plan: Plan, inputs: Inputs, native: str, machine: Mapping[str, Any], own: Path, scratch: Path
+        self,
+        plan: Plan,
+        inputs: Inputs,
+        native: str,
+        machine: Mapping[str, Any],
+        own: Path,
+        scratch: Path,
+        only: Sequence[str] = (),
     ) -> None:
         self.plan, self.inputs, self.native, self.machine, self.own = plan, inputs, native, machine, own
-        self.scratch = scratch
+        self.scratch, self.only = scratch, only
 
     @property
     def told(self) -> str:
@@ -146,7 +155,7 @@ class Measurement:
     def _section_of(self, kind: str) -> TrainingSection:
         effort = self.plan.training
         workload = draw_workload(self.inputs.train_rows(DATASET, kind), effort.steps, effort.rows_per_step)
-        return TrainingSection(self.inputs.base, workload, self.shape, effort, self.native, LOGS / kind)
+        return TrainingSection(self.inputs.base, workload, self.shape, effort, self.native, LOGS / kind, self.only)
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -156,6 +165,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
     parser.add_argument("--sections", nargs="*", default=(), choices=SECTIONS, help="only these")
+    parser.add_argument("--contenders", nargs="*", default=(), choices=NAMES, help="train these beside it, no others")
     return parser.parse_args(words)
 
 

@@ -7,6 +7,7 @@
 #                                         # 1/2 and all of MELD, and rows grouped three ways against weighted F1: two
 #                                         # hours and more beside that
 #     bash benchmarks/run.sh --sections scoring neighbours        # some sections alone
+#     bash benchmarks/run.sh --sections training --contenders earlier trl_patched     # beside these alone
 #
 # A processor with wide units can be held to what most laptops have; its results get a folder of their own:
 #

@@ -1,6 +1,6 @@
 """The table of training contenders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ TREE, ROWS = {"packing": "tree"}, {"packing": "rows"}
 COMPILED = {"compile": True}  # the decoder layers, as main_new.py does for runs that are long enough
 TARGETS = {"targets_only": True}
 # What is fastest of TRL's settings (sections/trl_search.py) takes the place of this.
-UNSEARCHED = {"size": 8, "padding_free": False, "compile": True}
+UNSEARCHED = {"size": 4, "padding_free": False, "compile": True}
 
 TABLE = (
     Contender("released", "released program's loop", "fp32", "row", LOOP, RELEASED),
@@ -36,17 +36,23 @@ TABLE = (
     Contender("engine", "this engine", "fp32", "row", ENGINE, TREE | COMPILED),
     Contender("engine", "this engine", NATIVE, "row", ENGINE, TREE | COMPILED),
 )
+NAMES = tuple(dict.fromkeys(contender.name for contender in TABLE))
 TWINS = ("padded_compiled", "engine_plain")  # each differs from another in being compiled, or not, alone
 
 
 def training_contenders(
-    native: str, trl: Mapping[bool, Mapping[str, Any]] | None = None, compiles: bool = True
+    native: str,
+    trl: Mapping[bool, Mapping[str, Any]] | None = None,
+    compiles: bool = True,
+    only: Sequence[str] = (),
 ) -> tuple[Contender, ...]:
     """The contenders of a processor; titles tell which are compiled.
 
-    native: its precision. trl: targets_only -> TRL's fastest options. compiles: whether there is time for it.
+    native: its precision. trl: targets_only -> TRL's fastest options. compiles: whether there is time for it. only:
+    those of `NAMES` that run beside this engine; none: all.
     """
-    table = (_with_trl(contender, trl or {}) for contender in TABLE if compiles or contender.name not in TWINS)
+    asked = {*(only or NAMES), "engine"} - (set() if compiles else set(TWINS))
+    table = (_with_trl(contender, trl or {}) for contender in TABLE if contender.name in asked)
     return tuple(_titled(contender, compiles) for contender in settle(table, native))
 
 

@@ -1,6 +1,6 @@
 """Training contenders side by side on the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,14 @@ class TrainingSection:
     effort: Effort
     native: str
     logs: Path
+    only: Sequence[str] = ()  # names of rivals without their precision; none: all of them
 
     def setting(self, contender: Contender) -> Setting:
         return Setting(self.base, self.workload, contender.precision, "cpu", contender.options)
 
     def measure(self, trl: Mapping[bool, Mapping[str, Any]]) -> dict[str, Any]:
         """Reference, then rounds; another loss is a contender's error. trl: its fastest options."""
-        contenders = training_contenders(self.native, trl, self.effort.compiles)
+        contenders = training_contenders(self.native, trl, self.effort.compiles, self.only)
         say("computing the reference losses")
         reference = compute_reference(self.setting(contenders[0]), self.logs)
         rounds = Rounds(contenders, self.setting, self.logs)

@@ -186,6 +186,8 @@ def test_logits_of_targets_give_the_same_loss(workload) -> None:
 def test_contenders_follow_the_processor() -> None:
     """Where bf16 would be emulated nobody computes in it, and rows that differ in precision alone are one."""
     narrow, wide = training_contenders("fp32"), training_contenders("bf16")
+    few = training_contenders("fp32", only=("earlier", "trl_patched"))
+    assert [one.name for one in few] == ["trl_patched_fp32", "earlier_fp32", "engine_fp32"]
     assert {one.precision for one in (*narrow, *scoring.scoring_contenders("fp32"))} == {"fp32"}
     assert len({one.name for one in narrow}) == len(narrow) == len(wide) - 2
     assert {one.precision for one in wide if one.name.startswith(("released", "engine_"))} == {"fp32", "bf16"}
