@@ -208,7 +208,7 @@ def test_titles_say_what_is_compiled() -> None:
     titles = {one.name: one.title for one in training_contenders("fp32", found)}
     assert titles["padded_compiled_fp32"] == "padded batches of 8, compiled"
     assert titles["padded_targets_fp32"] == "padded batches of 8, target logits, compiled"
-    assert titles["trl_fp32"] == "TRL SFTTrainer, batches of 8, compiled"
+    assert titles["trl_fp32"] == "TRL SFTTrainer, batches of 4, compiled"
     assert titles["trl_patched_fp32"] == "TRL SFTTrainer, head patched, batches of 4, padding-free"
     assert (titles["engine_fp32"], titles["engine_plain_fp32"]) == ("this engine", "this engine, not compiled")
     quick = (*training_contenders("fp32", found, compiles=False), *scoring.scoring_contenders("fp32", compiles=False))
