@@ -31,7 +31,7 @@ from knobs.flags import add_knob
 from knobs.table import KNOBS
 
 if TYPE_CHECKING:
-    from experiment_utils.elsewhere import Elsewhere
+    from experiment_utils.beyond.elsewhere import Elsewhere
 
 MARKS = "elsewhere"
 NO_PAGE = f"<!-- {MARKS}: begin --><!-- {MARKS}: end -->"
@@ -46,7 +46,7 @@ def main() -> None:
     replace_section(page, "", name=str(arguments.output), marks=MARKS)  # a page without the marks is refused at once
 
     # Late: --help and what is wrong with a flag need no torch.
-    from experiment_utils.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
+    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.recognizer import EmotionRecognizer
     from training.erc_config import read_erc_config

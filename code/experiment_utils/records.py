@@ -82,6 +82,11 @@ class Record:
         """What tables call it: <group>/<row>/<dataset> without group and dataset."""
         return self.condition.split("/")[1]
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of a baseline, which has no language model."""
+        return self.condition.startswith(f"{BASELINES}/")
+
     def f1_of_labels(self, dataset: str) -> list[float]:
         """F1 of every label in percent, in their order."""
         return f1_of_labels(self.counts[dataset].confusion).tolist()
@@ -148,7 +153,7 @@ class Records:
     def known(self, conditions: Iterable[str]) -> "Records":
         """Baselines, and the runs of conditions that are still there."""
         names = set(conditions)
-        kept = (run for run in self.runs if run.condition in names or run.condition.startswith(f"{BASELINES}/"))
+        kept = (run for run in self.runs if run.condition in names or run.is_baseline)
         return Records(self.folder, tuple(kept))
 
     def scores(self, condition: str, dataset: str) -> list[float]:
@@ -175,7 +180,7 @@ class Records:
 
     def baselines(self, dataset: str) -> list[Record]:
         """What needs no language model, by its score on valid, the leak bound last."""
-        found = [run for run in self.runs if run.condition.split("/")[0] == BASELINES and dataset in run.counts]
+        found = [run for run in self.runs if run.is_baseline and dataset in run.counts]
         return sorted(found, key=lambda run: (run.row == PREVIOUS_LABEL, -(run.valid or 0.0), run.row))
 
     def best_baseline(self, dataset: str) -> Record | None:

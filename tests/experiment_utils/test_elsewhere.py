@@ -13,7 +13,7 @@ from data_utils.dialogues import Dialogue, Utterance
 from data_utils.labels import DATASETS, UNIFIED, WEIGHTED_F1, DatasetSpec
 from data_utils.texts import digest_text
 from dialogue_files.turns import SpokenTurn
-from experiment_utils import elsewhere
+from experiment_utils.beyond import elsewhere
 from own_dialogues.writing import TurnEmotion
 from tiny_models import DATASET
 

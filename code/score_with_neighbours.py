@@ -1,0 +1,70 @@
+"""Score answers anew with the nearest training utterances beside the model: their labels, as evidence at the answer.
+
+    python code/score_with_neighbours.py --datasets meld,EmoryNLP,iemocap     # the committed answers of runs on test
+    python code/score_with_neighbours.py --datasets meld --predictions experiments/<run>/predictions.jsonl
+
+No model is asked again: log p of every label is in the answers, and neighbours come from a sentence encoder. The
+weight of the evidence is fixed, as chosen on valid. Answers of valid are scored with other weights too, which is how it
+was chosen; those of test never are. Where transitions decoded a run, its own answers are compared, without them.
+--output puts the table between the marks of a page. What a reader of another corpus needs is its train: a checkpoint
+has none, so predict.py answers without neighbours.
+"""
+
+# First of all: from here on Ctrl-C is one line.
+from basics.scripts import run_script
+
+# isort: split
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from basics.argument_parsing import LineParser
+from basics.errors import UserError
+from basics.files import find_repository, write_atomically
+from basics.markdown import replace_section
+from knobs.flags import add_knob
+from knobs.table import KNOBS
+
+MARKS = "neighbours"
+NO_PAGE = f"<!-- {MARKS}: begin --><!-- {MARKS}: end -->"
+ENCODER = "all-MiniLM-L6-v2"
+
+
+def main() -> None:
+    """Arguments -> a table on stdout."""
+    arguments = parse_arguments()
+    page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
+    replace_section(page, "", name=str(arguments.output), marks=MARKS)  # a page without the marks is refused at once
+
+    # Late: --help and what is wrong with a flag need no torch.
+    from bases.encoder import SentenceEncoder
+    from experiment_utils.beyond.neighbours import compare_committed, compare_file, render_comparison, render_weights
+
+    embed = SentenceEncoder(arguments.encoder, find_repository() / "data" / ".embeddings")
+    if arguments.predictions:
+        table = render_weights(compare_file(arguments.datasets[0], arguments.predictions, embed))
+    else:
+        table = render_comparison([one for name in arguments.datasets for one in compare_committed(name, embed)])
+    if arguments.output:
+        write_atomically(arguments.output, replace_section(page, table, name=str(arguments.output), marks=MARKS))
+    print(table)
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_knob(parser, replace(KNOBS["datasets"], meaning="whose answers are scored, joined by commas"))
+    parser.add_argument("--encoder", default=ENCODER, help="sentence encoder (default: %(default)s)")
+    parser.add_argument("--predictions", type=Path, help="predictions.jsonl of a run on one dataset, of valid or test")
+    parser.add_argument(
+        "--output", type=Path, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"
+    )
+    arguments = parser.parse_args(words)
+    if arguments.predictions and len(arguments.datasets) != 1:
+        raise UserError("--predictions is of one run: name its dataset alone in --datasets")
+    return arguments
+
+
+if __name__ == "__main__":
+    run_script(main)

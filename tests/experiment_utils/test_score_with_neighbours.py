@@ -1,0 +1,110 @@
+"""score_with_neighbours.py: committed answers, and those of a file, with the nearest training utterances beside."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bases.encoder
+import score_with_neighbours as script
+from commands import assert_one_line_error, call_script
+from data_utils.labels import DATASETS
+from experiment_utils.beyond.neighbours import ALONE, WEIGHTS
+from experiment_utils.evidence import read_corpus
+from results.files import write_predictions
+from scoring.metrics import Prediction
+from scoring.neighbours import USUAL
+
+LABELS = DATASETS["sample"].labels
+
+
+class Letters:
+    """In place of an encoder: how often a text has each letter."""
+
+    identity = "letters"
+
+    def __init__(self, name: str, cache: Path | None) -> None:
+        self.name = name
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        counts = np.array([[1 + text.lower().count(chr(97 + letter)) for letter in range(26)] for text in texts])
+        return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases.encoder, "SentenceEncoder", Letters)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_committed_answers_get_a_line_each(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n<!-- {script.MARKS}: begin -->\nold\n<!-- {script.MARKS}: end -->\nafter\n")
+    result = call_script(script.main, "--datasets", "sample", "--output", page)
+    assert result.returncode == 0, result.stderr
+    header, _, *lines = map(cells, result.stdout.splitlines())
+    named = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    # What is committed of the sample, as REPORT.md has it, the baseline that valid chose, and no model.
+    assert {"sample/window", "sample/plain", "sample/zero_shot", ALONE} < named.keys()
+    assert sum(name.startswith("baselines/") for name in named) == 1
+    window = named["sample/window"]
+    assert (window["own (W-F1)"], window["seeds"], window["dataset"]) == ("89.48", "42", "sample")
+    moved = float(window["with neighbours"]) - 89.48
+    assert float(window["points, seed by seed"]) == pytest.approx(moved, abs=0.011)
+    low, high = map(float, window["95% interval"].split(" to "))
+    assert low < float(window["with neighbours"]) < high and 0 <= float(window["p"]) <= 1
+    assert named[ALONE]["own (W-F1)"] == named[ALONE]["p"] == "-"
+    told = page.read_text(encoding="utf-8")
+    assert told.startswith("before\n") and told.endswith("after\n") and "old" not in told
+    assert result.stdout.strip() in told
+
+
+def write_answers(folder: Path, split: str) -> Path:
+    """Answers of a model that holds every label for as likely."""
+    equal = dict.fromkeys(LABELS, float(np.log(1 / len(LABELS))))
+    spoken = [
+        (dialogue.dialogue_id, turn, one.label)
+        for dialogue in read_corpus("sample")[split]
+        for turn, one in dialogue.labelled
+    ]
+    rows = [Prediction(f"sample/{name}/{turn}", "", label, LABELS[0], equal) for name, turn, label in spoken]
+    write_predictions(folder, rows)
+    return folder / "predictions.jsonl"
+
+
+def test_weights_are_tried_on_valid_alone(tmp_path: Path) -> None:
+    scores = {}
+    for split in ("valid", "test"):
+        path = write_answers(tmp_path / split, split)
+        result = call_script(script.main, "--datasets", "sample", "--predictions", path)
+        header, _, line = map(cells, result.stdout.splitlines())
+        assert header[0] == f"sample, {split}; weight"
+        scores[split] = dict(zip(map(float, header[1:]), map(float, line[1:]), strict=True))
+    assert tuple(scores["valid"]) == WEIGHTS and tuple(scores["test"]) == (0.0, USUAL.weight)
+    # A model that knows nothing says its first label; what is like it in train knows more, whatever its weight is.
+    assert len({score for weight, score in scores["valid"].items() if weight}) == 1
+    assert scores["valid"][1.0] > scores["valid"][0.0] and len(set(scores["test"].values())) == 2
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
+    path = write_answers(tmp_path, "valid")
+    assert_one_line_error(call_script(script.main, "--datasets", "sample,meld", "--predictions", path), "one run")
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps(row | {"scores": None}) + "\n")
+    assert_one_line_error(
+        call_script(script.main, "--datasets", "sample", "--predictions", path), "no scored answers of sample's"
+    )
+    path.write_text(json.dumps(row | {"id": "sample/nowhere/0"}) + "\n")
+    assert_one_line_error(
+        call_script(script.main, "--datasets", "sample", "--predictions", path), "no scored answers of sample's"
+    )
+    path.write_text("\n".join(map(json.dumps, (row, row | {"id": "sample/nowhere/0"}))) + "\n")
+    assert_one_line_error(
+        call_script(script.main, "--datasets", "sample", "--predictions", path), "sample/nowhere/0 is no utterance"
+    )
+    assert_one_line_error(call_script(script.main, "--datasets", "sample", "--output", path), "has no section")
