@@ -2,10 +2,12 @@
 
     python code/score_with_neighbours.py --datasets meld,EmoryNLP,iemocap     # the committed answers of runs on test
     python code/score_with_neighbours.py --datasets meld --predictions experiments/<run>/predictions.jsonl
+    python code/score_with_neighbours.py --datasets meld --predictions test.jsonl --valid valid.jsonl  # and transitions
 
 No model is asked again: log p of every label is in the answers, and neighbours come from a sentence encoder. The
 weight of the evidence is fixed, as chosen on valid. Answers of valid are scored with other weights too, which is how it
-was chosen; those of test never are. Where transitions decoded a run, its own answers are compared, without them.
+was chosen; those of test never are. Where transitions decoded a run, its own answers are compared, without them; with
+--valid, the same run's answers there, transitions are fitted to either and decode both.
 --output puts the table between the marks of a page. What a reader of another corpus needs is its train: a checkpoint
 has none, so predict.py answers without neighbours.
 """
@@ -39,13 +41,17 @@ def main() -> None:
 
     # Late: --help and what is wrong with a flag need no torch.
     from bases.encoder import SentenceEncoder
-    from experiment_utils.beyond.neighbours import compare_committed, compare_file, render_comparison, render_weights
+    from experiment_utils.beyond import neighbours
 
     embed = SentenceEncoder(arguments.encoder, find_repository() / "data" / ".embeddings")
-    if arguments.predictions:
-        table = render_weights(compare_file(arguments.datasets[0], arguments.predictions, embed))
+    first, path, valid = arguments.datasets[0], arguments.predictions, arguments.valid
+    if valid:
+        table = neighbours.render_decoded(neighbours.decode_file(first, path, valid, embed))
+    elif path:
+        table = neighbours.render_weights(neighbours.compare_file(first, path, embed))
     else:
-        table = render_comparison([one for name in arguments.datasets for one in compare_committed(name, embed)])
+        compared = [one for name in arguments.datasets for one in neighbours.compare_committed(name, embed)]
+        table = neighbours.render_comparison(compared)
     if arguments.output:
         write_atomically(arguments.output, replace_section(page, table, name=str(arguments.output), marks=MARKS))
     print(table)
@@ -57,12 +63,15 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add_knob(parser, replace(KNOBS["datasets"], meaning="whose answers are scored, joined by commas"))
     parser.add_argument("--encoder", default=ENCODER, help="sentence encoder (default: %(default)s)")
     parser.add_argument("--predictions", type=Path, help="predictions.jsonl of a run on one dataset, of valid or test")
+    parser.add_argument("--valid", type=Path, help="predictions.jsonl of the same run on valid, beside --predictions")
     parser.add_argument(
         "--output", type=Path, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"
     )
     arguments = parser.parse_args(words)
     if arguments.predictions and len(arguments.datasets) != 1:
         raise UserError("--predictions is of one run: name its dataset alone in --datasets")
+    if arguments.valid and not arguments.predictions:
+        raise UserError("--valid stands beside --predictions, the answers of the same run on test")
     return arguments
 
 

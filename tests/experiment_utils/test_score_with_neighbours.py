@@ -91,6 +91,27 @@ def test_weights_are_tried_on_valid_alone(tmp_path: Path) -> None:
     assert scores["valid"][1.0] > scores["valid"][0.0] and len(set(scores["test"].values())) == 2
 
 
+def test_transitions_are_fitted_to_either(tmp_path: Path) -> None:
+    valid, test = (write_answers(tmp_path / split, split) for split in ("valid", "test"))
+    result = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    header, _, *lines = map(cells, result.stdout.splitlines())
+    assert header == ["sample, answers", "valid", "test"]
+    found = {line[0]: tuple(map(float, line[1:])) for line in lines}
+    assert list(found) == ["own", "own, transitions", "with neighbours", "with neighbours, transitions"]
+    plain = call_script(script.main, "--datasets", "sample", "--predictions", test).stdout.splitlines()[-1]
+    assert [found["own"][1], found["with neighbours"][1]] == [float(score) for score in cells(plain)[1:]]
+    for way in ("own", "with neighbours"):
+        assert found[f"{way}, transitions"][0] > found[way][0], "of equal scores valid would take the plainest"
+    rows = test.read_text().splitlines(keepends=True)
+    test.write_text("".join(reversed(rows)))
+    again = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    assert again.stdout == result.stdout
+    test.write_text("".join(rows[1:]))
+    short = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    assert_one_line_error(short, "not the scored answers to all 116 utterances of sample's test")
+    assert_one_line_error(call_script(script.main, "--datasets", "sample", "--valid", valid), "beside --predictions")
+
+
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     path = write_answers(tmp_path, "valid")
     assert_one_line_error(call_script(script.main, "--datasets", "sample,meld", "--predictions", path), "one run")

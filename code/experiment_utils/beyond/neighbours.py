@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from basics.errors import UserError
 from basics.markdown import render_table
 from data_utils.corpora.registry import find_dataset
+from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import SPLITS, DatasetSpec
 from data_utils.retrieval import Embed, Entry, entries_of
 from experiment_utils.dialogue_counts import Counts
@@ -15,11 +17,13 @@ from experiment_utils.records import Record, Records
 from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
 from results.files import read_predictions
+from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import USUAL, Neighbours, with_evidence
-from scoring.transitions import decode_without
+from scoring.transitions import count_transitions, decode_without, fit_filter, log_p_matrix
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+SCORED = ("valid", "test")
 ALONE = "neighbours alone"
 COLUMNS = ("answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "95% interval")
 COLUMNS += ("points, seed by seed", "p")
@@ -153,3 +157,52 @@ def render_weights(weighed: Weighed) -> str:
     """A table of one line, a column for each weight."""
     header = [f"{weighed.dataset}, {weighed.split}; weight", *(f"{weight:g}" for weight in weighed.scores)]
     return render_table(header, [["score", *(f"{score:.2f}" for score in weighed.scores.values())]], numbers=True)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A run's answers on test in four ways, each with its score on valid beside it, in percent.
+
+    scores: way -> (valid, test).
+    """
+
+    dataset: str
+    scores: Mapping[str, tuple[float, float]]
+
+
+def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Decoded:
+    """The answers of a run on test and on valid, by themselves and with neighbours, transitions, and both.
+
+    The filter is fitted anew for each: on valid, with the transitions of train.
+
+    Raises:
+        UserError: a file cannot be read, lacks an utterance, or is of another split or dataset.
+    """
+    corpus, spec = read_corpus(dataset), find_dataset(dataset)
+    task = Task(dataset, corpus, spec.labels, spec.metric, DEFAULT_WINDOW, spec.neutral)
+    own = {"valid": _in_order(valid_path, dataset, "valid"), "test": _in_order(path, dataset, "test")}
+    together = {split: Asked(dataset, split, embed).together(rows) for split, rows in own.items()}
+    transitions = count_transitions(task.gold("train"), task.orders["train"], spec.labels)
+    found = {}
+    for name, of_splits in (("own", own), ("with neighbours", together)):
+        log_p = {split: log_p_matrix(rows, spec.labels) for split, rows in of_splits.items()}
+        fitted = fit_filter(transitions, log_p["valid"], task.orders["valid"], partial(task.score, "valid"))
+        found[name] = tuple(task.score(split, log_p[split].argmax(axis=1)) for split in SCORED)
+        answers = {split: fitted.answers(log_p[split], task.orders[split]) for split in SCORED}
+        found[f"{name}, transitions"] = tuple(task.score(split, answers[split]) for split in SCORED)
+    return Decoded(dataset, found)
+
+
+def _in_order(path: Path, dataset: str, split: str) -> list[Prediction]:
+    """The rows of a file in the order of the split's utterances; UserError where one is missing or not scored."""
+    rows = {row.id: row for row in read_predictions(path)}
+    names = [one.id for one in entries_of(dataset, split, read_corpus(dataset)[split])]
+    if set(names) != rows.keys() or any(row.scores is None for row in rows.values()):
+        raise UserError(f"{path}: not the scored answers to all {len(names)} utterances of {dataset}'s {split}")
+    return [rows[name] for name in names]
+
+
+def render_decoded(decoded: Decoded) -> str:
+    """A table, a line for each way."""
+    lines = [[name, *(f"{score:.2f}" for score in scores)] for name, scores in decoded.scores.items()]
+    return render_table([f"{decoded.dataset}, answers", *SCORED], lines, numbers=True)
