@@ -100,8 +100,9 @@ def test_transitions_are_fitted_to_either(tmp_path: Path) -> None:
     assert list(found) == ["own", "own, transitions", "with neighbours", "with neighbours, transitions"]
     plain = call_script(script.main, "--datasets", "sample", "--predictions", test).stdout.splitlines()[-1]
     assert [found["own"][1], found["with neighbours"][1]] == [float(score) for score in cells(plain)[1:]]
-    for way in ("own", "with neighbours"):
-        assert found[f"{way}, transitions"][0] > found[way][0], "of equal scores valid would take the plainest"
+    # Who knows nothing hears of no transition either; who knows something does.
+    assert found["own, transitions"] == found["own"]
+    assert found["with neighbours, transitions"][0] > found["with neighbours"][0]
     rows = test.read_text().splitlines(keepends=True)
     test.write_text("".join(reversed(rows)))
     again = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
