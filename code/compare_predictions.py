@@ -15,8 +15,8 @@ from pathlib import Path
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
-from results.files import read_predictions
 from scoring.metrics import INVALID, Prediction
+from scoring.prediction_files import read_predictions
 
 IDS_SHOWN = 3
 

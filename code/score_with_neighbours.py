@@ -7,9 +7,9 @@
 No model is asked again: log p of every label is in the answers, and neighbours come from a sentence encoder. The
 weight of the evidence is fixed, as chosen on valid. Answers of valid are scored with other weights too, which is how it
 was chosen; those of test never are. Where transitions decoded a run, its own answers are compared, without them; with
---valid, the same run's answers there, transitions are fitted to either and decode both.
---output puts the table between the marks of a page. What a reader of another corpus needs is its train: a checkpoint
-has none, so predict.py answers without neighbours.
+--valid, the same run's answers there, transitions are fitted to either and decode both. Files of committed answers
+(experiments/predictions/<condition>/*.csv.gz) are read too. --output puts the table between the marks of a page. What a
+reader of another corpus needs is its train: a checkpoint has none, so predict.py answers without neighbours.
 """
 
 # First of all: from here on Ctrl-C is one line.

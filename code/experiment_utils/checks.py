@@ -19,6 +19,7 @@ from experiment_utils.evidence import (
     read_answers,
     read_corpus,
     split_facts,
+    valid_answers_file,
 )
 from experiment_utils.records import BASELINES, Record, Records
 from scoring.metrics import Prediction
@@ -46,15 +47,20 @@ def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[st
     """A line for whatever is committed of a run that its answers and the pickles do not make.
 
     unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid
-    where test was scored, the weights of transitions, and how often demonstrations were copied.
+    where those answers were not kept, the weights of transitions, and how often demonstrations were copied.
     """
-    known = {answers_file(records.folder, run, dataset) for run in records.runs for dataset in run.counts}
+    named = (answers_file, valid_answers_file)
+    known = {file(records.folder, run, dataset) for run in records.runs for dataset in run.counts for file in named}
     for path in sorted(set((records.folder / ANSWERS).glob("**/*.csv.gz")) - known):
         yield f"{path.relative_to(records.folder)}: answers of a run that has no record"
     for run in records.runs:
         for dataset in run.counts.keys() - unread:
             rows = join_gold(answers_file(records.folder, run, dataset), dataset, run.split, run.labels)
-            for what in _differing(run, dataset, rows, records.breakdowns(run, dataset)):
+            differing = [*_differing(run, dataset, rows, records.breakdowns(run, dataset))]
+            valid = valid_answers_file(records.folder, run, dataset)
+            if valid.is_file() and not _chose(run, dataset, join_gold(valid, dataset, "valid", run.labels)):
+                differing.append("score on valid")
+            for what in differing:
                 yield f"{run.condition}, {dataset}, seed {run.seed}: the answers make other {what} than are committed"
 
 
@@ -69,6 +75,11 @@ def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iter
         yield "counts without transitions"
     if run.split == "valid" and len(run.counts) == 1 and abs((run.valid or 0) - run.score(dataset)) > ROUNDING:
         yield "score on valid"
+
+
+def _chose(run: Record, dataset: str, rows: Rows) -> bool:
+    """Whether answers on valid have the score by which the epoch was chosen."""
+    return abs(recount(rows, run.labels).score(run.metric(dataset)) - run.valid_of[dataset]) <= ROUNDING
 
 
 def join_gold(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Rows:

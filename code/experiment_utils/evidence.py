@@ -1,6 +1,7 @@
 """From a run's folder to what is committed of it, and from the committed answers back to the counts.
 
-    predictions/<condition>/<dataset>-seed_<n>.csv.gz    id, answer, log p of each label, rounded; no text, no gold
+    predictions/<condition>/<dataset>-seed_<n>.csv.gz        id, answer, log p of each label, rounded; no text, no gold
+    predictions/<condition>/<dataset>-seed_<n>.valid.csv.gz  the same of valid, of the epoch that it chose
 
 Whoever has the pickles works the counts out anew: `python code/reproduce.py --check`.
 """
@@ -24,9 +25,10 @@ from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, descr
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
-from results.files import PREDICTIONS_FILE, UNKNOWN, read_predictions
+from results.files import UNKNOWN
 from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
+from scoring.prediction_files import PREDICTIONS_FILE, VALID_FILE, read_predictions
 from scoring.transitions import decode_without
 from training.decoding import TRANSITIONS
 from training.folders import RESULTS_FILE
@@ -48,6 +50,9 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
+    if record.split != "valid" and (run / VALID_FILE).is_file():
+        for dataset, of_valid in split_by_dataset(read_predictions(run / VALID_FILE)).items():
+            write_answers(valid_answers_file(folder, record, dataset), of_valid, record.labels)
     record.write(folder, where)
     return record
 
@@ -187,6 +192,11 @@ def _read_once(dataset: str, source: Path) -> Mapping[str, Sequence[Dialogue]]:
 def answers_file(folder: Path, record: Record, dataset: str) -> Path:
     """Where the answers of a run lie."""
     return folder / ANSWERS / record.condition / f"{dataset}-seed_{record.seed}.csv.gz"
+
+
+def valid_answers_file(folder: Path, record: Record, dataset: str) -> Path:
+    """Where the answers lie by which valid chose a run's epoch; not there for runs from before they were kept."""
+    return folder / ANSWERS / record.condition / f"{dataset}-seed_{record.seed}.valid.csv.gz"
 
 
 def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str]) -> None:

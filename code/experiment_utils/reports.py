@@ -19,9 +19,9 @@ from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_readme, render_report, render_sample
 from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
-from results.files import PREDICTIONS_FILE, read_predictions
 from scoring.baselines import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
+from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
 from training.log import append
 from training.provenance import find_commit
 

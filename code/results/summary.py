@@ -22,12 +22,9 @@ from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
     GIVEN_CHECKPOINT,
     NO_TRAINING,
-    PREDICTIONS_FILE,
     SELECTIONS,
     UNKNOWN,
     Scorecard,
-    read_predictions,
-    write_predictions,
     write_results,
 )
 from scoring.metrics import (
@@ -44,6 +41,7 @@ from scoring.metrics import (
     name_metric,
     short_name,
 )
+from scoring.prediction_files import PREDICTIONS_FILE, read_predictions, write_predictions
 from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way
 from training.checkpoints import discard_state

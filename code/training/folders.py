@@ -10,6 +10,7 @@ from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
 from basics.locks import alone_at, lock_beside
 from knobs.checks import holds_model
+from scoring.prediction_files import VALID_FILE
 from training.arguments import NOTHING, Arguments
 from training.log import LOG_FILE
 
@@ -86,6 +87,8 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
+    if not training.resume:
+        (Path(training.output_dir) / VALID_FILE).unlink(missing_ok=True)
 
 
 def _lock_of_model(arguments: Arguments) -> Path:

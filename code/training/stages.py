@@ -28,6 +28,7 @@ from scoring.metrics import (
     measure_copying,
     score_numbers,
 )
+from scoring.prediction_files import VALID_FILE, write_predictions
 from scoring.transitions import TransitionFilter, decode_with, fit_filter, log_p_matrix
 from training.arguments import NOTHING, Arguments
 from training.checkpoints import save_model
@@ -129,6 +130,9 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
     def keep_best() -> None:
         keep_model(run, model, render_card)
         run.selected_by = list(latest)
+        # Beside the log, which tells whether somebody has taken the folder away: it is not made anew.
+        if run.world.is_first and training.select_on == "valid" and folder.is_dir():
+            write_predictions(folder, latest, VALID_FILE)
 
     return Callbacks(evaluate, keep_best, open_log(run, folder).record if run.world.is_first else forget)
 

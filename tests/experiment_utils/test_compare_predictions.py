@@ -7,8 +7,8 @@ import pytest
 
 import compare_predictions
 from commands import assert_one_line_error, call_script
-from results.files import write_predictions
 from scoring.metrics import Prediction
+from scoring.prediction_files import write_predictions
 
 Row = tuple[str, str, str | None]  # id, target, label
 ROWS = [

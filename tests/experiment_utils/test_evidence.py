@@ -13,7 +13,15 @@ from data_utils.dialogues import find_original_data, load_dialogues, row_id
 from data_utils.labels import DATASETS, UNIFIED_PROMPT_LABELS
 from experiment_utils.checks import check_answers, join_gold, recount
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.evidence import BaselineRun, gold_labels, keep_baseline, read_answers, write_answers
+from experiment_utils.evidence import (
+    BaselineRun,
+    answers_file,
+    gold_labels,
+    keep_baseline,
+    read_answers,
+    valid_answers_file,
+    write_answers,
+)
 from experiment_utils.records import Records
 from scoring.metrics import Prediction, evaluate_predictions
 
@@ -125,6 +133,27 @@ def test_own_answers_that_log_p_does_not_make_are_found(kept: Path) -> None:
         replace(run, without={"sample": Counts.of_predictions(own, LABELS)}).write(kept, where)
         found = list(check_answers(Records.read(kept)))
         assert len(found) == wrong and all("other counts without transitions than" in line for line in found)
+
+
+def test_answers_on_valid_must_have_the_score_that_chose(kept: Path) -> None:
+    (baseline,) = Records.read(kept).runs
+    where = {"sample": Records.read(kept).breakdowns(baseline, "sample")}
+    trained = {"emotion_recognition": 431}
+    run = replace(baseline, condition="small/window/sample", training_rows=trained, valid_of={"sample": 100.0})
+    run.write(kept, where)
+    write_answers(answers_file(kept, run, "sample"), make_predictions(), LABELS)
+    gold = gold_labels("sample", "valid", LABELS)
+    right = [Prediction(name, "", label, label) for name, label in gold.items()]
+    write_answers(valid_answers_file(kept, run, "sample"), right, LABELS)
+    assert list(check_answers(Records.read(kept))) == []
+    wrong = [replace(right[0], label=next(label for label in LABELS if label != right[0].target)), *right[1:]]
+    write_answers(valid_answers_file(kept, run, "sample"), wrong, LABELS)
+    assert list(check_answers(Records.read(kept))) == [
+        "small/window/sample, sample, seed 0: the answers make other score on valid than are committed"
+    ]
+    write_answers(valid_answers_file(kept, run, "sample"), right[1:], LABELS)
+    with pytest.raises(UserError, match="is not of the .* utterances of sample's valid"):
+        list(check_answers(Records.read(kept)))
 
 
 def test_answers_in_unified_words_are_counted_by_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import reproduce
 from commands import assert_one_line_error
 from ended_scripts import call, make_repository, ran
+from experiment_utils.evidence import read_answers
 from experiment_utils.records import Records
 from experiment_utils.runner import Job, job_environment
 
@@ -63,6 +64,24 @@ def test_one_run_of_two_datasets_is_scored_set_by_set(repository: Path) -> None:
     assert "| mixed/i, seed 1 | meld 80.00, EmoryNLP 60.00 | 50.00 |" in (repository / "experiments/LOG.md").read_text()
     page = (repository / "experiments" / "report" / "index.html").read_text()
     assert "meld test, unified labels" in page and "EmoryNLP test, unified labels" in page
+
+
+def test_answers_on_valid_are_kept_set_by_set(repository: Path) -> None:
+    """Where a run has left them."""
+    writer = repository / "write_results.py"
+    more = """
+with open(folder + "/predictions_valid.jsonl", "w") as stream:
+    for name in sets:
+        print(json.dumps({"id": f"{name}/v/0", "task": "", "target": "joyful", "label": "neutral"}), file=stream)
+"""
+    plain = writer.read_text()
+    writer.write_text(plain + more)
+    assert call(repository, "--condition", "mixed/i").returncode == 0
+    kept = repository / "experiments/predictions/mixed/i"
+    for dataset in ("meld", "EmoryNLP"):
+        for seed in (1, 2):
+            answers = read_answers(kept / f"{dataset}-seed_{seed}.valid.csv.gz")
+            assert {name: answer.label for name, answer in answers.items()} == {f"{dataset}/v/0": "neutral"}
 
 
 def test_a_run_that_dies_leaves_the_others_going(repository: Path) -> None:

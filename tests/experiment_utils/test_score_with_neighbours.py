@@ -13,9 +13,9 @@ from commands import assert_one_line_error, call_script
 from data_utils.labels import DATASETS
 from experiment_utils.beyond.neighbours import ALONE, WEIGHTS
 from experiment_utils.evidence import read_corpus
-from results.files import write_predictions
 from scoring.metrics import Prediction
 from scoring.neighbours import USUAL
+from scoring.prediction_files import write_predictions
 
 LABELS = DATASETS["sample"].labels
 

@@ -6,8 +6,9 @@ import os
 import pytest
 
 from basics.errors import UserError
-from results.files import read_predictions, write_predictions, write_results
+from results.files import write_results
 from scoring.metrics import Prediction
+from scoring.prediction_files import read_predictions, write_predictions
 
 TASK = "emotion_recognition"
 PREDICTIONS = [

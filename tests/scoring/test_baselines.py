@@ -19,7 +19,6 @@ from commands import assert_one_line_error, call_script
 from corpora import LetterCounts
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.labels import DATASETS
-from results.files import read_predictions
 from scoring import baselines
 from scoring.baselines import (
     CONTENDERS,
@@ -36,6 +35,7 @@ from scoring.baselines import (
 )
 from scoring.contenders import LOWEST, Candidate, Task, choose, log_probabilities
 from scoring.metrics import baseline_majority
+from scoring.prediction_files import read_predictions
 from scoring.vector_baselines import vectors_by_speaker
 from scoring.word_baselines import OWN, SAME, tf_idf, words_by_speaker
 

@@ -15,7 +15,7 @@ from data_utils.labels import DATASETS
 from data_utils.prompts import add_demonstrations, find_speaker, render_prediction_prompt
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
-from results.files import read_predictions
+from scoring.prediction_files import read_predictions
 from scoring.transitions import TransitionFilter, count_transitions, decode_with, decode_without, order_turns
 from tiny_models import DATASET, LABELS, LINES, main_command, save_base, write_pickle
 from tiny_runs import Place

@@ -15,6 +15,8 @@ from commands import assert_one_line_error
 from data_utils.draws import Draw
 from engine.attention import tree_attention
 from engine.layers import missing_for_compiling
+from scoring.metrics import evaluate_predictions
+from scoring.prediction_files import VALID_FILE, read_predictions
 from tiny_models import LABELS, character_tokenizer, save_base, save_rows
 from tiny_runs import Place
 from training.arguments import ModelArguments
@@ -75,6 +77,22 @@ def test_predictions_figures_and_table(place: Place, lora: CompletedProcess[str]
         assert place.path("lora", name).read_bytes().startswith(PNG)
     assert "chosen on valid" in lora.stdout and f"{place.results('lora')['weighted_f1']:.2f}" in lora.stdout
     assert all(label in lora.stdout for label in LABELS)
+
+
+@pytest.mark.usefixtures("lora")
+def test_the_answers_that_chose_the_epoch_are_kept(place: Place) -> None:
+    results = place.results("lora")
+    rows = read_predictions(place.path("lora", VALID_FILE))
+    written = [json.loads(line) for line in (place.rows / "valid.json").read_text(encoding="utf-8").splitlines()]
+    assert [row.id for row in rows] == [row["id"] for row in written]
+    best = next(epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"])
+    assert evaluate_predictions(rows, LABELS).weighted_f1 == best["score"]
+
+
+def test_answers_of_another_run_on_valid_do_not_stay(place: Place) -> None:
+    for chooser, stay in (("valid", True), ("test", False)):
+        place.finish("chosen otherwise", num_train_epochs=1, select_on=chooser)
+        assert place.path("chosen otherwise", VALID_FILE).exists() == stay
 
 
 @pytest.mark.usefixtures("lora")

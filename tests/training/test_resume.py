@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from forked_runs import ForkedRun, run_all
+from scoring.prediction_files import VALID_FILE
 from tiny_models import main_command, save_base, save_rows
 
 pytestmark = pytest.mark.slow
@@ -103,6 +104,8 @@ def test_results_are_those_of_a_run_left_alone(runs: Runs) -> None:
     killed, undisturbed = (json.loads(runs.read(run, "results.json")) for run in ("killed", "undisturbed"))
     assert {key: killed[key] for key in kept} == {key: undisturbed[key] for key in kept}
     assert undisturbed["best_epoch"] == 2, "the moments above suppose that a model is replaced"
+    of_valid, left_alone = (runs.read(run, VALID_FILE) for run in ("killed", "undisturbed"))
+    assert of_valid == left_alone
 
 
 def test_nothing_half_written_stays(runs: Runs) -> None:

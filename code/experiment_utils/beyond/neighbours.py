@@ -8,6 +8,7 @@ from pathlib import Path
 from basics.errors import UserError
 from basics.markdown import render_table
 from data_utils.corpora.registry import find_dataset
+from data_utils.dialogues import name_utterances
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import SPLITS, DatasetSpec
 from data_utils.retrieval import Embed, Entry, entries_of
@@ -16,10 +17,10 @@ from experiment_utils.evidence import answers_file, read_answers, read_corpus
 from experiment_utils.records import Record, Records
 from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
-from results.files import read_predictions
 from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import USUAL, Neighbours, with_evidence
+from scoring.prediction_files import read_predictions
 from scoring.transitions import count_transitions, decode_without, fit_filter, log_p_matrix
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -138,7 +139,7 @@ def compare_file(dataset: str, path: Path, embed: Embed) -> Weighed:
     Raises:
         UserError: the file cannot be read, holds no answers with log p, or is of another dataset.
     """
-    rows, corpus = read_predictions(path), read_corpus(dataset)
+    rows, corpus = _read(path, dataset), read_corpus(dataset)
     ids = {split: {one.id for one in entries_of(dataset, split, corpus[split])} for split in SPLITS}
     split = next((name for name, of_split in ids.items() if rows and rows[0].id in of_split), None)
     if split in (None, "train") or any(row.scores is None for row in rows):
@@ -193,9 +194,24 @@ def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Dec
     return Decoded(dataset, found)
 
 
+def _read(path: Path, dataset: str) -> list[Prediction]:
+    """The rows of predictions.jsonl, or of a file of committed answers."""
+    if path.suffix != ".gz":
+        return read_predictions(path)
+    gold = {
+        name: utterance.label
+        for dialogues in read_corpus(dataset).values()
+        for name, utterance in name_utterances(dataset, dialogues)
+    }
+    return [
+        Prediction(name, "", gold.get(name) or "", answer.label, answer.log_p or None)
+        for name, answer in read_answers(path).items()
+    ]
+
+
 def _in_order(path: Path, dataset: str, split: str) -> list[Prediction]:
     """The rows of a file in the order of the split's utterances; UserError where one is missing or not scored."""
-    rows = {row.id: row for row in read_predictions(path)}
+    rows = {row.id: row for row in _read(path, dataset)}
     names = [one.id for one in entries_of(dataset, split, read_corpus(dataset)[split])]
     if set(names) != rows.keys() or any(row.scores is None for row in rows.values()):
         raise UserError(f"{path}: not the scored answers to all {len(names)} utterances of {dataset}'s {split}")

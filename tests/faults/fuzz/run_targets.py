@@ -28,8 +28,8 @@ from experiment_utils.records import Record
 from own_dialogues.checkpoint import base_name, check_base_precision
 from own_dialogues.facts import find_facts
 from own_dialogues.prediction import FileTask, _restored, find_position
-from results.files import read_predictions
 from scoring.metrics import split_by_dataset
+from scoring.prediction_files import read_predictions
 from scoring.transitions import Follower
 from tests.faults.fuzz.target import Target
 from training.as_trained import decided_by
