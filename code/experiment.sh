@@ -49,35 +49,35 @@ do_or_show() { if ((DRY_RUN)); then show "$@"; else "$@"; fi; }
 
 # The same for what comes last: it takes the place of this shell, so that `kill` reaches what can save. A launcher does
 # not hand it on.
-do_last() {
-    if ((DRY_RUN)); then
-        show "$@"
-    elif ((${#launcher[@]})); then
-        do_and_wait "$@"
-    else
-        exec "$@"
-    fi
-}
+do_last() { if ((${#launcher[@]} || DRY_RUN)); then do_and_wait "$@"; else exec "$@"; fi; }
 
-# The same where this shell stays: what it is told reaches the command and all that it has started, which have a minute
-# to save after the command's end.
+# The same where this shell stays, as others follow or a launcher would be left alone: what this shell is told reaches
+# the command and all that it has started; once told, it waits for all of them, and nothing follows.
 do_and_wait() {
-    local child signal second
-    set -m # a group of its own, which Ctrl-C does not reach a second time
+    local name second code=0
+    if ((DRY_RUN)); then show "$@" && return; fi
+    started="" told=0
+    for name in INT TERM HUP QUIT; do trap "hand_on $name" "$name"; done
+    trap 'kill -s STOP -- "-$started" $$ || true; kill -s CONT -- "-$started" || true' TSTP # Ctrl-Z, and what fg does
+    set -m # a group of its own: what the terminal sends comes from here alone
     "$@" &
-    child=$!
+    started=$!
     set +m
-    for signal in INT TERM HUP; do trap "kill -s $signal -- -$child 2>/dev/null || true" "$signal"; done
-    while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done
-    for ((second = 0; second < 60; second++)); do
-        kill -0 -- "-$child" 2>/dev/null || break
+    ((!told)) || kill -s TERM -- "-$started" 2>/dev/null || true # told before there was anybody to tell
+    while kill -0 "$started" 2>/dev/null; do wait "$started" || true; done
+    for ((second = 0; told && second < 60; second++)); do
+        kill -0 -- "-$started" 2>/dev/null || break
         sleep 1
     done
-    trap - INT TERM HUP
-    wait "$child"
+    trap - INT TERM HUP QUIT TSTP
+    wait "$started" || code=$?
+    return $((code ? code : told))
 }
 
-do_before_others() { if ((DRY_RUN)); then show "$@"; else do_and_wait "$@"; fi; }
+hand_on() {
+    told=$((128 + $(kill -l "$1")))
+    [[ -z $started ]] || kill -s "$1" -- "-$started" 2>/dev/null || true
+}
 
 # capture NAME COMMAND...: the command's stdout becomes the variable NAME.
 capture() {
@@ -117,7 +117,7 @@ split_rows() {
 # takes the whole place of an older one, so those that lead to it lie beside it.
 train_stage() {
     local place=$result model=$result start=() run_by=do_last
-    (($1 == $2)) || place=$result/stage_$1 model=$result-stages/stage_$1 run_by=do_before_others
+    (($1 == $2)) || place=$result/stage_$1 model=$result-stages/stage_$1 run_by=do_and_wait
     (($1 == 1)) || start=(--checkpoint_dir "checkpoint/$result-stages/stage_$(($1 - 1))")
     train_and_score "${folders[$1 - 1]}" "$place" "$model" "${start[@]}" "${@:3}"
 }

@@ -200,15 +200,31 @@ turn_link() {
 # The lock is on a folder that is there anyway and ends with this process (a file of it may be replaced meanwhile, by
 # git, and two would hold locks on two files of one name). Python takes it, as macOS has no flock program.
 wait_for_others() {
-    local interpreter
+    local interpreter reason
     interpreter=$(find_interpreter)
     exec 9<"$envs"
-    take_lock LOCK_NB 2>/dev/null && return
+    if reason=$(take_lock LOCK_NB); then return; fi
+    [[ $reason == busy ]] || fail "$envs cannot be locked ($reason): set ERC_PYTHON to an environment of your own"
     say "another set-up is at work, waiting for it ..."
-    take_lock LOCK_EX || fail "$envs cannot be locked (see above): set ERC_PYTHON to an environment of your own"
+    reason=$(take_lock LOCK_EX) || fail "$envs cannot be locked ($reason): set ERC_PYTHON to an environment of your own"
 }
 
-take_lock() { "$interpreter" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.$1)"; }
+# Prints why not, "busy" where another set-up has it.
+take_lock() {
+    "$interpreter" - "$1" <<'PYTHON'
+import fcntl
+import signal
+import sys
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while it waits
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | getattr(fcntl, sys.argv[1]))
+except BlockingIOError:
+    sys.exit(print("busy") or 1)
+except OSError as error:
+    sys.exit(print(error.strerror) or 1)
+PYTHON
+}
 
 stop_with_log() {
     local reason

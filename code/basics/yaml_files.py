@@ -30,12 +30,10 @@ def parse_yaml(text: str) -> tuple[Any, Any]:
     if len(text) > MOST_CHARACTERS:
         raise YamlError(f"{len(text):,} characters, allowed are {MOST_CHARACTERS:,}")
     try:
-        loader = _shallow_loader()(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None, None
-        _measure(node, {}, 0)
-        return loader.construct_document(node), node
+        node = yaml.compose(text, Loader=_shallow_loader())
+        if node is not None:
+            _measure(node, {}, 0)
+        return yaml.safe_load(text), node
     except YamlError:
         raise
     except RecursionError:

@@ -218,7 +218,9 @@ def tell_caches_apart() -> None:
 
 
 def identify_processor() -> str:
-    """A word for what code may be compiled to here: another processor, or other vectors, another word."""
+    """A word for what code may be compiled to: of other vectors another one, and where Linux tells also of another
+    processor.
+    """
     told = Path("/proc/cpuinfo")
     lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
     of_one = {line for line in lines if line.startswith(("model name", "flags", "Features"))}

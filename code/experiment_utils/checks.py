@@ -79,7 +79,7 @@ def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iter
 
 def _chose(run: Record, dataset: str, rows: Rows) -> bool:
     """Whether answers on valid have the score by which the epoch was chosen."""
-    return abs(recount(rows, run.labels).score(run.metric(dataset)) - run.valid_of[dataset]) <= ROUNDING
+    return abs(recount(rows, run.labels).score(run.metric(dataset)) - run.valid_of.get(dataset, 0.0)) <= ROUNDING
 
 
 def join_gold(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Rows:

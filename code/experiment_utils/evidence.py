@@ -50,9 +50,12 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
-    if record.split != "valid" and (run / VALID_FILE).is_file():
-        for dataset, of_valid in split_by_dataset(read_predictions(run / VALID_FILE)).items():
-            write_answers(valid_answers_file(folder, record, dataset), of_valid, record.labels)
+    for dataset, of_valid in _read_valid(run, record).items():
+        path = valid_answers_file(folder, record, dataset)
+        if of_valid:
+            write_answers(path, of_valid, record.labels)
+        else:  # of an earlier run of the same condition
+            path.unlink(missing_ok=True)
     record.write(folder, where)
     return record
 
@@ -66,6 +69,13 @@ def _read_run(run: Path) -> tuple[dict[str, Any], dict[str, list[Prediction]]]:
     """(results.json, dataset -> predictions) of a folder."""
     results = read_json(run / RESULTS_FILE)
     return results, split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
+
+
+def _read_valid(run: Path, record: Record) -> dict[str, list[Prediction]]:
+    """Dataset -> the answers by which valid chose the epoch, none where they were not kept, or are those scored."""
+    kept = record.split != "valid" and (run / VALID_FILE).is_file()
+    found = split_by_dataset(read_predictions(run / VALID_FILE)) if kept else {}
+    return {dataset: found.get(dataset, []) for dataset in record.counts}
 
 
 def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str, Sequence[Prediction]]) -> Record:

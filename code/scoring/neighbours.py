@@ -40,7 +40,7 @@ class NeighbourSettings:
 USUAL = NeighbourSettings()
 
 
-class Neighbours:
+class NearestLabels:
     """The labelled utterances of train, to be asked what the labels of those nearest to another utterance say."""
 
     def __init__(
@@ -81,7 +81,7 @@ def with_evidence(
 ) -> list[Prediction]:
     """The predictions with log p of both together, and the label of which that is greatest; ties to the earlier one.
 
-    evidence: (predictions, labels), as of `Neighbours.evidence`; the labels in prompt order.
+    evidence: (predictions, labels), as of `NearestLabels.evidence`; the labels in prompt order.
     """
     return [_judged(row, told, labels, weight) for row, told in zip(predictions, evidence, strict=True)]
 

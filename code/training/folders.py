@@ -87,8 +87,15 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
     (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
-    if not training.resume:
-        (Path(training.output_dir) / VALID_FILE).unlink(missing_ok=True)
+    output = Path(training.output_dir)
+    if not (training.do_train and training.resume and training.select_on == "valid" and _has_state(output)):
+        (output / VALID_FILE).unlink(missing_ok=True)
+
+
+def _has_state(output: Path) -> bool:
+    from training.checkpoints import STATE_FILE  # takes torch
+
+    return (output / STATE_FILE).is_file()
 
 
 def _lock_of_model(arguments: Arguments) -> Path:

@@ -82,6 +82,9 @@ with open(folder + "/predictions_valid.jsonl", "w") as stream:
         for seed in (1, 2):
             answers = read_answers(kept / f"{dataset}-seed_{seed}.valid.csv.gz")
             assert {name: answer.label for name, answer in answers.items()} == {f"{dataset}/v/0": "neutral"}
+    writer.write_text(plain + '\nimport os\nos.unlink(folder + "/predictions_valid.jsonl")\n')
+    assert call(repository, "--condition", "mixed/i").returncode == 0
+    assert [path.name for path in kept.glob("*.valid.csv.gz")] == [], "of an earlier run"
 
 
 def test_a_run_that_dies_leaves_the_others_going(repository: Path) -> None:

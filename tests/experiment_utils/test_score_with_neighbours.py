@@ -56,7 +56,7 @@ def test_committed_answers_get_a_line_each(tmp_path: Path) -> None:
     assert (window["own (W-F1)"], window["seeds"], window["dataset"]) == ("89.48", "42", "sample")
     moved = float(window["with neighbours"]) - 89.48
     assert float(window["points, seed by seed"]) == pytest.approx(moved, abs=0.011)
-    low, high = map(float, window["95% interval"].split(" to "))
+    low, high = map(float, window["its 95% interval"].split(" to "))
     assert low < float(window["with neighbours"]) < high and 0 <= float(window["p"]) <= 1
     assert named[ALONE]["own (W-F1)"] == named[ALONE]["p"] == "-"
     told = page.read_text(encoding="utf-8")
@@ -109,24 +109,28 @@ def test_transitions_are_fitted_to_either(tmp_path: Path) -> None:
     assert again.stdout == result.stdout
     test.write_text("".join(rows[1:]))
     short = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
-    assert_one_line_error(short, "not the scored answers to all 116 utterances of sample's test")
-    assert_one_line_error(call_script(script.main, "--datasets", "sample", "--valid", valid), "beside --predictions")
+    assert_one_line_error(short, "not one answer to each of all 116 utterances of sample's test")
 
 
-def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["none", "unscored", "other labels", "unknown", "twice", "short"])
+def test_what_cannot_be_compared_is_one_line(fault: str, tmp_path: Path) -> None:
+    path = write_answers(tmp_path, "valid")
+    first, *others = map(json.loads, path.read_text().splitlines())
+    rows = {
+        "none": [],
+        "unscored": [first | {"scores": None}, *others],
+        "other labels": [first | {"scores": {"calm": -1.0}}, *others],
+        "unknown": [first, others[0] | {"id": "sample/nowhere/0"}, *others[1:]],
+        "twice": [first, first, *others],
+        "short": [first, *others[1:]],
+    }[fault]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    done = call_script(script.main, "--datasets", "sample", "--predictions", path)
+    assert_one_line_error(done, "predictions.jsonl: not one answer to each of all", "utterances of sample's")
+
+
+def test_flags_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
     path = write_answers(tmp_path, "valid")
     assert_one_line_error(call_script(script.main, "--datasets", "sample,meld", "--predictions", path), "one run")
-    row = json.loads(path.read_text().splitlines()[0])
-    path.write_text(json.dumps(row | {"scores": None}) + "\n")
-    assert_one_line_error(
-        call_script(script.main, "--datasets", "sample", "--predictions", path), "no scored answers of sample's"
-    )
-    path.write_text(json.dumps(row | {"id": "sample/nowhere/0"}) + "\n")
-    assert_one_line_error(
-        call_script(script.main, "--datasets", "sample", "--predictions", path), "no scored answers of sample's"
-    )
-    path.write_text("\n".join(map(json.dumps, (row, row | {"id": "sample/nowhere/0"}))) + "\n")
-    assert_one_line_error(
-        call_script(script.main, "--datasets", "sample", "--predictions", path), "sample/nowhere/0 is no utterance"
-    )
+    assert_one_line_error(call_script(script.main, "--datasets", "sample", "--valid", path), "beside --predictions")
     assert_one_line_error(call_script(script.main, "--datasets", "sample", "--output", path), "has no section")

@@ -9,7 +9,7 @@ from basics.errors import UserError
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.retrieval import Entry
 from scoring.metrics import Prediction
-from scoring.neighbours import Neighbours, NeighbourSettings, with_evidence
+from scoring.neighbours import NearestLabels, NeighbourSettings, with_evidence
 
 LABELS = ("calm", "glad", "rage")
 
@@ -34,8 +34,8 @@ def asked(text: str, dialogue: str = "test/0") -> Entry:
     return Entry("corpus/0/0", dialogue, text, None)
 
 
-def neighbours(*said: tuple[str, str], **settings: float) -> Neighbours:
-    return Neighbours("corpus", train(*said), LABELS, Directions(), NeighbourSettings(**settings))
+def neighbours(*said: tuple[str, str], **settings: float) -> NearestLabels:
+    return NearestLabels("corpus", train(*said), LABELS, Directions(), NeighbourSettings(**settings))
 
 
 def test_evidence_is_by_how_much_more_often_a_label_is_near() -> None:

@@ -10,99 +10,118 @@ from basics.markdown import render_table
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import name_utterances
 from data_utils.examples import DEFAULT_WINDOW
-from data_utils.labels import SPLITS, DatasetSpec
+from data_utils.labels import DatasetSpec
 from data_utils.retrieval import Embed, Entry, entries_of
+from data_utils.texts import fold_text
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus
 from experiment_utils.records import Record, Records
 from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
+from scoring.baselines import WITH_TRANSITIONS
 from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
-from scoring.neighbours import USUAL, Neighbours, with_evidence
+from scoring.neighbours import USUAL, NearestLabels, with_evidence
 from scoring.prediction_files import read_predictions
 from scoring.transitions import count_transitions, decode_without, fit_filter, log_p_matrix
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 SCORED = ("valid", "test")
 ALONE = "neighbours alone"
-COLUMNS = ("answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "95% interval")
-COLUMNS += ("points, seed by seed", "p")
+COLUMNS = ("answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "its 95% interval")
+COLUMNS += ("points, seed by seed", "p", "points on unseen text")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Answers of a run on test, each seed's beside the same with neighbours.
+    """Own answers of a model on test, each seed's beside those with neighbours.
 
-    pairs: seed -> (own, together). metric: the dataset's.
+    pairs: seed -> counts of (own, with neighbours). unseen: seed -> points gained on the utterances whose text train
+    does not have. metric: the dataset's.
     """
 
     name: str
     dataset: str
     metric: str
     pairs: Mapping[int, tuple[Counts, Counts]]
+    unseen: Mapping[int, float]
 
     @property
     def p(self) -> float:
         """The greatest of the seeds': that these two given models score alike, dialogues changing sides."""
-        return max(permutation_p(own, together, self.metric) for own, together in self.pairs.values())
+        return max(permutation_p(own, joint, self.metric) for own, joint in self.pairs.values())
 
 
-class Asked:
-    """Train and a scored split of a dataset, and what neighbours say of each of its utterances."""
+class SplitEvidence:
+    """A scored split of a dataset, and what the labels of the nearest training utterances say of each of its own."""
 
     def __init__(self, dataset: str, split: str, embed: Embed) -> None:
         self.spec: DatasetSpec = find_dataset(dataset)
+        self.split = split
         corpus = read_corpus(dataset)
         self.entries: dict[str, Entry] = {one.id: one for one in entries_of(dataset, split, corpus[split])}
-        self.neighbours = Neighbours(dataset, corpus, self.spec.labels, embed)
-        told = self.neighbours.evidence(list(self.entries.values()))
-        self.told = dict(zip(self.entries, told, strict=True))
+        self.nearest = NearestLabels(dataset, corpus, self.spec.labels, embed)
+        found = self.nearest.evidence(list(self.entries.values()))
+        self.evidence = dict(zip(self.entries, found, strict=True))
+        trained = {fold_text(one.text) for one in self.nearest.index.entries}
+        self.unseen = frozenset(name for name, one in self.entries.items() if fold_text(one.text) not in trained)
 
-    def together(self, rows: Sequence[Prediction], weight: float = USUAL.weight) -> list[Prediction]:
-        """The rows with what neighbours say of them; UserError: they are not of this split."""
-        unknown = next((row.id for row in rows if row.id not in self.told), None)
-        if unknown is not None:
-            raise UserError(f"{unknown} is no utterance of {self.spec.name} as it lies in its folder: take its answers")
-        return with_evidence(rows, [self.told[row.id] for row in rows], self.spec.labels, weight)
+    def in_order(self, rows: Sequence[Prediction], path: Path) -> list[Prediction]:
+        """The rows as the utterances stand; UserError: not one scored answer to each, in the dataset's labels."""
+        named, labels = {row.id: row for row in rows}, set(self.spec.labels)
+        scored = all(row.scores is not None and row.scores.keys() == labels for row in rows)
+        if not scored or named.keys() != self.entries.keys() or len(named) != len(rows):
+            what = f"all {len(self.entries)} utterances of {self.spec.name}'s {self.split}"
+            raise UserError(f"{path}: not one answer to each of {what} with log p of {', '.join(self.spec.labels)}")
+        return [named[name] for name in self.entries]
+
+    def joined(self, rows: Sequence[Prediction], weight: float = USUAL.weight) -> list[Prediction]:
+        """The rows with this evidence beside their log p."""
+        return with_evidence(rows, [self.evidence[row.id] for row in rows], self.spec.labels, weight)
 
     def alone(self) -> list[Prediction]:
-        """What neighbours and the shares of train answer without any model."""
-        log_p = dict(zip(self.spec.labels, map(float, self.neighbours.log_shares), strict=True))
-        rows = [Prediction(one.id, "", one.label, None, log_p) for one in self.entries.values()]
-        return self.together(rows, 1.0)
+        """What this evidence and the shares of train answer without any model."""
+        log_p = dict(zip(self.spec.labels, map(float, self.nearest.log_shares), strict=True))
+        return self.joined([Prediction(one.id, "", one.label, None, log_p) for one in self.entries.values()], 1.0)
+
+    def score(self, rows: Sequence[Prediction]) -> float:
+        """The dataset's metric in percent."""
+        return evaluate_predictions(rows, self.spec.labels, self.spec.metric).score
+
+    def gain_on_unseen(self, own: Sequence[Prediction], joint: Sequence[Prediction]) -> float:
+        """Points between two answers on the utterances whose text train does not have; 0 where there is none."""
+        first, second = ([row for row in rows if row.id in self.unseen] for rows in (own, joint))
+        return self.score(second) - self.score(first) if first else 0.0
 
 
 def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
     """Every run whose answers on test are committed with log p in the dataset's labels, and the baseline of valid."""
-    asked, records = Asked(dataset, "test", embed), Records.read(EXPERIMENTS)
-    metric, labels = asked.spec.metric, asked.spec.labels
-    runs = [run for run in records.runs if _can_be_asked(run, asked.spec)]
+    evidence, records = SplitEvidence(dataset, "test", embed), Records.read(EXPERIMENTS)
+    metric, labels = evidence.spec.metric, evidence.spec.labels
+    runs = [run for run in records.runs if _is_comparable(run, evidence.spec)]
     runs += filter(None, [records.best_baseline(dataset)])
     pairs: dict[str, dict[int, tuple[Counts, Counts]]] = {}
+    unseen: dict[str, dict[int, float]] = {}
     for run in runs:
-        rows = _committed(run, asked)
-        # Log p is committed rounded: what it cannot tell apart, the counts can.
-        own = Counts.of_predictions(rows, labels) if run.is_baseline else run.without.get(dataset, run.counts[dataset])
-        together = Counts.of_predictions(asked.together(rows), labels)
-        pairs.setdefault(run.condition.removesuffix(f"/{dataset}"), {})[run.seed] = own, together
+        path = answers_file(EXPERIMENTS, run, dataset)
+        own = decode_without(evidence.in_order(_read(path, dataset), path))
+        joint = evidence.joined(own)
+        # A baseline is shown without transitions, as models are. Log p is committed rounded: what it cannot tell apart,
+        # the counts of a model's own answers can.
+        counts = Counts.of_predictions(own, labels)
+        counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
+        name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
+        pairs.setdefault(name, {})[run.seed] = counts, Counts.of_predictions(joint, labels)
+        unseen.setdefault(name, {})[run.seed] = evidence.gain_on_unseen(own, joint)
     for name, of_seeds in pairs.items():
-        yield Compared(name, dataset, metric, of_seeds)
-    alone = Counts.of_predictions(asked.alone(), labels)
-    yield Compared(ALONE, dataset, metric, {0: (alone, alone)})
+        yield Compared(name, dataset, metric, of_seeds, unseen[name])
+    alone = Counts.of_predictions(evidence.alone(), labels)
+    yield Compared(ALONE, dataset, metric, {0: (alone, alone)}, {})
 
 
-def _can_be_asked(run: Record, spec: DatasetSpec) -> bool:
+def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
     is_of_it = run.split == "test" and run.datasets == (spec.name,) and run.labels == tuple(spec.labels)
     return is_of_it and not run.is_baseline and run.decode != "generate"
-
-
-def _committed(run: Record, asked: Asked) -> list[Prediction]:
-    """The model's own answers, without a filter."""
-    answers = read_answers(answers_file(EXPERIMENTS, run, asked.spec.name))
-    return decode_without(
-        [Prediction(name, "", asked.entries[name].label, None, answer.log_p) for name, answer in answers.items()]
-    )
 
 
 def render_comparison(compared: Sequence[Compared]) -> str:
@@ -113,15 +132,15 @@ def render_comparison(compared: Sequence[Compared]) -> str:
 
 
 def _row(one: Compared, p: float | None) -> list[str]:
-    own, together = ([counts.score(one.metric) for counts in side] for side in zip(*one.pairs.values(), strict=True))
+    own, joint = ([counts.score(one.metric) for counts in side] for side in zip(*one.pairs.values(), strict=True))
     interval = score_interval([pair[1] for pair in one.pairs.values()], one.metric)
-    shown = [f"{sum(side) / len(side):.2f}" for side in (own, together)]
-    points = [f"{after - before:+.2f}" for before, after in zip(own, together, strict=True)]
-    seeds = ", ".join(map(str, one.pairs))
+    scores = [f"{sum(side) / len(side):.2f}" for side in (own, joint)]
+    scores.append(f"{interval.low:.2f} to {interval.high:.2f}")
     if p is None:
-        seeds, shown[0], points = "-", "-", ["-"]
-    told = "-" if p is None else f"{p:.4f}"
-    return [one.name, one.dataset, seeds, *shown, f"{interval.low:.2f} to {interval.high:.2f}", ", ".join(points), told]
+        return [one.name, one.dataset, "-", "-", *scores[1:], "-", "-", "-"]
+    points = ", ".join(f"{after - before:+.2f}" for before, after in zip(own, joint, strict=True))
+    unseen = ", ".join(f"{gain:+.2f}" for gain in one.unseen.values())
+    return [one.name, one.dataset, ", ".join(map(str, one.pairs)), *scores, points, f"{p:.4f}", unseen]
 
 
 @dataclass(frozen=True)
@@ -137,21 +156,14 @@ def compare_file(dataset: str, path: Path, embed: Embed) -> Weighed:
     """The answers of a file with other weights where they are of valid; of test without and with the usual one.
 
     Raises:
-        UserError: the file cannot be read, holds no answers with log p, or is of another dataset.
+        UserError: the file cannot be read, or holds no scored answers to one of these splits, in the dataset's labels.
     """
     rows, corpus = _read(path, dataset), read_corpus(dataset)
-    ids = {split: {one.id for one in entries_of(dataset, split, corpus[split])} for split in SPLITS}
-    split = next((name for name, of_split in ids.items() if rows and rows[0].id in of_split), None)
-    if split in (None, "train") or any(row.scores is None for row in rows):
-        raise UserError(f"{path}: no scored answers of {dataset}'s valid or test; --decode score writes them")
-    asked = Asked(dataset, split, embed)
-    own = decode_without(rows)
-    weights = WEIGHTS if split == "valid" else (0.0, USUAL.weight)
-    scores = {
-        weight: evaluate_predictions(asked.together(own, weight), asked.spec.labels, asked.spec.metric).score
-        for weight in weights
-    }
-    return Weighed(dataset, split, scores)
+    of_valid = {one.id for one in entries_of(dataset, "valid", corpus["valid"])}
+    split, weights = ("valid", WEIGHTS) if rows and rows[0].id in of_valid else ("test", (0.0, USUAL.weight))
+    evidence = SplitEvidence(dataset, split, embed)
+    own = decode_without(evidence.in_order(rows, path))
+    return Weighed(dataset, split, {weight: evidence.score(evidence.joined(own, weight)) for weight in weights})
 
 
 def render_weights(weighed: Weighed) -> str:
@@ -181,11 +193,14 @@ def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Dec
     """
     corpus, spec = read_corpus(dataset), find_dataset(dataset)
     task = Task(dataset, corpus, spec.labels, spec.metric, DEFAULT_WINDOW, spec.neutral)
-    own = {"valid": _in_order(valid_path, dataset, "valid"), "test": _in_order(path, dataset, "test")}
-    together = {split: Asked(dataset, split, embed).together(rows) for split, rows in own.items()}
+    own, joint = {}, {}
+    for split, of_split in (("valid", valid_path), ("test", path)):
+        evidence = SplitEvidence(dataset, split, embed)
+        own[split] = evidence.in_order(_read(of_split, dataset), of_split)
+        joint[split] = evidence.joined(own[split])
     transitions = count_transitions(task.gold("train"), task.orders["train"], spec.labels)
     found = {}
-    for name, of_splits in (("own", own), ("with neighbours", together)):
+    for name, of_splits in (("own", own), ("with neighbours", joint)):
         log_p = {split: log_p_matrix(rows, spec.labels) for split, rows in of_splits.items()}
         fitted = fit_filter(transitions, log_p["valid"], task.orders["valid"], partial(task.score, "valid"))
         found[name] = tuple(task.score(split, log_p[split].argmax(axis=1)) for split in SCORED)
@@ -207,15 +222,6 @@ def _read(path: Path, dataset: str) -> list[Prediction]:
         Prediction(name, "", gold.get(name) or "", answer.label, answer.log_p or None)
         for name, answer in read_answers(path).items()
     ]
-
-
-def _in_order(path: Path, dataset: str, split: str) -> list[Prediction]:
-    """The rows of a file in the order of the split's utterances; UserError where one is missing or not scored."""
-    rows = {row.id: row for row in _read(path, dataset)}
-    names = [one.id for one in entries_of(dataset, split, read_corpus(dataset)[split])]
-    if set(names) != rows.keys() or any(row.scores is None for row in rows.values()):
-        raise UserError(f"{path}: not the scored answers to all {len(names)} utterances of {dataset}'s {split}")
-    return [rows[name] for name in names]
 
 
 def render_decoded(decoded: Decoded) -> str:
