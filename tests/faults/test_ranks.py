@@ -3,6 +3,7 @@
 `ranks.py` does the same to whole runs.
 """
 
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from commands import REPOSITORY
 from engine import processes
 from engine.distributed import join_world
 from engine.processes import STARTED_AS, Crew, end_who_stays_stopped, last_words, started_beside
+from ranks import Run, compare
 
 STOPS = "print('rows read', flush=True); print(flush=True); os.kill(os.getpid(), 19); sys.stdin.read()"
 KILLED = "print('rows read', flush=True); os.kill(os.getpid(), 9)"
@@ -265,6 +267,31 @@ def test_only_who_is_of_the_same_run_is_watched(monkeypatch: pytest.MonkeyPatch)
     finally:
         for one in beside:
             one.communicate()
+
+
+@pytest.mark.parametrize(
+    ("first_step", "apart", "says"),
+    [
+        ({}, 2e-4, ""),
+        ({}, 4e-4, "0: log p differs by 4.0e-04, allowed is 3.0e-04"),
+        # Half as many rows counted: AdamW moves the weights as far as ever.
+        ({"loss": 2.5}, 0, "step 1: loss 2.5, not 5.0"),
+        ({"gradient_norm": 1.25}, 0, "step 1: gradient_norm 1.25, not 2.5"),
+    ],
+)
+def test_a_trial_sees_rows_that_are_counted_otherwise(
+    tmp_path: Path, first_step: dict, apart: float, says: str
+) -> None:
+    log = {"kind": "step", "loss": 5.0, "gradient_norm": 2.5}
+    runs = []
+    for name, changed, score in (("one", {}, -1.0), ("other", first_step, -1.0 - apart)):
+        results = tmp_path / name / "results"
+        results.mkdir(parents=True)
+        (results / "log.jsonl").write_text(json.dumps(log | changed) + "\n")
+        answer = {"id": "0", "label": "Sad", "scores": {"Sad": score, "Mad": -2.0}}
+        (results / "predictions.jsonl").write_text(json.dumps(answer) + "\n")
+        runs.append(Run(tmp_path, tmp_path, tmp_path / name))
+    assert compare(runs[1], runs[0], 3e-4) == says
 
 
 def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
