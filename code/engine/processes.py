@@ -1,4 +1,4 @@
-"""The other processes of a run: those that the first one starts beside itself, or those that a launcher has started.
+"""The other processes of a run, which the first one or a launcher has started, and how the run ends with one of them.
 
 `Crew`: the same command, for as long as the first one lives. That stays what the shell knows: it alone prints, and
 Ctrl-C and SIGTERM reach it alone. The others hold the end of a pipe, and end when it closes, however the first has

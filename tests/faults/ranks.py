@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,9 +111,16 @@ def during_step(run: Run, draws: random.Random) -> Callable[[], bool]:
 
 
 def during_saving(run: Run, draws: random.Random) -> Callable[[], bool]:
-    after = draws.randrange(0, 7)
-    written = run.folder / "results" / ".resume.pt.new"
-    return lambda: written.exists() and run.kinds.count("step") >= after  # the file is there for a moment only
+    """While a state is written; or just after, where that was too quick to be seen."""
+    after, seen = draws.randrange(0, 7), set()
+    state = run.folder / "results" / "resume.pt"
+
+    def ready() -> bool:
+        with suppress(FileNotFoundError):
+            seen.add(state.stat().st_mtime_ns)
+        return len(seen) > after or (len(seen) == after and state.with_name(".resume.pt.new").exists())
+
+    return ready
 
 
 def during_scoring(run: Run, draws: random.Random) -> Callable[[], bool]:
@@ -217,7 +225,7 @@ def leave_undisturbed(base: Path, rows: Path, folder: Path) -> tuple[Run, float]
     return run, max(SCORES_WITHIN, 2 * apart)
 
 
-def try_faults(folder: Path, trials: int, seed: int, launched: bool) -> Counter:
+def try_faults(folder: Path, trials: int, seed: int, moments: Sequence[str], launched: bool) -> Counter:
     base, rows = save_base(folder / "base"), save_rows(folder)
     undisturbed, within = leave_undisturbed(base, rows, folder)
     found: Counter = Counter()
@@ -227,8 +235,8 @@ def try_faults(folder: Path, trials: int, seed: int, launched: bool) -> Counter:
         FLAGS["deepspeed_config"] = config
     for trial in range(trials):
         draws = random.Random(f"{seed}/{trial}")
-        moment = list(MOMENTS)[trial % len(MOMENTS)]
-        number = signal.SIGSTOP if trial // len(MOMENTS) % 2 else signal.SIGKILL
+        moment = moments[trial % len(moments)]
+        number = signal.SIGSTOP if trial // len(moments) % 2 else signal.SIGKILL
         number = draws.choice((signal.SIGKILL, signal.SIGSTOP)) if launched else number
         run = Run(base, rows, folder / f"trial{trial}")
         processes = 2 if launched else draws.choice((2, 3))
@@ -271,15 +279,15 @@ def main() -> None:
     parser.add_argument("--launched", type=int, default=0, help="runs that DeepSpeed's launcher starts")
     parser.add_argument("--unequal", action="store_true", help="more processes than rows or dialogues")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--at", nargs="+", choices=MOMENTS, default=list(MOMENTS), help="moments, in turn")
     arguments = parser.parse_args()
+    found: Counter = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        found: Counter = Counter()
-        if arguments.trials:
-            found += try_faults(Path(folder) / "own", arguments.trials, arguments.seed, launched=False)
         if arguments.unequal:
             found += try_unequal(Path(folder) / "unequal")
-        if arguments.launched:
-            found += try_faults(Path(folder) / "launched", arguments.launched, arguments.seed, launched=True)
+        for name, trials, launched in (("own", arguments.trials, False), ("launched", arguments.launched, True)):
+            if trials:
+                found += try_faults(Path(folder) / name, trials, arguments.seed, arguments.at, launched)
     for (fault, moment, came), count in sorted(found.items()):
         print(f"| {fault} | {moment} | {count} | {came} |")
     sys.exit(any(came not in ("good", "it ended before") for _, _, came in found))
