@@ -155,8 +155,11 @@ def ranks_of(first: int, launched: bool) -> list[psutil.Process]:
     process = psutil.Process(first)
     if not launched:
         return [process, *process.children()]
-    below = [one for one in process.children(recursive=True) if "--local_rank" in " ".join(one.cmdline())]
-    return sorted(below, key=lambda one: [word for word in one.cmdline() if "local_rank" in word])
+    below = {}
+    for one in process.children(recursive=True):
+        with suppress(psutil.Error):  # the launcher starts others too, which end soon
+            below |= {word: one for word in one.cmdline() if word.startswith("--local_rank=")}
+    return [below[word] for word in sorted(below)]
 
 
 def disturb(run: Run, draws: random.Random, moment: str, processes: int, launched: bool, number: signal.Signals) -> str:
