@@ -46,7 +46,7 @@ def main() -> None:
         report_shortened(run.encoded)
     model = build_model(run)
     how = "the same command with --resume True, or resume=True before a script, goes on"
-    with claimed_folders(arguments, world), advised(how if training_arguments.do_train else ""):
+    with world.all_here(), claimed_folders(arguments, world), advised(how if training_arguments.do_train else ""):
         # 3. training; the best epoch lies in model_dir afterwards
         progress = None
         if training_arguments.do_train:

@@ -6,29 +6,27 @@ the first one starts the others by itself (`processes.py`); else a run is one pr
 
 import atexit
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-import psutil
 import torch
 
 from basics.errors import UserError, raise_together
 from basics.scripts import EXIT_USER_ERROR
 from basics.stopping import exit_code_of
 from data_utils.row_files import Example
-from engine.processes import STOPPED, Crew, end_who_stays_stopped, end_with_first, started_as, stay_on_own_cores
+from engine.processes import Beside, Crew, end_with_first, started_as, stay_on_own_cores
 
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
 SECONDS_BETWEEN_LOOKS = 0.05  # at the others, while they come together
 RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-SAME_FOR_ALL = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # What a launcher tells in numbers -> the least that it may be.
 NUMBERS = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 1}
 
@@ -39,7 +37,7 @@ Item = TypeVar("Item")
 class World:
     """The processes of a run, seen from one of them; every method but `look` is to be called by all of them at once.
 
-    crew: those that the first one has started by itself; None: a launcher has, and sees to their end.
+    crew: the others, as far as they are on this machine; None: not known, or there are none.
 
     Raises:
         UserError: by any method, when one of the crew has ended.
@@ -47,7 +45,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    crew: Crew | None = field(default=None, compare=False)
+    crew: Crew | Beside | None = field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -60,7 +58,11 @@ class World:
             self.crew.look()
 
     @contextmanager
-    def _all_here(self) -> Iterator[None]:
+    def all_here(self) -> Iterator[None]:
+        """Inside, an error that comes of another's end is a UserError that says so.
+
+        Every method that talks to the others does so; it is for what talks to them by itself, as DeepSpeed.
+        """
         try:
             yield
         except RuntimeError as error:
@@ -71,13 +73,13 @@ class World:
     def wait(self) -> None:
         """Returns once every process has come here."""
         if self.size > 1:
-            with self._all_here():
+            with self.all_here():
                 torch.distributed.barrier()
 
     def sum_up(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor, in which the sums over all processes stand by now, the same to the last bit on each."""
         if self.size > 1:
-            with self._all_here():
+            with self.all_here():
                 torch.distributed.all_reduce(tensor)
         return tensor
 
@@ -86,7 +88,7 @@ class World:
         if self.size == 1:
             return list(items)
         parts: list[list[Item]] = [[] for _ in range(self.size)]
-        with self._all_here():
+        with self.all_here():
             torch.distributed.all_gather_object(parts, list(items))
         return [item for part in parts for item in part]
 
@@ -94,7 +96,7 @@ class World:
         """What `make` returns on the first process, which alone calls it."""
         made = [make() if self.is_first else None]
         if self.size > 1:
-            with self._all_here():
+            with self.all_here():
                 torch.distributed.broadcast_object_list(made)
         return made[0]
 
@@ -138,29 +140,35 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
     missing = [name for name in RENDEZVOUS if name not in os.environ]
     if size > 1 and missing:
         raise UserError(f"WORLD_SIZE is {size} but {', '.join(missing)} is not set: start the run with `deepspeed`")
-    if size > 1:
-        _watch_next(launcher_number("RANK"), size)
-    place = {} if size > 1 else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
-    with _port_named():
-        if torch.cuda.is_available():
-            device = torch.device("cuda", launcher_number("LOCAL_RANK"))
-            torch.cuda.set_device(device)
-            torch.distributed.init_process_group("nccl", timeout=PATIENCE, device_id=device, **place)
-        else:
-            _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
-            torch.distributed.init_process_group("gloo", timeout=PATIENCE, **place)
+    crew = Beside(launcher_number("RANK"), size) if size > 1 else None
+    _meet_launched(crew)
     atexit.register(_leave_group)
-    world = World(torch.distributed.get_rank(), size)
+    world = World(torch.distributed.get_rank(), size, crew)
     if not world.is_first:
         _silence_transformers()
     return world
 
 
-@contextmanager
-def _port_named() -> Iterator[None]:
+def _meet_launched(crew: Beside | None) -> None:
+    """Forms the group where the launcher says; crew: None in a run of one process, which meets nobody."""
+    place = {} if crew else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
+    if torch.cuda.is_available():
+        device = torch.device("cuda", launcher_number("LOCAL_RANK"))
+        torch.cuda.set_device(device)
+        _form_at_port("nccl", device_id=device, **place)
+        return
+    _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
+    form = partial(_form_at_port, "gloo", **place)
+    if crew:
+        _meet(crew, form)
+    else:
+        form()
+
+
+def _form_at_port(backend: str, **place: Any) -> None:
     """UserError names the port where the processes were to meet, and another program is."""
     try:
-        yield
+        torch.distributed.init_process_group(backend, timeout=PATIENCE, **place)
     except torch.distributed.DistNetworkError as error:
         if "EADDRINUSE" not in str(error):
             raise
@@ -168,32 +176,6 @@ def _port_named() -> Iterator[None]:
             f"MASTER_PORT {os.environ['MASTER_PORT']} is in use by another program, or by a run that has not ended: "
             "set it to another before the script, or give the launcher another --master_port"
         ) from error
-
-
-def _watch_next(rank: int, size: int) -> None:
-    """Each process that a launcher has started watches the next one on its machine: who stays stopped is ended.
-
-    The launcher sees that, and ends the others.
-    """
-    beside = _started_beside()
-    after = [other for other in beside if other > rank] or [other for other in beside if other < rank]
-    if after:
-        number = min(after)
-        told = f"error: process {number + 1} of {size} {STOPPED}"
-        end_who_stays_stopped({number: beside[number]}, lambda _: print(told, file=sys.stderr, flush=True))
-
-
-def _started_beside() -> dict[int, psutil.Process]:
-    """Rank -> process of those that this one's launcher has started on this machine for the same run."""
-    beside = {}
-    launcher = psutil.Process().parent()
-    for one in launcher.children() if launcher else ():
-        with suppress(psutil.Error):  # it has ended, or is somebody else's
-            told = one.environ()
-            is_ours = all(told.get(name, "") == os.environ.get(name, "") for name in SAME_FOR_ALL)
-            if is_ours and told.get("RANK", "").isdecimal():
-                beside[int(told["RANK"])] = one
-    return beside
 
 
 def _start_world(size: int, launched: int) -> World:
@@ -216,24 +198,28 @@ def _start_world(size: int, launched: int) -> World:
     while not rank and not store.check([f"process {other}" for other in range(1, size)]):
         crew.look()
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    _meet(crew, store, rank, size)
+    place = {"store": store, "rank": rank, "world_size": size}
+    _meet(crew, partial(torch.distributed.init_process_group, "gloo", timeout=PATIENCE, **place))
     atexit.register(_leave_group)
     if rank:
         _silence_transformers()
     return World(rank, size, crew)
 
 
-def _meet(crew: Crew, store: torch.distributed.Store, rank: int, size: int) -> None:
-    """Forms the group, apart from this thread: gloo waits for hours for who has ended in the middle of it."""
+def _meet(crew: Crew | Beside, form: Callable[[], None]) -> None:
+    """Forms the group, apart from this thread.
+
+    gloo waits for hours for who has ended in the middle of it, and no signal is heard meanwhile.
+    """
     failed: list[Exception] = []
 
-    def form() -> None:
+    def meet() -> None:
         try:
-            torch.distributed.init_process_group("gloo", timeout=PATIENCE, store=store, rank=rank, world_size=size)
+            form()
         except Exception as error:
             failed.append(error)
 
-    meeting = threading.Thread(target=form, daemon=True)
+    meeting = threading.Thread(target=meet, daemon=True)
     meeting.start()
     try:
         while meeting.is_alive():
@@ -245,7 +231,8 @@ def _meet(crew: Crew, store: torch.distributed.Store, rank: int, size: int) -> N
         atexit.register(os._exit, EXIT_USER_ERROR if isinstance(error, UserError) else exit_code_of(error))
         raise
     if failed:
-        crew.explain(failed[0])
+        with World(crew=crew).all_here():
+            raise failed[0]
 
 
 def find_launcher_problems() -> list[str]:

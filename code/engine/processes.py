@@ -1,9 +1,11 @@
-"""Processes that one process starts beside itself: the same command, for as long as that one lives.
+"""The other processes of a run, which the first one or a launcher has started, and how the run ends with one of them.
 
-The first stays what the shell knows: it alone prints, and Ctrl-C and SIGTERM reach it alone. The others hold the end
-of a pipe, and end when it closes, however the first has ended. What they print is kept for when one of them fails.
-One that is stopped and does not go on is ended, and so the run. The first may be stopped (Ctrl-Z, then `fg`): the
-others wait for it.
+`Crew`: the same command, for as long as the first one lives. That stays what the shell knows: it alone prints, and
+Ctrl-C and SIGTERM reach it alone. The others hold the end of a pipe, and end when it closes, however the first has
+ended. What they print is kept for when one of them fails. One that is stopped and does not go on is ended, and so the
+run. The first may be stopped (Ctrl-Z, then `fg`): the others wait for it.
+
+`Beside`: the launcher ends all when one has ended, but does not see that one is stopped. So each watches the next.
 """
 
 import os
@@ -31,6 +33,7 @@ LOOK_SECONDS, LOOKS_TO_GO_ON = 1.0, 30  # how often it is asked who is stopped, 
 LONGEST_WORDS = 200  # characters of the last line that a process has printed
 STOPPED = "was stopped (SIGSTOP), did not go on and was ended"
 EXIT_OF_FAULTS = 1  # Python's, after an exception that nobody catches
+SAME_FOR_ALL = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # variables of a launcher, by which a run is known
 CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -71,10 +74,7 @@ class Crew:
         """Raises why the processes do not hear from each other, or the error itself if all of them are there."""
         if not self.others:
             raise UserError(f"{LEFT_ALONE} ({error})") from error
-        given_up = time.monotonic() + SECONDS_TO_END
-        while time.monotonic() < given_up:
-            self.look()
-            time.sleep(0.05)
+        _look_for_a_while(self.look)
         raise error
 
     def _tell(self, ended: Sequence[int]) -> NoReturn:
@@ -117,6 +117,63 @@ class Crew:
             os.close(self.logs.pop())
 
 
+class Beside:
+    """The others of this run on this machine, seen from one of those that a launcher has started.
+
+    Whoever watches one that stays stopped ends it and itself, with one line, at once: who waits for the stopped one, in
+    a message or before all have met, may hear no signal for hours. The launcher ends the rest.
+
+    rank: of this process. size: of the whole run.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.size, self.others = size, started_beside()
+        after = [other for other in self.others if other > rank] or list(self.others)
+        if after:
+            end_who_stays_stopped({min(after): self.others[min(after)]}, self._end_both)
+
+    def _end_both(self, stopped: int) -> NoReturn:
+        print(f"error: process {stopped + 1} of {self.size} {STOPPED}", file=sys.stderr, flush=True)
+        with suppress(psutil.Error):
+            self.others[stopped].kill()
+        os._exit(EXIT_USER_ERROR)
+
+    def look(self) -> None:
+        """UserError when a process has ended; to be called while all are needed."""
+        ended = [str(rank + 1) for rank, one in sorted(self.others.items()) if _has_ended(one)]
+        if ended:
+            raise UserError(f"process {' and '.join(ended)} of {self.size} has ended, and this one with it")
+
+    def explain(self, error: Exception) -> NoReturn:
+        """Raises which process has ended, so that this one does not hear from it, or the error itself if none has."""
+        _look_for_a_while(self.look)
+        raise error
+
+    def end(self) -> None:
+        """Leaves that to the launcher."""
+
+
+def started_beside() -> dict[int, psutil.Process]:
+    """Rank -> process of the others that this one's launcher has started on this machine for the same run."""
+    beside = {}
+    launcher = psutil.Process().parent()
+    for one in launcher.children() if launcher else ():
+        with suppress(psutil.Error):  # it has ended, or is somebody else's
+            told = one.environ()
+            is_ours = all(told.get(name, "") == os.environ.get(name, "") for name in SAME_FOR_ALL)
+            if is_ours and told.get("RANK", "").isdecimal() and one.pid != os.getpid():
+                beside[int(told["RANK"])] = one
+    return beside
+
+
+def _look_for_a_while(look: Callable[[], None]) -> None:
+    """Who hears that another is gone may be quicker than the system, which has yet to take that one away."""
+    given_up = time.monotonic() + SECONDS_TO_END
+    while time.monotonic() < given_up:
+        look()
+        time.sleep(0.05)
+
+
 def last_words(printed: str) -> str:
     """The last line of what a process has printed that is not blank; empty: there is none."""
     return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
@@ -151,6 +208,13 @@ def _is_stopped(process: psutil.Process) -> bool:
         return process.status() == psutil.STATUS_STOPPED
     except psutil.Error:  # it has ended, or is not ours to ask about
         return False
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def started_as() -> tuple[int, int]:

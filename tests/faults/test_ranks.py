@@ -3,6 +3,7 @@
 `ranks.py` does the same to whole runs.
 """
 
+import json
 import os
 import signal
 import socket
@@ -18,8 +19,9 @@ import pytest
 from basics.errors import UserError
 from commands import REPOSITORY
 from engine import processes
-from engine.distributed import _started_beside, join_world
-from engine.processes import STARTED_AS, Crew, end_who_stays_stopped, last_words
+from engine.distributed import join_world
+from engine.processes import STARTED_AS, Crew, end_who_stays_stopped, last_words, started_beside
+from ranks import Run, compare
 
 STOPS = "print('rows read', flush=True); print(flush=True); os.kill(os.getpid(), 19); sys.stdin.read()"
 KILLED = "print('rows read', flush=True); os.kill(os.getpid(), 9)"
@@ -184,6 +186,12 @@ def test_one_that_ends_while_all_meet_ends_the_job(number: signal.Signals) -> No
     assert told.startswith(f"error: process 2 of 2 {says}")
 
 
+# Another than the first listens to nobody: whom it can reach is where all meet.
+WAITS_FOR_MEETING = """import os, socket
+while socket.socket().connect_ex(("127.0.0.1", int(os.environ["MASTER_PORT"]))):
+    time.sleep(0.05)"""
+
+
 def free_port() -> str:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -210,15 +218,35 @@ def launched() -> Iterator[Callable[..., list[subprocess.Popen]]]:
 @linux
 @pytest.mark.parametrize("before", ["", "import os; os.kill(os.getpid(), 19)"])
 def test_one_of_a_launcher_s_that_stays_stopped_is_ended_by_its_neighbour(launched, before: str) -> None:
-    """In the middle of a sum, and before it has come to where all meet."""
+    """In the middle of a sum, and before it has come to where all meet; the neighbour ends too, unasked."""
     first, other = launched(before)
     if not before:
         assert first.stdout.readline() == "1\n"
         other.send_signal(signal.SIGSTOP)
-    assert other.wait(60) == -signal.SIGKILL
-    first.kill()  # a launcher would
-    told = first.communicate(timeout=60)[1]
-    assert told.startswith("error: process 2 of 2 was stopped (SIGSTOP), did not go on and was ended\n")
+    _, told = first.communicate(timeout=60)
+    assert told == "error: process 2 of 2 was stopped (SIGSTOP), did not go on and was ended\n"
+    assert first.returncode == 2 and other.wait(5) == -signal.SIGKILL
+
+
+@linux
+@pytest.mark.parametrize("before", ["", f"{WAITS_FOR_MEETING}\nsys.exit()"])
+def test_the_others_of_a_launcher_s_name_the_one_that_has_ended(launched, before: str) -> None:
+    """In the middle of a sum, and before it has come to where all meet: the launcher's SIGTERM would not be heard."""
+    first, other = launched(before)
+    if not before:
+        assert first.stdout.readline() == "1\n"
+        other.kill()
+    _, told = first.communicate(timeout=60)
+    assert told.splitlines()[-1] == "error: process 2 of 2 has ended, and this one with it"
+    assert first.returncode == 2 and "Traceback" not in told
+
+
+@linux
+def test_who_waits_for_the_others_hears_its_launcher(launched) -> None:
+    first, other = launched(f"{WAITS_FOR_MEETING}\nprint('they meet', flush=True); time.sleep(60)")
+    assert other.stdout.readline() == "they meet\n"
+    first.terminate()
+    assert first.communicate(timeout=10)[1] == "stopped by SIGTERM\n" and first.returncode == 143
 
 
 @linux
@@ -235,10 +263,35 @@ def test_only_who_is_of_the_same_run_is_watched(monkeypatch: pytest.MonkeyPatch)
     try:
         # This process is their launcher; what it has started itself is looked for.
         monkeypatch.setattr(psutil.Process, "parent", lambda self: psutil.Process(self.pid))
-        assert {rank: one.pid for rank, one in _started_beside().items()} == {2: beside[0].pid}
+        assert {rank: one.pid for rank, one in started_beside().items()} == {2: beside[0].pid}
     finally:
         for one in beside:
             one.communicate()
+
+
+@pytest.mark.parametrize(
+    ("first_step", "apart", "says"),
+    [
+        ({}, 2e-4, ""),
+        ({}, 4e-4, "0: log p differs by 4.0e-04, allowed is 3.0e-04"),
+        # Half as many rows counted: AdamW moves the weights as far as ever.
+        ({"loss": 2.5}, 0, "step 1: loss 2.5, not 5.0"),
+        ({"gradient_norm": 1.25}, 0, "step 1: gradient_norm 1.25, not 2.5"),
+    ],
+)
+def test_a_trial_sees_rows_that_are_counted_otherwise(
+    tmp_path: Path, first_step: dict, apart: float, says: str
+) -> None:
+    log = {"kind": "step", "loss": 5.0, "gradient_norm": 2.5}
+    runs = []
+    for name, changed, score in (("one", {}, -1.0), ("other", first_step, -1.0 - apart)):
+        results = tmp_path / name / "results"
+        results.mkdir(parents=True)
+        (results / "log.jsonl").write_text(json.dumps(log | changed) + "\n")
+        answer = {"id": "0", "label": "Sad", "scores": {"Sad": score, "Mad": -2.0}}
+        (results / "predictions.jsonl").write_text(json.dumps(answer) + "\n")
+        runs.append(Run(tmp_path, tmp_path, tmp_path / name))
+    assert compare(runs[1], runs[0], 3e-4) == says
 
 
 def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
