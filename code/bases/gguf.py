@@ -48,11 +48,23 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     _repair_tokenizer(folder, repairs, model.config.max_position_embeddings)
 
 
-def _repairs_of(gguf: Path) -> dict:
+def _open_whole(gguf: Path):
+    """A `GGUFReader` that refuses what lies beyond the end: the library's own takes 2^60 numbers out of no bytes."""
     from gguf import GGUFReader
 
+    class WholeReader(GGUFReader):
+        def _get(self, offset, dtype, count=1, *rest, **named):
+            found = super()._get(offset, dtype, count, *rest, **named)
+            if len(found) < int(count):
+                raise ValueError(f"it ends at byte {len(self.data):,}, before what begins at {offset:,}")
+            return found
+
+    return WholeReader(gguf)
+
+
+def _repairs_of(gguf: Path) -> dict:
     try:
-        reader = GGUFReader(gguf)
+        reader = _open_whole(gguf)
         fields = [reader.get_field(f"tokenizer.ggml.{name}") for name in ("model", "pre")]
         found = tuple(field.contents() if field else None for field in fields)
     except OSError:

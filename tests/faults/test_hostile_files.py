@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def hide_memory(folder: Path, data: bytes) -> None:
         raise UserError("corrupt") from None
 
 
+def leave_no_memory(folder: Path, data: bytes) -> None:
+    kept: tuple = ()
+    for size in (1 << 20, 1 << 14, 1 << 10, 1 << 6):
+        with suppress(MemoryError):
+            while True:
+                kept = kept, bytes(size)
+    bytearray(300_000_000)
+
+
 def name_no_file(folder: Path, data: bytes) -> None:
     raise OSError("somewhere")
 
@@ -70,7 +80,10 @@ def say_nothing(folder: Path, data: bytes) -> None:
     raise UserError("")
 
 
-@pytest.mark.parametrize("read", [raise_error, run_forever, take_memory, hide_memory, name_no_file, say_nothing])
+READERS = (raise_error, run_forever, take_memory, hide_memory, leave_no_memory, name_no_file, say_nothing)
+
+
+@pytest.mark.parametrize("read", READERS)
 def test_what_is_no_refusal_is_a_fault(tmp_path: Path, read) -> None:
     with within_limits():
         assert try_input(read, tmp_path, b"").kind == FAULT

@@ -38,12 +38,17 @@ def try_input(read: Read, folder: Path, data: bytes) -> Outcome:
     try:
         read(folder, data)
         return Outcome(RESULT)
-    except (UserError, OSError) as error:
-        return _judge_refusal(error)
     except (Exception, TooSlow) as error:
-        return _as_fault(error)
+        _free(error)
+        return _judge_refusal(error) if isinstance(error, UserError | OSError) else _as_fault(error)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _free(error: BaseException) -> None:
+    """What the reader holds, which may be all memory that there is: none would be left to judge it."""
+    for one in _chain(error):
+        traceback.clear_frames(one.__traceback__)
 
 
 def _judge_refusal(error: Exception) -> Outcome:
