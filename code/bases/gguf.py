@@ -49,15 +49,17 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
 
 def _open_whole(gguf: Path):
-    """A `GGUFReader` that refuses what lies beyond the end: the library's own takes 2^60 numbers out of no bytes."""
+    """A `GGUFReader` that refuses what lies beyond the end: the library's own takes 2^60 numbers out of no bytes.
+
+    It is also the faster one, as it takes no slice of a memory map for each token.
+    """
+    import numpy as np
     from gguf import GGUFReader
 
     class WholeReader(GGUFReader):
-        def _get(self, offset, dtype, count=1, *rest, **named):
-            found = super()._get(offset, dtype, count, *rest, **named)
-            if len(found) < int(count):
-                raise ValueError(f"it ends at byte {len(self.data):,}, before what begins at {offset:,}")
-            return found
+        def _get(self, offset, dtype, count=1, override_order=None):
+            ordered = np.dtype(dtype).newbyteorder(override_order or self.byte_order)
+            return np.frombuffer(self.data, ordered, int(count), offset)
 
     return WholeReader(gguf)
 

@@ -51,10 +51,10 @@ def far_base() -> bytes:
     return json.dumps(json.loads(path.read_bytes()) | {"base": "x" * 65_000}).encode()
 
 
-def gguf_of_numbers(claimed: int) -> bytes:
-    """A GGUF file without tensors whose one field is a list of that many bytes, of which four are there."""
+def gguf_of_numbers(claimed: int, there: int) -> bytes:
+    """A GGUF file without tensors whose one field claims to list so many bytes, of which some are there."""
     field = (1).to_bytes(8, "little") + b"a" + (9).to_bytes(4, "little") + bytes(4) + claimed.to_bytes(8, "little")
-    return b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + (1).to_bytes(8, "little") + field + b"\x01\x02\x03\x04"
+    return b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + (1).to_bytes(8, "little") + field + bytes(there)
 
 
 Kept = Mapping[str, Mapping[str, tuple[bytes, str | None]]]
@@ -259,7 +259,8 @@ KEPT: Kept = {
     },
     "gguf": {
         "a beginning alone": (b"GGUF\x03\x00\x00\x00" + b"\xff" * 16, "no whole GGUF file"),
-        "more numbers than the file has": (gguf_of_numbers(1 << 40), "no whole GGUF file"),
+        "more numbers than the file has": (gguf_of_numbers(1 << 40, 4), "no whole GGUF file"),
+        "numbers one by one": (gguf_of_numbers(1 << 40, 150_000), "no whole GGUF file"),
     },
     "wheel": {"no archive": (b"PK\x03\x04", "could not download")},
 }
