@@ -104,7 +104,10 @@ def read_encoded(folder: Path, data: bytes) -> None:
 
 def read_pasted(folder: Path, data: bytes) -> None:
     """What somebody pastes into the page, and one turn more."""
-    text = data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    try:
+        text = data.decode("utf-8", "surrogatepass")  # half a character, as a browser may send it
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
     report = Report()
     turns = page_input.read_dialogue(text, report)
     page_input.describe(report)
