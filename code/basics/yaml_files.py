@@ -1,5 +1,6 @@
 """YAML as files hold it, with the place of what is wrong; aliases may repeat a part, and not fill the memory."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -19,8 +20,8 @@ class YamlError(Exception):
         self.reason, self.line = reason, line
 
 
-def parse_yaml(text: str) -> tuple[Any, Any]:
-    """(what a text holds, its root as PyYAML composes it, None of an empty text).
+def parse_yaml(text: str, look: Callable[[Any], Any] = lambda root: None) -> tuple[Any, Any]:
+    """(what a text holds, what `look` makes of its root as PyYAML composes it); both None of an empty text.
 
     Raises:
         YamlError: it is no YAML, or its aliases make far more of it than is written.
@@ -30,10 +31,13 @@ def parse_yaml(text: str) -> tuple[Any, Any]:
     if len(text) > MOST_CHARACTERS:
         raise YamlError(f"{len(text):,} characters, allowed are {MOST_CHARACTERS:,}")
     try:
-        node = yaml.compose(text, Loader=_shallow_loader())
-        if node is not None:
-            _measure(node, {}, 0)
-        return yaml.safe_load(text), node
+        loader = _shallow_loader()(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _measure(node, {}, 0)
+        looked = look(node)  # before merges (<<) are written into the nodes
+        return loader.construct_document(node), looked
     except YamlError:
         raise
     except RecursionError:

@@ -2,12 +2,13 @@
 
 import random
 import warnings
-from contextlib import suppress
+import weakref
 from pathlib import Path
 
 import pytest
 
 from basics.errors import UserError
+from tests.faults.fuzz import oracle
 from tests.faults.fuzz.kept import KEPT
 from tests.faults.fuzz.mutations import mutate
 from tests.faults.fuzz.oracle import FAULT, REFUSED, RESULT, TooSlow, try_input, within_limits
@@ -63,15 +64,6 @@ def hide_memory(folder: Path, data: bytes) -> None:
         raise UserError("corrupt") from None
 
 
-def leave_no_memory(folder: Path, data: bytes) -> None:
-    kept: tuple = ()
-    for size in (1 << 20, 1 << 14, 1 << 10, 1 << 6):
-        with suppress(MemoryError):
-            while True:
-                kept = kept, bytes(size)
-    bytearray(300_000_000)
-
-
 def name_no_file(folder: Path, data: bytes) -> None:
     raise OSError("somewhere")
 
@@ -80,7 +72,26 @@ def say_nothing(folder: Path, data: bytes) -> None:
     raise UserError("")
 
 
-READERS = (raise_error, run_forever, take_memory, hide_memory, leave_no_memory, name_no_file, say_nothing)
+def test_what_a_reader_holds_is_let_go_before_it_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be all the memory that there is."""
+
+    class Held:
+        pass
+
+    held, judge = [], oracle._judge_refusal
+
+    def read(folder: Path, data: bytes) -> None:
+        kept = Held()
+        held.append(weakref.ref(kept))
+        raise UserError("too large")
+
+    monkeypatch.setattr(oracle, "_judge_refusal", lambda error: held.append(held[0]()) or judge(error))
+    with within_limits():
+        assert try_input(read, tmp_path, b"").kind == REFUSED
+    assert held[1] is None
+
+
+READERS = (raise_error, run_forever, take_memory, hide_memory, name_no_file, say_nothing)
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def _checked_name(described: Description) -> Description:
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """(key -> value, key -> line) of the file."""
     try:
-        content, node = parse_yaml(path.read_text(encoding="utf-8-sig"))
+        content, lines = parse_yaml(path.read_text(encoding="utf-8-sig"), partial(_lines_of_all, path=path))
     except YamlError as error:
         place = f"{path} line {error.line}" if error.line else str(path)
         raise UserError(f"{place}: cannot be read ({error.reason}), allowed is YAML in UTF-8") from None
@@ -116,10 +117,17 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         return {}, {}
     if not isinstance(content, dict):
         raise UserError(f"{path} line 1: holds a {type(content).__name__}, allowed are keys: {', '.join(_READERS)}")
-    for _, value in node.value:
+    return content, lines
+
+
+def _lines_of_all(root: Any, path: Path) -> dict[str, int]:
+    """Those of the root; its values that are mappings are looked at too."""
+    if root.id != "mapping":
+        return {}
+    for _, value in root.value:
         if value.id == "mapping":
             _lines_of(value, path)
-    return content, _lines_of(node, path)
+    return _lines_of(root, path)
 
 
 def _lines_of(node: Any, path: Path) -> dict[str, int]:
@@ -128,7 +136,8 @@ def _lines_of(node: Any, path: Path) -> dict[str, int]:
     for key, _ in node.value:
         place, named = f"{path} line {key.start_mark.line + 1}", key.value
         if key.tag != _TEXT_TAG:
-            raise UserError(f"{place}: the key {named!r} is no text, allowed is a text (in quotes, such as 'yes')")
+            shown = repr(named) if key.id == "scalar" else f"(a {key.id})"
+            raise UserError(f"{place}: the key {shown} is no text, allowed is a text (in quotes, such as 'yes')")
         if named in lines:
             raise UserError(f"{place}: {named} stands there twice, allowed is once")
         lines[named] = key.start_mark.line + 1

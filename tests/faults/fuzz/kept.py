@@ -110,7 +110,7 @@ KEPT: Kept = {
         "a long number": (b"name: " + HEX, "whole number of"),
         "a date that is none": (b"name: 2020-99-99\n", "cannot be read"),
         "a time that is none": (b"name: !!timestamp x\n", "cannot be read"),
-        "a mapping as a key": (b"? {a: b}\n: c\n", "unhashable"),
+        "a mapping as a key": (b"? {a: b}\n: c\n", "the key (a mapping) is no text"),
         "an object of Python": (b"name: !!python/object/apply:os.system [touch ran]\n", "cannot be read"),
         "an escape sequence": (b'licence: "\\e[2J\\u202e"\n', None),
         "half a character": (b'licence: "\\ud800"\n', "half a character"),
