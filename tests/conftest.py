@@ -210,6 +210,24 @@ def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture
+def crew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
+    """Makes a crew whose others run a line of Python each."""
+    from engine.processes import STARTED_AS, Crew
+
+    made = []
+
+    def make(*programs: str) -> Crew:
+        chooser = f"import os, sys; exec({programs!r}[int(os.environ['{STARTED_AS}'].split()[0]) - 1])"
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-c", chooser])
+        made.append(Crew(1 + len(programs), 1))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     """Headless Chromium; the test is skipped where there is none.

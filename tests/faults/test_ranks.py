@@ -20,7 +20,7 @@ from basics.errors import UserError
 from commands import REPOSITORY
 from engine import processes
 from engine.distributed import join_world
-from engine.processes import STARTED_AS, Crew, end_who_stays_stopped, last_words, started_beside
+from engine.processes import Crew, end_who_stays_stopped, last_words, started_beside
 from ranks import Run, compare
 
 STOPS = "print('rows read', flush=True); print(flush=True); os.kill(os.getpid(), 19); sys.stdin.read()"
@@ -40,25 +40,19 @@ def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
 
 
 @pytest.fixture
-def crew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Crew]]:
-    """Makes a crew whose others run a line of Python each, and are looked at often."""
-    made = []
+def watched(crew: Callable[..., Crew], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Crew]:
+    """The same, looked at often: number of looks that one may be stopped, a line for each of the others -> a crew."""
     monkeypatch.setattr(processes, "LOOK_SECONDS", 0.05)
 
     def make(looks: int, *programs: str) -> Crew:
         monkeypatch.setattr(processes, "LOOKS_TO_GO_ON", looks)
-        chooser = f"import os, sys; exec({programs!r}[int(os.environ['{STARTED_AS}'].split()[0]) - 1])"
-        monkeypatch.setattr(sys, "orig_argv", ["python", "-c", chooser])
-        made.append(Crew(1 + len(programs), 1))
-        return made[-1]
+        return crew(*programs)
 
-    yield make
-    for one in made:
-        one.end()
+    return make
 
 
-def test_one_that_stays_stopped_is_ended_with_its_last_words(crew) -> None:
-    found = crew(3, WAITS, STOPS)
+def test_one_that_stays_stopped_is_ended_with_its_last_words(watched) -> None:
+    found = watched(3, WAITS, STOPS)
     found.others[1].wait(30)
     with pytest.raises(UserError, match=r"^process 3 of 3 was stopped \(SIGSTOP\).* ended; its last words: rows read$"):
         found.look()
@@ -93,8 +87,8 @@ def test_one_that_goes_on_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch)
     assert (told, [one.kills for one in played.values()]) == ([3], [0, 0, 1, 0])
 
 
-def test_one_that_is_killed_has_last_words(crew) -> None:
-    found = crew(30, KILLED)
+def test_one_that_is_killed_has_last_words(watched) -> None:
+    found = watched(30, KILLED)
     found.others[0].wait(30)
     with pytest.raises(UserError, match="^process 2 of 2 was ended by SIGKILL, as when .*; its last words: rows read$"):
         found.look()

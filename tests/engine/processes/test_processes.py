@@ -27,7 +27,7 @@ from distributed_worker import (
     started,
 )
 from engine.distributed import World, join_world
-from engine.processes import LEFT_ALONE, STARTED_AS, Crew, own_cores
+from engine.processes import LEFT_ALONE, Crew, own_cores
 from tiny_models import main_command, save_base, save_rows
 from training.checkpoints import load_state
 from training.engines import OptimizerSettings, PlainEngine
@@ -260,22 +260,6 @@ def test_the_others_end_with_the_first(under_way, number: signal.Signals, code: 
     assert first.returncode == code
     assert "Traceback" not in told and says in told.splitlines()[-1]
     wait_until_gone(others)
-
-
-@pytest.fixture
-def crew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Crew]]:
-    """Makes a crew whose others run a line of Python."""
-    made = []
-
-    def make(*programs: str) -> Crew:
-        chooser = f"import os, sys; exec({programs!r}[int(os.environ['{STARTED_AS}'].split()[0]) - 1])"
-        monkeypatch.setattr(sys, "orig_argv", ["python", "-c", chooser])
-        made.append(Crew(1 + len(programs), 1))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
 
 
 WAITS = "sys.stdin.read()"
