@@ -21,7 +21,7 @@ from experiment_utils.evidence import (
     split_facts,
     valid_answers_file,
 )
-from experiment_utils.records import BASELINES, Record, Records
+from experiment_utils.records import Record, Records
 from scoring.metrics import Prediction
 from training.decoding import SCORE
 
@@ -130,7 +130,7 @@ def _are_like(found: Breakdowns, expected: Breakdowns) -> bool:
 
 def _knows_train(run: Record, dataset: str) -> bool:
     """Whether a run was trained on all utterances of the dataset's own train, and on no other set."""
-    if run.condition.startswith(BASELINES):
+    if run.is_baseline:
         return True
     utterances = count_labels(read_corpus(dataset)["train"]).total()
     return run.labels == find_dataset(dataset).labels and run.training_rows == {RECOGNITION: utterances}

@@ -1,7 +1,7 @@
 """What neighbours add to answers that are there, committed of test or in a file of one run; see scoring.neighbours."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from data_utils.dialogues import name_utterances
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DatasetSpec
 from data_utils.retrieval import Embed, Entry, entries_of
-from data_utils.texts import fold_text
+from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus
 from experiment_utils.records import Record, Records
@@ -55,25 +55,34 @@ class Compared:
 class SplitEvidence:
     """A scored split of a dataset, and what the labels of the nearest training utterances say of each of its own."""
 
-    def __init__(self, dataset: str, split: str, embed: Embed) -> None:
-        self.spec: DatasetSpec = find_dataset(dataset)
-        self.split = split
-        corpus = read_corpus(dataset)
-        self.entries: dict[str, Entry] = {one.id: one for one in entries_of(dataset, split, corpus[split])}
-        self.nearest = NearestLabels(dataset, corpus, self.spec.labels, embed)
-        found = self.nearest.evidence(list(self.entries.values()))
+    def __init__(self, spec: DatasetSpec, split: str, nearest: NearestLabels) -> None:
+        self.spec, self.split, self.nearest = spec, split, nearest
+        corpus = read_corpus(spec.name)
+        self.entries: dict[str, Entry] = {one.id: one for one in entries_of(spec.name, split, corpus[split])}
+        found = nearest.evidence(list(self.entries.values()))
         self.evidence = dict(zip(self.entries, found, strict=True))
-        trained = {fold_text(one.text) for one in self.nearest.index.entries}
-        self.unseen = frozenset(name for name, one in self.entries.items() if fold_text(one.text) not in trained)
+        digests, trained = (digest_texts(spec.name, corpus[name]) for name in (split, "train"))
+        self.unseen = digests.keys() - set(list_seen(digests, set(trained.values())))
+
+    @classmethod
+    def of_dataset(cls, dataset: str, splits: Sequence[str], embed: Embed) -> "dict[str, SplitEvidence]":
+        """Some splits of a dataset, by the same training utterances."""
+        spec = find_dataset(dataset)
+        nearest = NearestLabels(dataset, read_corpus(dataset), spec.labels, embed)
+        return {split: cls(spec, split, nearest) for split in splits}
 
     def in_order(self, rows: Sequence[Prediction], path: Path) -> list[Prediction]:
-        """The rows as the utterances stand; UserError: not one scored answer to each, in the dataset's labels."""
+        """The rows as the utterances stand, with their gold labels.
+
+        Raises:
+            UserError: there is not one scored answer to each utterance, in the dataset's labels.
+        """
         named, labels = {row.id: row for row in rows}, set(self.spec.labels)
         scored = all(row.scores is not None and row.scores.keys() == labels for row in rows)
         if not scored or named.keys() != self.entries.keys() or len(named) != len(rows):
             what = f"all {len(self.entries)} utterances of {self.spec.name}'s {self.split}"
             raise UserError(f"{path}: not one answer to each of {what} with log p of {', '.join(self.spec.labels)}")
-        return [named[name] for name in self.entries]
+        return [replace(named[name], target=entry.label) for name, entry in self.entries.items()]
 
     def joined(self, rows: Sequence[Prediction], weight: float = USUAL.weight) -> list[Prediction]:
         """The rows with this evidence beside their log p."""
@@ -96,7 +105,7 @@ class SplitEvidence:
 
 def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
     """Every run whose answers on test are committed with log p in the dataset's labels, and the baseline of valid."""
-    evidence, records = SplitEvidence(dataset, "test", embed), Records.read(EXPERIMENTS)
+    (evidence,), records = SplitEvidence.of_dataset(dataset, ["test"], embed).values(), Records.read(EXPERIMENTS)
     metric, labels = evidence.spec.metric, evidence.spec.labels
     runs = [run for run in records.runs if _is_comparable(run, evidence.spec)]
     runs += filter(None, [records.best_baseline(dataset)])
@@ -104,7 +113,7 @@ def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
     unseen: dict[str, dict[int, float]] = {}
     for run in runs:
         path = answers_file(EXPERIMENTS, run, dataset)
-        own = decode_without(evidence.in_order(_read(path, dataset), path))
+        own = decode_without(evidence.in_order(_read(path), path))
         joint = evidence.joined(own)
         # A baseline is shown without transitions, as models are. Log p is committed rounded: what it cannot tell apart,
         # the counts of a model's own answers can.
@@ -158,10 +167,10 @@ def compare_file(dataset: str, path: Path, embed: Embed) -> Weighed:
     Raises:
         UserError: the file cannot be read, or holds no scored answers to one of these splits, in the dataset's labels.
     """
-    rows, corpus = _read(path, dataset), read_corpus(dataset)
-    of_valid = {one.id for one in entries_of(dataset, "valid", corpus["valid"])}
+    rows = _read(path)
+    of_valid = {name for name, _ in name_utterances(dataset, read_corpus(dataset)["valid"])}
     split, weights = ("valid", WEIGHTS) if rows and rows[0].id in of_valid else ("test", (0.0, USUAL.weight))
-    evidence = SplitEvidence(dataset, split, embed)
+    (evidence,) = SplitEvidence.of_dataset(dataset, [split], embed).values()
     own = decode_without(evidence.in_order(rows, path))
     return Weighed(dataset, split, {weight: evidence.score(evidence.joined(own, weight)) for weight in weights})
 
@@ -193,11 +202,9 @@ def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Dec
     """
     corpus, spec = read_corpus(dataset), find_dataset(dataset)
     task = Task(dataset, corpus, spec.labels, spec.metric, DEFAULT_WINDOW, spec.neutral)
-    own, joint = {}, {}
-    for split, of_split in (("valid", valid_path), ("test", path)):
-        evidence = SplitEvidence(dataset, split, embed)
-        own[split] = evidence.in_order(_read(of_split, dataset), of_split)
-        joint[split] = evidence.joined(own[split])
+    paths, evidence = {"valid": valid_path, "test": path}, SplitEvidence.of_dataset(dataset, SCORED, embed)
+    own = {split: of_split.in_order(_read(paths[split]), paths[split]) for split, of_split in evidence.items()}
+    joint = {split: of_split.joined(own[split]) for split, of_split in evidence.items()}
     transitions = count_transitions(task.gold("train"), task.orders["train"], spec.labels)
     found = {}
     for name, of_splits in (("own", own), ("with neighbours", joint)):
@@ -209,19 +216,11 @@ def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Dec
     return Decoded(dataset, found)
 
 
-def _read(path: Path, dataset: str) -> list[Prediction]:
-    """The rows of predictions.jsonl, or of a file of committed answers."""
+def _read(path: Path) -> list[Prediction]:
+    """The rows of predictions.jsonl, or of a file of committed answers, which hold no gold labels."""
     if path.suffix != ".gz":
         return read_predictions(path)
-    gold = {
-        name: utterance.label
-        for dialogues in read_corpus(dataset).values()
-        for name, utterance in name_utterances(dataset, dialogues)
-    }
-    return [
-        Prediction(name, "", gold.get(name) or "", answer.label, answer.log_p or None)
-        for name, answer in read_answers(path).items()
-    ]
+    return [Prediction(name, "", "", of.label, of.log_p or None) for name, of in read_answers(path).items()]
 
 
 def render_decoded(decoded: Decoded) -> str:
