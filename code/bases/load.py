@@ -51,7 +51,8 @@ def choose_device() -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 where the device computes in it, else fp32: GPUs older than Ampere and Apple's CPUs emulate it.
+    """`auto` is bf16 where the device computes in it, else fp32: GPUs older than Ampere emulate it, and so do
+    Apple's CPUs and Intel's with AVX-512 and no bf16 in it, as Skylake, Cascade Lake and Ice Lake.
 
     Raises:
         UserError: fp16 on a CPU, which is slower than fp32 there and overflows.
@@ -66,9 +67,14 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def _has_fast_bf16() -> bool:
-    """Whether oneDNN multiplies in bf16 on this CPU; a torch that was built without it has no such function."""
+    """Whether this CPU has instructions for products in bf16, and oneDNN uses them.
+
+    A torch that was built without oneDNN has no such function. With AVX-512 alone oneDNN says yes and emulates them,
+    several times slower than fp32; other than x86 processors have no such key.
+    """
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return torch.backends.mkldnn.is_available() and supported is not None and supported()
+    emulated = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16") is False  # older ones of torch lack it
+    return torch.backends.mkldnn.is_available() and supported is not None and supported() and not emulated
 
 
 def refuse_unscaled_fp16(dtype: torch.dtype, scaled: bool) -> None:

@@ -24,19 +24,27 @@ def test_auto_on_a_gpu(computes: bool, expected: torch.dtype, monkeypatch: pytes
     assert choose_precision("bf16", GPU) == torch.bfloat16 and choose_precision("fp16", GPU) == torch.float16
 
 
+YES, NO = ({"_is_mkldnn_bf16_supported": lambda answer=answer: answer} for answer in (True, False))
+# What torch was built with, what oneDNN says, which instructions the processor has.
 CPUS = [
-    (True, {"_is_mkldnn_bf16_supported": lambda: True}, torch.bfloat16),
-    (True, {"_is_mkldnn_bf16_supported": lambda: False}, torch.float32),
-    (True, {}, torch.float32),
-    (False, {"_is_mkldnn_bf16_supported": lambda: True}, torch.float32),
-    (False, {}, torch.float32),
+    (True, YES, {"avx512_bf16": True}, torch.bfloat16),
+    (True, YES, {"avx512_bf16": False}, torch.float32),  # emulated
+    (True, YES, {}, torch.bfloat16),  # ARM's
+    (True, NO, {"avx512_bf16": False}, torch.float32),
+    (True, NO, {}, torch.float32),
+    (True, {}, {}, torch.float32),
+    (False, YES, {"avx512_bf16": True}, torch.float32),
+    (False, {}, {}, torch.float32),  # Apple's, without oneDNN: its operators are not there
 ]
 
 
-@pytest.mark.parametrize(("built_in", "operators", "expected"), CPUS)
-def test_auto_on_a_cpu(built_in: bool, operators: dict, expected, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last is torch for Apple's processors: without oneDNN, its operators are not there."""
+@pytest.mark.parametrize(("built_in", "operators", "capabilities", "expected"), CPUS)
+def test_auto_on_a_cpu(
+    built_in: bool, operators: dict, capabilities: dict, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With AVX-512 alone oneDNN computes in bf16 by emulation, and says that it is supported."""
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: built_in)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr(torch, "ops", SimpleNamespace(mkldnn=SimpleNamespace(**operators)))
     assert choose_precision("auto", CPU) == expected
 
