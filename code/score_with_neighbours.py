@@ -8,8 +8,9 @@ No model is asked again: log p of every label is in the answers, and neighbours 
 weight of the evidence is fixed, as chosen on valid. Answers of valid are scored with other weights too, which is how it
 was chosen; those of test never are. Where transitions decoded a run, its own answers are compared, without them; with
 --valid, the same run's answers there, transitions are fitted to either and decode both. Files of committed answers
-(experiments/predictions/<condition>/*.csv.gz) are read too. --output puts the table between the marks of a page. What a
-reader of another corpus needs is its train: a checkpoint has none, so predict.py answers without neighbours.
+(experiments/predictions/<condition>/*.csv.gz) are read too. --output puts the table between the marks of a page; --keep
+lays what committed answers come to beside their records, where `reproduce.py --report` finds it. What a reader of
+another corpus needs is its train: a checkpoint has none, so predict.py answers without neighbours.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -52,6 +53,8 @@ def main() -> None:
     else:
         compared = [one for name in arguments.datasets for one in neighbours.compare_committed(name, embed)]
         table = neighbours.render_comparison(compared)
+        if arguments.keep:
+            neighbours.keep_counts(compared)
     if arguments.output:
         write_atomically(arguments.output, replace_section(page, table, name=str(arguments.output), marks=MARKS))
     print(table)
@@ -67,9 +70,12 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"
     )
+    parser.add_argument("--keep", action="store_true", help="keep the counts of committed answers beside their records")
     arguments = parser.parse_args(words)
     if arguments.predictions and len(arguments.datasets) != 1:
         raise UserError("--predictions is of one run: name its dataset alone in --datasets")
+    if arguments.keep and arguments.predictions:
+        raise UserError("--keep is of committed answers: leave --predictions away")
     if arguments.valid and not arguments.predictions:
         raise UserError("--valid stands beside --predictions, the answers of the same run on test")
     return arguments

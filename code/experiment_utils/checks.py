@@ -73,6 +73,8 @@ def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iter
         yield "log p"
     if dataset in run.without and not _makes_without(rows, run, dataset):
         yield "counts without transitions"
+    if dataset in run.neighbours and not run.neighbours[dataset].is_paired_with(run.counts[dataset]):
+        yield "utterances with neighbours"
     if run.split == "valid" and len(run.counts) == 1 and abs((run.valid or 0) - run.score(dataset)) > ROUNDING:
         yield "score on valid"
 

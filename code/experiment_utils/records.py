@@ -3,6 +3,7 @@
     runs/<condition>/seed_<n>.json                    what was run, where, when, how it was chosen
     runs/<condition>/<dataset>-seed_<n>.csv           dialogue, label, answer, count
     runs/<condition>/<dataset>-seed_<n>.without.csv   the same of the model's own answers, beside those with transitions
+    runs/<condition>/<dataset>-seed_<n>.neighbours.csv  the same with neighbours beside them, where they were scored so
     runs/<condition>/<dataset>-seed_<n>.where.csv.gz  the same, for each answer to the questions of breakdowns.py
 
 No text of a dataset is in any of them.
@@ -27,7 +28,7 @@ from training.decoding import TRANSITIONS
 
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
-COUNTS, WITHOUT, WHERE = ".csv", ".without.csv", ".where.csv.gz"
+COUNTS, WITHOUT, NEIGHBOURS, WHERE = ".csv", ".without.csv", ".neighbours.csv", ".where.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Record:
     had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
     training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
     counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
+    neighbours: of these with the nearest training utterances beside the model, where they were scored so.
     metrics: corpus of one's own -> its headline score, so that a report can do without the corpus.
     """
 
@@ -67,6 +69,7 @@ class Record:
     commit: str | None
     counts: Mapping[str, Counts] = field(compare=False)
     without: Mapping[str, Counts] = field(compare=False, default_factory=dict)
+    neighbours: Mapping[str, Counts] = field(compare=False, default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, dataset: str) -> float:
@@ -92,15 +95,19 @@ class Record:
         return f1_of_labels(self.counts[dataset].confusion).tolist()
 
     def write(self, folder: Path, where: Mapping[str, Breakdowns]) -> None:
-        """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last."""
+        """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last.
+
+        What neighbours made of an earlier run of the same name is taken away.
+        """
         place = folder / RUNS / self.condition
         for dataset in self.datasets:
             counts = self.counts[dataset]
             write_atomically(place / f"{dataset}-seed_{self.seed}{COUNTS}", counts.write())
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
+            (place / f"{dataset}-seed_{self.seed}{NEIGHBOURS}").unlink(missing_ok=True)
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
-        left_out = {"counts", "without", *(() if self.metrics else ("metrics",))}
+        left_out = {"counts", "without", "neighbours", *(() if self.metrics else ("metrics",))}
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         write_atomically(place / f"seed_{self.seed}.json", text + "\n")
@@ -114,9 +121,17 @@ class Record:
             filtered = content["decode"] == TRANSITIONS and not content["condition"].startswith(f"{BASELINES}/")
             counts = _read_counts(path, datasets, COUNTS, labels)
             without = _read_counts(path, datasets if filtered else (), WITHOUT, labels)
-            return cls(**content, labels=labels, datasets=datasets, counts=counts, without=without)
+            asked = [name for name in datasets if path.with_name(f"{name}-{path.stem}{NEIGHBOURS}").is_file()]
+            beside = _read_counts(path, asked, NEIGHBOURS, labels)
+            read = {"counts": counts, "without": without, "neighbours": beside}
+            return cls(**content, **read, labels=labels, datasets=datasets)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
+
+
+def write_neighbours(folder: Path, condition: str, dataset: str, seed: int, counts: Counts) -> None:
+    """Keep what a run's answers come to with neighbours, beside its record in `folder`."""
+    write_atomically(folder / RUNS / condition / f"{dataset}-seed_{seed}{NEIGHBOURS}", counts.write())
 
 
 def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[str, ...]) -> dict[str, Counts]:

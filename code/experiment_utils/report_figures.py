@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiment_utils.breakdowns import Breakdowns, answer_order
-from experiment_utils.conditions import Condition
+from experiment_utils.conditions import Condition, Table
 from experiment_utils.dialogue_counts import Counts
+from experiment_utils.overview import FOREST, OURS, OVERVIEW, draw_forest, list_systems
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import Shown, group_conditions
 from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
@@ -82,19 +83,22 @@ class Scene:
         return [run.counts[self.dataset] for run in self.runs[row]]
 
 
-def draw_all(folder: Path, conditions: Mapping[str, Condition], shown: Shown) -> dict[str, list[str]]:
-    """Draw what has run; group -> the names of its files, in the order of the report."""
-    planned = plan_figures(conditions, shown)
+def draw_all(folder: Path, table: Table, conditions: Mapping[str, Condition], shown: Shown) -> dict[str, list[str]]:
+    """Draw what has run; group, or `OVERVIEW` -> the names of its files, in the order of the report."""
+    planned = plan_figures(table, conditions, shown)
     for drawings in planned.values():
         for name, draw in drawings.items():
             draw(folder / name)
     return {group: list(drawings) for group, drawings in planned.items()}
 
 
-def plan_figures(conditions: Mapping[str, Condition], shown: Shown) -> dict[str, dict[str, Draw]]:
+def plan_figures(table: Table, conditions: Mapping[str, Condition], shown: Shown) -> dict[str, dict[str, Draw]]:
     """Group -> name of a file -> what draws it. A curve stands with the last group that it shows and that has run."""
     groups = group_conditions(conditions)
-    found: dict[str, dict[str, Draw]] = {group: {} for group in groups}
+    found: dict[str, dict[str, Draw]] = {group: {} for group in [OVERVIEW, *groups]}
+    systems = list_systems(table, conditions, shown)
+    if any(system.kind == OURS for system in systems):
+        found[OVERVIEW][FOREST] = partial(draw_forest, systems=systems)
     for name, curve in CURVES.items():
         members = [one for one in conditions.values() if one.group.table in curve.tables]
         ran = [group for group, of in groups.items() for one in of if one in members and shown.ran(one)]

@@ -76,6 +76,11 @@ def _without(condition: Condition, dataset: str, shown: Shown) -> str:
     return f"{mean(found):.2f}" if found else NOTHING
 
 
+def _neighbours(condition: Condition, dataset: str, shown: Shown) -> str:
+    metric = shown.records.metric(dataset)
+    return spread([run.neighbours[dataset].score(metric) for run in shown.ran(condition) if dataset in run.neighbours])
+
+
 def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
     return f"{mean(float(macro_f1(run.counts[dataset].confusion)) for run in shown.ran(condition)):.2f}"
 
@@ -128,6 +133,7 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "paper": _paper,
     "ours": describe_scores,
     "without transitions": _without,
+    "with neighbours": _neighbours,
     "macro F1": _macro,
     "minus the paper's": describe_difference,
     "best baseline": _baseline,

@@ -12,12 +12,13 @@ from basics.markdown import render_row, replace_section
 from data_utils.dialogues import find_original_data, load_dialogues
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
 from experiment_utils.evidence import keep_run, make_record
+from experiment_utils.overview import render_overview
 from experiment_utils.records import Record, Records
 from experiment_utils.report_answer import render_answer
 from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
-from experiment_utils.report_text import render_readme, render_report, render_sample
+from experiment_utils.report_text import render_report, render_sample
 from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
 from scoring.baselines import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
@@ -67,14 +68,14 @@ def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:
 
 def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown, folder: Path) -> list[Path]:
     """REPORT.md and its figures, from records alone; the paths written. The README shows the repository's own."""
-    figures = draw_all(folder / "figures", conditions, shown)
+    figures = draw_all(folder / "figures", table, conditions, shown)
     _forget_figures(folder, figures)
     report = folder / "REPORT.md"
     written = [report, *(folder / "figures" / name for names in figures.values() for name in names)]
     write_atomically(report, render_report(table, conditions, shown, figures))
     if folder != EXPERIMENTS:
         return written
-    page = replace_section(README.read_text(encoding="utf-8"), render_readme(table, conditions, shown))
+    page = replace_section(README.read_text(encoding="utf-8"), render_overview(table, conditions, shown))
     if sample := render_sample(shown):
         page = replace_section(page, sample, marks=SAMPLE_MARKS)
     write_atomically(README, page)

@@ -52,7 +52,7 @@ def test_the_first_is_held_until_the_end_and_the_second_is_not(
         send(signal.SIGTERM)
         reached.append(stop.number)
     assert reached == [signal.SIGTERM] == [caught.value.number]
-    assert capfd.readouterr().err == "\nSIGTERM: saves first; once more stops at once\n"
+    assert capfd.readouterr().err == "\nSIGTERM: saves first; once more, a second later, stops at once\n"
     with pytest.raises(Stopped) as caught, StopHeld("saves first"):
         send(signal.SIGTERM)
         send(signal.SIGINT)

@@ -5,10 +5,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from basics.errors import UserError
 from basics.markdown import render_table, replace_section
@@ -17,13 +15,13 @@ from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.records import Record, Records
+from experiment_utils.overview import FOREST, OURS, OVERVIEW, draw_forest, list_systems, render_overview
+from experiment_utils.records import Record, Records, write_neighbours
 from experiment_utils.report_answer import list_failed, render_answer
 from experiment_utils.report_figures import draw_all, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
-from experiment_utils.report_text import render_readme, render_report, render_sample
-from experiment_utils.reports import EXPERIMENTS, README, SAMPLE_MARKS, look_at
+from experiment_utils.report_text import render_report
 from scoring.metrics import Prediction
 
 LABELS = ("neutral", "joyful", "sad")
@@ -206,13 +204,39 @@ def test_the_baseline_that_valid_chose_is_the_best() -> None:
     assert report.count("chosen on valid** |") == 1
 
 
-def test_the_readme_shows_few_baselines_and_the_systems_that_it_is_told_to() -> None:
+def test_the_overview_shows_few_baselines_and_the_systems_that_it_is_told_to() -> None:
     runs = [make_baseline("words", 50.0, 3), make_baseline("vectors_history+transitions", 45.0, 9)]
     runs += [make_baseline("majority", 20.0, 9), make_baseline("previous_label", 99.0, 10)]
-    page = render_readme(TABLE, CONDITIONS, show(*runs))
+    page = render_overview(TABLE, CONDITIONS, show(*runs))
     shown = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")][2:]
     assert shown[-2:] == ["baseline: words", "baseline: vectors history+transitions"]
     assert f"| **{score_of(3):.2f} (" in page and "HiTrans" in page and "EmotionIC" not in page and "LEAK" not in page
+
+
+def test_the_overview_has_the_scores_with_neighbours_where_every_seed_has_one(tmp_path: Path) -> None:
+    own = [make_run("small/window/meld", seed, 4, minutes=minutes) for seed, minutes in ((42, 20.2), (43, None))]
+    beside = make_run("small/window/meld", 42, 8).counts
+    first, both = [replace(own[0], neighbours=beside), own[1]], [replace(run, neighbours=beside) for run in own]
+    (system,) = (one for one in list_systems(TABLE, CONDITIONS, show(*both)) if one.kind == OURS)
+    assert system.neighbours["meld"].value == pytest.approx(score_of(8))
+    assert system.scores["meld"].more == f"; {score_of(8):.2f} with neighbours"
+    assert system.meaning.endswith("decode=score, 2 seeds, 20 minutes a run")
+    assert "with neighbours" not in render_overview(TABLE, CONDITIONS, show(*first)).split("\n\n")[0]
+    assert f"| {score_of(8):.2f} |" in render_group([CONDITIONS["small/window/meld"]], show(*first))
+    draw_forest(tmp_path / FOREST, [system])
+    draw_forest(tmp_path / "other.png", [replace(system, neighbours={})])
+    assert (tmp_path / FOREST).read_bytes() != (tmp_path / "other.png").read_bytes()
+
+
+def test_what_neighbours_came_to_goes_with_the_run_that_it_was_of(tmp_path: Path) -> None:
+    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
+    where, run = {"meld": break_down(PREDICTIONS, facts, LABELS)}, make_run("small/window/meld", 42, 4)
+    run.write(tmp_path, where)
+    write_neighbours(tmp_path, run.condition, "meld", 42, make_run(run.condition, 42, 8).counts["meld"])
+    (read,) = Records.read(tmp_path).runs
+    assert read.neighbours["meld"].score("weighted_f1") == pytest.approx(score_of(8))
+    run.write(tmp_path, where)
+    assert not Records.read(tmp_path).runs[0].neighbours
 
 
 def test_from_three_seeds_on_a_difference_is_tested() -> None:
@@ -277,18 +301,19 @@ def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.Monk
     for run in runs:
         run.write(tmp_path, {dataset: where["meld"] for dataset in run.counts})
     shown = Shown(Records.read(tmp_path))
-    few = plan_figures(CONDITIONS, shown)["small"]
+    few = plan_figures(TABLE, CONDITIONS, shown)["small"]
     assert "labels_small_meld.png" not in few, "of ten utterances a label has no bar"
     monkeypatch.setattr(report_figures, "FEWEST", 10)
-    names = draw_all(tmp_path / "figures", CONDITIONS, shown)
+    names = draw_all(tmp_path / "figures", TABLE, CONDITIONS, shown)
     assert names == {
+        OVERVIEW: [FOREST],
         "scaling_total": ["data_scaling.png"],
         "small": [f"{kind}_small_meld.png" for kind in ("differences", "breakdowns", "labels", "confusion")],
     }, "a row or a point alone has nothing to be compared with"
     drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert drawn == sorted(name for of in names.values() for name in of)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
-    assert draw_all(tmp_path / "none", CONDITIONS, show()) == {}
+    assert draw_all(tmp_path / "none", TABLE, CONDITIONS, show()) == {}
 
 
 def test_no_two_rows_look_alike_and_those_of_a_group_differ_in_colour_where_there_are_enough() -> None:
@@ -369,26 +394,3 @@ def test_a_run_that_failed_is_told_until_it_has_finished() -> None:
     assert list(list_failed(log)) == ["a/b/meld, seed 1: failed with exit status 3, 2026-01-01"]
     page = render_answer(CONDITIONS, show(), log)
     assert "1 run failed and did not finish since" in page and "- a/b/meld, seed 1" in page
-
-
-def test_committed_figures_are_what_the_records_make(tmp_path: Path) -> None:
-    """Pixel by pixel but for rounding, which another processor may do otherwise."""
-    draw_all(tmp_path, CONDITIONS, look_at(CONDITIONS, EXPERIMENTS))
-    for path in tmp_path.iterdir():
-        drawn, committed = imread(path), imread(EXPERIMENTS / "figures" / path.name)
-        assert drawn.shape == committed.shape, path.name
-        assert np.abs(drawn - committed).mean() < 1e-3, f"python code/reproduce.py --report draws {path.name} anew"
-
-
-def test_committed_report_and_readme_are_what_the_records_make() -> None:
-    shown = look_at(CONDITIONS, EXPERIMENTS)
-    assert shown.records.runs, "no records are committed"
-    assert Records.read(EXPERIMENTS) == shown.records, "records of conditions that are no more"
-    report = (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8")
-    figures = plan_figures(CONDITIONS, shown)
-    assert render_report(TABLE, CONDITIONS, shown, figures) == report
-    names = {name for drawings in figures.values() for name in drawings}
-    assert names == {path.name for path in (EXPERIMENTS / "figures").glob("*.png")}
-    readme = README.read_text(encoding="utf-8")
-    assert replace_section(readme, render_readme(TABLE, CONDITIONS, shown)) == readme
-    assert replace_section(readme, render_sample(shown), marks=SAMPLE_MARKS) == readme

@@ -11,7 +11,9 @@ import bases.encoder
 import score_with_neighbours as script
 from commands import assert_one_line_error, call_script
 from data_utils.labels import DATASETS
+from experiment_utils.beyond import neighbours
 from experiment_utils.beyond.neighbours import ALONE, WEIGHTS
+from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import read_corpus
 from scoring.metrics import Prediction
 from scoring.neighbours import USUAL
@@ -42,10 +44,15 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_committed_answers_get_a_line_each(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
+def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, kept = tmp_path / "page.md", {}
+
+    def note(folder: Path, condition: str, dataset: str, seed: int, counts: Counts) -> None:
+        kept[condition] = dataset, seed, f"{counts.score(DATASETS[dataset].metric):.2f}"
+
+    monkeypatch.setattr(neighbours, "write_neighbours", note)
     page.write_text(f"before\n<!-- {script.MARKS}: begin -->\nold\n<!-- {script.MARKS}: end -->\nafter\n")
-    result = call_script(script.main, "--datasets", "sample", "--output", page)
+    result = call_script(script.main, "--datasets", "sample", "--output", page, "--keep")
     assert result.returncode == 0, result.stderr
     header, _, *lines = map(cells, result.stdout.splitlines())
     named = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
@@ -58,6 +65,8 @@ def test_committed_answers_get_a_line_each(tmp_path: Path) -> None:
     assert float(window["points, seed by seed"]) == pytest.approx(moved, abs=0.011)
     low, high = map(float, window["its 95% interval"].split(" to "))
     assert low < float(window["with neighbours"]) < high and 0 <= float(window["p"]) <= 1
+    expected = {f"sample/{row}/sample" for row in ("window", "plain", "zero_shot")}
+    assert kept.keys() == expected and kept["sample/window/sample"] == ("sample", 42, window["with neighbours"])
     assert named[ALONE]["own (W-F1)"] == named[ALONE]["p"] == "-"
     told = page.read_text(encoding="utf-8")
     assert told.startswith("before\n") and told.endswith("after\n") and "old" not in told
@@ -132,5 +141,7 @@ def test_what_cannot_be_compared_is_one_line(fault: str, tmp_path: Path) -> None
 def test_flags_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
     path = write_answers(tmp_path, "valid")
     assert_one_line_error(call_script(script.main, "--datasets", "sample,meld", "--predictions", path), "one run")
+    kept = call_script(script.main, "--datasets", "sample", "--predictions", path, "--keep")
+    assert_one_line_error(kept, "--keep is of committed answers")
     assert_one_line_error(call_script(script.main, "--datasets", "sample", "--valid", path), "beside --predictions")
     assert_one_line_error(call_script(script.main, "--datasets", "sample", "--output", path), "has no section")

@@ -1,8 +1,10 @@
 /* Loaded before libc: counts what a process is about to change below a folder, and at the n-th change kills its group
- * (in the middle of it, where it is a write) or refuses, as a full or read-only disk does, from then on.
+ * (in the middle of it, where it is a write), refuses, as a full or read-only disk does, or sets the clock back, from
+ * then on.
  *
  *   FAULTS_UNDER    folder          FAULTS_AT      n, 0: count only
  *   FAULTS_COUNT    file of 8 bytes FAULTS_ERROR   error number, 0: SIGKILL
+ *   FAULTS_BACK     seconds by which the clock is set back in place of either, 0: not
  *
  * They are read when a program starts, or when a forked one calls faults_arm().
  */
@@ -17,12 +19,14 @@
 #include <string.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char under[PATH_MAX];
-static long at, *count;
+static long at, back, *count;
 static int refusal;
 
 __attribute__((constructor)) void faults_arm(void)
@@ -42,6 +46,7 @@ __attribute__((constructor)) void faults_arm(void)
     snprintf(under, sizeof under, "%s/", folder);
     at = atol(getenv("FAULTS_AT"));
     refusal = atoi(getenv("FAULTS_ERROR"));
+    back = atol(getenv("FAULTS_BACK"));
 }
 
 static int is_under(int folder, const char *path)
@@ -70,7 +75,7 @@ static int is_under(int folder, const char *path)
 static int meet(void)
 {
     long number = __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
-    if (!at || number < at)
+    if (!at || number < at || back)
         return 0;
     if (refusal) {
         errno = refusal;
@@ -201,4 +206,32 @@ ssize_t copy_file_range(int from, off64_t *read, int to, off64_t *place, size_t 
     REAL(copy_file_range);
     MEET_WRITE(to, real(from, read, to, place, length / 2, flags))
     return real(from, read, to, place, length, flags);
+}
+
+static long seconds_back(void) { return count && at && __atomic_load_n(count, __ATOMIC_SEQ_CST) >= at ? back : 0; }
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    REAL(clock_gettime);
+    int code = real(clock, now);
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
+        now->tv_sec -= seconds_back();
+    return code;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    int (*real)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int code = real(now, zone);
+    now->tv_sec -= seconds_back();
+    return code;
+}
+
+time_t time(time_t *place)
+{
+    time_t (*real)(time_t *) = dlsym(RTLD_NEXT, "time");
+    time_t now = real(NULL) - seconds_back();
+    if (place)
+        *place = now;
+    return now;
 }

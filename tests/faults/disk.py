@@ -1,9 +1,11 @@
-"""Jobs whose disk is full or read-only from a change on, or whose folder is taken away, told in one line and gone on.
+"""Jobs whose disk is full or read-only from a change on, or whose folder is taken away: told in one line and gone on;
+and jobs whose clock is set back, which do not care.
 
     python tests/faults/disk.py --job train --how full            # at every change in turn: no space is left from it on
     python tests/faults/disk.py --job train --how read-only       # nothing below the job's folder can be changed
     python tests/faults/disk.py --job train --how gone --times 20 # a folder that it made is removed at a random moment
     python tests/faults/disk.py --job set-up --how small          # on a disk of 4 KiB, of 8, ...; as root
+    python tests/faults/disk.py --job train --how clock           # at every change in turn the clock goes back a day
 
 The jobs are those of kill.py. Each has to end with exit code 2 and one line on stderr that says what is wrong, or
 rightly; what is then there has to be what was there before, or whole: started again by the same command with the disk
@@ -25,14 +27,15 @@ from kill import Trial, describe, make_parser, run_jobs
 from kill_forks import End, Program
 
 ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
-GONE, SMALL = "gone", "small"
+GONE, SMALL, CLOCK = "gone", "small", "clock"
+DAY = 86_400  # seconds
 KIB = 4  # between two sizes of a small disk
 LARGEST_KIB = 4096
 
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--how", choices=(*ERRORS, GONE, SMALL), default="full", help="(default: %(default)s)")
+    parser.add_argument("--how", choices=(*ERRORS, GONE, SMALL, CLOCK), default="full", help="(default: %(default)s)")
     arguments = parser.parse_args()
 
     def befall(trial: Trial, draw: random.Random) -> bool:
@@ -40,6 +43,8 @@ def main() -> None:
             return take_away(trial, draw, arguments.times)
         if arguments.how == SMALL:
             return fill(trial, arguments.step * KIB)
+        if arguments.how == CLOCK:
+            return trial.report(trial.every_change(arguments.step, back=DAY), find_failure)
         return trial.report(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble)
 
     run_jobs(arguments, befall)
@@ -53,6 +58,11 @@ def find_trouble(end: End) -> list[str]:
     lines = end.told.splitlines()
     fine = end.code == 2 and len(errors) == 1 and lines[-1] == errors[0] and "Traceback" not in end.told
     return [] if fine else [f"ended with {end.code}: {end.told}"]
+
+
+def find_failure(end: End) -> list[str]:
+    """What is wrong where nothing is a reason to end."""
+    return [f"ended with {end.code}: {end.told}"] if end.code else []
 
 
 def take_away(trial: Trial, draw: random.Random, times: int) -> bool:

@@ -8,7 +8,7 @@
 A job is a program, or several in turn, over tiny random bases (kill_jobs.py). Each time it is killed once, twice or
 three times and started again by the same command until it ends. Every file below its folder is then compared, byte by
 byte; of what tells of times (`TIMES`) the rest. The exit code is 1 when anything differs. disk.py does the same with
-disks that are full or read-only.
+disks that are full or read-only, and with clocks.
 """
 
 import argparse
@@ -150,10 +150,10 @@ class Trial:
             times -= kills
             yield [Fault(seconds=draw.uniform(0, self.alone.seconds), number=number) for _ in range(kills)]
 
-    def every_change(self, step: int, error: int = 0) -> Iterator[list[Fault]]:
+    def every_change(self, step: int, error: int = 0, back: int = 0) -> Iterator[list[Fault]]:
         """One fault at a time, at every `step`-th change."""
         for number in range(1, self.alone.changes + 1, step):
-            yield [Fault(change=number, error=error)]
+            yield [Fault(change=number, error=error, back=back)]
 
     def report(self, trials: Iterator[list[Fault]], find_trouble: Callable[[End], list[str]]) -> bool:
         """Prints how often what befell it and what differed; whether anything did."""

@@ -55,13 +55,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a program: at the `change`-th change below a folder SIGKILL, or refusal with an error number.
+    """What befalls a program: at the `change`-th change below a folder SIGKILL, or refusal with an error number, or
+    the clock is set back by so many seconds.
 
     seconds: after so many, `number` is sent to the group. change 0: only counts.
     """
 
     change: int = 0
     error: int = 0
+    back: int = 0
     seconds: float | None = None
     number: int = signal.SIGKILL
 
@@ -131,6 +133,7 @@ def _become(programs: Sequence[Program], output: Path, counter: Path, under: Pat
         scratch.mkdir()
         os.environ |= {"FAULTS_UNDER": str(under), "FAULTS_COUNT": str(counter), "TMPDIR": str(scratch)}
         os.environ |= {"FAULTS_AT": str(fault.change), "FAULTS_ERROR": str(fault.error)}
+        os.environ["FAULTS_BACK"] = str(fault.back)
         ctypes.CDLL(None).faults_arm()
         for program in programs:
             if code := program.run():

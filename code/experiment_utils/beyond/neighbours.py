@@ -15,7 +15,7 @@ from data_utils.retrieval import Embed, Entry, entries_of
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus
-from experiment_utils.records import Record, Records
+from experiment_utils.records import BASELINES, Record, Records, write_neighbours
 from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
 from scoring.baselines import WITH_TRANSITIONS
@@ -126,6 +126,14 @@ def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
         yield Compared(name, dataset, metric, of_seeds, unseen[name])
     alone = Counts.of_predictions(evidence.alone(), labels)
     yield Compared(ALONE, dataset, metric, {0: (alone, alone)}, {})
+
+
+def keep_counts(compared: Sequence[Compared]) -> None:
+    """Keep what runs come to with neighbours beside their records; baselines' stand in the table alone."""
+    for one in compared:
+        if one.name != ALONE and not one.name.startswith(f"{BASELINES}/"):
+            for seed, (_, joint) in one.pairs.items():
+                write_neighbours(EXPERIMENTS, f"{one.name}/{one.dataset}", one.dataset, seed, joint)
 
 
 def _is_comparable(run: Record, spec: DatasetSpec) -> bool:

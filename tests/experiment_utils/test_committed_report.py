@@ -1,0 +1,40 @@
+"""What is committed of runs: report, figures and README are what the records make."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.image import imread
+
+from basics.markdown import replace_section
+from experiment_utils.conditions import list_conditions, read_table
+from experiment_utils.overview import render_overview
+from experiment_utils.records import Records
+from experiment_utils.report_figures import draw_all, plan_figures
+from experiment_utils.report_text import render_report, render_sample
+from experiment_utils.reports import EXPERIMENTS, README, SAMPLE_MARKS, look_at
+
+TABLE = read_table()
+CONDITIONS = list_conditions(TABLE)
+
+
+def test_committed_figures_are_what_the_records_make(tmp_path: Path) -> None:
+    """Pixel by pixel but for rounding, which another processor may do otherwise."""
+    draw_all(tmp_path, TABLE, CONDITIONS, look_at(CONDITIONS, EXPERIMENTS))
+    for path in tmp_path.iterdir():
+        drawn, committed = imread(path), imread(EXPERIMENTS / "figures" / path.name)
+        assert drawn.shape == committed.shape, path.name
+        assert np.abs(drawn - committed).mean() < 1e-3, f"python code/reproduce.py --report draws {path.name} anew"
+
+
+def test_committed_report_and_readme_are_what_the_records_make() -> None:
+    shown = look_at(CONDITIONS, EXPERIMENTS)
+    assert shown.records.runs, "no records are committed"
+    assert Records.read(EXPERIMENTS) == shown.records, "records of conditions that are no more"
+    report = (EXPERIMENTS / "REPORT.md").read_text(encoding="utf-8")
+    figures = plan_figures(TABLE, CONDITIONS, shown)
+    assert render_report(TABLE, CONDITIONS, shown, figures) == report
+    names = {name for drawings in figures.values() for name in drawings}
+    assert names == {path.name for path in (EXPERIMENTS / "figures").glob("*.png")}
+    readme = README.read_text(encoding="utf-8")
+    assert replace_section(readme, render_overview(TABLE, CONDITIONS, shown)) == readme
+    assert replace_section(readme, render_sample(shown), marks=SAMPLE_MARKS) == readme
