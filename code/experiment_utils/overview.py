@@ -1,6 +1,6 @@
 """All systems side by side, a column for each benchmark: published ones, baselines and ours; as table and picture."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -147,8 +147,8 @@ def _ours(members: Sequence[Condition], shown: Shown) -> System:
     runs = {run.condition: of for of in by_dataset.values() for run in of}
     counted = " and ".join(map(_count_seeds, dict.fromkeys(map(len, runs.values()))))
     decoded = " and ".join(dict.fromkeys(run.decode for of in runs.values() for run in of))
-    first, beyond = members[0], {name: _with_neighbours(of, name, shown) for name, of in by_dataset.items()}
-    beyond = {name: score for name, score in beyond.items() if score}
+    asked = {name: _with_neighbours(of, name, shown) for name, of in by_dataset.items()}
+    first, beyond = members[0], {name: score for name, score in asked.items() if score}
     scores = {name: _our_score(of, name, beyond.get(name), shown) for name, of in by_dataset.items()}
     meaning = f"{first.group.title}, decode={decoded}, {counted}{_describe_minutes(runs.values())}"
     short = "/".join(first.name.split("/")[:2])
@@ -175,7 +175,7 @@ def _score(counts: Sequence[Counts], metric: str) -> Score:
     return Score(mean(of.score(metric) for of in counts), score_interval(counts, metric))
 
 
-def _describe_minutes(runs: Iterator[Sequence[Record]] | Sequence[Sequence[Record]]) -> str:
+def _describe_minutes(runs: Iterable[Sequence[Record]]) -> str:
     """How long a run took, from the shortest to the longest; nothing where all were stopped and resumed."""
     known = [run.minutes for of in runs for run in of if run.minutes is not None]
     if not known:

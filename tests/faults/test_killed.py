@@ -1,5 +1,6 @@
 """A few of the kills and full disks of kill.py and disk.py, over some of their jobs: none may leave a trace."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -42,3 +43,18 @@ def test_killed_jobs_come_to_what_jobs_left_alone_come_to(tmp_path: Path) -> Non
 def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
     (line,) = befall(tmp_path, "disk.py", "--how", "full", "--step", 7, *jobs("rows"))
     assert int(re.search(r"(\d+) times with 2", line)[1]) > 5
+
+
+def test_the_clock_goes_back_at_a_change(tmp_path: Path) -> None:
+    """What disk.py --how clock rests on."""
+    under, library, counter = tmp_path / "under", tmp_path / "changes.so", tmp_path / "changes"
+    under.mkdir()
+    counter.write_bytes(bytes(8))
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, FAULTS / "changes.c", "-ldl"], check=True)
+    told = {"FAULTS_UNDER": under, "FAULTS_COUNT": counter, "FAULTS_AT": 3, "FAULTS_ERROR": 0, "FAULTS_BACK": 3600}
+    program = "import time; now = time.time; began = now()\nfor name in 'abc': open(name, 'w'); print(now() - began)"
+    environment = os.environ | {name: str(value) for name, value in told.items()} | {"LD_PRELOAD": str(library)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=under, env=environment, capture_output=True, text=True)
+    first, second, third = map(float, done.stdout.split())
+    assert 0 <= first <= second < 60 and -3600 <= third < -3500
+    assert {path.name for path in under.iterdir()} == {"a", "b", "c"}
