@@ -74,8 +74,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.predictions and len(arguments.datasets) != 1:
         raise UserError("--predictions is of one run: name its dataset alone in --datasets")
-    if arguments.keep and arguments.predictions:
-        raise UserError("--keep is of committed answers: leave --predictions away")
+    if arguments.keep and (arguments.predictions or arguments.encoder != ENCODER):
+        raise UserError(f"--keep is of committed answers, by {ENCODER}: leave --predictions and --encoder away")
     if arguments.valid and not arguments.predictions:
         raise UserError("--valid stands beside --predictions, the answers of the same run on test")
     return arguments

@@ -1,6 +1,7 @@
 """A base by name or folder -> tokenizer and model, on its device, in its precision, in 4 bits if asked."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from basics.errors import UserError
 from engine.attention import tree_attention
 from engine.distributed import launcher_number
 
+X86 = ("x86_64", "amd64")  # as systems call it
 DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))
 # Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
@@ -52,7 +54,7 @@ def choose_device() -> torch.device:
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """`auto` is bf16 where the device computes in it, else fp32: GPUs older than Ampere emulate it, and so do
-    Apple's CPUs and Intel's with AVX-512 and no bf16 in it, as Skylake, Cascade Lake and Ice Lake.
+    Intel's CPUs with AVX-512 and no bf16 in it (Skylake, Cascade Lake, Ice Lake), and PyTorch on a Mac's.
 
     Raises:
         UserError: fp16 on a CPU, which is slower than fp32 there and overflows.
@@ -70,10 +72,11 @@ def _has_fast_bf16() -> bool:
     """Whether this CPU has instructions for products in bf16, and oneDNN uses them.
 
     A torch that was built without oneDNN has no such function. With AVX-512 alone oneDNN says yes and emulates them,
-    several times slower than fp32; other than x86 processors have no such key.
+    which takes several times as long as fp32; of ARM's processors it says yes where they have them.
     """
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    emulated = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16") is False  # older ones of torch lack it
+    is_x86 = platform.machine().lower() in X86
+    emulated = is_x86 and not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)()  # not in older ones
     return torch.backends.mkldnn.is_available() and supported is not None and supported() and not emulated
 
 

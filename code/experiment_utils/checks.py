@@ -47,7 +47,8 @@ def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[st
     """A line for whatever is committed of a run that its answers and the pickles do not make.
 
     unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid
-    where those answers were not kept, the weights of transitions, and how often demonstrations were copied.
+    where those answers were not kept, the weights of transitions, what neighbours make of the answers, and how often
+    demonstrations were copied.
     """
     named = (answers_file, valid_answers_file)
     known = {file(records.folder, run, dataset) for run in records.runs for dataset in run.counts for file in named}
@@ -73,8 +74,6 @@ def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iter
         yield "log p"
     if dataset in run.without and not _makes_without(rows, run, dataset):
         yield "counts without transitions"
-    if dataset in run.neighbours and not run.neighbours[dataset].is_paired_with(run.counts[dataset]):
-        yield "utterances with neighbours"
     if run.split == "valid" and len(run.counts) == 1 and abs((run.valid or 0) - run.score(dataset)) > ROUNDING:
         yield "score on valid"
 

@@ -23,7 +23,7 @@ from data_utils.dialogues import Dialogue, find_original_data, load_dialogues, n
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
-from experiment_utils.records import BASELINES, Record
+from experiment_utils.records import BASELINES, Record, neighbours_file
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
 from results.files import UNKNOWN
 from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
@@ -49,7 +49,11 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
     known = None if results["seen_rows"] == UNKNOWN else tuple(results["seen_rows"])
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
-        write_answers(answers_file(folder, record, dataset), rows[dataset], record.labels)
+        path = answers_file(folder, record, dataset)
+        before = path.read_bytes() if path.is_file() else b""
+        write_answers(path, rows[dataset], record.labels)
+        if path.read_bytes() != before:  # what neighbours came to is of other answers
+            neighbours_file(folder, record.condition, dataset, record.seed).unlink(missing_ok=True)
     for dataset, of_valid in _read_valid(run, record).items():
         path = valid_answers_file(folder, record, dataset)
         if of_valid:

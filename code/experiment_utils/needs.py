@@ -54,7 +54,7 @@ class Machine:
     tflops: float
 
 
-CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with AVX-512
+CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with bf16 in AVX-512
 CARD = Machine("one A100", "cuda", 4096, 0.35 * 312)
 CARD_MEMORY = 80 * GIB
 TRAINED_ON_A_CPU = (SMALL, "Gemma-3-270M")

@@ -1,29 +1,30 @@
-"""All systems side by side, a column for each benchmark: published ones, baselines and ours; as table and picture."""
+"""All systems side by side, a column for each benchmark: published ones, baselines and ours."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import mean
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from basics.markdown import render_table
 from experiment_utils.conditions import BENCHMARKS, Claim, Condition, Table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record, Records
-from experiment_utils.report_tables import NOTHING, OTHER_RELEASE, Shown, score_cell
+from experiment_utils.report_tables import (
+    NOTHING,
+    OTHER_RELEASE,
+    Shown,
+    counts_with_neighbours,
+    counts_without,
+    score_cell,
+)
 from experiment_utils.significance import Interval, score_interval
-from results.figures import OKABE_ITO, own_style, save_figure
 from scoring.baselines import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
 
 OVERVIEW = "overview"  # beside the groups of figures
-FOREST = "forest.png"
 # Baselines that are told most (the turns before by who spoke, and which label follows which); shown beside those that
 # valid chose, since valid is small and the one it chose is not always the strongest.
 MOST_INFORMED = ("words_history", VECTORS, FINE_TUNED)
-OTHERS, BASELINE, OURS, NEIGHBOURS = "reported by others", "baseline", "ours", "ours, with neighbours"
-LOOKS = {OTHERS: ("black", "D"), BASELINE: ("green", "s"), OURS: ("blue", "o"), NEIGHBOURS: ("vermilion", "^")}
+OTHERS, BASELINE, OURS = "reported by others", "baseline", "ours"
+WITHOUT, NEIGHBOURS = "ours, without transitions", "ours, with neighbours"
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class Score:
 
 @dataclass(frozen=True)
 class System:
-    """A line of the table. kind: a key of `LOOKS`; short: its name in the picture; meaning: what it is, how many seeds.
+    """A line of the table. short: its name in the picture; meaning: what it is, how many seeds, how long a run took.
 
-    scores: benchmark -> its score; neighbours: the same with the nearest training utterances beside the model.
+    scores: benchmark -> its score. others: `WITHOUT`, of the model's own answers where transitions decoded them, and
+    `NEIGHBOURS`, of these with the nearest training utterances beside them -> benchmark -> score.
     """
 
     kind: str
@@ -51,7 +53,7 @@ class System:
     short: str
     meaning: str
     scores: Mapping[str, Score]
-    neighbours: Mapping[str, Score]
+    others: Mapping[str, Mapping[str, Score]]
 
 
 def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Shown) -> str:
@@ -143,81 +145,52 @@ def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[
 
 
 def _ours(members: Sequence[Condition], shown: Shown) -> System:
-    by_dataset = {dataset: shown.ran(one) for one in members for dataset in one.datasets if shown.ran(one)}
-    runs = {run.condition: of for of in by_dataset.values() for run in of}
+    runs = {dataset: shown.ran(one) for one in members for dataset in one.datasets if shown.ran(one)}
     counted = " and ".join(map(_count_seeds, dict.fromkeys(map(len, runs.values()))))
     decoded = " and ".join(dict.fromkeys(run.decode for of in runs.values() for run in of))
-    asked = {name: _with_neighbours(of, name, shown) for name, of in by_dataset.items()}
-    first, beyond = members[0], {name: score for name, score in asked.items() if score}
-    scores = {name: _our_score(of, name, beyond.get(name), shown) for name, of in by_dataset.items()}
-    meaning = f"{first.group.title}, decode={decoded}, {counted}{_describe_minutes(runs.values())}"
+    first = members[0]
+    others = {WITHOUT: _scores(runs, counts_without, shown), NEIGHBOURS: _scores(runs, counts_with_neighbours, shown)}
+    scores = {
+        dataset: replace(score, more=_say_others(dataset, others) + shown.mark(runs[dataset]))
+        for dataset, score in _scores(runs, _counts, shown).items()
+    }
+    meaning = f"{first.group.title}, decode={decoded}, {counted}{_describe_minutes(runs)}"
     short = "/".join(first.name.split("/")[:2])
-    return System(OURS, f"ours: {first.row.replace('_', ' ')}", short, meaning, scores, beyond)
+    return System(OURS, f"ours: {first.row.replace('_', ' ')}", short, meaning, scores, others)
 
 
-def _our_score(runs: Sequence[Record], dataset: str, beyond: Score | None, shown: Shown) -> Score:
-    """With the scores of the model's own answers, where transitions decoded them, and of those with neighbours."""
-    metric = shown.records.metric(dataset)
-    without = [run.without[dataset].score(metric) for run in runs if dataset in run.without]
-    more = f"; {mean(without):.2f} without transitions" if without else ""
-    more += f"; {beyond.value:.2f} with neighbours" if beyond else ""
-    found = _score([run.counts[dataset] for run in runs], metric)
-    return Score(found.value, found.interval, more + shown.mark(runs))
+def _counts(runs: Sequence[Record], dataset: str) -> list[Counts]:
+    return [run.counts[dataset] for run in runs]
 
 
-def _with_neighbours(runs: Sequence[Record], dataset: str, shown: Shown) -> Score | None:
-    """None where not all runs were scored so."""
-    counts = [run.neighbours[dataset] for run in runs if dataset in run.neighbours]
-    return _score(counts, shown.records.metric(dataset)) if len(counts) == len(runs) else None
+def _scores(
+    runs: Mapping[str, Sequence[Record]], counts_of: Callable[[Sequence[Record], str], list[Counts]], shown: Shown
+) -> dict[str, Score]:
+    found = {dataset: counts for dataset, of in runs.items() if (counts := counts_of(of, dataset))}
+    return {dataset: _score(counts, shown.records.metric(dataset)) for dataset, counts in found.items()}
+
+
+def _say_others(dataset: str, others: Mapping[str, Mapping[str, Score]]) -> str:
+    said = {kind.removeprefix(f"{OURS}, "): of[dataset].value for kind, of in others.items() if dataset in of}
+    return "".join(f"; {value:.2f} {kind}" for kind, value in said.items())
 
 
 def _score(counts: Sequence[Counts], metric: str) -> Score:
     return Score(mean(of.score(metric) for of in counts), score_interval(counts, metric))
 
 
-def _describe_minutes(runs: Iterable[Sequence[Record]]) -> str:
-    """How long a run took, from the shortest to the longest; nothing where all were stopped and resumed."""
-    known = [run.minutes for of in runs for run in of if run.minutes is not None]
-    if not known:
-        return ""
-    shortest, longest = round(min(known)), round(max(known))
-    return f", {shortest} minutes a run" if shortest == longest else f", {shortest} to {longest} minutes a run"
+def _describe_minutes(runs: Mapping[str, Sequence[Record]]) -> str:
+    """How long the first run of each dataset took that was not stopped and resumed, and on what."""
+    first = {name: next((run for run in of if run.minutes is not None), None) for name, of in runs.items()}
+    known = [f"{name} {run.minutes:.0f} ({_describe_place(run)})" for name, run in first.items() if run]
+    return f"; minutes: {', '.join(known)}" if known else ""
+
+
+def _describe_place(run: Record) -> str:
+    if run.device != "cpu":
+        return run.device
+    return f"{run.processors} core{'s' * (run.processors != 1)}"
 
 
 def _count_seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
-
-
-def draw_forest(path: Path, systems: Sequence[System]) -> None:
-    """A panel for each benchmark, a line for each system: its score with its 95% interval over dialogues."""
-    with own_style():
-        figure = Figure(figsize=(10.4, 1.2 + 0.3 * len(systems)), layout="constrained")
-        panels = figure.subplots(1, len(BENCHMARKS), sharey=True)
-        for axes, dataset in zip(panels, BENCHMARKS, strict=True):
-            _draw_panel(axes, systems, dataset)
-        panels[0].set_yticks(range(len(systems)), [system.short for system in systems], fontsize=7)
-        panels[0].invert_yaxis()
-        named = {text: line for axes in panels for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-        save_figure(figure, path)
-
-
-def _draw_panel(axes: Axes, systems: Sequence[System], dataset: str) -> None:
-    for place, system in enumerate(systems):
-        _draw_point(axes, place, system.kind, system.scores.get(dataset))
-        _draw_point(axes, place + 0.3, NEIGHBOURS, system.neighbours.get(dataset))
-    axes.set_title(dataset + OTHER_RELEASE.get(dataset, ""))
-    axes.set_xlabel("weighted F1 on test (%)")
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.8)
-    axes.tick_params(axis="y", length=0)
-
-
-def _draw_point(axes: Axes, place: float, kind: str, score: Score | None) -> None:
-    if score is None:
-        return
-    name, marker = LOOKS[kind]
-    bounds = score.interval
-    apart = ([score.value - bounds.low], [bounds.high - score.value]) if bounds else None
-    axes.errorbar(
-        score.value, place, xerr=apart, fmt=marker, color=OKABE_ITO[name], ms=4, lw=1.2, capsize=2, label=kind
-    )

@@ -95,17 +95,13 @@ class Record:
         return f1_of_labels(self.counts[dataset].confusion).tolist()
 
     def write(self, folder: Path, where: Mapping[str, Breakdowns]) -> None:
-        """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last.
-
-        What neighbours made of an earlier run of the same name is taken away.
-        """
+        """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last."""
         place = folder / RUNS / self.condition
         for dataset in self.datasets:
             counts = self.counts[dataset]
             write_atomically(place / f"{dataset}-seed_{self.seed}{COUNTS}", counts.write())
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
-            (place / f"{dataset}-seed_{self.seed}{NEIGHBOURS}").unlink(missing_ok=True)
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
         left_out = {"counts", "without", "neighbours", *(() if self.metrics else ("metrics",))}
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
@@ -123,15 +119,17 @@ class Record:
             without = _read_counts(path, datasets if filtered else (), WITHOUT, labels)
             asked = [name for name in datasets if path.with_name(f"{name}-{path.stem}{NEIGHBOURS}").is_file()]
             beside = _read_counts(path, asked, NEIGHBOURS, labels)
+            if not all(beside[name].is_paired_with(counts[name]) for name in beside):
+                raise ValueError("those with neighbours are of other utterances")
             read = {"counts": counts, "without": without, "neighbours": beside}
             return cls(**content, **read, labels=labels, datasets=datasets)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
 
 
-def write_neighbours(folder: Path, condition: str, dataset: str, seed: int, counts: Counts) -> None:
-    """Keep what a run's answers come to with neighbours, beside its record in `folder`."""
-    write_atomically(folder / RUNS / condition / f"{dataset}-seed_{seed}{NEIGHBOURS}", counts.write())
+def neighbours_file(folder: Path, condition: str, dataset: str, seed: int) -> Path:
+    """Where the counts of a run's answers with neighbours lie, beside its record in `folder`."""
+    return folder / RUNS / condition / f"{dataset}-seed_{seed}{NEIGHBOURS}"
 
 
 def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[str, ...]) -> dict[str, Counts]:

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiment_utils.breakdowns import Breakdowns, answer_order
-from experiment_utils.conditions import Condition, Table
+from experiment_utils.conditions import BENCHMARKS, Condition, Table
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.overview import FOREST, OURS, OVERVIEW, draw_forest, list_systems
+from experiment_utils.overview import BASELINE, NEIGHBOURS, OTHERS, OURS, OVERVIEW, WITHOUT, Score, System, list_systems
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import Shown, group_conditions
 from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
@@ -32,6 +32,15 @@ QUESTIONS = {
 }
 FEWEST = 30  # utterances of a bin that is drawn
 GREY = "#e4e4e4"
+FOREST = "forest.png"
+# Kind of a score -> colour, marker, and how far below the line of its system it stands.
+MARKS = {
+    OTHERS: ("black", "D", 0.0),
+    BASELINE: ("green", "s", 0.0),
+    OURS: ("blue", "o", -0.24),
+    WITHOUT: ("sky", "v", 0.0),
+    NEIGHBOURS: ("vermilion", "^", 0.24),
+}
 HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 
 
@@ -339,3 +348,41 @@ def draw_confusion(path: Path, scene: Scene, row: str) -> None:
     counts = run.counts[scene.dataset]
     title = f"{scene.title}, {row}, seed {run.seed}: utterances"
     draw_confusion_matrix(path, counts.evaluate(), counts.labels, title)
+
+
+def draw_forest(path: Path, systems: Sequence[System]) -> None:
+    """A panel for each benchmark, a line for each system: its scores with their 95% intervals over dialogues."""
+    with own_style():
+        figure = Figure(figsize=(10.4, 1.2 + 0.32 * len(systems)), layout="constrained")
+        panels = figure.subplots(1, len(BENCHMARKS), sharey=True)
+        for axes, dataset in zip(panels, BENCHMARKS, strict=True):
+            _draw_systems(axes, systems, dataset)
+        panels[0].set_yticks(range(len(systems)), [system.short for system in systems], fontsize=7)
+        panels[0].invert_yaxis()
+        _write_legend(figure)
+        save_figure(figure, path)
+
+
+def _draw_systems(axes: Axes, systems: Sequence[System], dataset: str) -> None:
+    ours = [score for one in systems if one.kind != OTHERS and (score := one.scores.get(dataset))]
+    lowest = min((score.interval.low for score in ours if score.interval), default=0.0) - 1
+    for place, system in enumerate(systems):
+        for kind, scores in ({system.kind: system.scores} | dict(system.others)).items():
+            if score := scores.get(dataset):
+                _draw_score(axes, place, kind, score, lowest)
+    axes.set_title(dataset)
+    axes.set_xlabel("weighted F1 on test (%)")
+    axes.grid(axis="x", color=GREY, linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+
+
+def _draw_score(axes: Axes, place: int, kind: str, score: Score, lowest: float) -> None:
+    """What lies far below all that was measured here is a number at the edge, which leaves room for the rest."""
+    name, marker, below = MARKS[kind]
+    if score.value < lowest:
+        axes.text(lowest, place, f"< {score.value:.0f}", va="center", fontsize=7)
+        return
+    bounds = score.interval
+    apart = ([score.value - bounds.low], [bounds.high - score.value]) if bounds else None
+    look = {"color": OKABE_ITO[name], "fmt": marker, "ms": 4, "lw": 1.2, "capsize": 2}
+    axes.errorbar(score.value, place + below, xerr=apart, label=kind, **look)

@@ -8,7 +8,7 @@ from typing import Any
 from basics.markdown import render_table
 from data_utils.labels import DATASETS
 from experiment_utils.conditions import Claim, Condition
-from experiment_utils.dialogue_counts import macro_f1
+from experiment_utils.dialogue_counts import Counts, macro_f1
 from experiment_utils.records import Record, Records, in_order
 from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
 
@@ -65,20 +65,23 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 
-def own_scores(condition: Condition, dataset: str, shown: Shown) -> list[float]:
+def counts_without(runs: Sequence[Record], dataset: str) -> list[Counts]:
     """Of the model's own answers, seed by seed, where those of the score are decoded with transitions."""
-    metric = shown.records.metric(dataset)
-    return [run.without[dataset].score(metric) for run in shown.ran(condition) if dataset in run.without]
+    return [run.without[dataset] for run in runs if dataset in run.without]
 
 
-def _without(condition: Condition, dataset: str, shown: Shown) -> str:
-    found = own_scores(condition, dataset, shown)
-    return f"{mean(found):.2f}" if found else NOTHING
+def counts_with_neighbours(runs: Sequence[Record], dataset: str) -> list[Counts]:
+    """Seed by seed; none where not all runs were scored so."""
+    counts = [run.neighbours[dataset] for run in runs if dataset in run.neighbours]
+    return counts if len(counts) == len(runs) else []
 
 
-def _neighbours(condition: Condition, dataset: str, shown: Shown) -> str:
-    metric = shown.records.metric(dataset)
-    return spread([run.neighbours[dataset].score(metric) for run in shown.ran(condition) if dataset in run.neighbours])
+def _mean_of(counts_of: Callable[[Sequence[Record], str], list[Counts]]) -> Callable[[Condition, str, Shown], str]:
+    def cell(condition: Condition, dataset: str, shown: Shown) -> str:
+        found = [counts.score(shown.records.metric(dataset)) for counts in counts_of(shown.ran(condition), dataset)]
+        return f"{mean(found):.2f}" if found else NOTHING
+
+    return cell
 
 
 def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
@@ -132,8 +135,8 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "dataset": lambda condition, dataset, shown: dataset + OTHER_RELEASE.get(dataset, ""),
     "paper": _paper,
     "ours": describe_scores,
-    "without transitions": _without,
-    "with neighbours": _neighbours,
+    "without transitions": _mean_of(counts_without),
+    "with neighbours": _mean_of(counts_with_neighbours),
     "macro F1": _macro,
     "minus the paper's": describe_difference,
     "best baseline": _baseline,

@@ -52,8 +52,8 @@ choose on, to be scored on.
 SYSTEMS = """\
 On test. Bold: of all baselines, the one that valid chose. *With neighbours*: beside the model's own answers, without
 transitions, stand the labels of the nearest training utterances
-([how](README.md#the-nearest-training-utterances-beside-a-model)). Minutes are of whole runs, on the machines that
-[LOG.md](LOG.md) names."""
+([how](README.md#the-nearest-training-utterances-beside-a-model)). Minutes are of a whole run, on so many
+cores of a CPU; [LOG.md](LOG.md) has those of every run. The picture shows what the table says."""
 
 EARLIER = """\
 Of earlier commits, before answers were kept: nobody can work out an interval or a test of them, so no table above and
@@ -65,7 +65,7 @@ def render_report(
 ) -> str:
     """The whole of REPORT.md. figures: group -> files of its pictures, drawn from the same records."""
     parts = ["# Reproduction report", PREFACE]
-    if pictures := [_picture(name) for name in figures.get(OVERVIEW, ())]:
+    if pictures := [_picture(name, "All systems") for name in figures.get(OVERVIEW, ())]:
         parts += ["## All systems", SYSTEMS, render_systems(list_systems(table, conditions, shown)), *pictures]
     groups = group_conditions(conditions)
     for group, members in groups.items():
@@ -81,8 +81,8 @@ def render_report(
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _picture(figure: str) -> str:
-    return f"![{figure.removesuffix('.png').replace('_', ' ')}](figures/{figure})"
+def _picture(figure: str, shows: str = "") -> str:
+    return f"![{shows or figure.removesuffix('.png').replace('_', ' ')}](figures/{figure})"
 
 
 def name_group(condition: Condition) -> str:

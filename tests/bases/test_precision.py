@@ -1,5 +1,6 @@
 """`auto` is bf16 only where products are made in it; everywhere else fp32, also where torch cannot be asked."""
 
+import platform
 from types import SimpleNamespace
 
 import pytest
@@ -25,26 +26,28 @@ def test_auto_on_a_gpu(computes: bool, expected: torch.dtype, monkeypatch: pytes
 
 
 YES, NO = ({"_is_mkldnn_bf16_supported": lambda answer=answer: answer} for answer in (True, False))
-# What torch was built with, what oneDNN says, which instructions the processor has.
+# What torch was built with, what oneDNN says, the processor's kind, whether it has the instructions of x86.
 CPUS = [
-    (True, YES, {"avx512_bf16": True}, torch.bfloat16),
-    (True, YES, {"avx512_bf16": False}, torch.float32),  # emulated
-    (True, YES, {}, torch.bfloat16),  # ARM's
-    (True, NO, {"avx512_bf16": False}, torch.float32),
-    (True, NO, {}, torch.float32),
-    (True, {}, {}, torch.float32),
-    (False, YES, {"avx512_bf16": True}, torch.float32),
-    (False, {}, {}, torch.float32),  # Apple's, without oneDNN: its operators are not there
+    (True, YES, "x86_64", True, torch.bfloat16),
+    (True, YES, "x86_64", False, torch.float32),  # emulated
+    (True, YES, "AMD64", False, torch.float32),  # as Windows says it
+    (True, YES, "aarch64", False, torch.bfloat16),
+    (True, NO, "x86_64", False, torch.float32),
+    (True, NO, "aarch64", False, torch.float32),
+    (True, {}, "x86_64", True, torch.float32),
+    (False, YES, "x86_64", True, torch.float32),
+    (False, {}, "arm64", False, torch.float32),  # Apple's, without oneDNN: its operators are not there
 ]
 
 
-@pytest.mark.parametrize(("built_in", "operators", "capabilities", "expected"), CPUS)
+@pytest.mark.parametrize(("built_in", "operators", "kind", "has_units", "expected"), CPUS)
 def test_auto_on_a_cpu(
-    built_in: bool, operators: dict, capabilities: dict, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    built_in: bool, operators: dict, kind: str, has_units: bool, expected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With AVX-512 alone oneDNN computes in bf16 by emulation, and says that it is supported."""
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: built_in)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(platform, "machine", lambda: kind)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_units)
     monkeypatch.setattr(torch, "ops", SimpleNamespace(mkldnn=SimpleNamespace(**operators)))
     assert choose_precision("auto", CPU) == expected
 

@@ -15,10 +15,10 @@ from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.overview import FOREST, OURS, OVERVIEW, draw_forest, list_systems, render_overview
-from experiment_utils.records import Record, Records, write_neighbours
+from experiment_utils.overview import NEIGHBOURS, OURS, OVERVIEW, list_systems, render_overview
+from experiment_utils.records import Record, Records, neighbours_file
 from experiment_utils.report_answer import list_failed, render_answer
-from experiment_utils.report_figures import draw_all, draw_panel, look_of_rows, plan_figures
+from experiment_utils.report_figures import FOREST, draw_all, draw_forest, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
 from experiment_utils.report_text import render_report
@@ -218,25 +218,26 @@ def test_the_overview_has_the_scores_with_neighbours_where_every_seed_has_one(tm
     beside = make_run("small/window/meld", 42, 8).counts
     first, both = [replace(own[0], neighbours=beside), own[1]], [replace(run, neighbours=beside) for run in own]
     (system,) = (one for one in list_systems(TABLE, CONDITIONS, show(*both)) if one.kind == OURS)
-    assert system.neighbours["meld"].value == pytest.approx(score_of(8))
+    assert system.others[NEIGHBOURS]["meld"].value == pytest.approx(score_of(8))
     assert system.scores["meld"].more == f"; {score_of(8):.2f} with neighbours"
-    assert system.meaning.endswith("decode=score, 2 seeds, 20 minutes a run")
+    assert system.meaning.endswith("decode=score, 2 seeds; minutes: meld 20 (2 cores)")
     assert "with neighbours" not in render_overview(TABLE, CONDITIONS, show(*first)).split("\n\n")[0]
-    assert f"| {score_of(8):.2f} |" in render_group([CONDITIONS["small/window/meld"]], show(*first))
+    assert f"| {score_of(8):.2f} |" in render_group([CONDITIONS["small/window/meld"]], show(*both))
     draw_forest(tmp_path / FOREST, [system])
-    draw_forest(tmp_path / "other.png", [replace(system, neighbours={})])
+    draw_forest(tmp_path / "other.png", [replace(system, others={})])
     assert (tmp_path / FOREST).read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
-def test_what_neighbours_came_to_goes_with_the_run_that_it_was_of(tmp_path: Path) -> None:
+def test_what_neighbours_came_to_is_of_the_utterances_of_its_run(tmp_path: Path) -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
-    where, run = {"meld": break_down(PREDICTIONS, facts, LABELS)}, make_run("small/window/meld", 42, 4)
-    run.write(tmp_path, where)
-    write_neighbours(tmp_path, run.condition, "meld", 42, make_run(run.condition, 42, 8).counts["meld"])
-    (read,) = Records.read(tmp_path).runs
-    assert read.neighbours["meld"].score("weighted_f1") == pytest.approx(score_of(8))
-    run.write(tmp_path, where)
-    assert not Records.read(tmp_path).runs[0].neighbours
+    run, others = make_run("small/window/meld", 42, 4), make_run("small/window/meld", 42, 8, datasets=("meld", "other"))
+    run.write(tmp_path, {"meld": break_down(PREDICTIONS, facts, LABELS)})
+    beside = neighbours_file(tmp_path, run.condition, "meld", 42)
+    beside.write_text(others.counts["meld"].write(), encoding="utf-8")
+    assert Records.read(tmp_path).runs[0].neighbours["meld"].score("weighted_f1") == pytest.approx(score_of(8))
+    beside.write_text(others.counts["other"].write(), encoding="utf-8")
+    with pytest.raises(UserError, match="those with neighbours are of other utterances"):
+        Records.read(tmp_path)
 
 
 def test_from_three_seeds_on_a_difference_is_tested() -> None:

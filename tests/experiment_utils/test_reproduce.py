@@ -9,7 +9,7 @@ import reproduce
 from commands import assert_one_line_error
 from ended_scripts import call, make_repository, ran
 from experiment_utils.evidence import read_answers
-from experiment_utils.records import Records
+from experiment_utils.records import Records, neighbours_file
 from experiment_utils.runner import Job, job_environment
 
 
@@ -45,7 +45,10 @@ def test_numbers_beside_the_papers(repository: Path) -> None:
     assert "| b | a | meld | -20.00, -20.00 | -20.00 | - | - |" in report, "the comparison that the group asks for"
     assert "| one of them dies | 2 of 2 | 1 | `python code/reproduce.py --condition dies` |" in report
     readme = (repository / "README.md").read_text()
-    assert "ours: a | - | 80.00 (80.00 to 80.00) | - | as published, decode=generate, 2 seeds |" in readme
+    assert (
+        "ours: a | - | 80.00 (80.00 to 80.00) | - | as published, decode=generate, 2 seeds; minutes: meld 0 (2 cores) |"
+        in readme
+    )
     log = (repository / "experiments" / "LOG.md").read_text().splitlines()
     assert len(log) == 7 + 5 and "| 0123456 | cpu, 2 cores | exact/a/meld, seed 1 | meld 80.00 | 50.00 |" in log[7]
 
@@ -85,6 +88,18 @@ with open(folder + "/predictions_valid.jsonl", "w") as stream:
     writer.write_text(plain + '\nimport os\nos.unlink(folder + "/predictions_valid.jsonl")\n')
     assert call(repository, "--condition", "mixed/i").returncode == 0
     assert [path.name for path in kept.glob("*.valid.csv.gz")] == [], "of an earlier run"
+
+
+def test_what_neighbours_came_to_stays_as_long_as_the_answers_do(repository: Path) -> None:
+    assert call(repository, "--condition", "exact/a", "--seeds", 1).returncode == 0
+    run = Records.read(repository / "experiments").of("exact/a/meld")[0]
+    beside = neighbours_file(repository / "experiments", run.condition, "meld", 1)
+    beside.write_text(run.counts["meld"].write(), encoding="utf-8")
+    assert call(repository, "--report").returncode == 0 and beside.is_file()
+    writer = repository / "write_results.py"
+    writer.write_text(writer.read_text().replace("turn >= wrong", "turn < 10 - wrong"))
+    assert call(repository, "--condition", "exact/a", "--seeds", 1).returncode == 0
+    assert not beside.exists(), "as many are right, but others"
 
 
 def test_a_run_that_dies_leaves_the_others_going(repository: Path) -> None:

@@ -14,6 +14,7 @@ from data_utils.labels import DATASETS
 from experiment_utils.beyond import neighbours
 from experiment_utils.beyond.neighbours import ALONE, WEIGHTS
 from experiment_utils.dialogue_counts import Counts
+from experiment_utils.records import neighbours_file
 from experiment_utils.evidence import read_corpus
 from scoring.metrics import Prediction
 from scoring.neighbours import USUAL
@@ -45,12 +46,8 @@ def cells(line: str) -> list[str]:
 
 
 def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page, kept = tmp_path / "page.md", {}
-
-    def note(folder: Path, condition: str, dataset: str, seed: int, counts: Counts) -> None:
-        kept[condition] = dataset, seed, f"{counts.score(DATASETS[dataset].metric):.2f}"
-
-    monkeypatch.setattr(neighbours, "write_neighbours", note)
+    page, kept = tmp_path / "page.md", tmp_path / "kept"
+    monkeypatch.setattr(neighbours, "neighbours_file", lambda folder, *rest: neighbours_file(kept, *rest))
     page.write_text(f"before\n<!-- {script.MARKS}: begin -->\nold\n<!-- {script.MARKS}: end -->\nafter\n")
     result = call_script(script.main, "--datasets", "sample", "--output", page, "--keep")
     assert result.returncode == 0, result.stderr
@@ -65,8 +62,9 @@ def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypa
     assert float(window["points, seed by seed"]) == pytest.approx(moved, abs=0.011)
     low, high = map(float, window["its 95% interval"].split(" to "))
     assert low < float(window["with neighbours"]) < high and 0 <= float(window["p"]) <= 1
-    expected = {f"sample/{row}/sample" for row in ("window", "plain", "zero_shot")}
-    assert kept.keys() == expected and kept["sample/window/sample"] == ("sample", 42, window["with neighbours"])
+    counts = Counts.read(neighbours_file(kept, "sample/window/sample", "sample", 42).read_text(), LABELS)
+    assert f"{counts.score(DATASETS['sample'].metric):.2f}" == window["with neighbours"]
+    assert {path.parent.parent.name for path in kept.rglob("*.csv")} == {"window", "plain", "zero_shot"}
     assert named[ALONE]["own (W-F1)"] == named[ALONE]["p"] == "-"
     told = page.read_text(encoding="utf-8")
     assert told.startswith("before\n") and told.endswith("after\n") and "old" not in told
@@ -143,5 +141,7 @@ def test_flags_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
     assert_one_line_error(call_script(script.main, "--datasets", "sample,meld", "--predictions", path), "one run")
     kept = call_script(script.main, "--datasets", "sample", "--predictions", path, "--keep")
     assert_one_line_error(kept, "--keep is of committed answers")
+    other = call_script(script.main, "--datasets", "sample", "--encoder", "all-mpnet-base-v2", "--keep")
+    assert_one_line_error(other, "leave --predictions and --encoder away")
     assert_one_line_error(call_script(script.main, "--datasets", "sample", "--valid", path), "beside --predictions")
     assert_one_line_error(call_script(script.main, "--datasets", "sample", "--output", path), "has no section")

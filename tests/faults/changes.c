@@ -19,7 +19,6 @@
 #include <string.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -46,7 +45,7 @@ __attribute__((constructor)) void faults_arm(void)
     snprintf(under, sizeof under, "%s/", folder);
     at = atol(getenv("FAULTS_AT"));
     refusal = atoi(getenv("FAULTS_ERROR"));
-    back = atol(getenv("FAULTS_BACK"));
+    back = getenv("FAULTS_BACK") ? atol(getenv("FAULTS_BACK")) : 0;
 }
 
 static int is_under(int folder, const char *path)
@@ -217,21 +216,4 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
         now->tv_sec -= seconds_back();
     return code;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone)
-{
-    int (*real)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
-    int code = real(now, zone);
-    now->tv_sec -= seconds_back();
-    return code;
-}
-
-time_t time(time_t *place)
-{
-    time_t (*real)(time_t *) = dlsym(RTLD_NEXT, "time");
-    time_t now = real(NULL) - seconds_back();
-    if (place)
-        *place = now;
-    return now;
 }

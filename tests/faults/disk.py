@@ -1,5 +1,5 @@
 """Jobs whose disk is full or read-only from a change on, or whose folder is taken away: told in one line and gone on;
-and jobs whose clock is set back, which do not care.
+and jobs whose clock is set back.
 
     python tests/faults/disk.py --job train --how full            # at every change in turn: no space is left from it on
     python tests/faults/disk.py --job train --how read-only       # nothing below the job's folder can be changed
@@ -9,7 +9,8 @@ and jobs whose clock is set back, which do not care.
 
 The jobs are those of kill.py. Each has to end with exit code 2 and one line on stderr that says what is wrong, or
 rightly; what is then there has to be what was there before, or whole: started again by the same command with the disk
-as it should be, it comes to what a job left alone comes to, byte by byte.
+as it should be, it comes to what a job left alone comes to, byte by byte. A clock is no reason to end: there the job
+comes to it at once.
 """
 
 import errno
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from kill import Trial, describe, make_parser, run_jobs
+from kill import Trial, describe, differences, make_parser, run_jobs
 from kill_forks import End, Program
 
 ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
@@ -44,7 +45,7 @@ def main() -> None:
         if arguments.how == SMALL:
             return fill(trial, arguments.step * KIB)
         if arguments.how == CLOCK:
-            return trial.report(trial.every_change(arguments.step, back=DAY), find_failure)
+            return set_back(trial, arguments.step)
         return trial.report(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble)
 
     run_jobs(arguments, befall)
@@ -60,9 +61,22 @@ def find_trouble(end: End) -> list[str]:
     return [] if fine else [f"ended with {end.code}: {end.told}"]
 
 
-def find_failure(end: End) -> list[str]:
-    """What is wrong where nothing is a reason to end."""
-    return [f"ended with {end.code}: {end.told}"] if end.code else []
+def set_back(trial: Trial, step: int) -> bool:
+    """Sets the clock back a day at every `step`-th change, each in a run of its own; whether anything went wrong.
+
+    What is there then is compared at once. Files have the times that the disk gives them, which is not set back.
+    """
+    codes: Counter[int] = Counter()
+    wrong = 0
+    for (fault,) in trial.every_change(step, back=DAY):
+        end = trial.start(trial.begin(), fault)
+        codes[end.code] += 1
+        lines = [f"ended with {end.code}: {end.told}"] * bool(end.code) + differences(trial.expected, trial.look())
+        wrong += bool(lines)
+        if lines:
+            print(f"{trial.name}: set back at change {fault.change}:", *lines, sep="\n    ", flush=True)
+    print(f"{trial.name}: set back, {describe(codes)}; {wrong} went wrong", flush=True)
+    return wrong > 0
 
 
 def take_away(trial: Trial, draw: random.Random, times: int) -> bool:

@@ -55,6 +55,7 @@ def test_the_clock_goes_back_at_a_change(tmp_path: Path) -> None:
     program = "import time; now = time.time; began = now()\nfor name in 'abc': open(name, 'w'); print(now() - began)"
     environment = os.environ | {name: str(value) for name, value in told.items()} | {"LD_PRELOAD": str(library)}
     done = subprocess.run([sys.executable, "-c", program], cwd=under, env=environment, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
     first, second, third = map(float, done.stdout.split())
     assert 0 <= first <= second < 60 and -3600 <= third < -3500
     assert {path.name for path in under.iterdir()} == {"a", "b", "c"}

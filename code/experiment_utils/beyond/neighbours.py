@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from basics.errors import UserError
+from basics.files import write_atomically
 from basics.markdown import render_table
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import name_utterances
@@ -15,7 +16,7 @@ from data_utils.retrieval import Embed, Entry, entries_of
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus
-from experiment_utils.records import BASELINES, Record, Records, write_neighbours
+from experiment_utils.records import Record, Records, neighbours_file
 from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
 from scoring.baselines import WITH_TRANSITIONS
@@ -36,11 +37,12 @@ COLUMNS += ("points, seed by seed", "p", "points on unseen text")
 class Compared:
     """Own answers of a model on test, each seed's beside those with neighbours.
 
-    pairs: seed -> counts of (own, with neighbours). unseen: seed -> points gained on the utterances whose text train
-    does not have. metric: the dataset's.
+    condition: of the runs, empty for a baseline and for neighbours alone. metric: the dataset's. pairs: seed -> counts
+    of (own, with neighbours). unseen: seed -> points gained on the utterances whose text train does not have.
     """
 
     name: str
+    condition: str
     dataset: str
     metric: str
     pairs: Mapping[int, tuple[Counts, Counts]]
@@ -110,6 +112,7 @@ def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
     runs = [run for run in records.runs if _is_comparable(run, evidence.spec)]
     runs += filter(None, [records.best_baseline(dataset)])
     pairs: dict[str, dict[int, tuple[Counts, Counts]]] = {}
+    conditions: dict[str, str] = {}
     unseen: dict[str, dict[int, float]] = {}
     for run in runs:
         path = answers_file(EXPERIMENTS, run, dataset)
@@ -120,20 +123,20 @@ def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
         counts = Counts.of_predictions(own, labels)
         counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
         name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
+        conditions[name] = "" if run.is_baseline else run.condition
         pairs.setdefault(name, {})[run.seed] = counts, Counts.of_predictions(joint, labels)
         unseen.setdefault(name, {})[run.seed] = evidence.gain_on_unseen(own, joint)
     for name, of_seeds in pairs.items():
-        yield Compared(name, dataset, metric, of_seeds, unseen[name])
+        yield Compared(name, conditions[name], dataset, metric, of_seeds, unseen[name])
     alone = Counts.of_predictions(evidence.alone(), labels)
-    yield Compared(ALONE, dataset, metric, {0: (alone, alone)}, {})
+    yield Compared(ALONE, "", dataset, metric, {0: (alone, alone)}, {})
 
 
 def keep_counts(compared: Sequence[Compared]) -> None:
     """Keep what runs come to with neighbours beside their records; baselines' stand in the table alone."""
     for one in compared:
-        if one.name != ALONE and not one.name.startswith(f"{BASELINES}/"):
-            for seed, (_, joint) in one.pairs.items():
-                write_neighbours(EXPERIMENTS, f"{one.name}/{one.dataset}", one.dataset, seed, joint)
+        for seed, (_, joint) in one.pairs.items() if one.condition else ():
+            write_atomically(neighbours_file(EXPERIMENTS, one.condition, one.dataset, seed), joint.write())
 
 
 def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
