@@ -98,6 +98,6 @@ def render_prompts(results: Result) -> list[str]:
         "### What other prompts share\n\nMeans, window 12, in the tokens of SmolLM2-135M; counted, nothing runs. "
         f"Train's rows in optimizer steps of {ROWS_PER_STEP}, {ROWS_PER_DIALOGUE} rows of a dialogue together; test's "
         "turns one by one, each with all labels, as `predict.py --follow True` and the page's added turns ask. Other "
-        "prompts are other conditions: what they do to W-F1 has not been measured.",
+        "prompts are other conditions: [REPORT.md](../experiments/REPORT.md#all-systems) has what some of them score.",
         render_table([*header, "a turn that goes on"], rows, numbers=True),
     ]

@@ -67,8 +67,8 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
         "in the training set. *Neighbours*: beside the model, without transitions, "
         "[the labels of the nearest training utterances]"
         "(experiments/README.md#the-nearest-training-utterances-beside-a-model). A hyphen: not reported, or not run. "
-        f"Of {len(published)} numbers in the paper's tables, {len(done)} have been run here. All runs, baselines, "
-        "intervals and tests, and this table as a picture: [experiments/REPORT.md](experiments/REPORT.md). † Of "
+        f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here. All runs, "
+        "baselines, intervals and tests, and this table as a picture: [experiments/REPORT.md](experiments/REPORT.md). † Of "
         "EmoryNLP the authors pass on another release than the literature mostly reports."
     )
     return "\n\n".join([render_systems(list_systems(table, conditions, shown)), rest])
@@ -146,7 +146,6 @@ def _rows_of(conditions: Mapping[str, Condition]) -> dict[tuple[str, str], list[
 
 def _ours(members: Sequence[Condition], shown: Shown) -> System:
     runs = {dataset: shown.ran(one) for one in members for dataset in one.datasets if shown.ran(one)}
-    counted = " and ".join(map(_count_seeds, dict.fromkeys(map(len, runs.values()))))
     decoded = " and ".join(dict.fromkeys(run.decode for of in runs.values() for run in of))
     first = members[0]
     others = {WITHOUT: _scores(runs, counts_without, shown), NEIGHBOURS: _scores(runs, counts_with_neighbours, shown)}
@@ -154,9 +153,9 @@ def _ours(members: Sequence[Condition], shown: Shown) -> System:
         dataset: replace(score, more=_say_others(dataset, others) + shown.mark(runs[dataset]))
         for dataset, score in _scores(runs, _counts, shown).items()
     }
-    meaning = f"{first.group.title}, decode={decoded}, {counted}{_describe_minutes(runs)}"
+    meaning = f"{first.group.title}, decode={decoded}, {_describe_seeds(runs)}{_describe_minutes(runs)}"
     short = "/".join(first.name.split("/")[:2])
-    return System(OURS, f"ours: {first.row.replace('_', ' ')}", short, meaning, scores, others)
+    return System(OURS, f"ours: {short}", short, meaning, scores, others)
 
 
 def _counts(runs: Sequence[Record], dataset: str) -> list[Counts]:
@@ -190,6 +189,13 @@ def _describe_place(run: Record) -> str:
     if run.device != "cpu":
         return run.device
     return f"{run.processors} core{'s' * (run.processors != 1)}"
+
+
+def _describe_seeds(runs: Mapping[str, Sequence[Record]]) -> str:
+    counts = {name: len(of) for name, of in runs.items()}
+    if len(set(counts.values())) == 1:
+        return _count_seeds(next(iter(counts.values())))
+    return "; ".join(f"{name} {_count_seeds(count)}" for name, count in counts.items())
 
 
 def _count_seeds(count: int) -> str:

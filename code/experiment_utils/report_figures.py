@@ -380,7 +380,7 @@ def _draw_score(axes: Axes, place: int, kind: str, score: Score, lowest: float) 
     """What lies far below all that was measured here is a number at the edge, which leaves room for the rest."""
     name, marker, below = MARKS[kind]
     if score.value < lowest:
-        axes.text(lowest, place, f"< {score.value:.0f}", va="center", fontsize=7)
+        axes.text(lowest, place, f"← {score.value:.0f}", va="center", fontsize=7)
         return
     bounds = score.interval
     apart = ([score.value - bounds.low], [bounds.high - score.value]) if bounds else None

@@ -244,7 +244,6 @@ def render_earlier(shown: Shown) -> str:
         [one["condition"], str(one["seed"]), one["split"], f"{one['score']:.2f}", f"{one['valid']:.2f}", one["date"]]
         + [short_commit(one["commit"])]
         for one in shown.earlier
-        if not shown.records.of(one["condition"])
     ]
     return render_table(("condition", "seed", "split", "score", "valid", "date", "commit"), rows) if rows else ""
 

@@ -56,8 +56,8 @@ transitions, stand the labels of the nearest training utterances
 cores of a CPU; [LOG.md](LOG.md) has those of every run. The picture shows what the table says."""
 
 EARLIER = """\
-Of earlier commits, before answers were kept: nobody can work out an interval or a test of them, so no table above and
-no sentence elsewhere rests on them."""
+Of earlier commits, before answers were kept: nobody can work out an interval or a test of them, so no table above
+rests on them."""
 
 
 def render_report(

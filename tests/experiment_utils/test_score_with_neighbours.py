@@ -14,8 +14,8 @@ from data_utils.labels import DATASETS
 from experiment_utils.beyond import neighbours
 from experiment_utils.beyond.neighbours import ALONE, WEIGHTS
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.records import neighbours_file
 from experiment_utils.evidence import read_corpus
+from experiment_utils.records import neighbours_file
 from scoring.metrics import Prediction
 from scoring.neighbours import USUAL
 from scoring.prediction_files import write_predictions
