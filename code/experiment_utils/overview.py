@@ -68,8 +68,9 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
         "[the labels of the nearest training utterances]"
         "(experiments/README.md#the-nearest-training-utterances-beside-a-model). A hyphen: not reported, or not run. "
         f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here. All runs, "
-        "baselines, intervals and tests, and this table as a picture: [experiments/REPORT.md](experiments/REPORT.md). † "
-        "Of EmoryNLP the authors pass on another release than the literature mostly reports."
+        "baselines, intervals and tests, and this table as a picture: "
+        "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
+        "literature mostly reports."
     )
     return "\n\n".join([render_systems(list_systems(table, conditions, shown)), rest])
 
