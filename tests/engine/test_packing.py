@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from engine.attention import tree_kernel
+from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, MicroBatch
 from engine.packing import (
     PackedBatch,
@@ -15,6 +17,7 @@ from engine.packing import (
     kept_logits,
     pack_rest,
     pack_rows,
+    packer_for,
     usual_token_budget,
 )
 
@@ -107,7 +110,7 @@ def test_logits_of_a_model_that_gives_all_are_cut() -> None:
 def model_with(**settings: object) -> SimpleNamespace:
     config = SimpleNamespace(**settings)
     config.get_text_config = lambda: config
-    return SimpleNamespace(config=config)
+    return SimpleNamespace(config=config, parameters=lambda: iter([torch.zeros(1, dtype=torch.bfloat16)]))
 
 
 def test_budgets_go_by_device_and_attention() -> None:
@@ -129,3 +132,42 @@ def test_heads_that_the_operator_takes() -> None:
     assert fits(8) and not fits(16) and fits(16, head_dim=32) and not fits(8, head_dim=24)
     assert fits(8, head_dim=None, qk_head_dim=48, v_head_dim=32)
     assert not fits(8, qk_head_dim=24, v_head_dim=32) and not fits(8, qk_head_dim=32, v_head_dim=24)
+
+
+def attending_with(attention: str, **settings: object) -> SimpleNamespace:
+    """A model of eight heads, of which four share keys and values, each 16 wide."""
+    widths = {"num_attention_heads": 8, "num_key_value_heads": 2, "hidden_size": 128}
+    return model_with(_attn_implementation=attention, model_type="llama", **{**widths, **settings})
+
+
+def told_of(packer: Packer) -> tuple[object, ...]:
+    assert (packer.kind, packer.pad_token_id, packer.dtype, packer.replays) == ("tree", PAD, torch.bfloat16, False)
+    return packer.way, packer.heads, packer.kv_heads, packer.additive, packer.takes_ways
+
+
+def test_a_packer_goes_by_the_attention_of_the_model() -> None:
+    own = packer_for(attending_with("prefix_tree"), "tree", PAD)
+    sdpa = packer_for(attending_with("sdpa", sliding_window=3), "tree", PAD)
+    eager = packer_for(attending_with("eager"), "tree", PAD)
+    assert told_of(own) == (BLOCKS, 8, 2, False, True) and [*own.windows.values()] == [None]
+    assert told_of(sdpa) == (DENSE, 0, 0, False, False) and [*sdpa.windows.values()] == [3]
+    assert told_of(eager) == (DENSE, 0, 0, True, False)
+    no_groups = packer_for(attending_with("prefix_tree", num_key_value_heads=None), "tree", PAD)
+    assert told_of(no_groups) == (BLOCKS, 8, 8, False, True)
+    unshared = attending_with("prefix_tree", shares_prefixes=False)
+    for packer in (packer_for(unshared, "tree", PAD), packer_for(attending_with("prefix_tree"), "rows", PAD)):
+        assert packer == Packer("rows", PAD) and not packer.takes_ways
+
+
+def test_the_operator_is_taken_where_it_is_wanted_built_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def way(wanted: bool = True, built: bool = True, **settings: object) -> str:
+        monkeypatch.setattr(tree_kernel, "prepare", lambda dtype: built)
+        return packer_for(attending_with("prefix_tree", **settings), "tree", PAD, wanted).way
+
+    assert (way(), way(wanted=False), way(built=False), way(head_dim=8)) == (KERNEL, BLOCKS, BLOCKS, BLOCKS)
+
+
+def test_heads_that_differ_by_layer_are_left_to_the_tensors() -> None:
+    model = attending_with("prefix_tree")
+    del model.config.num_attention_heads
+    assert told_of(packer_for(model, "tree", PAD, kernel=True)) == (BLOCKS, 0, 0, False, True)
