@@ -93,6 +93,12 @@ def test_split_evens_out_equal_rows():
     assert [len(group) for group in groups] == [3, 3]
 
 
+def test_split_takes_no_more_groups_to_even_them_out():
+    """Evened out, no group would have more than 7 nodes, and each row stand alone."""
+    prompts = [[0], [1, *range(6)], [2]]
+    assert split_at_budget(prompts, [[[1]]] * 3, budget=8) == [[0, 1], [2]]
+
+
 def test_exact_tree_written_by_hand():
     """Two turns: the second prompt goes on where the first stops, and each has two labels."""
     tree = PrefixTree.from_rows([[5, 6], [5, 6, 7]], [[[1, 0], [1, 2, 0]], [[3, 0], [3, 0]]])
