@@ -12,12 +12,15 @@ from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, Micro
 from engine.packing import (
     PackedBatch,
     Packer,
+    batch_loss,
     can_share_prefixes,
     fits_kernel,
     kept_logits,
     pack_rest,
     pack_rows,
     packer_for,
+    pair_log_probabilities,
+    sequence_log_probabilities,
     usual_token_budget,
 )
 
@@ -105,6 +108,33 @@ def test_logits_of_a_model_that_gives_all_are_cut() -> None:
     assert kept_logits(everywhere[:, 1:], packed).data_ptr() == everywhere[:, 1:].data_ptr()
     with pytest.raises(ValueError, match=r"answers \(3, 2\) where 3 rows of 3 places were asked for"):
         kept_logits(everywhere[:, :2], packed)
+
+
+class Answering(torch.nn.Module):
+    """Answers the same logits for a token whatever stands before it; keeps keys and values when it is asked to."""
+
+    table = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
+    kept = False
+
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor, use_cache: bool, **_: object):
+        self.kept = use_cache
+        return SimpleNamespace(logits=self.table[input_ids[:, logits_to_keep]])
+
+
+@pytest.mark.parametrize("kind", ["tree", "rows"])
+def test_log_p_and_loss_of_what_a_model_answers(kind: str) -> None:
+    model, packed = Answering(), Packer(kind, PAD).pack(BATCH)
+    log_p = Answering.table.log_softmax(1).tolist()
+    expected = [log_p[6][1], log_p[1][0], log_p[6][1], log_p[1][2], log_p[2][0], log_p[7][3], log_p[3][0]]
+    sums = [sum(expected[:2]), sum(expected[2:5]), sum(expected[5:])]
+    assert pair_log_probabilities(model, packed).tolist() == pytest.approx(expected) and not model.kept
+    assert sequence_log_probabilities(model, packed).tolist() == pytest.approx(sums)
+    assert float(batch_loss(model, packed)) == pytest.approx(-sums[0] / 2 - sums[1] / 3 - sums[2] / 2 / 2)
+    shares = torch.tensor(sums[:2]).log_softmax(0)
+    held = Packer(kind, PAD).pack(replace(BATCH, wanted=((0.75, 0.25), (1.0,))))
+    assert float(batch_loss(model, held)) == pytest.approx(float(-0.75 * shares[0] - 0.25 * shares[1]))
+    goes_on = replace(packed, inputs=packed.inputs | {"past_key_values": None})
+    assert pair_log_probabilities(model, goes_on).tolist() == pytest.approx(expected) and model.kept
 
 
 def model_with(**settings: object) -> SimpleNamespace:
