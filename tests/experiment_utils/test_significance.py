@@ -198,7 +198,7 @@ def test_runs_that_cannot_be_compared() -> None:
         compare_runs({1: counts}, {2: counts}, WEIGHTED_F1)
     with pytest.raises(UserError, match="20 dialogues were scored by one"):
         compare_runs({1: counts}, {1: draw_counts(1, 0.5, dialogues=40)}, WEIGHTED_F1)
-    with pytest.raises(UserError, match="compare runs of one set"):
+    with pytest.raises(UserError, match="labels neutral, joyful, sad and joyful, sad: compare"):
         permutation_p(make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")]), WEIGHTED_F1)
     with pytest.raises(UserError, match="gold"):
         permutation_p(make_counts([("sad", "sad")]), make_counts([("joyful", "sad")]), WEIGHTED_F1)
