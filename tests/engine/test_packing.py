@@ -6,15 +6,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from engine.attention import tree_kernel
+from engine.attention.tree_ways import BLOCKS, DENSE, KERNEL
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, EncodedRow, MicroBatch
 from engine.packing import (
     PackedBatch,
     Packer,
+    batch_loss,
     can_share_prefixes,
     fits_kernel,
     kept_logits,
     pack_rest,
     pack_rows,
+    packer_for,
+    pair_log_probabilities,
+    sequence_log_probabilities,
     usual_token_budget,
 )
 
@@ -104,10 +110,37 @@ def test_logits_of_a_model_that_gives_all_are_cut() -> None:
         kept_logits(everywhere[:, :2], packed)
 
 
+class Answering(torch.nn.Module):
+    """Answers the same logits for a token whatever stands before it; keeps keys and values when it is asked to."""
+
+    table = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
+    kept = False
+
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor, use_cache: bool, **_: object):
+        self.kept = use_cache
+        return SimpleNamespace(logits=self.table[input_ids[:, logits_to_keep]])
+
+
+@pytest.mark.parametrize("kind", ["tree", "rows"])
+def test_log_p_and_loss_of_what_a_model_answers(kind: str) -> None:
+    model, packed = Answering(), Packer(kind, PAD).pack(BATCH)
+    log_p = Answering.table.log_softmax(1).tolist()
+    expected = [log_p[6][1], log_p[1][0], log_p[6][1], log_p[1][2], log_p[2][0], log_p[7][3], log_p[3][0]]
+    sums = [sum(expected[:2]), sum(expected[2:5]), sum(expected[5:])]
+    assert pair_log_probabilities(model, packed).tolist() == pytest.approx(expected) and not model.kept
+    assert sequence_log_probabilities(model, packed).tolist() == pytest.approx(sums)
+    assert float(batch_loss(model, packed)) == pytest.approx(-sums[0] / 2 - sums[1] / 3 - sums[2] / 2 / 2)
+    shares = torch.tensor(sums[:2]).log_softmax(0)
+    held = Packer(kind, PAD).pack(replace(BATCH, wanted=((0.75, 0.25), (1.0,))))
+    assert float(batch_loss(model, held)) == pytest.approx(float(-0.75 * shares[0] - 0.25 * shares[1]))
+    goes_on = replace(packed, inputs=packed.inputs | {"past_key_values": None})
+    assert pair_log_probabilities(model, goes_on).tolist() == pytest.approx(expected) and model.kept
+
+
 def model_with(**settings: object) -> SimpleNamespace:
     config = SimpleNamespace(**settings)
     config.get_text_config = lambda: config
-    return SimpleNamespace(config=config)
+    return SimpleNamespace(config=config, parameters=lambda: iter([torch.zeros(1, dtype=torch.bfloat16)]))
 
 
 def test_budgets_go_by_device_and_attention() -> None:
@@ -129,3 +162,42 @@ def test_heads_that_the_operator_takes() -> None:
     assert fits(8) and not fits(16) and fits(16, head_dim=32) and not fits(8, head_dim=24)
     assert fits(8, head_dim=None, qk_head_dim=48, v_head_dim=32)
     assert not fits(8, qk_head_dim=24, v_head_dim=32) and not fits(8, qk_head_dim=32, v_head_dim=24)
+
+
+def attending_with(attention: str, **settings: object) -> SimpleNamespace:
+    """A model of eight heads, of which four share keys and values, each 16 wide."""
+    widths = {"num_attention_heads": 8, "num_key_value_heads": 2, "hidden_size": 128}
+    return model_with(_attn_implementation=attention, model_type="llama", **{**widths, **settings})
+
+
+def told_of(packer: Packer) -> tuple[object, ...]:
+    assert (packer.kind, packer.pad_token_id, packer.dtype, packer.replays) == ("tree", PAD, torch.bfloat16, False)
+    return packer.way, packer.heads, packer.kv_heads, packer.additive, packer.takes_ways
+
+
+def test_a_packer_goes_by_the_attention_of_the_model() -> None:
+    own = packer_for(attending_with("prefix_tree"), "tree", PAD)
+    sdpa = packer_for(attending_with("sdpa", sliding_window=3), "tree", PAD)
+    eager = packer_for(attending_with("eager"), "tree", PAD)
+    assert told_of(own) == (BLOCKS, 8, 2, False, True) and [*own.windows.values()] == [None]
+    assert told_of(sdpa) == (DENSE, 0, 0, False, False) and [*sdpa.windows.values()] == [3]
+    assert told_of(eager) == (DENSE, 0, 0, True, False)
+    no_groups = packer_for(attending_with("prefix_tree", num_key_value_heads=None), "tree", PAD)
+    assert told_of(no_groups) == (BLOCKS, 8, 8, False, True)
+    unshared = attending_with("prefix_tree", shares_prefixes=False)
+    for packer in (packer_for(unshared, "tree", PAD), packer_for(attending_with("prefix_tree"), "rows", PAD)):
+        assert packer == Packer("rows", PAD) and not packer.takes_ways
+
+
+def test_the_operator_is_taken_where_it_is_wanted_built_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def way(wanted: bool = True, built: bool = True, **settings: object) -> str:
+        monkeypatch.setattr(tree_kernel, "prepare", lambda dtype: built)
+        return packer_for(attending_with("prefix_tree", **settings), "tree", PAD, wanted).way
+
+    assert (way(), way(wanted=False), way(built=False), way(head_dim=8)) == (KERNEL, BLOCKS, BLOCKS, BLOCKS)
+
+
+def test_heads_that_differ_by_layer_are_left_to_the_tensors() -> None:
+    model = attending_with("prefix_tree")
+    del model.config.num_attention_heads
+    assert told_of(packer_for(model, "tree", PAD, kernel=True)) == (BLOCKS, 0, 0, False, True)

@@ -21,6 +21,48 @@ def prefixes_of(rows) -> set[tuple[int, ...]]:
     return {path[:length] for path in read for length in range(1, len(path) + 1)}
 
 
+def test_no_rows_are_an_empty_tree():
+    tree = PrefixTree.from_rows([], [])
+    assert (len(tree), tree.depth, tree.row_tokens, len(tree.pair_nodes)) == (0, 0, 0, 0)
+    assert tree.visibility().shape == (0, 0) and split_at_budget([], [], 5) == [] and count_nodes([], []) == 0
+
+
+def test_split_evens_out_equal_rows():
+    prompts = [[first, *range(9)] for first in range(6)]
+    groups = split_at_budget(prompts, [[[1]]] * 6, budget=40)
+    assert [len(group) for group in groups] == [3, 3]
+
+
+def test_split_takes_no_more_groups_to_even_them_out():
+    """Evened out, no group would have more than 7 nodes, and each row stand alone."""
+    prompts = [[0], [1, *range(6)], [2]]
+    assert split_at_budget(prompts, [[[1]]] * 3, budget=8) == [[0, 1], [2]]
+
+
+def test_exact_tree_written_by_hand():
+    """Two turns: the second prompt goes on where the first stops, and each has two labels."""
+    tree = PrefixTree.from_rows([[5, 6], [5, 6, 7]], [[[1, 0], [1, 2, 0]], [[3, 0], [3, 0]]])
+    assert tree.tokens.tolist() == [5, 6, 1, 2, 7, 3]
+    assert tree.positions.tolist() == [0, 1, 2, 3, 2, 3]
+    assert tree.end.tolist() == [6, 6, 4, 4, 6, 6]
+    assert tree.pair_nodes.tolist() == [1, 2, 1, 2, 3, 4, 5, 4, 5]
+    assert tree.pair_tokens.tolist() == [1, 0, 1, 2, 0, 3, 0, 3, 0]
+    assert tree.sequence_rows.tolist() == [0, 0, 1, 1] and (tree.depth, tree.row_tokens) == (4, 3 + 4 + 4 + 4)
+    assert tree.pair_weights.tolist() == pytest.approx([1 / 2] * 2 + [1 / 3] * 3 + [1 / 2] * 4)
+
+
+@pytest.mark.parametrize(("prompts", "continuations"), [([[]], [[[1]]]), ([[1]], [[[]]])])
+def test_empty_rows_are_refused(prompts, continuations):
+    with pytest.raises(ValueError, match="row 0"):
+        PrefixTree.from_rows(prompts, continuations)
+
+
+def test_common_prefix_length():
+    assert common_prefix_length(np.array([1, 2, 3]), np.array([1, 2, 4, 5])) == 2
+    assert common_prefix_length(np.array([1, 2]), np.array([1, 2, 4])) == 2
+    assert common_prefix_length(np.array([], int), np.array([1])) == 0
+
+
 @given(ROWS)
 @settings(max_examples=300, deadline=None)
 def test_nodes_are_the_distinct_prefixes(rows):
@@ -81,34 +123,6 @@ def test_nodes_are_counted_without_a_tree(rows):
     assert count_nodes(prompts, [[[1]]] * len(rows)) == len(build([(prompt, [[1]]) for prompt in prompts]))
 
 
-def test_no_rows_are_an_empty_tree():
-    tree = PrefixTree.from_rows([], [])
-    assert (len(tree), tree.depth, tree.row_tokens, len(tree.pair_nodes)) == (0, 0, 0, 0)
-    assert tree.visibility().shape == (0, 0) and split_at_budget([], [], 5) == [] and count_nodes([], []) == 0
-
-
-def test_split_evens_out_equal_rows():
-    prompts = [[first, *range(9)] for first in range(6)]
-    groups = split_at_budget(prompts, [[[1]]] * 6, budget=40)
-    assert [len(group) for group in groups] == [3, 3]
-
-
-def test_exact_tree_written_by_hand():
-    """Two turns: the second prompt goes on where the first stops, and each has two labels."""
-    tree = PrefixTree.from_rows([[5, 6], [5, 6, 7]], [[[1, 0], [1, 2, 0]], [[3, 0], [3, 0]]])
-    assert tree.tokens.tolist() == [5, 6, 1, 2, 7, 3]
-    assert tree.positions.tolist() == [0, 1, 2, 3, 2, 3]
-    assert tree.end.tolist() == [6, 6, 4, 4, 6, 6]
-    assert tree.pair_nodes.tolist() == [1, 2, 1, 2, 3, 4, 5, 4, 5]
-    assert tree.pair_tokens.tolist() == [1, 0, 1, 2, 0, 3, 0, 3, 0]
-
-
-@pytest.mark.parametrize(("prompts", "continuations"), [([[]], [[[1]]]), ([[1]], [[[]]])])
-def test_empty_rows_are_refused(prompts, continuations):
-    with pytest.raises(ValueError, match="row 0"):
-        PrefixTree.from_rows(prompts, continuations)
-
-
 def test_the_work_is_linear():
     """A long shared spine with many rows: of twice as many a quadratic build takes four times as long."""
 
@@ -125,9 +139,3 @@ def test_the_work_is_linear():
         return min(took)
 
     assert build_time(8000) < 3 * build_time(4000)
-
-
-def test_common_prefix_length():
-    assert common_prefix_length(np.array([1, 2, 3]), np.array([1, 2, 4, 5])) == 2
-    assert common_prefix_length(np.array([1, 2]), np.array([1, 2, 4])) == 2
-    assert common_prefix_length(np.array([], int), np.array([1])) == 0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm, ttest_1samp
+from scipy.stats import binom, norm, t, ttest_1samp
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
@@ -110,33 +110,42 @@ def test_without_spread_over_dialogues_it_is_the_t_test_of_the_seeds() -> None:
     assert (found.interval.low, found.interval.high) == pytest.approx((bounds.low, bounds.high))
 
 
-@pytest.mark.parametrize("dialogues", [10, 50])
-@pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("spread", [0.0, 0.05])
-def test_where_nothing_differs_but_chance_p_is_small_as_often_as_it_says(
-    seeds: int, spread: float, dialogues: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """spread: of the share of right answers between seeds. Two recipes of one mean, each better on dialogues of its
-    own, which are drawn anew.
+@pytest.mark.parametrize("by_dialogue", [(10, 30), (0, 10, 30, 20, 50, 10)], ids=len)
+@pytest.mark.parametrize("by_seed", [(0, 0, 0), (0, 10, 30)], ids=["seeds alike", "seeds apart"])
+def test_both_parts_of_chance_by_hand(by_dialogue: Sequence[int], by_seed: Sequence[int]) -> None:
+    """Points by which the second is better: of the dialogue and of the seed, added. As many of each label are right, so
+    that the score is the share of right answers.
     """
-    monkeypatch.setattr(significance, "RESAMPLES", 200)
-    random = np.random.default_rng([seeds, int(100 * spread), dialogues])
-    gold = np.tile(PAIR, (dialogues, 4))
 
-    def train(easy: np.ndarray) -> Counts:
-        right = random.random(gold.shape) < np.clip(random.normal(0.6, spread) + easy, 0, 1)
-        told = np.where(right, gold, np.vectorize(WRONG.get)(gold))
+    def scoring(points: Sequence[int]) -> Counts:
+        rows = [(f"d{d}", g, g, 10 + p // 10) for d, p in enumerate(points) for g in PAIR]
         return Counts.of(
-            [(f"d{d}", str(g), str(s), 1) for d in range(dialogues) for g, s in zip(gold[d], told[d], strict=True)],
-            PAIR,
+            rows + [(f"d{d}", g, WRONG[g], 10 - p // 10) for d, p in enumerate(points) for g in PAIR], PAIR
         )
 
-    values = []
-    for _ in range(300):
-        first, second = (random.normal(0, 0.15, (dialogues, 1)) for _ in "ab")
-        runs = [{number: train(easy) for number in range(seeds)} for easy in (first, second)]
-        values.append(compare_runs(*runs, WEIGHTED_F1).p)
-    assert np.mean(np.array(values) < 0.05) <= 0.08 and np.mean(np.array(values) < 0.4) >= 0.15
+    first = dict.fromkeys(range(3), scoring([0] * len(by_dialogue)))
+    second = {seed: scoring([points + more for points in by_dialogue]) for seed, more in enumerate(by_seed)}
+    found = compare_runs(first, second, WEIGHTED_F1)
+    dialogues, seeds = np.array(by_dialogue) / 2, np.array(by_seed) / 2
+    assert [*found.differences.values()] == pytest.approx(dialogues.mean() + seeds)
+    parts = [of.var(ddof=1) / len(of) for of in (dialogues, seeds)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(of) - 1) for part, of in zip(parts, (dialogues, seeds), strict=True))
+    error = np.sqrt(sum(parts))
+    assert found.p == pytest.approx(2 * t.sf(found.mean / error, freedom), rel=0.04)
+    reach = t.ppf(0.975, freedom) * error
+    assert (found.interval.low, found.interval.high) == pytest.approx(
+        (found.mean - reach, found.mean + reach), rel=0.04
+    )
+
+
+def test_where_nothing_varies_there_is_no_doubt() -> None:
+    def scoring(right: int) -> dict[int, Counts]:
+        said = [(g, *one) for g in PAIR for one in ((g, right), (WRONG[g], 1000 - right))]
+        return dict.fromkeys(range(3), Counts.of([(f"d{d}", *one) for d in range(5) for one in said], PAIR))
+
+    alike, apart = (compare_runs(scoring(900), scoring(right), WEIGHTED_F1) for right in (900, 901))
+    assert (alike.mean, alike.p) == (0.0, 1.0) and apart.mean == pytest.approx(0.1) and apart.p == 0.0
+    assert (apart.interval.low, apart.interval.high) == pytest.approx((0.1, 0.1))
 
 
 def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:
@@ -189,7 +198,36 @@ def test_runs_that_cannot_be_compared() -> None:
         compare_runs({1: counts}, {2: counts}, WEIGHTED_F1)
     with pytest.raises(UserError, match="20 dialogues were scored by one"):
         compare_runs({1: counts}, {1: draw_counts(1, 0.5, dialogues=40)}, WEIGHTED_F1)
-    with pytest.raises(UserError, match="compare runs of one set"):
+    with pytest.raises(UserError, match="labels neutral, joyful, sad and joyful, sad: compare"):
         permutation_p(make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")]), WEIGHTED_F1)
     with pytest.raises(UserError, match="gold"):
         permutation_p(make_counts([("sad", "sad")]), make_counts([("joyful", "sad")]), WEIGHTED_F1)
+
+
+@pytest.mark.parametrize("dialogues", [10, 50])
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_where_nothing_differs_but_chance_p_is_small_as_often_as_it_says(
+    seeds: int, spread: float, dialogues: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """spread: of the share of right answers between seeds. Two recipes of one mean, each better on dialogues of its
+    own, which are drawn anew.
+    """
+    monkeypatch.setattr(significance, "RESAMPLES", 200)
+    random = np.random.default_rng([seeds, int(100 * spread), dialogues])
+    gold = np.tile(PAIR, (dialogues, 4))
+
+    def train(easy: np.ndarray) -> Counts:
+        right = random.random(gold.shape) < np.clip(random.normal(0.6, spread) + easy, 0, 1)
+        told = np.where(right, gold, np.vectorize(WRONG.get)(gold))
+        return Counts.of(
+            [(f"d{d}", str(g), str(s), 1) for d in range(dialogues) for g, s in zip(gold[d], told[d], strict=True)],
+            PAIR,
+        )
+
+    values = []
+    for _ in range(300):
+        first, second = (random.normal(0, 0.15, (dialogues, 1)) for _ in "ab")
+        runs = [{number: train(easy) for number in range(seeds)} for easy in (first, second)]
+        values.append(compare_runs(*runs, WEIGHTED_F1).p)
+    assert np.mean(np.array(values) < 0.05) <= 0.08 and np.mean(np.array(values) < 0.4) >= 0.15

@@ -30,6 +30,9 @@ def test_blocks_say_what_the_mask_says(rows, block, buckets, window) -> None:
     queries = []
     for bucket in plan_blocks(tree, block, buckets, window):
         assert bucket.keys.shape[1] % 32 == 0 and bucket.visible.any(2).all()
+        reach = len(tree) if window is None else window
+        longest = max(len(visible_keys(tree, of[0], of[-1] + 1, reach)) for of in bucket.queries)
+        assert bucket.keys.shape[1] - longest < 32
         queries += bucket.queries.ravel().tolist()
         for number, places in enumerate(bucket.visible):
             place, key = np.nonzero(places)
