@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from commands import REPOSITORY, SHARED, call_script, find_browser
 from data_utils.labels import DATASETS
@@ -23,8 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     What a script starts in its background ignores Ctrl-C, what nohup starts SIGHUP, and so would all that the tests
     start. What was compiled on another processor, or by a process that was told of one, does not run here: PyTorch's
-    cache does not ask.
+    cache does not ask. How long Hypothesis takes for an example is no fault: other programs may run beside it.
     """
+    if settings.get_current_profile_name() == "default":  # in CI, and under a mutant, it is another
+        settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        settings.load_profile("patient")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
