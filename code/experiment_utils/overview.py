@@ -180,10 +180,19 @@ def _score(counts: Sequence[Counts], metric: str) -> Score:
 
 
 def _describe_minutes(runs: Mapping[str, Sequence[Record]]) -> str:
-    """How long the first run of each dataset took that was not stopped and resumed, and on what."""
-    first = {name: next((run for run in of if run.minutes is not None), None) for name, of in runs.items()}
-    known = [f"{name} {run.minutes:.0f} ({_describe_place(run)})" for name, run in first.items() if run]
-    return f"; minutes: {', '.join(known)}" if known else ""
+    """How long runs of each dataset took, where they were not stopped and resumed, and on what."""
+    known = {name: [run for run in of if run.minutes is not None] for name, of in runs.items()}
+    told = [f"{name} {_spread_of(of)} ({_describe_places(of)})" for name, of in known.items() if of]
+    return f"; minutes: {', '.join(told)}" if told else ""
+
+
+def _spread_of(runs: Sequence[Record]) -> str:
+    minutes = sorted(round(run.minutes or 0) for run in runs)
+    return f"{minutes[0]}" if minutes[0] == minutes[-1] else f"{minutes[0]} to {minutes[-1]}"
+
+
+def _describe_places(runs: Sequence[Record]) -> str:
+    return " or ".join(dict.fromkeys(map(_describe_place, runs)))
 
 
 def _describe_place(run: Record) -> str:
