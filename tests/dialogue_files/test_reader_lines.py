@@ -140,6 +140,9 @@ CUES = {
     "(Speaker 2) b": [("Speaker 2", "b")],
     "<i>b</i> {\\an8}c": [("Ann", "b c")],
     "5 &lt; 7": [("Ann", "5 < 7")],
+    "Ben: b&#10;c": [("Ben", "b\nc")],
+    "[Speaker 2] b&#10;c": [("Speaker 2", "b\nc")],
+    "ben: b": [("Ann", "ben: b")],
     "b\nc": [("Ann", "b c")],
     "- b\n- c": [("Ann", "b c")],
     "- b - c": [("Ann", "b - c")],
@@ -165,6 +168,22 @@ def test_what_stands_before_a_cue_is_its_name_or_speech() -> None:
     first, last = "first\n00:01.000 --> 00:02.000\n<v Ann>a\n", "last\n00:03.000 --> 00:04.000\nc\n"
     vtt = f"WEBVTT\n\n{first}00:02.000 --> 00:03.000\n<v Ben>b\n\n{last}"
     assert read("vtt", vtt) == [("Ann", "a"), ("Ben", "b"), ("Ben", "c")]
+
+
+@pytest.mark.parametrize("end", ["\n", " \n"])
+def test_marks_of_cues_need_no_blank_line_and_no_text_before_them(end: str) -> None:
+    srt = "1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n2\n00:00:02,000 --> 00:00:03,000\nb\n"
+    assert read("srt", srt.replace("\n", end)) == [("Ann", "a"), ("Ann", "b")]
+    webex = 'WEBVTT\n\n1 "Ann" (7)\n00:01.000 --> 00:02.000\na\n2 "Ben" (8)\n00:02.000 --> 00:03.000\nb\n'
+    assert read("vtt", webex.replace("\n", end)) == [("Ann", "a"), ("Ben", "b")]
+    silent = "WEBVTT\n\n00:01.000 --> 00:02.000\n\nlast\n00:02.000 --> 00:03.000\n<v Ann>a\n"
+    assert read("vtt", silent.replace("\n", end)) == [("Ann", "a")]
+
+
+def test_where_voices_are_named_a_colon_and_arrows_are_speech() -> None:
+    cues = "<v Ann>a", "Ben: b", ">> c"
+    content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
+    assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "a"), ("Ann", "Ben: b"), ("Ann", ">> c")]
 
 
 def test_times_of_words_are_those_of_automatic_captions() -> None:
