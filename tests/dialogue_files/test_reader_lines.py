@@ -62,6 +62,11 @@ def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
     assert read("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
 
 
+def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
+    content = "[05/01/2024 10:01 AM] ann\n{Stickers} are what I like\n\n{Stickers}\nhttps://x.y/1.png\n"
+    assert read("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -190,6 +195,12 @@ def test_times_of_words_are_those_of_automatic_captions() -> None:
     cues = "Ann: do<00:00:01.500><c> you</c>", "Ann: do you\nlike it"
     content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
     assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "do you like it")]
+
+
+@pytest.mark.parametrize("named", [("ann: a", "cat: b"), ("Ann: a", "ben: b", "ben: c", "cat: d")])
+def test_where_names_are_in_lower_case_one_may_speak_once(named: tuple[str, ...]) -> None:
+    content = "".join(f"{TIMES}{cue}\n\n" for cue in named)
+    assert read("srt", content) == [tuple(cue.split(": ")) for cue in named]
 
 
 def test_what_is_taken_for_speech_is_told() -> None:
