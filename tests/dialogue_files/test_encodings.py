@@ -67,6 +67,13 @@ def test_a_fault_after_a_character_that_begins_in_the_block_before(tmp_path: Pat
         count_turns(path, "text", "gb18030")
 
 
+def test_a_fault_in_letters_that_a_mark_has_begun(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_bytes(b"Ann: hi\nAnn: hi\nAnn: \x1b$B\xff\xff\n")
+    with pytest.raises(UserError, match="read as text, line 3: not iso2022_jp text"):
+        count_turns(path, "text", "iso2022_jp")
+
+
 def test_the_form_is_found_in_the_encoding_that_is_said(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_bytes("13/06/23, 19:35 - Zoë: là\n".encode("utf-16-le"))

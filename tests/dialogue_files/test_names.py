@@ -9,7 +9,7 @@ from dialogue_files.names import fold_label, is_label, is_name, name_key, reads_
     "name",
     [
         *("The truth is", "I told him", "Ruth said", "Man in a hat", "a big dog", "Well. so", "Who?", "“Ann", "A; B"),
-        *("A B C D E F", "Nora Bell, he said", "I told him, Nora", "Nora, my dear", "Nora Bell, dear"),
+        *("A B C D E F", "Nora Bell, he said", "I told him, Nora", "Nora, my dear", "Nora Bell, dear", "Big red dog"),
     ],
 )
 def test_beginnings_of_sentences(name: str) -> None:

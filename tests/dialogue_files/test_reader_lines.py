@@ -5,6 +5,7 @@ import io
 import pytest
 
 from dialogue_files.readers.forms import FORMATS
+from dialogue_files.readers.transcripts import is_screenplay
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LineError, ReadTurn
 
@@ -123,6 +124,10 @@ def test_what_somebody_says_of_transcription_is_speech() -> None:
     assert read("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
         *("notices", ("Ann Bell", "Ben started transcription of the tape"))
     ]
+
+
+def test_blanks_behind_a_name_of_a_screenplay_are_nothing() -> None:
+    assert is_screenplay(["RUTH (softly) ", "Go.", "PAUL (softly) ", "No."])
 
 
 @pytest.mark.parametrize("mark", [".", "!", "?", "-"])

@@ -50,6 +50,7 @@ def test_turns_are_counted_in_each_dialogue() -> None:
         ReadTurn(part, None, name, "a", 3, "joy") for part, name in ((0, "Ann"), (0, "Ben"), (0, "ANN"), (1, "Ben"))
     ]
     found = [(one.part, one.dialogue, one.turn, one.speaker, one.number, one.emotion) for one in number_turns(read)]
+    assert [one.dialogue for one in number_turns([ReadTurn(1, None, "Ann", "a", 1)])] == ["2"]
     assert found == [
         *((0, "1", 0, "Ann", 0, "joy"), (0, "1", 1, "Ben", 1, "joy"), (0, "1", 2, "Ann", 0, "joy")),
         (1, "2", 0, "Ben", 0, "joy"),
