@@ -93,6 +93,17 @@ def test_a_bad_line_is_named(form: str, content: str | bytes, told: str) -> None
     assert str(caught.value).startswith(told)
 
 
+def test_a_bad_turn_is_counted_in_its_dialogue() -> None:
+    turns = [{"speaker": "A", "text": "a"}, 5]
+    for content, told in (
+        (turns, "it is turn 2 (from 1) of dialogue 'd'"),
+        ([], "it is turn 1 (from 1) of dialogue 'd'"),
+    ):
+        with pytest.raises(LineError) as caught:
+            read("jsonl", json.dumps({"id": "d", "turns": content or turns[1:]}))
+        assert str(caught.value).endswith(told)
+
+
 MEDIA = ("photo", "file", "media_type", "location_information", "contact_information", "poll", "sticker_emoji")
 # (form, entry, what it is): a turn's speaker and text, or the kind that is left out.
 ENTRIES = [
