@@ -83,7 +83,7 @@ class Report:
                 "of a sentence"
             )
         if len(doubtful) > 3:
-            yield f"warning: {len(doubtful) - 3:,} more names like these"
+            yield f"warning: more names like these: {len(doubtful) - 3:,}"
 
     def speaker_lines(self) -> Iterator[str]:
         """'Ruth Hale: 12 turns', who speaks most first."""

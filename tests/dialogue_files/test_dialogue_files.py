@@ -137,7 +137,7 @@ BAD = [
     ("text", b"\xff\xfeA", "line 1: not utf-16 text"),
     ("text", b"Ann: " + b"x" * LONGEST_LINE, "line 1: longer than"),
     ("text", "\n \n", "holds no utterance"),
-    ("text", "".join(f"S{n}: a\n" for n in range(MOST_SPEAKERS + 1)), f"line {MOST_SPEAKERS + 1}: speaker"),
+    ("text", "".join(f"S{n}: a\n" for n in range(MOST_SPEAKERS + 1)), f"line {MOST_SPEAKERS + 1}: speaker 1001 of"),
     ("csv", "", "line 1: the header names no speaker and no utterance"),
     ("csv", "who,text\nAnn,a\n", "names no speaker (it names who, text)"),
     ("csv", "speaker,text\nAnn,a\nBen\n", "line 3: 1 cells, but the header has 2"),
@@ -186,6 +186,24 @@ def test_formats_are_found_by_name_or_refused(tmp_path: Path) -> None:
     for missing in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match="cannot be read"):
             count_turns(missing, "text")
+
+
+# A file of JSON that is like that of a tool, or is one -> its form.
+ALIKE = [
+    ({"segments": [{"text": "a", "speaker": "A"}]}, "json"),
+    ({"segments": [{"text": "a", "speaker": "A", "start": 0.5}]}, "whisper"),
+    ({"transcription": [{"text": "a", "offsets": {"from": 0}}]}, "whisper"),
+    ({"data": [{"scene_id": "s", "utterances": [{"speaker": "A", "text": "a"}]}]}, "json"),
+    ({"scenes": [{"scene_id": "s", "utterances": []}]}, "emory_json"),
+    ({"messages": [{"type": "message", "date": "2024"}]}, "telegram"),
+    ({"posts": [{"type": "message", "date": "2024"}]}, "json"),
+    ([{"type": "message", "date": "2024", "chats": {}}], "json"),
+]
+
+
+@pytest.mark.parametrize(("content", "form"), ALIKE)
+def test_the_form_of_json(tmp_path: Path, content: list | dict, form: str) -> None:
+    assert find_format(write(tmp_path, "json", json.dumps(content))) == form
 
 
 def test_a_json_object_that_is_too_large_to_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,10 @@ def read(name: str, content: str) -> list[tuple[int, str, str]]:
     return [(one.part, one.speaker, one.text) for one in turns]
 
 
+def read_named(content: bytes) -> list[tuple[str, str]]:
+    return [(one.dialogue, one.speaker) for one in number_turns(FORMATS["json"].read(io.BytesIO(content)))]
+
+
 @given(DIALOGUES, st.integers(1, 40), st.sampled_from([None, 1]))
 def test_json(dialogues, block: int, indent: int | None) -> None:
     objects = [{"turns": [{"speaker": name, "text": text} for name, text in turns]} for turns in dialogues]
@@ -48,11 +52,11 @@ def test_json(dialogues, block: int, indent: int | None) -> None:
     assert read("jsonl", "\n".join(map(json.dumps, objects))) == cleaned(dialogues)
 
 
-def test_a_number_is_read_to_its_end_wherever_the_file_is_cut() -> None:
-    content = b'{"id": 12345, "turns": [{"speaker": "A", "text": "a"}]}'
+def test_numbers_and_letters_are_read_to_their_ends_wherever_the_file_is_cut() -> None:
+    content = '{"id": 12345, "turns": [{"speaker": "Zoë", "text": "a"}]}'.encode()
     for block in range(1, len(content)):
         with patch.object(dialogue_json, "BLOCK", block):
-            assert [one.dialogue for one in number_turns(FORMATS["json"].read(io.BytesIO(content)))] == ["12345"]
+            assert read_named(content) == [("12345", "Zoë")]
 
 
 @given(DIALOGUES, st.sampled_from([("csv", ","), ("csv", ";"), ("tsv", "\t")]), st.booleans())

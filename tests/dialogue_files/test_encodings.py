@@ -67,6 +67,13 @@ def test_a_fault_after_a_character_that_begins_in_the_block_before(tmp_path: Pat
         count_turns(path, "text", "gb18030")
 
 
+def test_a_fault_in_letters_that_a_mark_has_begun(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_bytes(b"Ann: hi\nAnn: hi\nAnn: \x1b$B\xff\xff\n")
+    with pytest.raises(UserError, match="read as text, line 3: not iso2022_jp text"):
+        count_turns(path, "text", "iso2022_jp")
+
+
 def test_the_form_is_found_in_the_encoding_that_is_said(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_bytes("13/06/23, 19:35 - Zoë: là\n".encode("utf-16-le"))
@@ -85,9 +92,20 @@ def test_preview_and_help_know_the_encoding(tmp_path: Path) -> None:
         assert_one_line_error(refused, f"--encoding: '{name}' is no encoding, allowed are utf-8, ")
 
 
+def test_faults_of_files_whose_lines_end_in_cr_and_of_halves_of_characters(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_bytes("Zoë: là\rAnn: é".encode() + b"\xff\r")
+    with pytest.raises(UserError, match="read as text, line 2: not utf-8 text"):
+        count_turns(path, "text")
+    path.write_bytes(b"Ann: a\nAnn: +2AA-\n")
+    with pytest.raises(UserError, match="read as text, line 2: not UTF-8 text"):
+        count_turns(path, "text", "utf-7")
+
+
 @pytest.mark.parametrize(
     ("encoding", "lines"),
     [
+        ("cp1251", ["XXL тоже мало?", "Где ты был вчера вечером?", "Ужасно жаль, Xbox сломан"]),
         ("cp1251", ["Где ты был вчера вечером?", "Извини, я забыл телефон", "Ну вот, опять! Ужасно жаль"]),
         ("cp1253", ["Πού ήσουν χθες το βράδυ;", "Συγγνώμη, ξέχασα", "Είμαι πολύ χαρούμενος που ήρθες τώρα"]),
         ("mac_roman", ["Schön – es ist für mich", "Müde bin ich, geh zur Ruh", "Ärgerlich, wirklich ärgerlich"]),

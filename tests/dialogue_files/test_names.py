@@ -9,7 +9,7 @@ from dialogue_files.names import fold_label, is_label, is_name, name_key, reads_
     "name",
     [
         *("The truth is", "I told him", "Ruth said", "Man in a hat", "a big dog", "Well. so", "Who?", "“Ann", "A; B"),
-        *("A B C D E F", "Nora Bell, he said", "I told him, Nora", "Nora, my dear", "Nora Bell, dear"),
+        *("A B C D E F", "Nora Bell, he said", "I told him, Nora", "Nora, my dear", "Nora Bell, dear", "Big red dog"),
     ],
 )
 def test_beginnings_of_sentences(name: str) -> None:
@@ -20,7 +20,7 @@ def test_beginnings_of_sentences(name: str) -> None:
     "name",
     [
         *("Ruth", "A Waiter", "A B C D E", "Ludwig van Beethoven", "Man in the Hat", "Nora Bell, Tim Rowe"),
-        *("Dr. Smith", "ARTHUR THE KING", "van Dyck"),
+        *("A B C D E ", "Dr. Smith", "ARTHUR THE KING", "van Dyck"),
     ],
 )
 def test_names_that_speak_once(name: str) -> None:
@@ -32,19 +32,32 @@ def test_names_in_lower_case_speak_again_or_beside_others(name: str) -> None:
     assert (is_name(name, 1), is_name(name, 2), is_name(name, 1, lower_names=True)) == (False, True, True)
 
 
+def test_four_words_of_which_the_first_is_in_lower_case_are_speech() -> None:
+    assert is_name("our Big Red", 9) and not is_name("our Big Red Dog", 9, lower_names=True)
+
+
 def test_what_introduces_speech_is_a_name_when_it_comes_again() -> None:
     for word in ("Answer", "Question", "OK"):
         assert (is_name(word, 1), is_name(word, 2)) == (False, True)
     assert is_name("Answer Man", 1) and not is_name("", 9)
 
 
-@pytest.mark.parametrize("name", ["Note", " scene 2", "INT. KITCHEN", "ext. x", "Fade in", "FADE OUT", "Cut to black"])
+@pytest.mark.parametrize(
+    "name", ["Note", " scene 2", "INT. KITCHEN", "ext. x", "Fade in", "FADE OUT", "Cut to x", "Note\t"]
+)
 def test_headings_of_scripts_are_nobody(name: str) -> None:
     assert is_label(name) and not is_name(name, 9)
 
 
 def test_asides_of_scripts_are_taken_off() -> None:
-    for name in ("Paul (laughing)", "Paul [softly]", "Paul (V.O.)", "Paul ( cont'd )", f"Paul ({'a' * 40})"):
+    for name in (
+        "Paul (laughing)",
+        "Paul [softly]",
+        "Paul (V.O.)",
+        "Paul ( cont'd )",
+        "Paul (VO )",
+        f"Paul ({'a' * 40})",
+    ):
         assert without_aside(name) == "Paul"
     for name in ("Anna (Sales)", "Paul (", "(softly)", f"Paul ({'a' * 41})"):
         assert without_aside(name) == name
@@ -52,5 +65,7 @@ def test_asides_of_scripts_are_taken_off() -> None:
 
 def test_spellings_of_one_person() -> None:
     assert name_key("RUTH  Hale") == name_key("Ruth Hale") == name_key("ruth hale")
+    assert name_key("Al") == name_key("AL")
+    assert name_key("Ilgın") != name_key("Ilgin") and name_key("Groß") == name_key("GROSS")
     assert name_key("A") != name_key("a") and name_key("e\u0301va") == name_key("Éva")
     assert fold_label(" a\u200b \t b\ufeff") == "a b" and fold_label("e\u0301") == "é"

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from dialogue_files.readers.forms import FORMATS
+from dialogue_files.readers.transcripts import is_screenplay
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LineError, ReadTurn
 
@@ -60,6 +61,11 @@ def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
 def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
     content = "10:01:03 From Ann to Everyone:\n\ta\n10:02:00 From here:on\n"
     assert read("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
+
+
+def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
+    content = "[05/01/2024 10:01 AM] ann\n{Stickers} are what I like\n\n{Stickers}\nhttps://x.y/1.png\n"
+    assert read("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +126,10 @@ def test_what_somebody_says_of_transcription_is_speech() -> None:
     ]
 
 
+def test_blanks_behind_a_name_of_a_screenplay_are_nothing() -> None:
+    assert is_screenplay(["RUTH (softly) ", "Go.", "PAUL (softly) ", "No."])
+
+
 @pytest.mark.parametrize("mark", [".", "!", "?", "-"])
 def test_a_shout_in_a_screenplay_is_no_name(mark: str) -> None:
     assert read("screenplay", f"RUTH\nGo.\n\nWHO{mark}\nit says.\n") == [("RUTH", "Go."), "directions", "directions"]
@@ -140,6 +150,9 @@ CUES = {
     "(Speaker 2) b": [("Speaker 2", "b")],
     "<i>b</i> {\\an8}c": [("Ann", "b c")],
     "5 &lt; 7": [("Ann", "5 < 7")],
+    "Ben: b&#10;c": [("Ben", "b\nc")],
+    "[Speaker 2] b&#10;c": [("Speaker 2", "b\nc")],
+    "ben: b": [("Ann", "ben: b")],
     "b\nc": [("Ann", "b c")],
     "- b\n- c": [("Ann", "b c")],
     "- b - c": [("Ann", "b - c")],
@@ -167,10 +180,32 @@ def test_what_stands_before_a_cue_is_its_name_or_speech() -> None:
     assert read("vtt", vtt) == [("Ann", "a"), ("Ben", "b"), ("Ben", "c")]
 
 
+@pytest.mark.parametrize("end", ["\n", " \n"])
+def test_marks_of_cues_need_no_blank_line_and_no_text_before_them(end: str) -> None:
+    srt = "1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n2\n00:00:02,000 --> 00:00:03,000\nb\n"
+    assert read("srt", srt.replace("\n", end)) == [("Ann", "a"), ("Ann", "b")]
+    webex = 'WEBVTT\n\n1 "Ann" (7)\n00:01.000 --> 00:02.000\na\n2 "Ben" (8)\n00:02.000 --> 00:03.000\nb\n'
+    assert read("vtt", webex.replace("\n", end)) == [("Ann", "a"), ("Ben", "b")]
+    silent = "WEBVTT\n\n00:01.000 --> 00:02.000\n\nlast\n00:02.000 --> 00:03.000\n<v Ann>a\n"
+    assert read("vtt", silent.replace("\n", end)) == [("Ann", "a")]
+
+
+def test_where_voices_are_named_a_colon_and_arrows_are_speech() -> None:
+    cues = "<v Ann>a", "Ben: b", ">> c"
+    content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
+    assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "a"), ("Ann", "Ben: b"), ("Ann", ">> c")]
+
+
 def test_times_of_words_are_those_of_automatic_captions() -> None:
     cues = "Ann: do<00:00:01.500><c> you</c>", "Ann: do you\nlike it"
     content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
     assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "do you like it")]
+
+
+@pytest.mark.parametrize("named", [("ann: a", "cat: b"), ("Ann: a", "ben: b", "ben: c", "cat: d")])
+def test_where_names_are_in_lower_case_one_may_speak_once(named: tuple[str, ...]) -> None:
+    content = "".join(f"{TIMES}{cue}\n\n" for cue in named)
+    assert read("srt", content) == [tuple(cue.split(": ")) for cue in named]
 
 
 def test_what_is_taken_for_speech_is_told() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from basics.json_files import DEEPEST
+from dialogue_files.readers import json_stream
 from dialogue_files.reading import FORMATS
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn
@@ -15,6 +17,11 @@ EMORY_HEAD = "Utterance,Speaker,Season,Episode,Scene_ID,Emotion\n"
 EMPATHETIC_HEAD = "conv_id,utterance_idx,speaker_idx,utterance\n"
 ASS_HEAD = "[Events]\nFormat: Start, End, Text\n"
 TIMES = "00:00:01,000 --> 00:00:02,000\n"
+NESTED = "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1)
+NO_TURN = (
+    "is no turn, allowed is 'Name: utterance' on one line (a name has at most 100 characters and no colon), with a "
+    "blank line between dialogues"
+)
 LONG = "word " * (LONGEST_UTTERANCE // 10)
 REFUSED = [
     ("telegram", '{"messages": [\n1]}', "line 2: a message is 1, allowed is an object with from and text"),
@@ -59,6 +66,12 @@ REFUSED = [
         "line 4: the turn of 'Ann Bell' has more than 10,000 char",
     ),
     ("csv", "sep=;\nspeaker;text\nAnn;a\nBen\n", "line 4: 1 cells, but the header has 2"),
+    ("text", "Ann\n", f"line 1: 'Ann' {NO_TURN}"),
+    ("jsonl", f"[]\n{NESTED}", "line 2: not JSON (nested too deeply), allowed is one value on each line"),
+    ("json", b"[[]]\xc3", "line 1: not UTF-8 text from here on (unexpected end of data), allowed is UTF-8"),
+    ("convokit", '{"id": "1", "speaker": "\\ud800", "text": "a"}', "line 1: the speaker holds half of a surrogate"),
+    ("convokit", '{"id": "1", "speaker": "A", "text": "\\ud800"}', "line 1: the utterance holds half of a surrogate"),
+    ("convokit", '{"id": "\\ud800", "speaker": "A", "text": "a"}', "line 1: the dialogue holds half of a surrogate"),
     ("json", "[1 2]", "line 1: holds 1, allowed are utterances"),
     ("json", "[[]\n[]]", "line 2: not JSON, allowed is ',' or ']' after an element"),
     ("json", '{"a": []\n"b": []}', "line 2: not JSON, allowed is ',' or '}' after a value"),
@@ -78,6 +91,17 @@ def test_a_bad_line_is_named(form: str, content: str | bytes, told: str) -> None
     with pytest.raises(LineError) as caught:
         read(form, content)
     assert str(caught.value).startswith(told)
+
+
+def test_a_bad_turn_is_counted_in_its_dialogue() -> None:
+    turns = [{"speaker": "A", "text": "a"}, 5]
+    for content, told in (
+        (turns, "it is turn 2 (from 1) of dialogue 'd'"),
+        ([], "it is turn 1 (from 1) of dialogue 'd'"),
+    ):
+        with pytest.raises(LineError) as caught:
+            read("jsonl", json.dumps({"id": "d", "turns": content or turns[1:]}))
+        assert str(caught.value).endswith(told)
 
 
 MEDIA = ("photo", "file", "media_type", "location_information", "contact_information", "poll", "sticker_emoji")
@@ -126,3 +150,77 @@ def test_an_entry_of_an_export(form: str, entry: dict[str, Any], expected: str |
     made = [(one.speaker, one.text) for one in found if isinstance(one, ReadTurn)]
     left_out = Counter(one.kind for one in found if isinstance(one, LeftOut))
     assert (made, left_out) == (([], {expected: 1}) if isinstance(expected, str) else ([expected], {}))
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"),
+    [
+        ("whatsapp", "6/13/23, 7:35 PM - Ann: "),
+        ("zoom_chat", "10:01:03 From Ann to Everyone:\n"),
+        ("discord_text", "[05/01/2024 10:01 AM] Ann\n"),
+        ("headings", "Ann Bell 0:01\n"),
+    ],
+)
+def test_a_turn_of_several_lines_may_be_as_long_as_is_allowed(form: str, begin: str) -> None:
+    """With the end of a line between its parts it has 10,000 characters, and one more is refused."""
+    left = LONGEST_UTTERANCE // 2
+    (turn,) = read(form, f"{begin}{'a' * left}\n{'b' * (left - 1)}\n")
+    assert len(turn.text.strip()) == LONGEST_UTTERANCE
+    with pytest.raises(LineError, match="has more than 10,000 characters"):
+        read(form, f"{begin}{'a' * left}\n{'b' * (left + 1)}\n")
+
+
+# What holds nothing that anybody says -> what it is.
+SILENT = [
+    ("telegram", '{"messages": []}', []),
+    ("messenger", '{"participants": [{"name": "Ann"}], "messages": []}', []),
+    ("discord", '{"messages": []}', []),
+    ("json", '{"turns": []}', []),
+    ("convokit", '{"id": "1", "speaker": "A", "text": null}', ["empty turns"]),
+]
+
+
+@pytest.mark.parametrize(("form", "content", "expected"), SILENT)
+def test_a_file_in_which_nobody_speaks(form: str, content: str, expected: list[str]) -> None:
+    assert [one.kind for one in read(form, content)] == expected
+
+
+def test_words_of_a_transcript_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WhisperX lists them once more, in a list of their own."""
+    monkeypatch.setattr(json_stream, "LARGEST_VALUE", 1 << 17)
+    words = [{"word": "a", "start": 0.5, "speaker": "A"}] * 10_000
+    segments = [{"text": "a", "start": 0.5, "speaker": "A"}]
+    found = read("whisper", json.dumps({"segments": segments, "word_segments": words}))
+    assert [(one.speaker, one.text) for one in found] == [("A", "a")]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "tool", "function", "ipython", "observation", "System"])
+def test_what_a_chat_model_is_told_is_nobodys(role: str) -> None:
+    (found,) = read("json", json.dumps([{"role": role, "content": "a"}]))
+    assert found == LeftOut("messages of system and tools", 1)
+    (found,) = read("json", json.dumps([{"speaker": role, "content": "a"}]))
+    assert (found.speaker, found.text) == (role, "a")
+
+
+# One turn in JSON of one's own -> its dialogue, speaker and text.
+TURNS = [
+    ({"speaker": "Ann", "text": "a"}, (None, "Ann", "a")),
+    ([{"speaker": 7, "text": "a"}], (None, "7", "a")),
+    ([{"speaker": ["Ann", "Ben"], "text": [{"text": "a"}, "b", {"type": "image"}]}], (None, "Ann, Ben", "ab")),
+    ([{"speaker": "Ann", "text": None}], (None, "Ann", "")),
+    ({"id": 5, "turns": [{"speaker": "Ann", "text": "a"}]}, ("5", "Ann", "a")),
+    ({"id": [5], "turns": [{"speaker": "Ann", "text": "a"}]}, (None, "Ann", "a")),
+    ([{"id": [5], "turns": [{"speaker": "Ann", "text": "a"}]}], (None, "Ann", "a")),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), TURNS)
+def test_a_turn_in_json(content: Any, expected: tuple[str | None, str, str]) -> None:
+    (turn,) = read("json", json.dumps(content))
+    assert (turn.dialogue, turn.speaker, turn.text) == expected
+
+
+def test_a_turn_of_emory_without_a_speaker_a_text_or_a_label() -> None:
+    silent = {"speakers": [], "transcript": None, "emotion": None}
+    (turn,) = read("emory_json", json.dumps({"scenes": [{"scene_id": "s", "utterances": [silent]}]}))
+    assert turn == ReadTurn(0, "s", "nobody", "", 1)

@@ -124,7 +124,28 @@ def test_a_report_stays_short() -> None:
     *told, last = report.lines()
     assert told[:8] == [f"remark {number}" for number in range(8)] and len(told) == 8 + 3
     assert told[8].startswith("warning: line 3: 'What I said 0' is taken for a speaker")
-    assert last == "warning: 2 more names like these"
+    assert last == "warning: more names like these: 2"
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, []), (4, ["warning: more names like these: 1"])])
+def test_three_names_that_are_speech_are_told(count: int, more: list[str]) -> None:
+    report = Report()
+    for number in range(count):
+        report.speak(f"What I said {number} {'x' * 60}", number + 1)
+    *told, third = list(report.lines())[:3]
+    name = f"What I said 2 {'x' * 60}"[:60]
+    assert third == (
+        f"warning: line 3: '{name}' is taken for a speaker, speaks once and reads like the beginning of a sentence"
+    )
+    assert len(told) == 2 and list(report.lines())[3:] == more
+
+
+def test_of_many_names_the_first_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dialogue_files.report.MOST_NAMES", 2)
+    report = Report()
+    for name in ("Ann", "Ben", "Cat", "Ann", "Cat"):
+        report.speak(name, 1)
+    assert list(report.speaker_lines()) == ["Ann: 2 turns", "Ben: 1 turn"]
 
 
 def test_a_dialogue_may_come_back_after_many_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from dialogue_files import turns
 from dialogue_files.readers.corpora import is_emory_table, is_empathetic
 from dialogue_files.reading import FORMATS, FileCounts, warn_of_speakers
-from dialogue_files.turns import LineError, ReadTurn, clean, number_turns, read_lines
+from dialogue_files.turns import MOST_MARKS, LineError, ReadTurn, clean, number_turns, read_lines
 
 
 def test_a_line_may_be_as_long_as_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +28,9 @@ def test_clean_names_and_texts() -> None:
     assert clean(" \n a\r\n\tb  c \v", "utterance", 6, 1) == "a b  c"
     assert clean(" \u200b Ann\u2060 ", "speaker", 3, 1) == "Ann" and clean("e\u0301", "speaker", 1, 1) == "é"
     assert clean("e\u0301\u200b", "dialogue", 3, 1) == "e\u0301\u200b"
+    assert clean("A" + "\u200b" * (MOST_MARKS - 1), "speaker", 1, 1) == "A"
+    with pytest.raises(LineError, match="the speaker has 1,001 characters"):
+        clean("A" + "\u200b" * MOST_MARKS, "speaker", 1, 1)
     for text, told in ((" \u200b ", "line 7: the speaker is empty, allowed is a text"), ("Anna", "has 4 characters")):
         with pytest.raises(LineError, match=told):
             clean(text, "speaker", 3, 7)
@@ -47,6 +50,7 @@ def test_turns_are_counted_in_each_dialogue() -> None:
         ReadTurn(part, None, name, "a", 3, "joy") for part, name in ((0, "Ann"), (0, "Ben"), (0, "ANN"), (1, "Ben"))
     ]
     found = [(one.part, one.dialogue, one.turn, one.speaker, one.number, one.emotion) for one in number_turns(read)]
+    assert [one.dialogue for one in number_turns([ReadTurn(1, None, "Ann", "a", 1)])] == ["2"]
     assert found == [
         *((0, "1", 0, "Ann", 0, "joy"), (0, "1", 1, "Ben", 1, "joy"), (0, "1", 2, "Ann", 0, "joy")),
         (1, "2", 0, "Ben", 0, "joy"),

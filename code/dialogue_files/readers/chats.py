@@ -80,7 +80,7 @@ class _Message:
 
     def add(self, text: str, line: int) -> None:
         """One more line; LineError when the message becomes too long."""
-        self.text, self.line = f"{self.text}\n{text}", line
+        self.text, self.line = f"{self.text}\n{text}".lstrip("\n"), line
         if self.speaker is not None and len(self.text) > LONGEST_UTTERANCE:
             raise LineError(line, f"a message of {self.speaker!r} has more than {LONGEST_UTTERANCE:,} characters")
         self.text = self.text if self.speaker is not None else ""

@@ -32,9 +32,10 @@ _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
 # At most four words: what stands before a colon is often no name.
 _NAMED_LINE = re.compile(
     r"(?:(?:-|–|>>++)\s*+)?(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*(?:[ ][^\s:：]+){0,3}))"
-    r"\s*+[:：](?!\d|//)\s*(?P<text>.*)"
+    r"\s*+[:：](?!\d|//)\s*(?P<text>.*)",
+    re.DOTALL,
 )
-_NUMBERED_SPEAKER = re.compile(r"[(\[](?P<name>speaker[ _]?\w{1,4})[)\]]\s*(?P<text>.*)", re.IGNORECASE)
+_NUMBERED_SPEAKER = re.compile(r"[(\[](?P<name>speaker[ _]?\w{1,4})[)\]]\s*(?P<text>.*)", re.IGNORECASE | re.DOTALL)
 _CHANGE = re.compile(r">>+\s*")
 _DASH = re.compile(r"[-–]\s+")
 _SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
