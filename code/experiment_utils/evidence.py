@@ -50,10 +50,9 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         path = answers_file(folder, record, dataset)
-        before = path.read_bytes() if path.is_file() else b""
-        write_answers(path, rows[dataset], record.labels)
-        if path.read_bytes() != before:  # what neighbours came to is of other answers
+        if not _holds(path, rows[dataset], record.labels):  # what neighbours came to is of other answers
             neighbours_file(folder, record.condition, dataset, record.seed).unlink(missing_ok=True)
+        write_answers(path, rows[dataset], record.labels)
     for dataset, of_valid in _read_valid(run, record).items():
         path = valid_answers_file(folder, record, dataset)
         if of_valid:
@@ -213,8 +212,19 @@ def valid_answers_file(folder: Path, record: Record, dataset: str) -> Path:
     return folder / ANSWERS / record.condition / f"{dataset}-seed_{record.seed}.valid.csv.gz"
 
 
+def _holds(path: Path, rows: Sequence[Prediction], labels: Sequence[str]) -> bool:
+    try:
+        return read_packed(path) == _render_answers(rows, labels)
+    except (OSError, ValueError, UserError):
+        return False
+
+
 def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str]) -> None:
     """Id, answer and, where labels were scored, the rounded log p of each; equal answers make equal bytes."""
+    write_packed(path, _render_answers(rows, labels))
+
+
+def _render_answers(rows: Sequence[Prediction], labels: Sequence[str]) -> str:
     scored = [row for row in rows if row.scores is not None]
     named = labels if scored else ()
     stream = io.StringIO()
@@ -223,7 +233,7 @@ def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str])
     for row in rows:
         log_p = [round(row.scores[label], LOG_P_DECIMALS) for label in named] if row.scores else []
         lines.writerow([row.id, NO_LABEL if row.label is None else row.label, *log_p])
-    write_packed(path, stream.getvalue())
+    return stream.getvalue()
 
 
 @dataclass(frozen=True)

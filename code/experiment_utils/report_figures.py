@@ -18,7 +18,7 @@ from experiment_utils.conditions import BENCHMARKS, Condition, Table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.overview import BASELINE, NEIGHBOURS, OTHERS, OURS, OVERVIEW, WITHOUT, Score, System, list_systems
 from experiment_utils.records import BASELINES, Record
-from experiment_utils.report_tables import Shown, group_conditions
+from experiment_utils.report_tables import OTHER_RELEASE, Shown, group_conditions
 from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
 from results.figures import OKABE_ITO, axis_name, draw_confusion_matrix, own_style, save_figure
 
@@ -364,13 +364,14 @@ def draw_forest(path: Path, systems: Sequence[System]) -> None:
 
 
 def _draw_systems(axes: Axes, systems: Sequence[System], dataset: str) -> None:
-    ours = [score for one in systems if one.kind != OTHERS and (score := one.scores.get(dataset))]
-    lowest = min((score.interval.low for score in ours if score.interval), default=0.0) - 1
+    kinds = [of for one in systems if one.kind != OTHERS for of in (one.scores, *one.others.values())]
+    bounds = [score.interval for of in kinds if (score := of.get(dataset)) and score.interval]
+    lowest = min((interval.low for interval in bounds), default=0.0) - 1
     for place, system in enumerate(systems):
         for kind, scores in ({system.kind: system.scores} | dict(system.others)).items():
             if score := scores.get(dataset):
                 _draw_score(axes, place, kind, score, lowest)
-    axes.set_title(dataset)
+    axes.set_title(dataset + OTHER_RELEASE.get(dataset, ""))
     axes.set_xlabel("weighted F1 on test (%)")
     axes.grid(axis="x", color=GREY, linewidth=0.8)
     axes.tick_params(axis="y", length=0)
@@ -380,7 +381,7 @@ def _draw_score(axes: Axes, place: int, kind: str, score: Score, lowest: float) 
     """What lies far below all that was measured here is a number at the edge, which leaves room for the rest."""
     name, marker, below = MARKS[kind]
     if score.value < lowest:
-        axes.text(lowest, place, f"← {score.value:.0f}", va="center", fontsize=7)
+        axes.text(lowest + 0.5, place, f"← {score.value:.0f}", va="center", fontsize=7)
         return
     bounds = score.interval
     apart = ([score.value - bounds.low], [bounds.high - score.value]) if bounds else None

@@ -64,11 +64,11 @@ from training.rows.encoding import encode_other_tasks, encode_splits, label_loss
 from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
 
-# Flags that may differ between a run and its resumption: they do not change what is learned, or are compared by what
-# they lead to, paths by its content and the precision as that of the numbers.
+# Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
+# are compared by the content of what they lead to.
 FREE_ON_RESUME = frozenset(
     {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "do_eval", "eval_batch_size"}
-    | {"processes", "local_rank", "precision"}
+    | {"processes", "local_rank"}
     | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir", "report_to"}
 )
 

@@ -204,6 +204,24 @@ def test_runs_that_cannot_be_compared() -> None:
         permutation_p(make_counts([("sad", "sad")]), make_counts([("joyful", "sad")]), WEIGHTED_F1)
 
 
+def test_as_many_resamples_are_drawn_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches of which the last may be smaller."""
+    drawn, plain = [], significance.score_by
+
+    def noting(metric: str):
+        def score(confusions: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+            drawn.append(len(confusions))
+            return plain(metric)(confusions, labels)
+
+        return score
+
+    monkeypatch.setattr(significance, "RESAMPLES", 7)
+    monkeypatch.setattr(significance, "BATCH", 3)
+    monkeypatch.setattr(significance, "score_by", noting)
+    score_interval([draw_counts(1, 0.5)], WEIGHTED_F1)
+    assert drawn == [3, 3, 1]
+
+
 @pytest.mark.parametrize("dialogues", [10, 50])
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("spread", [0.0, 0.05])

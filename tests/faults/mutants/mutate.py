@@ -193,7 +193,8 @@ def replace_module(path: Path, tree: ast.Module) -> None:
 def call_pytest(arguments: Sequence[str]) -> int:
     # The same inputs for each mutant, none of them kept, and none made smaller.
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
-    hypothesis.settings.register_profile("mutants", database=None, derandomize=True, phases=phases)
+    patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("mutants", database=None, derandomize=True, phases=phases, **patient)
     hypothesis.settings.load_profile("mutants")
     quiet = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--rootdir", str(REPOSITORY)]
     return int(pytest.main([*quiet, *arguments]))
