@@ -26,8 +26,6 @@ from engine.layers import (
 from engine.packing import batch_loss, packer_for
 from tiny_models import LAYER, LAYERS, PAD, VOCABULARY_SIZE, rounding, small_rows, tiny_model
 
-pytestmark = pytest.mark.numeric
-
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 CXX = COMPILERS["cpu"][1]
 RELATIVE = rounding(*2 * LAYERS * LAYER, VOCABULARY_SIZE)  # there and back
@@ -57,6 +55,7 @@ def train_steps(model: nn.Module) -> list[tuple[float, dict[str, torch.Tensor]]]
 
 
 @pytest.mark.slow
+@pytest.mark.numeric
 @pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
 def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored) -> None:
     torch.manual_seed(0)

@@ -32,8 +32,6 @@ from engine.distributed import World, join_world
 from tiny_models import DATASET, LABELS, LINES, save_base
 from training.checkpoints import load_state
 
-pytestmark = pytest.mark.numeric
-
 PROCESSES = 2
 NAMES = [case.name for case in TOGETHER if not case.spoiled]
 SPOILED = [case.name for case in TOGETHER if case.spoiled]
