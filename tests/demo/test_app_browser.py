@@ -182,7 +182,7 @@ def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(slow_tab) -> None:
     bar = slow_tab.locator("#status progress")
     assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
     slow_tab.click("#stop")
-    slow_tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=30_000)
+    slow_tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=60_000)
     found = slow_tab.locator("#result .what").count()
     assert 0 < found < turns
     slow_tab.fill("#dialogue textarea", long_dialogue(found + 1))
