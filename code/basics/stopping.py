@@ -119,6 +119,5 @@ class StopHeld:
         if self.is_open or not first:
             raise Stopped(number)
         # Not print(): what it writes to may be in the middle of a line of its own.
-        os.write(
-            2, f"\n{NAMES[signal.Signals(number)]}: {self.what}; once more, a second later, stops at once\n".encode()
-        )
+        told = f"{NAMES[signal.Signals(number)]}: {self.what}; once more, a second later, stops at once"
+        os.write(2, f"\n{told}\n".encode())

@@ -52,7 +52,7 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
         path = answers_file(folder, record, dataset)
         if not _holds(path, rows[dataset], record.labels):  # what neighbours came to is of other answers
             neighbours_file(folder, record.condition, dataset, record.seed).unlink(missing_ok=True)
-        write_answers(path, rows[dataset], record.labels)
+            write_answers(path, rows[dataset], record.labels)
     for dataset, of_valid in _read_valid(run, record).items():
         path = valid_answers_file(folder, record, dataset)
         if of_valid:
