@@ -19,12 +19,11 @@ import random
 import shutil
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from kill import Trial, describe, differences, make_parser, run_jobs
+from kill import Attempt, Trial, differences, make_parser, run_jobs
 from kill_forks import End, Program
 
 ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
@@ -41,12 +40,12 @@ def main() -> None:
 
     def befall(trial: Trial, draw: random.Random) -> bool:
         if arguments.how == GONE:
-            return take_away(trial, draw, arguments.times)
+            return trial.report(take_away(trial, draw, arguments.times))
         if arguments.how == SMALL:
-            return fill(trial, arguments.step * KIB)
+            return trial.report(fill(trial, arguments.step * KIB))
         if arguments.how == CLOCK:
-            return set_back(trial, arguments.step)
-        return trial.report(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble)
+            return trial.report(set_back(trial, arguments.step))
+        return trial.report(trial.strike(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble))
 
     run_jobs(arguments, befall)
 
@@ -61,29 +60,20 @@ def find_trouble(end: End) -> list[str]:
     return [] if fine else [f"ended with {end.code}: {end.told}"]
 
 
-def set_back(trial: Trial, step: int) -> bool:
-    """Sets the clock back a day at every `step`-th change, each in a run of its own; whether anything went wrong.
+def set_back(trial: Trial, step: int) -> Iterator[Attempt]:
+    """Sets the clock back a day at every `step`-th change, each in a run of its own; what is there is compared at once.
 
-    What is there then is compared at once. Files have the times that the disk gives them, which is not set back.
+    Files have the times that the disk gives them, which is not set back.
     """
-    codes: Counter[int] = Counter()
-    wrong = 0
     for (fault,) in trial.every_change(step, back=DAY):
         end = trial.start(trial.begin(), fault)
-        codes[end.code] += 1
-        lines = [f"ended with {end.code}: {end.told}"] * bool(end.code) + differences(trial.expected, trial.look())
-        wrong += bool(lines)
-        if lines:
-            print(f"{trial.name}: set back at change {fault.change}:", *lines, sep="\n    ", flush=True)
-    print(f"{trial.name}: set back, {describe(codes)}; {wrong} went wrong", flush=True)
-    return wrong > 0
+        wrong = [f"ended with {end.code}: {end.told}"] * bool(end.code) + differences(trial.expected, trial.look())
+        yield Attempt(f"a day back at change {fault.change}", [end.code], wrong)
 
 
-def take_away(trial: Trial, draw: random.Random, times: int) -> bool:
-    """Removes what the job has made so far, at random moments; whether anything went wrong."""
+def take_away(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt]:
+    """Removes what the job has made so far, at random moments."""
     known = {path.name for path in trial.inputs.iterdir()}
-    codes: Counter[int] = Counter()
-    wrong = 0
     for _ in range(times):
         programs, seconds = trial.begin(), draw.uniform(0, trial.alone.seconds)
         if not os.fork():  # no thread: this process has more to fork
@@ -91,13 +81,8 @@ def take_away(trial: Trial, draw: random.Random, times: int) -> bool:
             remove_others(trial.place, known)
             os._exit(0)
         end = trial.start(programs)
-        codes[end.code] += 1
-        lines = find_trouble(end) + trial.find_difference(programs)
-        wrong += bool(lines)
-        if lines:
-            print(f"{trial.name}: removed after {seconds:.2f} s:", *lines, sep="\n    ", flush=True)
-    print(f"{trial.name}: removed {times} times, {describe(codes)}; {wrong} went wrong", flush=True)
-    return wrong > 0
+        wrong = find_trouble(end) + trial.find_difference(programs)
+        yield Attempt(f"what was gone after {seconds:.2f} s", [end.code], wrong)
 
 
 def remove_others(folder: Path, kept: Set[str]) -> None:
@@ -107,25 +92,19 @@ def remove_others(folder: Path, kept: Set[str]) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def fill(trial: Trial, step: int) -> bool:
-    """Runs the job on ever larger disks, until one is large enough; whether anything went wrong."""
-    codes: Counter[int] = Counter()
-    wrong = size = 0
-    while not codes[0]:
+def fill(trial: Trial, step: int) -> Iterator[Attempt]:
+    """Runs the job on ever larger disks, until one is large enough."""
+    size, code = 0, None
+    while code != 0:
         size += step
         with small_disk(trial, size) as programs:
             if programs is None:
                 continue
             end = trial.start(programs)
-            codes[end.code] += 1
-            lines = find_trouble(end)
+            code, wrong = end.code, find_trouble(end)
             mount("-o", f"remount,size={LARGEST_KIB}k", str(trial.place))
-            lines += trial.find_difference(programs)
-        wrong += bool(lines)
-        if lines:
-            print(f"{trial.name}: on {size} KiB:", *lines, sep="\n    ", flush=True)
-    print(f"{trial.name}: disks of up to {size} KiB, {describe(codes)}; {wrong} went wrong", flush=True)
-    return wrong > 0
+            wrong += trial.find_difference(programs)
+        yield Attempt(f"a disk of {size} KiB", [code], wrong)
 
 
 @contextmanager

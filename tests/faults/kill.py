@@ -20,7 +20,8 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def main() -> None:
     def befall(trial: "Trial", draw: random.Random) -> bool:
         changes = trial.every_change(arguments.step)
         faults = changes if arguments.every_change else trial.moments(draw, arguments.times, number)
-        return trial.report(faults, lambda end: find_trouble(end, number))
+        return trial.report(trial.strike(faults, lambda end: find_trouble(end, number)))
 
     run_jobs(arguments, befall)
 
@@ -107,6 +108,15 @@ def import_all() -> None:
     import training.deepspeed_engine  # noqa: F401
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One time that a job was befallen: by what, how the programs ended that it befell, a line for each thing wrong."""
+
+    by: str
+    codes: Sequence[int]
+    wrong: Sequence[str]
+
+
 class Trial:
     """A job in a folder of its own: as it was left alone, and every time that something befell it."""
 
@@ -155,21 +165,26 @@ class Trial:
         for number in range(1, self.alone.changes + 1, step):
             yield [Fault(change=number, error=error, back=back)]
 
-    def report(self, trials: Iterator[list[Fault]], find_trouble: Callable[[End], list[str]]) -> bool:
-        """Prints how often what befell it and what differed; whether anything did."""
-        codes: Counter[int] = Counter()
-        differed = 0
+    def strike(self, trials: Iterable[Sequence[Fault]], find_trouble: Callable[[End], list[str]]) -> Iterator[Attempt]:
+        """Starts the job anew for every list of faults, whose first befalls it, whose next befalls it as it goes on."""
         for faults in trials:
             programs = self.begin()
             ends = [self.start(programs, fault) for fault in faults]
-            codes.update(end.code for end in ends)
             wrong = [line for end in ends for line in find_trouble(end)] + self.find_difference(programs)
-            if wrong:
-                differed += 1
-                print(f"{self.name}: after {faults}:", *wrong, sep="\n    ", flush=True)
+            yield Attempt(str(faults), [end.code for end in ends], wrong)
+
+    def report(self, attempts: Iterable[Attempt]) -> bool:
+        """Prints what went wrong as it does, and how often the job was befallen; whether anything did."""
+        codes: Counter[int] = Counter()
+        failed = 0
+        for attempt in attempts:
+            codes.update(attempt.codes)
+            if attempt.wrong:
+                failed += 1
+                print(f"{self.name}: by {attempt.by}:", *attempt.wrong, sep="\n    ", flush=True)
         alone = f"alone {self.alone.seconds:.1f} s and {self.alone.changes} changes"
-        print(f"{self.name}: {alone}; {describe(codes)}; {differed} went wrong", flush=True)
-        return differed > 0
+        print(f"{self.name}: {alone}; {describe(codes)}; {failed} went wrong", flush=True)
+        return failed > 0
 
     def find_difference(self, programs: Sequence[Program]) -> list[str]:
         """What differs from the job left alone once it has been started again, and has come to its end."""

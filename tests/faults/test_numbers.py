@@ -25,8 +25,10 @@ from scoring.transitions import Follower, TransitionFilter, Transitions
 from tiny_models import LABELS, PAD, character_tokenizer, small_examples, tiny_model
 from tiny_runs import Place
 
-# Of log p of a whole label, some -50 here: ten steps of fp32, whichever order a processor sums in.
+# Of itself: log p of a whole label is some -50 here, and processors sum in different orders.
 LOG_P_WITHIN = 1e-6
+SHARES_WITHIN = 1e-5
+TURN = SpokenTurn(0, "1", 0, "Ann", 0, "Hi.")
 # In bf16 two labels tie whose log p lie nearer than this part of them: what eight bits of each product sum up to.
 TIE = 2e-2
 
@@ -63,12 +65,11 @@ log_ps = st.lists(st.floats(-1e4, 0, width=32), min_size=1, max_size=12)
 @given(log_ps)
 def test_shares_of_labels_add_up_to_one(log_p: list[float]) -> None:
     scores = {f"label {place}": value for place, value in enumerate(log_p)}
-    turn = SpokenTurn(0, "1", 0, "Ann", 0, "Hi.")
-    shares = _shares(turn, scores, None)
+    shares = _shares(TURN, scores, None)
     assert sum(shares.values()) == pytest.approx(1, abs=1e-12) and min(shares.values()) >= 0
     best = max(shares, key=shares.__getitem__)
     assert max(scores.values()) - scores[best] < 1e-15  # nearer ones have one share, and the first is taken
-    written = as_record(TurnEmotion(turn, best, shares[best], shares))["probabilities"]
+    written = as_record(TurnEmotion(TURN, best, shares[best], shares))["probabilities"]
     assert abs(sum(written.values()) - 1) <= len(log_p) * 10**-PROBABILITY_DIGITS / 2 + 1e-12
 
 
@@ -128,8 +129,13 @@ def test_log_p_of_a_row_is_the_same_in_any_company(kind: str, packing: str) -> N
     for other in others:
         assert other.keys() == together.keys()
         for name, row in other.items():
-            assert row.scores == pytest.approx(together[name].scores, rel=LOG_P_WITHIN, abs=LOG_P_WITHIN)
+            assert row.scores == pytest.approx(together[name].scores, rel=LOG_P_WITHIN, abs=0)
+            assert shares_of(row) == pytest.approx(shares_of(together[name]), rel=0, abs=SHARES_WITHIN)
             assert row.label == together[name].label
+
+
+def shares_of(row: Prediction) -> dict[str, float]:
+    return _shares(TURN, row.scores, None)
 
 
 def gap(row: Prediction) -> float:
