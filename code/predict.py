@@ -153,7 +153,7 @@ def answer_stdin(arguments: Namespace) -> None:
     recognizer = EmotionRecognizer.from_pretrained(
         checkpoint, arguments.device, arguments.precision, source, arguments.decode
     )
-    print(find_facts(checkpoint).line, file=sys.stderr)
+    print(find_facts(checkpoint, arguments.decode).line, file=sys.stderr)
     if sys.stdin.isatty():
         print(INVITATION, file=sys.stderr)
     done = follow_stream(recognizer, sys.stdin.buffer, arguments.input_format, choose_output_format(arguments))
@@ -183,7 +183,7 @@ def answer_file(arguments: Namespace) -> None:
     task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments), encoding)
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(checkpoint)
-    warn_of_speakers(counts.speakers, config.speakers, config.kind)
+    warn_of_speakers(counts.speakers, config.speakers, config.kind, config.speaker_offset)
     check_output(task)
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
     place = choose_place(arguments.device, arguments.precision, config.precision)
@@ -195,7 +195,7 @@ def answer_file(arguments: Namespace) -> None:
         recognizer = EmotionRecognizer.from_pretrained(
             checkpoint, arguments.device, arguments.precision, source, arguments.decode
         )
-        print(find_facts(checkpoint).line, file=sys.stderr)
+        print(find_facts(checkpoint, arguments.decode).line, file=sys.stderr)
         end = predict_file(recognizer, task, counts, marks, start)
     written = f" -> {task.output}" if task.output else ""
     print(describe_end(recognizer, counts, end.shortened, checkpoint) + written, file=sys.stderr)

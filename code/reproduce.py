@@ -62,6 +62,8 @@ from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permut
 from knobs.gpus import visible_gpus
 
 EXIT_FAILED = 1
+RUN_NOTHING = ("list", "estimate", "check", "compare", "report")
+LIST_READS = ("table", "condition")
 
 
 def main() -> None:
@@ -139,7 +141,20 @@ def parse_arguments() -> Namespace:
         default=CONDITIONS_FILE,
         help="file of other conditions, NAME.yaml; they are reported in NAME/",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    refuse_unread(arguments)
+    return arguments
+
+
+def refuse_unread(arguments: Namespace) -> None:
+    """UserError: flags that choose or shape runs stand beside one that runs nothing."""
+    alone = [name for name in RUN_NOTHING if getattr(arguments, name)]
+    read = LIST_READS if alone == ["list"] else ()
+    flags = {"table": None, "condition": [], "seeds": None, "dry_run": False, "jobs": 1, "resume": False}
+    unread = [name for name, usual in flags.items() if getattr(arguments, name) != usual and name not in read]
+    if alone and (unread or alone[1:]):
+        others = ", ".join(f"--{name.replace('_', '-')}" for name in [*alone[1:], *unread])
+        raise UserError(f"{others}: not read beside --{alone[0]}, leave them out")
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

@@ -53,12 +53,12 @@ def main() -> None:
     from training.rows.trained_texts import read_trained_texts
 
     folder = find_checkpoint(arguments.checkpoint)
-    known = read_erc_config(folder).dataset
-    learned = ROW_SETS.get(known) or find_dataset(known)
+    config = read_erc_config(folder)
+    learned = ROW_SETS.get(config.dataset) or find_dataset(config.dataset)
     for spec in (learned, *specs.values()):
         unified_labels(spec)  # what has none is refused before anything is loaded
     corpora = {
-        name: load_dialogues(name, place, check_counts=arguments.check_counts)[arguments.split]
+        name: load_dialogues(name, place, config.clean_text, arguments.check_counts)[arguments.split]
         for name, place in places.items()
     }
     ensure_base(folder)

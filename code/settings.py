@@ -32,6 +32,9 @@ NEEDS_A_GPU = {"precision": "fp16"}
 NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "base")
 NEEDED += ("--output_dir", "results", "--model_dir", "model")
 SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME", "--processes": "NPROC"}
+SET_BY_KNOBS |= {"--checkpoint_dir": "checkpoint_dir"}
+# Where one run follows another: each has its own, the next begins with the model of the one before.
+SET_BY_STAGES = ("--data_dir", "--output_dir", "--model_dir")
 
 
 def main() -> None:
@@ -101,6 +104,8 @@ def find_problems_of_arguments(further: Sequence[str], settings: Settings) -> li
             )
         if name in SET_BY_KNOBS:
             problems.append(f"{name}: set it before the command: {SET_BY_KNOBS[name]}=... bash ...")
+        if name in SET_BY_STAGES and (stages := settings.stages):
+            problems.append(f"{name}: {stages} makes several runs, each with a folder of its own; leave it out")
         before = "" if has_value else word
     problems = problems or find_unusable([*NEEDED, *further])
     return problems or find_unread(read_flags(further), settings)

@@ -28,7 +28,7 @@ capture rows "$python" code/data_process.py "${writer_flags[@]}"
 prepare_training
 if [[ $speaker_task == True ]]; then
     split_rows
-    train_stage 1 2 --num_train_epochs "$speaker_epochs" "$@"
+    train_stage 1 2 "$@" --num_train_epochs "$speaker_epochs"
     train_stage 2 2 "$@"
 else
     train_and_score "$rows" "$result" "$result" "$@"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 
-from data_utils.dialogues import Dialogue
+from data_utils.dialogues import Dialogue, count_split
 from data_utils.labels import DatasetSpec
 from data_utils.texts import fold_text
 from scoring.metrics import baseline_majority, name_metric
@@ -35,11 +35,8 @@ def count_lengths(splits: Splits) -> dict[str, dict[str, Counter[int]]]:
 
 def count_labels(splits: Splits, labels: Sequence[str]) -> dict[str, dict[str, int]]:
     """Split -> label -> utterances, in prompt order."""
-    found = {}
-    for name, dialogues in splits.items():
-        of_split = Counter(one.label for dialogue in dialogues for one in dialogue.utterances)
-        found[name] = {label: of_split[label] for label in labels}
-    return found
+    counts = {name: count_split(dialogues, labels) for name, dialogues in splits.items()}
+    return {name: dict(zip(labels, of_split.per_label, strict=True)) for name, of_split in counts.items()}
 
 
 def share_transitions(
@@ -67,7 +64,7 @@ def _label_sequences(dialogue: Dialogue, same_speaker: bool) -> list[list[str | 
 def score_majority(splits: Splits, spec: DatasetSpec) -> str:
     """One sentence: what the commonest label of train would score on test as the answer to everything."""
     train, test = (
-        [one.label for dialogue in splits[name] for one in dialogue.utterances] for name in ("train", "test")
+        [one.label for dialogue in splits[name] for _, one in dialogue.labelled] for name in ("train", "test")
     )
     found = baseline_majority(train, test, spec.labels, spec.metric)
     return f"Always answering '{found.label}' scores {found.result.score:.1f} {name_metric(spec.metric)} on test."

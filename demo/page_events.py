@@ -47,12 +47,12 @@ class Page:
 
     def choices(self) -> list[tuple[str, str]]:
         """(what is shown, name) of each checkpoint."""
-        return [(_shown_choice(name, folder), name) for name, folder in self.folders.items()]
+        return [(_shown_choice(name, folder, self.decode), name) for name, folder in self.folders.items()]
 
     def describe(self, name: str) -> str:
         """What there is to know of a checkpoint, as HTML."""
         try:
-            return page.render_facts(find_facts(self._folder(name)))
+            return page.render_facts(find_facts(self._folder(name), self.decode))
         except UserError as error:
             return page.render_error(str(error))
 
@@ -145,9 +145,9 @@ class Page:
         return page.render_status("Stopped. What was found stays; to ask again goes on from there.")
 
 
-def _shown_choice(name: str, folder: Path) -> str:
+def _shown_choice(name: str, folder: Path, decode: str | None) -> str:
     try:
-        facts = find_facts(folder)
+        facts = find_facts(folder, decode)
     except UserError:  # `describe` says what is the matter, once it is chosen
         return name
     score = f", weighted F1 {facts.score.weighted_f1:.1f}" if facts.score else ""

@@ -50,6 +50,19 @@ def parse_yaml(text: str, look: Callable[[Any], Any] = lambda root: None) -> tup
         raise YamlError(reason, mark and mark.line + 1) from None
 
 
+def refuse_doubled_keys(node: Any) -> None:
+    """For `parse_yaml` to look with. YamlError: a mapping has a key twice, of which PyYAML takes the last unasked."""
+    if node.id == "mapping":
+        named: set[str] = set()
+        for key, _ in node.value:
+            if key.id == "scalar" and key.value in named:
+                raise YamlError(f"{key.value} stands there twice, allowed is once", key.start_mark.line + 1)
+            named.add(str(key.value))
+    for one in node.value if node.id != "scalar" else ():
+        for part in one if isinstance(one, tuple) else (one,):
+            refuse_doubled_keys(part)
+
+
 def _can_be_written(text: str) -> bool:
     try:
         text.encode("utf-8")

@@ -11,7 +11,7 @@ from data_utils.corpora.places import name_datasets
 from data_utils.corpora.registry import recorded_own
 from data_utils.draws import read_draw
 from data_utils.examples import ROWS_VERSION
-from data_utils.labels import ROW_SETS, SPLITS, DatasetSpec
+from data_utils.labels import ROW_SETS, SPLITS, WEIGHTED_F1, DatasetSpec
 from data_utils.prompts import render_speaker_name
 from data_utils.row_files import MANIFEST_NAME, RECOGNITION, SPEAKER, TASKS, Example, read_manifest, read_rows
 from data_utils.texts import list_seen
@@ -41,6 +41,11 @@ class RowSets:
     also_scored: Mapping[str, Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]]] = field(default_factory=dict)
     row_settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """Headline score of the scored task: of emotions the dataset's; of who speaks there is no neutral answer."""
+        return WEIGHTED_F1 if self.scored["test"][0].task == SPEAKER else self.spec.metric
 
     @property
     def trained_texts(self) -> frozenset[str]:

@@ -26,6 +26,13 @@ NOT_SPEAKERS = _words("""
     act cast characters cut date direction directions duration episode exterior interior location note notes place
     scene setting stage time title transcript transition
     """)
+# What follows these in headings; 'Stage Manager' and 'Scene Partner' are people.
+_OF_HEADINGS = NOT_SPEAKERS | _words("""
+    card cards list number page
+    one two three four five six seven eight nine ten eleven twelve
+    first second third last final next previous
+    """)
+_NUMERAL = re.compile(r"\W*(?:\d+[a-z]?|[ivxl]+|[a-z])\W*")
 _MARKS_OF_SCRIPTS = _words("cont'd cont’d continued o.c. o.s. off os v.o. vo filtered singing")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
 # Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
@@ -60,11 +67,12 @@ def reads_like_sentence(name: str) -> bool:
 
 
 def is_label(name: str) -> bool:
-    """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN'."""
+    """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN'; 'Stage Manager' is one."""
     folded = name.strip().casefold()
-    return (
-        folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")) or folded.partition(" ")[0] in NOT_SPEAKERS
-    )
+    first, *others = folded.split() or [""]
+    if folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")):
+        return True
+    return first in NOT_SPEAKERS and (not others or others[0] in _OF_HEADINGS or bool(_NUMERAL.fullmatch(others[0])))
 
 
 def is_name(name: str, count: int, lower_names: bool = False) -> bool:

@@ -137,11 +137,14 @@ def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCount
     return FileCounts(dialogues, turns, speakers, report)
 
 
-def warn_of_speakers(speakers: int, known: int, kind: str) -> None:
-    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none."""
+def warn_of_speakers(speakers: int, known: int, kind: str, offset: int = 0) -> None:
+    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none.
+
+    offset: the number of the first speaker in prompts.
+    """
     if kind != "plain" and speakers > known:
         print(
             f"warning: a dialogue has {speakers} speakers, training knew {known} at most: those that come later "
-            f"are Speaker_{known} and so on to the model, names that it has never seen",
+            f"are Speaker_{known + offset} and so on to the model, names that it has never seen",
             file=sys.stderr,
         )

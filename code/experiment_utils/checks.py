@@ -74,8 +74,10 @@ def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iter
         yield "log p"
     if dataset in run.without and not _makes_without(rows, run, dataset):
         yield "counts without transitions"
-    if run.split == "valid" and len(run.counts) == 1 and abs((run.valid or 0) - run.score(dataset)) > ROUNDING:
-        yield "score on valid"
+    if run.split == "valid" and len(run.counts) == 1 and run.valid is not None:
+        own = run.without.get(dataset, run.counts[dataset])
+        if abs(run.valid - own.score(run.metric(dataset))) > ROUNDING:
+            yield "score on valid"
 
 
 def _chose(run: Record, dataset: str, rows: Rows) -> bool:
@@ -130,9 +132,11 @@ def _are_like(found: Breakdowns, expected: Breakdowns) -> bool:
 
 
 def _knows_train(run: Record, dataset: str) -> bool:
-    """Whether a run was trained on all utterances of the dataset's own train, and on no other set."""
+    """Whether a run was trained on all utterances of the dataset's own train, and on no other set, before neither."""
     if run.is_baseline:
         return True
+    if "checkpoint_dir=" in run.command:
+        return False
     utterances = count_labels(read_corpus(dataset)["train"]).total()
     return run.labels == find_dataset(dataset).labels and run.training_rows == {RECOGNITION: utterances}
 

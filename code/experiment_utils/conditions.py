@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from basics.errors import UserError
 from basics.files import find_repository
-from basics.yaml_files import YamlError, parse_yaml
+from basics.yaml_files import YamlError, parse_yaml, refuse_doubled_keys
 from data_utils.corpora.places import find_corpus, name_datasets
 from data_utils.labels import DATASETS
 
@@ -123,7 +123,7 @@ class Condition:
 def read_table(path: Path = CONDITIONS_FILE) -> Table:
     """Read and check the file; UserError names every place that is wrong."""
     try:
-        content, _ = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        content, _ = parse_yaml(Path(path).read_text(encoding="utf-8"), refuse_doubled_keys)
         return Table.model_validate(content)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; experiments/conditions.yaml comes with the repository") from error

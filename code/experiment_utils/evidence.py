@@ -25,7 +25,7 @@ from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, descr
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record, neighbours_file
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
-from results.files import UNKNOWN
+from results.files import SELECTIONS, UNKNOWN
 from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, VALID_FILE, read_predictions
@@ -85,6 +85,7 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
     manifest = read_json(run / MANIFEST)
     best = next((epoch for epoch in results["epochs"] if epoch["epoch"] == results["best_epoch"]), {})
     datasets, decode = job.condition.datasets, results["arguments"]["decode"]
+    chosen = best if results["selection"] == SELECTIONS["valid"] else {}
     return Record(
         condition=job.condition.name,
         seed=job.seed,
@@ -97,8 +98,8 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
         minutes=None if manifest["seconds"] is None else round(manifest["seconds"] / 60, 1),
         training_minutes=round(results["seconds"]["training_steps"] / 60, 1),
         batch_size=results["arguments"]["batch_size"],
-        valid=best.get("score"),
-        valid_of={name: _selecting_score(best, name) for name in datasets if best},
+        valid=chosen.get("score"),
+        valid_of={name: _score_on_valid(chosen, name) for name in datasets if chosen},
         copying=results.get("copying"),
         counts={name: Counts.of_predictions(rows[name], results["labels"]) for name in datasets},
         without={
@@ -172,15 +173,16 @@ def own_metrics(datasets: Iterable[str]) -> dict[str, str]:
     return {name: find_dataset(name).metric for name in datasets if name not in DATASETS}
 
 
-def _selecting_score(epoch: Mapping[str, Any], dataset: str) -> float:
+def _score_on_valid(epoch: Mapping[str, Any], dataset: str) -> float:
     """Of one set's rows where there are several; else of all rows, by which the epoch was chosen."""
-    return next((epoch[name] for split in ("valid", "test") if (name := f"{split}_{dataset}") in epoch), epoch["score"])
+    return epoch.get(f"valid_{dataset}", epoch["score"])
 
 
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
     """Counts by place; without the question of texts seen where a run does not know them, or was not trained."""
     found = break_down(rows, split_facts(dataset, record.split, seen or ()), record.labels)
-    return {question: of for question, of in found.items() if seen or question != TEXT_SEEN}
+    known = seen is not None and record.training_rows
+    return {question: of for question, of in found.items() if known or question != TEXT_SEEN}
 
 
 @cache
@@ -199,7 +201,7 @@ def read_corpus(dataset: str) -> Mapping[str, Sequence[Dialogue]]:
 
 @cache
 def _read_once(dataset: str, source: Path) -> Mapping[str, Sequence[Dialogue]]:
-    return load_dialogues(dataset, source)
+    return load_dialogues(dataset, source, check_counts=False)  # the run that wrote its rows has checked them
 
 
 def answers_file(folder: Path, record: Record, dataset: str) -> Path:

@@ -11,10 +11,12 @@ from experiment_utils.conditions import Claim, Condition
 from experiment_utils.dialogue_counts import Counts, macro_f1
 from experiment_utils.records import Record, Records, in_order
 from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
+from results.files import SELECTIONS
 
 NOTHING = "-"
 SMALLEST_P = 0.001
 STALE = "; STALE, of other settings than today's"
+ON_TEST = "; epoch chosen on TEST"
 BY_ITSELF = ", without transitions"
 # The authors pass on one release of this set; the scores of the literature are of another.
 OTHER_RELEASE = {"EmoryNLP": "†"}
@@ -36,8 +38,9 @@ class Shown:
         return self.records.of(condition.name)
 
     def mark(self, runs: Sequence[Record]) -> str:
-        """What is said behind a number that rests on runs under settings of another day; else nothing."""
-        return STALE * any((run.condition, run.seed) in self.stale for run in runs)
+        """What is said behind a number that rests on runs under settings of another day, or chosen on test."""
+        said = STALE * any((run.condition, run.seed) in self.stale for run in runs)
+        return said + ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
 
 
 def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
@@ -62,6 +65,7 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
     stale = [str(run.seed) for run in shown.ran(condition) if (condition.name, run.seed) in shown.stale]
     said = f"{STALE}: seed {', '.join(stale)}" if stale else ""
+    said += ON_TEST * any(run.selection == SELECTIONS["test"] for run in shown.ran(condition))
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 

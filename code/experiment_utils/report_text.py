@@ -32,15 +32,16 @@ demonstrations were copied, and minutes. *Train*, *valid* and *test* are the spl
 choose on, to be scored on.
 
 - **ours**: weighted F1 (W-F1), the F1 of each label averaged by how often the label occurs, in percent; on dailydialog
-  micro F1 without neutral. It is that of the epoch that is best on valid, on test unless a title says valid: the mean
-  over seeds, from three seeds on ± their standard deviation. In brackets stands the 95% interval, found by drawing
-  dialogues anew, as the utterances of one depend on each other. From three seeds on the spread between
-  them counts too (Student's t); of one or two the interval takes the trained models as given.
+  micro F1 without neutral. It is that of the epoch that is best on valid, or where the cell says so on test, and of the
+  test split unless a title says valid: the mean over seeds, from three seeds on ± their standard deviation. In brackets
+  stands the 95% interval, found by drawing dialogues anew, as the utterances of one depend on each other. From three
+  seeds on the spread between them counts too (Student's t); of one or two the interval takes the trained models as
+  given.
 - **macro F1**: the mean F1 of the labels that occur in the split; every label counts alike.
 - **the paper's spread**: ±0.5 points, as its authors state it.
 - **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines). With transitions a
   score on valid cannot be below the one without, as their weights are chosen there and may be 0.
-- **valid**: the score on valid of the epoch that was scored, seed by seed.
+- **valid**: the score on valid by which the epoch was chosen, of the model's own answers, seed by seed.
 - **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
   p: how far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds,
   corrected by Holm's method over the table.

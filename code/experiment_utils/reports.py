@@ -5,13 +5,13 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from basics.errors import UserError
 from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
 from basics.markdown import render_row, replace_section
-from data_utils.dialogues import find_original_data, load_dialogues
 from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
-from experiment_utils.evidence import keep_run, make_record
+from experiment_utils.evidence import keep_run, make_record, read_corpus
 from experiment_utils.overview import render_overview
 from experiment_utils.records import Record, Records
 from experiment_utils.report_answer import render_answer
@@ -41,8 +41,17 @@ named.
 
 
 def report_folder(conditions: Path) -> Path:
-    """Where a file of conditions is reported: the repository's in experiments/, another one in a folder of its name."""
-    return EXPERIMENTS if conditions.resolve() == CONDITIONS_FILE.resolve() else conditions.with_suffix("").resolve()
+    """Where a file of conditions is reported: the repository's in experiments/, another one in a folder of its name.
+
+    Raises:
+        UserError: another file is called as that folder.
+    """
+    if conditions.resolve() == CONDITIONS_FILE.resolve():
+        return EXPERIMENTS
+    folder = conditions.with_suffix("").resolve()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--conditions {conditions}: they are reported in {folder}, which is a file; call it NAME.yaml")
+    return folder
 
 
 def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Path]], folder: Path) -> Shown:
@@ -101,7 +110,7 @@ def write_browser(
             key = (dataset, job.condition.has_own_labels, job.condition.split)
             runs.setdefault(key, {})[job.name] = rows[dataset]
     browsed = [
-        browse_runs(dataset, load_dialogues(dataset, find_original_data(dataset))[split], of)
+        browse_runs(dataset, read_corpus(dataset)[split], of)
         | {"dataset": f"{dataset} {split}{'' if own else ', unified labels'}"}
         for (dataset, own, split), of in runs.items()
     ]

@@ -18,9 +18,12 @@ from pathlib import Path
 from queue import Queue
 
 from basics.errors import UserError
-from basics.files import find_repository, sha256_of, write_atomically
+from basics.files import find_repository, sha256_of, sha256_of_text, write_atomically
 from basics.json_files import parse_json
+from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
+from data_utils.dialogues import find_original_data, find_sources
 from data_utils.examples import ROWS_VERSION
+from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from knobs.checks import Place
 from knobs.commands import Commands, leaves_the_result
@@ -138,10 +141,13 @@ class Outcome:
         return bool(self.code)
 
 
-def is_finished(plan: Plan) -> bool:
-    """Whether the folder holds the results of this very run, by its manifest."""
+def is_finished(job: Job, plan: Plan) -> bool:
+    """Whether the folder holds the results of this very run, by its manifest: of these commands, code and corpora."""
     manifest = _read_manifest(plan.folder)
-    return manifest is not None and comparable_steps(manifest.get("steps", ())) == plan.steps
+    if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
+        return False
+    sources = digest_sources(job)
+    return manifest.get("plan") == plan_digest(job) and manifest.get("sources", sources) == sources
 
 
 def _read_manifest(folder: Path) -> dict | None:
@@ -172,11 +178,19 @@ def write_manifest(plan: Plan, job: Job, seconds: float | None) -> None:
         "seed": job.seed,
         "command": job.command,
         "steps": list(plan.steps),
+        "sources": digest_sources(job),
         "results_sha256": sha256_of(plan.folder / RESULTS_FILE),
         "seconds": seconds,
         "date": today(),
     }
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+
+
+def digest_sources(job: Job) -> dict[str, str]:
+    """Corpus of one's own -> digest of the files that it is read from now; those of others do not change."""
+    own = [dataset for dataset in job.condition.datasets if dataset not in DATASETS]
+    found = {dataset: find_sources(dataset, find_original_data(dataset)) for dataset in own}
+    return {dataset: sha256_of_text(",".join(map(sha256_of, files))) for dataset, files in found.items()}
 
 
 def plan_digest(job: Job) -> str:
@@ -198,7 +212,9 @@ def plan_digest(job: Job) -> str:
 def resolve(job: Job) -> Commands:
     """What a job's script is told, with every default of today; whether this machine can do it is not asked."""
     place = Place(find_repository(), find_repository())
-    return Commands(read_settings(ROWS_OF_SCRIPT[job.condition.script], job.settings, place)[0])
+    elsewhere = os.environ.get(ORIGINAL_DATA_VARIABLE)  # how large a train is decides on recipes
+    corpora = {ORIGINAL_DATA_VARIABLE: elsewhere} if elsewhere else {}
+    return Commands(read_settings(ROWS_OF_SCRIPT[job.condition.script], corpora | job.settings, place)[0])
 
 
 def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
@@ -283,7 +299,7 @@ class Runner:
         """Outcomes in the order in which jobs end; an interrupt stops the jobs and goes on to the caller."""
         waiting: list[tuple[Job, Plan]] = []
         for job, plan in planned:
-            if self.resume and is_finished(plan):
+            if self.resume and is_finished(job, plan):
                 yield Outcome(job, plan, None, 0.0)
             else:
                 waiting.append((job, plan))

@@ -123,11 +123,14 @@ class Commands:
         for knob in KNOBS.values():
             value = self.settings.values[knob.name]
             read = any(reader.program == program and self.settings.is_read(reader) for reader in knob.readers)
-            changed = value != self.settings.usual(knob.name)
+            usual = self.settings.usual(knob.name)
+            changed = value != usual
             said = changed or (not knob.later and (knob.suffix or program == WRITER))
-            if program == MAIN and knob.name in decided and knob.name not in self.settings.given:
+            given = knob.name in decided and knob.name in self.settings.given
+            if program == MAIN and knob.name in decided and not given:
                 continue
-            if read and said and value not in (None, "", NOTHING):
+            nothing = value == NOTHING == usual and not given
+            if read and (said or given) and value not in (None, "") and not nothing:
                 found += [f"--{knob.name}", value]
         return found
 

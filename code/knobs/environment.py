@@ -10,11 +10,13 @@ from data_utils.corpora.sizes import has_small_train
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.knob import NOTHING, Knob
-from knobs.readers import Reader
+from knobs.readers import MIXED, WINDOW, Reader
 from knobs.table import KNOBS
 
 # Set to nothing is how a caller unsets these for one command.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")
+# Kind of rows -> the knob and the value that make several runs of one, each from the model of the one before.
+STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
 # A variable of predict.py and the page: no knob of an experiment.
 READ_ELSEWHERE = ("ERC_CHECKPOINT",)
 LONG_WORD = 7  # letters; shorter ones are too easily another word
@@ -47,6 +49,12 @@ class Settings:
     def usual(self, name: str) -> str | None:
         """The default of a knob beside the dataset, base and setting of these settings."""
         return find_default(KNOBS[name], self.rows, self.values, self.base, self.small_train)
+
+    @property
+    def stages(self) -> str:
+        """What makes several runs, each from the model of the one before: 'mode=sequence'; empty: this is one run."""
+        name, value = STAGES.get(self.rows, ("", ""))
+        return f"{name}={value}" if name and self[name] == value else ""
 
     @property
     def changed(self) -> dict[str, str]:

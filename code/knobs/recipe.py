@@ -53,7 +53,7 @@ RECIPE = (
     Knob(
         "class_weights",
         TRAINING,
-        NUMBER,
+        PART,
         "class_weights",
         "0",
         "rows count by the share of their emotion in train to the power of minus this, 1 in the mean; 0: alike",

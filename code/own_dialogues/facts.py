@@ -11,6 +11,7 @@ from data_utils.labels import DATASETS
 from data_utils.row_files import RECOGNITION
 from own_dialogues.shipped import name_of
 from results.files import SELECTIONS
+from training.decoding import SCORE, TRANSITIONS_FILE
 from training.erc_config import ErcConfig, read_erc_config
 from training.folders import RESULTS_FILE
 from training.rows.trained_texts import read_trained_texts
@@ -23,7 +24,7 @@ RARELY_RIGHT = 30.0  # percent of F1 below which a label is named as one that is
 class Score:
     """What results.json says of a checkpoint. In percent; per_label: F1, in prompt order. rows: utterances scored.
 
-    selection: how the epoch was chosen, in the words of `SELECTIONS`.
+    selection: how the epoch was chosen, in the words of `SELECTIONS`. more: of which answers.
     """
 
     weighted_f1: float
@@ -31,6 +32,7 @@ class Score:
     rows: int
     selection: str
     per_label: Mapping[str, float]
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Facts:
     """A checkpoint by the name that `--checkpoint` takes, and its folder. base: what it was trained over.
 
     utterances: that it was trained on. texts: different ones among them. score: on its own dataset. None: unknown.
+    is_filtered: whether its answers are, by which label followed which (`TransitionFilter`).
     elsewhere: dataset, its own too -> weighted F1 in unified labels, as `score_elsewhere.py` wrote beside it.
     """
 
@@ -48,6 +51,7 @@ class Facts:
     utterances: int | None = None
     texts: int | None = None
     score: Score | None = None
+    is_filtered: bool = False
     elsewhere: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -68,8 +72,9 @@ class Facts:
         """'weighted F1 63.06 on test (2,610 utterances)'."""
         if self.score is None:
             return "no score lies beside it"
-        told = f"weighted F1 {self.score.weighted_f1:.2f} on {self.score.split} ({self.score.rows:,} utterances)"
-        return told if self.score.selection == SELECTIONS["valid"] else f"{told}, {self.score.selection}"
+        score = self.score
+        told = f"weighted F1 {score.weighted_f1:.2f}{score.more} on {score.split} ({score.rows:,} utterances)"
+        return told if score.selection == SELECTIONS["valid"] else f"{told}, {score.selection}"
 
     @property
     def line(self) -> str:
@@ -98,13 +103,15 @@ class Facts:
 
     def _window(self) -> str:
         turns = self.config.historical_window + self.config.window_step - 1
-        if self.config.kind == "plain":
-            return "A turn is judged by itself alone"
-        return f"A turn is judged by itself and the {turns} turns before it at most"
+        shown = "alone" if self.config.kind == "plain" else f"and the {turns} turns before it at most"
+        felt = ", then by what was felt in all turns before" if self.is_filtered else ""
+        return f"A turn is judged by itself {shown}{felt}"
 
 
-def find_facts(folder: str | Path) -> Facts:
+def find_facts(folder: str | Path, decode: str | None = None) -> Facts:
     """What the files of a checkpoint say of it.
+
+    decode: how it is asked, `transitions` or `score`; None: as in training.
 
     Raises:
         UserError: it cannot be predicted with, see `read_erc_config`; its trained_texts.txt cannot be read.
@@ -118,11 +125,13 @@ def find_facts(folder: str | Path) -> Facts:
         Path(config.base).name,
         config,
         texts=texts and len(texts),
+        is_filtered=decode != SCORE and (folder / TRANSITIONS_FILE).is_file(),
         elsewhere=_scored_elsewhere(folder),
     )
     if results is None:
         return known
-    return replace(known, utterances=results["training_rows"].get(RECOGNITION), score=_score(results))
+    score = _score_without(results) if decode == SCORE else _score(results)
+    return replace(known, utterances=results["training_rows"].get(RECOGNITION), score=score)
 
 
 def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:
@@ -141,7 +150,7 @@ def _read_results(folder: Path) -> Mapping[str, Any] | None:
     """results.json as far as it is needed here; None: it is not there, or tells no score."""
     try:
         content = parse_json((folder / RESULTS_FILE).read_bytes())
-        content["arguments"].items(), content["training_rows"].items(), _score(content)
+        content["arguments"].items(), content["training_rows"].items(), _score(content), _score_without(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return content
@@ -160,3 +169,11 @@ def _score(results: Mapping[str, Any]) -> Score:
     per_label = {label: float(results["per_label"][label]["f1"]) for label in results["labels"]}
     numbers = float(results["weighted_f1"]), str(results["split"]), int(results["rows"])
     return Score(*numbers, str(results["selection"]), per_label)
+
+
+def _score_without(results: Mapping[str, Any]) -> Score:
+    """That of the model's own answers, of which no score of a label is kept, where transitions made others of them."""
+    own, score = results.get("without_transitions"), _score(results)
+    if not own:
+        return score
+    return replace(score, weighted_f1=float(own["weighted_f1"]), per_label={}, more=" without transitions")

@@ -1,5 +1,6 @@
 """Turns as they come, from stdin or another pipe: each is answered before the next is read."""
 
+import codecs
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class Followed:
 
 def detect_format(stream: BinaryIO) -> str:
     """`jsonl` where a stream, of which nothing has been read, begins with a JSON value, else `text`."""
-    return "jsonl" if stream.peek(1)[:1] in (b"{", b"[") else "text"
+    begin = stream.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()
+    return "jsonl" if begin[:1] in (b"{", b"[") else "text"
 
 
 def follow_stream(
@@ -49,7 +51,7 @@ def follow_stream(
         show([row])
         turns, dialogues, shortened = turns + 1, dialogues + (row.turn.turn == 0), shortened + row.shortened
         if speakers <= config.speakers < row.turn.number + 1:
-            warn_of_speakers(row.turn.number + 1, config.speakers, config.kind)
+            warn_of_speakers(row.turn.number + 1, config.speakers, config.kind, config.speaker_offset)
         speakers = max(speakers, row.turn.number + 1)
     if not turns:
         raise UserError("stdin holds no utterance, allowed are lines of 'Name: utterance' or of JSON")

@@ -94,7 +94,7 @@ class EmotionRecognizer:
     ) -> "EmotionRecognizer":
         """Load what training saved.
 
-        checkpoint: folder of an adapter or a model; None: the shipped or newest one (`find_checkpoint`). device:
+        checkpoint: folder of an adapter or a model; None: ERC_CHECKPOINT or one that ships (`find_checkpoint`). device:
         "cpu", "cuda", "cuda:1"; None: the GPU where there is one. precision: "auto" is that of training where
         the device has it. demonstrations: by default those of training. decode: "transitions" or "score"; None: as
         in training.

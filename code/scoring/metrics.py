@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from basics.errors import UserError
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, MICRO_F1_WITHOUT_NEUTRAL, NEUTRAL, WEIGHTED_F1, DatasetSpec
-from data_utils.row_files import Example
+from data_utils.row_files import SPEAKER, Example
 
 INVALID = "invalid"
 METRICS = (WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL)
@@ -294,11 +294,11 @@ def evaluate_by_dataset(
 ) -> dict[str, EvalResult]:
     """Dataset (first part of a row's id) -> scores of its rows, in the order in which datasets first occur.
 
-    own: corpora of one's own. metric: for rows of a dataset that nobody knows. Raises UserError as
-    `evaluate_predictions`.
+    own: corpora of one's own. metric: for rows of a dataset that nobody knows, or that ask who speaks. Raises UserError
+    as `evaluate_predictions`.
     """
     rows = split_by_dataset(predictions)
-    known = {**DATASETS, **own}
+    known = {name: spec for name, spec in {**DATASETS, **own}.items() if name in rows and rows[name][0].task != SPEAKER}
     metrics = {name: known[name].metric if name in known else metric for name in rows}
     return {name: evaluate_predictions(of_set, labels, metrics[name]) for name, of_set in rows.items()}
 

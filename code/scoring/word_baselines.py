@@ -8,9 +8,10 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
+from basics.errors import UserError
 from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of, speakers_history
 
-WORD = r"[a-z']+|[!?]"
+WORD = r"(?:[^\W\d_]|')+|[!?]"  # of letters, whatever the language
 # C: inverse regularisation. class_weight: whether rare labels weigh more in training.
 REGRESSION: Grid = {"class_weight": (None, "balanced"), "C": (0.3, 1.0, 3.0, 10.0)}
 # history_scale: of the history's columns beside the utterance's.
@@ -40,17 +41,26 @@ def words_by_speaker(task: Task, split: str) -> tuple[list[str], list[str], list
 
 
 def count_words(task: Task, vectorizer: type[CountVectorizer], **options: Any) -> Blocks:
-    """The words of every split in three blocks, each with a vocabulary of its own, that of train."""
+    """The words of every split in three blocks, each with a vocabulary of its own, that of train.
+
+    Raises:
+        UserError: the utterances of train have no word, or none as often as the options ask.
+    """
     texts = {split: words_by_speaker(task, split) for split in task.dialogues}
     found: dict[str, list[sparse.csr_array]] = {split: [] for split in texts}
     for block in (OWN, SAME, OTHERS):
         words = vectorizer(token_pattern=WORD, **options)
-        analyze = words.build_analyzer()
-        empty = not any(analyze(text) for text in texts["train"][block])  # as the history of single utterances
-        if not empty:
+        try:
             words.fit(texts["train"][block])
+        except ValueError:  # no word is left, as of the history of single utterances
+            if block == OWN:
+                least = options.get("min_df", 1)
+                raise UserError(
+                    f"no word stands in {least} utterances of train or more: nothing to learn from"
+                ) from None
+            words = None
         for split, of_split in texts.items():
-            rows = sparse.csr_array((len(of_split[block]), 0)) if empty else words.transform(of_split[block])
+            rows = words.transform(of_split[block]) if words else sparse.csr_array((len(of_split[block]), 0))
             found[split].append(sparse.csr_array(rows))
     return {split: tuple(blocks) for split, blocks in found.items()}
 

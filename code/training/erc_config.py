@@ -33,8 +33,8 @@ KINDS_THAT_FEEL = ("window", "predict", "plain")
 BASE_RECORDS = {"adapter_config.json": "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
 # What decides an answer beside the weights: configurations and tokenizers, by how files of them are called.
 DECISIVE_ENDINGS = (".json", ".jinja", ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt")
-INDECISIVE = (ERC_CONFIG_FILE, "results.json", "generation_config.json")
-CONFIGURATIONS = ("adapter_config.json", "config.json")
+INDECISIVE = (ERC_CONFIG_FILE, "results.json", "elsewhere.json", "generation_config.json")
+CONFIGURATIONS = ("adapter_config.json", "config.json", "transitions.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -83,9 +83,10 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
     """What the flags and rows of a run say of the checkpoint that it saves; base: its public name."""
     model, data, training = arguments
     rows, retrieval = row_sets.row_settings, row_sets.row_settings.get("retrieval")
-    # Mixed rows number the speakers of each dataset from an offset of its own; one's own come as those of the first.
-    first = rows.get("datasets", [data.dataset])[0]
-    numbered_as = DATASETS.get(first) or row_sets.own[first]
+    # Mixed rows number the speakers of each dataset from an offset of its own; one's own dialogues come as those of the
+    # set that was trained on, or of the first of several.
+    met = rows.get("trained") or rows.get("datasets", [data.dataset])[0]
+    numbered_as = DATASETS.get(met) or row_sets.own[met]
     return ErcConfig(
         dataset=data.dataset,
         labels=row_sets.labels,

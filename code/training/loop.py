@@ -60,6 +60,7 @@ class Progress:
     loss_sum: float = 0.0  # over the steps since then
     best_epoch: float = 0  # 1 is the end of the first; 0 before any was scored
     best_score: float = -math.inf
+    best_weights: str | None = None  # what knows them from others that may come to lie there; None: not known
     without_gain: int = 0  # scorings since the best one
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -70,11 +71,11 @@ class Callbacks:
     """What the loop asks of its caller.
 
     evaluate(epoch): scores that go into the record of a scoring; `score` decides which weights are best.
-    keep_best(): saves the model as it is now. record(kind, values): one line of the log.
+    keep_best(): saves the model as it is now; `Progress.best_weights` of it. record(kind, values): one line of the log.
     """
 
     evaluate: Callable[[float], dict[str, float]]
-    keep_best: Callable[[], None]
+    keep_best: Callable[[], str | None]
     record: Callable[[dict[str, Any]], None]
 
 
@@ -288,7 +289,7 @@ class Trainer:
                 record |= self.callbacks.evaluate(record["epoch"])
             gains = record["score"] > self.progress.best_score
             if gains:
-                self.callbacks.keep_best()
+                self.progress.best_weights = self.callbacks.keep_best()
         return gains
 
     def _stop_if_asked(self) -> None:

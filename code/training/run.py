@@ -106,7 +106,7 @@ class Run:
 
     @property
     def metric(self) -> str:
-        return self.row_sets.spec.metric
+        return self.row_sets.metric
 
     @property
     def weights(self) -> str:
@@ -139,13 +139,18 @@ class Run:
         kept = {name: value for name, value in values.items() if name not in FREE_ON_RESUME}
         kept = {name: value for name, value in kept.items() if not is_as_before(name, value)}
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
-        return kept | {
-            "base": identify_base(self.base),
-            "start": None if start == NOTHING else identify_checkpoint(start),
-            "rows": dict(self.row_sets.digests),
-            "dtype": str(self.dtype),
-            "chat frame": frame and frame.sha256,
-        }
+        own = {name: spec.metric for name, spec in self.row_sets.own.items()}  # which corpus.yaml may change
+        return (
+            kept
+            | {
+                "base": identify_base(self.base),
+                "start": None if start == NOTHING else identify_checkpoint(start),
+                "rows": dict(self.row_sets.digests),
+                "dtype": str(self.dtype),
+                "chat frame": frame and frame.sha256,
+            }
+            | ({"metrics": own} if own else {})
+        )
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:

@@ -83,8 +83,10 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
-    progress = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
+    trainer = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint())
+    progress = trainer.run()
     engine.close()
+    refuse_other_best(run, progress)
     if progress.step < steps and run.world.is_first:
         told = f"{training.patience} scorings without a better {training.select_on} score"
         print(f"training ended after step {progress.step} of {steps}: {told}", file=sys.stderr)
@@ -127,12 +129,13 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
         named |= {} if loss is None else {f"{training.select_on}_loss": loss}
         return {"score": mean_score(voting_sets(run, by_dataset)), **named}
 
-    def keep_best() -> None:
+    def keep_best() -> str | None:
         keep_model(run, model, render_card)
         run.selected_by = list(latest)
         # Beside the log, which tells whether somebody has taken the folder away: it is not made anew.
         if run.world.is_first and training.select_on == "valid" and folder.is_dir():
             write_predictions(folder, latest, VALID_FILE)
+        return find_best_weights(run)
 
     return Callbacks(evaluate, keep_best, open_log(run, folder).record if run.world.is_first else forget)
 
@@ -195,6 +198,19 @@ def keep_model(run: Run, model, render_card: RenderCard) -> None:
 
         save_model(model, run.encoder.tokenizer, Path(run.arguments[2].model_dir), base, texts, weights)
     run.world.wait()
+
+
+def find_best_weights(run: Run) -> str | None:
+    """SHA-256 of the weights in `model_dir`, as the file beside them tells; None: there are none."""
+    config = find_erc_config(run.arguments[2].model_dir)
+    return config and config.weights_sha256
+
+
+def refuse_other_best(run: Run, progress: Progress) -> None:
+    """UserError: what lies in `model_dir` is not what this run has kept there, but another run's, or nothing."""
+    if run.world.is_first and progress.best_weights not in (None, find_best_weights(run)):
+        told = f"--model_dir {run.arguments[2].model_dir} holds another model than this run's of epoch"
+        raise UserError(f"{told} {progress.best_epoch:g}, or none: begin anew, with a folder of its own")
 
 
 def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:

@@ -86,6 +86,15 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         edit("test", lambda rows: [("train0", *row[1:]) for row in rows_of("train", 1)]),
         "test.csv line 2: dialogue 'train0' stands word for word in train.csv line 2 too",
     ),
+    "the same dialogue in valid and test, another of its name in train": (
+        lambda folder: [
+            write_table(
+                folder / f"{split}.csv", [*rows_of(split, 3), *(("train0", *row[1:]) for row in rows_of("other", 1))]
+            )
+            for split in ("valid", "test")
+        ],
+        "test.csv line 17: dialogue 'train0' stands word for word in valid.csv line 17 too",
+    ),
     "no valid": (
         lambda folder: (folder / "valid.csv").unlink(),
         "holds train.csv, test.csv but no file of valid (named valid or",

@@ -204,6 +204,17 @@ def test_dialogues_that_are_numbered_anew_in_each_file_are_told_apart(corpus: Pa
     )
 
 
+def test_a_dialogue_of_another_name_in_an_earlier_split_is_told(corpus: Path) -> None:
+    """Names that files do not give, as JSON Lines, are numbers: those of the same words differ."""
+    again = [("elsewhere", *row[1:]) for row in rows_of("train", 1)]
+    write_table(corpus / "test.csv", [*again, *rows_of("test", 3)])
+    (told,) = (line for line in describe(read_corpus(corpus)) if "word for word" in line)
+    assert told == (
+        "warning: 1 of 4 dialogues of test stand word for word in an earlier split too: 'elsewhere' is 'train0'; "
+        "scores there may be too high"
+    )
+
+
 # Names
 
 

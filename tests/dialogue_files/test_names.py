@@ -43,10 +43,17 @@ def test_what_introduces_speech_is_a_name_when_it_comes_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Note", " scene 2", "INT. KITCHEN", "ext. x", "Fade in", "FADE OUT", "Cut to x", "Note\t"]
+    "name",
+    ["Note", " scene 2", "INT. KITCHEN", "ext. x", "Fade in", "FADE OUT", "Cut to x", "Note\t"]
+    + ["ACT IV", "Scene #3b: the yard", "Act two", "Stage directions", "Title card", "Scene 2 - KITCHEN", "Scene x"],
 )
 def test_headings_of_scripts_are_nobody(name: str) -> None:
     assert is_label(name) and not is_name(name, 9)
+
+
+@pytest.mark.parametrize("name", ["Stage Manager", "Scene Partner", "CAST MEMBER", "Note Taker", "Location Scout"])
+def test_people_may_be_called_as_headings_begin(name: str) -> None:
+    assert not is_label(name) and is_name(name, 1)
 
 
 def test_asides_of_scripts_are_taken_off() -> None:

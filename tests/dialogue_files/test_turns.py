@@ -115,3 +115,5 @@ def test_more_speakers_than_training_knew(capsys: pytest.CaptureFixture[str]) ->
         "warning: a dialogue has 3 speakers, training knew 2 at most: those that come later are Speaker_2 and so on to "
         "the model, names that it has never seen\n"
     )
+    warn_of_speakers(3, 2, "window", offset=10)
+    assert "that come later are Speaker_12 and so on" in capsys.readouterr().err

@@ -68,6 +68,7 @@ def test_the_row_that_others_are_compared_with(tmp_path: Path) -> None:
         ("title: a group", "titel: a group", "groups.one.titel"),
         ("first: {}", "the first: {}", "groups.one.rows"),
         ("rows:", "rows: [", "not YAML"),
+        ("first: {}", "first: {}\n      first: {}", "not YAML: line [0-9]+: first stands there twice, allowed is once"),
         ("meld: 60.5", "mled: 60.5", "unknown dataset mled"),
         ("compare_with: first", "compare_with: third", "one/third/meld, which is no condition"),
     ],

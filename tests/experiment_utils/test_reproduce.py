@@ -7,10 +7,13 @@ import pytest
 
 import reproduce
 from commands import assert_one_line_error
+from corpora import rows_of, write_own_corpus, write_table
 from ended_scripts import call, make_repository, ran
+from experiment_utils import runner
 from experiment_utils.evidence import read_answers
 from experiment_utils.records import Records, neighbours_file
 from experiment_utils.runner import Job, job_environment
+from results.files import SELECTIONS
 
 
 @pytest.fixture
@@ -88,6 +91,19 @@ with open(folder + "/predictions_valid.jsonl", "w") as stream:
     assert [path.name for path in kept.glob("*.valid.csv.gz")] == [], "of an earlier run"
 
 
+def test_an_epoch_that_was_chosen_on_test_is_said_so(repository: Path) -> None:
+    """And its score there is none on valid."""
+    writer = repository / "write_results.py"
+    on_test = SELECTIONS["test"].replace("'", "\\'")
+    writer.write_text(writer.read_text().replace('"selection": "chosen on valid"', f"\"selection\": '{on_test}'"))
+    assert call(repository, "--condition", "exact", "--seeds", 1).returncode == 0
+    assert Records.read(repository / "experiments").of("exact/a/meld")[0].valid is None
+    report = (repository / "experiments" / "REPORT.md").read_text()
+    assert "(one seed; 80.00 to 80.00; epoch chosen on TEST)" in report and " 50.00 |" not in report
+    assert "80.00 (80.00 to 80.00); epoch chosen on TEST |" in (repository / "README.md").read_text()
+    assert "exact/a/meld, seed 1 | meld 80.00 | - |" in (repository / "experiments" / "LOG.md").read_text()
+
+
 def test_what_neighbours_came_to_stays_as_long_as_the_answers_do(repository: Path) -> None:
     assert call(repository, "--condition", "exact/a", "--seeds", 1).returncode == 0
     run = Records.read(repository / "experiments").of("exact/a/meld")[0]
@@ -106,6 +122,47 @@ def test_a_run_that_dies_leaves_the_others_going(repository: Path) -> None:
     assert "dies/e/meld, seed 1: failed, see" in result.stderr.splitlines()[-1]
     assert "| dies/e/meld, seed 1 | failed with exit status 3 |" in (repository / "experiments" / "LOG.md").read_text()
     assert [run.condition for run in Records.read(repository / "experiments").runs] == ["dies/f/meld"]
+
+
+def test_what_has_finished_by_other_code_is_run_again(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands are the same, and no report would know it."""
+    call(repository, "--condition", "same")
+    monkeypatch.setattr(runner, "ROWS_VERSION", runner.ROWS_VERSION + 1)
+    result = call(repository, "--condition", "same", "--resume")
+    assert "finished before" not in result.stderr and ran(repository)[1:] == ["meld 2 1 True usual"]
+
+
+def test_what_has_finished_on_other_dialogues_is_run_again(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = write_own_corpus(tmp_path / "original" / "mine")
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(tmp_path / "original"))
+    conditions = repository / "conditions.yaml"
+    conditions.write_text(conditions.read_text().replace("datasets: [iemocap]", "datasets: [mine]"))
+    call(repository, "--condition", "elsewhere")
+    assert "finished before" in call(repository, "--condition", "elsewhere", "--resume").stderr
+    write_table(corpus / "train.csv", rows_of("train", 12, seed=1))
+    assert "finished before" not in call(repository, "--condition", "elsewhere", "--resume").stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "unread"),
+    [
+        (("--report", "--condition", "exact", "--seeds", 1), "--condition, --seeds: not read beside --report"),
+        (("--check", "--resume"), "--resume: not read beside --check"),
+        (("--list", "--table", 1, "--jobs", 2), "--jobs: not read beside --list"),
+        (("--list", "--report"), "--report: not read beside --list"),
+    ],
+)
+def test_what_nothing_reads_is_refused(repository: Path, flags: tuple, unread: str) -> None:
+    assert_one_line_error(call(repository, *flags), unread)
+
+
+def test_conditions_need_a_suffix(repository: Path) -> None:
+    (repository / "mine").write_text((repository / "conditions.yaml").read_text())
+    told = call(repository, "--condition", "same", conditions="mine")
+    assert_one_line_error(told, "mine, which is a file; call it NAME.yaml")
+    assert ran(repository) == []
 
 
 def test_what_has_finished_is_not_run_again(repository: Path) -> None:

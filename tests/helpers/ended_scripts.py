@@ -143,9 +143,10 @@ def lead_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "EXPERIMENTS", folder / "experiments")
     monkeypatch.setattr(experiment_utils.reports, "README", folder / "README.md")
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
-    for module in (experiment_utils.reports, experiment_utils.evidence):
-        monkeypatch.setattr(module, "load_dialogues", lambda *_: {"train": (), "test": (dialogue,)})
-    experiment_utils.evidence.split_facts.cache_clear()
+    corpus = {"train": (), "test": (dialogue,)}
+    monkeypatch.setattr(experiment_utils.evidence, "load_dialogues", lambda *_, **__: corpus)
+    for kept in (experiment_utils.evidence.split_facts, experiment_utils.evidence._read_once):
+        kept.cache_clear()
 
 
 def call(repository: Path, *arguments: Any, conditions: str = "conditions.yaml"):

@@ -13,7 +13,9 @@ from bases.gguf import convert_gguf
 from bases.gguf_vocabulary import WAYS_TO_SPLIT
 from commands import assert_one_line_error
 from gguf_checkpoints import BLANKS, TEMPLATE, TOKENS, exported, merging_tokenizer, run_export, train
-from tiny_models import SENTENCES
+from scoring.transitions import TransitionFilter, Transitions
+from tiny_models import LABELS, SENTENCES
+from training.stages import keep_filter
 
 pytestmark = pytest.mark.numeric
 
@@ -78,6 +80,18 @@ def test_what_the_file_says_of_itself(checkpoint: Path, tmp_path: Path) -> None:
     assert "library_name: gguf" in card and "`model-q8_0.gguf` loads in llama.cpp" in card
     asked = json.loads((folder / "erc_config.json").read_text())
     assert asked["historical_window"] == 2 and asked.get("weights_sha256") is None
+
+
+def test_what_makes_answers_of_log_p_is_told_and_taken_along(checkpoint: Path, tmp_path: Path) -> None:
+    filtered = Path(shutil.copytree(checkpoint, tmp_path / "filtered"))
+    keep_filter(TransitionFilter(Transitions(LABELS, *[((1,) * 7,) * 7] * 2), 1.0, 0.5, 0.5), filtered)
+    config = json.loads((filtered / "erc_config.json").read_text())
+    (filtered / "erc_config.json").write_text(json.dumps(config | {"calibrate": True}))
+    folder, plain = exported(filtered, tmp_path / "file", "q8_0"), exported(checkpoint, tmp_path / "plain", "q8_0")
+    assert (folder / "transitions.json").read_bytes() == (filtered / "transitions.json").read_bytes()
+    told, less = ((one / "README.md").read_text(encoding="utf-8") for one in (folder, plain))
+    assert "transitions.json makes the answers" in told and "after a prompt without content is taken first" in told
+    assert "transitions.json" not in less and "without content" not in less
 
 
 def test_eight_bits_round_and_no_more(checkpoint: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 import emotion_page as page
 import export
 import predict
-from commands import assert_one_line_error, call_script
+from basics.errors import UserError
+from commands import REPOSITORY, assert_one_line_error, call_script
 from dialogue_files.turns import ReadTurn, number_turns
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.recognizer import EmotionRecognizer
@@ -19,6 +20,7 @@ from page_input import read_dialogue
 from scoring.transitions import Follower, TransitionFilter, Transitions, order_turns
 from tiny_models import LABELS, LINES
 from training.decoding import TRANSITIONS_FILE, find_filter
+from training.erc_config import find_erc_config, refuse_changed_files
 from training.stages import keep_filter
 
 TEXTS = list(LINES)
@@ -171,6 +173,27 @@ def test_the_flag_decides(trained: Path, checkpoint: Path, source: Path) -> None
     assert usual.stdout == filtered.stdout != alone.stdout
     assert alone.stdout == run(model, source).stdout and "transitions" not in alone.stderr
     assert_one_line_error(run(model, source, "--decode", "transitions"), TRANSITIONS_FILE, "use --decode score")
+
+
+def test_another_filter_beside_a_shipped_adapter_is_refused(tmp_path: Path) -> None:
+    """It has no tokenizer of its own, and its answers are the filter's."""
+    folder = Path(shutil.copytree(REPOSITORY / "demo/adapters/meld", tmp_path / "meld"))
+    config = find_erc_config(folder)
+    refuse_changed_files(folder, config)
+    content = json.loads((folder / TRANSITIONS_FILE).read_text())
+    (folder / TRANSITIONS_FILE).write_text(json.dumps(content | {"temperature": 93.0}))
+    with pytest.raises(UserError, match="transitions.json not as erc_config.json beside it tells"):
+        refuse_changed_files(folder, config)
+    (folder / TRANSITIONS_FILE).unlink()
+    with pytest.raises(UserError, match="transitions.json not as"):
+        refuse_changed_files(folder, config)
+
+
+def test_scores_elsewhere_may_lie_beside_a_checkpoint(checkpoint: Path) -> None:
+    beside = checkpoint / "elsewhere.json"
+    beside.write_text("[]")
+    refuse_changed_files(checkpoint, find_erc_config(checkpoint))
+    beside.unlink()
 
 
 def test_the_page_goes_on_from_what_it_knows(recognizer: EmotionRecognizer) -> None:

@@ -15,6 +15,7 @@ from own_dialogues.checkpoint import find_checkpoint, list_checkpoints
 from own_dialogues.facts import find_facts
 from own_dialogues.shipped import list_shipped, name_of
 from tiny_models import DATASET, LABELS
+from training.decoding import SCORE, TRANSITIONS_FILE
 from training.erc_config import read_erc_config
 
 
@@ -112,6 +113,18 @@ def test_what_is_known_of_a_checkpoint_is_said(trained: Path, repository: Path) 
     said = " ".join(find_facts(folder).limits())
     assert "Rarely right: Sad 12 (F1 on test)." in said and "English, and no sound" in said
     assert "the 2 turns before it at most, never by later ones" in said and "other talk has not been measured" in said
+
+
+def test_a_filter_over_transitions_is_said_and_scored_apart(trained: Path, repository: Path) -> None:
+    folder = ship(trained, repository / "demo" / "adapters" / "EmoryNLP")
+    there = results_of(trained, without_transitions={"weighted_f1": 60.004})
+    (folder / "results.json").write_text(json.dumps(there), encoding="utf-8")
+    (folder / TRANSITIONS_FILE).write_text("{}", encoding="utf-8")
+    facts, alone = find_facts(folder), find_facts(folder, SCORE)
+    assert "2 turns before it at most, then by what was felt in all turns before, never" in " ".join(facts.limits())
+    assert "2 turns before it at most, never by later ones" in " ".join(alone.limits())
+    assert facts.line.endswith("weighted F1 63.06 on test (2,610 utterances)")
+    assert alone.line.endswith("weighted F1 60.00 without transitions on test (2,610 utterances)")
 
 
 def test_what_is_known_of_other_talk_is_said(trained: Path, repository: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 import baselines as script
@@ -37,7 +38,7 @@ from scoring.contenders import LOWEST, Candidate, Task, choose, log_probabilitie
 from scoring.metrics import baseline_majority
 from scoring.prediction_files import read_predictions
 from scoring.vector_baselines import vectors_by_speaker
-from scoring.word_baselines import OWN, SAME, tf_idf, words_by_speaker
+from scoring.word_baselines import OWN, SAME, count_words, tf_idf, words_by_speaker
 
 TURNS = [(0, "aa", "sad"), (1, "bb", "joyful"), (0, "cc", "angry"), (0, "dd", "sad"), (1, "ee", "sad")]
 DIALOGUE = Dialogue("d", tuple(Utterance(*turn) for turn in TURNS))
@@ -90,6 +91,20 @@ def test_dialogues_of_one_turn_have_no_words_before() -> None:
     blocks = tf_idf(small_task(train=alone))["test"]
     assert blocks[OWN].shape[1] == 4  # aa, bb, aa bb, bb aa
     assert blocks[SAME].shape == (10, 0)
+
+
+def test_words_are_of_any_letters() -> None:
+    said = ("Déjà vu, mon cœur!", "Привет, мой друг!", "It isn't 42.")
+    dialogues = tuple(Dialogue(text, (Utterance(0, text, "sad"),)) for text in said * 2)
+    counted = count_words(small_task(train=dialogues, test=dialogues), CountVectorizer)["test"][OWN]
+    assert counted[:3].sum(axis=1).tolist() == [5, 4, 2]
+
+
+def test_no_word_to_learn_from_is_one_line() -> None:
+    alone = tuple(Dialogue(str(number), (Utterance(0, text, "sad"),)) for number, text in enumerate(("aa", "bb", "1")))
+    with pytest.raises(UserError, match="no word stands in 2 utterances of train or more: nothing to learn"):
+        tf_idf(small_task(train=alone))
+    assert count_words(small_task(train=alone), CountVectorizer)["test"][OWN].shape[1] == 2
 
 
 def test_the_first_of_those_that_are_best_on_valid_is_chosen() -> None:

@@ -118,6 +118,7 @@ def test_a_checkpoint_decides_what_nobody_has_said(checkout: ShellCheckout) -> N
     assert not re.search("--(lora_|rslora|dora|max_length)", adapter) and "--learning_rate 1e-3" in adapter
     told = training_command(checkout.run(checkpoint_dir="adapter", **changed))
     assert "--lora_dim 8" in told and "--max_length 500" in told and "--lora_alpha" not in told
+    assert "--quantize none" in training_command(checkout.run(checkpoint_dir="adapter", quantize="none"))
 
 
 def test_all_parameters(checkout: ShellCheckout) -> None:
@@ -143,6 +144,11 @@ def test_plain_reads_the_utterance_alone(checkout: ShellCheckout) -> None:
     assert "code/data_process_plain.py --dataset sample --clean_text False " in result.stdout
     command = training_command(result)
     assert "/lora/sample/plain " in command and "--batch_size 16 --max_length 300 " in command
+
+
+def test_nothing_is_said_where_the_usual_is_something(checkout: ShellCheckout) -> None:
+    assert "--report_to none" in training_command(checkout.run(report_to="none"))
+    assert "--quantize" not in training_command(checkout.run(quantize="none"))
 
 
 def test_several_processes_on_a_cpu_start_each_other(checkout: ShellCheckout) -> None:

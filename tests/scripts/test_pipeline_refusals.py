@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bases.table import BASES
-from shell_checkout import MIXED, PLAIN, Result, ShellCheckout, make_checkout
+from shell_checkout import MIXED, PLAIN, UNI, Result, ShellCheckout, make_checkout
 
 BASE_NAMES = " ".join(BASES)
 
@@ -54,6 +54,7 @@ REFUSALS = [
     "speaker_epochs=9: only speaker_task=True reads it",
     "loss=label: choose one of tokens labels",
     "label_smoothing=0.1: only loss=labels reads it",
+    "class_weights=2: give a number from 0 to 1",
     "average_weights=1: give a number from 0 to below 1",
     "patience=-1: give a whole number, 0 or more",
     "select_on=train: choose one of valid test",
@@ -253,6 +254,17 @@ def test_further_arguments_are_checked_too(checkout: ShellCheckout, further: lis
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
     assert line in result.stderr
     assert checkout.list_files() == before
+
+
+def test_what_stages_hand_on_is_not_left_to_further_arguments(checkout: ShellCheckout) -> None:
+    told = "error: --checkpoint_dir: set it before the command: checkpoint_dir=... bash ...\n"
+    assert checkout.run("--checkpoint_dir", "adapter").stderr == told
+    for script, settings in ((UNI, {"speaker_task": True}), (MIXED, {"datasets": "sample,meld", "mode": "sequence"})):
+        (stages,) = (f"{name}={value}" for name, value in settings.items() if name != "datasets")
+        for flag in ("--output_dir", "--model_dir", "--data_dir"):
+            told = f"error: {flag}: {stages} makes several runs, each with a folder of its own; leave it out\n"
+            assert checkout.run(flag, "place", script=script, **settings).stderr.endswith(told)
+    assert checkout.run("--model_dir", "place").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ def test_speaker_stage_comes_first_and_hands_on_its_weights(checkout: ShellCheck
     assert first["--model_dir"] == second["--model_dir"] + "-stages/stage_1"
 
 
+def test_epochs_of_further_arguments_are_those_of_the_emotions(checkout: ShellCheckout) -> None:
+    stages = stages_of(checkout.run("--num_train_epochs", "7", speaker_task=True, speaker_epochs=2))
+    assert [stage["--num_train_epochs"] for stage in stages] == ["2", "7"]
+
+
 # An environment whose main_new.py saves when it is told to end, whose launcher starts one and tells it nothing, and
 # whose other programs print a word.
 FAKE_PYTHON = """#!/usr/bin/env bash

@@ -303,6 +303,16 @@ def test_the_results_of_an_earlier_run_do_not_outlive_it(place: Place) -> None:
     assert not place.path("twice", "results.json").exists()
 
 
+def test_a_model_that_another_run_has_laid_there_is_not_scored_for_this_one(place: Place) -> None:
+    flags = {"num_train_epochs": 2, "save_steps": 2}
+    place.finish("left unscored", **flags, do_eval=False)
+    place.finish("intruder", seed=7, model_dir=place.model("left unscored"))
+    again = place.call("left unscored", **flags, resume=True)
+    told = again.stderr.splitlines()[-1]
+    assert again.returncode == 2 and told.startswith("error: --model_dir ")
+    assert "holds another model than this run's of epoch 2, or none: begin anew, with a folder of its own" in told
+
+
 def test_choosing_on_test_is_named_wherever_the_score_stands(place: Place) -> None:
     result = place.finish("on test", select_on="test")
     results = place.results("on test")

@@ -12,7 +12,7 @@ from basics.errors import UserError
 from commands import call_script
 from corpora import LetterCounts
 from data_utils.examples import RowSettings
-from data_utils.labels import UNIFIED_PROMPT_LABELS
+from data_utils.labels import DATASETS, UNIFIED_PROMPT_LABELS
 from data_utils.mixing import MixSettings, one_after_the_other, prepare_mixed_folder
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
@@ -51,6 +51,15 @@ def run(place: Path, name: str, rows: object, **flags: object) -> dict:
     assert result.returncode == 0, result.stderr
     written = json.loads((place / name / "results" / "results.json").read_text(encoding="utf-8"))
     return written | {"printed": result.stdout}
+
+
+def test_who_speaks_is_scored_alike_on_every_dataset(place: Path) -> None:
+    """Of speakers there is no neutral one that micro F1 could leave out."""
+    settings = RowSettings(OTHER, "speaker", historical_window=0, check_counts=False)
+    rows = prepare_folder(settings, place / "original", place / "data")
+    results = run(place, "speakers_of_another", rows, dataset=OTHER, do_eval=True)
+    assert DATASETS[OTHER].metric != "weighted_f1" == results["metric"]
+    assert results["score"] == results["weighted_f1"] == results["by_dataset"].get(OTHER, results)["score"]
 
 
 @pytest.mark.parametrize("kind", ["window", "predict"])

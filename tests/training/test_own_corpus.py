@@ -110,6 +110,24 @@ def test_demonstrations_and_transitions(desk: Desk, window: Path) -> None:
     assert prompt.endswith("Demonstration:\n<What a day!>: glee")
 
 
+def test_another_metric_is_another_run(desk: Desk, window: Path) -> None:
+    """Rows do not hold it, and the epoch was chosen by it."""
+    described = desk.corpus / "corpus.yaml"
+    before = described.read_text("utf-8")
+    try:
+        rows = desk.write_rows(data_process, "--dataset", "mine").stdout.strip()
+        flags = {"dataset": "mine", "num_train_epochs": 1, "save_steps": 0, "resume": True}
+        command = main_command(desk.base, rows, desk.folder / "metric", **flags)
+        assert call_script(main_new.main, *command).returncode == 0
+        assert "finished before" in call_script(main_new.main, *command).stderr
+        described.write_text(f"{before}\nmetric: micro_f1_without_neutral\n", "utf-8")
+        desk.write_rows(data_process, "--dataset", "mine")
+        again = call_script(main_new.main, *command)
+        assert again.returncode == 0 and "finished before" not in again.stderr
+    finally:
+        described.write_text(before, "utf-8")
+
+
 def test_plain(desk: Desk, window: Path) -> None:
     rows = desk.write_rows(data_process_plain, "--dataset", "mine").stdout.strip()
     assert desk.train("plain", rows)["rows"] == SCORED and read_erc_config(desk.model("plain")).kind == "plain"

@@ -52,6 +52,7 @@ class LabelledDialogue:
 
 
 Splits = Mapping[str, tuple[LabelledDialogue, ...]]
+Words = tuple[tuple[str, str], ...]  # who says what, in a dialogue
 
 
 @dataclass(frozen=True)
@@ -195,19 +196,20 @@ def _name_dialogues(
     Raises:
         UserError: a dialogue of the same name and words stands in two splits.
     """
-    place: dict[str, tuple[str, tuple[SpokenTurn, ...]]] = {}
+    named: dict[str, str] = {}
+    said: dict[tuple[str, Words], tuple[str, int]] = {}
     shared: dict[str, tuple[str, str]] = {}
     for name in SPLITS:
         for turns in parts[name]:
-            other, before = place.setdefault(turns[0].dialogue, (name, turns))
-            if other == name:
-                continue
-            if [(one.speaker, one.text) for one in before] == [(one.speaker, one.text) for one in turns]:
+            dialogue = turns[0].dialogue
+            other, line = said.setdefault((dialogue, _words_of(turns)), (name, turns[0].line))
+            if other != name:
                 raise UserError(
-                    f"{files[name]} line {turns[0].line}: dialogue {turns[0].dialogue!r} stands word for word in "
-                    f"{files[other].name} line {before[0].line} too, allowed is each dialogue in one split"
+                    f"{files[name]} line {turns[0].line}: dialogue {dialogue!r} stands word for word in "
+                    f"{files[other].name} line {line} too, allowed is each dialogue in one split"
                 )
-            shared[turns[0].dialogue] = (other, name)
+            if (first := named.setdefault(dialogue, name)) != name:
+                shared[dialogue] = (first, name)
     if shared:
         dialogue, (one, other) = next(iter(shared.items()))
         remarks.append(
@@ -221,6 +223,10 @@ def _name_dialogues(
         )
         for name in SPLITS
     }
+
+
+def _words_of(turns: Iterable[SpokenTurn]) -> Words:
+    return tuple((turn.speaker, turn.text) for turn in turns)
 
 
 def _number_persons(splits: Splits, described: Description) -> Splits:
@@ -262,6 +268,7 @@ def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
         if len(splits[name]) == 1:
             turns = len(splits[name][0].turns)
             yield f"warning: {name} is one dialogue of {turns:,} turns; a column or key dialogue tells several apart"
+    yield from _doubled(splits)
     for label in labels:
         there = counts["train"][label]
         if not there:
@@ -273,6 +280,17 @@ def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
         named = [one.name for one in splits["train"] if any(turn.emotion == label for turn in one.turns)]
         if len(named) == 1:
             yield f"warning: in train {label!r} stands in one dialogue only, {named[0]!r}"
+
+
+def _doubled(splits: Splits) -> Iterator[str]:
+    """A warning of what is scored and was said, word for word, in an earlier split too, if under another name."""
+    before: dict[Words, str] = {}
+    for name in SPLITS:
+        words = {one.name: _words_of(one.turns) for one in splits[name]}
+        if again := [one for one, said in words.items() if said in before]:
+            found = f"{len(again):,} of {len(words):,} dialogues of {name} stand word for word in an earlier split too"
+            yield f"warning: {found}: {again[0]!r} is {before[words[again[0]]]!r}; scores there may be too high"
+        before = {said: one for one, said in words.items()} | before
 
 
 def describe(corpus: OwnCorpus) -> Iterator[str]:
