@@ -1,15 +1,18 @@
 """The table of experiments: every row is a run that the scripts accept, every published number is there once."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import settings
 from basics.errors import UserError
+from commands import call_script
 from corpora import write_own_corpus
 from experiment_utils import runner
 from experiment_utils.conditions import choose_conditions, list_conditions, read_table
-from experiment_utils.runner import PASSED_ON, Job, make_job, plan_digest, plan_job, resolve
+from experiment_utils.runner import PASSED_ON, ROWS_OF_SCRIPT, Job, make_job, plan_digest, plan_job, resolve
 from knobs.table import KNOBS
 from shell_checkout import ShellCheckout
 
@@ -124,13 +127,32 @@ def test_the_fractions_are_what_their_rows_are_called() -> None:
             assert content.settings == {"data_percent": pytest.approx(float(row))}
 
 
+def first_job(name: str) -> Job:
+    return Job(CONDITIONS[name], CONDITIONS[name].group.seeds[0])
+
+
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_the_scripts_accept_every_condition(name: str, checkout: ShellCheckout, pickles: Path) -> None:
-    job = Job(CONDITIONS[name], CONDITIONS[name].group.seeds[0])
-    script = Path(job.script).name
-    result = checkout.run(script=script, ERC_ORIGINAL_DATA=pickles, **job.settings)
+def test_the_settings_of_every_condition_are_accepted(
+    name: str, pickles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the scripts ask before anything else."""
+    job = first_job(name)
+    for knob in {*KNOBS}.intersection(os.environ):
+        monkeypatch.delenv(knob)
+    for knob, value in {**job.settings, "ERC_ORIGINAL_DATA": str(pickles), "DRY_RUN": "1"}.items():
+        monkeypatch.setenv(knob, value)
+    monkeypatch.chdir(pickles)  # it goes to the repository
+    result = call_script(settings.main, ROWS_OF_SCRIPT[job.condition.script])
     assert (result.returncode, result.stderr) == (0, ""), f"{job.command}: {result.stderr}"
-    assert "--output_dir" in result.stdout.splitlines()[-1]
+    assert f"result={resolve(job).result}" in result.stdout
+
+
+@pytest.mark.parametrize("name", {one.script: name for name, one in CONDITIONS.items()}.values())
+def test_each_script_runs_a_condition_dry(name: str, checkout: ShellCheckout, pickles: Path) -> None:
+    job = first_job(name)
+    result = checkout.run(script=Path(job.script).name, ERC_ORIGINAL_DATA=pickles, **job.settings)
+    assert (result.returncode, result.stderr) == (0, ""), f"{job.command}: {result.stderr}"
+    assert f"--output_dir experiments/{resolve(job).result}" in result.stdout.splitlines()[-1]
 
 
 def test_every_setting_of_a_condition_is_a_knob_and_none_is_passed_on() -> None:
