@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(compiled.cleanup)
 
 
+PAGE_TIMEOUT = 90_000  # milliseconds: other programs may run beside it
 # Why a test may be skipped in CI: what its machine has, and what the tests do without. All else must run there.
 FINE_IN_CI = ("there is a GPU here", "could not import 'trl'", "could not import 'bitsandbytes'")
 FINE_IN_CI += ("could not import 'lm_eval'", "could not import 'llama_cpp'", "ERC_TRANSFORMERS_4 names no folder")
@@ -242,5 +244,11 @@ def browser() -> Iterator[object]:
 
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        yield opened
+
+        def new_page(**options: Any) -> Any:
+            page = opened.new_page(**options)
+            page.set_default_timeout(PAGE_TIMEOUT)
+            return page
+
+        yield SimpleNamespace(new_page=new_page)
         opened.close()

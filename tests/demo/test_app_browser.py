@@ -53,7 +53,7 @@ def keep(window, name: str, tmp_path: Path) -> bytes:
 def test_a_typed_dialogue_is_answered(tab, address: str, tmp_path: Path) -> None:
     tab.fill("#dialogue textarea", DIALOGUE)
     tab.click("#find")
-    tab.wait_for_selector("#result img", timeout=60_000)
+    tab.wait_for_selector("#result img")
     emotions = tab.locator("#result .what").all_inner_texts()
     assert len(emotions) == 3 and all(one.split()[0] in LABELS for one in emotions)
     assert "3 turns, labels of EmoryNLP" in tab.inner_text("#status")
@@ -87,7 +87,7 @@ def test_the_keyboard_is_enough(tab) -> None:
     press_tab_to(tab, "#what")
     tab.keyboard.type("Fine.")
     tab.keyboard.press("Enter")
-    tab.wait_for_selector("#result img", timeout=60_000)
+    tab.wait_for_selector("#result img")
     assert tab.locator("#result .what").count() == 4
     assert tab.input_value("#dialogue textarea") == f"{DIALOGUE}\nBen: Fine."
     press_tab_to(tab, "#dialogue", key="Shift+Tab")
@@ -95,16 +95,16 @@ def test_the_keyboard_is_enough(tab) -> None:
     tab.keyboard.type("\nAnn: Great!")
     press_tab_to(tab, "#find")
     tab.keyboard.press("Enter")
-    tab.wait_for_function("document.querySelectorAll('#result .what').length == 5", timeout=60_000)
+    tab.wait_for_function("document.querySelectorAll('#result .what').length == 5")
 
 
 def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     tab.fill("#dialogue textarea", f"{hostile}: {hostile} ${{alert(3)}} {{{{alert(4)}}}}")
     tab.click("#find")
-    tab.wait_for_selector("#result .what", timeout=60_000)
+    tab.wait_for_selector("#result .what")
     assert hostile in tab.inner_text("#result .who") and tab.locator("#result script").count() == 0
-    tab.wait_for_selector("#result img", timeout=60_000)
+    tab.wait_for_selector("#result img")
     assert tab.alerts == []
     many = f"more than {MOST_TURNS} turns"
     refused = {"A: b\n" * 1000: many, "A: " + "x" * 100_000: "100,003 characters", "nobody": "line 1"}
@@ -119,7 +119,7 @@ def test_dialogues_to_click_end_in_the_same_words(tab) -> None:
     for title, text in list(read_histories().items())[:2]:
         tab.locator("#histories button").filter(has_text=title).click()
         tab.wait_for_function("text => document.querySelector('#dialogue textarea').value === text", arg=text)
-        tab.wait_for_selector("#result img", timeout=60_000)
+        tab.wait_for_selector("#result img")
         last = tab.locator("#result li").last.inner_text()
         assert last.startswith("Jon: I can't believe it.") and tab.locator("#result li").count() == 4
 
@@ -138,14 +138,14 @@ def test_a_file_is_shown_before_the_model_is_asked(tab, tmp_path: Path) -> None:
     with tab.expect_file_chooser() as chooser:
         tab.click("#open")
     chooser.value.set_files(path)
-    tab.wait_for_selector("#result table", timeout=60_000)
+    tab.wait_for_selector("#result table")
     told = tab.inner_text("#result")
     for line in ("3 utterances, 2 dialogues", "=1+1: 1 turn", "left out: empty turns 1 (line 5)", "@SUM(A1)", "csv"):
         assert line in told
     assert tab.input_value("#dialogue textarea") == "=1+1: Great!\nBen: @SUM(A1)"
     assert tab.locator("#result .what").count() == 0 and "not been asked" in tab.inner_text("#status")
     tab.click("#find")
-    tab.wait_for_selector("#result img", timeout=60_000)
+    tab.wait_for_selector("#result img")
     with tab.expect_download() as download:
         tab.click("#result a[download='emotions.csv']")
     with open(download.value.path(), encoding="utf-8", newline="") as stream:
@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_read_leaves_the_dialogue_alone(tab, tmp_path: Pat
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     tab.fill("#dialogue textarea", DIALOGUE)
     tab.set_input_files("input[type=file]", path)
-    tab.wait_for_selector("#status [role=alert]", timeout=60_000)
+    tab.wait_for_selector("#status [role=alert]")
     told = tab.inner_text("#status")
     assert "talk.csv, read as csv, line 1: the header names no speaker" in told and "/" not in told.partition(",")[0]
     assert tab.input_value("#dialogue textarea") == DIALOGUE
@@ -178,16 +178,16 @@ def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(slow_tab) -> None:
     turns = MOST_TURNS
     slow_tab.fill("#dialogue textarea", long_dialogue(turns))
     slow_tab.click("#find")
-    slow_tab.wait_for_selector("#result .what", timeout=60_000)
+    slow_tab.wait_for_selector("#result .what")
     bar = slow_tab.locator("#status progress")
     assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
     slow_tab.click("#stop")
-    slow_tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')", timeout=60_000)
+    slow_tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')")
     found = slow_tab.locator("#result .what").count()
     assert 0 < found < turns
     slow_tab.fill("#dialogue textarea", long_dialogue(found + 1))
     click_until_heard(slow_tab)
-    slow_tab.wait_for_selector("#result img", timeout=60_000)
+    slow_tab.wait_for_selector("#result img")
     assert slow_tab.locator("#result .what").count() == found + 1
 
 
@@ -204,12 +204,12 @@ def click_until_heard(window) -> None:
 def test_nobody_waits_for_the_whole_of_anothers_dialogue(slow_tab, browser, slow_address: str) -> None:
     slow_tab.fill("#dialogue textarea", long_dialogue(MOST_TURNS))
     slow_tab.click("#find")
-    slow_tab.wait_for_selector("#result .what", timeout=60_000)
+    slow_tab.wait_for_selector("#result .what")
     other = browser.new_page()
     other.goto(slow_address)
     other.fill("#dialogue textarea", DIALOGUE)
     other.click("#find")
-    other.wait_for_selector("#result img", timeout=60_000)
+    other.wait_for_selector("#result img")
     assert slow_tab.locator("#status progress").count() == 1, "the long one was answered first"
     other.close()
     slow_tab.click("#stop")
@@ -234,7 +234,7 @@ def test_it_is_used_through_a_proxy_below_a_path(browser, trained: Path, tmp_pat
         window.goto(f"{address}/emotions/")
         window.fill("#dialogue textarea", DIALOGUE)
         window.click("#find")
-        window.wait_for_selector("#result img", timeout=60_000)
+        window.wait_for_selector("#result img")
         assert window.locator("#result .what").count() == 3
         assert [url for url in asked if not url.startswith((f"{address}/emotions/", "data:", "blob:"))] == []
         window.close()

@@ -28,7 +28,7 @@ def window(request, browser, address: str, tmp_path_factory: pytest.TempPathFact
     opened.goto(address)
     opened.fill("#dialogue textarea", DIALOGUE)
     opened.click("#find")
-    opened.wait_for_selector("#result img", timeout=60_000)
+    opened.wait_for_selector("#result img")
     opened.click("text=If a file is read wrongly")
     opened.locator("#result summary").first.click()
     folder = Path(os.environ.get("ERC_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
@@ -79,7 +79,7 @@ def test_tab_leads_everywhere_and_is_seen(window) -> None:
 def test_long_words_break(window) -> None:
     window.fill("#dialogue textarea", f"{'N' * 90}: {'x' * 900}")
     window.click("#find")
-    window.wait_for_function("document.querySelector('#result .who')?.innerText.startsWith('NNN')", timeout=60_000)
+    window.wait_for_function("document.querySelector('#result .who')?.innerText.startsWith('NNN')")
     assert window.evaluate("document.documentElement.scrollWidth") <= window.viewport_size["width"]
 
 

@@ -55,7 +55,6 @@ def train_steps(model: nn.Module) -> list[tuple[float, dict[str, torch.Tensor]]]
 
 
 @pytest.mark.slow
-@pytest.mark.numeric
 @pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
 def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored) -> None:
     torch.manual_seed(0)

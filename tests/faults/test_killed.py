@@ -34,7 +34,7 @@ def jobs(*names: str) -> list[str]:
 
 
 def test_killed_jobs_come_to_what_jobs_left_alone_come_to(tmp_path: Path) -> None:
-    names = ("rows", "train", "predict", "report", "convert", "set-up")
+    names = ("rows", "train", "predict", "convert")
     lines = befall(tmp_path, "kill.py", "--times", 2, *jobs(*names))
     assert [line.partition(":")[0] for line in lines] == list(names)
     assert sum(int(number) for line in lines for number in re.findall(r"(\d+) times with -9", line)) > len(names)

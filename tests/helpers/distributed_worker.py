@@ -89,10 +89,10 @@ TOGETHER = [
     Case("lora-resumed-zero3", 3, lora=True, resume_from="lora-zero2"),
     *(
         Case(f"full-bf16-resumed-zero{stage}", stage, dtype=torch.bfloat16, resume_from=f"full-bf16-zero{stage}")
-        for stage in STAGES
+        for stage in (0, 3)
     ),
     *(Case(f"spoiled-zero{stage}", stage, spoiled=True) for stage in STAGES),
-    *(Case(f"spoiled-bf16-zero{stage}", stage, dtype=torch.bfloat16, spoiled=True) for stage in STAGES),
+    *(Case(f"spoiled-bf16-zero{stage}", stage, dtype=torch.bfloat16, spoiled=True) for stage in (1, 3)),
 ]
 
 

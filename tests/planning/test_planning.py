@@ -151,7 +151,6 @@ CASES = [("LoRA", COMPUTED), ("LoRA, checkpointing", COMPUTED), ("all parameters
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.slow
-@pytest.mark.numeric
 def test_memory_is_near_measured_peaks() -> None:
     """Processes of their own train; a plan may be above what one took by a third, and below by a quarter."""
     wanted = {"config": SMALL, "tokens": TOKENS, "cases": CASES}

@@ -63,7 +63,6 @@ def reference_of(case: Case) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.numeric
 @pytest.mark.parametrize("name", WHOLE)
 def test_several_train_as_one(runs: dict[str, Any], name: str) -> None:
     """Going on from one, two or three as well."""
@@ -81,7 +80,6 @@ def test_all_processes_end_with_the_same_weights(runs: dict[str, Any], name: str
 
 
 @pytest.mark.slow
-@pytest.mark.numeric
 @pytest.mark.parametrize("name", WHOLE)
 def test_several_predict_as_one(runs: dict[str, Any], name: str) -> None:
     case = CASES[name]
@@ -89,7 +87,6 @@ def test_several_predict_as_one(runs: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.numeric
 @pytest.mark.parametrize("count", COUNTS)
 def test_one_goes_on_where_several_stopped(runs: dict[str, Any], count: int) -> None:
     resumed = Case(f"alone-after-{count}", resume_from=f"full-of{count}")
@@ -174,7 +171,6 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 @pytest.mark.slow
-@pytest.mark.numeric
 def test_a_run_of_three_ends_as_one_of_one(job: Job) -> None:
     found = {}
     for name, processes in (("one", 1), ("three", 3)):
