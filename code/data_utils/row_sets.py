@@ -28,7 +28,8 @@ class RowSets:
     from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose from; they
     choose no epoch. choices: task -> what its rows choose from. spec: of the dataset of the rows. own: corpora of
     one's own among the datasets that rows are of, by name. texts: row id -> digest of its utterance's text.
-    row_settings: what the rows of the scored task were made with, as their manifest says.
+    row_settings: what the rows of the scored task were made with, as their manifest says. encoder: what knows the files
+    of the encoder that found their demonstrations; None: they have none.
     """
 
     train: tuple[Example, ...]
@@ -41,6 +42,7 @@ class RowSets:
     also_scored: Mapping[str, Mapping[str, tuple[tuple[Example, ...], tuple[str, ...]]]] = field(default_factory=dict)
     row_settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoder: str | None = None
 
     @property
     def metric(self) -> str:
@@ -107,6 +109,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
             for name in scored
         },
         row_settings=_settings_of(task, manifests),
+        encoder=next((found for manifest in manifests if (found := manifest.get("encoder"))), None),
         choices={one: _labels_of(one, spec, manifests) for one in TASKS},
     )
 

@@ -88,6 +88,8 @@ def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonst
     folder = find_folder_of_pickles(config, source)
     if folder is None:
         return None
+    from bases.encoder import SentenceEncoder
+
     settings = config.retrieval or RetrievalSettings(USUAL_ENCODER)
     settings = replace(settings, count=source.count or settings.count, encoder=source.encoder or settings.encoder)
     dialogues = load_dialogues(config.dataset, folder, clean_text=config.clean_text, check_counts=False)
@@ -100,7 +102,21 @@ def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonst
         told = f"train of {config.dataset} has the labels {', '.join(other)} now, and the checkpoint has not"
         raise UserError(f"--demonstrations: {told}, allowed are its own, {', '.join(config.labels)}; 0 shows none")
     base = balance_labels(entries, config.labels, settings.seed) if settings.balance else entries
-    return Demonstrator(_index(base, settings.encoder, source.embed), settings)
+    embed = source.embed or SentenceEncoder(settings.encoder, find_repository() / "data" / ".embeddings")
+    if not source.encoder:
+        warn_of_other_encoder(config, embed)
+    index = DemonstrationIndex(base, embed)
+    if not source.embed:
+        embed.cache = None  # what is asked about next is asked once
+    return Demonstrator(index, settings)
+
+
+def warn_of_other_encoder(config: ErcConfig, embed: Embed) -> None:
+    """Says that another encoder than that of training finds the demonstrations, if it is called alike."""
+    known, here = config.encoder, embed.identity
+    if known and known != here and "/" not in known + here:  # one that a hub has is known by its name alone
+        told = f"the encoder {config.retrieval.encoder} has other files here than in training"
+        print(f"warning: {told}, so it may find other demonstrations", file=sys.stderr)
 
 
 def refuse_unasked_download(encoder: str) -> None:
@@ -110,14 +126,3 @@ def refuse_unasked_download(encoder: str) -> None:
     if not Path(resolve_encoder(encoder)).is_dir():
         told = f"the checkpoint's demonstrations were found by the encoder {encoder}, which is not here"
         raise UserError(f"{told}: `--encoder {encoder}` downloads it, --demonstrations 0 does without")
-
-
-def _index(base: Sequence[Entry], encoder: str, embed: Embed | None) -> DemonstrationIndex:
-    if embed:
-        return DemonstrationIndex(base, embed)
-    from bases.encoder import SentenceEncoder
-
-    own = SentenceEncoder(encoder, find_repository() / "data" / ".embeddings")
-    index = DemonstrationIndex(base, own)
-    own.cache = None  # what is asked about next is asked once
-    return index

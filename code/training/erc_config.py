@@ -47,7 +47,8 @@ class ErcConfig:
     demonstrations in its prompts, None: it saw none. draw: the part of train that it learned from, and was shown
     demonstrations of. quantize: what its base was stored in. precision: what it was computed in. frame_sha256: of
     its chat frame. base_sha256, weights_sha256: of the files of weights that it sits on, and of its own. files_sha256:
-    of the other files of it that decide (`decisive_files`). None of these six: not known. historical_window,
+    of the other files of it that decide (`decisive_files`). encoder: what knows the files of the encoder that found
+    demonstrations (`SentenceEncoder.identity`). None of these seven: not known. historical_window,
     window_step: of the history that its prompts show, see `window_start`. prompt: their form, one of `FORMS`.
     """
 
@@ -73,6 +74,7 @@ class ErcConfig:
     files_sha256: Mapping[str, str] | None = None
     window_step: int = DEFAULT_STEP
     prompt: str = PAPER
+    encoder: str | None = None
 
     def render(self) -> str:
         """The file's content."""
@@ -101,6 +103,7 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
         speaker_offset=numbered_as.speaker_offset if "datasets" in rows else 0,
         retrieval=RetrievalSettings(**retrieval) if retrieval else None,
         draw=read_draw(rows),
+        encoder=row_sets.encoder,
         quantize=model.quantize,
         window_step=rows.get("window_step", DEFAULT_STEP),
         prompt=rows.get("prompt", PAPER),
@@ -203,7 +206,7 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
     "prompt": lambda value: value in (None, *FORMS),
     "window_step": lambda value: value is None or (_is_number(value) and value > 0),
 } | dict.fromkeys(
-    ("frame_sha256", "base_sha256", "weights_sha256"), lambda value: value is None or isinstance(value, str)
+    ("frame_sha256", "base_sha256", "weights_sha256", "encoder"), lambda value: value is None or isinstance(value, str)
 )
 
 

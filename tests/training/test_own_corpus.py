@@ -23,7 +23,7 @@ from data_utils.labels import UNIFIED_PROMPT_LABELS
 from data_utils.retrieval import RetrievalSettings
 from data_utils.row_folders import prepare_folder
 from experiment_utils.records import Records
-from own_dialogues.demonstrations import DemonstrationSource
+from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import main_command, save_base
 from training.erc_config import read_erc_config
@@ -98,7 +98,7 @@ def test_speakers_first_then_emotions_by_name(desk: Desk, window: Path) -> None:
     assert desk.train("emotions", second, checkpoint_dir=desk.model("speakers"))["rows"] == SCORED
 
 
-def test_demonstrations_and_transitions(desk: Desk, window: Path) -> None:
+def test_demonstrations_and_transitions(desk: Desk, window: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = RowSettings("mine", retrieval=RetrievalSettings("letters", balance=False))
     rows = prepare_folder(settings, desk.folder / "original", desk.folder / "data", embed=LetterCounts())
     results = desk.train("shown", rows, decode="transitions")
@@ -108,6 +108,11 @@ def test_demonstrations_and_transitions(desk: Desk, window: Path) -> None:
     assert recognizer.transitions is not None
     (prompt,) = recognizer.seen_prompts([("Ann", "What a day!")])
     assert prompt.endswith("Demonstration:\n<What a day!>: glee")
+    assert "has other files here" not in capsys.readouterr().err
+    other = LetterCounts()
+    other.identity = "letters, counted otherwise"
+    open_demonstrator(recognizer.config, DemonstrationSource(embed=other))
+    assert "warning: the encoder letters has other files here than in training, so it may" in capsys.readouterr().err
 
 
 def test_another_metric_is_another_run(desk: Desk, window: Path) -> None:
