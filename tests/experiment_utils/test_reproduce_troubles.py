@@ -65,6 +65,23 @@ def test_committed_answers_make_the_committed_counts(repository: Path) -> None:
     assert checked.stdout.startswith("exact/b/meld, meld, seed 1: the answers make other counts")
 
 
+def test_a_run_on_valid_that_chose_nothing_there_is_fine(repository: Path) -> None:
+    """As zero-shot: no score on valid stands in its record that answers could make otherwise."""
+    writer = repository / "write_results.py"
+    changes = {
+        '"split": "test"': '"split": "valid"',
+        "chosen on valid": "no training",
+        '"best_epoch": 1': '"best_epoch": 0',
+    }
+    content = writer.read_text()
+    for old, new in changes.items():
+        content = content.replace(old, new)
+    writer.write_text(content)
+    call(repository, "--condition", "exact", "--seeds", 1)
+    checked = call(repository, "--check")
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_a_report_needs_the_committed_files_alone(repository: Path) -> None:
     call(repository, "--condition", "exact", "--seeds", "1,2,3")
     made = repository / "experiments"

@@ -143,7 +143,7 @@ def lead_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "EXPERIMENTS", folder / "experiments")
     monkeypatch.setattr(experiment_utils.reports, "README", folder / "README.md")
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
-    corpus = {"train": (), "test": (dialogue,)}
+    corpus = {"train": (), "valid": (dialogue,), "test": (dialogue,)}
     monkeypatch.setattr(experiment_utils.evidence, "load_dialogues", lambda *_, **__: corpus)
     for kept in (experiment_utils.evidence.split_facts, experiment_utils.evidence._read_once):
         kept.cache_clear()
