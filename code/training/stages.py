@@ -208,9 +208,10 @@ def find_best_weights(run: Run) -> str | None:
 
 def refuse_other_best(run: Run, progress: Progress) -> None:
     """UserError: what lies in `model_dir` is not what this run has kept there, but another run's, or nothing."""
-    if run.world.is_first and progress.best_weights not in (None, find_best_weights(run)):
-        told = f"--model_dir {run.arguments[2].model_dir} holds another model than this run's of epoch"
-        raise UserError(f"{told} {progress.best_epoch:g}, or none: begin anew, with a folder of its own")
+    if run.world.is_first and progress.best_weights not in (None, found := find_best_weights(run)):
+        holds = "holds another model than that" if found else "holds no model, where that was"
+        told = f"--model_dir {run.arguments[2].model_dir} {holds} of this run's epoch {progress.best_epoch:g}"
+        raise UserError(f"{told}: begin anew, with a folder of its own")
 
 
 def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:

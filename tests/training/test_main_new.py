@@ -310,7 +310,7 @@ def test_a_model_that_another_run_has_laid_there_is_not_scored_for_this_one(plac
     again = place.call("left unscored", **flags, resume=True)
     told = again.stderr.splitlines()[-1]
     assert again.returncode == 2 and told.startswith("error: --model_dir ")
-    assert "holds another model than this run's of epoch 2, or none: begin anew, with a folder of its own" in told
+    assert told.endswith("holds another model than that of this run's epoch 2: begin anew, with a folder of its own")
 
 
 def test_choosing_on_test_is_named_wherever_the_score_stands(place: Place) -> None:
