@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-MOST_CHARACTERS = 200_000  # of a file: PyYAML takes a second for as many
+MOST_CHARACTERS = 50_000  # of a file: PyYAML takes up to a second for as many, on a slow core
 MOST_NODES = 100_000  # values of a file, those counted again that an alias repeats
 DEEPEST = 50  # lists and mappings in each other
 LONGEST_NUMBER = 100  # characters
