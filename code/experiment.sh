@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2064,SC2154
-# What the three scripts share. Every setting stands in code/knobs/table.py and is set from the environment; further
-# arguments go to code/main_new.py as they are and may repeat its flags (the last one counts). Relative paths start in
-# the caller's folder, those among the further arguments in the repository.
+# What the three scripts share. Every setting stands in code/knobs/table.py and is set from the environment. Further
+# arguments go to code/main_new.py, whose flags they may repeat (the last counts), but what knobs and stages hand on; of
+# stages, epochs are those of the last. Relative paths start in the caller's folder, those among them in the repository.
 #   FLAG=0      check, say what would run, stop
 #   DRY_RUN=1   print the commands, a script that does the same, and run nothing
 set -euo pipefail

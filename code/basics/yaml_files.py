@@ -9,7 +9,7 @@ MOST_NODES = 100_000  # values of a file, those counted again that an alias repe
 DEEPEST = 50  # lists and mappings in each other
 LONGEST_NUMBER = 100  # characters
 _SAID = ("problem", "strerror", "reason")
-_NUMBER = "tag:yaml.org,2002:int"
+_NUMBER, _MERGE = "tag:yaml.org,2002:int", "tag:yaml.org,2002:merge"
 
 
 class YamlError(Exception):
@@ -53,11 +53,13 @@ def parse_yaml(text: str, look: Callable[[Any], Any] = lambda root: None) -> tup
 def refuse_doubled_keys(node: Any) -> None:
     """For `parse_yaml` to look with. YamlError: a mapping has a key twice, of which PyYAML takes the last unasked."""
     if node.id == "mapping":
-        named: set[str] = set()
+        named: set[tuple[str, str]] = set()
         for key, _ in node.value:
-            if key.id == "scalar" and key.value in named:
+            if key.id != "scalar" or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in named:
                 raise YamlError(f"{key.value} stands there twice, allowed is once", key.start_mark.line + 1)
-            named.add(str(key.value))
+            named.add((key.tag, key.value))
     for one in node.value if node.id != "scalar" else ():
         for part in one if isinstance(one, tuple) else (one,):
             refuse_doubled_keys(part)

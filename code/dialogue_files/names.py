@@ -26,13 +26,14 @@ NOT_SPEAKERS = _words("""
     act cast characters cut date direction directions duration episode exterior interior location note notes place
     scene setting stage time title transcript transition
     """)
-# What follows these in headings; 'Stage Manager' and 'Scene Partner' are people.
+# What follows these in headings, beside numerals; one other name makes people of them: 'Stage Manager'.
 _OF_HEADINGS = NOT_SPEAKERS | _words("""
     card cards list number page
-    one two three four five six seven eight nine ten eleven twelve
+    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen twenty
     first second third last final next previous
     """)
-_NUMERAL = re.compile(r"\W*(?:\d+[a-z]?|[ivxl]+|[a-z])\W*")
+_NUMERAL = re.compile(r".*\d.*|[ivxl]+|[a-z]")
 _MARKS_OF_SCRIPTS = _words("cont'd cont’d continued o.c. o.s. off os v.o. vo filtered singing")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
 # Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
@@ -67,12 +68,19 @@ def reads_like_sentence(name: str) -> bool:
 
 
 def is_label(name: str) -> bool:
-    """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN'; 'Stage Manager' is one."""
+    """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN', 'Date of interview'."""
     folded = name.strip().casefold()
-    first, *others = folded.split() or [""]
     if folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")):
         return True
-    return first in NOT_SPEAKERS and (not others or others[0] in _OF_HEADINGS or bool(_NUMERAL.fullmatch(others[0])))
+    first, *others = name.split() or [""]
+    return first.casefold() in NOT_SPEAKERS and not (len(others) == 1 and _ends_a_name(others[0]))
+
+
+def _ends_a_name(word: str) -> bool:
+    """Whether a word makes a person of what begins headings: 'Manager' after 'Stage'."""
+    bare = word.strip(",.;-#()")
+    folded = bare.casefold()
+    return bare[:1].isupper() and folded not in _OF_HEADINGS and not _NUMERAL.fullmatch(folded)
 
 
 def is_name(name: str, count: int, lower_names: bool = False) -> bool:

@@ -128,7 +128,7 @@ def read_table(path: Path = CONDITIONS_FILE) -> Table:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; experiments/conditions.yaml comes with the repository") from error
     except (YamlError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+        raise UserError(f"{path} cannot be read as YAML: {error}") from error
     except ValidationError as error:
         places = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise UserError(f"{path}: {'; '.join(places)}") from error

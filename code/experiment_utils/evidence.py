@@ -180,28 +180,32 @@ def _score_on_valid(epoch: Mapping[str, Any], dataset: str) -> float:
 
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
     """Counts by place; without the question of texts seen where a run does not know them, or was not trained."""
-    found = break_down(rows, split_facts(dataset, record.split, seen or ()), record.labels)
+    # The run that wrote the rows has checked their counts, or was told not to.
+    facts = split_facts(dataset, record.split, seen or (), check_counts=False)
+    found = break_down(rows, facts, record.labels)
     known = seen is not None and record.training_rows
     return {question: of for question, of in found.items() if known or question != TEXT_SEEN}
 
 
 @cache
-def split_facts(dataset: str, split: str, seen: tuple[str, ...] | None = None) -> Mapping[str, TurnFacts]:
+def split_facts(
+    dataset: str, split: str, seen: tuple[str, ...] | None = None, check_counts: bool = True
+) -> Mapping[str, TurnFacts]:
     """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there.
 
-    seen: as in `describe_split`.
+    seen: as in `describe_split`. check_counts: as of `load_dialogues`.
     """
-    return describe_split(dataset, read_corpus(dataset), split, seen)
+    return describe_split(dataset, read_corpus(dataset, check_counts), split, seen)
 
 
-def read_corpus(dataset: str) -> Mapping[str, Sequence[Dialogue]]:
-    """Split -> dialogues, each pickle read once; UserError where it is not there."""
-    return _read_once(dataset, find_original_data(dataset))
+def read_corpus(dataset: str, check_counts: bool = True) -> Mapping[str, Sequence[Dialogue]]:
+    """Split -> dialogues, each pickle read once; UserError where it is not there, or as `load_dialogues`."""
+    return _read_once(dataset, find_original_data(dataset), check_counts)
 
 
 @cache
-def _read_once(dataset: str, source: Path) -> Mapping[str, Sequence[Dialogue]]:
-    return load_dialogues(dataset, source, check_counts=False)  # the run that wrote its rows has checked them
+def _read_once(dataset: str, source: Path, check_counts: bool) -> Mapping[str, Sequence[Dialogue]]:
+    return load_dialogues(dataset, source, check_counts=check_counts)
 
 
 def answers_file(folder: Path, record: Record, dataset: str) -> Path:

@@ -56,7 +56,7 @@ def _paper(condition: Condition, dataset: str, shown: Shown) -> str:
 
 
 def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
-    """The mean over seeds, their standard deviation from three on, the 95% interval, and whether a run is stale."""
+    """Mean over seeds, standard deviation from three on, 95% interval; whether a run is stale or was chosen on test."""
     found = shown.records.scores(condition.name, dataset)
     bounds = shown.records.interval(condition.name, dataset)
     if not found or bounds is None:

@@ -147,7 +147,7 @@ def is_finished(job: Job, plan: Plan) -> bool:
     if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
         return False
     sources = digest_sources(job)
-    return manifest.get("plan") == plan_digest(job) and manifest.get("sources", sources) == sources
+    return manifest.get("plan") == plan_digest(job) and manifest.get("sources") in (None, sources)
 
 
 def _read_manifest(folder: Path) -> dict | None:
@@ -170,15 +170,18 @@ def unlogged_seconds(plan: Plan) -> float | None:
     return manifest and (manifest.get("seconds") or 0.0)
 
 
-def write_manifest(plan: Plan, job: Job, seconds: float | None) -> None:
-    """Say in the folder what its results came from. seconds: None where an earlier run had done a part."""
+def write_manifest(plan: Plan, job: Job, seconds: float | None, sources: Mapping[str, str]) -> None:
+    """Say in the folder what its results came from.
+
+    seconds: None where an earlier run had done a part. sources: `digest_sources`, as the run began.
+    """
     (plan.folder / UNLOGGED).touch()
     content = {
         "plan": plan_digest(job),
         "seed": job.seed,
         "command": job.command,
         "steps": list(plan.steps),
-        "sources": digest_sources(job),
+        "sources": dict(sources),
         "results_sha256": sha256_of(plan.folder / RESULTS_FILE),
         "seconds": seconds,
         "date": today(),
@@ -187,10 +190,18 @@ def write_manifest(plan: Plan, job: Job, seconds: float | None) -> None:
 
 
 def digest_sources(job: Job) -> dict[str, str]:
-    """Corpus of one's own -> digest of the files that it is read from now; those of others do not change."""
-    own = [dataset for dataset in job.condition.datasets if dataset not in DATASETS]
-    found = {dataset: find_sources(dataset, find_original_data(dataset)) for dataset in own}
-    return {dataset: sha256_of_text(",".join(map(sha256_of, files))) for dataset, files in found.items()}
+    """Corpus of one's own -> digest of the files that it is read from now; those of others do not change.
+
+    A corpus that cannot be read has an empty one: whoever runs on it is told why.
+    """
+    return {dataset: _digest_source(dataset) for dataset in job.condition.datasets if dataset not in DATASETS}
+
+
+def _digest_source(dataset: str) -> str:
+    try:
+        return sha256_of_text(",".join(map(sha256_of, find_sources(dataset, find_original_data(dataset)))))
+    except UserError:
+        return ""
 
 
 def plan_digest(job: Job) -> str:
@@ -320,7 +331,7 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.announce(job, log)
         place = self.places.get()
-        began = time.monotonic()
+        began, sources = time.monotonic(), digest_sources(job)
         with open(log, "ab") as stream:
             process = subprocess.Popen(
                 ["bash", job.script],
@@ -337,7 +348,7 @@ class Runner:
         self.places.put(place)
         seconds = time.monotonic() - began
         if code == 0:
-            write_manifest(plan, job, None if begun_before and self.resume else seconds)
+            write_manifest(plan, job, None if begun_before and self.resume else seconds, sources)
         return Outcome(job, plan, code, seconds)
 
     def _more_settings(self, job: Job) -> dict[str, str]:

@@ -12,11 +12,10 @@ from data_utils.row_files import RECOGNITION
 from own_dialogues.shipped import name_of
 from results.files import SELECTIONS
 from training.decoding import SCORE, TRANSITIONS_FILE
-from training.erc_config import ErcConfig, read_erc_config
+from training.erc_config import ELSEWHERE_FILE, ErcConfig, read_erc_config
 from training.folders import RESULTS_FILE
 from training.rows.trained_texts import read_trained_texts
 
-ELSEWHERE_FILE = "elsewhere.json"  # beside a checkpoint, by score_elsewhere.py
 RARELY_RIGHT = 30.0  # percent of F1 below which a label is named as one that is rarely right
 
 

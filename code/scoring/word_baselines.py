@@ -11,7 +11,7 @@ from sklearn.naive_bayes import ComplementNB, MultinomialNB
 from basics.errors import UserError
 from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of, speakers_history
 
-WORD = r"(?:[^\W\d_]|')+|[!?]"  # of letters, whatever the language
+WORD = r"(?:[^\W\d_]|')+|[!?]"  # of letters of any script, without the marks that some set on them
 # C: inverse regularisation. class_weight: whether rare labels weigh more in training.
 REGRESSION: Grid = {"class_weight": (None, "balanced"), "C": (0.3, 1.0, 3.0, 10.0)}
 # history_scale: of the history's columns beside the utterance's.

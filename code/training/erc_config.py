@@ -25,7 +25,7 @@ from training.arguments import Arguments, DataArguments
 ERC_CONFIG_FILE = "erc_config.json"
 # 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file;
 # 3 also draw, before which demonstrations were of all of train. 4 added window_step and prompt,
-# which were 1 and `paper` before.
+# which were 1 and `paper` before. `encoder` came later, and is unknown where it lacks.
 VERSION = 4
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
@@ -33,7 +33,8 @@ KINDS_THAT_FEEL = ("window", "predict", "plain")
 BASE_RECORDS = {"adapter_config.json": "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
 # What decides an answer beside the weights: configurations and tokenizers, by how files of them are called.
 DECISIVE_ENDINGS = (".json", ".jinja", ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt")
-INDECISIVE = (ERC_CONFIG_FILE, "results.json", "elsewhere.json", "generation_config.json")
+INDECISIVE = (ERC_CONFIG_FILE, "results.json", "generation_config.json")
+ELSEWHERE_FILE = "elsewhere.json"  # which score_elsewhere.py may lay beside a checkpoint
 CONFIGURATIONS = ("adapter_config.json", "config.json", "transitions.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -242,7 +243,7 @@ def refuse_changed_files(folder: str | Path, config: ErcConfig | None) -> None:
     if config is None or config.files_sha256 is None:
         return
     told, there = config.files_sha256, decisive_files(folder)
-    compared = {*told, *there} if TOKENIZER_CONFIG in there else {*CONFIGURATIONS}
+    compared = {*told, *there} - {ELSEWHERE_FILE} if TOKENIZER_CONFIG in there else {*CONFIGURATIONS}
     if changed := sorted(name for name in compared if told.get(name) != there.get(name)):
         raise UserError(
             f"{folder}: {', '.join(changed)} not as {ERC_CONFIG_FILE} beside it tells; put back what training wrote, "

@@ -23,6 +23,7 @@ from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
+from data_utils.labels import WEIGHTED_F1
 from data_utils.row_sets import RowSets
 from engine.attention import tree_kernel
 from engine.batching import (
@@ -139,7 +140,8 @@ class Run:
         kept = {name: value for name, value in values.items() if name not in FREE_ON_RESUME}
         kept = {name: value for name, value in kept.items() if not is_as_before(name, value)}
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
-        own = {name: spec.metric for name, spec in self.row_sets.own.items()}  # which corpus.yaml may change
+        metrics = {name: spec.metric for name, spec in self.row_sets.own.items()}  # which corpus.yaml may change
+        own = {name: metric for name, metric in metrics.items() if metric != WEIGHTED_F1}
         return (
             kept
             | {

@@ -254,3 +254,21 @@ def test_links_into_pages_lead_to_headings_that_exist(name: str) -> None:
     links = [(where, to) for where, to in ANCHOR.findall(page.read_text(encoding="utf-8")) if "://" not in where]
     missing = [(where, to) for where, to in links if to not in anchors_of(page.parent / where if where else page)]
     assert missing == []
+
+
+def left_out(path: Path, patterns: Iterable[str]) -> bool:
+    """Whether Docker leaves a file out: the last line that fits it or a folder above decides, a final slash aside."""
+    names, found = [path, *path.parents], False
+    for line in patterns:
+        pattern = Path(line.removeprefix("!").removeprefix("**/"))
+        if any(len(one.parts) == len(pattern.parts) and all(map(fnmatch, one.parts, pattern.parts)) for one in names):
+            found = not line.startswith("!")
+    return found
+
+
+def test_an_image_has_all_that_git_tracks() -> None:
+    """Else results that are made in it would be of changed code."""
+    lines = (REPOSITORY / "envs/Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    assert left_out(Path("original_data/mine/train.csv"), patterns) and left_out(Path("data/rows"), patterns)
+    assert [path for path in list_files("*") if left_out(path.relative_to(REPOSITORY), patterns)] == []

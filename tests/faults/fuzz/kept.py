@@ -122,7 +122,7 @@ KEPT: Kept = {
     },
     "conditions": {
         "aliases that double": (ALIASES, "aliases make more"),
-        "a date that is none": (b"groups: 2020-99-99\n", "not YAML"),
+        "a date that is none": (b"groups: 2020-99-99\n", "cannot be read as YAML"),
         "a long number": (b"groups: {a: {settings: {seed: %s}}}\n" % HEX, "whole number of"),
         "lists in each other": (NESTED, "nested too deeply"),
         "nothing": (b"", "conditions.yaml"),
