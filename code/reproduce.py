@@ -63,6 +63,7 @@ from knobs.gpus import visible_gpus
 
 EXIT_FAILED = 1
 RUN_NOTHING = ("list", "estimate", "check", "compare", "report")
+OF_RUNS = ("table", "condition", "seeds", "dry_run", "jobs", "resume")
 LIST_READS = ("table", "condition")
 
 
@@ -142,16 +143,16 @@ def parse_arguments() -> Namespace:
         help="file of other conditions, NAME.yaml; they are reported in NAME/",
     )
     arguments = parser.parse_args()
-    refuse_unread(arguments)
+    refuse_unread(parser, arguments)
     return arguments
 
 
-def refuse_unread(arguments: Namespace) -> None:
+def refuse_unread(parser: LineParser, arguments: Namespace) -> None:
     """UserError: flags that choose or shape runs stand beside one that runs nothing."""
     alone = [name for name in RUN_NOTHING if getattr(arguments, name)]
     read = LIST_READS if alone == ["list"] else ()
-    flags = {"table": None, "condition": [], "seeds": None, "dry_run": False, "jobs": 1, "resume": False}
-    unread = [name for name, usual in flags.items() if getattr(arguments, name) != usual and name not in read]
+    told = [name for name in OF_RUNS if getattr(arguments, name) != parser.get_default(name)]
+    unread = [name for name in told if name not in read]
     if alone and (unread or alone[1:]):
         others = ", ".join(f"--{name.replace('_', '-')}" for name in [*alone[1:], *unread])
         raise UserError(f"{others}: not read beside --{alone[0]}, leave them out")

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -119,6 +119,11 @@ def sync_tree(folder: Path) -> None:
         elif path.is_file():
             sync_file(path)
     sync_folder(folder)
+
+
+def sha256_of_each(paths: Iterable[Path]) -> str:
+    """The SHA-256 of files in their order, joined by commas."""
+    return ",".join(map(sha256_of, paths))
 
 
 def sha256_of(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
-from basics.files import make_folder, open_atomically, replace_durably, sha256_of
+from basics.files import make_folder, open_atomically, replace_durably, sha256_of, sha256_of_each
 from basics.locks import locked
 from data_utils.corpora.registry import find_dataset, record_own
 from data_utils.dialogues import find_sources, load_dialogues
@@ -103,7 +103,7 @@ def describe_origin(
         "labels": list(labels),
         "arguments": json.loads(json.dumps(asdict(settings))),
         "source_path": ",".join(source.name for source in sources),
-        "source_sha256": ",".join(map(sha256_of, sources)),
+        "source_sha256": sha256_of_each(sources),
         "template_sha256": TEMPLATE_DIGESTS[settings.prompt],
         "rows_version": ROWS_VERSION,
     } | record_own(corpora)

@@ -40,7 +40,12 @@ class Shown:
     def mark(self, runs: Sequence[Record]) -> str:
         """What is said behind a number that rests on runs under settings of another day, or chosen on test."""
         said = STALE * any((run.condition, run.seed) in self.stale for run in runs)
-        return said + ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
+        return said + say_if_on_test(runs)
+
+
+def say_if_on_test(runs: Sequence[Record]) -> str:
+    """What is said behind a score whose epoch was chosen on test; else nothing."""
+    return ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
 
 
 def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
@@ -65,7 +70,7 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
     stale = [str(run.seed) for run in shown.ran(condition) if (condition.name, run.seed) in shown.stale]
     said = f"{STALE}: seed {', '.join(stale)}" if stale else ""
-    said += ON_TEST * any(run.selection == SELECTIONS["test"] for run in shown.ran(condition))
+    said += say_if_on_test(shown.ran(condition))
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Queue
 
 from basics.errors import UserError
-from basics.files import find_repository, sha256_of, sha256_of_text, write_atomically
+from basics.files import find_repository, sha256_of, sha256_of_each, write_atomically
 from basics.json_files import parse_json
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
 from data_utils.dialogues import find_original_data, find_sources
@@ -199,7 +199,7 @@ def digest_sources(job: Job) -> dict[str, str]:
 
 def _digest_source(dataset: str) -> str:
     try:
-        return sha256_of_text(",".join(map(sha256_of, find_sources(dataset, find_original_data(dataset)))))
+        return sha256_of_each(find_sources(dataset, find_original_data(dataset)))
     except UserError:
         return ""
 

@@ -120,17 +120,17 @@ class Commands:
     def _flags(self, program: str) -> list[str]:
         """Every knob that the program reads and that decides the result, and others where they are not as usual."""
         found, decided = [], self._decided_by_start()
+        told, left = decided & self.settings.given, decided - self.settings.given
         for knob in KNOBS.values():
             value = self.settings.values[knob.name]
             read = any(reader.program == program and self.settings.is_read(reader) for reader in knob.readers)
             usual = self.settings.usual(knob.name)
             changed = value != usual
             said = changed or (not knob.later and (knob.suffix or program == WRITER))
-            given = knob.name in decided and knob.name in self.settings.given
-            if program == MAIN and knob.name in decided and not given:
+            if program == MAIN and knob.name in left:
                 continue
-            nothing = value == NOTHING == usual and not given
-            if read and (said or given) and value not in (None, "") and not nothing:
+            says_nothing = value in (None, "") or (value == NOTHING == usual and knob.name not in told)
+            if read and (said or knob.name in told) and not says_nothing:
                 found += [f"--{knob.name}", value]
         return found
 

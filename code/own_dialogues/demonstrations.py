@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basics.errors import UserError
-from basics.files import find_repository, sha256_of
+from basics.files import find_repository, sha256_of_each
 from data_utils.dialogues import find_original_data, find_sources, load_dialogues
 from data_utils.draws import draw_rows
 from data_utils.labels import UNIFIED
@@ -76,7 +76,7 @@ def identify_demonstrations(config: ErcConfig, source: DemonstrationSource) -> l
     """What changes with the demonstrations that a user's choices lead to; the corpus by its content."""
     folder = find_folder_of_pickles(config, source)
     files = find_sources(config.dataset, folder) if folder else []
-    return [source.count, source.encoder, ",".join(map(sha256_of, files)) or None]
+    return [source.count, source.encoder, sha256_of_each(files) or None]
 
 
 def open_demonstrator(config: ErcConfig, source: DemonstrationSource) -> Demonstrator | None:

@@ -142,17 +142,14 @@ class Run:
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
         metrics = {name: spec.metric for name, spec in self.row_sets.own.items()}  # which corpus.yaml may change
         own = {name: metric for name, metric in metrics.items() if metric != WEIGHTED_F1}
-        return (
-            kept
-            | {
-                "base": identify_base(self.base),
-                "start": None if start == NOTHING else identify_checkpoint(start),
-                "rows": dict(self.row_sets.digests),
-                "dtype": str(self.dtype),
-                "chat frame": frame and frame.sha256,
-            }
-            | ({"metrics": own} if own else {})
-        )
+        kept |= {"metrics": own} if own else {}
+        return kept | {
+            "base": identify_base(self.base),
+            "start": None if start == NOTHING else identify_checkpoint(start),
+            "rows": dict(self.row_sets.digests),
+            "dtype": str(self.dtype),
+            "chat frame": frame and frame.sha256,
+        }
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:

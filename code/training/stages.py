@@ -83,8 +83,7 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
     )
     folder = Path(training.output_dir)
     callbacks = run_callbacks(run, model, folder, render_card)
-    trainer = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint())
-    progress = trainer.run()
+    progress = Trainer(model, engine, rows, run.packer, settings, callbacks, folder, run.fingerprint()).run()
     engine.close()
     refuse_other_best(run, progress)
     if progress.step < steps and run.world.is_first:

@@ -46,10 +46,15 @@ def results_of(root: Path, pattern: str) -> dict:
 
 @pytest.mark.slow
 def test_speakers_first_then_emotions_with_their_prediction(root: Path) -> None:
-    run(root, UNI, speaker_task=True, emotion_prediction=True, speaker_epochs=1)
+    knobs = {"speaker_task": True, "emotion_prediction": True, "speaker_epochs": 1}
+    run(root, UNI, **knobs)
     first = results_of(root, "sample/window_1-speaker_True-*/stage_1")
     second = results_of(root, "sample/window_1-speaker_True-*")
     assert set(first["training_rows"]) == {"speaker_identification"}
     assert set(second["training_rows"]) == {"emotion_recognition", "emotion_prediction"}
     assert second["arguments"]["checkpoint_dir"] == first["arguments"]["model_dir"]
     assert second["rows"] == 116 and first["arguments"]["model_dir"].endswith("-stages/stage_1")
+    (model,) = (root / "checkpoint").glob("*/lora/sample/window_1-speaker_True-*/adapter_model.safetensors")
+    written = model.stat().st_mtime_ns
+    run(root, UNI, **knobs)  # what stands there from before is replaced
+    assert model.stat().st_mtime_ns > written
