@@ -252,7 +252,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str, piece, co
     command = [sys.executable, "-c", READ_ALONE, REPOSITORY / "code", *paths]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     turns, grown = map(int, result.stdout.split())
-    assert turns == count and grown < 4_000_000, f"{grown:,} bytes"
+    assert turns == count and grown < 5_000_000, f"{grown:,} bytes"
 
 
 def test_a_dialogue_of_empty_turns_is_none(tmp_path: Path) -> None:
