@@ -31,6 +31,7 @@ from kill_forks import End, Fault, Program, adopt_orphans, load_shim, run
 TIMES = frozenset({"seconds", "mtime_ns", "date", "minutes", "peak_memory_mib"})
 EVENTS = "events.out.tfevents."  # of TensorBoard: a file for each start, the curves go on
 MOST_KILLS = 3
+MOST_DRAWN = 50  # moments for each that is to come in time
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 FOLDER = Path(tempfile.gettempdir()) / "killed"
 
@@ -85,7 +86,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """What says which jobs are befallen, how often, and where."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", action="append", help="only this one; may be repeated")
-    parser.add_argument("--times", type=int, default=20, help="times that a job is befallen (default: %(default)s)")
+    parser.add_argument("--times", type=int, default=20, help="times that a job is befallen before its end (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     parser.add_argument("--step", type=int, default=1, help="only every STEP-th change (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where jobs run (default: %(default)s)")
@@ -123,6 +124,7 @@ class Trial:
     def __init__(self, name: str, folder: Path, job: Any) -> None:
         self.name, self.job, self.beside = name, job, folder / "beside"
         self.place, self.inputs = folder / "place", folder / "inputs"
+        self.codes: Counter[int] = Counter()  # of the programs that something befell
         shutil.rmtree(folder, ignore_errors=True)
         self.place.mkdir(parents=True)
         self._finish([Program(before=lambda: run_all(job.inputs(self.place)))])
@@ -154,10 +156,14 @@ class Trial:
         return self.job.programs(self.place)
 
     def moments(self, draw: random.Random, times: int, number: int) -> Iterator[list[Fault]]:
-        """Lists of faults, `times` in all: each befalls the job as it goes on after the one before."""
-        while times:
-            kills = min(times, draw.randint(1, MOST_KILLS))
-            times -= kills
+        """Lists of faults until `times` came in time: each befalls the job as it goes on after the one before.
+
+        One that comes once the job has ended is drawn anew, as not to test less where jobs are quicker than they were.
+        """
+        for _ in range(MOST_DRAWN * times):
+            if not (left := times - sum(number for code, number in self.codes.items() if code)):
+                return
+            kills = draw.randint(1, min(left, MOST_KILLS))
             yield [Fault(seconds=draw.uniform(0, self.alone.seconds), number=number) for _ in range(kills)]
 
     def every_change(self, step: int, error: int = 0, back: int = 0) -> Iterator[list[Fault]]:
@@ -175,15 +181,14 @@ class Trial:
 
     def report(self, attempts: Iterable[Attempt]) -> bool:
         """Prints what went wrong as it does, and how often the job was befallen; whether anything did."""
-        codes: Counter[int] = Counter()
         failed = 0
         for attempt in attempts:
-            codes.update(attempt.codes)
+            self.codes.update(attempt.codes)
             if attempt.wrong:
                 failed += 1
                 print(f"{self.name}: by {attempt.by}:", *attempt.wrong, sep="\n    ", flush=True)
         alone = f"alone {self.alone.seconds:.1f} s and {self.alone.changes} changes"
-        print(f"{self.name}: {alone}; {describe(codes)}; {failed} went wrong", flush=True)
+        print(f"{self.name}: {alone}; {describe(self.codes)}; {failed} went wrong", flush=True)
         return failed > 0
 
     def find_difference(self, programs: Sequence[Program]) -> list[str]:
