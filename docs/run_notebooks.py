@@ -49,7 +49,8 @@ def run_notebook(path: Path, environment: Mapping[str, str]) -> nbformat.Noteboo
     notebook = nbformat.read(path, as_version=4)
     described = notebook.metadata.copy()
     resources = {"metadata": {"path": path.parent}}
-    client = NotebookClient(notebook, timeout=SECONDS_OF_A_CELL, record_timing=False, resources=resources)
+    patience = {"timeout": SECONDS_OF_A_CELL, "startup_timeout": SECONDS_OF_A_CELL}
+    client = NotebookClient(notebook, record_timing=False, coalesce_streams=True, resources=resources, **patience)
     try:
         done = client.execute(env=dict(environment))
     except CellExecutionError as error:

@@ -211,7 +211,7 @@ def run_code() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(script: str, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(REPOSITORY / script), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, **options)
 
     return run
 

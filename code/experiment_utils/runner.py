@@ -300,6 +300,7 @@ class Runner:
     announce: Callable[[Job, Path], None] = lambda job, log: None
     gpus: tuple[str, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
+    stopping: bool = False
     places: Queue[dict[str, str]] = field(default_factory=Queue)
 
     def __post_init__(self) -> None:
@@ -343,6 +344,8 @@ class Runner:
                 start_new_session=True,  # so that all of its processes can be stopped
             )
             self.running.add(process)
+            if self.stopping:  # it was begun while those that are running were told
+                _is_sent(process.pid, signal.SIGTERM)
             code = process.wait()
             self.running.discard(process)
         self.places.put(place)
@@ -357,6 +360,7 @@ class Runner:
 
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""
+        self.stopping = True
         groups, given_up = [process.pid for process in list(self.running)], time.monotonic() + SECONDS_TO_SAVE
         number = signal.SIGTERM
         while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,16 @@ def test_safetensors_of_chatglm3_convert_to_the_same_weights(published: Path, na
     assert roles.convert_tokens_to_ids("<|user|>") == len(AutoTokenizer.from_pretrained(native)) + 1
 
 
+def wait_for(child: int) -> int:
+    """Its exit code; ended by a signal after a few minutes."""
+    given_up = time.monotonic() + 300
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > given_up:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(ended[1])
+
+
 def test_of_two_conversions_at_once_one_waits(published: Path, native: Path, tmp_path: Path) -> None:
     """Else one would write on in files that the other has given their names."""
     target, children = tmp_path / "native", []
@@ -80,7 +92,7 @@ def test_of_two_conversions_at_once_one_waits(published: Path, native: Path, tmp
             finally:
                 os._exit(1)
         children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert [wait_for(child) for child in children] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["native"]
     files = [path for path in native.iterdir() if path.suffix != ".md"]
     assert all((target / path.name).read_bytes() == path.read_bytes() for path in files)

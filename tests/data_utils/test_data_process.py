@@ -221,16 +221,16 @@ def test_the_work_grows_with_the_corpus_and_not_with_its_square(
     write_corpus: Callable[..., Path], tmp_path: Path
 ) -> None:
     took = {}
-    for share in (0.5, 1):
+    for share in (0.125, 1):
         where = ("--original_data", write_corpus(large_dailydialog(share), "dailydialog"))
-        began = time.process_time()  # of this process: neighbours do not lengthen it
+        began = time.process_time()  # of this process: neighbours lengthen it little
         result = call_script(
             data_process.main, "--dataset", "dailydialog", *UNCHECKED, *where, "--data", tmp_path / f"data {share}"
         )
         took[share] = time.process_time() - began
         assert result.returncode == 0, result.stderr
     assert read_manifest(Path(result.stdout.strip()))["counts"]["train"] == {"emotion_recognition": 88944}
-    assert took[1] < 3 * took[0.5], took
+    assert took[1] < 22 * took[0.125], took  # 8 times if it grows with it, 64 if with its square
 
 
 def test_more_demonstrations_than_there_are_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,17 +11,8 @@ from served_page import served
 
 @pytest.fixture(scope="package")
 def address(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, served by a process of its own, with a tiny checkpoint."""
+    """The page, served by a process of its own, with a tiny checkpoint; it takes its time for more than 50 turns."""
     find_browser()
     log = tmp_path_factory.mktemp("app") / "log.txt"
-    with served(log, "--checkpoint", trained / "run" / "model") as port:
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="package")
-def slow_address(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The same, which takes its time for each step of an answer: a visitor can stop it, another comes in between."""
-    find_browser()
-    log = tmp_path_factory.mktemp("slow_app") / "log.txt"
     with served(log, "--checkpoint", trained / "run" / "model", slowly=True) as port:
         yield f"http://127.0.0.1:{port}"

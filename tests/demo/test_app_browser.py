@@ -24,12 +24,6 @@ def tab(browser, address: str) -> Iterator[object]:
         yield window
 
 
-@pytest.fixture
-def slow_tab(browser, slow_address: str) -> Iterator[object]:
-    with opened(browser, slow_address) as window:
-        yield window
-
-
 @contextmanager
 def opened(browser, address: str) -> Iterator[object]:
     """The page in a new window; what it says with alert() is kept in `alerts`, what it loads in `asked`."""
@@ -78,6 +72,17 @@ def press_tab_to(window, part: str, key: str = "Tab") -> None:
     pytest.fail(f"30 times {key} did not lead to {part}")
 
 
+def type_until_kept(window, text: str) -> None:
+    """Type into the box that has the focus; until an answer is over, it writes what it was asked into its box again."""
+    for _ in range(30):
+        window.keyboard.press("Control+A")
+        window.keyboard.type(text)
+        window.wait_for_timeout(500)
+        if window.evaluate("document.activeElement.value") == text:
+            return
+    pytest.fail("what is typed is not kept")
+
+
 def test_the_keyboard_is_enough(tab) -> None:
     press_tab_to(tab, "#dialogue")
     tab.keyboard.press("Control+A")
@@ -91,11 +96,21 @@ def test_the_keyboard_is_enough(tab) -> None:
     assert tab.locator("#result .what").count() == 4
     assert tab.input_value("#dialogue textarea") == f"{DIALOGUE}\nBen: Fine."
     press_tab_to(tab, "#dialogue", key="Shift+Tab")
-    tab.keyboard.press("Control+End")
-    tab.keyboard.type("\nAnn: Great!")
+    type_until_kept(tab, f"{DIALOGUE}\nBen: Fine.\nAnn: Great!")
     press_tab_to(tab, "#find")
     tab.keyboard.press("Enter")
     tab.wait_for_function("document.querySelectorAll('#result .what').length == 5")
+
+
+def click_until_heard(window) -> None:
+    """Ask once more: until the step is over that was under way, Gradio drops clicks on the same button."""
+    before = window.inner_text("#status")
+    for _ in range(60):
+        window.click("#find")
+        window.wait_for_timeout(500)
+        if window.inner_text("#status") != before:
+            return
+    pytest.fail("asking again is never heard")
 
 
 def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> None:
@@ -110,7 +125,7 @@ def test_hostile_and_long_input_is_answered_in_words(tab, tmp_path: Path) -> Non
     refused = {"A: b\n" * 1000: many, "A: " + "x" * 100_000: "100,003 characters", "nobody": "line 1"}
     for text, told in refused.items():
         tab.fill("#dialogue textarea", text)
-        tab.click("#find")
+        click_until_heard(tab)
         tab.wait_for_function("told => document.querySelector('#status').innerText.includes(told)", arg=told)
     keep(tab, "refused", tmp_path)
 
@@ -174,45 +189,35 @@ def long_dialogue(turns: int) -> str:
     return "\n".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}" for turn in range(turns))
 
 
-def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(slow_tab) -> None:
+def test_a_long_dialogue_shows_its_progress_stops_and_goes_on(tab) -> None:
     turns = MOST_TURNS
-    slow_tab.fill("#dialogue textarea", long_dialogue(turns))
-    slow_tab.click("#find")
-    slow_tab.wait_for_selector("#result .what")
-    bar = slow_tab.locator("#status progress")
+    tab.fill("#dialogue textarea", long_dialogue(turns))
+    tab.click("#find")
+    tab.wait_for_selector("#result .what")
+    bar = tab.locator("#status progress")
     assert bar.get_attribute("max") == str(turns) and 0 < int(bar.get_attribute("value")) < turns
-    slow_tab.click("#stop")
-    slow_tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')")
-    found = slow_tab.locator("#result .what").count()
+    tab.click("#stop")
+    tab.wait_for_function("document.querySelector('#status').innerText.includes('Stopped')")
+    found = tab.locator("#result .what").count()
     assert 0 < found < turns
-    slow_tab.fill("#dialogue textarea", long_dialogue(found + 1))
-    click_until_heard(slow_tab)
-    slow_tab.wait_for_selector("#result img")
-    assert slow_tab.locator("#result .what").count() == found + 1
+    tab.fill("#dialogue textarea", long_dialogue(found + 1))
+    click_until_heard(tab)
+    tab.wait_for_selector("#result img")
+    assert tab.locator("#result .what").count() == found + 1
 
 
-def click_until_heard(window) -> None:
-    """Ask again after a stop: until the step is over that was under way, Gradio drops clicks on the same button."""
-    for _ in range(30):
-        window.click("#find")
-        window.wait_for_timeout(500)
-        if "Stopped" not in window.inner_text("#status"):
-            return
-    pytest.fail("asking again after a stop is never heard")
-
-
-def test_nobody_waits_for_the_whole_of_anothers_dialogue(slow_tab, browser, slow_address: str) -> None:
-    slow_tab.fill("#dialogue textarea", long_dialogue(MOST_TURNS))
-    slow_tab.click("#find")
-    slow_tab.wait_for_selector("#result .what")
+def test_nobody_waits_for_the_whole_of_anothers_dialogue(tab, browser, address: str) -> None:
     other = browser.new_page()
-    other.goto(slow_address)
+    other.goto(address)
     other.fill("#dialogue textarea", DIALOGUE)
+    tab.fill("#dialogue textarea", long_dialogue(MOST_TURNS))
+    tab.click("#find")
+    tab.wait_for_selector("#result .what")
     other.click("#find")
     other.wait_for_selector("#result img")
-    assert slow_tab.locator("#status progress").count() == 1, "the long one was answered first"
+    assert tab.locator("#status progress").count() == 1, "the long one was answered first"
     other.close()
-    slow_tab.click("#stop")
+    tab.click("#stop")
 
 
 def test_a_checkpoint_is_chosen_by_its_name(tab) -> None:

@@ -1,7 +1,6 @@
 """Readers of one's own dialogues: every format, the same turns; bad lines by file and number; bounded memory."""
 
 import json
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -223,27 +222,3 @@ def test_typed_text_names_its_line() -> None:
     assert [one.text for one in read_text("A: b\nC: \ud800")] == ["b", "?"]
     with pytest.raises(UserError, match="^line 2"):
         read_text("A: b\nC")
-
-
-@pytest.mark.parametrize("name", ["text", "csv", "json", "jsonl"])
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
-    """20,000 turns, 4 MB."""
-    text = "word " * 40
-    lines = {
-        "text": (f"Ann: {text}\n" for _ in range(20_000)),
-        "csv": (f"Ann,{text}\n" if n else "speaker,text\n" for n in range(20_001)),
-        "json": (f'{"," if n else "["}{{"speaker": "A", "text": "{text}"}}' for n in range(20_000)),
-        "jsonl": (f'{{"speaker": "A", "text": "{text}"}}\n' for n in range(20_000)),
-    }
-    path = tmp_path / "large"
-    with path.open("w") as stream:
-        stream.writelines(lines[name])
-        stream.write("]" if name == "json" else "")
-    assert path.stat().st_size > 4_000_000
-    tracemalloc.start()
-    try:
-        assert sum(1 for _ in read_turns(path, name)) == 20_000
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 700_000, f"{peak:,} bytes"

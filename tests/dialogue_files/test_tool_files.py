@@ -1,8 +1,6 @@
 """Files as tools make them: the right turns, or the right refusal, as files/answers.yaml and trials.yaml have them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,72 +185,6 @@ def test_the_corpora_as_their_owners_publish_them(name: str, counted: tuple[int,
     path = CORPORA / name
     counts = count_turns(path, find_format(path))
     assert (counts.dialogues, counts.turns) == counted and not counts.report.left_out
-
-
-def srt_cue(number: int) -> str:
-    clock = f"{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}"
-    return f"{number}\n{clock},000 --> {clock},900\n{'' if number % 3 - 1 else 'Ruth: '}{'word ' * 8}\n\n"
-
-
-def telegram_message(number: int) -> str:
-    begin = '{"name": "Lena", "type": "personal_chat", "messages": [' if number == 1 else ","
-    message = {"id": number, "type": "message", "date": "2024", "from": "Lena", "text": "word " * 40}
-    return begin + json.dumps(message) + "\n"
-
-
-def whatsapp_line(number: int) -> str:
-    return f"6/13/23, 7:{number % 60:02} PM - Lena: {'word ' * 30}\n"
-
-
-def convokit_line(number: int) -> str:
-    one = {
-        "id": str(number),
-        "conversation_id": str(number % 9),
-        "text": "word " * 40,
-        "speaker": "a",
-        "reply-to": None,
-    }
-    return json.dumps(one) + "\n"
-
-
-# Reads a file in a process of its own; prints how many turns it has and how much the memory has grown, in bytes.
-READ_ALONE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from dialogue_files.reading import find_format, read_turns
-path, status = Path(sys.argv[2]), Path("/proc/self/status")
-def resident(field):
-    return int(status.read_text().partition(field)[2].split()[1]) * 1024
-list(read_turns(Path(sys.argv[3]), find_format(path)))
-Path("/proc/self/clear_refs").write_text("5")
-before = resident("VmRSS")
-print(sum(1 for _ in read_turns(path, find_format(path))), resident("VmHWM") - before)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("form", "piece", "count", "end"),
-    [
-        ("srt", srt_cue, 150_000, ""),
-        ("telegram", telegram_message, 60_000, "]}"),
-        ("whatsapp", whatsapp_line, 80_000, ""),
-        ("convokit", convokit_line, 100_000, ""),
-    ],
-)
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str, piece, count: int, end: str) -> None:
-    """Files of 10 MB and more."""
-    paths = [tmp_path / f"{name}{FORMATS[form].suffixes[0]}" for name in ("large", "small")]
-    for path, pieces in zip(paths, (count, 300), strict=True):
-        with path.open("w", encoding="utf-8") as stream:
-            stream.writelines(piece(number) for number in range(1, pieces + 1))
-            stream.write(end)
-    assert find_format(paths[0]) == form and paths[0].stat().st_size > 10_000_000
-    command = [sys.executable, "-c", READ_ALONE, REPOSITORY / "code", *paths]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    turns, grown = map(int, result.stdout.split())
-    assert turns == count and grown < 5_000_000, f"{grown:,} bytes"
 
 
 def test_a_dialogue_of_empty_turns_is_none(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """What says which jobs are befallen, how often, and where."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", action="append", help="only this one; may be repeated")
-    parser.add_argument("--times", type=int, default=20, help="times that a job is befallen before its end (default: %(default)s)")
+    parser.add_argument("--times", type=int, default=20, help="times before its end (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     parser.add_argument("--step", type=int, default=1, help="only every STEP-th change (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where jobs run (default: %(default)s)")

@@ -1,13 +1,14 @@
 """demo/app.py in a process of its own, and what a browser measures on it."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,29 +16,33 @@ from threading import Thread
 
 from commands import REPOSITORY
 
-SECONDS_TO_START = 120
-# demo/app.py with half a second more for each step of an answer.
+SECONDS_TO_START = 300
+SECONDS_TO_END = 120
+# demo/app.py with half a second more for each step of an answer about many turns: a visitor can stop it, another comes
+# in between.
 SLOWLY = """
 import runpy, sys, time
 sys.path[:0] = ["demo", "code"]
 import emotion_page
 answer = emotion_page.answer
-def answer_slowly(*given):
-    for rows in answer(*given):
-        time.sleep(0.5)
+def answer_slowly(recognizer, turns, *given):
+    for rows in answer(recognizer, turns, *given):
+        time.sleep(0.5 * (len(turns) > 50))
         yield rows
 emotion_page.answer = answer_slowly
 runpy.run_path("demo/app.py", run_name="__main__")
 """
+PORTS = (20_000, 32_000)  # below those that systems give to whoever asks for any
 # What a proxy does not pass on: it is about one connection, and the answer is of another length than was told.
 OF_ONE_CONNECTION = {"connection", "transfer-encoding", "keep-alive"}
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port that nobody listens on now, and that no connection is given until somebody does."""
+    while True:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", random.SystemRandom().randint(*PORTS)))
+            return free.getsockname()[1]
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def served(log: Path, *flags: object, slowly: bool = False, **variables: str) ->
         yield port
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=SECONDS_TO_END)
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
@@ -88,7 +93,7 @@ def proxied(port: int, path: str) -> Iterator[str]:
                 self.send_error(404)
                 return
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            behind = HTTPConnection("127.0.0.1", port, timeout=60)
+            behind = HTTPConnection("127.0.0.1", port, timeout=300)
             behind.request(self.command, self.path.removeprefix(path) or "/", body or None, dict(self.headers))
             answer = behind.getresponse()
             self.send_response(answer.status)

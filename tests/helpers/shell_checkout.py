@@ -40,7 +40,7 @@ class ShellCheckout:
         environment |= {name: str(value) for name, value in knobs.items()}
         command = ["bash", str(self.root / "code" / script), *arguments]
         return subprocess.run(
-            command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=60
+            command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=300
         )
 
     def list_files(self) -> list[Path]:

@@ -65,6 +65,14 @@ def wait_until(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
+def computes(process: psutil.Process) -> bool:
+    """Whether it has been at work for a while; not one that has ended since it was listed."""
+    try:
+        return sum(process.cpu_times()[:2]) > 0.2
+    except psutil.NoSuchProcess:
+        return False
+
+
 def start(*command: str | Path, here: Path = REPOSITORY) -> subprocess.Popen[str]:
     """A program that finds the code, the benchmarks and this file; signals are as a terminal leaves them."""
     folders = (REPOSITORY / "code", REPOSITORY, REPOSITORY / "tests" / "helpers", Path(__file__).parent)
@@ -81,7 +89,7 @@ def test_a_stopped_driver_leaves_no_worker(number: signal.Signals, tmp_path: Pat
     script.write_text(DRIVER)
     driver = start(script, tmp_path / "log")
     worker = psutil.Process(int(driver.stdout.readline()))
-    assert wait_until(lambda: sum(worker.cpu_times()[:2]) > 0.2)
+    assert wait_until(lambda: computes(worker))
     children = [worker, *worker.children(recursive=True)]
     driver.send_signal(number)
     driver.communicate(timeout=PATIENCE)
@@ -103,7 +111,7 @@ def test_a_stopped_benchmark_leaves_nothing(tmp_path: Path) -> None:
         if line.startswith("searching"):
             break
     found = psutil.Process(benchmark.pid)
-    assert wait_until(lambda: any(sum(child.cpu_times()[:2]) > 0.2 for child in found.children(recursive=True)))
+    assert wait_until(lambda: any(map(computes, found.children(recursive=True))))
     children = found.children(recursive=True)
     benchmark.send_signal(signal.SIGTERM)
     benchmark.communicate(timeout=PATIENCE)

@@ -35,7 +35,7 @@ def read_by(folder: Path, packages: str | None) -> list:
     """[version, ids, last logits] as the transformers of a folder of packages, None: ours, reads a model."""
     environment = os.environ | ({"PYTHONPATH": str(Path(packages).resolve())} if packages else {})
     command = [sys.executable, "-c", READ_BY_OTHERS, str(folder), TEXT]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

@@ -21,7 +21,7 @@ def run_setup(envs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the set-up with a PATH on which there is no package to be had."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PIP_NO_INDEX": "1", **variables}
     command = ["bash", str(envs / "setup.sh")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def digest_of(envs: Path) -> str:
