@@ -261,7 +261,8 @@ def resident(field: str) -> int:
 
 
 def measure(part: str, count: int) -> tuple[float, float]:
-    """(seconds, MB that memory grew by at most) in this process."""
+    """(seconds, MB that memory grew by at most) in this process, on one core: each has its own count of memory."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
         for name, rows in (("warm", WARM), ("measured", count)):
             place = Path(folder) / name

@@ -89,7 +89,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     guard.mkdir()
     notes.touch()
     (guard / "sitecustomize.py").write_text(GUARD)
-    shutil.copytree(REPOSITORY / "code", root / "code")
+    shutil.copytree(REPOSITORY / "code", root / "code", ignore=shutil.ignore_patterns("*.pyc.*"))
     save_base(root / "LLM_bases" / "tiny")
     save_rows(root)
     (root / "chat.txt").write_text(TEXT, encoding="utf-8")

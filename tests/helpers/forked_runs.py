@@ -45,7 +45,7 @@ def run_all(runs: Sequence[ForkedRun]) -> list[int]:
         input=json.dumps([asdict(run) for run in runs]),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env=environment,
     )
     assert done.returncode == 0, done.stderr

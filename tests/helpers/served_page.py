@@ -1,20 +1,18 @@
 """demo/app.py in a process of its own, and what a browser measures on it."""
 
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from commands import REPOSITORY
+from commands import REPOSITORY, free_port
 
 SECONDS_TO_START = 300
 SECONDS_TO_END = 120
@@ -32,17 +30,8 @@ def answer_slowly(recognizer, turns, *given):
 emotion_page.answer = answer_slowly
 runpy.run_path("demo/app.py", run_name="__main__")
 """
-PORTS = (20_000, 32_000)  # below those that systems give to whoever asks for any
 # What a proxy does not pass on: it is about one connection, and the answer is of another length than was told.
 OF_ONE_CONNECTION = {"connection", "transfer-encoding", "keep-alive"}
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, and that no connection is given until somebody does."""
-    while True:
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", random.SystemRandom().randint(*PORTS)))
-            return free.getsockname()[1]
 
 
 @contextmanager

@@ -55,7 +55,10 @@ def make_checkout(folder: Path) -> ShellCheckout:
         for path in REPOSITORY.glob(pattern):
             target = root / path.relative_to(REPOSITORY)
             target.parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if path.is_dir() else shutil.copy2)(path, target)
+            if path.is_dir():  # another process may be about to compile what lies there
+                shutil.copytree(path, target, ignore=shutil.ignore_patterns("*.pyc.*"))
+            elif ".pyc." not in path.name:
+                shutil.copy2(path, target)
     return ShellCheckout(root)
 
 

@@ -61,7 +61,7 @@ def test_kill_reaches_what_can_save(settings: dict[str, str], checkout: ShellChe
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "ERC_PYTHON": str(python), **settings}
     started = checkout.root / "pids"
     with subprocess.Popen(["bash", checkout.root / "code" / UNI], env=environment, stderr=subprocess.DEVNULL) as script:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not started.exists():
             assert script.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""envs/setup.sh makes a new environment beside the old one: with a Python whose pip only waits or fails."""
+"""envs/setup.sh makes a new environment beside the old one: with a Python whose pip only waits for a file or fails."""
 
 import os
 import shutil
@@ -14,7 +14,11 @@ ENVS = Path(__file__).resolve().parents[2] / "envs"
 # Makes "environments" that hold itself, and notes what pip is asked for.
 FAKE_PYTHON = """#!/usr/bin/env bash
 if [[ ${{1-}} == -m && $2 == venv ]]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && exit; fi
-if [[ ${{1-}} == -m && $2 == pip ]]; then touch "{calls}/$$"; sleep "${{SLOW:-0}}"; exit "${{PIP_FAILS:-0}}"; fi
+if [[ ${{1-}} == -m && $2 == pip ]]; then
+    touch "{calls}/$$"
+    until [[ -e ${{ONCE:-/}} ]]; do sleep 0.05; done
+    exit "${{PIP_FAILS:-0}}"
+fi
 exec {python} "$@"
 """
 
@@ -43,6 +47,15 @@ class Checkout:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         return Path(out.rstrip("\n")), err
+
+    def set_up_behind(self, go: Path) -> Path:
+        """The python of a set-up that finds another one at work, which ends once `go` is there."""
+        process = self.start()
+        told = next(line for line in process.stderr if "another set-up is at work" in line)
+        go.touch()
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, told + err
+        return Path(out.rstrip("\n"))
 
     def change_versions(self) -> None:
         with open(self.root / "envs/constraints.txt", "a", encoding="utf-8") as stream:
@@ -87,7 +100,7 @@ def test_what_is_killed_or_fails_leaves_the_old_one(place: Checkout) -> None:
     place.change_versions()
     for call in place.calls.iterdir():
         call.unlink()
-    process = place.start(SLOW="60")
+    process = place.start(ONCE="nowhere")
     place.wait_for_pip()
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -115,24 +128,23 @@ def test_what_killed_set_ups_left_goes_whatever_their_stamp_says(place: Checkout
 
 
 def test_of_two_at_once_one_waits(place: Checkout) -> None:
-    first = place.start(SLOW="2")
+    first = place.start(ONCE=str(place.root / "go"))
     place.wait_for_pip()
-    second, told = place.set_up()
-    assert "another set-up is at work" in told
+    second = place.set_up_behind(place.root / "go")
     assert first.communicate(timeout=300)[0] == f"{second}\n" and first.returncode == 0
     assert len(list(place.calls.iterdir())) == 2, "torch and the rest, once each"
 
 
 def test_files_that_change_meanwhile_change_the_next_environment(place: Checkout) -> None:
     """As git does it: by a new file of the name. The one being made is of the old files, and the second call waits."""
-    first = place.start(SLOW="2")
+    first = place.start(ONCE=str(place.root / "go"))
     place.wait_for_pip()
     constraints = place.root / "envs/constraints.txt"
     before = constraints.read_text(encoding="utf-8")
     (place.root / "new").write_text(before + "something-new==1.0\n", encoding="utf-8")
     os.replace(place.root / "new", constraints)
-    second, told = place.set_up()
-    assert "another set-up is at work" in told and first.wait(timeout=300) == 0
+    second = place.set_up_behind(place.root / "go")
+    assert first.wait(timeout=300) == 0
     made = Path(first.communicate()[0].rstrip("\n"))
     assert made.is_file() and made != second == place.current / "bin/python"
     kept = [python.parents[1] / "made_from/constraints.txt" for python in (made, second)]

@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from basics.errors import UserError
-from commands import REPOSITORY
+from commands import REPOSITORY, free_port
 from corpora import one_hot
 from distributed_worker import (
     ALONE,
@@ -37,19 +36,13 @@ NAMES = [case.name for case in TOGETHER if not case.spoiled]
 SPOILED = [case.name for case in TOGETHER if case.spoiled]
 
 
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What every case of one process and of two came to, and the folder where they left their states."""
     folder = tmp_path_factory.mktemp("runs")
     results = {case.name: run_case(case, folder, World()) for case in ALONE}
-    environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1"}
+    environment |= {"MASTER_PORT": str(free_port()), "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(REPOSITORY / "tests/helpers/distributed_worker.py"), str(folder)]
     logs = [folder / f"process{rank}.log" for rank in range(PROCESSES)]
     workers = [
@@ -62,7 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for rank, log in enumerate(logs)
     ]
     try:
-        codes = [worker.wait(timeout=600) for worker in workers]
+        codes = [worker.wait(timeout=1800) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
@@ -178,14 +171,15 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
 
 @pytest.mark.slow
 def test_the_launcher_ends_with_the_predictions_of_one_process(job: Callable[..., list[str]]) -> None:
-    launcher = ["-m", "deepspeed.launcher.runner", "--num_accelerators", str(PROCESSES), "--master_port", free_port()]
+    launcher = ["-m", "deepspeed.launcher.runner", "--num_accelerators", str(PROCESSES)]
+    launcher += ["--master_port", str(free_port())]
     config = Path(job("two")[job("two").index("--output_dir") + 1]).with_name("zero3.json")
     config.write_text(json.dumps({"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     found = {}
     for name, command in {"one": job("one"), "two": [*launcher, *job("two", deepspeed_config=config)]}.items():
         result = subprocess.run(
-            [sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=900, env=environment
+            [sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, env=environment
         )
         assert result.returncode == 0, result.stderr
         assert result.stderr.count("written: ") == 1
