@@ -61,6 +61,10 @@ def test_every_architecture_of_the_table_has_a_layout() -> None:
     assert table - {"chatglm", "glm"} == {BASES[name].architecture for name in LAYOUTS}
 
 
+# Weights that are tied, joined, beside a tower of pictures, and named unlike all others.
+ALL_TRAINED = ("Llama-3.2-1B", "GLM-4-9B", "Gemma-3-4B", "Bloom-560m")
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_whole_job(name: str, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(name, tmp_path, rows, monkeypatch)
@@ -79,6 +83,12 @@ def test_whole_job(name: str, rows: Path, tmp_path: Path, monkeypatch: pytest.Mo
     for tree, alone in zip(predictions, job.score("lora in rows", "lora", packing="rows"), strict=True):
         assert alone["scores"] == pytest.approx(tree["scores"], abs=2e-4)
 
+    if name in ALL_TRAINED:
+        check_all_parameters(job, predictions)
+
+
+def check_all_parameters(job: Job, predictions: list[dict[str, Any]]) -> None:
+    """All are trained, saved, and score and write as they were left; predictions: of the adapter, which are others."""
     job.run("all", lora=False, learning_rate=1e-3)
     found = job.results("all")
     assert found["packing"] == "tree" and found["trainable_parameters"] == found["parameters"]

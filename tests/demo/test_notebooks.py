@@ -38,9 +38,8 @@ def test_demo_runs_with_any_checkpoint(trained: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["meld", "sample"])
-def test_demo_runs_with_what_ships(shipped_adapter: Path, name: str) -> None:
-    told = output_of(run(DEMO, ERC_CHECKPOINT=name))
+def test_demo_runs_with_what_ships(shipped_adapter: Path) -> None:
+    told = output_of(run(DEMO, ERC_CHECKPOINT="meld"))
     assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[3-9]", told)
 
 

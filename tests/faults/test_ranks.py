@@ -149,6 +149,31 @@ def test_a_sum_that_one_is_stopped_in_ends_with_one_line() -> None:
 
 
 @linux
+@pytest.mark.parametrize(
+    ("number", "code", "says"), [(signal.SIGINT, 130, "stopped by Ctrl-C\n"), (signal.SIGKILL, -9, "")]
+)
+def test_the_others_end_with_the_first(number: signal.Signals, code: int, says: str) -> None:
+    first = start_summing(3)
+    assert first.stdout.readline() == "3\n"
+    others = psutil.Process(first.pid).children()
+    first.send_signal(number)
+    _, told = first.communicate(timeout=300)
+    assert (first.returncode, told) == (code, says) and len(others) == 2
+    wait_for(lambda: not any(other.is_running() for other in others))
+
+
+@linux
+def test_a_sum_that_one_is_killed_in_ends_with_one_line() -> None:
+    first = start_summing(3)
+    assert first.stdout.readline() == "3\n"
+    others = psutil.Process(first.pid).children()
+    others[0].kill()
+    _, told = first.communicate(timeout=300)
+    assert (first.returncode, told) == (2, "error: process 2 of 3 was ended by SIGKILL, as when memory is short\n")
+    wait_for(lambda: not any(other.is_running() for other in others))
+
+
+@linux
 @pytest.mark.slow
 def test_all_may_be_stopped_together_and_the_first_alone_for_as_long_as_it_likes() -> None:
     """As by Ctrl-Z and `fg`, or by a machine that sleeps."""

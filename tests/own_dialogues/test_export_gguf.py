@@ -33,21 +33,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("llama"), "llama")
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
 @pytest.mark.parametrize("tied", [False, True], ids=["own head", "tied"])
 def test_the_file_answers_as_the_merged_folder(tmp_path: Path, kind: str, tied: bool) -> None:
-    size = {"head_dim": 16} if kind == "qwen3" else {}
-    checkpoint = train(tmp_path, kind, tie_word_embeddings=tied, rope_parameters={"rope_theta": 500.0}, **size)
+    checkpoint = train(tmp_path, kind, tie_word_embeddings=tied, rope_parameters={"rope_theta": 500.0})
     merged = exported(checkpoint, tmp_path / "merged", "fp32", "merged")
     file = exported(checkpoint, tmp_path / "file", "fp32")
     ids = AutoTokenizer.from_pretrained(merged)(TEXT, return_tensors="pt")["input_ids"]
-    if kind == "qwen3":  # transformers takes the size of a head of Qwen 3 from its width alone
-        reader = gguf.GGUFReader(file / "model-fp32.gguf")
-        assert reader.get_field("qwen3.attention.key_length").contents() == 16
-        return
     found, expected = logits(file, ids, gguf_file="model-fp32.gguf"), logits(merged, ids)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert float((expected - logits(tmp_path / "base", ids)).abs().max()) > 0.1, "the adapter changed nothing"
+
+
+def test_heads_of_a_size_of_their_own_are_told(tmp_path: Path) -> None:
+    """transformers takes the size of a head of Qwen 3 from its width alone, so that nothing else can be asked."""
+    file = exported(train(tmp_path, "qwen3", head_dim=16), tmp_path / "file", "fp32")
+    reader = gguf.GGUFReader(file / "model-fp32.gguf")
+    assert reader.get_field("qwen3.attention.key_length").contents() == 16
 
 
 def test_the_way_of_the_default_base_gives_the_same_weights_and_tokens(checkpoint: Path, tmp_path: Path) -> None:

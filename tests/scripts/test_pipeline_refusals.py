@@ -79,12 +79,18 @@ REFUSALS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> ShellCheckout:
+    """One for all, as nothing may be written into it."""
+    return make_checkout(tmp_path_factory.mktemp("untouched"))
+
+
 @pytest.mark.parametrize("line", REFUSALS, ids=[line.partition(":")[0] for line in REFUSALS])
-def test_wrong_values_are_refused_before_anything_is_written(checkout: ShellCheckout, line: str) -> None:
-    before = checkout.list_files()
+def test_wrong_values_are_refused_before_anything_is_written(untouched: ShellCheckout, line: str) -> None:
+    before = untouched.list_files()
     name, value = line.partition(":")[0].split("=")
-    assert_refused(checkout.run(**{"DRY_RUN": "0", name: value}), line)
-    assert checkout.list_files() == before
+    assert_refused(untouched.run(**{"DRY_RUN": "0", name: value}), line)
+    assert untouched.list_files() == before
 
 
 def test_a_value_of_several_lines_is_told_in_one(checkout: ShellCheckout) -> None:

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import data_process
+import main_new
 from basics.errors import UserError
-from commands import REPOSITORY, free_port
+from commands import REPOSITORY, call_script, free_port
 from corpora import one_hot
 from distributed_worker import (
     ALONE,
@@ -149,9 +151,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
     original = folder / "original" / DATASET
     original.mkdir(parents=True)
     (original / f"{DATASET}.pkl").write_bytes(pickle.dumps([speakers, labels, turns, *splits]))
-    command = ["code/data_process.py", "--dataset", DATASET, "--check_counts", "False"]
+    command = ["--dataset", DATASET, "--check_counts", "False"]
     command += ["--original_data", str(original.parent), "--data", str(folder / "data")]
-    rows = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    done = call_script(data_process.main, *command)
+    assert done.returncode == 0, done.stderr
     base = save_base(folder / "base")
 
     def arguments(name: str, **flags: Any) -> list[str]:
@@ -162,25 +165,32 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
             "precision": "fp32",
             "token_budget": 300,
         } | flags
-        flags |= {"dataset": DATASET, "data_dir": rows.strip(), "model_name_or_path": base, "learning_rate": 0.01}
+        flags |= {
+            "dataset": DATASET,
+            "data_dir": done.stdout.strip(),
+            "model_name_or_path": base,
+            "learning_rate": 0.01,
+        }
         flags |= {"output_dir": folder / name, "model_dir": folder / f"{name}_model", "select_on": "test"}
-        return ["code/main_new.py", *(word for flag, value in flags.items() for word in (f"--{flag}", str(value)))]
+        return [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
 
     return arguments
 
 
 @pytest.mark.slow
 def test_the_launcher_ends_with_the_predictions_of_one_process(job: Callable[..., list[str]]) -> None:
-    launcher = ["-m", "deepspeed.launcher.runner", "--num_accelerators", str(PROCESSES)]
-    launcher += ["--master_port", str(free_port())]
+    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(PROCESSES)]
+    launcher += ["--master_port", str(free_port()), "code/main_new.py"]
     config = Path(job("two")[job("two").index("--output_dir") + 1]).with_name("zero3.json")
     config.write_text(json.dumps({"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [*launcher, *job("two", deepspeed_config=config)]
+    results = {
+        "one": call_script(main_new.main, *job("one")),
+        "two": subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, env=environment),
+    }
     found = {}
-    for name, command in {"one": job("one"), "two": [*launcher, *job("two", deepspeed_config=config)]}.items():
-        result = subprocess.run(
-            [sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, env=environment
-        )
+    for name, result in results.items():
         assert result.returncode == 0, result.stderr
         assert result.stderr.count("written: ") == 1
         folder = config.with_name(name)
