@@ -13,11 +13,11 @@ if [[ -z ${ERC_ORIGINAL_DATA:-} && -d ../shared/original_data ]]; then
     ERC_ORIGINAL_DATA=$(cd ../shared/original_data && pwd)
     export ERC_ORIGINAL_DATA
 fi
-# One test more at once than there are cores, up to eight, each on one of them: many wait for processes and pages.
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 
 "$python" -m ruff check .
 "$python" -m ruff format --check .
+# One test more at once than there are cores, up to eight: many wait for processes and pages.
 workers=$("$python" -c 'import os; print(min(8, os.cpu_count() + 1))')
 distribute=(-n "$workers" --dist loadscope --no-loadscope-reorder)
 exec "$python" -m pytest "${distribute[@]}" --durations=40 --durations-min=5 "$@" # exits with 5 where there is no test

@@ -300,7 +300,7 @@ class Runner:
     announce: Callable[[Job, Path], None] = lambda job, log: None
     gpus: tuple[str, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
-    stopping: bool = False
+    stopping: bool = field(init=False, default=False)
     places: Queue[dict[str, str]] = field(default_factory=Queue)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Every architecture of the table from its published files to its scores: fetch, train, score, generate, reload."""
+"""Every architecture of the table from its published files to its scores: fetch, train, score, save, load again."""
 
 import json
 from pathlib import Path
@@ -17,6 +17,9 @@ from bases.table import BASES
 from commands import call_script
 from published_layouts import LAYOUTS, FolderHub, publish
 from tiny_models import LABELS, main_command, save_rows
+
+# Weights that are tied, joined, beside a tower of pictures, and named unlike all others.
+ALL_TRAINED = ("Llama-3.2-1B", "GLM-4-9B", "Gemma-3-4B", "Bloom-560m")
 
 
 class Job:
@@ -59,10 +62,7 @@ def test_every_architecture_of_the_table_has_a_layout() -> None:
     """Those of ChatGLM are in test_chatglm.py and test_chatglm2.py."""
     table = {row.architecture for row in BASES.values()}
     assert table - {"chatglm", "glm"} == {BASES[name].architecture for name in LAYOUTS}
-
-
-# Weights that are tied, joined, beside a tower of pictures, and named unlike all others.
-ALL_TRAINED = ("Llama-3.2-1B", "GLM-4-9B", "Gemma-3-4B", "Bloom-560m")
+    assert set(ALL_TRAINED) < set(LAYOUTS)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

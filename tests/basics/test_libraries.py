@@ -50,7 +50,7 @@ def run_without(command: str, library: str, folder: Path) -> subprocess.Complete
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
-        timeout=6000,
+        timeout=600,
     )
 
 

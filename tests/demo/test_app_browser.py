@@ -105,7 +105,7 @@ def test_the_keyboard_is_enough(tab) -> None:
 def click_until_heard(window) -> None:
     """Ask once more: until the step is over that was under way, Gradio drops clicks on the same button."""
     before = window.inner_text("#status")
-    for _ in range(60):
+    for _ in range(180):
         window.click("#find")
         window.wait_for_timeout(500)
         if window.inner_text("#status") != before:

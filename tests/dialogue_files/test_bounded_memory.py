@@ -72,7 +72,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str) -> None:
         stream.write(end)
     assert find_format(path) == form and path.stat().st_size > 2_000_000
     count, peak = count_peak(read_turns(path, form))
-    assert count == TURNS and peak < 700_000, f"{peak:,} bytes"
+    assert count == TURNS and peak < 500_000, f"{peak:,} bytes"
 
 
 def count_peak(turns: Iterator) -> tuple[int, int]:

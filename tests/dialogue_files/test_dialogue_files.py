@@ -1,4 +1,4 @@
-"""Readers of one's own dialogues: every format, the same turns; bad lines by file and number; bounded memory."""
+"""Readers of one's own dialogues: every format, the same turns; bad lines by file and number."""
 
 import json
 from pathlib import Path

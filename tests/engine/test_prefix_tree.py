@@ -139,4 +139,4 @@ def test_the_work_is_linear():
         return min(took)
 
     small, large = build_time(1000), build_time(8000)
-    assert large < 30 * small, (small, large)
+    assert large < 25 * small, (small, large)

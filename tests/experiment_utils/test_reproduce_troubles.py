@@ -275,7 +275,8 @@ class LateAdded(set):
         self.runner = runner
 
     def add(self, run: object) -> None:
-        while not self.runner.stopping:
+        given_up = time.monotonic() + 120
+        while not self.runner.stopping and time.monotonic() < given_up:
             time.sleep(0.01)
         super().add(run)
 

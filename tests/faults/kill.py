@@ -86,7 +86,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """What says which jobs are befallen, how often, and where."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", action="append", help="only this one; may be repeated")
-    parser.add_argument("--times", type=int, default=20, help="times before its end (default: %(default)s)")
+    parser.add_argument("--times", type=int, default=20, help="times that a job is befallen (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     parser.add_argument("--step", type=int, default=1, help="only every STEP-th change (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where jobs run (default: %(default)s)")
@@ -161,7 +161,7 @@ class Trial:
         One that comes once the job has ended is drawn anew, as not to test less where jobs are quicker than they were.
         """
         for _ in range(MOST_DRAWN * times):
-            if not (left := times - sum(number for code, number in self.codes.items() if code)):
+            if not (left := times - sum(times for code, times in self.codes.items() if code)):
                 return
             kills = draw.randint(1, min(left, MOST_KILLS))
             yield [Fault(seconds=draw.uniform(0, self.alone.seconds), number=number) for _ in range(kills)]

@@ -77,7 +77,7 @@ class Machine:
             umask=0o077,
             capture_output=True,
             encoding="utf-8",
-            timeout=3000,
+            timeout=600,
         )
 
 

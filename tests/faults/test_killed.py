@@ -34,7 +34,7 @@ def jobs(*names: str) -> list[str]:
 
 
 def test_killed_jobs_come_to_what_jobs_left_alone_come_to(tmp_path: Path) -> None:
-    """Training is killed at each of its moments in training/test_resume.py."""
+    """Training is killed at chosen moments in training/test_resume.py."""
     names = ("rows", "predict", "convert")
     lines = befall(tmp_path, "kill.py", "--times", 2, *jobs(*names))
     assert [line.partition(":")[0] for line in lines] == list(names)

@@ -99,7 +99,7 @@ def test_last_words_are_the_last_line_that_says_something() -> None:
     assert last_words(" \n") == last_words("") == ""
 
 
-# Two processes that sum up numbers; the first prints each sum.
+# Processes that sum up numbers; the first prints each sum.
 SUMMING = """
 import sys, time
 sys.path.insert(0, "code")

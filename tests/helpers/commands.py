@@ -54,7 +54,8 @@ def find_browser() -> str:
 
 def free_port() -> int:
     """A port that nobody listens on now, and that no connection is given until somebody does."""
-    while True:
+    for _ in range(1000):
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", random.SystemRandom().randint(*PORTS)))
             return free.getsockname()[1]
+    raise RuntimeError("no port of this machine is free")

@@ -16,7 +16,7 @@ FAKE_PYTHON = """#!/usr/bin/env bash
 if [[ ${{1-}} == -m && $2 == venv ]]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && exit; fi
 if [[ ${{1-}} == -m && $2 == pip ]]; then
     touch "{calls}/$$"
-    until [[ -e ${{ONCE:-/}} ]]; do sleep 0.05; done
+    for i in {{1..6000}}; do [[ -e ${{ONCE:-/}} ]] && break || sleep 0.05; done
     exit "${{PIP_FAILS:-0}}"
 fi
 exec {python} "$@"
@@ -51,10 +51,10 @@ class Checkout:
     def set_up_behind(self, go: Path) -> Path:
         """The python of a set-up that finds another one at work, which ends once `go` is there."""
         process = self.start()
-        told = next(line for line in process.stderr if "another set-up is at work" in line)
+        told = next((line for line in process.stderr if "another set-up is at work" in line), "")
         go.touch()
         out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, told + err
+        assert told and process.returncode == 0, told + err
         return Path(out.rstrip("\n"))
 
     def change_versions(self) -> None:

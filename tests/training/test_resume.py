@@ -89,6 +89,10 @@ def test_every_run_was_killed_at_its_moment(runs: Runs) -> None:
 def test_predictions_are_those_of_a_run_left_alone(runs: Runs) -> None:
     found = runs.read("killed", "predictions.jsonl")
     assert found == runs.read("undisturbed", "predictions.jsonl") and found.count("\n") == 13
+    killed, left_alone = (
+        runs.folder / run / "model" / "adapter_model.safetensors" for run in ("killed", "undisturbed")
+    )
+    assert killed.read_bytes() == left_alone.read_bytes()
 
 
 def test_the_log_has_every_step_and_epoch_once(runs: Runs) -> None:

@@ -176,7 +176,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 @pytest.mark.slow
-def test_a_run_of_three_ends_as_one_of_one(job: Job) -> None:
+def test_a_run_of_three_ends_as_one_of_one(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = {}
     for name, processes in (("one", 1), ("three", 3)):
         finish = job.finish if processes > 1 else job.finish_here
@@ -237,8 +238,21 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks f
 
 @linux
 @pytest.mark.slow
+def test_one_that_is_killed_ends_the_run_with_one_line(under_way) -> None:
+    first, others = under_way("killed")
+    assert len(others) == 2
+    os.kill(others[0], signal.SIGKILL)
+    _, told = first.communicate(timeout=300)
+    assert first.returncode == 2
+    assert told.splitlines()[-1] == "error: process 2 of 3 was ended by SIGKILL, as when memory is short"
+    assert told.count("error: ") == 1 and "Traceback" not in told
+    wait_until_gone(others)
+
+
+@linux
+@pytest.mark.slow
 def test_a_run_that_is_stopped_ends_all_of_its_processes(under_way) -> None:
-    """By other signals, and where another than the first ends: faults/test_ranks.py."""
+    """By other signals: faults/test_ranks.py."""
     first, others = under_way("stopped")
     assert len(others) == 2
     first.send_signal(signal.SIGTERM)
@@ -326,5 +340,5 @@ def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_deepspeed_has_a_launcher_of_its_own(job: Job) -> None:
-    result = job.finish_here("refused", processes=2, offload_optimizer=True)
+    result = job.finish("refused", processes=2, offload_optimizer=True)
     assert_one_line_error(result, "--processes 2: DeepSpeed's are started by its launcher")
