@@ -161,7 +161,7 @@ class Trial:
         One that comes once the job has ended is drawn anew, as not to test less where jobs are quicker than they were.
         """
         for _ in range(MOST_DRAWN * times):
-            if not (left := times - sum(times for code, times in self.codes.items() if code)):
+            if not (left := times - sum(ended for code, ended in self.codes.items() if code)):
                 return
             kills = draw.randint(1, min(left, MOST_KILLS))
             yield [Fault(seconds=draw.uniform(0, self.alone.seconds), number=number) for _ in range(kills)]
