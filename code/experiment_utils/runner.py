@@ -7,12 +7,10 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -20,6 +18,7 @@ from queue import Queue
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_each, write_atomically
 from basics.json_files import parse_json
+from basics.ports import find_free_ports
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
 from data_utils.dialogues import find_original_data, find_sources
 from data_utils.examples import ROWS_VERSION
@@ -273,15 +272,6 @@ def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
         {"MASTER_PORT": str(port)} | ({VISIBLE: share} if share else {})
         for port, share in zip(ports, shares, strict=True)
     ]
-
-
-def find_free_ports(count: int) -> list[int]:
-    """Ports of this machine that nothing listens on, all different."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @dataclass

@@ -7,8 +7,9 @@ has ten dialogues: variances are of one less, and intervals are Student's t with
 together (Satterthwaite 1946, Biometrics Bulletin 2). How often p is below 0.05 where nothing differs is held by a test.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -22,6 +23,7 @@ CONFIDENCE = 0.95
 SEEDS_FOR_A_TEST = 3
 ROUNDING = 1e-9  # points
 BATCH = 1_000  # resamples at once: of MELD's 280 dialogues and 7 labels, half a megabyte of counts a run
+MOST_KEPT = 1_000  # dialogues whose resamples are kept, in 20 MB
 
 
 @dataclass(frozen=True)
@@ -174,11 +176,23 @@ def _check_paired(runs: Sequence[Counts]) -> None:
 def _scores_of_resamples(runs: Sequence[Counts], score: Score, seed: int) -> np.ndarray:
     """(runs, resamples) scores, or (..., labels) of each label; the dialogues of a resample the same for all runs."""
     _check_paired(runs)
-    random = np.random.default_rng(seed)
     count, shape = len(runs[0].dialogues), runs[0].confusion.shape
     flat = [run.table.reshape(count, -1).astype(float) for run in runs]
+    draw = _kept_draws if count <= MOST_KEPT else _draw_dialogues
     parts = []
-    for start in range(0, RESAMPLES, BATCH):
-        drawn = random.multinomial(count, [1 / count] * count, min(BATCH, RESAMPLES - start)).astype(float)
-        parts.append([score((drawn @ of).reshape(-1, *shape), runs[0].labels) for of in flat])
+    for drawn in draw(count, RESAMPLES, seed):
+        parts.append([score((drawn.astype(float) @ of).reshape(-1, *shape), runs[0].labels) for of in flat])
     return np.concatenate(parts, axis=1)
+
+
+def _draw_dialogues(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """(batch, dialogues) how often a resample has each dialogue, batch by batch."""
+    random = np.random.default_rng(seed)
+    for start in range(0, resamples, BATCH):
+        # About once: two bytes are plenty.
+        yield random.multinomial(count, [1 / count] * count, min(BATCH, resamples - start)).astype(np.uint16)
+
+
+@lru_cache(maxsize=8)  # a report asks hundreds of times for those of three datasets, and drawing is most of the work
+def _kept_draws(count: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    return tuple(_draw_dialogues(count, resamples, seed))

@@ -17,10 +17,11 @@ from basics.argument_parsing import LineParser
 from basics.errors import UserError, raise_together
 from data_utils.labels import ROW_SETS, UNIFIED
 from knobs.checks import holds_model
+from knobs.environment import is_read
 from knobs.flags import reading_of
 from knobs.kinds import COUNT, TEXT, WHOLE, YES_NO, Kind, dataset_of
 from knobs.knob import NOTHING
-from knobs.readers import LABELS
+from knobs.readers import ALL_PARAMETERS, LABELS, LORA, MAIN
 from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
@@ -140,12 +141,13 @@ def parse_arguments(description: str, command: list[str] | None = None) -> tuple
     """Reads and checks the command line; which of its flags were said, and which have their defaults.
 
     Raises:
-        UserError: every flag with a value that is not allowed, in one line.
+        UserError: every flag with a value that is not allowed, or that nothing reads, in one line.
     """
     words = sys.argv[1:] if command is None else command
     parsed = _read(description, words)
-    raise_together([*find_contradictions(*parsed), *find_missing_files(*parsed)])
-    return parsed, frozenset(word[2:].partition("=")[0] for word in words if word.startswith("--"))
+    said = frozenset(word[2:].partition("=")[0] for word in words if word.startswith("--"))
+    raise_together([*find_contradictions(*parsed), *find_missing_files(*parsed)] or _find_unread(parsed, said))
+    return parsed, said
 
 
 def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
@@ -168,6 +170,28 @@ def _read(description: str, command: list[str]) -> Arguments:
         )
     values = vars(build_parser(description).parse_args(command))
     return tuple(group(**{item.name: values[item.name] for item in fields(group)}) for group in GROUPS)
+
+
+def _find_unread(arguments: Arguments, said: Said) -> list[str]:
+    """One line per flag that was said, otherwise than by default, and that this run would leave without effect.
+
+    What only training reads may be said beside --do_train False: it is the command of a training, to score.
+    """
+    values = {name: value for group in arguments for name, value in vars(group).items()}
+    setting = LORA if values["lora"] or not values["do_train"] else ALL_PARAMETERS
+    # Whether there are rows of the prediction task, which `beta` weighs, is known when they are read.
+    asked = {name: str(value) for name, value in values.items()} | {"emotion_prediction": "True"}
+    problems = []
+    for knob in map(KNOBS.get, sorted(said & KNOBS.keys())):
+        of_main = [reader for reader in knob.readers if reader.program == MAIN]
+        readers = [reader for reader in of_main if setting in reader.settings]
+        is_left = of_main and values[knob.name] != knob.kind.value(knob.default)
+        if is_left and not any(is_read(one, one.rows[0], asked | {"Experiments_setting": setting}) for one in readers):
+            why = (
+                f"only --{readers[0].under.replace('=', ' ')} reads it" if readers else "--lora False leaves it unread"
+            )
+            problems.append(f"--{knob.name} {values[knob.name]}: {why}")
+    return problems
 
 
 def find_contradictions(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:

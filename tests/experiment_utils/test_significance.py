@@ -53,6 +53,14 @@ def test_utterances_said_again_in_their_dialogue_make_nothing_surer() -> None:
     assert permutation_p(again, better, WEIGHTED_F1) == p
 
 
+def test_resamples_that_are_kept_are_those_that_are_drawn_anew(monkeypatch) -> None:
+    counts = draw_counts(seed=1, right=0.6)
+    kept = [score_interval([counts], WEIGHTED_F1, seed) for seed in (0, 1, 0)]
+    monkeypatch.setattr(significance, "MOST_KEPT", len(counts.dialogues) - 1)
+    assert kept == [score_interval([counts], WEIGHTED_F1, seed) for seed in (0, 1, 0)]
+    assert kept[0] != kept[1]
+
+
 def test_a_run_that_is_always_right_has_no_spread() -> None:
     found = score_interval([make_counts([(label, label) for label in PAIR * 20])], WEIGHTED_F1)
     assert (found.low, found.high) == (100.0, 100.0)

@@ -31,7 +31,7 @@ sys.path[:0] = [str(REPOSITORY / "code"), str(REPOSITORY / "tests/helpers")]
 
 import psutil  # noqa: E402
 
-from commands import free_port  # noqa: E402
+from basics.ports import find_free_ports  # noqa: E402
 from data_utils.examples import RowSettings  # noqa: E402
 from data_utils.row_folders import prepare_folder  # noqa: E402
 from tiny_models import DATASET, main_command, save_base, save_rows, small_dialogues, write_pickle  # noqa: E402
@@ -56,7 +56,7 @@ class Run:
         ours = {} if launched else {"processes": processes}
         command = ["code/main_new.py", *main_command(self.base, self.rows, self.folder, **FLAGS | ours | flags)]
         launcher = ["-m", "deepspeed.launcher.runner", "--num_accelerators", str(processes)]
-        command = [*launcher, "--master_port", str(free_port()), *command] if launched else command
+        command = [*launcher, "--master_port", str(find_free_ports(1)[0]), *command] if launched else command
         with self.folder.with_suffix(".log").open("w") as told:
             return subprocess.Popen(
                 [sys.executable, *command],

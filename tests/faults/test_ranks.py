@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from basics.errors import UserError
-from commands import REPOSITORY, free_port
+from basics.ports import find_free_ports
+from commands import REPOSITORY
 from engine import processes
 from engine.distributed import join_world
 from engine.processes import Crew, end_who_stays_stopped, last_words, started_beside
@@ -217,7 +218,7 @@ def launched() -> Iterator[Callable[..., list[subprocess.Popen]]]:
     started = []
 
     def launch(before: str = "") -> list[subprocess.Popen]:
-        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_ports(1)[0])}
         for rank in range(2):
             own = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             started.append(start_summing(1, before=before if rank else "", **own))

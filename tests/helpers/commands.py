@@ -1,13 +1,11 @@
 """Scripts called in this process or in one of their own, and the way every fault of a user must end."""
 
 import io
-import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,7 +18,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Beside some checkouts lie the published pickles and rows made by the released scripts.
 SHARED = REPOSITORY.parent / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PORTS = (20_000, 32_000)  # below those that systems give to whoever asks for any
 
 
 def call_script(main: Callable[[], None], *arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -50,12 +47,3 @@ def find_browser() -> str:
     if found is None:
         pytest.skip("no Chromium")
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, and that no connection is given until somebody does."""
-    for _ in range(1000):
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", random.SystemRandom().randint(*PORTS)))
-            return free.getsockname()[1]
-    raise RuntimeError("no port of this machine is free")

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from commands import REPOSITORY, free_port
+from basics.ports import find_free_ports
+from commands import REPOSITORY
 
 SECONDS_TO_START = 300
 SECONDS_TO_END = 120
@@ -42,7 +43,7 @@ def served(log: Path, *flags: object, slowly: bool = False, **variables: str) ->
 
     RuntimeError, with what it printed, when it ends or does not answer.
     """
-    port = free_port()
+    port = find_free_ports(1)[0]
     program = ["-c", SLOWLY] if slowly else [REPOSITORY / "demo" / "app.py"]
     command = [sys.executable, *program, "--port", port, *flags]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables

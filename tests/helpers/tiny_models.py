@@ -187,8 +187,12 @@ def save_rows(folder: Path, kind: str = "window", window: int = 2, draw: Draw = 
 
 
 def main_command(base: Path, rows: Path, output: Path, **changes: object) -> list[str]:
-    """Flags of main_new.py for a run of a few seconds: 27 rows, 4 steps an epoch, 3 epochs. None: it is not said."""
-    flags = {
+    """Flags of main_new.py for a run of a few seconds: 27 rows, 4 steps an epoch, 3 epochs. None: it is not said.
+
+    Those of adapters are said where there are adapters.
+    """
+    adapters = {"lora_module_name": "all", "lora_dim": 4} if changes.get("lora", True) else {}
+    flags = adapters | {
         "dataset": DATASET,
         "data_dir": rows,
         "model_name_or_path": base,
@@ -197,8 +201,6 @@ def main_command(base: Path, rows: Path, output: Path, **changes: object) -> lis
         "batch_size": 8,
         "num_train_epochs": 3,
         "learning_rate": 2e-2,
-        "lora_module_name": "all",
-        "lora_dim": 4,
         "precision": "fp32",
         "rows_per_dialogue": 3,
         "save_steps": 2,

@@ -107,6 +107,14 @@ def test_missing_flags_are_named() -> None:
         ({"data_percent": 0.5}, ["--data_percent: rows are drawn where they are written", "data_process.py"]),
         ({"zero_shot": True}, ["--zero_shot", "--do_train False"]),
         ({"do_train": False, "do_eval": False}, ["nothing to do"]),
+        (
+            {"num_beams": 4, "repair_answers": True},
+            ["--num_beams 4: only --decode generate", "; --repair_answers True"],
+        ),
+        (
+            {"decode": "generate", "packing": "rows", "lora": False, "lora_dim": 4, "dora": True},
+            ["--dora True: --lora False leaves it unread; --lora_dim 4: --lora False"],
+        ),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )

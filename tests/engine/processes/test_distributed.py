@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 import data_process
 import main_new
 from basics.errors import UserError
-from commands import REPOSITORY, call_script, free_port
+from basics.ports import find_free_ports
+from commands import REPOSITORY, call_script
 from corpora import one_hot
 from distributed_worker import (
     ALONE,
@@ -44,7 +45,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("runs")
     results = {case.name: run_case(case, folder, World()) for case in ALONE}
     environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1"}
-    environment |= {"MASTER_PORT": str(free_port()), "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    environment |= {
+        "MASTER_PORT": str(find_free_ports(1)[0]),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, str(REPOSITORY / "tests/helpers/distributed_worker.py"), str(folder)]
     logs = [folder / f"process{rank}.log" for rank in range(PROCESSES)]
     workers = [
@@ -180,7 +185,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
 @pytest.mark.slow
 def test_the_launcher_ends_with_the_predictions_of_one_process(job: Callable[..., list[str]]) -> None:
     launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(PROCESSES)]
-    launcher += ["--master_port", str(free_port()), "code/main_new.py"]
+    launcher += ["--master_port", str(find_free_ports(1)[0]), "code/main_new.py"]
     config = Path(job("two")[job("two").index("--output_dir") + 1]).with_name("zero3.json")
     config.write_text(json.dumps({"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -1,0 +1,32 @@
+"""Ports of this machine on which the processes of a run can meet."""
+
+import random
+import socket
+from contextlib import ExitStack, suppress
+
+from basics.errors import UserError
+
+# Below those that systems give to whoever asks for any: none is given away between the look and the use.
+LOWEST, HIGHEST = 20_000, 32_000
+
+
+def find_free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, all different, in an order of its own at every call.
+
+    Raises:
+        UserError: fewer are free.
+    """
+    every = range(LOWEST, HIGHEST)
+    found: list[int] = []
+    with ExitStack() as held:
+        # Of the system's chance: by a run's seed all runs would come to the same ones.
+        for port in random.SystemRandom().sample(every, len(every)):
+            if len(found) == count:
+                break
+            tried = held.enter_context(socket.socket())
+            with suppress(OSError):
+                tried.bind(("127.0.0.1", port))
+                found.append(port)
+    if len(found) < count:
+        raise UserError(f"{count} free ports are needed, and from {LOWEST} to {HIGHEST} there are {len(found)}")
+    return found
