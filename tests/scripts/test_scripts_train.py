@@ -2,12 +2,14 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from shell_checkout import REPOSITORY, UNI
 from tiny_models import save_base
@@ -29,14 +31,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, script: str, **knobs: object) -> str:
-    """What a script prints on stderr; it must end well."""
+    """What a script prints; it must end well."""
     settings = {"MODEL_NAME": root / "base", "ERC_PYTHON": sys.executable, **KNOBS, **knobs}
     inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "HF_HUB_OFFLINE")}
     environment = inherited | {name: str(value) for name, value in settings.items()}
     command = ["bash", str(root / "code" / script)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr[-2000:]
-    return result.stderr
+    return result.stdout
 
 
 def results_of(root: Path, pattern: str) -> dict:
@@ -46,7 +48,15 @@ def results_of(root: Path, pattern: str) -> dict:
 
 @pytest.mark.slow
 def test_speakers_first_then_emotions_with_their_prediction(root: Path) -> None:
+    """What stands from before where the model goes is replaced."""
     knobs = {"speaker_task": True, "emotion_prediction": True, "speaker_epochs": 1}
+    words = shlex.split(run(root, UNI, **knobs, DRY_RUN=1).splitlines()[-1])
+    places = {name: root / words[words.index(f"--{name}") + 1] for name in ("model_dir", "output_dir")}
+    weights = places["model_dir"] / "adapter_model.safetensors"
+    earlier = (weights, weights.with_name("adapter_config.json"), places["output_dir"] / "results.json")
+    for path in earlier:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"of before")
     run(root, UNI, **knobs)
     first = results_of(root, "sample/window_1-speaker_True-*/stage_1")
     second = results_of(root, "sample/window_1-speaker_True-*")
@@ -54,7 +64,4 @@ def test_speakers_first_then_emotions_with_their_prediction(root: Path) -> None:
     assert set(second["training_rows"]) == {"emotion_recognition", "emotion_prediction"}
     assert second["arguments"]["checkpoint_dir"] == first["arguments"]["model_dir"]
     assert second["rows"] == 116 and first["arguments"]["model_dir"].endswith("-stages/stage_1")
-    (model,) = (root / "checkpoint").glob("*/lora/sample/window_1-speaker_True-*/adapter_model.safetensors")
-    written = model.stat().st_mtime_ns
-    run(root, UNI, **knobs)  # what stands there from before is replaced
-    assert model.stat().st_mtime_ns > written
+    assert load_file(weights) and not any(path.read_bytes() == b"of before" for path in earlier)
