@@ -139,11 +139,6 @@ class Page:
         text, ready = page_input.as_text(turns), f"{opened.path.name} is open. The model has not been asked yet."
         return text, (text, turns), page.render_status(ready), page.render_preview(opened, turns)
 
-    @staticmethod
-    def stop() -> str:
-        """The status once an answer was stopped."""
-        return page.render_status("Stopped. What was found stays; to ask again goes on from there.")
-
 
 def _shown_choice(name: str, folder: Path, decode: str | None) -> str:
     try:

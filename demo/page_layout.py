@@ -1,5 +1,6 @@
 """The parts of the page, where they stand, what calls what, and how they look: all that is Gradio's."""
 
+import json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from typing import Any
 
 from basics.errors import UserError
 from dialogue_files.reading import FORMATS
-from emotion_page import render_error
+from emotion_page import render_error, render_status
 from page_events import Page
 from page_input import read_histories
 
@@ -22,6 +23,17 @@ SHOW_ANSWER = """() => {
   const status = document.querySelector("#status");
   if (status.getBoundingClientRect().top > 0.8 * innerHeight) status.scrollIntoView();
 }"""
+STOPPED = render_status("Stopped. What was found stays; to ask again goes on from there.")
+# Said by the browser: what the server says goes with the stream of answers, which a stop closes. Answers that had come
+# before are still being written: only once the count stands still it is the last that is said.
+SHOW_STOPPED = f"""async () => {{
+  const shown = () => document.querySelector("#status").innerText;
+  for (let before; before !== shown();) {{
+    before = shown();
+    await new Promise(done => setTimeout(done, 400));
+  }}
+  return document.querySelector("#status progress") ? {json.dumps(STOPPED)} : {{__type__: "update"}};
+}}"""
 SECONDS_KEPT = 3600  # of files that were opened
 MOST_AT_ONCE, MOST_WAITING = 8, 32  # visitors
 
@@ -103,7 +115,8 @@ def _connect(gr: Any, page: Page, parts: SimpleNamespace) -> None:
         running += [button.click(partial(page.show, text), **example, **quiet)]
     for button in (parts.find, *parts.histories.values()):
         button.click(None, js=SHOW_ANSWER, **quiet)
-    parts.stop.click(page.stop, outputs=parts.status, cancels=running, **quiet)
+    parts.stop.click(None, cancels=running, **quiet)
+    parts.stop.click(None, js=SHOW_STOPPED, outputs=parts.status, **quiet)
     parts.checkpoint.input(page.describe, parts.checkpoint, parts.about, **quiet)
 
     _connect_files(gr, page, parts, quiet)
