@@ -108,6 +108,7 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
             if decode == TRANSITIONS
         },
         metrics=own_metrics(datasets),
+        sources=manifest.get("sources", {}),
         **{name: results[name] for name in KEPT},
     )
 

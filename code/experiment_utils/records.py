@@ -28,6 +28,7 @@ from training.decoding import TRANSITIONS
 
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
+OF_OWN = ("metrics", "sources")  # are said of corpora of one's own alone
 COUNTS, WITHOUT, NEIGHBOURS, WHERE = ".csv", ".without.csv", ".neighbours.csv", ".where.csv.gz"
 
 
@@ -40,7 +41,8 @@ class Record:
     training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
     counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
     neighbours: of these with the nearest training utterances beside the model, where they were scored so.
-    metrics: corpus of one's own -> its headline score, so that a report can do without the corpus.
+    metrics: corpus of one's own -> its headline score, so that a report can do without the corpus. sources: corpus of
+    one's own -> digest of its files as the run began.
     """
 
     condition: str
@@ -71,6 +73,7 @@ class Record:
     without: Mapping[str, Counts] = field(compare=False, default_factory=dict)
     neighbours: Mapping[str, Counts] = field(compare=False, default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, dataset: str) -> float:
         """In percent, by the dataset's own metric."""
@@ -103,7 +106,7 @@ class Record:
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
-        left_out = {"counts", "without", "neighbours", *(() if self.metrics else ("metrics",))}
+        left_out = {"counts", "without", "neighbours", *(name for name in OF_OWN if not getattr(self, name))}
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         write_atomically(place / f"seed_{self.seed}.json", text + "\n")

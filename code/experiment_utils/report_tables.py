@@ -15,7 +15,7 @@ from results.files import SELECTIONS
 
 NOTHING = "-"
 SMALLEST_P = 0.001
-STALE = "; STALE, of other settings than today's"
+STALE = "; STALE, of other settings or dialogues than today's"
 ON_TEST = "; epoch chosen on TEST"
 BY_ITSELF = ", without transitions"
 # The authors pass on one release of this set; the scores of the literature are of another.
@@ -26,7 +26,7 @@ OTHER_RELEASE = {"EmoryNLP": "†"}
 class Shown:
     """What tables and figures are made from.
 
-    stale: condition and seed of runs under settings of another day. earlier: scores without committed answers.
+    stale: condition and seed of runs of another day's settings or dialogues. earlier: scores without committed answers.
     """
 
     records: Records
@@ -38,7 +38,7 @@ class Shown:
         return self.records.of(condition.name)
 
     def mark(self, runs: Sequence[Record]) -> str:
-        """What is said behind a number that rests on runs under settings of another day, or chosen on test."""
+        """What is said behind a number that rests on runs of another day's settings or dialogues, or chosen on test."""
         said = STALE * any((run.condition, run.seed) in self.stale for run in runs)
         return said + say_if_on_test(runs)
 

@@ -19,7 +19,7 @@ from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_report, render_sample
-from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
+from experiment_utils.runner import UNLOGGED, Job, Plan, digest_source, make_job, plan_digest, today
 from scoring.baselines import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
@@ -62,9 +62,13 @@ def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple
 
 
 def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
-    """The runs of conditions that are still there, and which of them have settings of another day."""
+    """The runs of conditions that are still there, and which of them have settings or dialogues of another day."""
     records = Records.read(folder).known(conditions)
-    stale = {(run.condition, run.seed) for run in records.runs if run.plan != _plan_of_today(run, conditions)}
+    stale = {
+        (run.condition, run.seed)
+        for run in records.runs
+        if run.plan != _plan_of_today(run, conditions) or _has_other_dialogues(run)
+    }
     earlier = folder / EARLIER
     return Shown(records, stale, read_json(earlier) if earlier.exists() else ())
 
@@ -73,6 +77,11 @@ def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:
     if run.condition in conditions:
         return plan_digest(make_job(conditions, run.condition, run.seed))
     return baseline_plan(run.row)
+
+
+def _has_other_dialogues(run: Record) -> bool:
+    """Whether a corpus of one's own has changed since; of one that is not here nothing is said."""
+    return any((now := digest_source(dataset)) and now != then for dataset, then in run.sources.items())
 
 
 def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown, folder: Path) -> list[Path]:

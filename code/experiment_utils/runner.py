@@ -193,10 +193,11 @@ def digest_sources(job: Job) -> dict[str, str]:
 
     A corpus that cannot be read has an empty one: whoever runs on it is told why.
     """
-    return {dataset: _digest_source(dataset) for dataset in job.condition.datasets if dataset not in DATASETS}
+    return {dataset: digest_source(dataset) for dataset in job.condition.datasets if dataset not in DATASETS}
 
 
-def _digest_source(dataset: str) -> str:
+def digest_source(dataset: str) -> str:
+    """Of the files of one corpus; empty where they are not here, or cannot be read."""
     try:
         return sha256_of_each(find_sources(dataset, find_original_data(dataset)))
     except UserError:

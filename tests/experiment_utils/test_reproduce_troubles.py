@@ -14,6 +14,7 @@ import pytest
 import reproduce
 from basics.errors import UserError
 from commands import assert_one_line_error
+from corpora import write_own_corpus
 from ended_scripts import call, make_repository, ran
 from experiment_utils.records import Records
 from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
@@ -101,8 +102,25 @@ def test_runs_of_other_settings_are_said_to_be_stale(repository: Path) -> None:
     )
     call(repository, "--report")
     report = (repository / "experiments" / "REPORT.md").read_text()
-    assert report.count("STALE, of other settings than today's: seed 1") == 1
+    assert report.count("STALE, of other settings or dialogues than today's: seed 1") == 1
     assert re.search(r"\| a \| meld \| 80.00 \| .*STALE", report)
+
+
+def test_runs_on_other_dialogues_of_ones_own_are_said_to_be_stale(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(repository / "original"))
+    corpus = write_own_corpus(repository / "original" / "mine")
+    rows = "first: {settings: {historical_window: 2}}"
+    head = "{table: a, title: of ones own, script: Uni, seeds: [1], datasets: [mine], rows: {" + rows + "}}"
+    (repository / "own.yaml").write_text(f"groups: {{own: {head}}}\n")
+    assert call(repository, "--condition", "own", conditions="own.yaml").returncode == 0
+    report = repository / "own" / "REPORT.md"
+    assert "| first | mine | " in report.read_text() and "STALE" not in report.read_text()
+    with (corpus / "train.csv").open("a") as stream:
+        stream.write("\n")
+    assert call(repository, "--report", conditions="own.yaml").returncode == 0
+    assert "STALE, of other settings or dialogues than today's" in report.read_text()
 
 
 def test_refused_settings_leave_the_others_going(repository: Path) -> None:
