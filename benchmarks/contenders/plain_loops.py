@@ -20,10 +20,11 @@ from benchmarks.contenders.definition import (
     load_weights,
     wrap_in_lora,
 )
-from engine.batching import IGNORE_INDEX, EncodedRow
+from engine.batching import EncodedRow
 from engine.layers import compile_layers
 
 BETAS = (0.9, 0.95)
+IGNORE_INDEX = -100  # what cross_entropy leaves out
 MicroSteps = Iterator[tuple[float, dict[str, Any]]]  # weight of the loss, what the model is called with
 
 

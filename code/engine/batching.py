@@ -13,7 +13,6 @@ from engine.control_tokens import FramedText, text_tokenizer
 from engine.objective import LabelLoss
 from engine.prefix_tree import PrefixTree, split_at_budget
 
-IGNORE_INDEX = -100
 TOKEN_BUDGETS = {"cpu": 2048, "cuda": 4096}
 # Eager attention keeps heads x nodes x nodes numbers of every layer for the backward pass.
 EAGER_TOKEN_BUDGET = 1024
