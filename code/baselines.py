@@ -36,9 +36,10 @@ from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
 from knobs.writers import add_dataset, add_places, settle_dataset
-from scoring.baselines import PREVIOUS_LABEL, WITH_TRANSITIONS, Baseline, measure_baselines
+from scoring.baseline_table import PREVIOUS_LABEL, WITH_TRANSITIONS, FineTuning
+from scoring.baselines import Baseline, measure_baselines
 from scoring.contenders import Task
-from scoring.encoder_finetuning import FineTuning, load_encoder
+from scoring.encoder_finetuning import load_encoder
 from scoring.prediction_files import write_predictions
 from training.decoding import SCORE, TRANSITIONS
 from training.provenance import find_commit

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bases.load import choose_device
 from basics.errors import UserError
 from basics.json_files import read_json
 from basics.packed import read_packed, write_packed
@@ -26,7 +25,7 @@ from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record, neighbours_file
 from experiment_utils.runner import MANIFEST, Job, plan_digest, today
 from results.files import SELECTIONS, UNKNOWN
-from scoring.baselines import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
+from scoring.baseline_table import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, VALID_FILE, read_predictions
 from scoring.transitions import decode_without
@@ -133,6 +132,8 @@ class BaselineRun:
 
 def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> Record:
     """Write record, counts and answers of a baseline beside those of conditions; it has no seed, and is called 0."""
+    from bases.load import choose_device  # takes torch, which reports do without
+
     bare, minutes = bare_name(run.row), round(run.seconds / 60, 1)
     uses_encoder = bare in (VECTORS, FINE_TUNED)
     environment = environment_report()

@@ -17,7 +17,7 @@ from experiment_utils.report_tables import (
     score_cell,
 )
 from experiment_utils.significance import Interval, score_interval
-from scoring.baselines import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
+from scoring.baseline_table import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
 
 OVERVIEW = "overview"  # beside the groups of figures
 # Baselines that are told most (the turns before by who spoke, and which label follows which); shown beside those that

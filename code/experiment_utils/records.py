@@ -23,7 +23,7 @@ from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
 from experiment_utils.significance import Interval, score_interval
-from scoring.baselines import PREVIOUS_LABEL
+from scoring.baseline_table import PREVIOUS_LABEL
 from training.decoding import TRANSITIONS
 
 RUNS = "runs"

@@ -18,7 +18,7 @@ from experiment_utils.report_tables import (
     render_labels,
 )
 from results.files import Scorecard
-from results.summary import print_table
+from results.score_table import print_table
 from scoring.metrics import MajorityBaseline
 
 SAMPLE_RUN = "sample/window/sample"

@@ -20,7 +20,7 @@ from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_report, render_sample
 from experiment_utils.runner import UNLOGGED, Job, Plan, digest_source, make_job, plan_digest, today
-from scoring.baselines import baseline_plan
+from scoring.baseline_table import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
 from training.log import append

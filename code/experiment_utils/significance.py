@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Self
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from basics.errors import UserError
 from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by
@@ -117,12 +117,12 @@ class _Mean:
         between = float(np.var(values, ddof=1)) / seeds if seeds >= SEEDS_FOR_A_TEST else 0.0
         within = float(np.var(resamples.mean(axis=0))) * dialogues / max(dialogues - 1, 1)
         doubt = between**2 / max(seeds - 1, 1) + within**2 / max(dialogues - 1, 1)
-        freedom = (between + within) ** 2 / doubt if doubt > 0 else np.inf
+        freedom = (between + within) ** 2 / doubt if doubt > 0 else 1.0  # nothing varies: any will do
         return cls(float(np.mean(values)), float(np.sqrt(between + within)), freedom)
 
     @property
     def interval(self) -> Interval:
-        reach = float(student.ppf((1 + CONFIDENCE) / 2, self.freedom)) * self.error
+        reach = float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.error
         return Interval(self.value - reach, self.value + reach)
 
     @property
@@ -130,7 +130,7 @@ class _Mean:
         """Two-sided, that the mean is 0; 1 where nothing differs and nothing varies."""
         if self.error <= ROUNDING:
             return 1.0 if abs(self.value) <= ROUNDING else 0.0
-        return float(2 * student.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
 
 def permutation_p(first: Counts, second: Counts, metric: str, seed: int = 0) -> float:

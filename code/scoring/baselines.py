@@ -5,29 +5,35 @@ Which of them valid would choose is said too. The last, previous_label, is no ba
 of the same speaker's previous utterance (neutral for the first), which no model is given.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
-from basics.errors import UserError
 from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers
-from data_utils.examples import DEFAULT_WINDOW
 from data_utils.retrieval import Embed
 from data_utils.row_files import RECOGNITION
+from scoring.baseline_table import (
+    CONTENDERS,
+    FINE_TUNED,
+    LEAK_MEANING,
+    MAJORITY,
+    MEANINGS,
+    PREVIOUS_LABEL,
+    VECTORS,
+    WITH_TRANSITIONS,
+    FineTuning,
+    bare_name,
+    name_finetuned,
+)
 from scoring.contenders import Candidate, Grid, Task, choose
-from scoring.encoder_finetuning import EPOCHS, FineTuning, finetuned_encoder
+from scoring.encoder_finetuning import finetuned_encoder
 from scoring.metrics import EvalResult, Prediction, evaluate_predictions
 from scoring.transitions import (
-    GRID,
-    SMOOTHING,
     TransitionFilter,
     count_transitions,
     decode_with,
@@ -35,27 +41,11 @@ from scoring.transitions import (
     log_p_matrix,
 )
 from scoring.vector_baselines import vectors_with_history
-from scoring.word_baselines import BAYES, HISTORY_REGRESSION, REGRESSION, naive_bayes, own_words, words_with_history
+from scoring.word_baselines import naive_bayes, own_words, words_with_history
 
-MAJORITY, PREVIOUS_LABEL = "majority", "previous_label"
-VECTORS, FINE_TUNED = "vectors_history", "finetuned"
-WITH_TRANSITIONS = "+transitions"
 SCORED = ("valid", "test")
 
-Candidates = Callable[[Task, Grid], Iterator[Candidate]]
-# Changes with any code that fits or chooses, so that records of older code are seen to be stale.
-BASELINES_VERSION = 2
-PLAN_CHARACTERS = 16
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A baseline before it is fitted. grid: what valid chooses from. precision: of its numbers, as torch calls it."""
-
-    meaning: str
-    candidates: Candidates
-    grid: Grid
-    precision: str = "float64"
+Candidates = Callable[..., Iterator[Candidate]]
 
 
 def majority(task: Task, grid: Grid) -> Iterator[Candidate]:
@@ -65,55 +55,16 @@ def majority(task: Task, grid: Grid) -> Iterator[Candidate]:
     yield Candidate({}, lambda split: np.tile(row, (len(task.numbers[split]), 1)))
 
 
-# Those of an encoder are bound to one before they are measured.
-CONTENDERS: Mapping[str, Contender] = {
-    MAJORITY: Contender("the commonest label of train", majority, {}),
-    "words": Contender("words of the utterance (TF-IDF), logistic regression", own_words, REGRESSION),
-    "words_history": Contender(
-        "the same with words before it, by who said them", words_with_history, HISTORY_REGRESSION
-    ),
-    "multinomial_bayes": Contender(
-        "counts of the same words, multinomial naive Bayes", partial(naive_bayes, kind=MultinomialNB), BAYES
-    ),
-    "complement_bayes": Contender(
-        "counts of the same words, complement naive Bayes", partial(naive_bayes, kind=ComplementNB), BAYES
-    ),
-    VECTORS: Contender(
-        "sentence vectors, with those before by who spoke, logistic regression",
-        vectors_with_history,
-        REGRESSION,
-        "float32",
-    ),
-    FINE_TUNED: Contender("sentence encoder, fine-tuned with a linear head", finetuned_encoder, EPOCHS, "float32"),
+# Of each of `CONTENDERS`; those of an encoder are bound to one before they are measured.
+CANDIDATES: Mapping[str, Candidates] = {
+    MAJORITY: majority,
+    "words": own_words,
+    "words_history": words_with_history,
+    "multinomial_bayes": partial(naive_bayes, kind=MultinomialNB),
+    "complement_bayes": partial(naive_bayes, kind=ComplementNB),
+    VECTORS: vectors_with_history,
+    FINE_TUNED: finetuned_encoder,
 }
-LEAK_MEANING = "LEAK BOUND: the gold label of the speaker's previous utterance"
-MEANINGS = {name: contender.meaning for name, contender in CONTENDERS.items()} | {PREVIOUS_LABEL: LEAK_MEANING}
-
-
-def name_finetuned(encoder: str) -> str:
-    """What the baseline of a fine-tuned encoder is called: several may stand side by side."""
-    return f"{FINE_TUNED}_{Path(encoder).name}"
-
-
-def bare_name(name: str) -> str:
-    """The contender of a baseline, without transitions and encoder."""
-    bare = name.removesuffix(WITH_TRANSITIONS)
-    return FINE_TUNED if bare.startswith(f"{FINE_TUNED}_") else bare
-
-
-def baseline_plan(name: str) -> str:
-    """Digest of what decides, besides its dataset and the code, what a baseline of the reports comes to.
-
-    name: of one of `CONTENDERS` or the leak bound, `+transitions` behind it or not. UserError for another.
-    """
-    bare = bare_name(name)
-    if bare not in MEANINGS:
-        raise UserError(f"baseline {name} is not known, allowed are {', '.join(MEANINGS)}")
-    grid = {setting: list(values) for setting, values in CONTENDERS[bare].grid.items()} if bare in CONTENDERS else {}
-    decoding = [GRID.tolist(), SMOOTHING] if name.endswith(WITH_TRANSITIONS) else []
-    training = asdict(FineTuning("")) if bare == FINE_TUNED else {}
-    identity = json.dumps([BASELINES_VERSION, name, grid, decoding, training, DEFAULT_WINDOW])
-    return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
 
 
 @dataclass(frozen=True)
@@ -154,7 +105,7 @@ def measure_baselines(
         if more is not None:
             called = name_finetuned(finetuning.encoder) if name == FINE_TUNED else name
             begin(called)
-            found += measure(called, partial(contender.candidates, grid=contender.grid, **more), task)
+            found += measure(called, partial(CANDIDATES[name], grid=contender.grid, **more), task)
     best = max(found, key=lambda one: one.results["valid"].score)
     marked = [replace(one, chosen=one is best) for one in found]
     return [*marked, leak_bound(task)]

@@ -16,28 +16,11 @@ from bases.encoder import resolve_encoder
 from bases.load import choose_device, choose_precision
 from basics.errors import UserError
 from basics.scripts import progress_bar
+from scoring.baseline_table import FineTuning
 from scoring.contenders import Candidate, Grid, Task
 
 SPECIAL_TOKENS = 3  # [CLS] and two [SEP]
-EPOCHS: Grid = {"epochs": (1, 2, 3, 4)}
 POOL = 16  # batches whose rows are sorted by length together
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """How an encoder is fine-tuned.
-
-    encoder: a folder, a name of LLM_bases or a hub id. max_length: tokens of an input,
-    the oldest of the history go first. head_rate: learning rate of the head, which begins at random.
-    """
-
-    encoder: str
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    head_rate: float = 1e-3
-    warmup: float = 0.1
-    max_length: int = 128
-    seed: int = 42
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
 from basics.errors import UserError
+from scoring.baseline_table import REGRESSION
 from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of, speakers_history
 
 WORD = r"(?:[^\W\d_]|')+|[!?]"  # of letters of any script, without the marks that some set on them
-# C: inverse regularisation. class_weight: whether rare labels weigh more in training.
-REGRESSION: Grid = {"class_weight": (None, "balanced"), "C": (0.3, 1.0, 3.0, 10.0)}
-# history_scale: of the history's columns beside the utterance's.
-HISTORY_REGRESSION: Grid = {"history_scale": (1.0, 0.6, 0.3)} | REGRESSION
-# alpha: how often every word is said to have been seen beside what was counted. The weights are those of the evidence:
-# naive Bayes takes words for independent, and those of a long history would outvote the utterance.
-BAYES: Grid = {
-    "alpha": (0.1, 0.3, 1.0, 3.0),
-    "history_weight": (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
-    "utterance_weight": (0.5, 0.7, 1.0),
-}
 
 OWN, SAME, OTHERS = range(3)
 Blocks = Mapping[str, tuple[sparse.csr_array, ...]]  # split -> (rows, words) of OWN, SAME and OTHERS

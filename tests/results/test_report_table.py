@@ -8,7 +8,7 @@ import pytest
 
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL
 from results.files import SELECTIONS, Scorecard
-from results.summary import print_table
+from results.score_table import print_table
 from scoring.metrics import Copying, Prediction, baseline_majority, evaluate_predictions, evaluate_unseen
 
 LABELS = ("neutral", "joyful", "[bold]mad[/bold]")

@@ -20,8 +20,8 @@ from commands import assert_one_line_error, call_script
 from corpora import LetterCounts
 from data_utils.dialogues import Dialogue, Utterance, load_dialogues
 from data_utils.labels import DATASETS
-from scoring import baselines
-from scoring.baselines import (
+from scoring import baseline_table, baselines
+from scoring.baseline_table import (
     CONTENDERS,
     MAJORITY,
     MEANINGS,
@@ -29,11 +29,8 @@ from scoring.baselines import (
     VECTORS,
     WITH_TRANSITIONS,
     baseline_plan,
-    leak_bound,
-    measure,
-    measure_baselines,
-    previous_labels,
 )
+from scoring.baselines import CANDIDATES, leak_bound, measure, measure_baselines, previous_labels
 from scoring.contenders import LOWEST, Candidate, Task, choose, log_probabilities
 from scoring.metrics import baseline_majority
 from scoring.prediction_files import read_predictions
@@ -168,7 +165,7 @@ def bayes_by_hand(task: Task, utterance: float, history: float) -> np.ndarray:
 
 def test_naive_bayes_is_what_it_says(sample: Task) -> None:
     contender = CONTENDERS["multinomial_bayes"]
-    candidates = {tuple(one.settings.values()): one for one in contender.candidates(sample, contender.grid)}
+    candidates = {tuple(one.settings.values()): one for one in CANDIDATES["multinomial_bayes"](sample, contender.grid)}
     for history, utterance in ((0.2, 0.7), (0.0, 1.0)):
         found = candidates[1.0, history, utterance].log_p("test")
         np.testing.assert_allclose(found, bayes_by_hand(sample, utterance, history), rtol=1e-9, atol=1e-12)
@@ -205,7 +202,7 @@ def test_nothing_is_chosen_on_test(sample: Task) -> None:
         return replace(dialogue, utterances=tuple(replace(one, label="fear") for one in dialogue.utterances))
 
     contender = CONTENDERS["complement_bayes"]
-    bayes = partial(contender.candidates, grid=contender.grid)
+    bayes = partial(CANDIDATES["complement_bayes"], grid=contender.grid)
     other = replace(sample, dialogues={**sample.dialogues, "test": tuple(map(relabelled, sample.dialogues["test"]))})
     for one, same in zip(
         measure("complement_bayes", bayes, sample),
@@ -229,7 +226,7 @@ def test_published_leak_bound(original_data: Path) -> None:
 def test_naive_bayes_is_that_of_others(dataset: str, wanted: float, original_data: Path) -> None:
     """With their alpha of 1: test W-F1 of forty lines without scikit-learn, by a reviewer of an earlier version."""
     contender = CONTENDERS["multinomial_bayes"]
-    theirs = partial(contender.candidates, grid={**contender.grid, "alpha": (1.0,)})
+    theirs = partial(CANDIDATES["multinomial_bayes"], grid={**contender.grid, "alpha": (1.0,)})
     plain, _ = measure("multinomial_bayes", theirs, load_task(dataset, original_data))
     assert plain.results["test"].score == pytest.approx(wanted, abs=0.05)
 
@@ -241,7 +238,7 @@ def test_what_decides_a_baseline_is_in_its_digest(monkeypatch: pytest.MonkeyPatc
     wider = replace(CONTENDERS["words"], grid={**CONTENDERS["words"].grid, "C": (1.0,)})
     monkeypatch.setitem(CONTENDERS, "words", wider)
     assert {name for name in digests if baseline_plan(name) != digests[name]} == {"words", "words+transitions"}
-    monkeypatch.setattr(baselines, "GRID", baselines.GRID[:4])
+    monkeypatch.setattr(baseline_table, "GRID", baseline_table.GRID[:4])
     assert {name for name in digests if baseline_plan(name) != digests[name]} == {
         "words",
         *(name for name in digests if name.endswith(WITH_TRANSITIONS)),

@@ -12,11 +12,11 @@ from basics.errors import UserError
 from commands import call_script
 from data_utils.dialogues import Dialogue, Utterance
 from scoring import baselines
-from scoring.baselines import FINE_TUNED, MAJORITY, measure, name_finetuned
+from scoring.baseline_table import FINE_TUNED, MAJORITY, FineTuning, name_finetuned
+from scoring.baselines import measure
 from scoring.contenders import Task
 from scoring.encoder_finetuning import (
     Classifier,
-    FineTuning,
     Row,
     finetuned_encoder,
     load_encoder,

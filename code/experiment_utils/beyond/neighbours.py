@@ -19,7 +19,7 @@ from experiment_utils.evidence import answers_file, read_answers, read_corpus
 from experiment_utils.records import Record, Records, neighbours_file
 from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
-from scoring.baselines import WITH_TRANSITIONS
+from scoring.baseline_table import WITH_TRANSITIONS
 from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import USUAL, NearestLabels, with_evidence
