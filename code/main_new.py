@@ -12,55 +12,71 @@ defaults. On a CPU `--processes 4` is four that share the work; on several GPUs 
 from basics.scripts import run_script
 
 # isort: split
-from bases.load import resolve_base
+from typing import TYPE_CHECKING
+
 from basics.errors import raise_together
 from basics.stopping import advised
-from data_utils.row_sets import load_row_sets
-from engine.distributed import join_world
-from results.card import render_model_card
-from results.summary import finished_before, report_run
-from training.arguments import parse_arguments
-from training.as_trained import as_trained
-from training.deepspeed_engine import wants_deepspeed
-from training.folders import claimed_folders, find_folder_problems
-from training.rows.encoding import report_shortened
-from training.run import build_model, load_best, prepare_run
-from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
+from training.arguments import Arguments, Said, parse_arguments
+
+if TYPE_CHECKING:
+    from training.run import Run
 
 
 def main() -> None:
-    arguments = as_trained(*parse_arguments(__doc__))
-    raise_together(find_folder_problems(arguments))
-    model_arguments, data_arguments, training_arguments = arguments
+    train_and_score(*parse_arguments(__doc__))
 
-    # 1. processes, rows, base, tokenizer
-    deepspeed, processes = wants_deepspeed(training_arguments), training_arguments.processes
-    world = join_world(training_arguments.local_rank, alone_too=deepspeed, processes=processes)
-    row_sets = load_row_sets(data_arguments.data_dir, data_arguments.dataset)
-    run = prepare_run(arguments, resolve_base(model_arguments.model_name_or_path), row_sets, world)
-    if training_arguments.resume and world.from_first(lambda: finished_before(run)):
+
+def train_and_score(arguments: Arguments, said: Said) -> None:
+    """All that the flags ask for. said: those that stood on the command line."""
+    # Late: --help and what is wrong with a flag need no torch. At once: what is pulled meanwhile is of the next run.
+    from results.card import render_model_card
+    from results.summary import finished_before, report_run
+    from training.folders import claimed_folders
+    from training.rows.encoding import report_shortened
+    from training.run import build_model, load_best
+    from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
+
+    run = prepare(arguments, said)
+    world, training = run.world, run.arguments[2]
+    if training.resume and world.from_first(lambda: finished_before(run)):
         return
-
-    # 2. the model as it starts
     if world.is_first:
         report_shortened(run.encoded)
     model = build_model(run)
     how = "the same command with --resume True, or resume=True before a script, goes on"
-    with world.all_here(), claimed_folders(arguments, world), advised(how if training_arguments.do_train else ""):
-        # 3. training; the best epoch lies in model_dir afterwards
+    with world.all_here(), claimed_folders(run.arguments, world), advised(how if training.do_train else ""):
+        # Training; the best epoch lies in model_dir afterwards.
         progress = None
-        if training_arguments.do_train:
+        if training.do_train:
             progress = fine_tune(run, model, render_model_card)
             model = None  # the one on disk takes its place
             model = load_best(run) if is_left_to_score(run) else None
             fit_transitions(run, model)
 
-        # 4. test, once (or the split that was asked for), and what is left behind
-        predictions = score_finished(run, model) if training_arguments.do_eval else []
-        others = score_other_tasks(run, model) if training_arguments.do_eval else {}
+        # Test, once (or the split that was asked for), and what is left behind.
+        predictions = score_finished(run, model) if training.do_eval else []
+        others = score_other_tasks(run, model) if training.do_eval else {}
         if world.is_first:
             report_run(run, progress, predictions, others)
     world.leave()
+
+
+def prepare(arguments: Arguments, said: Said) -> "Run":
+    """Processes, rows, base and tokenizer."""
+    from bases.load import resolve_base
+    from data_utils.row_sets import load_row_sets
+    from engine.distributed import join_world
+    from training.as_trained import as_trained
+    from training.deepspeed_engine import wants_deepspeed
+    from training.folders import find_folder_problems
+    from training.run import prepare_run
+
+    arguments = as_trained(arguments, said)
+    raise_together(find_folder_problems(arguments))
+    model, data, training = arguments
+    world = join_world(training.local_rank, alone_too=wants_deepspeed(training), processes=training.processes)
+    row_sets = load_row_sets(data.data_dir, data.dataset)
+    return prepare_run(arguments, resolve_base(model.model_name_or_path), row_sets, world)
 
 
 if __name__ == "__main__":

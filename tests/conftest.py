@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,8 +91,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Let Python's collector leave alone what the imports have made: it stays to the end, and is most of all there is.
 
-    Every run of main_new.py collects once, and would look through all of it.
+    Every run of main_new.py collects once, and would look through all of it, what it imports by itself included.
     """
+    if "main_new" in sys.modules:
+        for late in ("results.card", "results.summary", "training.as_trained", "training.stages"):
+            import_module(late)
     gc.collect()
     gc.freeze()
 
@@ -103,7 +107,7 @@ def run_figures() -> Iterator[None]:
     Those after it are put together too, but get the bytes of the first: a tiny run spends most of its time on pixels.
     test_figures.py looks at what is drawn.
     """
-    if "results.summary" not in sys.modules:  # then no test of this process calls main_new.py
+    if "main_new" not in sys.modules:  # then no test of this process calls main_new.py
         yield
         return
     from results import summary

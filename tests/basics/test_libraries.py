@@ -22,7 +22,11 @@ SCRIPTS = sorted(
 LACKING = (
     ("code/predict.py --input demo/dialogue.txt", "rich", "predict.txt"),
     ("code/predict.py --input demo/dialogue.txt", "torch", "predict.txt"),
-    ("code/main_new.py", "torch", "train.txt"),
+    (
+        "code/main_new.py --dataset sample --data_dir a --model_name_or_path b --output_dir c --model_dir d",
+        "torch",
+        "train.txt",
+    ),
     ("code/plan.py --model_name_or_path LLaMA2 --dataset sample", "transformers", "train.txt"),
     ("code/baselines.py --dataset sample", "sklearn", "train.txt"),
     ("code/data_process.py --dataset sample", "numpy", "train.txt"),
