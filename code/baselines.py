@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
 from experiment_utils.evidence import BaselineRun, keep_baseline
 from experiment_utils.reports import EXPERIMENTS
+from experiment_utils.runner import digest_sources
 from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
@@ -55,11 +56,12 @@ def main() -> None:
         arguments.dataset, source, clean_text=arguments.clean_text, check_counts=arguments.check_counts
     )
     task = Task(spec.name, dialogues, spec.labels, spec.metric, arguments.historical_window, spec.neutral)
+    sources = digest_sources([arguments.dataset])
     found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
     write(arguments, found)
     print_results(arguments.dataset, found)
     if is_usual(arguments):
-        keep(arguments, found, commit)
+        keep(arguments, found, commit, sources)
 
 
 def is_usual(arguments: Namespace) -> bool:
@@ -68,7 +70,7 @@ def is_usual(arguments: Namespace) -> bool:
     return vars(arguments) == vars(usual)
 
 
-def keep(arguments: Namespace, found: Sequence[Baseline], commit: str | None) -> None:
+def keep(arguments: Namespace, found: Sequence[Baseline], commit: str | None, sources: Mapping[str, str]) -> None:
     """Records, counts and answers of test, from which `reproduce.py --report` makes its tables."""
     more = "" if arguments.encoder_finetune == NOTHING else f" --encoder_finetune {arguments.encoder_finetune}"
     command = f"python code/baselines.py --dataset {arguments.dataset}{more}"
@@ -83,6 +85,7 @@ def keep(arguments: Namespace, found: Sequence[Baseline], commit: str | None) ->
             predictions=baseline.predictions["test"],
             seconds=baseline.seconds,
             commit=commit,
+            sources=sources,
         )
         keep_baseline(run, baseline.results["test"].labels, command, EXPERIMENTS)
 

@@ -32,7 +32,7 @@ NEEDS_A_GPU = {"precision": "fp16"}
 NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "base")
 NEEDED += ("--output_dir", "results", "--model_dir", "model")
 SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME", "--processes": "NPROC"}
-SET_BY_KNOBS |= {"--checkpoint_dir": "checkpoint_dir"}
+SET_BY_KNOBS |= {"--checkpoint_dir": "checkpoint_dir", "--lora": "Experiments_setting"}
 # Where one run follows another: each has its own, the next begins with the model of the one before.
 SET_BY_STAGES = ("--data_dir", "--output_dir", "--model_dir")
 
@@ -139,7 +139,7 @@ def find_problems_together(commands: Commands) -> list[str]:
     flags = read_flags(commands.further)
     settings = replace(commands.settings, values={**commands.settings.values, **flags})
     missing = find_unusable([*NEEDED, *commands.further], look=True)
-    together = find_unusable([*NEEDED, *commands.main_flags(), *commands.further])
+    together = find_unusable([*NEEDED, *commands.main_flags(), *commands.further], unread=True)
     return (
         missing or together or find_problems_of_place(replace(commands, settings=settings)) or find_unnumbered(commands)
     )

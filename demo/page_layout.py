@@ -25,14 +25,21 @@ SHOW_ANSWER = """() => {
 }"""
 STOPPED = render_status("Stopped. What was found stays; to ask again goes on from there.")
 # Said by the browser: what the server says goes with the stream of answers, which a stop closes. Answers that had come
-# before are still being written: only once the count stands still it is the last that is said.
+# before are still being written: only once the count stands still it is the last that is said, unless more was asked.
 SHOW_STOPPED = f"""async () => {{
-  const shown = () => document.querySelector("#status").innerText;
+  const shown = () => document.querySelector("#status").innerText.trim();
+  let asked = false;
+  const hear = event => {{
+    asked ||= event.key ? event.key === "Enter" : event.target.closest("#find, #add, #histories") !== null;
+  }};
+  for (const kind of ["click", "keydown"]) document.addEventListener(kind, hear);
   for (let before; before !== shown();) {{
     before = shown();
     await new Promise(done => setTimeout(done, 400));
   }}
-  return document.querySelector("#status progress") ? {json.dumps(STOPPED)} : {{__type__: "update"}};
+  for (const kind of ["click", "keydown"]) document.removeEventListener(kind, hear);
+  const isOver = shown() && !document.querySelector("#status progress");
+  return asked || isOver ? {{__type__: "update"}} : {json.dumps(STOPPED)};
 }}"""
 SECONDS_KEPT = 3600  # of files that were opened
 MOST_AT_ONCE, MOST_WAITING = 8, 32  # visitors

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 
 from basics.errors import UserError
 
-# Below those that systems give to whoever asks for any: none is given away between the look and the use.
+# Below those that Linux gives to whoever asks for any: none is given away between the look and the use.
 LOWEST, HIGHEST = 20_000, 32_000
 
 
@@ -16,16 +16,16 @@ def find_free_ports(count: int) -> list[int]:
     Raises:
         UserError: fewer are free.
     """
-    every = range(LOWEST, HIGHEST)
+    every = range(LOWEST, HIGHEST + 1)
     found: list[int] = []
     with ExitStack() as held:
         # Of the system's chance: by a run's seed all runs would come to the same ones.
         for port in random.SystemRandom().sample(every, len(every)):
             if len(found) == count:
                 break
-            tried = held.enter_context(socket.socket())
-            with suppress(OSError):
-                tried.bind(("127.0.0.1", port))
+            with suppress(OSError), ExitStack() as tried:
+                tried.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                held.push(tried.pop_all())
                 found.append(port)
     if len(found) < count:
         raise UserError(f"{count} free ports are needed, and from {LOWEST} to {HIGHEST} there are {len(found)}")

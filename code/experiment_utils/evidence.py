@@ -9,7 +9,7 @@ Whoever has the pickles works the counts out anew: `python code/reproduce.py --c
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class BaselineRun:
     """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
 
     valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took. commit: of the
-    program, as it began.
+    program, as it began. sources: see `runner.digest_sources`, as it began.
     """
 
     row: str
@@ -128,6 +128,7 @@ class BaselineRun:
     predictions: Sequence[Prediction]
     seconds: float
     commit: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> Record:
@@ -164,6 +165,7 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
         commit=run.commit,
         counts={run.dataset: Counts.of_predictions(run.predictions, labels)},
         metrics=own_metrics([run.dataset]),
+        sources=run.sources,
     )
     write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
     record.write(folder, {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)})

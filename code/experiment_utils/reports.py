@@ -19,7 +19,7 @@ from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_report, render_sample
-from experiment_utils.runner import UNLOGGED, Job, Plan, digest_source, make_job, plan_digest, today
+from experiment_utils.runner import UNLOGGED, Job, Plan, digest_sources, make_job, plan_digest, today
 from scoring.baseline_table import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
@@ -64,10 +64,11 @@ def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple
 def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
     """The runs of conditions that are still there, and which of them have settings or dialogues of another day."""
     records = Records.read(folder).known(conditions)
+    sources = digest_sources({dataset for run in records.runs for dataset in run.sources})
     stale = {
         (run.condition, run.seed)
         for run in records.runs
-        if run.plan != _plan_of_today(run, conditions) or _has_other_dialogues(run)
+        if run.plan != _plan_of_today(run, conditions) or _has_other_dialogues(run, sources)
     }
     earlier = folder / EARLIER
     return Shown(records, stale, read_json(earlier) if earlier.exists() else ())
@@ -79,9 +80,9 @@ def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:
     return baseline_plan(run.row)
 
 
-def _has_other_dialogues(run: Record) -> bool:
+def _has_other_dialogues(run: Record, sources: Mapping[str, str]) -> bool:
     """Whether a corpus of one's own has changed since; of one that is not here nothing is said."""
-    return any((now := digest_source(dataset)) and now != then for dataset, then in run.sources.items())
+    return any(sources[dataset] and sources[dataset] != then for dataset, then in run.sources.items())
 
 
 def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown, folder: Path) -> list[Path]:

@@ -145,7 +145,7 @@ def is_finished(job: Job, plan: Plan) -> bool:
     manifest = _read_manifest(plan.folder)
     if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
         return False
-    sources = digest_sources(job)
+    sources = digest_sources(job.condition.datasets)
     return manifest.get("plan") == plan_digest(job) and manifest.get("sources") in (None, sources)
 
 
@@ -188,19 +188,18 @@ def write_manifest(plan: Plan, job: Job, seconds: float | None, sources: Mapping
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
-def digest_sources(job: Job) -> dict[str, str]:
+def digest_sources(datasets: Iterable[str]) -> dict[str, str]:
     """Corpus of one's own -> digest of the files that it is read from now; those of others do not change.
 
-    A corpus that cannot be read has an empty one: whoever runs on it is told why.
+    A corpus that is not here, or cannot be read, has an empty one: whoever runs on it is told why.
     """
-    return {dataset: digest_source(dataset) for dataset in job.condition.datasets if dataset not in DATASETS}
+    return {dataset: _digest_source(dataset) for dataset in datasets if dataset not in DATASETS}
 
 
-def digest_source(dataset: str) -> str:
-    """Of the files of one corpus; empty where they are not here, or cannot be read."""
+def _digest_source(dataset: str) -> str:
     try:
         return sha256_of_each(find_sources(dataset, find_original_data(dataset)))
-    except UserError:
+    except (UserError, OSError):
         return ""
 
 
@@ -323,7 +322,7 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.announce(job, log)
         place = self.places.get()
-        began, sources = time.monotonic(), digest_sources(job)
+        began, sources = time.monotonic(), digest_sources(job.condition.datasets)
         with open(log, "ab") as stream:
             process = subprocess.Popen(
                 ["bash", job.script],

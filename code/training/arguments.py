@@ -1,5 +1,5 @@
 """The flags of main_new.py: three dataclasses, one field a flag. All that cannot be read is told together,
-then all that cannot stand together.
+then all that cannot stand together, then all without effect.
 
 What a flag means, what it may be and its default stand in knobs.table, where it is a setting of the scripts too.
 Standard library only: the scripts check their settings with it before anything is installed.
@@ -141,25 +141,32 @@ def parse_arguments(description: str, command: list[str] | None = None) -> tuple
     """Reads and checks the command line; which of its flags were said, and which have their defaults.
 
     Raises:
-        UserError: every flag with a value that is not allowed, or that nothing reads, in one line.
+        UserError: every flag with a value that is not allowed, in one line; where there is none, every one without
+            effect.
     """
     words = sys.argv[1:] if command is None else command
     parsed = _read(description, words)
-    said = frozenset(word[2:].partition("=")[0] for word in words if word.startswith("--"))
+    said = _said(words)
     raise_together([*find_contradictions(*parsed), *find_missing_files(*parsed)] or _find_unread(parsed, said))
     return parsed, said
 
 
-def find_unusable(command: Sequence[str], look: bool = False) -> list[str]:
+def find_unusable(command: Sequence[str], look: bool = False, unread: bool = False) -> list[str]:
     """What `parse_arguments` would say of a command; empty when it is fine.
 
-    look: only what is not there, by a look at the disk; else all but that.
+    look: only what is not there, by a look at the disk; else all but that. unread: flags without effect, too.
     """
     try:
         parsed = _read("", list(command))
     except UserError as error:
         return [str(error)]
-    return find_missing_files(*parsed) if look else find_contradictions(*parsed)
+    if look:
+        return find_missing_files(*parsed)
+    return find_contradictions(*parsed) or (_find_unread(parsed, _said(command)) if unread else [])
+
+
+def _said(command: Sequence[str]) -> Said:
+    return frozenset(word[2:].partition("=")[0] for word in command if word.startswith("--"))
 
 
 def _read(description: str, command: list[str]) -> Arguments:
@@ -175,22 +182,22 @@ def _read(description: str, command: list[str]) -> Arguments:
 def _find_unread(arguments: Arguments, said: Said) -> list[str]:
     """One line per flag that was said, otherwise than by default, and that this run would leave without effect.
 
-    What only training reads may be said beside --do_train False: it is the command of a training, to score.
+    What only training reads may be said where nothing is trained: it is the command of a training, to score.
     """
     values = {name: value for group in arguments for name, value in vars(group).items()}
     setting = LORA if values["lora"] or not values["do_train"] else ALL_PARAMETERS
     # Whether there are rows of the prediction task, which `beta` weighs, is known when they are read.
     asked = {name: str(value) for name, value in values.items()} | {"emotion_prediction": "True"}
     problems = []
-    for knob in map(KNOBS.get, sorted(said & KNOBS.keys())):
-        of_main = [reader for reader in knob.readers if reader.program == MAIN]
+    for row in map(KNOBS.get, sorted(said & KNOBS.keys())):
+        of_main = [reader for reader in row.readers if reader.program == MAIN]
         readers = [reader for reader in of_main if setting in reader.settings]
-        is_left = of_main and values[knob.name] != knob.kind.value(knob.default)
+        is_left = of_main and values[row.name] != row.kind.value(row.default)
         if is_left and not any(is_read(one, one.rows[0], asked | {"Experiments_setting": setting}) for one in readers):
             why = (
                 f"only --{readers[0].under.replace('=', ' ')} reads it" if readers else "--lora False leaves it unread"
             )
-            problems.append(f"--{knob.name} {values[knob.name]}: {why}")
+            problems.append(f"--{row.name} {values[row.name]}: {why}")
     return problems
 
 

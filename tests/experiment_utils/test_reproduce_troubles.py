@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from basics.errors import UserError
 from commands import assert_one_line_error
 from corpora import write_own_corpus
 from ended_scripts import call, make_repository, ran
-from experiment_utils.records import Records
+from experiment_utils.records import BASELINES, Records
 from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
+from scoring.baseline_table import baseline_plan
 
 
 @pytest.fixture
@@ -117,10 +119,17 @@ def test_runs_on_other_dialogues_of_ones_own_are_said_to_be_stale(
     assert call(repository, "--condition", "own", conditions="own.yaml").returncode == 0
     report = repository / "own" / "REPORT.md"
     assert "| first | mine | " in report.read_text() and "STALE" not in report.read_text()
+    record = Records.read(repository / "own").of("own/first/mine")[0]
+    replace(record, condition=f"{BASELINES}/majority/mine", seed=0, plan=baseline_plan("majority")).write(
+        repository / "own", {"mine": {}}
+    )
+    assert call(repository, "--report", conditions="own.yaml").returncode == 0
+    assert "majority" in report.read_text() and "STALE" not in report.read_text()
     with (corpus / "train.csv").open("a") as stream:
         stream.write("\n")
     assert call(repository, "--report", conditions="own.yaml").returncode == 0
-    assert "STALE, of other settings or dialogues than today's" in report.read_text()
+    stale = [line for line in report.read_text().splitlines() if "STALE, of other settings or dialogues" in line]
+    assert all(any(name in line for line in stale) for name in ("| first | mine", "majority |")), stale
 
 
 def test_refused_settings_leave_the_others_going(repository: Path) -> None:

@@ -163,6 +163,10 @@ def bayes_by_hand(task: Task, utterance: float, history: float) -> np.ndarray:
     return np.array(rows)
 
 
+def test_every_contender_has_its_candidates() -> None:
+    assert CANDIDATES.keys() == CONTENDERS.keys()
+
+
 def test_naive_bayes_is_what_it_says(sample: Task) -> None:
     contender = CONTENDERS["multinomial_bayes"]
     candidates = {tuple(one.settings.values()): one for one in CANDIDATES["multinomial_bayes"](sample, contender.grid)}

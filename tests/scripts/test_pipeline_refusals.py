@@ -250,6 +250,7 @@ def test_modules_are_refused_where_they_cannot_work(checkout: ShellCheckout, kno
         (["--num_beams", "four"], "--num_beams: 'four' is not allowed, give a whole number, 1 or more"),
         (["--note", "two words"], "unknown argument '--note two words'"),
         (["--zero_shot", "True"], "--zero_shot True trains nothing: add --do_train False"),
+        (["--lora", "False"], "--lora: set it before the command: Experiments_setting=... bash ..."),
         (["dataset=meld"], "dataset=meld: a setting stands before the command: dataset=meld bash ..."),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -260,6 +261,12 @@ def test_further_arguments_are_checked_too(checkout: ShellCheckout, further: lis
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
     assert line in result.stderr
     assert checkout.list_files() == before
+
+
+def test_a_setting_that_further_arguments_leave_without_effect_is_told_at_once(checkout: ShellCheckout) -> None:
+    result = checkout.run("--decode", "score", decode="generate", num_beams=4)
+    assert (result.returncode, result.stderr) == (2, "error: --num_beams 4: only --decode generate reads it\n")
+    assert checkout.run("--decode", "score", decode="generate").returncode == 0
 
 
 def test_what_stages_hand_on_is_not_left_to_further_arguments(checkout: ShellCheckout) -> None:

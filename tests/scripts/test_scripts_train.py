@@ -53,7 +53,8 @@ def test_speakers_first_then_emotions_with_their_prediction(root: Path) -> None:
     words = shlex.split(run(root, UNI, **knobs, DRY_RUN=1).splitlines()[-1])
     places = {name: root / words[words.index(f"--{name}") + 1] for name in ("model_dir", "output_dir")}
     weights = places["model_dir"] / "adapter_model.safetensors"
-    earlier = (weights, weights.with_name("adapter_config.json"), places["output_dir"] / "results.json")
+    earlier = [weights, weights.with_name("adapter_config.json"), places["output_dir"] / "results.json"]
+    earlier += [places["output_dir"] / "stage_1" / "results.json"]
     for path in earlier:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"of before")
