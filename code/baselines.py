@@ -52,11 +52,11 @@ def main() -> None:
     spec = find_dataset(arguments.dataset, source)
     embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings") if arguments.encoder != NOTHING else None
     finetuning = prepare_finetuning(arguments)
+    sources = digest_sources([arguments.dataset])
     dialogues = load_dialogues(
         arguments.dataset, source, clean_text=arguments.clean_text, check_counts=arguments.check_counts
     )
     task = Task(spec.name, dialogues, spec.labels, spec.metric, arguments.historical_window, spec.neutral)
-    sources = digest_sources([arguments.dataset])
     found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
     write(arguments, found)
     print_results(arguments.dataset, found)

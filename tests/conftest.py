@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from commands import REPOSITORY, SHARED, call_script, find_browser
+from commands import REPOSITORY, SHARED, call_script, find_browser, import_program
 from data_utils.labels import DATASETS
 from shell_checkout import ShellCheckout, make_checkout
 
@@ -94,8 +93,7 @@ def pytest_collection_finish() -> None:
     Every run of main_new.py collects once, and would look through all of it, what it imports by itself included.
     """
     if "main_new" in sys.modules:
-        for late in ("results.card", "results.summary", "training.as_trained", "training.stages"):
-            import_module(late)
+        import_program()
     gc.collect()
     gc.freeze()
 

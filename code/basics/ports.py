@@ -2,7 +2,7 @@
 
 import random
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from basics.errors import UserError
 
@@ -18,15 +18,13 @@ def find_free_ports(count: int) -> list[int]:
     """
     every = range(LOWEST, HIGHEST + 1)
     found: list[int] = []
-    with ExitStack() as held:
-        # Of the system's chance: by a run's seed all runs would come to the same ones.
-        for port in random.SystemRandom().sample(every, len(every)):
-            if len(found) == count:
-                break
-            with suppress(OSError), ExitStack() as tried:
-                tried.enter_context(socket.socket()).bind(("127.0.0.1", port))
-                held.push(tried.pop_all())
-                found.append(port)
+    # Of the system's chance: by a run's seed all runs would come to the same ones.
+    for port in random.SystemRandom().sample(every, len(every)):
+        if len(found) == count:
+            break
+        with suppress(OSError), socket.socket() as tried:
+            tried.bind(("127.0.0.1", port))
+            found.append(port)
     if len(found) < count:
         raise UserError(f"{count} free ports are needed, and from {LOWEST} to {HIGHEST} there are {len(found)}")
     return found

@@ -106,10 +106,9 @@ def import_all() -> None:
     import export  # noqa: F401
     import main_new  # noqa: F401
     import own_dialogues.recognizer  # noqa: F401
-    import results.card  # noqa: F401
-    import results.summary  # noqa: F401
-    import training.as_trained  # noqa: F401
-    import training.stages  # noqa: F401
+    from commands import import_program
+
+    import_program()
 
 
 @dataclass(frozen=True)

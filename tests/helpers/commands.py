@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Beside some checkouts lie the published pickles and rows made by the released scripts.
 SHARED = REPOSITORY.parent / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def import_program() -> None:
+    """What main_new.py imports once its flags are read, which many runs of one process then share."""
+    for name in ("results.card", "results.summary", "training.as_trained", "training.stages"):
+        import_module(name)
 
 
 def call_script(main: Callable[[], None], *arguments: Any) -> subprocess.CompletedProcess[str]:

@@ -121,15 +121,12 @@ if __name__ == "__main__":
     from torch.utils import tensorboard
 
     import main_new
-    import results.card
-    import results.summary
     import tiny_models
-    import training.as_trained
-    import training.stages
+    from commands import import_program
 
     LOADED = (peft.tuners.lora, tiny_models, transformers.models.llama.modeling_llama, tensorboard, main_new)
-    LOADED += (sklearn.metrics, transformers.optimization, results.card, results.summary)
-    LOADED += (training.as_trained, training.stages)
+    LOADED += (sklearn.metrics, transformers.optimization)
+    import_program()
     gc.freeze()  # each run collects once, and would look through the libraries
     codes = [run_forked(ForkedRun(**fields)) for fields in json.load(sys.stdin)]
     print(json.dumps(codes))
