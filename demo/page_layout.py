@@ -42,7 +42,7 @@ SHOW_STOPPED = f"""async () => {{
   return asked || isOver ? {{__type__: "update"}} : {json.dumps(STOPPED)};
 }}"""
 SECONDS_KEPT = 3600  # of files that were opened
-MOST_AT_ONCE, MOST_WAITING = 8, 32  # visitors
+MOST_AT_ONCE, MOST_WAITING = 8, 64  # visitors
 
 
 def make_theme() -> Any:

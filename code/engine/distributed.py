@@ -5,7 +5,9 @@ the first one starts the others by itself (`processes.py`); else a run is one pr
 """
 
 import atexit
+import ipaddress
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,7 @@ from engine.processes import Beside, Crew, end_with_first, started_as, stay_on_o
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
 SECONDS_BETWEEN_LOOKS = 0.05  # at the others, while they come together
+LOOPBACKS = ("lo", "lo0")  # as Linux and macOS call it
 RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 # What a launcher tells in numbers -> the least that it may be.
 NUMBERS = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 1}
@@ -159,6 +162,8 @@ def _meet_launched(crew: Beside | None) -> None:
         return
     _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
     form = partial(_form_at_port, "gloo", **place)
+    if _is_here(os.environ.get("MASTER_ADDR", "")):
+        _talk_on_this_machine()
     if crew:
         _meet(crew, form)
     else:
@@ -194,6 +199,7 @@ def _start_world(size: int, launched: int) -> World:
     atexit.register(crew.end)
     _share_cores(size)
     stay_on_own_cores(rank, size)
+    _talk_on_this_machine()
     store.set(f"process {rank}", "is here")
     while not rank and not store.check([f"process {other}" for other in range(1, size)]):
         crew.look()
@@ -204,6 +210,25 @@ def _start_world(size: int, launched: int) -> World:
     if rank:
         _silence_transformers()
     return World(rank, size, crew)
+
+
+def _is_here(address: str) -> bool:
+    """Whether processes that meet at an address are all on this machine."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def _talk_on_this_machine() -> None:
+    """gloo uses the loopback, unless somebody has chosen an interface.
+
+    By itself it takes the one that the machine's name leads to: where no name server knows that name it warns, and
+    elsewhere what the processes say would be open to the network.
+    """
+    for _, name in socket.if_nameindex():
+        if name in LOOPBACKS:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def _meet(crew: Crew | Beside, form: Callable[[], None]) -> None:

@@ -32,10 +32,12 @@ class Row(_Checked):
     """One row of a table. paper: dataset -> published weighted F1 in percent. script: where it is not the group's.
 
     start_from: the condition whose model, trained with the same seed, this one goes on from; {dataset} as in settings.
+    in_readme: whether the README's table of systems shows it, as REPORT.md's does.
     """
 
     script: Script | None = None
     start_from: str | None = None
+    in_readme: bool = True
     settings: dict[str, Setting] = {}
     paper: dict[str, float] = {}
 

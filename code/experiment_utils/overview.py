@@ -72,7 +72,8 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
         "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
         "literature mostly reports."
     )
-    return "\n\n".join([render_systems(list_systems(table, conditions, shown)), rest])
+    for_readme = {name: one for name, one in conditions.items() if one.group.rows[one.row].in_readme}
+    return "\n\n".join([render_systems(list_systems(table, for_readme, shown)), rest])
 
 
 def render_systems(systems: Sequence[System]) -> str:

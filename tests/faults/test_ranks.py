@@ -19,7 +19,7 @@ import pytest
 from basics.errors import UserError
 from basics.ports import find_free_ports
 from commands import REPOSITORY
-from engine import processes
+from engine import distributed, processes
 from engine.distributed import join_world
 from engine.processes import Crew, end_who_stays_stopped, last_words, started_beside
 from ranks import Run, compare
@@ -204,6 +204,42 @@ def test_one_that_ends_while_all_meet_ends_the_job(number: signal.Signals) -> No
     says = {signal.SIGKILL: "was ended by SIGKILL", signal.SIGSTOP: "was stopped (SIGSTOP)"}[number]
     assert (first.returncode, told.count("\n")) == (2, 1)
     assert told.startswith(f"error: process 2 of 2 {says}")
+
+
+@linux
+def test_processes_of_one_machine_talk_over_its_loopback() -> None:
+    """By the machine's name gloo warns where no name server knows it, and may listen to the network."""
+    tell = "import atexit, os; atexit.register(lambda: print(os.environ['GLOO_SOCKET_IFNAME'], flush=True))"
+    first = start_summing(steps=1, before=tell)
+    assert first.communicate(timeout=300) == ("1\nlo\n", "") and first.returncode == 0
+
+
+@linux
+@pytest.mark.parametrize(
+    ("address", "chosen", "used"),
+    [
+        ("127.0.0.1", None, "lo"),
+        ("::1", None, "lo"),
+        ("localhost", None, "lo"),
+        ("127.0.0.1", "eth9", "eth9"),
+        ("10.0.0.5", None, None),
+        ("node1", None, None),
+    ],
+)
+def test_so_do_those_of_a_launcher_that_meet_there(
+    address: str, chosen: str | None, used: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", chosen or "")
+    if not chosen:
+        monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    monkeypatch.setenv("MASTER_ADDR", address)
+    monkeypatch.setattr(distributed.torch.cuda, "is_available", lambda: False)
+    found = []
+    monkeypatch.setattr(
+        distributed, "_form_at_port", lambda *_, **__: found.append(os.environ.get("GLOO_SOCKET_IFNAME"))
+    )
+    distributed._meet_launched(None)
+    assert found == [used]
 
 
 # Another than the first listens to nobody: whom it can reach is where all meet.
