@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from basics.markdown import replace_section
 from experiment_utils.conditions import list_conditions, read_table
-from experiment_utils.overview import render_overview
+from experiment_utils.overview import list_systems, render_overview, render_systems
 from experiment_utils.records import Records
 from experiment_utils.report_figures import draw_all, plan_figures
 from experiment_utils.report_text import render_report, render_sample
@@ -38,3 +38,10 @@ def test_committed_report_and_readme_are_what_the_records_make() -> None:
     readme = README.read_text(encoding="utf-8")
     assert replace_section(readme, render_overview(TABLE, CONDITIONS, shown)) == readme
     assert replace_section(readme, render_sample(shown), marks=SAMPLE_MARKS) == readme
+
+
+def test_a_row_that_is_not_for_the_readme_is_a_system_of_the_report() -> None:
+    shown = look_at(CONDITIONS, EXPERIMENTS)
+    (hidden,) = {one.row for one in CONDITIONS.values() if not one.group.rows[one.row].in_readme}
+    assert f"/{hidden} |" in render_systems(list_systems(TABLE, CONDITIONS, shown))
+    assert f"/{hidden} |" not in render_overview(TABLE, CONDITIONS, shown)

@@ -213,15 +213,6 @@ def test_the_overview_shows_few_baselines_and_the_systems_that_it_is_told_to() -
     assert f"| **{score_of(3):.2f} (" in page and "HiTrans" in page and "EmotionIC" not in page and "LEAK" not in page
 
 
-def test_a_row_that_is_not_for_the_readme_is_a_system_of_the_report() -> None:
-    row = "small_compact/compact+step_6+class_weights"
-    shown = show(make_run(f"{row}/meld", 42, 4), make_run("small_compact/compact+step_6/meld", 42, 5))
-    ours = [system.short for system in list_systems(TABLE, CONDITIONS, shown) if system.kind == OURS]
-    assert ours == ["small_compact/compact+step_6", row]
-    page = render_overview(TABLE, CONDITIONS, shown)
-    assert page.count("ours: small_compact/compact+step_6 |") == 1 and row not in page
-
-
 def test_the_overview_has_the_scores_with_neighbours_where_every_seed_has_one(tmp_path: Path) -> None:
     own = [make_run("small/window/meld", seed, 4, minutes=minutes) for seed, minutes in ((42, 20.2), (43, None))]
     beside = make_run("small/window/meld", 42, 8).counts
