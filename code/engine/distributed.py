@@ -5,7 +5,6 @@ the first one starts the others by itself (`processes.py`); else a run is one pr
 """
 
 import atexit
-import ipaddress
 import os
 import socket
 import threading
@@ -160,9 +159,10 @@ def _meet_launched(crew: Beside | None) -> None:
         torch.cuda.set_device(device)
         _form_at_port("nccl", device_id=device, **place)
         return
-    _share_cores(max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE")))
+    here = max(launcher_number("LOCAL_SIZE"), launcher_number("LOCAL_WORLD_SIZE"))
+    _share_cores(here)
     form = partial(_form_at_port, "gloo", **place)
-    if _is_here(os.environ.get("MASTER_ADDR", "")):
+    if here >= launcher_number("WORLD_SIZE"):
         _talk_on_this_machine()
     if crew:
         _meet(crew, form)
@@ -212,16 +212,8 @@ def _start_world(size: int, launched: int) -> World:
     return World(rank, size, crew)
 
 
-def _is_here(address: str) -> bool:
-    """Whether processes that meet at an address are all on this machine."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
 def _talk_on_this_machine() -> None:
-    """gloo uses the loopback, unless somebody has chosen an interface.
+    """gloo uses the loopback, unless GLOO_SOCKET_IFNAME says which interface; for processes of one machine alone.
 
     By itself it takes the one that the machine's name leads to: where no name server knows that name it warns, and
     elsewhere what the processes say would be open to the network.

@@ -6,8 +6,8 @@
 Each dialogue is first asked about alone; then all visitors ask at once, and have to get the same page to the byte:
 nothing of another's dialogue, no count that is not theirs. Names and utterances are markup, templates, paths, formulas.
 Beside them somebody sends what the page's parts cannot hold. Prints how long visits took, how often the page was full
-and what its process took of memory (Linux), and exits with 1 where an answer was another, the page no longer answers,
-or a file of the machine came out.
+and what its process took of memory (Linux), and exits with 1 where an answer was another or a file of the machine came
+out; a page that is no longer there ends it with an error.
 """
 
 import argparse
@@ -117,8 +117,10 @@ def crowd(address: str, visitors: int, visits: int, turns: int) -> Visits:
 
     with ThreadPoolExecutor(visitors + 1) as pool:
         vandal = pool.submit(send_unfit, address, find, over)
-        tuple(pool.map(visit, range(visitors)))
-        over.set()
+        try:
+            tuple(pool.map(visit, range(visitors)))
+        finally:
+            over.set()
         came.faults += vandal.result()
     if ask(address, find, [None, dialogues[0], None, None], "afterwards") != alone[0]:
         came.faults.append("afterwards the page answers otherwise than before")

@@ -216,23 +216,24 @@ def test_processes_of_one_machine_talk_over_its_loopback() -> None:
 
 @linux
 @pytest.mark.parametrize(
-    ("address", "chosen", "used"),
+    ("told", "used"),
     [
-        ("127.0.0.1", None, "lo"),
-        ("::1", None, "lo"),
-        ("localhost", None, "lo"),
-        ("127.0.0.1", "eth9", "eth9"),
-        ("10.0.0.5", None, None),
-        ("node1", None, None),
+        ({}, "lo"),  # one process, which DeepSpeed asks for
+        ({"WORLD_SIZE": "2", "LOCAL_SIZE": "2"}, "lo"),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "lo"),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "eth9"}, "eth9"),
+        # Several machines, of which the first may call itself localhost; and who does not tell.
+        ({"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}, None),
+        ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, None),
     ],
 )
-def test_so_do_those_of_a_launcher_that_meet_there(
-    address: str, chosen: str | None, used: str | None, monkeypatch: pytest.MonkeyPatch
+def test_so_do_those_of_a_launcher_that_says_so(
+    told: dict[str, str], used: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", chosen or "")
-    if not chosen:
-        monkeypatch.delenv("GLOO_SOCKET_IFNAME")
-    monkeypatch.setenv("MASTER_ADDR", address)
+    for name in ("WORLD_SIZE", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "GLOO_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, told.get(name, ""))
+        if name not in told:
+            monkeypatch.delenv(name)
     monkeypatch.setattr(distributed.torch.cuda, "is_available", lambda: False)
     found = []
     monkeypatch.setattr(
@@ -254,7 +255,8 @@ def launched() -> Iterator[Callable[..., list[subprocess.Popen]]]:
     started = []
 
     def launch(before: str = "") -> list[subprocess.Popen]:
-        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_ports(1)[0])}
+        place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        place["MASTER_PORT"] = str(find_free_ports(1)[0])
         for rank in range(2):
             own = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             started.append(start_summing(1, before=before if rank else "", **own))
