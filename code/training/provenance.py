@@ -23,10 +23,13 @@ def environment_report() -> dict[str, Any]:
     }
 
 
-def peak_memory_mib() -> float:
-    """Return the largest resident size of this process so far, in MiB; its children are not in it."""
+def peak_memory_mib(whose: int = resource.RUSAGE_SELF) -> float:
+    """Return the largest resident size of this process so far, in MiB; its children are not in it.
+
+    whose: with resource.RUSAGE_CHILDREN that of the largest of its children that have ended.
+    """
     units_per_mib = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mib
+    return resource.getrusage(whose).ru_maxrss / units_per_mib
 
 
 def find_commit(repository: Path) -> str | None:

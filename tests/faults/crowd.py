@@ -6,13 +6,14 @@
 Each dialogue is first asked about alone; then all visitors ask at once, and have to get the same page to the byte:
 nothing of another's dialogue, no count that is not theirs. Names and utterances are markup, templates, paths, formulas.
 Beside them somebody sends what the page's parts cannot hold. Prints how long visits took, how often the page was full
-and what its process took of memory (Linux), and exits with 1 where an answer was another or a file of the machine came
+and what its process took of memory, and exits with 1 where an answer was another or a file of the machine came
 out; a page that is no longer there ends it with an error.
 """
 
 import argparse
 import json
 import re
+import resource
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,7 @@ sys.path[:0] = [str(REPOSITORY / "code"), str(REPOSITORY / "tests" / "helpers")]
 
 from basics.argument_parsing import LineParser, whole_number  # noqa: E402
 from served_page import served  # noqa: E402
+from training.provenance import peak_memory_mib  # noqa: E402
 
 SECONDS = 900  # for one visit
 FULL = 503  # what Gradio answers when too many wait
@@ -42,19 +44,6 @@ HOSTILE = (
     "</bdi></li><img src=x onerror=alert('{mark}')>",
     "\u202e{mark}\u2066",
 )
-# What the parts of the page cannot hold: checkpoint (None: the page's own), dialogue, what was opened, what is known.
-UNFIT: tuple[list[Any], ...] = (
-    [],
-    [None] * 4,
-    ["../../../etc/passwd", "Ann: Hi.", None, None],
-    [None, {"b": ["c"]}, 5, True],
-    [None, 5, "given", "known"],
-    [None, "\x00" * 1000, None, None],
-    [None, "Ann: \ud800.", None, None],
-    [None, "Ann: " + "a" * 200_000, None, None],
-    [None, "\n" * 100_000, [], {}],
-    [None, "Ann: Hi.\n" * 10_000, None, None],
-)
 # The last lies beside the page, and is the repository's own.
 FILES = (
     "/gradio_api/file=/etc/passwd",
@@ -62,6 +51,15 @@ FILES = (
     "/file=/etc/passwd",
     "/../README.md",
 )
+
+
+@dataclass(frozen=True)
+class Page:
+    """find: the number of what a click on "Find emotions" calls; checkpoint: the one that is shown first."""
+
+    address: str
+    find: int
+    checkpoint: str
 
 
 class PageFull(Exception):
@@ -84,15 +82,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=whole_number(1), default=default, help=told)
     parser.add_argument("--checkpoint", default="sample", help="as predict.py takes it (default: %(default)s)")
     arguments = parser.parse_args()
-    log = Path(tempfile.mkdtemp()) / "page.log"
-    with served(log, "--checkpoint", arguments.checkpoint) as port:
-        came = crowd(f"http://127.0.0.1:{port}", arguments.visitors, arguments.visits, arguments.turns)
-        memory = peak_mb(port)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "page.log"
+        with served(log, "--checkpoint", arguments.checkpoint) as port:
+            came = crowd(f"http://127.0.0.1:{port}", arguments.visitors, arguments.visits, arguments.turns)
+        came.faults += find_tracebacks(log)
+    memory = peak_memory_mib(resource.RUSAGE_CHILDREN)  # of the page, which has ended
     print(
         f"{len(came.seconds)} visits, {statistics.median(came.seconds):.1f} s at the median and "
-        f"{max(came.seconds):.1f} s at most; {len(came.full)} times the page was full; {memory}"
+        f"{max(came.seconds):.1f} s at most; {len(came.full)} times the page was full; "
+        f"{memory:,.0f} MiB of memory at most"
     )
-    came.faults += find_tracebacks(log)
     for fault in came.faults:
         print(f"FAULT: {fault}")
     sys.exit(bool(came.faults))
@@ -100,9 +100,9 @@ def main() -> None:
 
 def crowd(address: str, visitors: int, visits: int, turns: int) -> Visits:
     """All that this program is about, done to the page at an address."""
-    find = find_event(address)
+    page = look_at(address)
     dialogues = [make_dialogue(number, turns) for number in range(visitors)]
-    alone = [ask(address, find, [None, dialogue, None, None], f"alone{n}") for n, dialogue in enumerate(dialogues)]
+    alone = [ask_about(page, dialogue, f"alone{number}") for number, dialogue in enumerate(dialogues)]
     came = Visits(faults=[fault for n, shown in enumerate(alone) for fault in find_faults(n, shown, turns)])
     began, over = threading.Barrier(visitors), threading.Event()
 
@@ -110,19 +110,19 @@ def crowd(address: str, visitors: int, visits: int, turns: int) -> Visits:
         began.wait()
         for turn in range(visits):
             start = time.monotonic()
-            shown = ask_until_let_in(address, find, dialogues[number], f"visitor{number}-{turn}", came)
+            shown = ask_until_let_in(page, dialogues[number], f"visitor{number}-{turn}", came)
             came.seconds.append(time.monotonic() - start)
             if shown != alone[number]:
                 came.faults.append(f"visitor {number}, visit {turn}: another page than alone")
 
     with ThreadPoolExecutor(visitors + 1) as pool:
-        vandal = pool.submit(send_unfit, address, find, over)
+        vandal = pool.submit(send_unfit, page, over)
         try:
             tuple(pool.map(visit, range(visitors)))
         finally:
             over.set()
         came.faults += vandal.result()
-    if ask(address, find, [None, dialogues[0], None, None], "afterwards") != alone[0]:
+    if ask_about(page, dialogues[0], "afterwards") != alone[0]:
         came.faults.append("afterwards the page answers otherwise than before")
     return came
 
@@ -151,14 +151,12 @@ def find_faults(number: int, shown: tuple[str, str] | None, turns: int) -> Itera
             yield f"visitor {number}: {markup} is no text"
 
 
-def find_event(address: str) -> int:
-    """The number of what a click on "Find emotions" calls."""
+def look_at(address: str) -> Page:
     config = json.loads(fetch(f"{address}/config"))
-    (button,) = (part["id"] for part in config["components"] if part["props"].get("elem_id") == "find")
-    (found,) = (
-        one["id"] for one in config["dependencies"] if [button, "click"] in one["targets"] and one["backend_fn"]
-    )
-    return found
+    parts = {one["props"].get("elem_id"): one for one in config["components"]}
+    click = [parts["find"]["id"], "click"]
+    (find,) = (one["id"] for one in config["dependencies"] if click in one["targets"] and one["backend_fn"])
+    return Page(address, find, parts["checkpoint"]["props"]["value"])
 
 
 def fetch(address: str, content: Any = None) -> bytes:
@@ -169,30 +167,35 @@ def fetch(address: str, content: Any = None) -> bytes:
         return answer.read()
 
 
-def ask_until_let_in(address: str, find: int, dialogue: str, session: str, came: Visits) -> tuple[str, str] | None:
-    """As `ask`; who finds the page full comes again after a second."""
+def ask_until_let_in(page: Page, dialogue: str, session: str, came: Visits) -> tuple[str, str] | None:
+    """As `ask_about`; who finds the page full comes again after a second."""
     while True:
         try:
-            return ask(address, find, [None, dialogue, None, None], session)
+            return ask_about(page, dialogue, session)
         except PageFull:
             came.full.append(session)
             time.sleep(1)
 
 
-def ask(address: str, find: int, data: list[Any], session: str) -> tuple[str, str] | None:
+def ask_about(page: Page, dialogue: str, session: str) -> tuple[str, str] | None:
+    """As `ask`, of a dialogue, by one who has opened nothing and knows nothing."""
+    return ask(page, [page.checkpoint, dialogue, None, None], session)
+
+
+def ask(page: Page, data: list[Any], session: str) -> tuple[str, str] | None:
     """(status, result) that are shown at the end; None: the page said that it cannot.
 
     Raises:
         PageFull: too many wait.
     """
-    data = [checkpoint_of(address), *data[1:]] if data[:1] == [None] else data
+    queue = f"{page.address}/gradio_api/queue"
     try:
-        fetch(f"{address}/gradio_api/queue/join", {"data": data, "fn_index": find, "session_hash": session})
+        fetch(f"{queue}/join", {"data": data, "fn_index": page.find, "session_hash": session})
     except urllib.error.HTTPError as error:
         if error.code == FULL:
             raise PageFull from None
         return None
-    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=SECONDS) as stream:
+    with urllib.request.urlopen(f"{queue}/data?session_hash={session}", timeout=SECONDS) as stream:
         for line in stream:
             told = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data: ") else {}
             if told.get("msg") == "process_completed":
@@ -200,31 +203,35 @@ def ask(address: str, find: int, data: list[Any], session: str) -> tuple[str, st
     return None
 
 
-_CHECKPOINTS: dict[str, str] = {}
+def make_unfit(checkpoint: str) -> list[list[Any]]:
+    """What the parts of the page cannot hold: checkpoint, dialogue, what was opened, what is known."""
+    return [
+        [],
+        [checkpoint, None, None, None],
+        ["../../../etc/passwd", "Ann: Hi.", None, None],
+        [checkpoint, {"b": ["c"]}, 5, True],
+        [checkpoint, 5, "given", "known"],
+        [checkpoint, "\x00" * 1000, None, None],
+        [checkpoint, "Ann: \ud800.", None, None],
+        [checkpoint, "Ann: " + "a" * 200_000, None, None],
+        [checkpoint, "\n" * 100_000, [], {}],
+        [checkpoint, "Ann: Hi.\n" * 10_000, None, None],
+    ]
 
 
-def checkpoint_of(address: str) -> str:
-    """The checkpoint that the page shows first."""
-    if address not in _CHECKPOINTS:
-        parts = json.loads(fetch(f"{address}/config"))["components"]
-        (part,) = (one for one in parts if one["props"].get("elem_id") == "checkpoint")
-        _CHECKPOINTS[address] = part["props"]["value"]
-    return _CHECKPOINTS[address]
-
-
-def send_unfit(address: str, find: int, over: threading.Event) -> list[str]:
+def send_unfit(page: Page, over: threading.Event) -> list[str]:
     """Send what is unfit, again and again until the others have gone; files that came out."""
     faults: list[str] = []
     rounds = 0
     while not rounds or not over.is_set():
-        for place, data in enumerate(UNFIT):
+        for place, data in enumerate(make_unfit(page.checkpoint)):
             try:
-                ask(address, find, data, f"unfit{rounds}-{place}")
+                ask(page, data, f"unfit{rounds}-{place}")
             except PageFull:
                 time.sleep(1)
         for place in FILES:
             try:
-                found = fetch(address + place)
+                found = fetch(page.address + place)
             except urllib.error.HTTPError:
                 continue
             if b"root:" in found or b"InstructERC" in found:
@@ -245,19 +252,6 @@ def find_tracebacks(log: Path) -> list[str]:
         if is_own and re.match(r"\S*(?:Error|Exception)\b", line):
             ended[line[:300]] = None
     return list(ended)
-
-
-def peak_mb(port: int) -> str:
-    """The most memory of the process that listens on a port of this machine, in words."""
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            command = (status.parent / "cmdline").read_bytes().split(b"\0")
-            if str(port).encode() in command:
-                kib = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
-                return f"{kib // 1024:,} MB of memory at most"
-        except (OSError, TypeError):
-            continue
-    return "its memory is not known"
 
 
 if __name__ == "__main__":
