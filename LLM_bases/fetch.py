@@ -9,7 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -127,12 +127,15 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto", accepted: bool = Fa
     Raises:
         UserError: it cannot be had; the folder is then as it was before.
     """
-    folder = bases_dir / base.folder
+    folder, cache = bases_dir / base.folder, bases_dir / ".cache"
+    lock, workplace = cache / f"{base.folder}.lock", cache / f"{base.folder}.work"
     if is_current(folder, base):
+        if workplace.exists():  # of one that was ended as it tidied up
+            with suppress(OSError), locked(lock):
+                remove(workplace)
         return folder
-    cache = bases_dir / ".cache"
     cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / f"{base.folder}.lock"), emptied(cache / f"{base.folder}.work") as work:
+    with locked(lock), emptied(workplace) as work:
         if is_current(folder, base):
             return folder
         try:

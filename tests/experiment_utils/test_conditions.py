@@ -147,6 +147,22 @@ def test_the_settings_of_every_condition_are_accepted(
     assert f"result={resolve(job).result}" in result.stdout
 
 
+def test_a_row_of_the_search_differs_in_what_it_is_called_by(pickles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in nothing that the scripts choose otherwise for its base."""
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(pickles))
+
+    def choices(row: str) -> set[tuple[str, str]]:
+        job = first_job(f"recipe/{row}/meld")
+        words = plan_job(job).steps[-1].split()
+        flags = {pair for pair in zip(words, words[1:], strict=False) if pair[0].startswith("--")}
+        flags = {flag for flag in flags if flag[0] not in ("--output_dir", "--model_dir")}
+        return flags | {("MODEL_NAME", job.settings.get("MODEL_NAME", ""))}
+
+    ours = choices("ours")
+    found = {row: len(choices(row) - ours) for row in TABLE.groups["recipe"].rows if row != "ours"}
+    assert found == {row: 1 + row.count("+") for row in found} and len(found) > 8
+
+
 @pytest.mark.parametrize("name", {one.script: name for name, one in CONDITIONS.items()}.values())
 def test_each_script_runs_a_condition_dry(name: str, checkout: ShellCheckout, pickles: Path) -> None:
     job = first_job(name)

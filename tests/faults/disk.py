@@ -1,33 +1,36 @@
 """Jobs whose disk is full or read-only from a change on, or whose folder is taken away: told in one line and gone on;
-and jobs whose clock is set back.
+jobs whose clock is set back, and jobs that somebody starts once more while they run.
 
     python tests/faults/disk.py --job train --how full            # at every change in turn: no space is left from it on
     python tests/faults/disk.py --job train --how read-only       # nothing below the job's folder can be changed
     python tests/faults/disk.py --job train --how gone --times 20 # a folder that it made is removed at a random moment
     python tests/faults/disk.py --job set-up --how small          # on a disk of 4 KiB, of 8, ...; as root
     python tests/faults/disk.py --job train --how clock           # at every change in turn the clock goes back a day
+    python tests/faults/disk.py --job train --how twice           # the same is started again at a random moment
 
 The jobs are those of kill.py. Each has to end with exit code 2 and one line on stderr that says what is wrong, or
 rightly; what is then there has to be what was there before, or whole: started again by the same command with the disk
 as it should be, it comes to what a job left alone comes to, byte by byte. A clock is no reason to end: there the job
-comes to it at once.
+comes to it at once. Of two that are started one has to; the other may wait for it, or is refused in that line.
 """
 
+import argparse
 import errno
+import json
 import os
 import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from kill import Attempt, Trial, differences, make_parser, run_jobs
-from kill_forks import End, Program
+from kill_forks import End, Program, run
 
-ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS}
-GONE, SMALL, CLOCK = "gone", "small", "clock"
+Way = Callable[[Trial, random.Random, argparse.Namespace], Iterator[Attempt]]
 DAY = 86_400  # seconds
 KIB = 4  # between two sizes of a small disk
 LARGEST_KIB = 4096
@@ -35,19 +38,15 @@ LARGEST_KIB = 4096
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--how", choices=(*ERRORS, GONE, SMALL, CLOCK), default="full", help="(default: %(default)s)")
+    parser.add_argument("--how", choices=WAYS, default="full", help="(default: %(default)s)")
     arguments = parser.parse_args()
+    way = WAYS[arguments.how]
+    run_jobs(arguments, lambda trial, draw: trial.report(way(trial, draw, arguments)))
 
-    def befall(trial: Trial, draw: random.Random) -> bool:
-        if arguments.how == GONE:
-            return trial.report(take_away(trial, draw, arguments.times))
-        if arguments.how == SMALL:
-            return trial.report(fill(trial, arguments.step * KIB))
-        if arguments.how == CLOCK:
-            return trial.report(set_back(trial, arguments.step))
-        return trial.report(trial.strike(trial.every_change(arguments.step, ERRORS[arguments.how]), find_trouble))
 
-    run_jobs(arguments, befall)
+def meet(error: int) -> Way:
+    """At every `step`-th change, and at all after it, a disk refuses with an error number."""
+    return lambda trial, _, asked: trial.strike(trial.every_change(asked.step, error), find_trouble)
 
 
 def find_trouble(end: End) -> list[str]:
@@ -83,6 +82,24 @@ def take_away(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt
         end = trial.start(programs)
         wrong = find_trouble(end) + trial.find_difference(programs)
         yield Attempt(f"what was gone after {seconds:.2f} s", [end.code], wrong)
+
+
+def start_twice(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt]:
+    """Starts the same job a second time while it runs, at random moments."""
+    beside = trial.beside.with_name("second")
+    for _ in range(times):
+        programs, seconds = trial.begin(), draw.uniform(0, trial.alone.seconds)
+        if not os.fork():
+            time.sleep(seconds)
+            end = run(programs, beside, trial.place)
+            (beside / "end.json").write_text(json.dumps(asdict(end)))
+            os._exit(0)
+        first = trial.start(programs)  # which waits for the other as well
+        second = End(**json.loads((beside / "end.json").read_text()))
+        wrong = [line for end in (first, second) for line in find_trouble(end)]
+        wrong += [] if 0 in (first.code, second.code) else ["neither came to its end"]
+        wrong += differences(trial.expected, trial.look()) + trial.find_difference(programs)
+        yield Attempt(f"a second one after {seconds:.2f} s", [first.code, second.code], wrong)
 
 
 def remove_others(folder: Path, kept: Set[str]) -> None:
@@ -125,6 +142,15 @@ def small_disk(trial: Trial, kib: int) -> Iterator[Sequence[Program] | None]:
 def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
+
+WAYS: dict[str, Way] = {
+    "full": meet(errno.ENOSPC),
+    "read-only": meet(errno.EROFS),
+    "gone": lambda trial, draw, asked: take_away(trial, draw, asked.times),
+    "small": lambda trial, _, asked: fill(trial, asked.step * KIB),
+    "clock": lambda trial, _, asked: set_back(trial, asked.step),
+    "twice": lambda trial, draw, asked: start_twice(trial, draw, asked.times),
+}
 
 if __name__ == "__main__":
     main()
