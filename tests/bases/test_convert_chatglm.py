@@ -114,7 +114,10 @@ def test_stopped_conversion_goes_on_with_the_shard_where_it_stopped(
     with pytest.raises(KeyboardInterrupt):
         convert_chatglm2(published, target)
     assert not target.exists()
+    (work,) = tmp_path.iterdir()
+    (work / ".tmpA1b2C3").write_bytes(b"half of it, as SIGKILL leaves what safetensors writes")
     assert convert_chatglm2(published, target) == target
+    assert not [path.name for path in target.iterdir() if path.name.startswith(".")]
     assert seen == [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2, 2)]
     assert {path.name for path in tmp_path.iterdir()} == {"native"}
     convert_chatglm2(published, target)  # nothing is left to do

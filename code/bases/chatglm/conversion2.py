@@ -176,6 +176,8 @@ def _open_work(target: Path, record: Mapping[str, Any]) -> Path:
         remove(work)
         work.mkdir(parents=True)
         (work / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for left in work.glob(".*tmp*"):  # of a save that was ended; those of safetensors have names of its own
+        left.unlink()
     return work
 
 
