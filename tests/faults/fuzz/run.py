@@ -34,6 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of all targets and exit")
     parser.add_argument("--target", help="names of readers, joined by commas; 'all' are all")
     parser.add_argument("--inputs", type=int, default=200_000, help="how many files each reads (default: 200000)")
+    parser.add_argument("--first", type=int, default=0, help="how many of them are left out, to go on (default: 0)")
     parser.add_argument("--seed", type=int, default=1, help="of the changes (default: 1)")
     parser.add_argument("--engine", choices=("mutator", "atheris"), default="mutator")
     parser.add_argument("--keep", type=Path, help="folder for the inputs that ended in a fault")
@@ -75,23 +76,21 @@ class Trial:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def mutate_all(trial: Trial, inputs: int, seed: int) -> None:
+def mutate_all(trial: Trial, numbers: range, seed: int) -> None:
     """By the mutator."""
     from tests.faults.fuzz.mutations import mutate
     from tests.faults.fuzz.oracle import within_limits
 
     seeds, began = trial.target.seeds(), time.monotonic()
-    for data in seeds:
-        trial.read(data)
     with within_limits():
-        for number in range(len(seeds), inputs):
+        for number in numbers:
             rng = random.Random(f"{seed}/{number}")
-            trial.read(mutate(rng, seeds, trial.target.tokens))
-            if (number + 1) % STEP == 0 and number + 1 < inputs:
+            trial.read(seeds[number] if number < len(seeds) else mutate(rng, seeds, trial.target.tokens))
+            if (number + 1) % STEP == 0 and number + 1 < numbers.stop:
                 trial.tell(began)
 
 
-def guide(trial: Trial, inputs: int, seed: int) -> None:
+def guide(trial: Trial, numbers: range, seed: int) -> None:
     """By atheris, up to the first fault: in a process of its own, as it never returns."""
     if child := os.fork():
         _, status = os.waitpid(child, 0)
@@ -106,7 +105,7 @@ def guide(trial: Trial, inputs: int, seed: int) -> None:
 
     def read(data: bytes) -> None:
         trial.read(data)
-        if trial.faults or trial.ends.total() == inputs:
+        if trial.faults or trial.ends.total() == len(numbers):
             trial.tell(began)
             os._exit(int(bool(trial.faults)))
 
@@ -156,10 +155,10 @@ def main() -> int:
     names = list(targets) if "all" in wanted else wanted
     sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for all that follows
     faults = 0
-    run: Callable[[Trial, int, int], None] = guide if arguments.engine == "atheris" else mutate_all
+    run: Callable[[Trial, range, int], None] = guide if arguments.engine == "atheris" else mutate_all
     for name in names:
         trial, began = Trial(name, targets[name], arguments.keep), time.monotonic()
-        run(trial, arguments.inputs, arguments.seed)
+        run(trial, range(arguments.first, arguments.inputs), arguments.seed)
         if arguments.engine == "mutator":
             trial.tell(began)
         trial.close()
