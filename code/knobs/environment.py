@@ -68,8 +68,10 @@ def find_default(
 ) -> str | None:
     """The most particular default of a knob: of base and setting, size of train or rows, then of one of them.
 
-    small_train: see `has_small_train`.
+    base: its own recipe counts, or that of the base which its row of the table names. small_train: see
+    `has_small_train`.
     """
+    base = BASES[base].recipe or base if base in BASES else base
     setting, dataset = values.get("Experiments_setting"), values.get("dataset")
     size = SMALL_TRAIN if small_train else ""
     words = (f"{base} {setting}", f"{base} {size}", f"{base} {rows}", rows, base, dataset, setting)

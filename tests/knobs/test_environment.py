@@ -207,3 +207,16 @@ def test_a_small_train_has_the_recipe_of_the_sample(tmp_path: Path) -> None:
         assert settings.usual("num_train_epochs") == wanted[1] and settings.changed == {}
     settings, _ = read_settings(WINDOW, told | {"dataset": "mine", "MODEL_NAME": "LLaMA2"}, place)
     assert settings["num_train_epochs"] == "6", "the paper's recipes know no sizes"
+
+
+@pytest.mark.parametrize("rows", [WINDOW, PLAIN, MIXED])
+def test_a_base_may_have_the_recipe_of_another(place: Place, rows: str) -> None:
+    """Gemma-3-270M has SmolLM2-135M's; Llama-3.2-1B, of which nothing was tuned, the paper's."""
+    for setting in ("lora", "all_parameters"):
+        bases = ("SmolLM2-135M", "Gemma-3-270M", "google/gemma-3-270m", "Llama-3.2-1B")
+        found = []
+        for base in bases:
+            settings, _ = read_settings(rows, {"MODEL_NAME": base, "Experiments_setting": setting}, place)
+            assert set(settings.changed) <= {"MODEL_NAME"}
+            found.append({name: settings[name] for name in KNOBS if name != "MODEL_NAME"})
+        assert found[0] == found[1] == found[2] != found[3]
