@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(compiled.cleanup)
 
 
+LONGEST_FILES = 60  # as many are told of
 PAGE_TIMEOUT = 90_000  # milliseconds: other programs may run beside it
 # Why a test may be skipped in CI: what its machine has, and what the tests do without. All else must run there.
 FINE_IN_CI = ("there is a GPU here", "could not import 'trl'", "could not import 'bitsandbytes'")
@@ -85,6 +87,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "real_data" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the longest files of tests took, and in each what was slowest, fixtures too."""
+    files: dict[str, list[tuple[float, str]]] = {}
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            file, _, test = report.nodeid.partition("::")
+            files.setdefault(file, []).append((report.duration, f"{report.when} of {test}"))
+    seconds = {file: sum(duration for duration, _ in parts) for file, parts in files.items()}
+    terminalreporter.section("longest files, and what is slowest in each")
+    for file in sorted(seconds, key=seconds.__getitem__, reverse=True)[:LONGEST_FILES]:
+        slowest, part = max(files[file])
+        terminalreporter.write_line(f"{seconds[file]:7.1f} s {file}: {slowest:.1f} s {part}")
 
 
 def pytest_collection_finish() -> None:

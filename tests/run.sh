@@ -20,4 +20,4 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 # One test more at once than there are cores, up to eight: many wait for processes and pages.
 workers=$("$python" -c 'import os; print(min(8, os.cpu_count() + 1))')
 distribute=(-n "$workers" --dist loadscope --no-loadscope-reorder)
-exec "$python" -m pytest "${distribute[@]}" --durations=40 --durations-min=5 "$@" # exits with 5 where there is no test
+exec "$python" -m pytest "${distribute[@]}" "$@" # exits with 5 where there is no test
