@@ -9,6 +9,7 @@ import pytest
 import predict
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
+from dialogue_files.readers import encodings
 from dialogue_files.reading import count_turns, find_format, read_turns
 
 SAID = "Zoë: où ça ?\nJörg: là-bas\n"
@@ -129,3 +130,13 @@ def test_no_code_page_is_guessed_of_a_file_with_a_byte_that_no_text_has_there(tm
     path.write_bytes("\n".join(lines).encode(encoding) + b"\nBo: \xff\n")
     with pytest.raises(UserError, match="line 1: not UTF-8 text"):
         count_turns(path, "text")
+
+
+def test_a_code_page_is_guessed_from_the_first_lines_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    monkeypatch.setattr(encodings, "_best_page", lambda sample: looked_at.append(len(sample)))
+    path = tmp_path / "own.txt"
+    path.write_bytes("Ann: über alles\n".encode("cp1252") * 20_000)
+    with pytest.raises(UserError, match="line 1: not UTF-8 text"):
+        count_turns(path, "text")
+    assert set(looked_at) == {-(-(encodings.SAMPLE + 1) // 16) * 16}
