@@ -130,9 +130,10 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto", accepted: bool = Fa
     folder, cache = bases_dir / base.folder, bases_dir / ".cache"
     lock, workplace = cache / f"{base.folder}.lock", cache / f"{base.folder}.work"
     if is_current(folder, base):
-        if workplace.exists():  # of one that was ended as it tidied up
-            with suppress(OSError), locked(lock):
-                remove(workplace)
+        with suppress(OSError):
+            if workplace.exists():  # of one that was ended as it tidied up
+                with locked(lock):
+                    remove(workplace)
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with locked(lock), emptied(workplace) as work:

@@ -27,8 +27,8 @@ SIMILAR = 0.9
 class Settings:
     """One experiment as asked for: a kind of rows, and a value for every knob.
 
-    values: knob -> text, paths as seen from the repository; None: not set, and without a default. base: the name by
-    which recipes know the base. place: the folders of the caller and the repository. given: the knobs that were set.
+    values: knob -> text, paths as seen from the repository; None: not set, and without a default. base: its name in
+    the table, see `name_of_base`. place: the folders of the caller and the repository. given: the knobs that were set.
     small_train: whether recipes are those of a small train.
     """
 
@@ -98,7 +98,7 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     values: dict[str, str | None] = {}
     for name in ("MODEL_NAME", "Experiments_setting", "dataset"):  # these decide on the defaults of the others
         values[name] = given.get(name, KNOBS[name].recipes.get(rows, KNOBS[name].default))
-    base = recipe_name(values["MODEL_NAME"] or "", place)
+    base = name_of_base(values["MODEL_NAME"] or "", place)
     small = _has_small_train(values["dataset"] or "", given.get("ERC_ORIGINAL_DATA"), place)
     for knob in KNOBS.values():
         values.setdefault(knob.name, given.get(knob.name, find_default(knob, rows, values, base, small)))
@@ -117,8 +117,8 @@ def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
     return has_small_train(dataset, next((one for one in folders if find_corpus(dataset, one)), folders[-1]))
 
 
-def recipe_name(base: str, place: Place) -> str:
-    """What the recipes call a base: its name in the table, by hub id too, else the last part of hub id or path."""
+def name_of_base(base: str, place: Place) -> str:
+    """A base by its name in the table, by hub id too, else by the last part of hub id or path."""
     named = {row.hub_id: row.name for row in BASES.values()}.get(base)
     if named is None and is_base_folder(base, place):
         return place.of_caller(base).resolve().name

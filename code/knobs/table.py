@@ -60,7 +60,7 @@ from knobs.recipe import RECIPE, SMALL
 
 SPLITS_TO_SCORE = one_of("valid", "test")
 
-# The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small base's own.
+# The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small bases' own.
 _PAPER_MODULES = "q_proj,k_proj,v_proj,query_key_value"
 _USUAL = CORPORA["sample"].max_length
 _LENGTHS = {name: str(one.max_length) for name, one in CORPORA.items() if one.max_length != _USUAL}

@@ -121,9 +121,16 @@ def test_code_pages_that_spreadsheets_write_are_guessed(tmp_path: Path, encoding
     assert guessed in count_turns(path, "csv").report.lines()
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman"])
-def test_no_code_page_is_guessed_of_a_file_with_a_byte_that_no_text_has_there(tmp_path: Path, encoding: str) -> None:
-    lines = ["Élodie: C'est très étonnant, à bientôt", "Jürgen: Das wäre schön, ich hätte es nie für möglich gehalten"]
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [
+        ("cp1252", ["Ana: ¿Dónde estás? — “Aquí”", "Ben: ¡Mañana, señor! ©"]),
+        ("mac_roman", ["Élodie: C'est très étonnant, à bientôt", "Jürgen: Das wäre schön, ich hätte es nie geglaubt"]),
+    ],
+)
+def test_no_code_page_is_guessed_of_a_file_with_a_byte_that_no_text_has_there(
+    tmp_path: Path, encoding: str, lines: list[str]
+) -> None:
     path = tmp_path / "own.txt"
     path.write_bytes("\n".join(lines).encode(encoding) + b"\n")
     assert f"read as {encoding}, which is guessed" in "".join(count_turns(path, "text").report.lines())

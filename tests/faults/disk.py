@@ -87,8 +87,10 @@ def take_away(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt
 def start_twice(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt]:
     """Starts the same job a second time while it runs, at random moments."""
     beside = trial.beside.with_name("second")
-    for _ in range(times):
+    left = times
+    while left:
         programs, seconds = trial.begin(), draw.uniform(0, trial.alone.seconds)
+        (beside / "end.json").unlink(missing_ok=True)
         if not os.fork():
             time.sleep(seconds)
             end = run(programs, beside, trial.place)
@@ -96,6 +98,7 @@ def start_twice(trial: Trial, draw: random.Random, times: int) -> Iterator[Attem
             os._exit(0)
         first = trial.start(programs)  # which waits for the other as well
         second = End(**json.loads((beside / "end.json").read_text()))
+        left -= seconds < first.seconds  # else it began when the first had ended, and another moment is drawn
         wrong = [line for end in (first, second) for line in find_trouble(end)]
         wrong += [] if 0 in (first.code, second.code) else ["neither came to its end"]
         wrong += differences(trial.expected, trial.look()) + trial.find_difference(programs)

@@ -196,7 +196,7 @@ def convert(place: Path) -> Sequence[Program]:
 # An installer that writes forty files, waits a little for each, and fails where one cannot be written, as pip does.
 INSTALLER = """#!/usr/bin/env bash
 set -e
-if [[ ${1-} == -m && $2 == venv ]]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && exit; fi
+if [[ ${1-} == -m && $2 == venv ]]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; exit; fi
 if [[ ${1-} == -m && $2 == pip ]]; then
     mkdir -p "${0%/*}/../lib"
     for number in {1..40}; do echo "part of ${*: -1}" >>"${0%/*}/../lib/${*: -1}-$number"; sleep 0.01; done

@@ -32,6 +32,13 @@ def test_every_default_is_of_its_own_kind(name: str) -> None:
     assert {word for words in knob.recipes for word in words.split()} <= RECIPE_WORDS
 
 
+def test_a_base_that_has_the_recipe_of_another_has_none_of_its_own() -> None:
+    borrowed = {base.name: base.recipe for base in BASES.values() if base.recipe}
+    assert borrowed and all(BASES[other].recipe == "" for other in borrowed.values())
+    words = {word for knob in KNOBS.values() for recipe in knob.recipes for word in recipe.split()}
+    assert not words & borrowed.keys() and words & {*borrowed.values()}
+
+
 def test_every_flag_of_main_new_that_is_a_knob_comes_from_the_table() -> None:
     read_by_main = {knob.name for knob in KNOBS.values() if any(reader.program == MAIN for reader in knob.readers)}
     assert len(read_by_main) > 30 and read_by_main <= set(FLAGS)

@@ -6,11 +6,13 @@
 
 mutator: changes to good files, drawn by a seed, see mutations.py. atheris: guided by the lines that a file reaches, up
 to the first fault; it has to be installed (tests/faults/requirements.txt). Both are judged by oracle.py. The exit code
-is 1 where a fault was found; with --keep FOLDER its first input of each place is written there.
+is 1 where a fault was found; with --keep FOLDER its first input of each place is written there. The mutator's input
+number n is drawn by the seed and n alone: with --first a run that was stopped goes on.
 """
 
 import argparse
 import contextlib
+import hashlib
 import os
 import random
 import shutil
@@ -34,11 +36,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of all targets and exit")
     parser.add_argument("--target", help="names of readers, joined by commas; 'all' are all")
     parser.add_argument("--inputs", type=int, default=200_000, help="how many files each reads (default: 200000)")
-    parser.add_argument("--first", type=int, default=0, help="how many of them are left out, to go on (default: 0)")
+    parser.add_argument("--first", type=int, default=0, help="how many of them the mutator leaves out (default: 0)")
     parser.add_argument("--seed", type=int, default=1, help="of the changes (default: 1)")
     parser.add_argument("--engine", choices=("mutator", "atheris"), default="mutator")
     parser.add_argument("--keep", type=Path, help="folder for the inputs that ended in a fault")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 <= arguments.first < arguments.inputs:
+        parser.error(f"--first {arguments.first}: allowed are 0 to {arguments.inputs - 1}")
+    if arguments.first and arguments.engine == "atheris":
+        parser.error("--first is for the mutator: atheris begins anew")
+    return arguments
 
 
 class Trial:
@@ -64,7 +71,7 @@ class Trial:
             print(f"{self.name}: FAULT {outcome.told} at {outcome.where}", flush=True)
             if self.keep:
                 self.keep.mkdir(parents=True, exist_ok=True)
-                (self.keep / f"{self.name}-{len(self.faults)}").write_bytes(data)
+                (self.keep / f"{self.name}-{hashlib.sha256(data).hexdigest()[:8]}").write_bytes(data)
 
     def tell(self, began: float) -> None:
         """How far it is."""
