@@ -14,9 +14,9 @@ def test_each_file_is_told_of_with_its_slowest_part(pytestconfig: pytest.Config)
 
     class Reporter:
         stats = {
-            "passed": [took(1, "tests/a.py::test_one"), took(2.5, "tests/b.py::test_two[x::y]")],
-            "": [took(4, "tests/a.py::test_one", "setup")],
-            "failed": [took(0.25, "tests/b.py::test_three")],
+            "passed": [took(1, "a.py::test_one"), took(2.5, "b.py::test_two[x::y]")],
+            "": [took(4, "a.py::test_one", "setup")],
+            "failed": [took(0.25, "b.py::test_three")],
             "warnings": ["no report"],
         }
         said: list[str] = []
@@ -24,6 +24,6 @@ def test_each_file_is_told_of_with_its_slowest_part(pytestconfig: pytest.Config)
 
     own.pytest_terminal_summary(Reporter)
     assert Reporter.said[1:] == [
-        "    5.0 s tests/a.py: 4.0 s setup of test_one",
-        "    2.8 s tests/b.py: 2.5 s call of test_two[x::y]",
+        "    5.0 s a.py: 4.0 s setup of test_one",
+        "    2.8 s b.py: 2.5 s call of test_two[x::y]",
     ]
