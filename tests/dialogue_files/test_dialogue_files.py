@@ -7,7 +7,7 @@ import pytest
 
 from basics.errors import UserError
 from dialogue_files.readers import json_stream as dialogue_json
-from dialogue_files.reading import FORMATS, count_turns, find_format, read_text, read_turns
+from dialogue_files.reading import FORMATS, LIVE_FORMATS, count_turns, find_format, read_text, read_turns
 from dialogue_files.turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
 
 # Two dialogues: Ben speaks first in the second one.
@@ -222,3 +222,24 @@ def test_typed_text_names_its_line() -> None:
     assert [one.text for one in read_text("A: b\nC: \ud800")] == ["b", "?"]
     with pytest.raises(UserError, match="^line 2"):
         read_text("A: b\nC")
+
+
+def test_the_other_form_of_a_name_is_told_as_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text("12/31/20, 9:41 PM - Ann: hi\n12/31/20, 9:42 PM - Ben: you\n")
+    remarks = list(count_turns(path, find_format(path)).report.lines())
+    assert any(
+        line.startswith("read as whatsapp") and line.endswith("; otherwise: --input_format text") for line in remarks
+    )
+
+
+def test_a_file_without_an_utterance_is_told_of_whole(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text("\n \n")
+    with pytest.raises(UserError) as caught:
+        count_turns(path, "text")
+    assert str(caught.value) == f"{path}: holds no utterance, allowed is text: {FORMATS['text'].meaning}"
+
+
+def test_what_is_read_as_it_comes_are_forms() -> None:
+    assert {*LIVE_FORMATS} <= FORMATS.keys() and not {*LIVE_FORMATS} & {"json", "csv"}
