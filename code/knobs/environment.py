@@ -71,7 +71,7 @@ def find_default(
     base: its own recipe counts, or that of the base which its row of the table names. small_train: see
     `has_small_train`.
     """
-    base = BASES[base].recipe or base if base in BASES else base
+    base = (BASES[base].recipe or base) if base in BASES else base
     setting, dataset = values.get("Experiments_setting"), values.get("dataset")
     size = SMALL_TRAIN if small_train else ""
     words = (f"{base} {setting}", f"{base} {size}", f"{base} {rows}", rows, base, dataset, setting)

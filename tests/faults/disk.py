@@ -22,9 +22,11 @@ import random
 import shutil
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from kill import Attempt, Trial, differences, make_parser, run_jobs
@@ -75,10 +77,7 @@ def take_away(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt
     known = {path.name for path in trial.inputs.iterdir()}
     for _ in range(times):
         programs, seconds = trial.begin(), draw.uniform(0, trial.alone.seconds)
-        if not os.fork():  # no thread: this process has more to fork
-            time.sleep(seconds)
-            remove_others(trial.place, known)
-            os._exit(0)
+        do_later(seconds, lambda: remove_others(trial.place, known))
         end = trial.start(programs)
         wrong = find_trouble(end) + trial.find_difference(programs)
         yield Attempt(f"what was gone after {seconds:.2f} s", [end.code], wrong)
@@ -87,22 +86,36 @@ def take_away(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt
 def start_twice(trial: Trial, draw: random.Random, times: int) -> Iterator[Attempt]:
     """Starts the same job a second time while it runs, at random moments."""
     beside = trial.beside.with_name("second")
-    left = times
+    ended, left = beside / "end.json", times
     while left:
         programs, seconds = trial.begin(), draw.uniform(0, trial.alone.seconds)
-        (beside / "end.json").unlink(missing_ok=True)
-        if not os.fork():
-            time.sleep(seconds)
-            end = run(programs, beside, trial.place)
-            (beside / "end.json").write_text(json.dumps(asdict(end)))
-            os._exit(0)
+        ended.unlink(missing_ok=True)
+        do_later(seconds, partial(run_aside, programs, beside, trial.place, ended))
         first = trial.start(programs)  # which waits for the other as well
-        second = End(**json.loads((beside / "end.json").read_text()))
+        second = End(**json.loads(ended.read_text()))
         left -= seconds < first.seconds  # else it began when the first had ended, and another moment is drawn
         wrong = [line for end in (first, second) for line in find_trouble(end)]
         wrong += [] if 0 in (first.code, second.code) else ["neither came to its end"]
         wrong += differences(trial.expected, trial.look()) + trial.find_difference(programs)
         yield Attempt(f"a second one after {seconds:.2f} s", [first.code, second.code], wrong)
+
+
+def run_aside(programs: Sequence[Program], beside: Path, place: Path, ended: Path) -> None:
+    """Runs programs, and writes to a file how they ended."""
+    ended.write_text(json.dumps(asdict(run(programs, beside, place))))
+
+
+def do_later(seconds: float, act: Callable[[], None]) -> None:
+    """Does something after so many seconds, in a process: this one has more to fork, and so has no threads."""
+    if os.fork():
+        return
+    try:
+        time.sleep(seconds)
+        act()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 def remove_others(folder: Path, kept: Set[str]) -> None:
