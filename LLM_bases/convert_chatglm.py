@@ -20,7 +20,6 @@ sys.path.insert(0, str(HERE.parent / "code"))
 from basics.scripts import run_script  # noqa: E402
 
 # isort: split
-from bases.chatglm.conversion2 import convert_chatglm2  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
 
 
@@ -29,8 +28,10 @@ def main() -> None:
     arguments = parse_arguments()
     source = arguments.folder.resolve()
     target = arguments.output_dir or HERE / f"{source.name}-glm"
-    # Libraries print notices to stdout when they are imported.
+    # Libraries print notices to stdout when they are imported, which is late: --help needs none of them.
     with redirect_stdout(sys.stderr):
+        from bases.chatglm.conversion2 import convert_chatglm2
+
         folder = convert_chatglm2(source, target.resolve())
     print(folder)
 

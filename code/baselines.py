@@ -22,7 +22,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
@@ -30,24 +30,28 @@ from basics.files import find_repository, write_atomically
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
+from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.evidence import BaselineRun, keep_baseline
-from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.runner import digest_sources
 from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
 from knobs.writers import add_dataset, add_places, settle_dataset
 from scoring.baseline_table import PREVIOUS_LABEL, WITH_TRANSITIONS, FineTuning
-from scoring.baselines import Baseline, measure_baselines
 from scoring.contenders import Task
-from scoring.encoder_finetuning import load_encoder
 from scoring.prediction_files import write_predictions
 from training.decoding import SCORE, TRANSITIONS
 from training.provenance import find_commit
 
+if TYPE_CHECKING:
+    from scoring.baselines import Baseline
+
 
 def main() -> None:
     arguments, commit = parse_arguments(), find_commit(find_repository())
+    # Late: --help and what is wrong with a flag need no scikit-learn.
+    from scoring.baselines import measure_baselines
+
     source = arguments.original_data or find_original_data(arguments.dataset)
     spec = find_dataset(arguments.dataset, source)
     embed = SentenceEncoder(arguments.encoder, arguments.data / ".embeddings") if arguments.encoder != NOTHING else None
@@ -70,7 +74,7 @@ def is_usual(arguments: Namespace) -> bool:
     return vars(arguments) == vars(usual)
 
 
-def keep(arguments: Namespace, found: Sequence[Baseline], commit: str | None, sources: Mapping[str, str]) -> None:
+def keep(arguments: Namespace, found: Sequence["Baseline"], commit: str | None, sources: Mapping[str, str]) -> None:
     """Records, counts and answers of test, from which `reproduce.py --report` makes its tables."""
     more = "" if arguments.encoder_finetune == NOTHING else f" --encoder_finetune {arguments.encoder_finetune}"
     command = f"python code/baselines.py --dataset {arguments.dataset}{more}"
@@ -127,11 +131,13 @@ def prepare_finetuning(arguments: Namespace) -> FineTuning | None:
     """How `--encoder_finetune` is trained, None where it is not asked for; UserError where it cannot be loaded."""
     if arguments.encoder_finetune == NOTHING:
         return None
+    from scoring.encoder_finetuning import load_encoder
+
     load_encoder(arguments.encoder_finetune)  # what is wrong with it is said before the others take their minutes
     return FineTuning(arguments.encoder_finetune)
 
 
-def write(arguments: Namespace, found: Sequence[Baseline]) -> None:
+def write(arguments: Namespace, found: Sequence["Baseline"]) -> None:
     """The predictions, then the scores as JSON."""
     for baseline in found:
         for split, predictions in baseline.predictions.items():
@@ -142,7 +148,7 @@ def write(arguments: Namespace, found: Sequence[Baseline]) -> None:
     write_atomically(arguments.output / f"{arguments.dataset}.json", json.dumps(content, indent=2) + "\n")
 
 
-def describe(baseline: Baseline) -> dict[str, Any]:
+def describe(baseline: "Baseline") -> dict[str, Any]:
     """The scores of test, with those of valid, the settings and the filter beside them."""
     return baseline.results["test"].to_dict() | {
         "meaning": baseline.meaning,
@@ -153,7 +159,7 @@ def describe(baseline: Baseline) -> dict[str, Any]:
     }
 
 
-def print_results(dataset: str, found: Sequence[Baseline]) -> None:
+def print_results(dataset: str, found: Sequence["Baseline"]) -> None:
     """A line for each baseline: scores of valid and test, by itself and with transitions, meaning."""
     of_name = {baseline.name: baseline for baseline in found}
     width = max(map(len, of_name))
@@ -171,7 +177,7 @@ def print_results(dataset: str, found: Sequence[Baseline]) -> None:
     print(f"* the best on valid: {best.name}, {best.results['test'].score:.2f} on test")
 
 
-def score_columns(baseline: Baseline | None) -> str:
+def score_columns(baseline: "Baseline | None") -> str:
     """Valid and test, and a star where valid chooses it."""
     if baseline is None:
         return f"{'-':>7} {'-':>7}  "

@@ -25,13 +25,10 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from bases.gguf_writing import STORAGES
-from bases.table import PRECISIONS
+from bases.table import GGUF_STORAGES, PRECISIONS
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
 from knobs.checks import holds_model
-from own_dialogues.exports.folders import export_adapter, export_merged
-from own_dialogues.exports.gguf_file import export_gguf
 from own_dialogues.exports.hub import check_hub, push_to_hub
 
 KINDS = ("merged", "adapter", "gguf")
@@ -42,6 +39,10 @@ def main() -> None:
     checkpoint, output = arguments.checkpoint_dir, arguments.output_dir
     if not holds_model(checkpoint):
         raise UserError(f"--checkpoint_dir {checkpoint}: no adapter or model there")
+    # Late: --help and what is wrong with a flag need no torch.
+    from own_dialogues.exports.folders import export_adapter, export_merged
+    from own_dialogues.exports.gguf_file import export_gguf
+
     if arguments.push_to_hub:
         check_hub(arguments.push_to_hub)
     with redirect_stdout(sys.stderr):  # libraries print notices
@@ -66,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model_name_or_path", help=base_help)
     parser.add_argument("--push_to_hub", help="repository of the model hub that the folder is uploaded to")
     of_weights = "of the merged weights; q8_0: of a GGUF file alone (default: %(default)s)"
-    parser.add_argument("--precision", choices=tuple(STORAGES), default="bf16", help=of_weights)
+    parser.add_argument("--precision", choices=tuple(GGUF_STORAGES), default="bf16", help=of_weights)
     arguments = parser.parse_args()
     if arguments.precision not in PRECISIONS and arguments.kind != "gguf":
         raise UserError(f"--precision {arguments.precision} is for --kind gguf: choose {', '.join(PRECISIONS)}")

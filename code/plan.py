@@ -14,25 +14,17 @@ from basics.scripts import run_script
 # isort: split
 import argparse
 import math
-import time
 
-import torch
-
-from bases.load import DTYPES, choose_precision
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
 from data_utils.labels import DATASETS
-from engine.batching import TOKEN_BUDGETS
 from knobs.flags import add_knob, look_for_datasets
 from knobs.kinds import dataset_of
 from knobs.readers import LABELS
 from knobs.table import KNOBS
 from planning.data import ACCELERATORS, TEXTS
-from planning.estimate import Workload, plan_base
-from planning.table import render_bases, render_plan
-from planning.texts import texts_of
 
 CPU = "cpu"
 COUNTED = dataset_of(*TEXTS)
@@ -40,11 +32,20 @@ COUNTED = dataset_of(*TEXTS)
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.model_name_or_path is None and not arguments.table:
+        raise UserError(f"--model_name_or_path is missing: one of {', '.join(BASES)}, a folder, or a hub id")
+    # Late: --help and what is wrong with a flag need no torch.
+    import torch
+
+    from engine.batching import TOKEN_BUDGETS
+    from planning.device import measure_tflops, plan_precision
+    from planning.estimate import Workload, plan_base
+    from planning.table import render_bases, render_plan
+    from planning.texts import texts_of
+
     if arguments.table:
         print(render_bases(BASES.values(), plan_base))
         return
-    if arguments.model_name_or_path is None:
-        raise UserError(f"--model_name_or_path is missing: one of {', '.join(BASES)}, a folder, or a hub id")
     card = ACCELERATORS.get(arguments.gpu)
     dtype = plan_precision(arguments.precision, on_gpu=card is not None)
     tflops = arguments.tflops or (card.tflops if card else measure_tflops(dtype))
@@ -72,22 +73,6 @@ def counted_dataset(name: str) -> str:
     if name in DATASETS and name not in TEXTS:
         raise argparse.ArgumentTypeError(f"{name!r} is not allowed, its texts are not counted: {COUNTED.meaning}")
     return COUNTED.reader(name)
-
-
-def plan_precision(wanted: str, on_gpu: bool) -> torch.dtype:
-    """In what a run computes: `auto` is bf16 on the GPUs of the table, and on a CPU what this one does best."""
-    return DTYPES["bf16"] if on_gpu and wanted == "auto" else choose_precision(wanted, torch.device(CPU))
-
-
-def measure_tflops(dtype: torch.dtype, size: int = 1024, repeats: int = 5) -> float:
-    """The fastest of a few square products on this CPU, in 10^12 operations a second."""
-    square = torch.randn(size, size, dtype=dtype)
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        square @ square
-        seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds) / 1e12
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -30,6 +30,7 @@ from basics.stopping import advised
 from experiment_utils.checks import check_answers, missing_corpora
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
+    EXPERIMENTS,
     Condition,
     Table,
     choose_conditions,
@@ -40,7 +41,6 @@ from experiment_utils.needs import NEEDS_FILE, Needs, base_of, estimate_all, rea
 from experiment_utils.records import Records
 from experiment_utils.report_tables import describe_p
 from experiment_utils.reports import (
-    EXPERIMENTS,
     log_run,
     report_folder,
     update_records,

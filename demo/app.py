@@ -23,10 +23,7 @@ from basics.scripts import run_script  # noqa: E402
 # isort: split
 from basics.argument_parsing import LineParser, whole_number  # noqa: E402
 from basics.errors import UserError  # noqa: E402
-from own_dialogues.checkpoint import find_checkpoint, list_checkpoints  # noqa: E402
-from page_events import Page  # noqa: E402
 from page_input import LARGEST_FILE  # noqa: E402
-from page_layout import STYLE, build, make_theme  # noqa: E402
 
 ROOT_PATH = "GRADIO_ROOT_PATH"  # Gradio's own variable
 OPEN = "Whoever reaches it may use it: there is no password, and what is typed travels unencrypted."
@@ -73,6 +70,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Arguments -> checkpoints -> the page, until Ctrl-C."""
     arguments = parse_arguments()
+    # Late: --help and what is wrong with a flag need no torch.
+    from own_dialogues.checkpoint import find_checkpoint, list_checkpoints
+    from page_events import Page
+    from page_layout import STYLE, build, make_theme
+
     first = find_checkpoint(arguments.checkpoint)
     page = Page(dict.fromkeys([first, *list_checkpoints()]), arguments.decode)
     warning = OPEN if is_open(arguments.host) else ""

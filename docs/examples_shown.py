@@ -4,10 +4,10 @@ from math import exp
 
 from data_utils.dialogues import Dialogue, find_original_data, load_dialogues, row_id
 from data_utils.labels import DATASETS
+from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.evidence import Answer, answers_file, read_answers
 from experiment_utils.records import Record, Records
 from experiment_utils.report_text import SAMPLE_RUN
-from experiment_utils.reports import EXPERIMENTS
 
 SAMPLE = "sample"
 LABELS = DATASETS[SAMPLE].labels

@@ -7,24 +7,17 @@ import numpy as np
 import torch
 
 from bases.gguf_vocabulary import add_vocabulary
+from bases.table import GGUF_STORAGES
 from basics.errors import UserError
 
 # transformers' name of an architecture, which is also llama.cpp's -> whether the rows of q and k lie interleaved.
 ARCHITECTURES = {"llama": True, "qwen2": False, "qwen3": False}
-# How numbers are stored -> the type of a matrix and the type of the file, as the gguf package calls them. What has one
-# dimension stays in fp32, and so does a matrix whose rows are no whole number of blocks stay in f16.
-STORAGES = {
-    "bf16": ("BF16", "MOSTLY_BF16"),
-    "fp32": ("F32", "ALL_F32"),
-    "fp16": ("F16", "MOSTLY_F16"),
-    "q8_0": ("Q8_0", "MOSTLY_Q8_0"),
-}
 BLOCK = 32  # numbers of a row that share a scale in Q8_0
 TABLES_OF_ROPE = ("default", "linear", "llama3")  # those that one factor a frequency expresses
 
 
 def write_gguf(model, tokenizer, path: Path, name: str, storage: str) -> None:
-    """Writes weights, tokenizer and chat template as one file; matrices in `storage`, one of STORAGES.
+    """Writes weights, tokenizer and chat template as one file; matrices in `storage`, one of GGUF_STORAGES.
 
     Raises:
         UserError: llama.cpp would not read this architecture or this tokenizer as we do.
@@ -74,7 +67,7 @@ def _add_shape(writer, config, name: str, storage: str) -> None:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     writer.add_type("model")
     writer.add_name(name)
-    writer.add_file_type(LlamaFileType[STORAGES[storage][1]])
+    writer.add_file_type(LlamaFileType[GGUF_STORAGES[storage][1]])
     if storage == "q8_0":
         writer.add_quantization_version(GGML_QUANT_VERSION)
     writer.add_vocab_size(config.vocab_size)
@@ -105,7 +98,7 @@ def _tensors_of(model, storage: str) -> Iterator[tuple[str, tuple[int, ...], int
         written = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if written is None:
             raise UserError(f"--kind gguf: llama.cpp has no name for the weight {name}")
-        kind = GGMLQuantizationType[STORAGES[storage][0] if weight.ndim > 1 else "F32"]
+        kind = GGMLQuantizationType[GGUF_STORAGES[storage][0] if weight.ndim > 1 else "F32"]
         if kind == GGMLQuantizationType.Q8_0 and weight.shape[-1] % BLOCK:
             kind = GGMLQuantizationType.F16
         yield written, tuple(weight.shape), kind, (name, weight)

@@ -20,6 +20,14 @@ GEMMA = {"gated": True, "terms": GEMMA_TERMS, "architecture": "gemma3_text", "pr
 # Its chat turns, and so its answers, end in a token that is not its EOS.
 GEMMA_CHAT = {**GEMMA, "eos": "<end_of_turn>"}
 PRECISIONS = ("bf16", "fp32", "fp16")
+# How numbers of a GGUF file are stored -> the types of a matrix and of the file, as the gguf package calls them. What
+# has one dimension stays in fp32, and a matrix whose rows are no whole number of blocks in fp16.
+GGUF_STORAGES = {
+    "bf16": ("BF16", "MOSTLY_BF16"),
+    "fp32": ("F32", "ALL_F32"),
+    "fp16": ("F16", "MOSTLY_F16"),
+    "q8_0": ("Q8_0", "MOSTLY_Q8_0"),
+}
 NO_QUANTIZATION, NF4 = "none", "nf4"
 QUANTIZATIONS = (NO_QUANTIZATION, NF4)
 

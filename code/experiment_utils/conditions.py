@@ -13,7 +13,8 @@ from basics.yaml_files import YamlError, parse_yaml, refuse_doubled_keys
 from data_utils.corpora.places import find_corpus, name_datasets
 from data_utils.labels import DATASETS
 
-CONDITIONS_FILE = find_repository() / "experiments" / "conditions.yaml"
+EXPERIMENTS = find_repository() / "experiments"
+CONDITIONS_FILE = EXPERIMENTS / "conditions.yaml"
 BENCHMARKS = ("iemocap", "meld", "EmoryNLP")
 
 # Names are words of a command line, and of paths, where dots alone would be another folder.

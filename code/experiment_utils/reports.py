@@ -10,12 +10,11 @@ from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
 from basics.markdown import render_row, replace_section
-from experiment_utils.conditions import CONDITIONS_FILE, Condition, Table
+from experiment_utils.conditions import CONDITIONS_FILE, EXPERIMENTS, Condition, Table
 from experiment_utils.evidence import keep_run, make_record, read_corpus
 from experiment_utils.overview import render_overview
 from experiment_utils.records import Record, Records
 from experiment_utils.report_answer import render_answer
-from experiment_utils.report_figures import draw_all
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_report, render_sample
@@ -26,7 +25,6 @@ from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
 from training.log import append
 from training.provenance import find_commit
 
-EXPERIMENTS = find_repository() / "experiments"
 EARLIER = "earlier.json"
 SAMPLE_MARKS = "sample table"
 README = find_repository() / "README.md"
@@ -87,6 +85,8 @@ def _has_other_dialogues(run: Record, sources: Mapping[str, str]) -> bool:
 
 def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown, folder: Path) -> list[Path]:
     """REPORT.md and its figures, from records alone; the paths written. The README shows the repository's own."""
+    from experiment_utils.report_figures import draw_all  # slow to import, and what only lists conditions does without
+
     figures = draw_all(folder / "figures", table, conditions, shown)
     _forget_figures(folder, figures)
     report = folder / "REPORT.md"

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Self
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from basics.errors import UserError
 from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by
@@ -122,12 +121,16 @@ class _Mean:
 
     @property
     def interval(self) -> Interval:
+        from scipy.special import stdtrit  # slow to import, and what only lists conditions does without
+
         reach = float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.error
         return Interval(self.value - reach, self.value + reach)
 
     @property
     def p(self) -> float:
         """Two-sided, that the mean is 0; 1 where nothing differs and nothing varies."""
+        from scipy.special import stdtr
+
         if self.error <= ROUNDING:
             return 1.0 if abs(self.value) <= ROUNDING else 0.0
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))

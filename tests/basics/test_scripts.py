@@ -116,18 +116,19 @@ def test_another_broken_pipe_is_a_fault() -> None:
 
 FLAGS = ("--dataset", "sample", "--data_dir", "a", "--model_name_or_path", "b", "--output_dir", "c", "--model_dir", "d")
 IMPORTS_MUCH = [
-    ("code/main_new.py", FLAGS, 130),  # once its flags are read
-    ("code/plan.py", (), -signal.SIGINT),
     ("code/reproduce.py", (), -signal.SIGINT),
-    ("code/export.py", (), -signal.SIGINT),
     ("code/baselines.py", (), -signal.SIGINT),
-    ("demo/app.py", (), -signal.SIGINT),
+    # Once its flags are read.
+    ("code/main_new.py", FLAGS, 130),
+    ("code/plan.py", ("--table",), 130),
+    ("code/export.py", ("--checkpoint_dir", REPOSITORY / "demo" / "adapter", "--output_dir", "a"), 130),
+    ("demo/app.py", (), 130),
 ]
 
 
 @pytest.mark.parametrize(("name", "flags", "code"), IMPORTS_MUCH, ids=[name for name, _, _ in IMPORTS_MUCH])
 def test_ctrl_c_is_one_line_while_libraries_are_imported(
-    name: str, flags: tuple[str, ...], code: int, tmp_path: Path
+    name: str, flags: tuple[str | Path, ...], code: int, tmp_path: Path
 ) -> None:
     """numpy, or torch, stands in for all: it says that it is imported, and takes its time."""
     for library in ("numpy", "torch", "yaml", "pydantic", "gradio"):
@@ -143,6 +144,22 @@ def test_ctrl_c_is_one_line_while_libraries_are_imported(
         process.send_signal(signal.SIGINT)
         _, told = process.communicate()
     assert (process.returncode, told) == (code, "stopped by Ctrl-C\n")
+
+
+SLOW_TO_IMPORT = {"torch", "transformers", "sklearn", "scipy", "pandas", "matplotlib", "gradio"}
+FOR_USERS = [name for name in ENTRIES if not name.startswith(("docs/", "benchmarks/"))]
+
+
+@pytest.mark.parametrize("name", FOR_USERS)
+def test_help_waits_for_no_library(name: str) -> None:
+    program = (
+        f"import runpy, sys; sys.argv = [{name!r}, '--help']; sys.path.insert(0, {str(Path(name).parent)!r})\n"
+        f"try: runpy.run_path({name!r}, run_name='__main__')\n"
+        f"except SystemExit: sys.stderr.write(' '.join({SLOW_TO_IMPORT!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ") or name == "code/settings.py"  # which the shell scripts ask
 
 
 def test_ctrl_c_ends_a_script_with_one_line(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+import page_layout
 from commands import REPOSITORY, assert_one_line_error, call_script
 
 
 @pytest.fixture(scope="module")
 def app():
-    """demo/app.py as a module; gradio is imported only when a page is built."""
+    """demo/app.py as a module."""
     found = importlib.util.spec_from_file_location("app_of_the_demo", REPOSITORY / "demo" / "app.py")
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module
@@ -21,15 +22,15 @@ def app():
 
 
 @pytest.fixture
-def launched(app, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """(checkpoints, warning of the page, how it is launched) of each page that would have been opened."""
     opened: list[tuple] = []
 
     def build(page, warning):
         return SimpleNamespace(launch=lambda **how: opened.append((list(page.folders.values()), warning, how)))
 
-    monkeypatch.setattr(app, "build", build)
-    monkeypatch.setattr(app, "make_theme", lambda: None)
+    monkeypatch.setattr(page_layout, "build", build)
+    monkeypatch.setattr(page_layout, "make_theme", lambda: None)
     return opened
 
 

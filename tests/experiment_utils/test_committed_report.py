@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.image import imread
 
 from basics.markdown import replace_section
-from experiment_utils.conditions import list_conditions, read_table
+from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
 from experiment_utils.overview import list_systems, render_overview, render_systems
 from experiment_utils.records import Records
 from experiment_utils.report_figures import draw_all, plan_figures
 from experiment_utils.report_text import render_report, render_sample
-from experiment_utils.reports import EXPERIMENTS, README, SAMPLE_MARKS, look_at
+from experiment_utils.reports import README, SAMPLE_MARKS, look_at
 
 TABLE = read_table()
 CONDITIONS = list_conditions(TABLE)

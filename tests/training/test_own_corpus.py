@@ -1,8 +1,6 @@
 """A corpus of one's own in CSV through the whole house: modules, Plain, Mixed, baselines, audit, predict, page."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
@@ -16,7 +14,7 @@ import data_process_mixed
 import data_process_plain
 import main_new
 import predict
-from commands import REPOSITORY, assert_one_line_error, call_script
+from commands import assert_one_line_error, call_script
 from corpora import SAID, SPEAKERS, TURNS, LetterCounts, write_own_corpus
 from data_utils.examples import RowSettings
 from data_utils.labels import UNIFIED_PROMPT_LABELS
@@ -25,6 +23,7 @@ from data_utils.row_folders import prepare_folder
 from experiment_utils.records import Records
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.recognizer import EmotionRecognizer
+from page_events import Page
 from tiny_models import main_command, save_base
 from training.erc_config import read_erc_config
 
@@ -193,11 +192,7 @@ def test_predict_does_without_the_corpus(window: Path, tmp_path: Path, monkeypat
 
 
 def test_the_page_asks_it(window: Path) -> None:
-    found = importlib.util.spec_from_file_location("app_of_own_corpus", REPOSITORY / "demo" / "app.py")
-    app = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = app
-    found.loader.exec_module(app)
-    page = app.Page([window])
+    page = Page([window])
     (name,) = page.folders
     *_, (status, shown, _) = page.answer(name, "Ann: What a day!\nBen: He is gone.", None, None)
     assert "2 turns, labels of mine" in status and shown.count("<meter") == 2 * len(LABELS)

@@ -14,10 +14,10 @@ from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DatasetSpec
 from data_utils.retrieval import Embed, Entry, entries_of
 from data_utils.texts import digest_texts, list_seen
+from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus
 from experiment_utils.records import Record, Records, neighbours_file
-from experiment_utils.reports import EXPERIMENTS
 from experiment_utils.significance import holm, permutation_p, score_interval
 from scoring.baseline_table import WITH_TRANSITIONS
 from scoring.contenders import Task
