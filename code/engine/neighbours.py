@@ -2,7 +2,7 @@
 
 The threads of a matrix product wait for each other at its end. Awake they lose no time, but one of them that shares its
 core with another program is waited for by all: measured on two cores, a step beside one busy program takes 3.3 times as
-long. Asleep it takes 1.8 times, and 1.13 times with the machine to itself. GNU's OpenMP waits asleep as soon as it has
+long. Asleep it takes 1.7 times, and 1.13 times with the machine to itself. GNU's OpenMP waits asleep as soon as it has
 started more threads than there are cores: a second team of threads that does nothing sees to that.
 
 How much others want the processor is what Linux says of each thread: how long it was ready to run and did not. Where it

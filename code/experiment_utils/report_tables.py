@@ -48,6 +48,16 @@ def say_if_on_test(runs: Sequence[Record]) -> str:
     return ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
 
 
+def say_if_rounded_otherwise(runs: Sequence[Record], others: Sequence[Record]) -> str:
+    """What is said behind a comparison of runs that did not compute in the same precision; else nothing.
+
+    `precision: auto` is another one on another machine, and a run is the same condition in either.
+    """
+    precisions = {run.seed: run.precision for run in others}
+    apart = [str(run.seed) for run in runs if precisions.get(run.seed, run.precision) != run.precision]
+    return f"; IN ANOTHER PRECISION: seed {', '.join(apart)}" if apart else ""
+
+
 def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
     """The table of what has been run of a group, without columns that say nothing; empty where nothing has."""
     pairs = [(one, dataset) for one in conditions if shown.ran(one) for dataset in one.datasets]
@@ -134,6 +144,11 @@ def _commits(condition: Condition, dataset: str, shown: Shown) -> str:
     return ", ".join(found if len(set(found)) > 1 else found[:1])
 
 
+def _precisions(condition: Condition, dataset: str, shown: Shown) -> str:
+    found = [run.precision for run in shown.ran(condition)]
+    return ", ".join(found if len(set(found)) > 1 else found[:1])
+
+
 def _minutes(condition: Condition, dataset: str, shown: Shown) -> str:
     return spread([run.minutes for run in shown.ran(condition) if run.minutes is not None], 1)
 
@@ -151,6 +166,7 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "best baseline": _baseline,
     "valid": _valid,
     "decode": _decode,
+    "precision": _precisions,
     "minutes": _minutes,
     "command": lambda condition, dataset, shown: f"`{shown.ran(condition)[0].command}`",
     "commit": _commits,
@@ -190,6 +206,7 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
             other = one.compared_with
             if other and set(theirs := shown.records.counts(other, dataset)) & set(ours):
                 mark = shown.mark([*shown.ran(one), *shown.records.of(other)])
+                mark += say_if_rounded_otherwise(shown.ran(one), shown.records.of(other))
                 yield (one.row, f"{rows[other]}{mark}", dataset), compare_runs(theirs, ours, metric)
                 own = [shown.records.own_counts(name, dataset) for name in (other, one.name)]
                 if set(own[0]) & set(own[1]):
@@ -250,11 +267,12 @@ def render_baselines(shown: Shown) -> str:
 def render_earlier(shown: Shown) -> str:
     """Scores that no committed answers stand behind; empty where there are none."""
     rows = [
-        [one["condition"], str(one["seed"]), one["split"], f"{one['score']:.2f}", f"{one['valid']:.2f}", one["date"]]
-        + [short_commit(one["commit"])]
+        [one["condition"], str(one["seed"]), one["split"], one["decode"], f"{one['score']:.2f}", f"{one['valid']:.2f}"]
+        + [one["date"], short_commit(one["commit"])]
         for one in shown.earlier
     ]
-    return render_table(("condition", "seed", "split", "score", "valid", "date", "commit"), rows) if rows else ""
+    header = ("condition", "seed", "split", "decode", "score", "valid", "date", "commit")
+    return render_table(header, rows) if rows else ""
 
 
 def render_claims(claims: Sequence[Claim], datasets: Sequence[str]) -> str:

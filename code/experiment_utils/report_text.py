@@ -47,6 +47,8 @@ choose on, to be scored on.
   corrected by Holm's method over the table.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
   generate reads the generated answer.
+- **precision**: in which a run computed, seed by seed where they differ. It follows the machine, and a score with it:
+  a difference between runs that did not compute alike is marked.
 - **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.
 - **minutes**: of the whole run, wall clock; left out where it was stopped and resumed."""
 
@@ -54,7 +56,8 @@ SYSTEMS = """\
 On test. Bold: of all baselines, the one that valid chose. *With neighbours*: beside the model's own answers, without
 transitions, stand the labels of the nearest training utterances
 ([how](README.md#the-nearest-training-utterances-beside-a-model)). Minutes are of a whole run, on so many
-cores of a CPU; [LOG.md](LOG.md) has those of every run. The picture shows what the table says."""
+cores of a CPU; [LOG.md](LOG.md) has every start of one, with the minutes to its end or stop. The picture shows what the
+table says."""
 
 EARLIER = """\
 Of earlier commits, before answers were kept: nobody can work out an interval or a test of them, so no table above

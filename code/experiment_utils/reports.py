@@ -31,7 +31,7 @@ README = find_repository() / "README.md"
 LOG_HEADER = """# Reproduction log
 
 Every run of `code/reproduce.py`, oldest first; one that failed stays in. The score is of test unless another split is
-named.
+named. Minutes are of that call: of a run that was gone on with, those of its last part.
 
 | date | commit | machine | condition | score | valid | minutes |
 |---|---|---|---|---|---|---|

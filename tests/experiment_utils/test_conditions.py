@@ -164,6 +164,17 @@ def test_a_row_of_the_search_differs_in_what_it_is_called_by(pickles: Path, monk
     assert found.pop("ours") == 0 and found == {row: 1 + row.count("+") for row in found} and len(found) > 8
 
 
+def test_the_released_protocol_is_the_papers_but_for_what_the_scripts_do_otherwise() -> None:
+    ours, released = (CONDITIONS[f"{group}/LLaMA2/meld"].settings for group in ("instructerc", "as_released"))
+    assert dict(released.items() - ours.items()) == {
+        "select_on": "test",
+        "decode": "generate",
+        "repair_answers": "True",
+        "beta": "1",  # rows of both kinds are put together, and what weighs them is not read
+    }
+    assert ours.keys() - released.keys() == set()
+
+
 @pytest.mark.parametrize("name", {one.script: name for name, one in CONDITIONS.items()}.values())
 def test_each_script_runs_a_condition_dry(name: str, checkout: ShellCheckout, pickles: Path) -> None:
     job = first_job(name)

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from basics.errors import UserError
-from basics.markdown import render_table, replace_section
 from data_utils.dialogues import Dialogue, Utterance
 from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
@@ -252,6 +251,18 @@ def test_from_three_seeds_on_a_difference_is_tested() -> None:
     assert few.endswith("| - | - |"), "two seeds in common"
 
 
+def test_runs_of_another_precision_are_told() -> None:
+    """Which `auto` is on another machine: the condition is the same, the score need not be."""
+    names = ("small/window/meld", "small/plain/meld")
+    runs = [make_run(name, seed, 4) for name in names for seed in (42, 43)]
+    assert "PRECISION" not in render_comparisons([CONDITIONS[name] for name in names], show(*runs))
+    runs[3] = replace(runs[3], precision="bfloat16")
+    line = render_comparisons([CONDITIONS[name] for name in names], show(*runs)).splitlines()[-1]
+    assert line.startswith("| plain | window; IN ANOTHER PRECISION: seed 43 | meld |")
+    window, plain = render_group([CONDITIONS[name] for name in names], show(*runs)).splitlines()[2:]
+    assert "| float32 |" in window and "| float32, bfloat16 |" in plain
+
+
 def test_commits_that_differ_are_listed_seed_by_seed() -> None:
     runs = [
         make_run("plain/LLaMA2/meld", 42, 6),
@@ -278,19 +289,6 @@ def test_no_p_value_is_called_zero() -> None:
         "< 0.001",
         "< 0.001",
     ]
-
-
-def test_a_bar_in_a_cell_stays_in_it() -> None:
-    assert render_table(("a",), [["x|y"]]).splitlines()[-1] == r"| x\|y |"
-
-
-def test_the_readme_is_left_alone_around_its_section() -> None:
-    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
-    assert replace_section(f"a {begin} old {end} b", "new") == f"a {begin}\nnew\n{end} b"
-    with pytest.raises(UserError, match="no section"):
-        replace_section(f"a {begin} b", "new")
-    with pytest.raises(UserError, match="other: begin"):
-        replace_section(f"a {begin} old {end} b", "new", marks="other")
 
 
 def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
