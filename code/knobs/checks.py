@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bases.table import BASES, ENCODERS
-from data_utils.corpora.places import find_corpus, list_own
+from data_utils.corpora.places import DESCRIPTION_FILE, find_corpus, list_own
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
@@ -48,7 +48,7 @@ def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place)
         yield kind.meaning
     elif kind in (kinds.DATASET, kinds.DATASETS):
         for name in value.split(","):
-            yield from _check_dataset(name, values, place)
+            yield from _check_dataset(name, values, rows, place)
     elif kind in _CHECKS:
         yield from _CHECKS[kind](value, values, place)
     elif not kind.fits(value):
@@ -127,11 +127,11 @@ def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
         yield f"choose one of {' '.join(ENCODERS)}, a folder with a sentence encoder, or a hub id (owner/name)"
 
 
-def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
+def _check_dataset(value: str, values: Values, rows: str, place: Place) -> Iterator[str]:
     elsewhere = values.get("ERC_ORIGINAL_DATA")
     places = place.corpora(elsewhere)
     if value not in CORPORA:
-        yield from _check_own(value, places)
+        yield from _check_own(value, places, rows)
         return
     pickle = places[0] / value / f"{value}.pkl"
     if value == "sample" or pickle.is_file():
@@ -143,8 +143,17 @@ def _check_dataset(value: str, values: Values, place: Place) -> Iterator[str]:
     yield f"there is no {pickle}: {advice}, or set ERC_ORIGINAL_DATA"
 
 
-def _check_own(value: str, places: Sequence[Path]) -> Iterator[str]:
-    if any(find_corpus(value, one) for one in places):
+def _maps_no_labels(corpus: Path) -> bool:
+    """Whether a corpus certainly has no unified labels; its YAML is not parsed, as that takes a library."""
+    description = corpus / DESCRIPTION_FILE
+    return not description.is_file() or b"unified" not in description.read_bytes()
+
+
+def _check_own(value: str, places: Sequence[Path], rows: str) -> Iterator[str]:
+    found = [corpus for one in places if (corpus := find_corpus(value, one))]
+    if found:
+        if rows == MIXED and _maps_no_labels(found[0]):
+            yield f"{value} has no unified labels, so it cannot be mixed; corpus.yaml maps them, under unified"
         return
     known = " ".join(dict.fromkeys([*CORPORA, *(name for one in places for name in list_own(one))]))
     yield (

@@ -135,7 +135,7 @@ _ROWS = (
         "",
         "12",
         "turns before the utterance in question that the prompt shows",
-        guesses=("window",),
+        guesses=("window", "window_size"),
     ),
     Knob(
         "window_step",
@@ -238,6 +238,7 @@ _ROWS = (
         "decode",
         "score",
         "score: log p of every label; transitions: these, filtered by what was felt before; generate: greedy answer",
+        guesses=("decoding",),
     ),
     Knob(
         "calibrate",
@@ -357,7 +358,16 @@ _ROWS = (
     ),
     Knob("lora_dim", ADAPTERS, COUNT, "lora_dim", "16", "rank of the adapters", guesses=("lora_rank", "lora_r")),
     Knob("lora_alpha", ADAPTERS, COUNT, "lora_alpha", "16", "scale of the adapters times their rank"),
-    Knob("lora_dropout", ADAPTERS, SHARE, "dropout", "0.05", "dropout before the adapters", {SMALL: "0"}),
+    Knob(
+        "lora_dropout",
+        ADAPTERS,
+        SHARE,
+        "dropout",
+        "0.05",
+        "dropout before the adapters",
+        {SMALL: "0"},
+        guesses=("dropout",),
+    ),
     Knob(
         "lora_module_name",
         ADAPTERS,
@@ -378,6 +388,7 @@ _ROWS = (
         "quantize",
         NO_QUANTIZATION,
         "nf4: the base in 4 bits under the adapters (QLoRA), with the package bitsandbytes",
+        guesses=("quantise", "quantization"),
     ),
 )
 

@@ -70,12 +70,13 @@ def render_csv(rows: Iterable[TurnEmotion]) -> str:
 def _csv_row(row: TurnEmotion) -> str:
     record = as_record(row)
     shown = json.dumps(record["demonstrations"], ensure_ascii=False) if row.demonstrations else ""
-    return _csv_line([*(record[name] for name in COLUMNS), *record["probabilities"].values(), shown])
+    cut = "true" if row.shortened else ""
+    return _csv_line([*(record[name] for name in COLUMNS), *record["probabilities"].values(), shown, cut])
 
 
 def csv_header(labels: Sequence[str]) -> str:
     """The first line of a CSV file."""
-    return _csv_line([*COLUMNS, *(f"p_{label}" for label in labels), "demonstrations"])
+    return _csv_line([*COLUMNS, *(f"p_{label}" for label in labels), "demonstrations", "shortened"])
 
 
 def _csv_line(cells: Iterable[str | int | float]) -> str:

@@ -39,6 +39,10 @@ def place(tmp_path: Path) -> Place:
         ("sede", "seed"),
         ("historic_window", "historical_window"),
         ("chat_templates", "chat_template"),
+        ("quantise", "quantize"),
+        ("decoding", "decode"),
+        ("window_size", "historical_window"),
+        ("dropout", "lora_dropout"),
     ],
 )
 def test_a_misspelt_knob_is_found(name: str, meant: str) -> None:
@@ -185,6 +189,18 @@ def test_paths_are_called_as_seen_from_the_repository(tmp_path: Path) -> None:
     ):
         settings, problems = read_settings(MIXED, {"ERC_ORIGINAL_DATA": given}, place)
         assert (settings["ERC_ORIGINAL_DATA"], problems) == (called, [])
+
+
+def test_a_corpus_without_unified_labels_cannot_be_mixed(tmp_path: Path) -> None:
+    """Said before anything is set up or fetched."""
+    place = Place(tmp_path, tmp_path / "repository")
+    corpus = write_own_corpus(tmp_path / "data" / "mine")
+    told = {"ERC_ORIGINAL_DATA": "data", "datasets": "sample,mine"}
+    assert read_settings(MIXED, told, place)[1] == []
+    (corpus / "corpus.yaml").write_text("labels: [sad, joyful]\n")
+    (problem,) = read_settings(MIXED, told, place)[1]
+    assert problem.startswith("datasets=sample,mine: mine has no unified labels, so it cannot be mixed; corpus.yaml")
+    assert read_settings(WINDOW, {"ERC_ORIGINAL_DATA": "data", "dataset": "mine"}, place)[1] == []
 
 
 def test_a_small_train_has_the_recipe_of_the_sample(tmp_path: Path) -> None:

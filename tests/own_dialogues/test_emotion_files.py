@@ -40,8 +40,11 @@ def test_json_lines_hold_everything() -> None:
 
 
 def test_csv_can_be_read_back() -> None:
-    text = OUTPUTS["csv"].head(LABELS) + OUTPUTS["csv"].render([made(), made(demonstrations=(Shown("x", "sad", 1.0),))])
+    text = OUTPUTS["csv"].head(LABELS) + OUTPUTS["csv"].render(
+        [made(), made(demonstrations=(Shown("x", "sad", 1.0),), shortened=True)]
+    )
     first, second = csv.DictReader(io.StringIO(text))
+    assert (first["shortened"], second["shortened"]) == ("", "true")
     assert (first["text"], first["emotion"], first["p_sad"], first["demonstrations"]) == (
         'He said "no", so',
         "joyful",
@@ -65,7 +68,7 @@ def test_no_cell_of_csv_begins_a_formula(sign: str) -> None:
 
 def test_a_label_with_a_comma_is_one_column() -> None:
     (head,) = csv.reader(io.StringIO(csv_header(["sad, a little"])))
-    assert head[6:] == ["p_sad, a little", "demonstrations"]
+    assert head[6:] == ["p_sad, a little", "demonstrations", "shortened"]
 
 
 def test_the_table_heads_each_dialogue_and_obeys_no_text() -> None:

@@ -169,6 +169,14 @@ def test_an_export_killed_between_its_last_steps_is_not_lost(place: Place, adapt
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
 
 
+def test_one_that_ships_goes_by_its_name(tmp_path: Path) -> None:
+    assert [export.find_model(Path(name)).name for name in ("meld", "emorynlp", "sample")] == [
+        "meld",
+        "EmoryNLP",
+        "adapter",
+    ]
+
+
 def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -180,13 +188,16 @@ def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatc
     copy = Path(shutil.copytree(adapter, tmp_path / "copy"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
-    refuse(tmp_path / "full", tmp_path / "new", told=("--checkpoint_dir", "no adapter or model"))
+    refuse(
+        tmp_path / "full", tmp_path / "new", told=("--checkpoint_dir", "no adapter or model", "meld, EmoryNLP, sample")
+    )
     refuse(copy, tmp_path / "full", told=("something else",))
     other = Path(shutil.copytree(place.base, tmp_path / "other"))  # a base, which no export has made
     refuse(copy, other, told=("--output_dir", "holds something else than an export"))
     refuse(copy, copy, told=("--output_dir", "would replace --checkpoint_dir"))
     refuse(copy, tmp_path, told=("would replace --checkpoint_dir",))
     refuse(copy, tmp_path / "new", "--kind", "both", told=("merged, adapter",))
+    refuse(copy, tmp_path / "new", "--kind", "adapter", "--precision", "fp32", told=("exported as it is",))
     refuse(copy, tmp_path / "new", "--model_name_or_path", "GPT-5", told=("GPT-5",))
     refuse(copy, tmp_path / "new", "--model_name_or_path", "Qwen3-8B", told=("LLM_bases/fetch.py Qwen3-8B",))
     refuse(copy, tmp_path / "new", "--model_name_or_path", BASES["Qwen3-8B"].hub_id, told=("fetch.py Qwen3-8B",))
