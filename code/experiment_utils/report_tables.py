@@ -48,14 +48,19 @@ def say_if_on_test(runs: Sequence[Record]) -> str:
     return ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
 
 
-def say_if_rounded_otherwise(runs: Sequence[Record], others: Sequence[Record]) -> str:
-    """What is said behind a comparison of runs that did not compute in the same precision; else nothing.
+# What may differ between two machines within one condition -> what is said behind a comparison of runs where it does.
+UNLIKE = {"precision": "IN ANOTHER PRECISION", "weights": "FROM OTHER WEIGHTS OF THE BASE"}
 
-    `precision: auto` is another one on another machine, and a run is the same condition in either.
-    """
-    precisions = {run.seed: run.precision for run in others}
-    apart = [str(run.seed) for run in runs if precisions.get(run.seed, run.precision) != run.precision]
-    return f"; IN ANOTHER PRECISION: seed {', '.join(apart)}" if apart else ""
+
+def say_if_unlike(runs: Sequence[Record], others: Sequence[Record]) -> str:
+    """What is said behind a comparison of runs that did not compute alike, with their seeds; else nothing."""
+    pairs = [(run, other) for run in runs for other in others if run.seed == other.seed]
+    said = ""
+    for name, words in UNLIKE.items():
+        known = [(run.seed, {getattr(run, name), getattr(other, name)} - {""}) for run, other in pairs]
+        apart = [str(seed) for seed, values in known if len(values) > 1]
+        said += f"; {words}: seed {', '.join(apart)}" if apart else ""
+    return said
 
 
 def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
@@ -206,7 +211,7 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
             other = one.compared_with
             if other and set(theirs := shown.records.counts(other, dataset)) & set(ours):
                 mark = shown.mark([*shown.ran(one), *shown.records.of(other)])
-                mark += say_if_rounded_otherwise(shown.ran(one), shown.records.of(other))
+                mark += say_if_unlike(shown.ran(one), shown.records.of(other))
                 yield (one.row, f"{rows[other]}{mark}", dataset), compare_runs(theirs, ours, metric)
                 own = [shown.records.own_counts(name, dataset) for name in (other, one.name)]
                 if set(own[0]) & set(own[1]):

@@ -48,7 +48,7 @@ choose on, to be scored on.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
   generate reads the generated answer.
 - **precision**: in which a run computed, seed by seed where they differ. It follows the machine, and a score with it:
-  a difference between runs that did not compute alike is marked.
+  a difference between runs in other precisions is marked, and one between runs from other weights of the same base.
 - **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.
 - **minutes**: of the whole run, wall clock; left out where it was stopped and resumed."""
 

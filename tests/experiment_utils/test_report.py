@@ -256,9 +256,12 @@ def test_runs_of_another_precision_are_told() -> None:
     names = ("small/window/meld", "small/plain/meld")
     runs = [make_run(name, seed, 4) for name in names for seed in (42, 43)]
     assert "PRECISION" not in render_comparisons([CONDITIONS[name] for name in names], show(*runs))
-    runs[3] = replace(runs[3], precision="bfloat16")
+    runs[3] = replace(runs[3], precision="bfloat16", weights="hub")
     line = render_comparisons([CONDITIONS[name] for name in names], show(*runs)).splitlines()[-1]
     assert line.startswith("| plain | window; IN ANOTHER PRECISION: seed 43 | meld |")
+    runs[1] = replace(runs[1], weights="wheel")
+    line = render_comparisons([CONDITIONS[name] for name in names], show(*runs)).splitlines()[-1]
+    assert "PRECISION: seed 43; FROM OTHER WEIGHTS OF THE BASE: seed 43 | meld |" in line
     window, plain = render_group([CONDITIONS[name] for name in names], show(*runs)).splitlines()[2:]
     assert "| float32 |" in window and "| float32, bfloat16 |" in plain
 

@@ -107,6 +107,7 @@ def test_an_epoch_that_was_chosen_on_test_is_said_so(repository: Path) -> None:
 def test_what_neighbours_came_to_stays_as_long_as_the_answers_do(repository: Path) -> None:
     assert call(repository, "--condition", "exact/a", "--seeds", 1).returncode == 0
     run = Records.read(repository / "experiments").of("exact/a/meld")[0]
+    assert run.weights == "wheel"
     beside = neighbours_file(repository / "experiments", run.condition, "meld", 1)
     beside.write_text(run.counts["meld"].write(), encoding="utf-8")
     assert call(repository, "--report").returncode == 0 and beside.is_file()

@@ -58,7 +58,10 @@ def test_known_answers_come_to_known_counts(repository: Path) -> None:
     ]
 
 
-def test_committed_answers_make_the_committed_counts(repository: Path) -> None:
+def test_committed_answers_make_the_committed_counts(
+    repository: Path, pickles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(pickles))
     call(repository, "--condition", "exact", "--seeds", 1)
     assert call(repository, "--check").returncode == 0
     counts = repository / "experiments" / "runs" / "exact/b/meld" / "meld-seed_1.csv"

@@ -44,7 +44,8 @@ if len(sets) > 1:
     epoch |= {f"valid_{name}": 52.0 - 4 * number for number, name in enumerate(sets)}
 results = {"labels": ["neutral", "joyful"], "epochs": [epoch], "best_epoch": 1, "seed": seed,
            "selection": "chosen on valid", "commit": "0123456789abcdef", "device": "cpu", "processors": 2,
-           "precision": "bfloat16", "trainable_parameters": 5, "split": "test", "seen_rows": [],
+           "precision": "bfloat16", "base": {"source": {"source": "wheel"}},
+           "trainable_parameters": 5, "split": "test", "seen_rows": [],
            "versions": {"torch": "2"}, "seconds": {"training_steps": 6.0},
            "training_rows": {"emotion_recognition": 10}, "arguments": {"batch_size": 32, "decode": "generate"}}
 with open(folder + "/results.json", "w") as stream:
