@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from dialogue_files.readers.chats import is_whatsapp
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.readers.transcripts import is_screenplay
 from dialogue_files.report import LeftOut, Remark
@@ -40,6 +41,31 @@ WRITTEN = {
     ),
     f"{LRM}Missed group video call, tap to call back whoever has called": "notices",
     f"{LRM}Messages are end-to-end encrypted.": "notices",
+    **dict.fromkeys(
+        (
+            *(
+                "Voice call",
+                "Video call, 6 min",
+                "Voice call. 1 hr 20 min",
+                "Voice call, No answer",
+                "Group video call",
+            ),
+            *("Missed voice call at 7:35 PM", "Missed voice call, Tap to call back", "Silenced voice call, Focus mode"),
+            *("Verpasster Sprachanruf um 19:35 Uhr", "Verpasster Gruppen-Videoanruf", "Sprachanruf, 12 Min."),
+        ),
+        "notices",
+    ),
+    **dict.fromkeys(
+        ("Waiting for this message", "Waiting for this message. This may take a while.", "waiting for this message…"),
+        "deleted messages",
+    ),
+    **{
+        said: ("Ann", said)
+        for said in (
+            *("Voice call tonight? I miss you", "Video call me", "Video call at 8:00?", "Missed voice call, sorry"),
+            *("Verpasster Anruf, ich weiß", "Waiting for this message is killing me!", "Voice call, 6 minus 2"),
+        )
+    },
     "late <This message was edited>": ("Ann", "late"),
     "": ("Ann", ""),
     "a\n\nb": ("Ann", "a\n\nb"),
@@ -56,6 +82,30 @@ def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
     said = "Ann Bell changed the subject to Cakes: b", 'Ann named it "Cakes": b', "You created group x", "Ann left"
     assert read("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
     assert read("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
+
+
+@pytest.mark.parametrize("quotes", ['""', "“”", "„“", "«»", "「」"])
+def test_a_notice_of_whatsapp_quotes_a_colon(quotes: str) -> None:
+    """What is quoted may hold more quotes, but the colon in it is not behind a name."""
+    begin, end = quotes
+    for notice in (
+        f"Ann changed the subject from {begin}Trip: now{end} to {begin}Trip: later{end}",
+        f"Ann created group {begin}Fox: family{end}",
+        f"Robert {begin}Bob{end} Fox hat den Betreff zu {begin}Die: Füchse{end} geändert",
+        f"Ann created group {begin}The {begin}Fox{end}: family{end}",
+    ):
+        assert read("whatsapp", f"6/13/23, 7:35 PM - {notice}\n") == ["notices"], notice
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['Robert "Bob" Fox', "Robert “Bob” Fox", "„Bob“", "Ann :)", "Ann :-)", 'ד"ר כהן', "Ann 12:30", "「Bob」", "Ann's"],
+)
+def test_a_name_of_whatsapp_may_hold_quotes_and_colons(name: str) -> None:
+    for head in ("6/13/23, 7:35 PM - ", "[13.06.23, 19:35:01] ", "[13.06.23, 19:35:01] ~ "):
+        content = f'{head}{name}: he said: "no: never"\n{head}{name}:\n'
+        assert read("whatsapp", content) == [(name, 'he said: "no: never"'), (name, "")]
+        assert is_whatsapp(content.splitlines())
 
 
 def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:

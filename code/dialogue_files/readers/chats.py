@@ -16,12 +16,12 @@ _CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?(?:[AaPp]\.?\
 _WHEN = rf"{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}"
 WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
 # A name ends in what is no blank: then a long row of blanks is looked at once, and not once for each of its parts.
-_WHATSAPP_SAID = re.compile(
-    r"(?:~\s*+)?(?P<name>[^\s:\"“”„«»](?:[^:\"“”„«»]{0,98}?[^\s:\"“”„«»])??)\s*+:(?:\s+(?P<text>.*))?", re.DOTALL
-)
+# 'Ann :)' is a name too: the colon behind one has a blank behind it.
+_WHATSAPP_SAID = re.compile(r"(?:~\s*+)?(?P<name>[^\s:](?:.{0,98}?\S)??)\s*+:(?:\s+(?P<text>.*))?", re.DOTALL)
+_QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|"(?!\\w)')  # not the one in the middle of 'ד\"ר'
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
-    r".*\b(?:changed|created|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió|a changé|a créé)\b",
+    r".*\b(?:changed|created|named|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió|a changé|a créé)\b",
     re.I,
 )
 # '<Media omitted>', alone in a line
@@ -42,11 +42,17 @@ _DELETED = re.compile(
     r"|hai eliminato questo messaggio|dit bericht (?:is|werd) verwijderd|je hebt dit bericht verwijderd"
     r"|данное сообщение удалено|вы удалили данное сообщение|bu mesaj silindi|bu mesajı sildiniz"
     r"|ta wiadomość została usunięta|usunąłeś tę wiadomość"
-    r"|waiting for this message.*|null)\.?",
+    r"|waiting for this message[.…]*(?: (?:this may take a while|check your phone)(?:\.? learn more)?)?|null)\.?",
     re.I,
 )
+_ANRUF = r"(?:sprach|video)anruf"
+_LASTED = r"\d+ (?:sec|min|hrs?|hours?|sek|std)\b\.?(?: \d+ (?:sec|min|sek)\b\.?)?"
 _CALLS = re.compile(
-    r"(?:missed|silenced) (?:voice|video|group)[\w ]*call.*|verpasster .*anruf.*|(?:voice|video) call\b.*", re.I
+    rf"(?:(?:missed |silenced )?(?:(?:group )?(?:voice|video)|group) call|(?:verpasster )?(?:gruppen-?)?{_ANRUF})"
+    rf"(?:[,.] ?(?:{_LASTED}|no answer|keine antwort|(?:tap|click) to call back|zum zurückrufen tippen|focus mode"
+    r"|(?:answered|declined) on (?:an)?other device|\d+ (?:joined|invited)))?\.?"
+    rf"|(?:missed (?:group )?(?:voice|video) call at|verpasster (?:gruppen-?)?{_ANRUF} um) {_CLOCK}(?: uhr)?\.?",
+    re.I,
 )
 _EDITED = re.compile(
     r"<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje)[^<>]*>$", re.I
@@ -94,7 +100,7 @@ def count_heads(lines: Sequence[str], pattern: re.Pattern[str]) -> int:
 def is_whatsapp(lines: Sequence[str]) -> bool:
     """Whether messages begin as in WhatsApp's export, and somebody says something, or there is nothing else."""
     heads = [WHATSAPP.fullmatch(_unmarked(line)) for line in lines]
-    is_said = any(head and _WHATSAPP_SAID.fullmatch(head["rest"]) for head in heads)
+    is_said = any(head and _whatsapp_said(head["rest"]) for head in heads)
     return any(heads[:3]) and (is_said or all(heads))
 
 
@@ -116,15 +122,22 @@ def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
             continue
         if message is not None:
             yield _whatsapp_item(message)
-        said = _WHATSAPP_SAID.fullmatch(head["rest"])
-        is_turn = said is not None and not (_WHATSAPP_DONE.match(said["name"]) and len(said["name"].split()) > 3)
+        said = _whatsapp_said(head["rest"])
         message = _Message(None, "", number)
-        if is_turn:
+        if said:
             text = said["text"] or ""
             by_phone = bool(text) and f"\u200e{text[:9]}" in line
             message = _Message(said["name"].strip(), text, number, by_phone)
     if message is not None:
         yield _whatsapp_item(message)
+
+
+def _whatsapp_said(rest: str) -> re.Match[str] | None:
+    """Who says what in the rest of a line; None for a notice, whose colon may stand in what it quotes."""
+    said = _WHATSAPP_SAID.fullmatch(rest)
+    if said is None or len(_QUOTE.findall(said["name"])) % 2:
+        return None
+    return None if _WHATSAPP_DONE.match(said["name"]) and len(said["name"].split()) > 3 else said
 
 
 def _whatsapp_item(message: _Message) -> Read:
@@ -133,7 +146,7 @@ def _whatsapp_item(message: _Message) -> Read:
     text = _EDITED.sub("", _DIRECTION_MARKS.sub("", message.text).strip()).rstrip()
     if _DELETED.fullmatch(text):
         return LeftOut(DELETED, message.line)
-    if _CALLS.fullmatch(text) and (message.by_phone or len(text) < 40):
+    if _CALLS.fullmatch(text):
         return LeftOut(NOTICES, message.line)
     lines = [line for line in _ATTACHED.sub("", text).split("\n") if not _FILE.fullmatch(line.strip())]
     if len(lines) > 1 and _IN_ANGLES.fullmatch(lines[0].strip()):  # with words below it
