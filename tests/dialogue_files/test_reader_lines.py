@@ -56,14 +56,43 @@ WRITTEN = {
         "notices",
     ),
     **dict.fromkeys(
-        ("Waiting for this message", "Waiting for this message. This may take a while.", "waiting for this message…"),
+        (
+            *(
+                "Waiting for this message",
+                "Waiting for this message. This may take a while.",
+                "このメッセージは削除されました",
+            ),
+            *("此訊息已刪除", "你已删除此消息。", "삭제된 메시지입니다.", "تم حذف هذه الرسالة", "הודעה זו נמחקה"),
+        ),
         "deleted messages",
+    ),
+    **dict.fromkeys(
+        (
+            *("<メディアは含まれていません>", "‹メディアなし›", "<省略多媒体文件>", "<ไฟล์สื่อถูกลบ>", "<ບໍ່ລວມມີເດຍ>"),
+            *("‹Médias omis›", "VID-20230613-WA0001.mp4 (arquivo anexado)", "Live location shared"),
+            *("location: https://maps.google.com/?q=1.5,-2", "Standort: https://maps.google.com/?q=1.5,-2"),
+            *(
+                "POLL:\nTea?\nOPTION: Yes (1 vote)\nOPTION: No, thanks (0 votes)\n",
+                f"{LRM}POLL:\nTea?\n{LRM}OPTION: Yes ({LRM}1 vote)",
+            ),
+            "SONDAGE :\nDu thé ?\nOPTION : Oui (2 votes)",
+        ),
+        "attachments",
     ),
     **{
         said: ("Ann", said)
         for said in (
             *("Voice call tonight? I miss you", "Video call me", "Video call at 8:00?", "Missed voice call, sorry"),
             *("Verpasster Anruf, ich weiß", "Waiting for this message is killing me!", "Voice call, 6 minus 2"),
+            *(
+                "<sigh>",
+                "<笑>",
+                "<大爆笑>",
+                "このメッセージは削除されましたか？",
+                "location: the cinema",
+                "POLL: who wants tea?",
+            ),
+            *("See location: https://maps.google.com/?q=1,2", "POLL:\nTea?", "TODO:\ncakes\nTEA: buy it (2 packs)"),
         )
     },
     "late <This message was edited>": ("Ann", "late"),

@@ -117,6 +117,23 @@ ENTRIES = [
     ("messenger", {"sender_name": "Ann", "content": "a", "is_unsent": False}, ("Ann", "a")),
     ("messenger", {"sender_name": "Ann"}, "attachments"),
     ("messenger", {"sender_name": "Zo\u00c3\u00ab", "content": "\u2764 as it is"}, ("Zoë", "\u2764 as it is")),
+    *(
+        ("messenger", {"sender_name": "Ann Bell", "content": text}, kind)
+        for kind, texts in (
+            ("reactions", ("Liked a message", "Reacted \u00e2\u009d\u00a4\u00ef\u00b8\u008f to your message ")),
+            ("reactions", ("Hat mit \u2764 auf deine Nachricht reagiert", "Reaccionó con 😂 a tu mensaje")),
+            ("attachments", ("Ann Bell sent an attachment.", "Ann sent a photo.", "You sent an attachment.")),
+        )
+        for text in texts
+    ),
+    *(
+        ("messenger", {"sender_name": "Ann Bell", "content": text}, ("Ann Bell", text))
+        for text in (
+            *("Liked a message of yours", "Reacted badly to your message", "Ben sent an attachment."),
+            *("Ann sent a photo. Look!", "sent an attachment."),
+        )
+    ),
+    ("messenger", {"sender_name": "", "content": "a"}, ("", "a")),
     ("slack", {"text": "a", "user": "U1", "user_profile": {"real_name": "Ann"}}, ("Ann", "a")),
     ("slack", {"text": "a", "username": "ann"}, ("ann", "a")),
     ("slack", {"text": "a"}, ("unknown", "a")),

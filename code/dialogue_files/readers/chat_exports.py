@@ -13,8 +13,18 @@ from dialogue_files.readers.json_stream import Element, Outline, stream_json, st
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unescape
 
-NOTICES, ATTACHMENTS, BOTS = "notices", "attachments", "messages of bots"
+NOTICES, ATTACHMENTS, BOTS, REACTIONS = "notices", "attachments", "messages of bots", "reactions"
 MOST_NAMES = 10_000  # people of a workspace
+# What Messenger and Instagram say in somebody's name: the whole message, or all of it behind the name.
+_MESSENGER_REACTED = re.compile(
+    r"Liked a message|(?:Reacted|Hat mit|Reaccionó con|A réagi avec|Ha reagito con|Reagiu com) [^\w\s]{1,20}"
+    r" (?:to your message|auf deine Nachricht reagiert|a tu mensaje|à votre message|al tuo messaggio|à sua mensagem)"
+)
+_MESSENGER_SENT = re.compile(
+    r"sent (?:an attachment|a (?:photo|video|voice message|sticker|GIF|link|location|live location))\."
+    r"|hat einen Anhang gesendet\.|envió un archivo adjunto\.|a envoyé une pièce jointe\.|ha inviato un allegato\."
+    r"|enviou um anexo\."
+)
 _SLACK_LINK = re.compile(r"<((?:https?|mailto)[^<>|]*)(?:\|([^<>]*))?>")
 _SLACK_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>")
 _SLACK_CHANNEL = re.compile(r"<#[A-Z0-9]+\|([^<>]+)>")
@@ -81,7 +91,17 @@ def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
         elif "call_duration" in message or "users" in message or message.get("is_unsent"):
             yield LeftOut(NOTICES, line)
         else:
-            yield ReadTurn(0, None, _as_meant(message["sender_name"]), _as_meant(text), line)
+            yield _messenger_item(_as_meant(message["sender_name"]), _as_meant(text), line)
+
+
+def _messenger_item(name: str, text: str, line: int) -> Read:
+    said = text.strip()
+    if _MESSENGER_REACTED.fullmatch(said):
+        return LeftOut(REACTIONS, line)
+    callers = (f"{name} ", f"{name.partition(' ')[0]} ", "You ")
+    if any(said.startswith(one) and _MESSENGER_SENT.fullmatch(said, len(one)) for one in callers):
+        return LeftOut(ATTACHMENTS, line)
+    return ReadTurn(0, None, name, text, line)
 
 
 def _as_meant(text: str) -> str:

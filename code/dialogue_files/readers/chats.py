@@ -21,14 +21,27 @@ _WHATSAPP_SAID = re.compile(r"(?:~\s*+)?(?P<name>[^\s:](?:.{0,98}?\S)??)\s*+:(?:
 _QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|"(?!\\w)')  # not the one in the middle of 'ד\"ר'
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
-    r".*\b(?:changed|created|named|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió|a changé|a créé)\b",
+    r".*\b(?:changed|created|named|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió"
+    r"|a changé|a créé)\b",
     re.I,
 )
-# '<Media omitted>', alone in a line
-_IN_ANGLES = re.compile(r"<(?:(?![^\W\d_])[^<>|/])*+[^\W\d_][^<>|/ :]*+[ :][^<>|/]*+>")
+# '<Media omitted>', alone in a line; a single word only in what is written without blanks: Thai, Lao, Japanese, Chinese
+_IN_ANGLES = re.compile(
+    r"[<‹](?:(?:(?![^\W\d_])[^<>‹›|/])*+[^\W\d_][^<>‹›|/ :]*+[ :][^<>‹›|/]*+"
+    r"|[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{5,})[>›]"
+)
 _ATTACHED = re.compile(r"<[^<>:|/]{3,20}: [^<>]+\.\w{2,5}>")  # '<attached: 1.jpg>', with words before it perhaps
 _FILE = re.compile(
-    r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)", re.I
+    r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)"
+    r"|[A-Z]{3}-\d{8}-WA\d{4,}\.\w{2,5} \([^()]+\)",
+    re.I,
+)
+_PLACE = re.compile(
+    r"live location shared|[^\W\d_]{3,20}\s?: https?://(?:maps\.google\.|www\.google\.\w+/maps|foursquare\.)\S+", re.I
+)
+# 'POLL:', the question, 'OPTION: ...' (in French with a blank before the colon, 'OPCIÓN' in Spanish)
+_POLL = re.compile(
+    r"[A-ZÀ-ÖØ-Þ]{3,15}\s?: *+\n(?:[^\n]*+\n)+?(?>(?:OP[A-ZÀ-ÖØ-Þ]{3,6}\s?: [^\n]*\(\d+ [^\W\d_]+\)\n?)+)"
 )
 _OMITTED = re.compile(
     r"(?:image|video|audio|sticker|gif|document|contact card|video note|bild|foto|imagen|vidéo|imagem|immagine).{0,40}"
@@ -41,8 +54,12 @@ _DELETED = re.compile(
     r"|mensagem apagada|esta mensagem foi apagada|você apagou esta mensagem|questo messaggio è stato eliminato"
     r"|hai eliminato questo messaggio|dit bericht (?:is|werd) verwijderd|je hebt dit bericht verwijderd"
     r"|данное сообщение удалено|вы удалили данное сообщение|bu mesaj silindi|bu mesajı sildiniz"
-    r"|ta wiadomość została usunięta|usunąłeś tę wiadomość"
-    r"|waiting for this message[.…]*(?: (?:this may take a while|check your phone)(?:\.? learn more)?)?|null)\.?",
+    r"|ta wiadomość została usunięta|usunąłeś tę wiadomość|este mensaje fue eliminado|essa mensagem foi apagada"
+    r"|это сообщение (?:было )?удалено|вы удалили это сообщение|pesan ini telah dihapus|anda menghapus pesan ini"
+    r"|このメッセージは削除されました|このメッセージを削除しました|삭제된 메시지입니다|이 메시지는 삭제되었습니다"
+    r"|(?:此|这条|這則)(?:消息|訊息)已被?(?:删除|刪除)|[你您]已?(?:删除|刪除)了?(?:此|这条|這則)(?:消息|訊息)"
+    r"|تم حذف هذه الرسالة|لقد حذفت هذه الرسالة|הודעה זו נמחקה|מחקת הודעה זו|tin nhắn này đã bị xóa"
+    r"|waiting for this message[.…]*(?: (?:this may take a while|check your phone)(?:\.? learn more)?)?|null)[.。]?",
     re.I,
 )
 _ANRUF = r"(?:sprach|video)anruf"
@@ -152,7 +169,7 @@ def _whatsapp_item(message: _Message) -> Read:
     if len(lines) > 1 and _IN_ANGLES.fullmatch(lines[0].strip()):  # with words below it
         lines = lines[1:]
     rest = "\n".join(lines).strip()
-    if _IN_ANGLES.fullmatch(rest) or _OMITTED.fullmatch(rest) or (text and not rest):
+    if any(one.fullmatch(rest) for one in (_IN_ANGLES, _OMITTED, _PLACE, _POLL)) or (text and not rest):
         return LeftOut(ATTACHMENTS, message.line)
     if message.by_phone and rest == text:
         return LeftOut(NOTICES, message.line)

@@ -230,7 +230,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         "messenger": Form(
             JSON,
             "Messenger and Instagram, a chat of their download",
-            "messages, the newest last, letters put right; photos, calls and notices are left out",
+            "messages, the newest last, letters put right; photos, calls, reactions and notices are left out",
             "messages with sender_name and timestamp_ms",
             chat_exports.read_messenger,
             lambda head: chat_exports.is_messenger(head.outline),
