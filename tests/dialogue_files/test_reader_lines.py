@@ -7,6 +7,7 @@ import pytest
 from dialogue_files.readers.chats import is_whatsapp
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.readers.transcripts import is_screenplay
+from dialogue_files.reading import find_text_form
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LineError, ReadTurn
 
@@ -111,6 +112,28 @@ def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
     said = "Ann Bell changed the subject to Cakes: b", 'Ann named it "Cakes": b', "You created group x", "Ann left"
     assert read("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
     assert read("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [
+        ("21:12, 05/01/2024 - ", "09:02, 06/01/2024 - "),
+        ("[9:02 AM, 1/5/2024] ", "[9:03 PM, 1/15/2024] "),
+        ("[9:02\u202fa.m., 2024-01-05] ", "[9:03\u202fp.m., 2024-01-05] "),
+        ("[오전 9:02, 2024. 1. 5.] ", "[오후 9:03, 2024. 1. 5.] "),
+        ("21:12 05.01.2024 - ", "21:13 05.01.2024 - "),
+    ],
+)
+def test_the_time_may_stand_before_the_date(heads: tuple[str, str]) -> None:
+    """As WhatsApp exports in Vietnamese, and as it is copied from WhatsApp Web."""
+    content = f"{heads[0]}Lan: a\nb\n{heads[1]}Ann: c\n{heads[1]}Ann left\n"
+    assert find_text_form(content) == "whatsapp"
+    assert read("whatsapp", content) == [("Lan", "a\nb"), ("Ann", "c"), "notices"]
+
+
+@pytest.mark.parametrize("content", ["21:12 - Lan: a\n", "[21:12] Lan: a\n", "21:12, Lan: a\n", "[9:02 AM] Ann: a\n"])
+def test_a_time_without_a_date_is_not_that_of_whatsapp(content: str) -> None:
+    assert find_text_form(content) == "text"
 
 
 @pytest.mark.parametrize("quotes", ['""', "“”", "„“", "«»", "「」"])

@@ -13,7 +13,8 @@ NOTICES, ATTACHMENTS, DELETED, REACTIONS = "notices", "attachments", "deleted me
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}[年년] ?\d{1,2}[月월] ?\d{1,2}[日일])"
 _CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?(?:[AaPp]\.?\s?[Mm]\.?|[صم]))?"
-_WHEN = rf"{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}"
+# The time stands first in Vietnamese, and in what is copied from WhatsApp Web.
+_WHEN = rf"(?:{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}|{_CLOCK}[,،]?\s+{_DATE})"
 WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
 # A name ends in what is no blank: then a long row of blanks is looked at once, and not once for each of its parts.
 # 'Ann :)' is a name too: the colon behind one has a blank behind it.

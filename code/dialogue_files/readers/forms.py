@@ -91,7 +91,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
     {
         "whatsapp": Form(
             TEXT,
-            "WhatsApp on Android and iOS, in many languages; KakaoTalk on phones",
+            "WhatsApp on Android and iOS or copied on the Web, in many languages; KakaoTalk on phones",
             "messages, those of several lines too; notices, attachments and deleted messages are left out",
             "date, time and name before the text",
             chats.read_whatsapp,
