@@ -114,6 +114,14 @@ def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
     assert read("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
 
 
+def test_a_notice_of_whatsapp_in_french_has_a_blank_before_its_colon() -> None:
+    head = "13/06/2023 à 19:35 - "
+    for notice in ("Paul a quitté le groupe : Paris", "Vous avez ajouté\u00a0Zoé Le Goff\u202f: Paris"):
+        assert read("whatsapp", f"{head}{notice}\n") == ["notices"], notice
+    for name in ("Paul", "Paul Le Goff a Paris", "Café à Zoé : Paul"):
+        assert read("whatsapp", f"{head}{name} : a\n") == [(name.partition(" :")[0], f"{name} : a".partition(": ")[2])]
+
+
 @pytest.mark.parametrize(
     "heads",
     [

@@ -18,14 +18,16 @@ _WHEN = rf"(?:{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}|{_CLOCK
 WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
 # A name ends in what is no blank: then a long row of blanks is looked at once, and not once for each of its parts.
 # 'Ann :)' is a name too: the colon behind one has a blank behind it.
-_WHATSAPP_SAID = re.compile(r"(?:~\s*+)?(?P<name>[^\s:](?:.{0,98}?\S)??)\s*+:(?:\s+(?P<text>.*))?", re.DOTALL)
-_QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|"(?!\\w)')  # not the one in the middle of 'ד\"ר'
+_WHATSAPP_SAID = re.compile(r"(?:~\s*+)?(?P<name>[^\s:](?:.{0,98}?\S)??)(?P<gap>\s*+):(?:\s+(?P<text>.*))?", re.DOTALL)
+_QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|"(?!\\w)')  # not the one within 'ד"ר', a title
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
     r".*\b(?:changed|created|named|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió"
     r"|a changé|a créé)\b",
     re.I,
 )
+# The same in French, which writes a blank before a colon.
+_WHATSAPP_FAIT = re.compile(r".*\b(?:a|avez|ont)\s(?:été\s)?(?:\w+ée?s?|rejoint|mis)\b", re.I)
 # '<Media omitted>', alone in a line; a single word only in what is written without blanks: Thai, Lao, Japanese, Chinese
 _IN_ANGLES = re.compile(
     r"[<‹](?:(?:(?![^\W\d_])[^<>‹›|/])*+[^\W\d_][^<>‹›|/ :]*+[ :][^<>‹›|/]*+"
@@ -155,7 +157,8 @@ def _whatsapp_said(rest: str) -> re.Match[str] | None:
     said = _WHATSAPP_SAID.fullmatch(rest)
     if said is None or len(_QUOTE.findall(said["name"])) % 2:
         return None
-    return None if _WHATSAPP_DONE.match(said["name"]) and len(said["name"].split()) > 3 else said
+    is_done = _WHATSAPP_DONE.match(said["name"]) or (said["gap"] and _WHATSAPP_FAIT.match(said["name"]))
+    return None if is_done and len(said["name"].split()) > 3 else said
 
 
 def _whatsapp_item(message: _Message) -> Read:
