@@ -329,3 +329,42 @@ def test_columns_of_substation_alpha() -> None:
     head = "Format: Start , End,Name ,Text\n"
     assert read("ass", f"{head}Dialogue: 0:01, 0:02, Ann ,a, b\\Nc\nComment: x\n") == [("Ann", "a, b c")]
     assert read("ass", "Format: Start, End, Text\nDialogue: 0:01,0:02,Ann: a\n") == [("Ann", "a")]
+
+
+def cues_of(*texts: str) -> str:
+    return "".join(f"{TIMES}{text}\n\n" for text in texts)
+
+
+def remarks(form: str, content: str) -> list[str]:
+    return [one.text for one in FORMATS[form].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("Ana Maria de la Cruz", 1),
+        ("Sam Lee (Head of Sales, Berlin)", 1),
+        ("Sam Lee (Head of the Sales Department at Acme)", 1),
+        ("Nora Bell, Tim Rowe and Ida Voss", 1),
+        ("THE MAN IN THE HAT", 2),
+    ],
+)
+def test_names_of_many_words(name: str, times: int) -> None:
+    content = cues_of("Dana Fox: a", *(f"{name}: {said}" for said in "bc"[:times]))
+    assert read("srt", content) == [("Dana Fox", "a"), *((name, said) for said in "bc"[:times])]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["AND THEN HE SAID THIS", "The truth about all of this is", "I told him again and again", "He said (In Rome)"],
+)
+def test_many_words_before_a_colon_that_are_speech_are_told(said: str) -> None:
+    content = cues_of("Ann: a", "Ben: b", f"{said}: c")
+    assert read("srt", content) == [("Ann", "a"), ("Ben", "b"), ("Ben", f"{said}: c")]
+    assert remarks("srt", content) == [f"before a colon, and taken for speech: {said!r}"]
+
+
+def test_of_what_is_taken_for_speech_the_most_frequent_is_told_first() -> None:
+    long = "The man whom nobody has ever named"
+    (told,) = remarks("srt", cues_of("Ann: a", "The truth is: b", "I mean: c", f"{long}: d", f"{long}: e"))
+    assert told == f"before a colon, and taken for speech: {long!r}, 'The truth is' and 1 more"

@@ -13,11 +13,12 @@ from typing import BinaryIO
 
 from dialogue_files.names import is_name, without_aside
 from dialogue_files.report import LeftOut, Remark
-from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines, unescape
+from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines, unescape
 
 SOUNDS = "cues of sounds"
 MOST_NAMES = 10_000  # candidates that are counted
 MOST_LINES = 1_000  # of a cue
+USUAL_WORDS = 4  # of a name; of what is longer, and stands once before a colon, much is speech
 SHORT_CUE = 0.05  # seconds; automatic captions have one after each other
 ROLLING_TURN = 1_000  # characters after which a turn of automatic captions ends with the cue
 _CLOCK = r"(?:\d+:)?\d{1,2}:\d{2}(?:[:.,]\d{1,3})?"
@@ -29,12 +30,14 @@ _BAD_TIMES = re.compile(rf"\s*+({_EXACT})[^\s\-–—=→]*+\s*+(?:-++>?|–|—
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*+)?[ \t]++([^<>]*+)>")
 _TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
-# At most four words: what stands before a colon is often no name.
+# At most twelve words, a role in brackets among them; Names.accepts says which of these are names.
 _NAMED_LINE = re.compile(
-    r"(?:(?:-|–|>>++)\s*+)?(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*(?:[ ][^\s:：]+){0,3}))"
+    r"(?:(?:-|–|>>++)\s*+)?"
+    r"(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*+(?:[ ][^\s:：]++){0,11}+))"
     r"\s*+[:：](?!\d|//)\s*(?P<text>.*)",
     re.DOTALL,
 )
+_ROLE = re.compile(r"[ ]\([^()]*+\)$")
 _NUMBERED_SPEAKER = re.compile(r"[(\[](?P<name>speaker[ _]?\w{1,4})[)\]]\s*(?P<text>.*)", re.IGNORECASE | re.DOTALL)
 _CHANGE = re.compile(r">>+\s*")
 _DASH = re.compile(r"[-–]\s+")
@@ -75,7 +78,12 @@ class Names:
     def accepts(self, name: str) -> bool:
         """Whether what stands before a colon is a name in this file."""
         count = self.counts[name]
-        return not self.voices and (count > 1 or name in self.starts) and is_name(name, count, self.lower)
+        if self.voices or len(name) > LONGEST_NAME or not (count > 1 or name in self.starts):
+            return False
+        bare = _ROLE.sub("", name)  # 'Sam Lee (Head of Sales, Berlin)' looks like a name if 'Sam Lee' does
+        if len(bare.split()) > USUAL_WORDS and count < 2 and not any(map(str.islower, bare)):
+            return False  # capitals, or a script without case, do not tell a title from a sentence
+        return is_name(bare, count, self.lower)
 
 
 def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | None = None) -> Iterator[Read]:
@@ -90,10 +98,9 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
     if names.rolling:
         yield Remark("read as automatic captions, which show a line again: repeated lines are one, up to the next name")
         voices = _joined(voices)
-    speech = [] if names.voices else [name for name in names.counts if not names.accepts(name)]
+    speech = [] if names.voices else [name for name, _ in names.counts.most_common() if not names.accepts(name)]
     if speech:
-        more = f" and {len(speech) - 2:,} more" if len(speech) > 2 else ""
-        yield Remark(f"before a colon, and taken for speech: {', '.join(repr(name) for name in speech[:2])}{more}")
+        yield Remark(f"before a colon, and taken for speech: {_some(speech)}")
     speaker = None
     for one in voices:
         if not isinstance(one, Voice):
@@ -109,6 +116,11 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
                 "let a tool that tells speakers apart make the file (WhisperX with --diarize)",
             )
         yield ReadTurn(0, None, speaker, one.text, one.line)
+
+
+def _some(names: list[str], shown: int = 2) -> str:
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(repr(name[:60]) for name in names[:shown]) + more
 
 
 def read_cues(stream: BinaryIO) -> Iterator[Cue]:
@@ -234,8 +246,8 @@ def _survey(cues: Iterable[Cue]) -> Names:
                 names.rolling |= _WORD_TIME.search(line) is not None
             lines.append(_plain(line))
             found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
-            if found and len(names.counts) < MOST_NAMES:
-                name = without_aside(found["inner"] or found["name"])
+            name = without_aside(found["inner"] or found["name"]) if found else ""
+            if found and (name in names.counts or len(names.counts) < MOST_NAMES):
                 names.counts[name] += 1
                 first = first or name
                 if not any(lines[:-1]) or not found[0].startswith(name):  # after a dash too
