@@ -22,6 +22,14 @@ def read(form: str, content: str) -> list[tuple[str, str] | str]:
     return [(one.speaker, one.text.strip()) if isinstance(one, ReadTurn) else one.kind for one in kept]
 
 
+def cues_of(*texts: str) -> str:
+    return "".join(f"{TIMES}{text}\n\n" for text in texts)
+
+
+def remarks(form: str, content: str) -> list[str]:
+    return [one.text for one in FORMATS[form].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
+
+
 # What Ann is said to have written in WhatsApp -> what it is.
 WRITTEN = {
     "<Media omitted>": "attachments",
@@ -319,9 +327,7 @@ def test_where_names_are_in_lower_case_one_may_speak_once(named: tuple[str, ...]
 
 
 def test_what_is_taken_for_speech_is_told() -> None:
-    cues = ("Ann: a", "The truth is: b", "I mean: c", "My answer is: d")
-    content = "".join(f"{TIMES}{cue}\n\n" for cue in cues)
-    told = [one.text for one in FORMATS["srt"].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
+    told = remarks("srt", cues_of("Ann: a", "The truth is: b", "I mean: c", "My answer is: d", "Ann: e"))
     assert told == ["before a colon, and taken for speech: 'The truth is', 'I mean' and 1 more"]
 
 
@@ -329,14 +335,6 @@ def test_columns_of_substation_alpha() -> None:
     head = "Format: Start , End,Name ,Text\n"
     assert read("ass", f"{head}Dialogue: 0:01, 0:02, Ann ,a, b\\Nc\nComment: x\n") == [("Ann", "a, b c")]
     assert read("ass", "Format: Start, End, Text\nDialogue: 0:01,0:02,Ann: a\n") == [("Ann", "a")]
-
-
-def cues_of(*texts: str) -> str:
-    return "".join(f"{TIMES}{text}\n\n" for text in texts)
-
-
-def remarks(form: str, content: str) -> list[str]:
-    return [one.text for one in FORMATS[form].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
 
 
 @pytest.mark.parametrize(
@@ -366,5 +364,36 @@ def test_many_words_before_a_colon_that_are_speech_are_told(said: str) -> None:
 
 def test_of_what_is_taken_for_speech_the_most_frequent_is_told_first() -> None:
     long = "The man whom nobody has ever named"
-    (told,) = remarks("srt", cues_of("Ann: a", "The truth is: b", "I mean: c", f"{long}: d", f"{long}: e"))
-    assert told == f"before a colon, and taken for speech: {long!r}, 'The truth is' and 1 more"
+    (told,) = remarks("srt", cues_of("Ann: a", "The truth is: b", f"{long}: c", f"{long}: d", "Ann: e"))
+    assert told == f"before a colon, and taken for speech: {long!r}, 'The truth is'"
+
+
+DOUBTFUL = "nobody and are given to whoever was named last; before a colon, and taken for names:"
+
+
+@pytest.mark.parametrize(
+    ("cues", "told"),
+    [
+        (("Three Days Later:", "a", "b"), f"2 cues name {DOUBTFUL} 'Three Days Later'"),
+        (("Previously on Kitchen: a", "b", "c"), f"2 cues name {DOUBTFUL} 'Previously on Kitchen'"),
+        (("London: a", "b", "c", "Paris: d", "e"), f"3 cues name {DOUBTFUL} 'London', 'Paris'"),
+        (("London: a", "b"), f"1 cue names {DOUBTFUL} 'London'".replace("are", "is")),
+        (("London: a", "London: b", *map(str, range(19))), f"19 cues name {DOUBTFUL} 'London'"),
+    ],
+)
+def test_names_that_hardly_stand_in_a_file_are_warned_of(cues: tuple[str, ...], told: str) -> None:
+    assert remarks("srt", cues_of(*cues)) == [f"warning: {told}"]
+
+
+@pytest.mark.parametrize(
+    "cues",
+    [
+        ("Ann: a", "Ben: b", "c"),
+        ("Ann: a", "ANN: b", "c", "d", "e"),
+        ("Ann: a", "Ann: b", *map(str, range(18))),
+        ("<v Ann>a", "b", "c"),
+        ("Ann: a", "[music]", "♪"),
+    ],
+)
+def test_names_that_stand_twice_or_with_most_cues_are_not_doubted(cues: tuple[str, ...]) -> None:
+    assert remarks("srt", cues_of(*cues)) == []

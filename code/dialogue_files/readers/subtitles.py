@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from dialogue_files.names import is_name, without_aside
+from dialogue_files.names import is_name, name_key, without_aside
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines, unescape
 
 SOUNDS = "cues of sounds"
 MOST_NAMES = 10_000  # candidates that are counted
 MOST_LINES = 1_000  # of a cue
+MOST_NAMELESS = 0.9  # of the cues, where each that says something else is of whoever was named last
 USUAL_WORDS = 4  # of a name; of what is longer, and stands once before a colon, much is speech
 SHORT_CUE = 0.05  # seconds; automatic captions have one after each other
 ROLLING_TURN = 1_000  # characters after which a turn of automatic captions ends with the cue
@@ -94,7 +95,7 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
     cues = cues or read_cues
     names = _survey(cues(stream))
     stream.seek(0)
-    voices = _voices(cues(stream), names)
+    voices = _counted(_voices(cues(stream), names), names)
     if names.rolling:
         yield Remark("read as automatic captions, which show a line again: repeated lines are one, up to the next name")
         voices = _joined(voices)
@@ -325,6 +326,24 @@ def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, 
         raise LineError(number, f"{told}: write the names, or '>>' away where the same person goes on")
     else:
         yield None, plain
+
+
+def _counted(voices: Iterable[Voice | LeftOut | Remark], names: Names) -> Iterator[Voice | LeftOut | Remark]:
+    """The same, and a warning when hardly a cue is named, or many are not and no name stands twice before a colon."""
+    spoken, nameless = 0, 0
+    for one in voices:
+        if isinstance(one, Voice) and (one.name or one.text):
+            spoken, nameless = spoken + 1, nameless + (one.name is None)
+        yield one
+    accepted = [name for name in names.counts if names.accepts(name)]
+    once = len({name_key(name) for name in accepted}) == sum(names.counts[name] for name in accepted)
+    few = nameless > MOST_NAMELESS * spoken and not names.rolling
+    if accepted and (few or (once and nameless * 2 >= spoken)):
+        yield Remark(
+            f"warning: {nameless:,} cue{'s name' if nameless > 1 else ' names'} nobody and "
+            f"{'are' if nameless > 1 else 'is'} given to whoever was named last; before a colon, and taken for names: "
+            f"{_some(accepted)}"
+        )
 
 
 def _joined(voices: Iterable[Voice | LeftOut | Remark]) -> Iterator[Voice | LeftOut | Remark]:
