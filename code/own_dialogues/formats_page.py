@@ -21,7 +21,8 @@ _FOR_ALL = """For all of them:
   suggest, which is a guess. Where it is not UTF-8, a line says what was taken; `--encoding cp1252` names another.
 - In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
   stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of. Subtitles
-  in which most cues name nobody, and no name stands twice, are warned of too.
+  in which most cues name nobody, and no name stands twice, are warned of too. `(RUTH) No!` is Ruth where `RUTH:` stands
+  in the file too.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
   all its cells and a program would not have quoted so.
 - Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.

@@ -271,6 +271,13 @@ CUES = {
     "Ben: b&#10;c": [("Ben", "b\nc")],
     "[Speaker 2] b&#10;c": [("Speaker 2", "b\nc")],
     "ben: b": [("Ann", "ben: b")],
+    "(Ann) b": [("Ann", "b")],
+    "[ANN]\nb: c": [("ANN", "b: c")],
+    "- (ANN) LISTEN: b": [("ANN", "LISTEN: b")],
+    "(Ben): b": [("Ben", "b")],
+    "(softly): b": [("Ann", "(softly): b")],
+    "(LAUGHS) b": [("Ann", "(LAUGHS) b")],
+    "-b\n–-5": [("Ann", "b –-5")],
     "b\nc": [("Ann", "b c")],
     "- b\n- c": [("Ann", "b c")],
     "- b - c": [("Ann", "b - c")],
@@ -368,21 +375,19 @@ def test_of_what_is_taken_for_speech_the_most_frequent_is_told_first() -> None:
     assert told == f"before a colon, and taken for speech: {long!r}, 'The truth is'"
 
 
-DOUBTFUL = "nobody and are given to whoever was named last; before a colon, and taken for names:"
-
-
 @pytest.mark.parametrize(
-    ("cues", "told"),
+    ("cues", "nameless", "names"),
     [
-        (("Three Days Later:", "a", "b"), f"2 cues name {DOUBTFUL} 'Three Days Later'"),
-        (("Previously on Kitchen: a", "b", "c"), f"2 cues name {DOUBTFUL} 'Previously on Kitchen'"),
-        (("London: a", "b", "c", "Paris: d", "e"), f"3 cues name {DOUBTFUL} 'London', 'Paris'"),
-        (("London: a", "b"), f"1 cue names {DOUBTFUL} 'London'".replace("are", "is")),
-        (("London: a", "London: b", *map(str, range(19))), f"19 cues name {DOUBTFUL} 'London'"),
+        (("Three Days Later:", "a", "b"), 2, "'Three Days Later'"),
+        (("Previously on Kitchen: a", "b", "c"), 2, "'Previously on Kitchen'"),
+        (("London: a", "b", "c", "Paris: d", "e"), 3, "'London', 'Paris'"),
+        (("London: a", "b"), 1, "'London'"),
+        (("London: a", "London: b", *map(str, range(19))), 19, "'London'"),
     ],
 )
-def test_names_that_hardly_stand_in_a_file_are_warned_of(cues: tuple[str, ...], told: str) -> None:
-    assert remarks("srt", cues_of(*cues)) == [f"warning: {told}"]
+def test_names_that_hardly_stand_in_a_file_are_warned_of(cues: tuple[str, ...], nameless: int, names: str) -> None:
+    last = "are given to whoever was named last; before a colon, and taken for names"
+    assert remarks("srt", cues_of(*cues)) == [f"warning: cues that name nobody ({nameless}) {last}: {names}"]
 
 
 @pytest.mark.parametrize(
@@ -397,3 +402,35 @@ def test_names_that_hardly_stand_in_a_file_are_warned_of(cues: tuple[str, ...], 
 )
 def test_names_that_stand_twice_or_with_most_cues_are_not_doubted(cues: tuple[str, ...]) -> None:
     assert remarks("srt", cues_of(*cues)) == []
+
+
+@pytest.mark.parametrize("cue", ["(BEN) b", "[BEN] b", "- (Ben) b", "(BEN)\nb", "(BEN)"])
+def test_a_name_in_brackets_is_one_that_stands_before_a_colon(cue: str) -> None:
+    content = cues_of("ANN: a", cue, "c", "BEN: d", "(LAUGHS) e", "[MUSIC] f", "[door closes] g", "(SIGHS)")
+    said = [(speaker.upper(), text) for speaker, text in read("srt", content)[:-1]]
+    b = [("BEN", "b")] if "b" in cue else []
+    assert said == [
+        *(("ANN", "a"), *b, ("BEN", "c"), ("BEN", "d"), ("BEN", "(LAUGHS) e"), ("BEN", "[MUSIC] f")),
+        ("BEN", "[door closes] g"),
+    ]
+    told = "in brackets, and taken for no names, as none stands before a colon: 'LAUGHS', 'MUSIC'"
+    assert remarks("srt", content)[0] == told
+
+
+def test_a_name_in_brackets_alone_is_told() -> None:
+    content = cues_of("ANN: a", "(BEN) b", "ANN: c", "[BEN] d")
+    assert read("srt", content) == [("ANN", "a"), ("ANN", "(BEN) b"), ("ANN", "c"), ("ANN", "[BEN] d")]
+    assert remarks("srt", content) == ["in brackets, and taken for no names, as none stands before a colon: 'BEN'"]
+
+
+@pytest.mark.parametrize(
+    ("cue", "two"),
+    [
+        *(("- BEN: b\n- c", True), ("-BEN: b\n-c", True), ("- b\n- BEN: c", True), ("b\n- c", True)),
+        *(("- BEN: b\n- ANN: c", False), ("- b\nc", False), ("BEN: b\nc", False), ("-5\n-7", False)),
+    ],
+)
+def test_two_people_of_whom_one_is_not_named_are_told(cue: str, two: bool) -> None:
+    told = remarks("srt", cues_of("ANN: a", "BEN: a b", cue))
+    remark = "where two people speak in a cue, who is not named there is taken for whoever spoke last"
+    assert told == [remark] * two

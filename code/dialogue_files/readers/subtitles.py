@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import BinaryIO
 
 from dialogue_files.names import is_name, name_key, without_aside
@@ -33,15 +34,18 @@ _TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[
 _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
 # At most twelve words, a role in brackets among them; Names.accepts says which of these are names.
 _NAMED_LINE = re.compile(
-    r"(?:(?:-|–|>>++)\s*+)?"
-    r"(?:\[(?P<inner>[^\[\]]{1,60})\]|(?P<name>[^\s:：\[-][^\s:：]*+(?:[ ][^\s:：]++){0,11}+))"
+    r"(?:(?:-|–|>>++)\s*+)?(?:\[(?P<inner>[^\[\]]{1,60})\]|\((?P<round>[^()]{1,60})\)|"
+    r"(?P<name>[^\s:：\[-][^\s:：]*+(?:[ ][^\s:：]++){0,11}+))"
     r"\s*+[:：](?!\d|//)\s*(?P<text>.*)",
     re.DOTALL,
 )
 _ROLE = re.compile(r"[ ]\([^()]*+\)$")
-_NUMBERED_SPEAKER = re.compile(r"[(\[](?P<name>speaker[ _]?\w{1,4})[)\]]\s*(?P<text>.*)", re.IGNORECASE | re.DOTALL)
+_BRACKETED_LINE = re.compile(
+    r"(?:(?:-|–|>>++)\s*+)?[(\[](?P<name>[^()\[\]]{1,60})[)\]]\s*+(?![:：])(?P<text>.*)", re.DOTALL
+)
+_NUMBERED_SPEAKER = re.compile(r"speaker[ _]?\w{1,4}", re.IGNORECASE)
 _CHANGE = re.compile(r">>+\s*")
-_DASH = re.compile(r"[-–]\s+")
+_DASH = re.compile(r"[-–](?:\s++|(?=[^\W\d_]))")
 _SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
 _NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
 # Webex writes the speaker into the name of the cue.
@@ -67,11 +71,13 @@ class Cue:
 class Names:
     """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
 
-    lower: some speaker who speaks repeatedly is written in lower case.
+    brackets: what stands in brackets before speech and could be a name. lower: some speaker who speaks repeatedly is
+    written in lower case.
     """
 
     counts: Counter = field(default_factory=Counter)
     starts: set[str] = field(default_factory=set)
+    brackets: Counter = field(default_factory=Counter)
     voices: bool = False
     rolling: bool = False
     lower: bool = False
@@ -85,6 +91,20 @@ class Names:
         if len(bare.split()) > USUAL_WORDS and count < 2 and not any(map(str.islower, bare)):
             return False  # capitals, or a script without case, do not tell a title from a sentence
         return is_name(bare, count, self.lower)
+
+    @cached_property
+    def accepted(self) -> list[str]:
+        """The names before colons; asked for after the first reading."""
+        return [name for name in self.counts if self.accepts(name)]
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """One for each person of these."""
+        return frozenset(map(name_key, self.accepted))
+
+    def accepts_in_brackets(self, name: str) -> bool:
+        """Whether what stands in brackets before speech is a name: '(BEN) No!' where 'BEN:' stands, not '(LAUGHS)'."""
+        return _NUMBERED_SPEAKER.fullmatch(name) is not None or name_key(name) in self.keys
 
 
 def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | None = None) -> Iterator[Read]:
@@ -102,6 +122,9 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
     speech = [] if names.voices else [name for name, _ in names.counts.most_common() if not names.accepts(name)]
     if speech:
         yield Remark(f"before a colon, and taken for speech: {_some(speech)}")
+    sounds = [name for name, count in names.brackets.most_common() if count and not names.accepts_in_brackets(name)]
+    if sounds and not names.voices:
+        yield Remark(f"in brackets, and taken for no names, as none stands before a colon: {_some(sounds, shown=5)}")
     speaker = None
     for one in voices:
         if not isinstance(one, Voice):
@@ -247,12 +270,13 @@ def _survey(cues: Iterable[Cue]) -> Names:
                 names.rolling |= _WORD_TIME.search(line) is not None
             lines.append(_plain(line))
             found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
-            name = without_aside(found["inner"] or found["name"]) if found else ""
+            name = _name(found) if found else ""
             if found and (name in names.counts or len(names.counts) < MOST_NAMES):
                 names.counts[name] += 1
                 first = first or name
                 if not any(lines[:-1]) or not found[0].startswith(name):  # after a dash too
                     names.starts.add(name)
+            _note_bracketed(lines[-1], names)
         lines = [line for line in lines if line]
         rolled += cue.seconds <= SHORT_CUE or (bool(lines) and lines[:1] == before[-1:])
         before = lines
@@ -260,6 +284,16 @@ def _survey(cues: Iterable[Cue]) -> Names:
     repeated = (name for name, count in names.counts.items() if count > 1 or name == first)
     names.lower = any(name[0].islower() and is_name(name, 2) for name in repeated)
     return names
+
+
+def _name(named: re.Match[str]) -> str:
+    return without_aside(named["inner"] or named["round"] or named["name"])
+
+
+def _note_bracketed(line: str, names: Names) -> None:
+    found = _BRACKETED_LINE.fullmatch(line)
+    if found and len(names.brackets) < MOST_NAMES and found["text"] and not _SOUND.fullmatch(found["text"]):
+        names.brackets[found["name"]] += is_name(found["name"], 1)
 
 
 @dataclass(frozen=True)
@@ -283,18 +317,20 @@ def _voices(cues: Iterable[Cue], names: Names) -> Iterator[Voice | LeftOut | Rem
 
 
 def _voices_of_cue(name: str | None, lines: list[tuple[int, str]], names: Names) -> Iterator[Voice | LeftOut | Remark]:
-    spoken, last, dashes = [], 0, 0
+    spoken, last, people, unnamed = [], 0, 0, False
     for number, line in lines:
         for new_name, text in _pieces(number, line, names):
+            dashed = not new_name and _DASH.match(text) is not None
+            people += dashed or bool(new_name) or not people
             if new_name:
                 yield from _said(last, name, " ".join(spoken))
                 name, spoken = new_name, []
-            elif _DASH.match(text):
-                dashes, text = dashes + 1, _DASH.sub("", text, count=1)
+            elif dashed:
+                unnamed, text = True, _DASH.sub("", text, count=1)
             spoken += [text] if text else []
             last = number
-    if dashes > 1:
-        yield Remark("cues in which two people speak and none is named are given to whoever spoke last")
+    if unnamed and people > 1:
+        yield Remark("where two people speak in a cue, who is not named there is taken for whoever spoke last")
     yield from _said(last, name, " ".join(spoken))
 
 
@@ -315,12 +351,12 @@ def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, 
         return
     plain = _plain(line)
     named = _NAMED_LINE.fullmatch(plain)
-    name = without_aside(named["inner"] or named["name"]) if named else ""
-    numbered = _NUMBERED_SPEAKER.fullmatch(plain)
-    if named and names.accepts(name):
+    name = _name(named) if named else ""
+    bracketed = _BRACKETED_LINE.fullmatch(plain)
+    if bracketed and names.accepts_in_brackets(bracketed["name"]):
+        yield bracketed["name"], bracketed["text"]
+    elif named and names.accepts(name):
         yield name, named["text"]
-    elif numbered:
-        yield numbered["name"], numbered["text"]
     elif _CHANGE.match(plain) and not names.voices:
         told = "'>>' says that somebody else speaks, and not who, allowed is '>> Name: text'"
         raise LineError(number, f"{told}: write the names, or '>>' away where the same person goes on")
@@ -335,14 +371,12 @@ def _counted(voices: Iterable[Voice | LeftOut | Remark], names: Names) -> Iterat
         if isinstance(one, Voice) and (one.name or one.text):
             spoken, nameless = spoken + 1, nameless + (one.name is None)
         yield one
-    accepted = [name for name in names.counts if names.accepts(name)]
-    once = len({name_key(name) for name in accepted}) == sum(names.counts[name] for name in accepted)
+    once = len(names.keys) == sum(names.counts[name] for name in names.accepted)
     few = nameless > MOST_NAMELESS * spoken and not names.rolling
-    if accepted and (few or (once and nameless * 2 >= spoken)):
+    if names.accepted and (few or (once and nameless * 2 >= spoken)):
         yield Remark(
-            f"warning: {nameless:,} cue{'s name' if nameless > 1 else ' names'} nobody and "
-            f"{'are' if nameless > 1 else 'is'} given to whoever was named last; before a colon, and taken for names: "
-            f"{_some(accepted)}"
+            f"warning: cues that name nobody ({nameless:,}) are given to whoever was named last; before a colon, and "
+            f"taken for names: {_some(names.accepted)}"
         )
 
 
