@@ -211,6 +211,25 @@ def test_words_of_a_transcript_are_not_held(monkeypatch: pytest.MonkeyPatch) -> 
     assert [(one.speaker, one.text) for one in found] == [("A", "a")]
 
 
+NOBODY: dict[str, Any] = {"text": "x", "start": 0.5}
+UNNAMED = "segments before the first that names who speaks"
+
+
+@pytest.mark.parametrize("nobody", [NOBODY, {**NOBODY, "speaker": None}])
+def test_a_segment_without_a_speaker_is_of_whoever_spoke_last(nobody: dict[str, Any]) -> None:
+    segments = [nobody, nobody, {**NOBODY, "speaker": "A"}, nobody, {**NOBODY, "speaker": 0}, nobody]
+    found = read("whisper", json.dumps({"segments": segments}, indent=0))
+    said = [one.speaker if isinstance(one, ReadTurn) else one.kind for one in found]
+    assert said == [UNNAMED, UNNAMED, "A", "A", "0", "0"] and found[0].line < found[1].line
+
+
+@pytest.mark.parametrize("nobody", [NOBODY, {**NOBODY, "speaker": None}])
+def test_segments_of_which_none_has_a_speaker_are_refused(nobody: dict[str, Any]) -> None:
+    segments = f'{{"segments": [\n{json.dumps(nobody)},\n{json.dumps(nobody)}]}}'
+    with pytest.raises(LineError, match="line 2: nobody is named here or in a later segment: Whisper alone does not"):
+        read("whisper", segments)
+
+
 @pytest.mark.parametrize("role", ["system", "developer", "tool", "function", "ipython", "observation", "System"])
 def test_what_a_chat_model_is_told_is_nobodys(role: str) -> None:
     (found,) = read("json", json.dumps([{"role": role, "content": "a"}]))

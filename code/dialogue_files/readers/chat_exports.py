@@ -14,6 +14,7 @@ from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unescape
 
 NOTICES, ATTACHMENTS, BOTS, REACTIONS = "notices", "attachments", "messages of bots", "reactions"
+UNNAMED = "segments before the first that names who speaks"
 MOST_NAMES = 10_000  # people of a workspace
 # What Messenger and Instagram say in somebody's name: the whole message, or all of it behind the name.
 _MESSENGER_REACTED = re.compile(
@@ -190,21 +191,29 @@ def is_whisper(outline: Outline) -> bool:
 
 
 def read_whisper(stream: BinaryIO) -> Iterator[Read]:
-    """Segments of a transcript; one without a speaker is of whoever spoke last."""
-    speaker = None
+    """Segments of a transcript; one without a speaker is of whoever spoke last, and left out where nobody has yet.
+
+    LineError, after the last one, where none has a speaker.
+    """
+    speaker, first = None, 0
     for element in stream_json(stream, set(SEGMENTS) | {"word_segments"}):
         if not element.listed or element.key == "word_segments":
             continue
         segment, line = element.value, element.line
         if not isinstance(segment, dict) or not isinstance(segment.get("text"), str):
             raise LineError(line, "a segment has no text, allowed is what Whisper writes")
-        speaker = segment.get("speaker", speaker)
+        speaker = speaker if segment.get("speaker") is None else segment["speaker"]
         if speaker is None:
-            raise LineError(
-                line,
-                "nobody has been named yet: Whisper alone does not tell speakers apart, WhisperX with --diarize does",
-            )
-        yield ReadTurn(0, None, str(speaker), segment["text"], line)
+            first = first or line
+            yield LeftOut(UNNAMED, line)
+        else:
+            yield ReadTurn(0, None, str(speaker), segment["text"], line)
+    if first and speaker is None:
+        raise LineError(
+            first,
+            "nobody is named here or in a later segment: Whisper alone does not tell speakers apart, WhisperX with "
+            "--diarize does",
+        )
 
 
 def is_convokit(outline: Outline) -> bool:

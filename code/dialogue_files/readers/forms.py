@@ -246,7 +246,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         "whisper": Form(
             JSON,
             "WhisperX; Whisper itself names nobody",
-            "segments; one without a speaker is of whoever spoke last",
+            "segments; one without a speaker is of whoever spoke last, and left out where nobody has yet",
             "segments with start and text",
             chat_exports.read_whisper,
             lambda head: chat_exports.is_whisper(head.outline),
