@@ -48,7 +48,7 @@ def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place)
         yield kind.meaning
     elif kind in (kinds.DATASET, kinds.DATASETS):
         for name in value.split(","):
-            yield from _check_dataset(name, values, rows, place)
+            yield from _check_dataset(name, values, place, mixed=kind is kinds.DATASETS)
     elif kind in _CHECKS:
         yield from _CHECKS[kind](value, values, place)
     elif not kind.fits(value):
@@ -127,11 +127,11 @@ def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
         yield f"choose one of {' '.join(ENCODERS)}, a folder with a sentence encoder, or a hub id (owner/name)"
 
 
-def _check_dataset(value: str, values: Values, rows: str, place: Place) -> Iterator[str]:
+def _check_dataset(value: str, values: Values, place: Place, mixed: bool) -> Iterator[str]:
     elsewhere = values.get("ERC_ORIGINAL_DATA")
     places = place.corpora(elsewhere)
     if value not in CORPORA:
-        yield from _check_own(value, places, rows)
+        yield from _check_own(value, places, mixed)
         return
     pickle = places[0] / value / f"{value}.pkl"
     if value == "sample" or pickle.is_file():
@@ -149,10 +149,10 @@ def _maps_no_labels(corpus: Path) -> bool:
     return not description.is_file() or b"unified" not in description.read_bytes()
 
 
-def _check_own(value: str, places: Sequence[Path], rows: str) -> Iterator[str]:
+def _check_own(value: str, places: Sequence[Path], mixed: bool) -> Iterator[str]:
     found = [corpus for one in places if (corpus := find_corpus(value, one))]
     if found:
-        if rows == MIXED and _maps_no_labels(found[0]):
+        if mixed and _maps_no_labels(found[0]):
             yield f"{value} has no unified labels, so it cannot be mixed; corpus.yaml maps them, under unified"
         return
     known = " ".join(dict.fromkeys([*CORPORA, *(name for one in places for name in list_own(one))]))

@@ -71,7 +71,7 @@ def test_meld_changes_the_data_and_nothing_else(checkout: ShellCheckout, pickles
 def test_a_corpus_of_ones_own_is_a_dataset(checkout: ShellCheckout, tmp_path: Path) -> None:
     """One that lies in the checkout, and one where ERC_ORIGINAL_DATA points; with nothing installed."""
     write_own_corpus(checkout.root / "original_data" / "mine")
-    write_own_corpus(tmp_path / "elsewhere" / "yours", description=None)
+    write_own_corpus(tmp_path / "elsewhere" / "yours")
     result = checkout.run(dataset="mine")
     commands = SAMPLE_COMMANDS.format(checkout=checkout.root, epochs=3).replace("sample", "mine")
     assert result.stdout == commands, "a small train has the recipe of one"
