@@ -25,6 +25,8 @@ _FOR_ALL = """For all of them:
   in the file too.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
   all its cells and a program would not have quoted so.
+- A table's column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only
+  numbers beside one is none.
 - Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
 
 What comes out of each example, and of more files of these and other tools:

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 from dialogue_files.report import Remark
@@ -41,6 +42,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Quotes around cells are usual with these; with the others they may as well be what somebody says.
 _QUOTED = frozenset(",;")
+# These name what is said as well, where no other column does.
+_SPEECH = ("dialogue", "dialog")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -91,19 +94,16 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
         yield Remark(f"the columns are taken to be separated by {SEPARATORS[form.separator]}, as in the header")
     if form.raw:
         yield Remark("quotes are taken as characters of what is said, not as the ends of cells")
-    parts, places = PartCounter(), None
-    for line, row in read_rows(stream, form):
-        if places is None:
-            places, width = _find_columns(row, line), len(row)
-            yield from _columns_told(row, places)
-            continue
-        row = _fitted(row, width, line)
+    line, header = next(read_rows(stream, form), (1, []))
+    parts, places = PartCounter(), _find_columns(header, line)
+    places = _without_numbered_lines(header, places, stream, form)
+    yield from _columns_told(header, places)
+    for line, row in islice(read_rows(stream, form), 1, None):
+        row = _fitted(row, len(header), line)
         dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
         said = row[places["speaker"]], row[places["utterance"]]
         emotion = None if places["emotion"] is None else row[places["emotion"]]
         yield ReadTurn(parts.of_turn(dialogue), dialogue, *said, line, emotion)
-    if places is None:
-        _find_columns([], 1)
 
 
 def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str]]]:
@@ -149,9 +149,36 @@ def _places_of(header: Sequence[str]) -> dict[str, int | None]:
     """Meaning -> place of its column, None: there is none."""
     names = {fold_name(name): place for place, name in reversed(list(enumerate(header)))}
     places = {meaning: find_name(meaning, names) for meaning in SYNONYMS}
-    if places["utterance"] is None and "dialogue" in names:  # 'Character, Dialogue': what is said
-        places |= {"utterance": names["dialogue"], "dialogue": None}
+    speech = next((name for name in _SPEECH if name in names), None)
+    if places["utterance"] is None and speech:  # 'Character, Dialogue'
+        places["utterance"] = names.pop(speech)
+        places["dialogue"] = find_name("dialogue", names)
     return places
+
+
+def _without_numbered_lines(
+    header: Sequence[str], places: dict[str, int | None], stream: BinaryIO, form: TableForm
+) -> dict[str, int | None]:
+    """The places, where a column `line` is the utterance only if it is no number of `line,character,dialogue`."""
+    taken = places["utterance"]
+    otherwise = _places_of(["" if fold_name(name) == "line" else name for name in header])
+    other = otherwise["utterance"]
+    if other in (None, taken):
+        return places
+    numbers = texts = False
+    for _, row in islice(read_rows(stream, form), 1, None):
+        if len(row) <= max(taken, other):
+            continue
+        if row[taken].strip() and not _is_mark(row[taken]):
+            return places
+        numbers |= bool(row[taken].strip())
+        texts |= bool(row[other].strip()) and not _is_mark(row[other])
+    return otherwise if numbers and texts else places
+
+
+def _is_mark(cell: str) -> bool:
+    """Whether a cell is a number or the like (`12`, `L1045`)."""
+    return len(cell.split()) == 1 and any(map(str.isdigit, cell))
 
 
 def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separator: str) -> bool:

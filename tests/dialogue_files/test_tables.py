@@ -1,0 +1,58 @@
+"""Tables by their header: which column is what, and what is said where a file could be meant otherwise."""
+
+import io
+
+import pytest
+
+from dialogue_files.readers.forms import FORMATS
+from dialogue_files.report import Report
+from dialogue_files.turns import SpokenTurn, number_turns
+
+
+def read(content: str, form: str = "csv") -> tuple[list[SpokenTurn], list[str]]:
+    """The turns of a table, and what is told of it."""
+    report = Report()
+    turns = list(number_turns(FORMATS[form].read(io.BytesIO(content.encode())), report))
+    return turns, list(report.lines())
+
+
+def cells(content: str) -> list[tuple[str, str, str]]:
+    return [(one.dialogue, one.speaker, one.text) for one in read(content)[0]]
+
+
+SPOKEN = [("1", "Ann", "I am so angry"), ("1", "Ben", "5")]
+# A table with a column line or dialogue -> the first and second turn are those above.
+NUMBERED = {
+    "a number": "speaker,line,dialogue\nAnn,1,I am so angry\nBen,2,5\n",
+    "dialog": "character,line,dialog\nAnn,1.,I am so angry\nBen,2.,5\n",
+    "marks": "speaker,line,dialogue\nAnn,L1045,I am so angry\nBen,L1044,5\n",
+    "now and then": "speaker,line,dialogue\nBen,,\nAnn,1,I am so angry\nBen,,5\n",
+    "beside scenes": "scene_id,line,character,dialogue\n1,1,Ann,I am so angry\n1,2,Ben,5\n",
+    "another word": "speaker,line,body\nAnn,1,I am so angry\nBen,2,5\n",
+    "no line": "character,dialog\nAnn,I am so angry\nBen,5\n",
+    "no line beside scenes": "scene_id,character,dialogue\n1,Ann,I am so angry\n1,Ben,5\n",
+    "a line that is said": "speaker,dialogue,line\nAnn,1,I am so angry\nBen,1,5\n",
+    "another separator": "speaker;line;dialogue\nAnn;1;I am so angry\nBen;2;5\n",
+}
+
+
+@pytest.mark.parametrize("content", NUMBERED.values(), ids=NUMBERED)
+def test_lines_that_are_numbers_are_not_said(content: str) -> None:
+    assert cells(content) == SPOKEN
+
+
+def test_the_column_of_what_is_said_is_told_where_lines_are_numbers() -> None:
+    told = "the utterance is taken from the column 'dialogue', not from 'line'"
+    assert read(NUMBERED["a number"])[1] == [told]
+
+
+@pytest.mark.parametrize("first", ["I am here", "5"])
+def test_lines_are_said_where_one_is_a_text_or_dialogues_are_numbers(first: str) -> None:
+    said = [("d1", "Ann", first), ("d1", "Ben", "What?")]
+    assert cells(f"dialogue,speaker,line\nd1,Ann,{first}\nd1,Ben,What?\n") == said
+    assert cells("dialogue,speaker,line\nd1,Ann,5\nd1,Ben,6\n") == [("d1", "Ann", "5"), ("d1", "Ben", "6")]
+
+
+def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:
+    content = "scene_id,character,dialogue\nx,Ann,a b\ny,Ben,c d\n"
+    assert cells(content) == [("x", "Ann", "a b"), ("y", "Ben", "c d")]
