@@ -9,6 +9,7 @@ import pytest
 
 from basics.json_files import DEEPEST
 from dialogue_files.readers import json_stream
+from dialogue_files.readers.json_dialogues import COLUMNS
 from dialogue_files.reading import FORMATS
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn
@@ -78,6 +79,17 @@ REFUSED = [
     ("json", "{\n1: []}", "line 2: not JSON, allowed is a key in quotes"),
     ("json", '{"a"\n\n[]}', "line 3: not JSON, allowed is ':' after a key"),
     ("json", b'[[],\n"\xff"]', "line 1: not UTF-8 text from here on (invalid start byte), allowed is UTF-8"),
+    *(
+        (form, json.dumps(content), f"line 1: {COLUMNS}")
+        for form in ("json", "jsonl")
+        for content in (
+            {"speaker": {"0": "Ann", "1": "Ben"}, "text": {"0": "Hi", "1": "Ho"}},
+            {"dialogue": {"0": 1, "1": 1}, "Speaker": {"0": "Ann", "1": "Ben"}, "Utterance": {"0": "Hi", "1": "Ho"}},
+            {"speaker": ["Ann", "Ben"], "text": ["Hi", "Ho"]},
+            {"turns": [{"speaker": ["Ann", "Ben"], "text": ["Hi", "Ho"]}]},
+        )
+    ),
+    ("json", '{"dialogue": [1, 1], "speaker": ["Ann", "Ben"], "text": ["Hi", "Ho"]}', f"line 1: {COLUMNS}"),
 ]
 
 
@@ -244,6 +256,10 @@ TURNS = [
     ([{"speaker": 7, "text": "a"}], (None, "7", "a")),
     ([{"speaker": ["Ann", "Ben"], "text": [{"text": "a"}, "b", {"type": "image"}]}], (None, "Ann, Ben", "ab")),
     ([{"speaker": "Ann", "text": None}], (None, "Ann", "")),
+    ({"speaker": "Ann", "text": ["a", {"text": "b"}]}, (None, "Ann", "ab")),
+    ({"speaker": ["Ann", "Ben"], "text": ["a"]}, (None, "Ann, Ben", "a")),
+    ({"role": "user", "content": [{"type": "text", "text": "a"}], "dict": {"x": []}}, (None, "user", "a")),
+    ([{"speaker": ["Ann"], "text": ["a"]}], (None, "Ann", "a")),
     ({"id": 5, "turns": [{"speaker": "Ann", "text": "a"}]}, ("5", "Ann", "a")),
     ({"id": [5], "turns": [{"speaker": "Ann", "text": "a"}]}, (None, "Ann", "a")),
     ([{"id": [5], "turns": [{"speaker": "Ann", "text": "a"}]}], (None, "Ann", "a")),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from dialogue_files.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
-from dialogue_files.readers.tables import PartCounter, find_name, fold_name
+from dialogue_files.readers.tables import SYNONYMS, PartCounter, find_name, fold_name
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LineError, Read, ReadTurn
 
@@ -22,6 +22,11 @@ FORMS = (
     "allowed are utterances (an object with speaker and text), lists of them, and objects that hold such a list "
     "under utterances, turns or messages"
 )
+COLUMNS = (
+    "speaker and utterance are columns of many turns, allowed is an object for each turn, as pandas writes by "
+    'to_json(orient="records")'
+)
+_KEYS_OF_TURN = frozenset(name for meaning in ("speaker", "utterance", "emotion") for name in SYNONYMS[meaning])
 
 
 def read_json_lines(stream: BinaryIO) -> Iterator[Read]:
@@ -46,10 +51,13 @@ def read_json(stream: BinaryIO) -> Iterator[Read]:
     elif under is not None:
         name, part = _name_of(outline.kinds), parts.of_dialogue()
         for element in stream_json(stream, {under}):
+            if element.listed and not isinstance(element.value, dict) and _said(outline.kinds) == ["list", "list"]:
+                raise LineError(element.line, COLUMNS)  # and `dialogue` is one too
             if element.listed:
                 yield from _turn_of_element(element, part, name)
     elif is_utterance(outline.kinds):
-        yield from _turn(outline.kinds, 0, None, 1)
+        elements = (one for one in stream_json(stream, ()) if fold_name(one.key) in _KEYS_OF_TURN)
+        yield from _turn({one.key: one.value for one in elements}, 0, None, 1)
     else:
         for element in stream_json(stream, ()):
             yield from _dialogue_of_name(element, parts)
@@ -137,6 +145,8 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
         key = find_name(meaning, keys)
         if key is None:
             raise LineError(line, f"a turn has no {meaning}, {FORMS}")
+        if isinstance(value[key], (list, dict)) and _holds_columns(value):
+            raise LineError(line, COLUMNS)
         text = plain_text(value[key], meaning)
         if text is None:
             raise _BadValue(line, f"a turn has the {meaning} {shown(value[key])}, {FORMS}", key)
@@ -177,9 +187,21 @@ def _turn_list(value: Mapping[str, Any]) -> str | None:
 
 def is_utterance(value: Mapping[str, Any]) -> bool:
     """Whether an object has a speaker and a text of its own."""
+    return all(isinstance(one, (str, int)) for one in _said(value))
+
+
+def _said(value: Mapping[str, Any]) -> list[Any]:
+    """What an object has of speaker and utterance, None where it has no such key."""
     keys = {fold_name(key): key for key in value}
-    names = [find_name(meaning, keys) for meaning in ("speaker", "utterance")]
-    return all(name is not None and isinstance(value[name], (str, int)) for name in names)
+    return [value.get(find_name(meaning, keys)) for meaning in ("speaker", "utterance")]
+
+
+def _holds_columns(value: Mapping[str, Any]) -> bool:
+    """Whether speakers and utterances stand in two objects, or in two lists, which are no parts of one turn."""
+    speakers, utterances = _said(value)
+    if not isinstance(speakers, list) or not isinstance(utterances, list):
+        return isinstance(speakers, dict) and isinstance(utterances, dict)
+    return len(speakers) == len(utterances) > 1 and not any(isinstance(one, (dict, list)) for one in utterances)
 
 
 def objects(values: Any, line: int, what: str) -> list[dict]:
