@@ -1,5 +1,6 @@
 """What there is to say of a file that was read: who speaks how often, what was left out, which way it was taken."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,6 +9,9 @@ from dialogue_files.names import name_key, reads_like_sentence
 
 MOST_NAMES = 10_000  # counted of a file
 MOST_REMARKS = 8  # told of a file
+MOST_COUNTED = 10_000  # turns of a dialogue whose order is watched
+# Larger ones are no places of turns, but what a database or a network has given.
+_PLACE_OF_TURN = re.compile(r"\s*(\d{1,6})(?:\.0)?\s*")
 EMPTY = "empty turns"
 
 
@@ -35,12 +39,41 @@ class Counted:
 
 
 @dataclass
+class Order:
+    """Whether turns ascend by the numbers that a file gives them; the first fall within a dialogue is kept.
+
+    A number that comes back is no fall: such columns count otherwise, by scene or by speaker.
+    """
+
+    fault: str = ""
+    part: int = -1
+    last: int = 0
+    seen: set[int] = field(default_factory=set)
+
+    def follow(self, part: int, name: str, written: str, line: int) -> None:
+        """A turn of the dialogue `part`; name: of the column or key that counts the turns, in which is `written`."""
+        found = _PLACE_OF_TURN.fullmatch(written)
+        if self.fault or not found:
+            return
+        number = int(found[1])
+        if part != self.part:
+            self.part, self.last, self.seen = part, number, set()
+        if number < self.last and number not in self.seen and len(self.seen) < MOST_COUNTED:
+            fall = f"{name[:60]!r} falls from {self.last} to {number} within a dialogue"
+            self.fault = f"line {line}: {fall}: turns are taken in the order of the file, not of {name[:60]!r}"
+        self.last = number
+        if len(self.seen) < MOST_COUNTED:
+            self.seen.add(number)
+
+
+@dataclass
 class Report:
     """Grows while a file is read; of a large one only counts, some names and some remarks are held."""
 
     left_out: dict[str, Counted] = field(default_factory=dict)
     remarks: dict[str, None] = field(default_factory=dict)
     speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # by name_key: as first written, turns
+    order: Order = field(default_factory=Order)
 
     def note(self, one: LeftOut | Remark) -> None:
         """Count what was left out, or keep a remark."""
@@ -74,6 +107,8 @@ class Report:
         yield from map(as_line, self.remarks)
         if self.left_out:
             yield f"left out: {self.told_left_out()}"
+        if self.order.fault:
+            yield f"warning: {self.order.fault}"
         doubtful = [
             (name, one.first) for name, one in self.speakers.values() if one.count == 1 and reads_like_sentence(name)
         ]

@@ -40,7 +40,7 @@ class ReadTurn:
 
     part: counts the dialogues of a file from 0. dialogue: its name, None where the file gives none.
     line: where the turn ends in the file, from 1; 0: it comes from no file. emotion: its label in a corpus, None where
-    the file has none.
+    the file has none. turn: the column or key that counts turns, and what stands there; None: there is none.
     """
 
     part: int
@@ -49,6 +49,7 @@ class ReadTurn:
     text: str
     line: int = 0
     emotion: str | None = None
+    turn: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterato
         if shown != speaker:
             report.note(Remark(f"{speaker!r} is taken for {shown!r}"))
         report.speak(shown, one.line)
+        if one.turn:
+            report.order.follow(part, *one.turn, one.line)
         yield SpokenTurn(part, dialogue, place, shown, number, text, one.line, one.emotion)
         place += 1
 

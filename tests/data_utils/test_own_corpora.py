@@ -204,6 +204,13 @@ def test_dialogues_that_are_numbered_anew_in_each_file_are_told_apart(corpus: Pa
     )
 
 
+def test_turns_that_do_not_stand_by_their_numbers_are_told(corpus: Path) -> None:
+    rows = [(*row, turn) for row, turn in zip(rows_of("train", 12), [0, 1, 3, 2, 4] * 12, strict=True)]
+    write_table(corpus / "train.csv", rows, (*COLUMNS, "turn"))
+    (told,) = (line for line in describe(read_corpus(corpus)) if "order of the file" in line)
+    assert told.startswith("train.csv: warning: line 5: 'turn' falls from 3 to 2 within a dialogue")
+
+
 def test_a_dialogue_of_another_name_in_an_earlier_split_is_told(corpus: Path) -> None:
     """Names that files do not give, as JSON Lines, are numbers: those of the same words differ."""
     again = [("elsewhere", *row[1:]) for row in rows_of("train", 1)]

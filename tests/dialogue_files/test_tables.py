@@ -1,6 +1,7 @@
 """Tables by their header: which column is what, and what is said where a file could be meant otherwise."""
 
 import io
+import json
 
 import pytest
 
@@ -51,6 +52,57 @@ def test_lines_are_said_where_one_is_a_text_or_dialogues_are_numbers(first: str)
     said = [("d1", "Ann", first), ("d1", "Ben", "What?")]
     assert cells(f"dialogue,speaker,line\nd1,Ann,{first}\nd1,Ben,What?\n") == said
     assert cells("dialogue,speaker,line\nd1,Ann,5\nd1,Ben,6\n") == [("d1", "Ann", "5"), ("d1", "Ben", "6")]
+
+
+def in_order(*numbers: object, name: str = "turn_id") -> list[str]:
+    """What is told of a table of two dialogues in which turns are numbered so; `/` stands between the dialogues."""
+    rows, dialogue = [], 1
+    for number in numbers:
+        dialogue += number == "/"
+        rows += [] if number == "/" else [f"{dialogue},{number},Ann,a\n"]
+    return read(f"dialogue_id,{name},speaker,text\n{''.join(rows)}")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "fall"),
+    [
+        ("turn_id", (2, 0, 1), "line 3: 'turn_id' falls from 2 to 0"),
+        ("Utterance_ID", (0, 1, 2, "/", 1, 2, 0, "/", 1, 0), "line 7: 'Utterance_ID' falls from 2 to 0"),
+        ("turn", ("0.0", "", "3.0", "1.0"), "line 5: 'turn' falls from 3 to 1"),
+    ],
+)
+def test_turns_that_do_not_stand_by_their_numbers_are_warned_of_once(name: str, numbers: tuple, fall: str) -> None:
+    taken = f"turns are taken in the order of the file, not of {name!r}"
+    assert in_order(*numbers, name=name) == [f"warning: {fall} within a dialogue: {taken}"]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (0, 1, 2, "/", 0, 1, 2),
+        (5, 7, 7, 9, "/", 3),
+        (0, 1, 2, 0, 1, 2, 1),
+        ("u2", "u1", "u0"),
+        (7, 7, 7),
+        ("", 2, "", 3, ""),
+        ("1.5", "1.2", "-1", "-2"),
+        (1724838459345, 1724838459111),
+    ],
+)
+def test_what_counts_otherwise_is_not_warned_of(numbers: tuple) -> None:
+    assert in_order(*numbers) == []
+
+
+def test_lines_that_are_numbers_count_turns() -> None:
+    (_, told) = read("speaker,line,dialogue\nAnn,2,Yes\nBen,1,No\n")[1]
+    assert told.startswith("warning: line 3: 'line' falls from 2 to 1")
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_turns_of_json_that_do_not_stand_by_their_numbers_are_warned_of(form: str) -> None:
+    turns = [{"turn": number, "speaker": "Ann", "text": "a"} for number in (2, True, [0], 1)]
+    (told,) = read(json.dumps({"turns": turns}), form)[1]
+    assert told.startswith("warning: line 1: 'turn' falls from 2 to 1 within a dialogue")
 
 
 def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:

@@ -16,7 +16,7 @@ from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 NOTICES = "lines that are no turn"
 _EMORY_COLUMNS = ("utterance", "speaker", "season", "episode", "scene_id")
-_EMOTION_COLUMN = "emotion"
+_EMOTION_COLUMN, _TURN_COLUMN = "emotion", "utterance_id"
 _EMPATHETIC_COLUMNS = ("conv_id", "utterance_idx", "speaker_idx", "utterance")
 IEMOCAP = re.compile(r"(?P<dialogue>Ses\d\d[FM]_\w+?)_(?P<speaker>[FM])(?:XX)?\d+ \[[\d.]+-[\d.]+\]:\s*(?P<text>.*)")
 END_OF_UTTERANCE = "__eou__"
@@ -87,7 +87,8 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
             raise LineError(line, f"Season, Episode, Scene_ID are {', '.join(numbers)[:60]}, allowed are whole numbers")
         name = "_".join(f"{letter}{int(number):02}" for letter, number in zip("sec", numbers, strict=True))
         emotion = row[places[_EMOTION_COLUMN]] if _EMOTION_COLUMN in places else None
-        yield ReadTurn(parts.of_turn(name), name, _speakers(speaker), text, line, emotion)
+        turn = (_TURN_COLUMN, row[places[_TURN_COLUMN]]) if _TURN_COLUMN in places else None
+        yield ReadTurn(parts.of_turn(name), name, _speakers(speaker), text, line, emotion, turn)
 
 
 def _speakers(cell: str) -> str:
@@ -111,8 +112,11 @@ def read_empathetic(stream: BinaryIO) -> Iterator[Read]:
             continue
         if len(row) <= max(places[name] for name in _EMPATHETIC_COLUMNS):
             raise LineError(line, f"{len(row)} cells, but the header has {len(places)}")
-        dialogue, _, speaker, text = (row[places[name]] for name in _EMPATHETIC_COLUMNS)
-        yield ReadTurn(parts.of_turn(dialogue), dialogue, speaker, text.replace("_comma_", ","), line)
+        dialogue, number, speaker, text = (row[places[name]] for name in _EMPATHETIC_COLUMNS)
+        turn = (_EMPATHETIC_COLUMNS[1], number)
+        yield ReadTurn(
+            parts.of_turn(dialogue), dialogue, speaker, text.replace("_comma_", ","), line, emotion=None, turn=turn
+        )
 
 
 def read_iemocap(stream: BinaryIO) -> Iterator[Read]:

@@ -158,7 +158,9 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     emotion = None if key is None else value[key]
     emotion = ", ".join(map(str, emotion)) if isinstance(emotion, list) else emotion
     emotion = None if emotion is None else str(emotion)
-    yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion)
+    key = find_name("turn", keys)
+    turn = (key, str(value[key])) if key is not None and isinstance(value[key], (str, int, float)) else None
+    yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion, turn)
 
 
 def plain_text(value: Any, meaning: str) -> str | None:

@@ -38,6 +38,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("utterance_text", "nachricht", "texte", "texto", "mensaje", "mensagem", "testo", "messaggio"),
     ),
     "emotion": ("emotion", "emotion_label", "label"),
+    "turn": (
+        *("turn", "turn_id", "turn_idx", "turn_index", "turn_no", "turn_number", "utterance_id", "utterance_idx"),
+        *("utterance_index", "utterance_no", "utterance_number", "utt_id", "utt_idx", "line_no", "line_number"),
+    ),
 }
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Quotes around cells are usual with these; with the others they may as well be what somebody says.
@@ -103,7 +107,8 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
         dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
         said = row[places["speaker"]], row[places["utterance"]]
         emotion = None if places["emotion"] is None else row[places["emotion"]]
-        yield ReadTurn(parts.of_turn(dialogue), dialogue, *said, line, emotion)
+        turn = None if places["turn"] is None else (header[places["turn"]], row[places["turn"]])
+        yield ReadTurn(parts.of_turn(dialogue), dialogue, *said, line, emotion, turn)
 
 
 def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str]]]:
@@ -173,6 +178,8 @@ def _without_numbered_lines(
             return places
         numbers |= bool(row[taken].strip())
         texts |= bool(row[other].strip()) and not _is_mark(row[other])
+    if otherwise["turn"] is None:
+        otherwise["turn"] = taken
     return otherwise if numbers and texts else places
 
 
