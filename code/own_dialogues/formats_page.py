@@ -27,6 +27,8 @@ _FOR_ALL = """For all of them:
   all its cells and a program would not have quoted so.
 - A table's column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only
   numbers beside one is none.
+- Messages of system and tools are told by `role` or `from`; in tables, and where a name stands beside it, only with a
+  text called `content` or `value`.
 - Tables and JSON are taken in the order of the file. Where a column or key numbers the turns, and falls within a
   dialogue, a line says so.
 - Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.

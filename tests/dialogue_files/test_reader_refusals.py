@@ -250,6 +250,20 @@ def test_what_a_chat_model_is_told_is_nobodys(role: str) -> None:
     assert (found.speaker, found.text) == (role, "a")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "tool", "name": "find_route", "content": {"route": [1]}},
+        {"role": "system", "name": "example_user", "content": "a"},
+        {"from": "observation", "user": "Ann", "value": "a"},
+    ],
+)
+def test_the_role_of_a_message_counts_beside_a_name(message: dict[str, Any]) -> None:
+    assert read("json", json.dumps([message])) == [LeftOut("messages of system and tools", 1)]
+    (found,) = read("json", json.dumps([{"name": "Ann", "role": "developer", "text": "a"}]))
+    assert found.speaker == "Ann"
+
+
 # One turn in JSON of one's own -> its dialogue, speaker and text.
 TURNS = [
     ({"speaker": "Ann", "text": "a"}, (None, "Ann", "a")),

@@ -105,6 +105,19 @@ def test_turns_of_json_that_do_not_stand_by_their_numbers_are_warned_of(form: st
     assert told.startswith("warning: line 1: 'turn' falls from 2 to 1 within a dialogue")
 
 
+@pytest.mark.parametrize("header", ["role,content,name", "From,Value,Name"])
+def test_messages_of_system_and_tools_in_a_table_are_left_out(header: str) -> None:
+    turns, told = read(f"{header}\nsystem,You are a bot.,\nuser,I am sad,Ann\nTool,x,find_route\n")
+    assert [(one.speaker, one.text) for one in turns] == [("Ann", "I am sad")]
+    assert told[-1] == "left out: messages of system and tools 2 (first in line 2)"
+
+
+def test_people_of_a_table_may_have_such_roles() -> None:
+    content = "role,text\ndeveloper,It works\nsystem,Which hotel?\n"
+    assert cells(content) == [("1", "developer", "It works"), ("1", "system", "Which hotel?")]
+    assert cells("role,speaker,content\nuser,Ann,a\n") == [("1", "Ann", "a")]
+
+
 def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:
     content = "scene_id,character,dialogue\nx,Ann,a b\ny,Ben,c d\n"
     assert cells(content) == [("x", "Ann", "a b"), ("y", "Ben", "c d")]

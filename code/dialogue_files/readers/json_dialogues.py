@@ -10,14 +10,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from dialogue_files.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
-from dialogue_files.readers.tables import SYNONYMS, PartCounter, find_name, fold_name
+from dialogue_files.readers.tables import (
+    NOBODY,
+    PROMPTS,
+    SYNONYMS,
+    PartCounter,
+    find_name,
+    find_role,
+    fold_name,
+)
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LineError, Read, ReadTurn
 
 TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
 DIALOGUE_LISTS = ("dialogues", "dialogs", "data")
-NOBODY = frozenset(("system", "developer", "tool", "function", "ipython", "observation"))
-PROMPTS = "messages of system and tools"
 FORMS = (
     "allowed are utterances (an object with speaker and text), lists of them, and objects that hold such a list "
     "under utterances, turns or messages"
@@ -140,6 +146,9 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     if not isinstance(value, dict):
         raise LineError(line, f"a turn is {shown(value)}, {FORMS}")
     keys = {fold_name(key): key for key in value}
+    if _is_prompt(value, keys):
+        yield LeftOut(PROMPTS, line)
+        return
     found = {}
     for meaning in ("speaker", "utterance"):
         key = find_name(meaning, keys)
@@ -151,9 +160,6 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
         if text is None:
             raise _BadValue(line, f"a turn has the {meaning} {shown(value[key])}, {FORMS}", key)
         found[meaning] = text
-        if meaning == "speaker" and fold_name(key) in ("role", "from") and text.casefold() in NOBODY:
-            yield LeftOut(PROMPTS, line)
-            return
     key = find_name("emotion", keys)
     emotion = None if key is None else value[key]
     emotion = ", ".join(map(str, emotion)) if isinstance(emotion, list) else emotion
@@ -161,6 +167,14 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     key = find_name("turn", keys)
     turn = (key, str(value[key])) if key is not None and isinstance(value[key], (str, int, float)) else None
     yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion, turn)
+
+
+def _is_prompt(value: Mapping[str, Any], keys: Mapping[str, str]) -> bool:
+    """Whether a turn is of the system or of a tool, by the role that is its speaker, or that a message has as well."""
+    speaker = find_name("speaker", keys)
+    named = speaker if speaker in (keys.get("role"), keys.get("from")) else find_role(keys)
+    role = None if named is None else plain_text(value[named], "speaker")
+    return role is not None and role.casefold() in NOBODY
 
 
 def plain_text(value: Any, meaning: str) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.report import Remark
+from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 # What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
@@ -48,6 +48,10 @@ SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a ta
 _QUOTED = frozenset(",;")
 # These name what is said as well, where no other column does.
 _SPEECH = ("dialogue", "dialog")
+NOBODY = frozenset(("system", "developer", "tool", "function", "ipython", "observation"))
+PROMPTS = "messages of system and tools"
+# In messages of chat models: who speaks beside what. With other texts people may be in the role of developers.
+_ROLES = {"role": "content", "from": "value"}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -59,6 +63,12 @@ def fold_name(name: str) -> str:
 def find_name(meaning: str, names: Mapping[str, str | int]) -> str | int | None:
     """What `names` (folded name -> anything) holds for a meaning; None: nothing."""
     return next((names[synonym] for synonym in SYNONYMS[meaning] if synonym in names), None)
+
+
+def find_role(names: Mapping[str, str | int]) -> str | int | None:
+    """What `names` holds for the role of whoever writes the messages of a chat model; None: they are none."""
+    said = find_name("utterance", names)
+    return next((names[role] for role, text in _ROLES.items() if role in names and names.get(text) == said), None)
 
 
 class PartCounter:
@@ -104,6 +114,9 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     yield from _columns_told(header, places)
     for line, row in islice(read_rows(stream, form), 1, None):
         row = _fitted(row, len(header), line)
+        if places["role"] is not None and row[places["role"]].strip().casefold() in NOBODY:
+            yield LeftOut(PROMPTS, line)
+            continue
         dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
         said = row[places["speaker"]], row[places["utterance"]]
         emotion = None if places["emotion"] is None else row[places["emotion"]]
@@ -153,7 +166,7 @@ def names_columns(header: str, separator: str) -> bool:
 def _places_of(header: Sequence[str]) -> dict[str, int | None]:
     """Meaning -> place of its column, None: there is none."""
     names = {fold_name(name): place for place, name in reversed(list(enumerate(header)))}
-    places = {meaning: find_name(meaning, names) for meaning in SYNONYMS}
+    places = {meaning: find_name(meaning, names) for meaning in SYNONYMS} | {"role": find_role(names)}
     speech = next((name for name in _SPEECH if name in names), None)
     if places["utterance"] is None and speech:  # 'Character, Dialogue'
         places["utterance"] = names.pop(speech)
