@@ -24,7 +24,7 @@ _FOR_ALL = """For all of them:
   in which most cues name nobody, and no name stands twice, are warned of too. `(RUTH) No!` is Ruth where `RUTH:` stands
   in the file too.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
-  all its cells and a program would not have quoted so.
+  all its cells and a program would not have quoted so. The rule below a header in Markdown (`|---|---|`) is nothing.
 - A table's column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only
   numbers beside one is none.
 - Messages of system and tools are told by `role` or `from`; in tables, and where a name stands beside it, only with a

@@ -118,6 +118,17 @@ def test_people_of_a_table_may_have_such_roles() -> None:
     assert cells("role,speaker,content\nuser,Ann,a\n") == [("1", "Ann", "a")]
 
 
+@pytest.mark.parametrize("rule", ["|---|---|", "| :--- | ---: |", "| - |:-:|"])
+def test_the_rule_of_a_table_in_markdown_is_nobodys(rule: str) -> None:
+    turns, told = read(f"| Speaker | Text |\n{rule}\n| Ann | Hi |\n| - | - |\n", "text_table")
+    assert [(one.speaker, one.text) for one in turns] == [("Ann", "Hi"), ("-", "-")]
+    assert told == ["the columns are taken to be separated by a bar, as in the header"]
+
+
+def test_dashes_of_other_tables_are_said() -> None:
+    assert cells("speaker,text\nAnn,-\n-,---\n") == [("1", "Ann", "-"), ("1", "-", "---")]
+
+
 def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:
     content = "scene_id,character,dialogue\nx,Ann,a b\ny,Ben,c d\n"
     assert cells(content) == [("x", "Ann", "a b"), ("y", "Ben", "c d")]

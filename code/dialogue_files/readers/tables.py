@@ -132,13 +132,22 @@ def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str
         next(lines, None)
     quoting = csv.QUOTE_NONE if form.raw else csv.QUOTE_MINIMAL
     rows = csv.reader((text for _, text in lines), delimiter=form.separator, strict=not form.raw, quoting=quoting)
+    found = 0
     try:
         for row in rows:
             if any(cell.strip() for cell in row):
-                yield rows.line_num + form.skipped, row
+                found += 1
+                if found != 2 or form.separator != "|" or not _is_rule(row):
+                    yield rows.line_num + form.skipped, row
     except csv.Error as error:
         told = f"not a row of a table ({error}); quotes inside a quoted cell are doubled"
         raise LineError(rows.line_num + form.skipped, told) from None
+
+
+def _is_rule(row: Sequence[str]) -> bool:
+    """Whether a row is the one below the header of a table in Markdown: `| --- | :-: |`."""
+    marks = [cell.strip() for cell in row if cell.strip()]
+    return all(mark.strip(":").strip("-") == "" and "-" in mark for mark in marks)
 
 
 def find_table_form(stream: BinaryIO, separator: str) -> TableForm:
