@@ -30,6 +30,14 @@ class Remark:
     text: str
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the columns of a table are called; line: from 1."""
+
+    names: tuple[str, ...]
+    line: int
+
+
 @dataclass
 class Counted:
     """How often, and where first (a line from 1; 0: unknown)."""
@@ -74,9 +82,13 @@ class Report:
     remarks: dict[str, None] = field(default_factory=dict)
     speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # by name_key: as first written, turns
     order: Order = field(default_factory=Order)
+    header: Header | None = None
 
-    def note(self, one: LeftOut | Remark) -> None:
-        """Count what was left out, or keep a remark."""
+    def note(self, one: LeftOut | Remark | Header) -> None:
+        """Count what was left out, or keep a remark or the header."""
+        if isinstance(one, Header):
+            self.header = one
+            return
         if isinstance(one, Remark):
             if len(self.remarks) < MOST_REMARKS:
                 self.remarks[one.text] = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from dialogue_files.names import UNSEEN, name_key
-from dialogue_files.report import EMPTY, LeftOut, Remark, Report
+from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
@@ -70,7 +70,7 @@ class SpokenTurn:
     emotion: str | None = None
 
 
-Read = ReadTurn | LeftOut | Remark  # what a reader yields: turns, and what there is to say
+Read = ReadTurn | LeftOut | Remark | Header  # what a reader yields: turns, and what there is to say
 
 
 def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:

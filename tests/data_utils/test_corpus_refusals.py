@@ -72,7 +72,24 @@ TURN = ("d", "Ann", "Hello.")
 REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no emotions": (
         edit("test", lambda rows: [row[:3] for row in rows], COLUMNS[:3]),
+        "test.csv line 1: the header names no emotion (it names dialogue, speaker, utterance), name the columns so: "
+        "emotion: emotion, emotion_label, label",
+    ),
+    "emotions under another name": (
+        edit("test", lambda rows: rows, (*COLUMNS[:3], "feeling")),
+        "test.csv line 1: the header names no emotion (it names dialogue, speaker, utterance, feeling), name the",
+    ),
+    "emotions under another name, as EmoryNLP": (
+        text("test.csv", "Utterance,Speaker,Season,Episode,Scene_ID,Feeling\na,Ann,1,1,1,joy\n"),
+        "test.csv line 1: the header names no emotion (it names Utterance, Speaker, Season, Episode, Scene_ID, Feel",
+    ),
+    "no emotion in the column": (
+        edit("test", lambda rows: [(*row[:3], " ") for row in rows]),
         "test.csv line 2: no turn has an emotion, allowed is a label in the column or under the key emotion",
+    ),
+    "no emotion in JSON": (
+        only_json(None, None, None),
+        "all.json line 1: no turn has an emotion, allowed is a label in the column or under the key emotion (or emoti",
     ),
     "a speaker without a name": (
         edit("test", lambda rows: [*rows[:2], (rows[2][0], "", *rows[2][2:]), *rows[3:]]),

@@ -204,6 +204,20 @@ def test_dialogues_that_are_numbered_anew_in_each_file_are_told_apart(corpus: Pa
     )
 
 
+def test_a_split_of_one_dialogue_is_told(corpus: Path) -> None:
+    """Of one file it is the share that makes it so."""
+    write_table(corpus / "test.csv", rows_of("test", 1))
+    told = [line for line in describe(read_corpus(corpus)) if "is one dialogue" in line]
+    assert told == [
+        "warning: test is one dialogue of 5 turns; where it is several, a column or key dialogue tells them apart"
+    ]
+    told = [line for line in describe(read_corpus(corpus / "train.csv")) if "is one dialogue" in line]
+    assert told == [
+        f"warning: {name} is one dialogue of 5 turns, its share of 12; corpus.yaml says otherwise under split"
+        for name in ("valid", "test")
+    ]
+
+
 def test_turns_that_do_not_stand_by_their_numbers_are_told(corpus: Path) -> None:
     rows = [(*row, turn) for row, turn in zip(rows_of("train", 12), [0, 1, 3, 2, 4] * 12, strict=True)]
     write_table(corpus / "train.csv", rows, (*COLUMNS, "turn"))

@@ -28,6 +28,7 @@ from data_utils.corpora.places import DESCRIPTION_FILE
 from data_utils.labels import SPLITS, DatasetSpec
 from dialogue_files.names import fold_label, name_key
 from dialogue_files.readers.forms import FORMATS
+from dialogue_files.readers.tables import SYNONYMS, columns_missing, fold_name
 from dialogue_files.reading import find_format, read_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
@@ -99,7 +100,7 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     splits = _name_dialogues(parts, files, remarks)
     if described.speakers == BY_CORPUS:
         splits = _number_persons(splits, described)
-    remarks += doubts(splits, labels)
+    remarks += doubts(splits, labels, len(read) == 1)
     spec = _make_spec(described, labels, splits)
     return OwnCorpus(spec, splits, tuple(path for path, _, _ in states), tuple(remarks))
 
@@ -122,10 +123,18 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
     if not turns:
         raise UserError(f"{path}: holds no utterance, allowed is one or more")
     if all(turn.emotion is None for turn in turns):
-        allowed = "allowed is a label in the column or under the key emotion"
-        raise UserError(f"{path} line {turns[0].line}: no turn has an emotion, {allowed}")
+        raise UserError(f"{path} line {_no_emotion(turns[0], report)}")
     remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
     return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+
+
+def _no_emotion(first: SpokenTurn, report: Report) -> str:
+    """Line and fault of a file whose turns, of which one is the first, have no emotion."""
+    header, (name, *others) = report.header, SYNONYMS["emotion"]
+    if header and not {*map(fold_name, header.names)} & {name, *others}:
+        return f"{header.line}: {columns_missing(header.names, ['emotion'])}"
+    allowed = f"allowed is a label in the column or under the key {name} (or {', '.join(others)})"
+    return f"{first.line}: no turn has an emotion, {allowed}"
 
 
 def _label_of(turn: SpokenTurn, path: Path) -> str | None:
@@ -261,13 +270,15 @@ def _make_spec(described: Description, labels: tuple[str, ...], splits: Splits) 
     )
 
 
-def doubts(splits: Splits, labels: Sequence[str]) -> Iterator[str]:
-    """What may be learned badly or not at all, a warning each."""
+def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[str]:
+    """What may be learned badly or not at all, a warning each. is_drawn: the splits were drawn from one file."""
     counts = {name: _count(one.turns for one in splits[name]) for name in SPLITS}
     for name in SPLITS:
         if len(splits[name]) == 1:
-            turns = len(splits[name][0].turns)
-            yield f"warning: {name} is one dialogue of {turns:,} turns; a column or key dialogue tells several apart"
+            turns, drawn_from = len(splits[name][0].turns), sum(map(len, splits.values()))
+            share = f", its share of {drawn_from:,}; {DESCRIPTION_FILE} says otherwise under split"
+            several = "; where it is several, a column or key dialogue tells them apart"
+            yield f"warning: {name} is one dialogue of {turns:,} turns{share if is_drawn else several}"
     yield from _doubled(splits)
     for label in labels:
         there = counts["train"][label]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from dialogue_files.readers.json_dialogues import objects, plain_text
 from dialogue_files.readers.json_stream import Outline, stream_json
 from dialogue_files.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
-from dialogue_files.report import LeftOut, Remark
+from dialogue_files.report import Header, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 NOTICES = "lines that are no turn"
@@ -79,6 +79,7 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
     for line, row in read_rows(stream, find_table_form(stream, ",")):
         if not places:
             places, width = _find_places(row, _EMORY_COLUMNS, line), len(row)
+            yield Header(tuple(row), line)
             continue
         if len(row) != width:
             raise LineError(line, f"{len(row)} cells, but the header has {width}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.report import LeftOut, Remark
+from dialogue_files.report import Header, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 # What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
@@ -111,6 +111,7 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     line, header = next(read_rows(stream, form), (1, []))
     parts, places = PartCounter(), _find_columns(header, line)
     places = _without_numbered_lines(header, places, stream, form)
+    yield Header(tuple(header), line)
     yield from _columns_told(header, places)
     for line, row in islice(read_rows(stream, form), 1, None):
         row = _fitted(row, len(header), line)
@@ -252,8 +253,12 @@ def _find_columns(header: Sequence[str], line: int) -> dict[str, int | None]:
     places = _places_of(header)
     missing = [meaning for meaning in ("speaker", "utterance") if places[meaning] is None]
     if missing:
-        allowed = "; ".join(f"{meaning}: {', '.join(SYNONYMS[meaning][:8])}" for meaning in missing)
-        found = ", ".join(header)[:200] or "nothing"
-        told = f"the header names no {' and no '.join(missing)} (it names {found}), name the columns so: {allowed}"
-        raise LineError(line, told)
+        raise LineError(line, columns_missing(header, missing))
     return places
+
+
+def columns_missing(header: Sequence[str], meanings: Sequence[str]) -> str:
+    """What is told of a header that names no column for these."""
+    allowed = "; ".join(f"{meaning}: {', '.join(SYNONYMS[meaning][:8])}" for meaning in meanings)
+    found = ", ".join(header)[:200] or "nothing"
+    return f"the header names no {' and no '.join(meanings)} (it names {found}), name the columns so: {allowed}"
