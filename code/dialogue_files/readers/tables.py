@@ -52,6 +52,13 @@ NOBODY = frozenset(("system", "developer", "tool", "function", "ipython", "obser
 PROMPTS = "messages of system and tools"
 # In messages of chat models: who speaks beside what. With other texts people may be in the role of developers.
 _ROLES = {"role": "content", "from": "value"}
+# How a message of Python's reader of tables begins -> the same in words of a file.
+_ROW_FAULTS: Mapping[str, str] = {
+    "new-line character": "a carriage return (CR) stands within the line, allowed are lines that all end in one way",
+    "field larger": f"a cell has more than {csv.field_size_limit():,} characters, or a quote that begins one has no end",
+    "unexpected end": "a cell begins with a quote that has no end; quotes inside a quoted cell are doubled",
+    "'": "something follows the quote that ends a cell; quotes inside a quoted cell are doubled",
+}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -141,8 +148,8 @@ def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str
                 if found != 2 or form.separator != "|" or not _is_rule(row):
                     yield rows.line_num + form.skipped, row
     except csv.Error as error:
-        told = f"not a row of a table ({error}); quotes inside a quoted cell are doubled"
-        raise LineError(rows.line_num + form.skipped, told) from None
+        told = next((told for begin, told in _ROW_FAULTS.items() if str(error).startswith(begin)), str(error))
+        raise LineError(rows.line_num + form.skipped, f"not a row of a table: {told}") from None
 
 
 def _is_rule(row: Sequence[str]) -> bool:
