@@ -55,7 +55,7 @@ _ROLES = {"role": "content", "from": "value"}
 # How a message of Python's reader of tables begins -> the same in words of a file.
 _ROW_FAULTS: Mapping[str, str] = {
     "new-line character": "a carriage return (CR) stands within the line, allowed are lines that all end in one way",
-    "field larger": f"a cell has more than {csv.field_size_limit():,} characters, or a quote that begins one has no end",
+    "field larger": f"a cell has more than {csv.field_size_limit():,} characters, or a quote without an end",
     "unexpected end": "a cell begins with a quote that has no end; quotes inside a quoted cell are doubled",
     "'": "something follows the quote that ends a cell; quotes inside a quoted cell are doubled",
 }
