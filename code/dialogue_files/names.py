@@ -23,9 +23,11 @@ _OPENERS = _words("""
     """)
 # What scripts set before a colon that is said by nobody.
 NOT_SPEAKERS = _words("""
-    act cast characters cut date direction directions duration episode exterior interior location note notes place
-    scene setting stage time title transcript transition
+    act cast characters cut date direction directions duration episode exterior interior keywords location note notes
+    place scene setting stage summary time title transcript transition
     """)
+# What stands before the names of those who are there; further down they may speak, all at once.
+_LISTS_OF_PEOPLE = _words("absent apologies attendees participants present speakers")
 # What follows these in headings, beside numerals; one other name makes people of them: 'Stage Manager'.
 _OF_HEADINGS = NOT_SPEAKERS | _words("""
     card cards list number page
@@ -72,8 +74,17 @@ def is_label(name: str) -> bool:
     folded = name.strip().casefold()
     if folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")):
         return True
+    return _begins_with(NOT_SPEAKERS, name)
+
+
+def lists_people(name: str) -> bool:
+    """Whether it stands before a list of people, at the head of minutes: 'Participants', 'Apologies for absence'."""
+    return _begins_with(_LISTS_OF_PEOPLE, name)
+
+
+def _begins_with(words: frozenset[str], name: str) -> bool:
     first, *others = name.split() or [""]
-    return first.casefold() in NOT_SPEAKERS and not (len(others) == 1 and _ends_a_name(others[0]))
+    return first.casefold() in words and not (len(others) == 1 and _ends_a_name(others[0]))
 
 
 def _ends_a_name(word: str) -> bool:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.names import is_label, reads_like_sentence, without_aside
+from dialogue_files.names import is_label, lists_people, reads_like_sentence, without_aside
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand
+SHOUTS_PER_HEADING = 4  # lines in capitals for each name with a time, above which they are the names of a screenplay
 _CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?"
 _DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
@@ -29,10 +30,11 @@ _BOLD = re.compile(
     r"(\*\*?|__?)\s*+([^\s*_:：](?:[^*:：]*?[^\s*:：])??)\s*+(?:[:：]\s*+\1|\1\s*+[:：])\s*(.*)", re.DOTALL
 )
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
-# What stands before a time where it is no name but the day.
-_DAY_OF_TIME = re.compile(
+# What stands before a time where it is no name but the day, or speech.
+_NO_NAME_BEFORE_TIME = re.compile(
     rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
-    rf"|(?:\w+,?\s+)?{_DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
+    rf"|(?:\w+,?\s+)?{_DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+    r"|(?:it['’]s|it is)(?:\s+\w+)?|about|after|around|at|before|by|from|until",
     re.I,
 )
 # A line that is nothing but a name, with a time before or after it, or with a colon at its end.
@@ -43,6 +45,8 @@ _HEADINGS = (
     re.compile(rf"(?P<name>[^\s:：]{_REST})\s*+[:：]"),
     re.compile(rf"(?P<name>[^\s:：\[(]{_REST}),?\s++\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
 )
+_NAME_AND_COLON = 3
+_TIMED_HEADINGS = [kind for kind in range(len(_HEADINGS)) if kind != _NAME_AND_COLON]
 _FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
     r"|transcription ended after .*|.* (?:started|stopped) transcription"
@@ -131,7 +135,9 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
     for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
         found = pattern.fullmatch(line)
         if found and not (
-            reads_like_sentence(found["name"]) or is_label(found["name"]) or _DAY_OF_TIME.fullmatch(found["name"])
+            reads_like_sentence(found["name"])
+            or is_label(found["name"])
+            or _NO_NAME_BEFORE_TIME.fullmatch(found["name"])
         ):
             return without_aside(found["name"].strip())
     return None
@@ -208,13 +214,21 @@ class _GrowingTurn:
 def is_cue_name(line: str) -> bool:
     """Whether a line of a screenplay is a speaker's name: in capitals, alone, no scene and no cut."""
     bare = without_aside(line.strip())
-    return bool(_CAPITALS.fullmatch(bare)) and not _SCENE.match(bare) and not bare.endswith((".", "!", "?", "-"))
+    if not _CAPITALS.fullmatch(bare) or _SCENE.match(bare) or bare.endswith((".", "!", "?", "-")):
+        return False
+    return not (is_label(bare) or lists_people(bare))
 
 
 def is_screenplay(lines: Sequence[str]) -> bool:
-    """Whether names stand in capitals above the speech; of `Name: utterance` there is little."""
+    """Whether names stand in capitals above the speech; of `Name: utterance` and of names with times there is little.
+
+    A time that is said ('At 7:30') looks like a name with one, what is shouted like a name in capitals.
+    """
     cues = sum(is_cue_name(line) and _has_lower(after) for line, after in zip(lines, lines[1:], strict=False))
-    return cues > 1 and cues > sum(is_named_line(line.strip()) for line in lines)
+    if cues < 2 or cues <= sum(is_named_line(line.strip()) for line in lines):
+        return False
+    timed = max(sum(heading_name(line.strip(), kind) is not None for line in lines) for kind in _TIMED_HEADINGS)
+    return timed < 2 or timed * SHOUTS_PER_HEADING < cues
 
 
 def _has_lower(line: str) -> bool:
