@@ -2,6 +2,7 @@
 
 import pytest
 
+from basics.errors import UserError
 from dialogue_files.reading import find_text_form, read_text
 from dialogue_files.report import Report
 
@@ -46,3 +47,25 @@ def test_what_is_shouted_makes_no_screenplay() -> None:
 def test_a_time_that_is_said_makes_no_heading_of_a_screenplay(line: str) -> None:
     scene = f"RUTH\nSee you then.\n{line}\n\nPAUL\nFine.\n\n"
     assert read(scene * 4)[0] == "screenplay" and read("RUTH\nAt 7:30\n\nPAUL\nFine.\n")[0] == "screenplay"
+
+
+@pytest.mark.parametrize("time", ["{} AM", "{} p.m.", "{} p. m.", "{} Uhr", " — {} AM", "— {}", "• {}"])
+def test_a_time_below_a_name_is_nobody(time: str) -> None:
+    with pytest.raises(UserError, match="line 1: 'Dana Fox' is no turn"):
+        read(f"Dana Fox\n{time.format('10:02')}\nWho is in?\nSam Lee\n{time.format('10:03')}\nMe!\n")
+
+
+@pytest.mark.parametrize("name", ["Amy", "Uhrig", "A. Moss", "+49 170 1234567", "🌸", "Śaṇkara"])
+def test_who_speaks_before_or_after_a_time(name: str) -> None:
+    for heading in ("{}  10:02 AM", "{} 10:02 Uhr:", "{} - 10:02"):
+        assert read(f"{heading.format(name)}\nMe!\n") == ("headings", [(name, "Me!")])
+    if name[0].isalpha():
+        assert read(f"10:02 {name}\nMe!\n") == ("headings", [(name, "Me!")])
+        assert read(f"10:02 AM {name}\nMe!\n") == ("headings", [(name, "Me!")])
+
+
+def test_who_has_a_number_for_a_name_speaks_below_it() -> None:
+    assert read("1:\nWho is in?\n2:\nMe!\n1:\nFine.\n") == (
+        "headings",
+        [("1", "Who is in?"), ("2", "Me!"), ("1", "Fine.")],
+    )

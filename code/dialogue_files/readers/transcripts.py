@@ -12,7 +12,7 @@ from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Rea
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand
 SHOUTS_PER_HEADING = 4  # lines in capitals for each name with a time, above which they are the names of a screenplay
-_CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?"
+_CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 _DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
 _RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
@@ -37,16 +37,18 @@ _NO_NAME_BEFORE_TIME = re.compile(
     r"|(?:it['’]s|it is)(?:\s+\w+)?|about|after|around|at|before|by|from|until",
     re.I,
 )
+# What a name has and a dash has not: a letter, or a telephone's number or an emoji.
+_OF_A_NAME = re.compile(r"[^\W\d_]|\+\d|[\u2600-\u27bf\U0001f000-\U0010ffff]")
+_NAME_AND_COLON = re.compile(rf"(?P<name>[^\s:：]{_REST})\s*+[:：]")
 # A line that is nothing but a name, with a time before or after it, or with a colon at its end.
 _HEADINGS = (
     re.compile(rf"(?P<name>[^\s:：\[(](?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：,\-–|])??)[\s,\-–|]++{_RANGE}\s*[:：]?"),
     re.compile(rf"{_RANGE}[\s\-–|]++(?P<name>[^\s\d:：\[(]{_REST})\s*+[:：]?"),
     re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{_RANGE}\s*"),
-    re.compile(rf"(?P<name>[^\s:：]{_REST})\s*+[:：]"),
+    _NAME_AND_COLON,
     re.compile(rf"(?P<name>[^\s:：\[(]{_REST}),?\s++\[{_DAY},?\s{_CLOCK}\]\s*[:：]?"),
 )
-_NAME_AND_COLON = 3
-_TIMED_HEADINGS = [kind for kind in range(len(_HEADINGS)) if kind != _NAME_AND_COLON]
+_TIMED_HEADINGS = [kind for kind, pattern in enumerate(_HEADINGS) if pattern is not _NAME_AND_COLON]
 _FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
     r"|transcription ended after .*|.* (?:started|stopped) transcription"
@@ -134,12 +136,10 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
     """The name of a line that holds nothing but a name and perhaps a time, of a kind or any; None: another line."""
     for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
         found = pattern.fullmatch(line)
-        if found and not (
-            reads_like_sentence(found["name"])
-            or is_label(found["name"])
-            or _NO_NAME_BEFORE_TIME.fullmatch(found["name"])
-        ):
-            return without_aside(found["name"].strip())
+        name = found["name"].strip() if found else ""
+        is_none = reads_like_sentence(name) or is_label(name) or _NO_NAME_BEFORE_TIME.fullmatch(name)
+        if name and not is_none and (pattern is _NAME_AND_COLON or _OF_A_NAME.search(name)):
+            return without_aside(name)
     return None
 
 
