@@ -23,8 +23,9 @@ _OPENERS = _words("""
     """)
 # What scripts set before a colon that is said by nobody.
 NOT_SPEAKERS = _words("""
-    act cast characters cut date direction directions duration episode exterior interior keywords location note notes
-    place scene setting stage summary time title transcript transition
+    act agenda cast chapter characters conversation cut date dialog dialogue direction directions duration episode
+    exterior interior interview keywords location minutes note notes part place scene session setting stage summary
+    time title transcript transition
     """)
 # What stands before the names of those who are there; further down they may speak, all at once.
 _LISTS_OF_PEOPLE = _words("absent apologies attendees participants present speakers")
@@ -70,7 +71,7 @@ def reads_like_sentence(name: str) -> bool:
 
 
 def is_label(name: str) -> bool:
-    """Whether it is no person but a heading of scripts: 'Note', 'Scene 2', 'INT. KITCHEN', 'Date of interview'."""
+    """Whether it is no person but a heading of scripts: 'Note', 'Session 2', 'INT. KITCHEN', 'Date of interview'."""
     folded = name.strip().casefold()
     if folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")):
         return True

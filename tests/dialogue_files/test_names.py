@@ -2,7 +2,15 @@
 
 import pytest
 
-from dialogue_files.names import fold_label, is_label, is_name, name_key, reads_like_sentence, without_aside
+from dialogue_files.names import (
+    fold_label,
+    is_label,
+    is_name,
+    lists_people,
+    name_key,
+    reads_like_sentence,
+    without_aside,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +55,25 @@ def test_what_introduces_speech_is_a_name_when_it_comes_again() -> None:
     ["Note", " scene 2", "INT. KITCHEN", "ext. x", "Fade in", "FADE OUT", "Cut to x", "Note\t"]
     + ["ACT IV", "Scene #3b: the yard", "Act two", "Stage directions", "Title card", "Scene 2 - KITCHEN", "Scene x"]
     + ["CAST OF CHARACTERS", "Date of interview", "Time started", "Note to self", "Scene 1.2", "ACT ONE, SCENE TWO"]
-    + ["TIME OF DAY", "SCENE TWENTY", "Scene 1-3", "Episode S01E05", "SUMMARY KEYWORDS", "Summary"],
+    + ["TIME OF DAY", "SCENE TWENTY", "Scene 1-3", "Episode S01E05", "SUMMARY KEYWORDS", "Summary"]
+    + ["Session 1", "Conversation 2", "DIALOGUE 3b", "Part Two", "Chapter IV", "Agenda", "Minutes of the meeting"],
 )
 def test_headings_of_scripts_are_nobody(name: str) -> None:
     assert is_label(name) and not is_name(name, 9)
 
 
-@pytest.mark.parametrize("name", ["Stage Manager", "Scene Partner", "CAST MEMBER", "Note Taker", "Location Scout"])
+@pytest.mark.parametrize(
+    "name",
+    ["Stage Manager", "Scene Partner", "CAST MEMBER", "Note Taker", "Location Scout"]
+    + ["Session Musician", "Minutes Secretary", "Interviewer", "Participant 1", "Speaker 2", "Chair", "Dialogue Coach"],
+)
 def test_people_may_be_called_as_headings_begin(name: str) -> None:
-    assert not is_label(name) and is_name(name, 1)
+    assert not is_label(name) and not lists_people(name) and is_name(name, 1)
+
+
+@pytest.mark.parametrize("name", ["Participants", "PRESENT", "Attendees (online)", "Apologies for absence", "Speakers"])
+def test_lists_of_people_are_none(name: str) -> None:
+    assert lists_people(name) and not is_label(name)
 
 
 def test_asides_of_scripts_are_taken_off() -> None:

@@ -69,3 +69,18 @@ def test_who_has_a_number_for_a_name_speaks_below_it() -> None:
         "headings",
         [("1", "Who is in?"), ("2", "Me!"), ("1", "Fine.")],
     )
+
+
+MINUTES = "Participants: Ann, Ben\nPresent: both\nApologies: Cy\n"
+
+
+def test_the_head_of_minutes_is_nobodys() -> None:
+    turns = [("Ann", "hi"), ("Ben", "you")]
+    parts = "Session 1: the boat\nAnn: hi\nBen: you\n\nConversation 2:\nPresent: Ann, Ben\nAnn: hi\nBen: you\n"
+    assert read(f"{MINUTES}\n{parts}") == ("text", turns * 2)
+    assert read(f"{MINUTES}\nParticipants:\nAnn, Ben\n\nAnn:\nhi\nSession 2:\nBen:\nyou\n") == ("headings", turns)
+
+
+def test_those_who_are_present_may_speak_at_once_later() -> None:
+    assert read("Ann: Ready?\nParticipants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]
+    assert read("Ann:\nReady?\nAll:\nNo!\nParticipants:\nYes!\n")[1][2] == ("Participants", "Yes!")

@@ -86,7 +86,7 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
         if not text:
             part, turns, single = part + (turns > 0), 0, single and turns < 2
             continue
-        one = _read_line(part, number, text)
+        one = _read_line(part, number, text, begun=turns > 0)
         turns += isinstance(one, ReadTurn)
         yield one
     if single and turns < 2 and part > 1:
@@ -95,7 +95,8 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
         )
 
 
-def _read_line(part: int, number: int, text: str) -> Read:
+def _read_line(part: int, number: int, text: str, begun: bool) -> Read:
+    """What a line is. begun: its dialogue has a turn before it."""
     if is_direction(text):
         return LeftOut(DIRECTIONS, number)
     if _ONLY_TIMES.fullmatch(text):
@@ -103,7 +104,7 @@ def _read_line(part: int, number: int, text: str) -> Read:
     if _FOOTER.fullmatch(text):
         return LeftOut(NOTICES, number)
     named = split_name(text)
-    is_turn = named is not None and not is_label(named[0])
+    is_turn = named is not None and not is_label(named[0]) and (begun or not lists_people(named[0]))
     if not is_turn and (
         named or _SCENE.match(text[:LONGEST_NAME]) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)
     ):
@@ -158,9 +159,11 @@ def has_headings(lines: Sequence[str]) -> bool:
 
 
 def is_named_line(line: str) -> bool:
-    """Whether a line is 'Name: utterance' and the name is no beginning of a sentence."""
+    """Whether a line is 'Name: utterance' and the name is a person's, and no beginning of a sentence."""
     named = split_name(line)
-    return named is not None and bool(named[1]) and not reads_like_sentence(named[0])
+    if named is None or not named[1]:
+        return False
+    return not (reads_like_sentence(named[0]) or is_label(named[0]) or lists_people(named[0]))
 
 
 def read_headed(stream: BinaryIO) -> Iterator[Read]:
@@ -171,20 +174,26 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
     for number, line in read_lines(stream):
         line = line.strip()
         name = heading_name(line, kind) if line else None
-        if name is not None:
+        if name is not None and (turn.speaker is not None or not lists_people(name)):
             yield from turn.end()
             turn.begin(name, number)
         elif not line:
             continue
         elif turn.speaker is None or _FOOTER.fullmatch(line):
             yield LeftOut(NOTICES, number)
-        elif is_direction(line):
+        elif is_direction(line) or _is_label_line(line, _HEADINGS[kind] is _NAME_AND_COLON):
             yield LeftOut(DIRECTIONS, number)
         elif _ONLY_TIMES.fullmatch(line):
             yield LeftOut(TIMES, number)
         else:
             turn.add(line, number)
     yield from turn.end()
+
+
+def _is_label_line(line: str, with_text: bool) -> bool:
+    """Whether a line is 'Session 2:', said by nobody; with_text: or 'Session 2: the boat'."""
+    named = split_name(line)
+    return named is not None and is_label(named[0]) and (with_text or not named[1])
 
 
 class _GrowingTurn:
