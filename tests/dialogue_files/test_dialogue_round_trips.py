@@ -17,9 +17,9 @@ CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), include_characters="
 WORDS = st.text(CHARACTERS, min_size=1, max_size=30)
 TEXTS = WORDS.filter(str.strip)
 NAMES = TEXTS.filter(lambda name: not {":", "："} & set(name))
-# In text, brackets, stars and some words mean something.
+# In text, brackets, stars, numbers before names and some words mean something.
 PLAIN_NAMES = st.text(st.characters(categories=("L", "N", "Zs")), min_size=1, max_size=30).filter(
-    lambda name: name.strip() and not is_label(name)
+    lambda name: name.strip() and not is_label(name) and not name.split()[0].isdecimal()
 )
 TURNS = st.lists(st.tuples(NAMES, TEXTS), min_size=1, max_size=6)
 PLAIN_DIALOGUES = st.lists(st.lists(st.tuples(PLAIN_NAMES, TEXTS), min_size=1, max_size=6), min_size=1, max_size=4)

@@ -84,3 +84,33 @@ def test_the_head_of_minutes_is_nobodys() -> None:
 def test_those_who_are_present_may_speak_at_once_later() -> None:
     assert read("Ann: Ready?\nParticipants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]
     assert read("Ann:\nReady?\nAll:\nNo!\nParticipants:\nYes!\n")[1][2] == ("Participants", "Yes!")
+
+
+@pytest.mark.parametrize("line", ["{}. {}:", "{}) {}:", "({}) {} :", "[{}] {}:", "#{} {}:", "0{} {}:", "{}. **{}:**"])
+def test_numbers_of_lines_are_left_out(line: str) -> None:
+    said = [(1, "Ann", "a"), (2, "Ben", "b"), (3, "Ann", "c")]
+    lines = [f"{line.format(number, name)} {text}\n" for number, name, text in said]
+    turns = [(name, text) for _, name, text in said]
+    remark = ["numbers before names are taken for those of the lines, and left out"]
+    assert read("".join(lines)) == ("text", turns) and told("".join(lines)) == remark
+    again = [*lines, "[They laugh.]\n", "\n", *lines]  # a dialogue counts from 1 anew
+    assert read("".join(again)) == ("text", turns * 2)
+    gaps = [lines[0], "3. [They laugh.]\n", "\n", "5. Ben: b\n"]
+    assert read("".join(gaps)) == ("text", [("Ann", "a"), ("Ben", "b")])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1. Witch", "2. Witch", "3. Witch"),
+        ("1. Witch", "2. Witch", "1. Witch", "Ann"),
+        ("1. Witch", "Ann", "2. Guard", "Ben"),
+        ("#1 Guard", "#2 Prisoner", "#1 Guard"),
+        ("Speaker 1", "Speaker 2", "Speaker 3"),
+        ("1", "2", "3"),
+        ("Q1", "A1", "Q2"),
+    ],
+)
+def test_numbers_of_people_stay(names: tuple[str, ...]) -> None:
+    for between in ("\n", "\n\n"):
+        assert [name for name, _ in read(between.join(f"{name}: a" for name in names))[1]] == list(names)

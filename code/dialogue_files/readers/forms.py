@@ -174,7 +174,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         "text": Form(
             TEXT,
             "people, scripts, programs that write times before or after names",
-            "'Name: utterance' lines, a blank line between dialogues; directions are left out",
+            "'Name: utterance' lines, a blank line between dialogues; directions, numbers of lines are left out",
             "what no other form of text is",
             transcripts.read_plain_text,
         ),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.names import is_label, lists_people, reads_like_sentence, without_aside
+from dialogue_files.names import is_label, lists_people, name_key, reads_like_sentence, without_aside
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
@@ -56,6 +56,9 @@ _FOOTER = re.compile(
     re.I,
 )
 _LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # before each line of a list, or of what is quoted
+_NUMBER = re.compile(
+    r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
+)  # before each line of some transcripts
 _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
 _SCENE = re.compile(
     r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
@@ -78,11 +81,14 @@ def is_direction(line: str) -> bool:
 def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
     """Turns of `Name: utterance` lines; blank lines stand between dialogues, directions in brackets are left out.
 
-    A time may stand before or after the name.
+    A time may stand before or after the name, a number before it where all lines have one.
     """
     part, turns, single = 0, 0, True
+    is_numbered = stream.seekable() and _is_numbered(stream)  # what comes live is read by the line
+    if is_numbered:
+        yield Remark("numbers before names are taken for those of the lines, and left out")
     for number, line in read_lines(stream):
-        text = line.strip()
+        text = _without(_NUMBER, line.strip()) if is_numbered else line.strip()
         if not text:
             part, turns, single = part + (turns > 0), 0, single and turns < 2
             continue
@@ -93,6 +99,32 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
         yield Remark(
             "every turn is a dialogue of its own, as blank lines stand between them all: without these it is one"
         )
+
+
+def _is_numbered(stream: BinaryIO) -> bool:
+    """Whether turns have numbers that ascend, up to a blank line; where they do not, '1. Witch' is somebody's name."""
+    start = stream.tell()
+    last, in_block, with_number, without, names = -1, 0, 0, 0, set()
+    for _, line in islice(read_lines(stream), HEAD_LINES):
+        text = line.strip()
+        if not text:
+            last, in_block = -1 if in_block > 1 else last, 0
+            continue
+        found = _NUMBER.match(text)
+        named = split_name(text[found.end() :] if found else text)
+        if named is None or is_label(named[0]):
+            continue
+        if not found:
+            without += 1
+            continue
+        number = int(found[1] or found[2] or found[3])
+        if number <= last:
+            with_number = 0
+            break
+        last, in_block, with_number = number, in_block + 1, with_number + 1
+        names.add(name_key(without_aside(named[0][:LONGEST_NAME])))
+    stream.seek(start)
+    return with_number > without and len(names) > 1
 
 
 def _read_line(part: int, number: int, text: str, begun: bool) -> Read:
