@@ -114,3 +114,50 @@ def test_numbers_of_lines_are_left_out(line: str) -> None:
 def test_numbers_of_people_stay(names: tuple[str, ...]) -> None:
     for between in ("\n", "\n\n"):
         assert [name for name, _ in read(between.join(f"{name}: a" for name in names))[1]] == list(names)
+
+
+MESSAGE = "Jan 05, 2024  9:1{0}:03 PM (Read by them after 1 second)\nDana\nWho is in?\nTapbacks:\n    Loved by {0}\n\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MESSAGE.format(2),
+        f"{MESSAGE.format(2)}{MESSAGE.format(3)}Jan 05, 2024  9:14:03 PM\nMe\nListen:\n    Emphasized by Dana\n",
+        "Some notes\nAction items:\nbuy rice\nwash up\n",
+        "Some notes\nDecisions:\nbuy rice\n",
+        "Action items:\nbuy rice\n",
+    ],
+)
+def test_a_colon_at_the_end_of_a_line_makes_no_speaker(text: str) -> None:
+    with pytest.raises(UserError, match="line [12]: .* is no turn"):
+        read(text)
+
+
+@pytest.mark.parametrize("names", [("Ann",), ("Ann", "Ben"), ("ann", "ben", "ann"), ("Speaker one", "Speaker two")])
+def test_names_with_colons_stand_above_the_text(names: tuple[str, ...]) -> None:
+    text = "".join(f"{name}:\nThe truth is: a\nso b\n\n" for name in names)
+    turns = [(name, "The truth is: a so b") for name in names]
+    assert read(text) == ("headings", turns)
+    if len(names) > 1 and " " not in names[0]:
+        assert read(f"A talk\n\n{text}") == ("headings", turns)
+
+
+def test_a_name_before_a_text_is_one_where_others_stand_above() -> None:
+    turns = [
+        ("Ann", "Hello there."),
+        ("Ben", "What? Who?"),
+        ("Ann", "Nothing."),
+        ("Ann", "One thing: no."),
+        ("Cy", "Ah."),
+    ]
+    text = "A talk\n\nAnn:\nHello there.\nBen (softly): What?\nWho?\n\nAnn:\nNothing.\nann: One thing: no.\nCy:\nAh.\n"
+    assert read(text) == ("headings", turns)
+    assert read(f"Host: Cy\n{text}Ann:\nBye.\n") == ("headings", [*turns, ("Ann", "Bye.")])
+    remark = "'Ben' is taken for a speaker, though the text stands beside it and not below"
+    assert [one for one in told(text) if "text" in one] == [remark]
+
+
+def test_a_name_before_a_text_is_speech_where_names_with_times_stand_above() -> None:
+    text = "Ann Fox 0:01\nGreat: at last\nBen Low 0:02\nAnn Fox: yes\nAnn Fox 0:03\nOh\n"
+    assert [said for _, said in read(text)[1]] == ["Great: at last", "Ann Fox: yes", "Oh"]

@@ -1,11 +1,12 @@
 """Dialogues as people and transcription services write them down: a name before a colon, or above the text."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.names import is_label, lists_people, name_key, reads_like_sentence, without_aside
+from dialogue_files.names import is_label, is_name, lists_people, name_key, reads_like_sentence, without_aside
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
@@ -37,6 +38,7 @@ _NO_NAME_BEFORE_TIME = re.compile(
     r"|(?:it['’]s|it is)(?:\s+\w+)?|about|after|around|at|before|by|from|until",
     re.I,
 )
+_DATED = re.compile(rf"(?:{_NO_NAME_BEFORE_TIME.pattern}),?\s+{_CLOCK}(?:\s*\(.*\))?", re.I)
 # What a name has and a dash has not: a letter, or a telephone's number or an emoji.
 _OF_A_NAME = re.compile(r"[^\W\d_]|\+\d|[\u2600-\u27bf\U0001f000-\U0010ffff]")
 _NAME_AND_COLON = re.compile(rf"(?P<name>[^\s:：]{_REST})\s*+[:：]")
@@ -187,7 +189,21 @@ def has_headings(lines: Sequence[str]) -> bool:
     kind = commonest_heading(stripped)
     others = [line for line in stripped if heading_name(line, kind) is None]
     headings, named = len(stripped) - len(others), sum(map(is_named_line, others))
-    return headings > named and bool(others)
+    if headings <= named or not others:
+        return False
+    return _HEADINGS[kind] is not _NAME_AND_COLON or _are_people(stripped, kind)
+
+
+def _are_people(lines: Sequence[str], kind: int) -> bool:
+    """Whether lines that end in a colon are names, not the 'Tapbacks:' of messages or the 'Action items:' of notes."""
+    counts = Counter(name for line in lines if (name := heading_name(line, kind)) is not None)
+    if sum(_DATED.fullmatch(line) is not None for line in lines) >= counts.total():
+        return False
+    lower = any(name[0].islower() for name, count in counts.items() if count > 1)
+    people = sum(is_name(name, count, lower) for name, count in counts.items())
+    if heading_name(lines[0], kind) is None:
+        return people > 1
+    return people > 0 or len(counts) > 1
 
 
 def is_named_line(line: str) -> bool:
@@ -200,12 +216,16 @@ def is_named_line(line: str) -> bool:
 
 def read_headed(stream: BinaryIO) -> Iterator[Read]:
     """Turns whose name stands on a line of its own, above the text. The file is one dialogue."""
-    kind = commonest_heading([line.strip() for _, line in islice(read_lines(stream), HEAD_LINES) if line.strip()])
+    head = [line.strip() for _, line in islice(read_lines(stream), HEAD_LINES) if line.strip()]
+    kind = commonest_heading(head)
+    with_colon = _HEADINGS[kind] is _NAME_AND_COLON
+    known = {name_key(name) for line in head if with_colon and (name := heading_name(line, kind)) is not None}
     stream.seek(0)
     turn = _GrowingTurn()
     for number, line in read_lines(stream):
         line = line.strip()
         name = heading_name(line, kind) if line else None
+        named = split_name(line) if with_colon and line and name is None else None
         if name is not None and (turn.speaker is not None or not lists_people(name)):
             yield from turn.end()
             turn.begin(name, number)
@@ -213,13 +233,25 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             continue
         elif turn.speaker is None or _FOOTER.fullmatch(line):
             yield LeftOut(NOTICES, number)
-        elif is_direction(line) or _is_label_line(line, _HEADINGS[kind] is _NAME_AND_COLON):
+        elif is_direction(line) or _is_label_line(line, with_colon):
             yield LeftOut(DIRECTIONS, number)
         elif _ONLY_TIMES.fullmatch(line):
             yield LeftOut(TIMES, number)
+        elif named and _is_somebody(named[0], known):
+            yield from turn.end()
+            name = without_aside(named[0])
+            if name_key(name) not in known:
+                yield Remark(f"{name!r} is taken for a speaker, though the text stands beside it and not below")
+            turn.begin(name, number)
+            turn.add(named[1], number)
         else:
             turn.add(line, number)
     yield from turn.end()
+
+
+def _is_somebody(name: str, known: Collection[str]) -> bool:
+    """Whether what stands before a colon and text is a name, where others stand above; known: keys of those."""
+    return len(name) <= LONGEST_NAME and (is_name(name, 1) or name_key(without_aside(name)) in known)
 
 
 def _is_label_line(line: str, with_text: bool) -> bool:

@@ -138,7 +138,10 @@ KEPT: Kept = {
         "names in brackets": (b"(" * 20_000 + b": x", "is no turn"),
         "marks in a name": (b"A" + MARKS + b": x", "is no turn"),
     },
-    "form_headings": {"dashes after a time": (b"10:01 " + b"- " * 10_000 + b"\nHi.\n", None)},
+    "form_headings": {
+        "dashes after a time": (b"10:01 " + b"- " * 10_000 + b"\nHi.\n", None),
+        "marks in a name before its text": (b"Ann:\nHi.\n**B" + MARKS + b":** Hi.\n", "characters"),
+    },
     "form_whatsapp": {
         "blanks before a name": (b"1/2/24, 10:01 - ~" + BLANKS + b"x", None),
         "blanks in a message": (b"1/2/24, 10:01 - Ann: x" + BLANKS + b"x", "characters"),
