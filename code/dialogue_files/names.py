@@ -37,8 +37,17 @@ _OF_HEADINGS = NOT_SPEAKERS | _words("""
     first second third last final next previous
     """)
 _NUMERAL = re.compile(r".*\d.*|[ivxl]+|[a-z]")
-_MARKS_OF_SCRIPTS = _words("cont'd cont’d continued o.c. o.s. off os v.o. vo filtered singing")
+_MARKS_OF_SCRIPTS = _words("cont'd cont’d contd continued o.c. o.s. off os v.o. vo filtered inaudible crosstalk")
+# How something is said, by its first word; another word with a capital may be what tells people apart: 'Anna (Sales)'.
+_DELIVERY = re.compile(
+    r"(?:chuckl|cough|cry|gasp|giggl|grin|groan|hum|interrupt|laugh|mumbl|murmur|mutter|nod|paus|scream|shout|shrug|sigh"
+    r"|sing|smil|sniff|snort|sob|stammer|weep|whisper|yawn|yell)(?:s|es|e|\w?ing|ter)?|cries|applause|beat"
+    r"|(?:angri|bitter|calm|cold|dri|excited|firm|gent|happi|loud|nervous|quiet|sad|sarcastical|sharp|slow|soft"
+    r"|tearful|warm)ly|to|into"
+)
+_LIKE_DELIVERY = re.compile(r"\w+(?:ly|ing)")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
+MOST_ASIDES = 3  # behind a name: 'PAUL (V.O.) (CONT'D) (softly)'
 # Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
 UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 LONGEST_ASIDE = 40  # characters
@@ -111,9 +120,29 @@ def is_name(name: str, count: int, lower_names: bool = False) -> bool:
 
 
 def without_aside(name: str) -> str:
-    """'Paul (laughing)' and 'PAUL (CONT'D)' are Paul; 'Anna (Sales)' stays, as there may be another Anna."""
+    """'Paul (Laughing)' and 'PAUL (CONT'D)' are Paul; 'Anna (Sales)' stays, as there may be another Anna."""
+    for _ in range(MOST_ASIDES):
+        found = _ASIDE.fullmatch(name)
+        if not found or not (_is_delivery(found[2]) or _is_small(found[2])):
+            break
+        name = found[1]
+    return name
+
+
+def has_doubtful_aside(name: str) -> bool:
+    """Whether what is taken off may tell people apart: 'Sam (tenant)', but not 'Sam (laughing)'."""
     found = _ASIDE.fullmatch(name)
-    if not found or len(found[2]) > LONGEST_ASIDE:
-        return name
-    is_aside = found[2].strip()[:1].islower() or found[2].strip().casefold() in _MARKS_OF_SCRIPTS
-    return found[1] if is_aside else name
+    if not found or _is_delivery(found[2]) or not _is_small(found[2]):
+        return False
+    return not any(map(_LIKE_DELIVERY.fullmatch, found[2].split()))
+
+
+def _is_small(aside: str) -> bool:
+    return len(aside) <= LONGEST_ASIDE and aside.strip()[:1].islower()
+
+
+def _is_delivery(aside: str) -> bool:
+    if len(aside) > LONGEST_ASIDE:
+        return False
+    folded = aside.strip().casefold()
+    return folded in _MARKS_OF_SCRIPTS or _DELIVERY.fullmatch(re.split(r"[\s,;.]", folded, maxsplit=1)[0]) is not None

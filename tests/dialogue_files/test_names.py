@@ -4,6 +4,7 @@ import pytest
 
 from dialogue_files.names import (
     fold_label,
+    has_doubtful_aside,
     is_label,
     is_name,
     lists_people,
@@ -84,10 +85,28 @@ def test_asides_of_scripts_are_taken_off() -> None:
         "Paul ( cont'd )",
         "Paul (VO )",
         f"Paul ({'a' * 40})",
+        *("Paul [Laughs]", "Paul (LAUGHING HARD)", "Paul (Angrily)", "Paul (To Ann)", "Paul [sighs, then laughs]"),
+        *("Paul (Sobbing)", "Paul (Laughter)", "Paul (V.O.) (CONT'D)", "Paul(Cries.)"),
     ):
         assert without_aside(name) == "Paul"
-    for name in ("Anna (Sales)", "Paul (", "(softly)", f"Paul ({'a' * 41})"):
+    for name in (
+        "Anna (Sales)",
+        "Anna (Marketing)",
+        "Anna (Singer)",
+        "Anna (Tom Bell)",
+        "Anna (Emily)",
+        "Paul (",
+        "(softly)",
+        f"Paul ({'a' * 41})",
+    ):
         assert without_aside(name) == name
+
+
+def test_asides_that_may_tell_people_apart() -> None:
+    for name in ("Sam (tenant)", "Sam [landlord]", "Speaker (male)", "Sam (from the shop)"):
+        assert has_doubtful_aside(name)
+    for name in ("Sam", "Sam (laughing)", "Sam (very quietly)", "Sam (to Ann)", "Sam (v.o.)", "Anna (Sales)"):
+        assert not has_doubtful_aside(name)
 
 
 def test_spellings_of_one_person() -> None:

@@ -161,3 +161,26 @@ def test_a_name_before_a_text_is_one_where_others_stand_above() -> None:
 def test_a_name_before_a_text_is_speech_where_names_with_times_stand_above() -> None:
     text = "Ann Fox 0:01\nGreat: at last\nBen Low 0:02\nAnn Fox: yes\nAnn Fox 0:03\nOh\n"
     assert [said for _, said in read(text)[1]] == ["Great: at last", "Ann Fox: yes", "Oh"]
+
+
+def test_asides_in_any_case_and_bracket_are_left_out() -> None:
+    asides = ["", " [laughs]", " (Laughing)", " (LAUGHING)", " [Laughs softly]"]
+    assert {name for name, _ in read("".join(f"Ann{aside}: a\n" for aside in asides))[1]} == {"Ann"}
+    assert [name for name, _ in read("[Ann]: a\n[Ann] (laughs): a\n**Ann [laughs]:** a\n")[1]] == ["Ann"] * 3
+    assert told("".join(f"Ann{aside}: a\n" for aside in asides)) == []
+
+
+@pytest.mark.parametrize("line", ["{}: a\n", "{}:\na\n", "{}  0:05\na\n"])
+def test_people_who_differ_in_brackets_alone_are_told_of_once(line: str) -> None:
+    names = "Sam (tenant)", "SAM (TENANT)", "Sam", "Sam (landlord)", "Sam (agent)", "Sam (laughing)"
+    text = "".join(line.format(name) for name in names)
+    remark = "'Sam (tenant)' and 'Sam (landlord)' are taken for one person: without the brackets they are two"
+    assert [one for one in told(text) if "brackets" in one] == [remark]
+
+
+def test_people_of_a_screenplay_who_differ_in_brackets_alone_are_told_of() -> None:
+    text = "GUARD (young)\nGo.\n\nGUARD (old)\nNo.\n\nRUTH (V.O.) (CONT'D)\nSo?\n"
+    assert read(text) == ("screenplay", [("GUARD", "Go."), ("GUARD", "No."), ("RUTH", "So?")])
+    assert told(text) == [
+        "'GUARD (young)' and 'GUARD (old)' are taken for one person: without the brackets they are two"
+    ]

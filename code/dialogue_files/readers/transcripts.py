@@ -2,12 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.names import is_label, is_name, lists_people, name_key, reads_like_sentence, without_aside
-from dialogue_files.report import LeftOut, Remark
+from dialogue_files.names import (
+    has_doubtful_aside,
+    is_label,
+    is_name,
+    lists_people,
+    name_key,
+    reads_like_sentence,
+    without_aside,
+)
+from dialogue_files.report import MOST_NAMES, LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
@@ -73,6 +82,24 @@ _NO_TURN = (
 )
 
 
+class Asides:
+    """What stands in brackets behind names, by a key of the name: where it differs, there may be two of the name."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+
+    def take_off(self, name: str) -> Generator[Remark, None, str]:
+        """The name without it; a remark where it may have told two people apart, once for each name."""
+        bare = without_aside(name)
+        if len(name) > LONGEST_NAME or len(self._first) > MOST_NAMES or not has_doubtful_aside(name):
+            return bare
+        first = self._first.setdefault(name_key(bare), name)
+        if first and name_key(first) != name_key(name):
+            yield Remark(f"{first!r} and {name!r} are taken for one person: without the brackets they are two")
+            self._first[name_key(bare)] = ""
+        return bare
+
+
 def is_direction(line: str) -> bool:
     """Whether a whole line stands in brackets, as directions do: '[Scene: a kitchen]', '(They laugh.)'."""
     return (
@@ -85,7 +112,7 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
 
     A time may stand before or after the name, a number before it where all lines have one.
     """
-    part, turns, single = 0, 0, True
+    part, turns, single, asides = 0, 0, True, Asides()
     is_numbered = stream.seekable() and _is_numbered(stream)  # what comes live is read by the line
     if is_numbered:
         yield Remark("numbers before names are taken for those of the lines, and left out")
@@ -95,7 +122,9 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
             part, turns, single = part + (turns > 0), 0, single and turns < 2
             continue
         one = _read_line(part, number, text, begun=turns > 0)
-        turns += isinstance(one, ReadTurn)
+        if isinstance(one, ReadTurn):
+            turns += 1
+            one = replace(one, speaker=(yield from asides.take_off(one.speaker)))
         yield one
     if single and turns < 2 and part > 1:
         yield Remark(
@@ -145,7 +174,7 @@ def _read_line(part: int, number: int, text: str, begun: bool) -> Read:
         return LeftOut(DIRECTIONS, number)
     if not is_turn:
         raise LineError(number, f"{text[:60]!r} {_NO_TURN}")
-    return ReadTurn(part, None, without_aside(named[0]), named[1], number)
+    return ReadTurn(part, None, named[0], named[1], number)
 
 
 def split_name(line: str) -> tuple[str, str] | None:
@@ -158,7 +187,8 @@ def split_name(line: str) -> tuple[str, str] | None:
     if not found:
         return None
     said = found[2] if found.re is _TIME_AFTER_NAME else _without(_TIME_AFTER_COLON, found[2])
-    return _BRACKETS.sub(r"\1", found[1]), said
+    bare = without_aside(found[1])
+    return _BRACKETS.sub(r"\1", bare) + found[1][len(bare) :], said
 
 
 def _without(pattern: re.Pattern[str], text: str) -> str:
@@ -174,7 +204,7 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
         name = found["name"].strip() if found else ""
         is_none = reads_like_sentence(name) or is_label(name) or _NO_NAME_BEFORE_TIME.fullmatch(name)
         if name and not is_none and (pattern is _NAME_AND_COLON or _OF_A_NAME.search(name)):
-            return without_aside(name)
+            return name
     return None
 
 
@@ -196,7 +226,7 @@ def has_headings(lines: Sequence[str]) -> bool:
 
 def _are_people(lines: Sequence[str], kind: int) -> bool:
     """Whether lines that end in a colon are names, not the 'Tapbacks:' of messages or the 'Action items:' of notes."""
-    counts = Counter(name for line in lines if (name := heading_name(line, kind)) is not None)
+    counts = Counter(without_aside(name) for line in lines if (name := heading_name(line, kind)) is not None)
     if sum(_DATED.fullmatch(line) is not None for line in lines) >= counts.total():
         return False
     lower = any(name[0].islower() for name, count in counts.items() if count > 1)
@@ -219,16 +249,18 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
     head = [line.strip() for _, line in islice(read_lines(stream), HEAD_LINES) if line.strip()]
     kind = commonest_heading(head)
     with_colon = _HEADINGS[kind] is _NAME_AND_COLON
-    known = {name_key(name) for line in head if with_colon and (name := heading_name(line, kind)) is not None}
+    known = {
+        name_key(without_aside(name)) for line in head if with_colon and (name := heading_name(line, kind)) is not None
+    }
     stream.seek(0)
-    turn = _GrowingTurn()
+    turn, asides = _GrowingTurn(), Asides()
     for number, line in read_lines(stream):
         line = line.strip()
         name = heading_name(line, kind) if line else None
         named = split_name(line) if with_colon and line and name is None else None
         if name is not None and (turn.speaker is not None or not lists_people(name)):
             yield from turn.end()
-            turn.begin(name, number)
+            turn.begin((yield from asides.take_off(name)), number)
         elif not line:
             continue
         elif turn.speaker is None or _FOOTER.fullmatch(line):
@@ -239,7 +271,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             yield LeftOut(TIMES, number)
         elif named and _is_somebody(named[0], known):
             yield from turn.end()
-            name = without_aside(named[0])
+            name = yield from asides.take_off(named[0])
             if name_key(name) not in known:
                 yield Remark(f"{name!r} is taken for a speaker, though the text stands beside it and not below")
             turn.begin(name, number)
@@ -310,7 +342,7 @@ def _has_lower(line: str) -> bool:
 
 def read_screenplay(stream: BinaryIO) -> Iterator[Read]:
     """Turns of a screenplay: a name in capitals, the speech below it up to a blank line; the rest is directions."""
-    turn = _GrowingTurn()
+    turn, asides = _GrowingTurn(), Asides()
     for number, line in read_lines(stream):
         line = line.strip()
         if not line:
@@ -318,7 +350,7 @@ def read_screenplay(stream: BinaryIO) -> Iterator[Read]:
                 yield from turn.end()
                 turn.text = ""
         elif turn.speaker is None and is_cue_name(line):
-            turn.begin(without_aside(line), number)
+            turn.begin((yield from asides.take_off(line)), number)
         elif turn.speaker is None or is_direction(line):
             yield LeftOut(DIRECTIONS, number)
         else:
