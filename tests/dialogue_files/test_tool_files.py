@@ -162,7 +162,7 @@ def test_blank_lines_between_all_turns_are_told(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("Ruth: a\n\nPaul: b\n\nRuth: c\n", encoding="utf-8")
     counts = count_turns(path, "text")
-    assert counts.dialogues == 3 and "every turn is a dialogue of its own" in next(counts.report.lines())
+    assert counts.dialogues == 3 and "in 3 of 3 dialogues one person speaks alone" in next(counts.report.lines())
     for text in ("Ruth: a\n\nPaul: b\nRuth: c\n\nPaul: d\n", "Ruth: a\n\nPaul: b\n\nRuth: c\nPaul: d\n"):
         path.write_text(text, encoding="utf-8")
         assert list(count_turns(path, "text").report.lines()) == []

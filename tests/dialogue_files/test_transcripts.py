@@ -184,3 +184,27 @@ def test_people_of_a_screenplay_who_differ_in_brackets_alone_are_told_of() -> No
     assert told(text) == [
         "'GUARD (young)' and 'GUARD (old)' are taken for one person: without the brackets they are two"
     ]
+
+
+ALONE = (
+    "Dana: I lost it.\nDana: I really did.\n\nSam: Oh no.\n\nDana: Yes.\nDANA (softly): All of it.\n\nSam: Poor you.\n"
+)
+TOGETHER = "\nDana: So?\nSam: So.\n"
+REMARK = "in {} of {} dialogues one person speaks alone, as blank lines stand between speakers: without these lines it "
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        (ALONE, (4, 4)),
+        (f"\n{ALONE}{TOGETHER}\n\n", (4, 5)),
+        ("Dana: a\n\nSam: b\n", (2, 2)),
+        (ALONE + TOGETHER * 2, None),
+        (f"Sam: b\n{TOGETHER}", None),
+        ("Dana: a\nDana: b\n", None),
+        ("", None),
+    ],
+)
+def test_blank_lines_between_speakers_are_told_of(text: str, counts: tuple[int, int] | None) -> None:
+    remarks = [one for one in told(text) if "blank lines" in one]
+    assert remarks == ([f"{REMARK.format(*counts)}is one dialogue"] if counts else [])

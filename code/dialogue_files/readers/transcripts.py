@@ -22,6 +22,7 @@ from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Rea
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand
 SHOUTS_PER_HEADING = 4  # lines in capitals for each name with a time, above which they are the names of a screenplay
+FEW = 5  # dialogues for each with two speakers, from which on blank lines seem to stand between speakers
 _CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 _DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _TIME = rf"(?:\[{_CLOCK}\]|\({_CLOCK}\)|{_CLOCK})"
@@ -112,23 +113,26 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
 
     A time may stand before or after the name, a number before it where all lines have one.
     """
-    part, turns, single, asides = 0, 0, True, Asides()
+    part, alone, speakers, asides = 0, 0, set(), Asides()
     is_numbered = stream.seekable() and _is_numbered(stream)  # what comes live is read by the line
     if is_numbered:
         yield Remark("numbers before names are taken for those of the lines, and left out")
     for number, line in read_lines(stream):
         text = _without(_NUMBER, line.strip()) if is_numbered else line.strip()
         if not text:
-            part, turns, single = part + (turns > 0), 0, single and turns < 2
+            part, alone, speakers = part + bool(speakers), alone + (len(speakers) == 1), set()
             continue
-        one = _read_line(part, number, text, begun=turns > 0)
+        one = _read_line(part, number, text, begun=bool(speakers))
         if isinstance(one, ReadTurn):
-            turns += 1
             one = replace(one, speaker=(yield from asides.take_off(one.speaker)))
+            if len(speakers) < 2:
+                speakers.add(name_key(one.speaker[:LONGEST_NAME]))
         yield one
-    if single and turns < 2 and part > 1:
+    dialogues, alone = part + bool(speakers), alone + (len(speakers) == 1)
+    if dialogues > 1 and (dialogues - alone) * FEW <= dialogues:
         yield Remark(
-            "every turn is a dialogue of its own, as blank lines stand between them all: without these it is one"
+            f"in {alone:,} of {dialogues:,} dialogues one person speaks alone, as blank lines stand between speakers: "
+            "without these lines it is one dialogue"
         )
 
 
