@@ -1,33 +1,14 @@
-"""What single lines of chats, transcripts and subtitles are: somebody's words, or something that is left out."""
-
-import io
+"""What single lines of chats and transcripts are: somebody's words, or something that is left out."""
 
 import pytest
 
+from corpora import said_in
 from dialogue_files.readers.chats import is_whatsapp
-from dialogue_files.readers.forms import FORMATS
 from dialogue_files.readers.transcripts import is_screenplay
 from dialogue_files.reading import find_text_form
-from dialogue_files.report import LeftOut, Remark
-from dialogue_files.turns import LineError, ReadTurn
+from dialogue_files.turns import LineError
 
-TIMES = "00:00:01,000 --> 00:00:02,000\n"
 LRM = "\u200e"  # a phone writes it before what it says itself
-
-
-def read(form: str, content: str) -> list[tuple[str, str] | str]:
-    """Turns as (speaker, text), what is left out as its kind, in order."""
-    items = FORMATS[form].read(io.BytesIO(content.encode("utf-8")))
-    kept = (one for one in items if isinstance(one, ReadTurn | LeftOut))
-    return [(one.speaker, one.text.strip()) if isinstance(one, ReadTurn) else one.kind for one in kept]
-
-
-def cues_of(*texts: str) -> str:
-    return "".join(f"{TIMES}{text}\n\n" for text in texts)
-
-
-def remarks(form: str, content: str) -> list[str]:
-    return [one.text for one in FORMATS[form].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
 
 
 # What Ann is said to have written in WhatsApp -> what it is.
@@ -113,21 +94,23 @@ WRITTEN = {
 @pytest.mark.parametrize(("text", "expected"), WRITTEN.items())
 def test_a_message_of_whatsapp(text: str, expected: str | tuple[str, str]) -> None:
     for head in ("6/13/23, 7:35 PM - ", "[13.06.23, 19:35:01] "):
-        assert read("whatsapp", f"{head}Ann: {text}\n{head}Ben: b\n") == [expected, ("Ben", "b")]
+        assert said_in("whatsapp", f"{head}Ann: {text}\n{head}Ben: b\n") == [expected, ("Ben", "b")]
 
 
 def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
     said = "Ann Bell changed the subject to Cakes: b", 'Ann named it "Cakes": b', "You created group x", "Ann left"
-    assert read("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
-    assert read("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
+    assert said_in("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
+    assert said_in("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
 
 
 def test_a_notice_of_whatsapp_in_french_has_a_blank_before_its_colon() -> None:
     head = "13/06/2023 à 19:35 - "
     for notice in ("Paul a quitté le groupe : Paris", "Vous avez ajouté\u00a0Zoé Le Goff\u202f: Paris"):
-        assert read("whatsapp", f"{head}{notice}\n") == ["notices"], notice
+        assert said_in("whatsapp", f"{head}{notice}\n") == ["notices"], notice
     for name in ("Paul", "Paul Le Goff a Paris", "Café à Zoé : Paul"):
-        assert read("whatsapp", f"{head}{name} : a\n") == [(name.partition(" :")[0], f"{name} : a".partition(": ")[2])]
+        assert said_in("whatsapp", f"{head}{name} : a\n") == [
+            (name.partition(" :")[0], f"{name} : a".partition(": ")[2])
+        ]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +127,7 @@ def test_the_time_may_stand_before_the_date(heads: tuple[str, str]) -> None:
     """As WhatsApp exports in Vietnamese, and as it is copied from WhatsApp Web."""
     content = f"{heads[0]}Lan: a\nb\n{heads[1]}Ann: c\n{heads[1]}Ann left\n"
     assert find_text_form(content) == "whatsapp"
-    assert read("whatsapp", content) == [("Lan", "a\nb"), ("Ann", "c"), "notices"]
+    assert said_in("whatsapp", content) == [("Lan", "a\nb"), ("Ann", "c"), "notices"]
 
 
 @pytest.mark.parametrize("content", ["21:12 - Lan: a\n", "[21:12] Lan: a\n", "21:12, Lan: a\n", "[9:02 AM] Ann: a\n"])
@@ -162,7 +145,7 @@ def test_a_notice_of_whatsapp_quotes_a_colon(quotes: str) -> None:
         f"Robert {begin}Bob{end} Fox hat den Betreff zu {begin}Die: Füchse{end} geändert",
         f"Ann created group {begin}The {begin}Fox{end}: family{end}",
     ):
-        assert read("whatsapp", f"6/13/23, 7:35 PM - {notice}\n") == ["notices"], notice
+        assert said_in("whatsapp", f"6/13/23, 7:35 PM - {notice}\n") == ["notices"], notice
 
 
 @pytest.mark.parametrize(
@@ -172,18 +155,18 @@ def test_a_notice_of_whatsapp_quotes_a_colon(quotes: str) -> None:
 def test_a_name_of_whatsapp_may_hold_quotes_and_colons(name: str) -> None:
     for head in ("6/13/23, 7:35 PM - ", "[13.06.23, 19:35:01] ", "[13.06.23, 19:35:01] ~ "):
         content = f'{head}{name}: he said: "no: never"\n{head}{name}:\n'
-        assert read("whatsapp", content) == [(name, 'he said: "no: never"'), (name, "")]
+        assert said_in("whatsapp", content) == [(name, 'he said: "no: never"'), (name, "")]
         assert is_whatsapp(content.splitlines())
 
 
 def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
     content = "10:01:03 From Ann to Everyone:\n\ta\n10:02:00 From here:on\n"
-    assert read("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
+    assert said_in("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
 
 
 def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
     content = "[05/01/2024 10:01 AM] ann\n{Stickers} are what I like\n\n{Stickers}\nhttps://x.y/1.png\n"
-    assert read("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
+    assert said_in("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +195,7 @@ def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
     ],
 )
 def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
-    assert read("text", f"{line}\n") == [("Ann", "a")]
+    assert said_in("text", f"{line}\n") == [("Ann", "a")]
 
 
 @pytest.mark.parametrize(
@@ -229,17 +212,17 @@ def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
 )
 def test_a_line_of_a_transcript_is_nobodys(kind: str, lines: tuple[str, ...]) -> None:
     for line in lines:
-        assert read("text", f"{line}\n") == [kind], line
+        assert said_in("text", f"{line}\n") == [kind], line
 
 
 def test_names_have_a_hundred_characters_at_most() -> None:
-    assert read("text", f"{'n' * 100}: a\n") == [("n" * 100, "a")]
+    assert said_in("text", f"{'n' * 100}: a\n") == [("n" * 100, "a")]
     with pytest.raises(LineError, match="line 1: 'nnn.* is no turn"):
-        read("text", f"{'n' * 101}: a\n")
+        said_in("text", f"{'n' * 101}: a\n")
 
 
 def test_what_somebody_says_of_transcription_is_speech() -> None:
-    assert read("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
+    assert said_in("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
         *("notices", ("Ann Bell", "Ben started transcription of the tape"))
     ]
 
@@ -250,187 +233,10 @@ def test_blanks_behind_a_name_of_a_screenplay_are_nothing() -> None:
 
 @pytest.mark.parametrize("mark", [".", "!", "?", "-"])
 def test_a_shout_in_a_screenplay_is_no_name(mark: str) -> None:
-    assert read("screenplay", f"RUTH\nGo.\n\nWHO{mark}\nit says.\n") == [("RUTH", "Go."), "directions", "directions"]
+    assert said_in("screenplay", f"RUTH\nGo.\n\nWHO{mark}\nit says.\n") == [("RUTH", "Go."), "directions", "directions"]
 
 
 def test_quotes_of_a_table_with_tabs() -> None:
     """Those of the last line alone say that they are characters; blank lines say nothing."""
-    assert read("tsv", 'speaker\tutterance\nAnn\thi\n\nBen\t"Never."\n') == [("Ann", "hi"), ("Ben", '"Never."')]
-    assert read("tsv", 'speaker\tutterance\nAnn\t"two\nlines"\n') == [("Ann", "two\nlines")]
-
-
-# A cue, after one in which Ann speaks -> what it is.
-CUES = {
-    "Ben: b": [("Ben", "b")],
-    "[Ben]: b": [("Ben", "b")],
-    "- Ben: b": [("Ben", "b")],
-    ">> Ben: b": [("Ben", "b")],
-    "(Speaker 2) b": [("Speaker 2", "b")],
-    "<i>b</i> {\\an8}c": [("Ann", "b c")],
-    "5 &lt; 7": [("Ann", "5 < 7")],
-    "Ben: b&#10;c": [("Ben", "b\nc")],
-    "[Speaker 2] b&#10;c": [("Speaker 2", "b\nc")],
-    "ben: b": [("Ann", "ben: b")],
-    "(Ann) b": [("Ann", "b")],
-    "[ANN]\nb: c": [("ANN", "b: c")],
-    "- (ANN) LISTEN: b": [("ANN", "LISTEN: b")],
-    "(Ben): b": [("Ben", "b")],
-    "(softly): b": [("Ann", "(softly): b")],
-    "(LAUGHS) b": [("Ann", "(LAUGHS) b")],
-    "-b\n–-5": [("Ann", "b –-5")],
-    "b\nc": [("Ann", "b c")],
-    "- b\n- c": [("Ann", "b c")],
-    "- b - c": [("Ann", "b - c")],
-    "♪ la la ♪": ["cues of sounds"],
-    "[door closes]": ["cues of sounds"],
-    "Ben: ♪♪": ["cues of sounds"],
-    "see http://x.y": [("Ann", "see http://x.y")],
-    "at 7:30": [("Ann", "at 7:30")],
-}
-
-
-@pytest.mark.parametrize(("cue", "expected"), CUES.items())
-def test_a_cue(cue: str, expected: list) -> None:
-    for end in ("\n", " \r\n"):
-        content = f"1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n\n2\n00:00:02,000 --> 00:00:03,000\n{cue}\n"
-        assert read("srt", content.replace("\n", end)) == [("Ann", "a"), *expected]
-
-
-def test_what_stands_before_a_cue_is_its_name_or_speech() -> None:
-    """Names of cues stand after a blank line in WebVTT; SRT has numbers or nothing."""
-    srt = "00:00:01,000 --> 00:00:02,000\nAnn: a\n\nb\n00:00:02,000 --> 00:00:03,000\nc\n"
-    assert read("srt", srt) == [("Ann", "a b"), ("Ann", "c")]
-    first, last = "first\n00:01.000 --> 00:02.000\n<v Ann>a\n", "last\n00:03.000 --> 00:04.000\nc\n"
-    vtt = f"WEBVTT\n\n{first}00:02.000 --> 00:03.000\n<v Ben>b\n\n{last}"
-    assert read("vtt", vtt) == [("Ann", "a"), ("Ben", "b"), ("Ben", "c")]
-
-
-@pytest.mark.parametrize("end", ["\n", " \n"])
-def test_marks_of_cues_need_no_blank_line_and_no_text_before_them(end: str) -> None:
-    srt = "1\n00:00:01,000 --> 00:00:02,000\nAnn: a\n2\n00:00:02,000 --> 00:00:03,000\nb\n"
-    assert read("srt", srt.replace("\n", end)) == [("Ann", "a"), ("Ann", "b")]
-    webex = 'WEBVTT\n\n1 "Ann" (7)\n00:01.000 --> 00:02.000\na\n2 "Ben" (8)\n00:02.000 --> 00:03.000\nb\n'
-    assert read("vtt", webex.replace("\n", end)) == [("Ann", "a"), ("Ben", "b")]
-    silent = "WEBVTT\n\n00:01.000 --> 00:02.000\n\nlast\n00:02.000 --> 00:03.000\n<v Ann>a\n"
-    assert read("vtt", silent.replace("\n", end)) == [("Ann", "a")]
-
-
-def test_where_voices_are_named_a_colon_and_arrows_are_speech() -> None:
-    cues = "<v Ann>a", "Ben: b", ">> c"
-    content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
-    assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "a"), ("Ann", "Ben: b"), ("Ann", ">> c")]
-
-
-def test_times_of_words_are_those_of_automatic_captions() -> None:
-    cues = "Ann: do<00:00:01.500><c> you</c>", "Ann: do you\nlike it"
-    content = "".join(f"00:00:0{n}.000 --> 00:00:0{n + 1}.000\n{cue}\n\n" for n, cue in enumerate(cues, start=1))
-    assert read("vtt", f"WEBVTT\n\n{content}") == [("Ann", "do you like it")]
-
-
-@pytest.mark.parametrize("named", [("ann: a", "cat: b"), ("Ann: a", "ben: b", "ben: c", "cat: d")])
-def test_where_names_are_in_lower_case_one_may_speak_once(named: tuple[str, ...]) -> None:
-    content = "".join(f"{TIMES}{cue}\n\n" for cue in named)
-    assert read("srt", content) == [tuple(cue.split(": ")) for cue in named]
-
-
-def test_what_is_taken_for_speech_is_told() -> None:
-    told = remarks("srt", cues_of("Ann: a", "The truth is: b", "I mean: c", "My answer is: d", "Ann: e"))
-    assert told == ["before a colon, and taken for speech: 'The truth is', 'I mean' and 1 more"]
-
-
-def test_columns_of_substation_alpha() -> None:
-    head = "Format: Start , End,Name ,Text\n"
-    assert read("ass", f"{head}Dialogue: 0:01, 0:02, Ann ,a, b\\Nc\nComment: x\n") == [("Ann", "a, b c")]
-    assert read("ass", "Format: Start, End, Text\nDialogue: 0:01,0:02,Ann: a\n") == [("Ann", "a")]
-
-
-@pytest.mark.parametrize(
-    ("name", "times"),
-    [
-        ("Ana Maria de la Cruz", 1),
-        ("Sam Lee (Head of Sales, Berlin)", 1),
-        ("Sam Lee (Head of the Sales Department at Acme)", 1),
-        ("Nora Bell, Tim Rowe and Ida Voss", 1),
-        ("THE MAN IN THE HAT", 2),
-    ],
-)
-def test_names_of_many_words(name: str, times: int) -> None:
-    content = cues_of("Dana Fox: a", *(f"{name}: {said}" for said in "bc"[:times]))
-    assert read("srt", content) == [("Dana Fox", "a"), *((name, said) for said in "bc"[:times])]
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["AND THEN HE SAID THIS", "The truth about all of this is", "I told him again and again", "He said (In Rome)"],
-)
-def test_many_words_before_a_colon_that_are_speech_are_told(said: str) -> None:
-    content = cues_of("Ann: a", "Ben: b", f"{said}: c")
-    assert read("srt", content) == [("Ann", "a"), ("Ben", "b"), ("Ben", f"{said}: c")]
-    assert remarks("srt", content) == [f"before a colon, and taken for speech: {said!r}"]
-
-
-def test_of_what_is_taken_for_speech_the_most_frequent_is_told_first() -> None:
-    long = "The man whom nobody has ever named"
-    (told,) = remarks("srt", cues_of("Ann: a", "The truth is: b", f"{long}: c", f"{long}: d", "Ann: e"))
-    assert told == f"before a colon, and taken for speech: {long!r}, 'The truth is'"
-
-
-@pytest.mark.parametrize(
-    ("cues", "nameless", "names"),
-    [
-        (("Three Days Later:", "a", "b"), 2, "'Three Days Later'"),
-        (("Previously on Kitchen: a", "b", "c"), 2, "'Previously on Kitchen'"),
-        (("London: a", "b", "c", "Paris: d", "e"), 3, "'London', 'Paris'"),
-        (("London: a", "b"), 1, "'London'"),
-        (("London: a", "London: b", *map(str, range(19))), 19, "'London'"),
-    ],
-)
-def test_names_that_hardly_stand_in_a_file_are_warned_of(cues: tuple[str, ...], nameless: int, names: str) -> None:
-    last = "are given to whoever was named last; before a colon, and taken for names"
-    assert remarks("srt", cues_of(*cues)) == [f"warning: cues that name nobody ({nameless}) {last}: {names}"]
-
-
-@pytest.mark.parametrize(
-    "cues",
-    [
-        ("Ann: a", "Ben: b", "c"),
-        ("Ann: a", "ANN: b", "c", "d", "e"),
-        ("Ann: a", "Ann: b", *map(str, range(18))),
-        ("<v Ann>a", "b", "c"),
-        ("Ann: a", "[music]", "♪"),
-    ],
-)
-def test_names_that_stand_twice_or_with_most_cues_are_not_doubted(cues: tuple[str, ...]) -> None:
-    assert remarks("srt", cues_of(*cues)) == []
-
-
-@pytest.mark.parametrize("cue", ["(BEN) b", "[BEN] b", "- (Ben) b", "(BEN)\nb", "(BEN)"])
-def test_a_name_in_brackets_is_one_that_stands_before_a_colon(cue: str) -> None:
-    content = cues_of("ANN: a", cue, "c", "BEN: d", "(LAUGHS) e", "[MUSIC] f", "[door closes] g", "(SIGHS)")
-    said = [(speaker.upper(), text) for speaker, text in read("srt", content)[:-1]]
-    b = [("BEN", "b")] if "b" in cue else []
-    assert said == [
-        *(("ANN", "a"), *b, ("BEN", "c"), ("BEN", "d"), ("BEN", "(LAUGHS) e"), ("BEN", "[MUSIC] f")),
-        ("BEN", "[door closes] g"),
-    ]
-    told = "in brackets, and taken for no names, as none stands before a colon: 'LAUGHS', 'MUSIC'"
-    assert remarks("srt", content)[0] == told
-
-
-def test_a_name_in_brackets_alone_is_told() -> None:
-    content = cues_of("ANN: a", "(BEN) b", "ANN: c", "[BEN] d")
-    assert read("srt", content) == [("ANN", "a"), ("ANN", "(BEN) b"), ("ANN", "c"), ("ANN", "[BEN] d")]
-    assert remarks("srt", content) == ["in brackets, and taken for no names, as none stands before a colon: 'BEN'"]
-
-
-@pytest.mark.parametrize(
-    ("cue", "two"),
-    [
-        *(("- BEN: b\n- c", True), ("-BEN: b\n-c", True), ("- b\n- BEN: c", True), ("b\n- c", True)),
-        *(("- BEN: b\n- ANN: c", False), ("- b\nc", False), ("BEN: b\nc", False), ("-5\n-7", False)),
-    ],
-)
-def test_two_people_of_whom_one_is_not_named_are_told(cue: str, two: bool) -> None:
-    told = remarks("srt", cues_of("ANN: a", "BEN: a b", cue))
-    remark = "where two people speak in a cue, who is not named there is taken for whoever spoke last"
-    assert told == [remark] * two
+    assert said_in("tsv", 'speaker\tutterance\nAnn\thi\n\nBen\t"Never."\n') == [("Ann", "hi"), ("Ben", '"Never."')]
+    assert said_in("tsv", 'speaker\tutterance\nAnn\t"two\nlines"\n') == [("Ann", "two\nlines")]

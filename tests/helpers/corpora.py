@@ -1,6 +1,7 @@
 """Corpora small enough to write down: pickles, and files of one's own; and what loading them says."""
 
 import csv
+import io
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from basics.errors import UserError
 from data_utils.dialogues import load_dialogues
+from dialogue_files.readers.forms import FORMATS
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import ReadTurn
 from engine.prefix_tree import PrefixTree
 
 
@@ -123,6 +127,18 @@ def write_own_corpus(folder: Path, description: str | None = DESCRIPTION) -> Pat
     if description is not None:
         (folder / "corpus.yaml").write_text(description, encoding="utf-8")
     return folder
+
+
+def said_in(form: str, content: str) -> list[tuple[str, str] | str]:
+    """A file of dialogues: turns as (speaker, text), what is left out as its kind, in order."""
+    items = FORMATS[form].read(io.BytesIO(content.encode("utf-8")))
+    kept = (one for one in items if isinstance(one, ReadTurn | LeftOut))
+    return [(one.speaker, one.text.strip()) if isinstance(one, ReadTurn) else one.kind for one in kept]
+
+
+def remarks_on(form: str, content: str) -> list[str]:
+    """What is told of the way in which such a file was read."""
+    return [one.text for one in FORMATS[form].read(io.BytesIO(content.encode())) if isinstance(one, Remark)]
 
 
 # Token rows small enough to see their tree.

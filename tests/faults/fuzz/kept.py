@@ -169,7 +169,7 @@ KEPT: Kept = {
     "form_csv": {
         "empty cells beyond the header": (HEADER + b"Ann,Hi." + b"," * 60_000 + b"\n", None),
         "a name of marks": (HEADER + b"A" + MARKS + b",Hi.\n", "the speaker has"),
-        "a cell beyond all sizes": (HEADER + b"Ann," + b"x" * 200_000 + b"\n", "field larger"),
+        "a cell beyond all sizes": (HEADER + b"Ann," + b"x" * 200_000 + b"\n", "a cell has more than"),
     },
     "form_tsv": {"a cell of quotes": (b"speaker\tutterance\nAnn\t" + b'"' * 60_001 + b"\n", "characters")},
     "form_emory_csv": {
