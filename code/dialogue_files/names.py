@@ -19,7 +19,7 @@ _PARTICLES = _words("al and bin da de del della den der di du el en in la le of 
 # What introduces speech, unless somebody is called so again and again ('Question:' and 'Answer:').
 _OPENERS = _words("""
     answer attention breaking caution example fact first fyi hint http https imagine listen look no now ok okay plan
-    please problem ps question re remember result rule second so third tip truth update wait warning well yes
+    please problem ps p.s. question re remember result rule second so third tip truth update wait warning well yes
     """)
 # What scripts set before a colon that is said by nobody.
 NOT_SPEAKERS = _words("""

@@ -46,7 +46,7 @@ def test_four_words_of_which_the_first_is_in_lower_case_are_speech() -> None:
 
 
 def test_what_introduces_speech_is_a_name_when_it_comes_again() -> None:
-    for word in ("Answer", "Question", "OK"):
+    for word in ("Answer", "Question", "OK", "P.S."):
         assert (is_name(word, 1), is_name(word, 2)) == (False, True)
     assert is_name("Answer Man", 1) and not is_name("", 9)
 
