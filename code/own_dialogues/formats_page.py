@@ -16,8 +16,8 @@ _FOR_ALL = """For all of them:
 
 - Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); a line says so. In
   text and subtitles `Paul (Laughing)` is Paul, `Sam (tenant)` is Sam, `Anna (Sales)` is not Anna, and `Note:`,
-  `Session 2:` or `[Scene ...]` is nobody. In text nor is `Participants:` before a dialogue's first turn, and a line
-  says so where `Sam (tenant)` and `Sam (landlord)` are taken for one.
+  `Session 2:` or `[Scene ...]` is nobody; in text, `Participants:` is nobody before the first turn of a dialogue. A
+  line says so where `Sam (tenant)` and `Sam (landlord)` are taken for one.
 - Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
 - Text is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
   suggest, which is a guess. Where it is not UTF-8, a line says what was taken; `--encoding cp1252` names another.
