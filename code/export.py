@@ -39,12 +39,12 @@ USUAL = "bf16"
 def main() -> None:
     arguments = parse_arguments()
     checkpoint, output = find_model(arguments.checkpoint_dir), arguments.output_dir
+    if arguments.push_to_hub:
+        check_hub(arguments.push_to_hub)
     # Late: --help and what is wrong with a flag need no torch.
     from own_dialogues.exports.folders import export_adapter, export_merged
     from own_dialogues.exports.gguf_file import export_gguf
 
-    if arguments.push_to_hub:
-        check_hub(arguments.push_to_hub)
     with redirect_stdout(sys.stderr):  # libraries print notices
         if arguments.kind == "adapter":
             export_adapter(checkpoint, output)

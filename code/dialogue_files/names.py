@@ -27,7 +27,7 @@ NOT_SPEAKERS = _words("""
     exterior interior interview keywords location minutes note notes part place scene session setting stage summary
     time title transcript transition
     """)
-# What stands before the names of those who are there; further down they may speak, all at once.
+# What stands before the names of those who are there; once somebody has spoken they may speak, all at once.
 _LISTS_OF_PEOPLE = _words("absent apologies attendees participants present speakers")
 # What follows these in headings, beside numerals; one other name makes people of them: 'Stage Manager'.
 _OF_HEADINGS = NOT_SPEAKERS | _words("""
@@ -94,6 +94,8 @@ def lists_people(name: str) -> bool:
 
 def _begins_with(words: frozenset[str], name: str) -> bool:
     first, *others = name.split() or [""]
+    while others and _NUMERAL.fullmatch(others[-1].casefold()):  # 'Interview Participant 1' is somebody
+        others.pop()
     return first.casefold() in words and not (len(others) == 1 and _ends_a_name(others[0]))
 
 
@@ -121,20 +123,26 @@ def is_name(name: str, count: int, lower_names: bool = False) -> bool:
 
 def without_aside(name: str) -> str:
     """'Paul (Laughing)' and 'PAUL (CONT'D)' are Paul; 'Anna (Sales)' stays, as there may be another Anna."""
-    for _ in range(MOST_ASIDES):
-        found = _ASIDE.fullmatch(name)
-        if not found or not (_is_delivery(found[2]) or _is_small(found[2])):
-            break
-        name = found[1]
-    return name
+    return _split_asides(name)[0]
 
 
 def has_doubtful_aside(name: str) -> bool:
     """Whether what is taken off may tell people apart: 'Sam (tenant)', but not 'Sam (laughing)'."""
-    found = _ASIDE.fullmatch(name)
-    if not found or _is_delivery(found[2]) or not _is_small(found[2]):
-        return False
-    return not any(map(_LIKE_DELIVERY.fullmatch, found[2].split()))
+    return any(
+        not _is_delivery(aside) and not any(map(_LIKE_DELIVERY.fullmatch, aside.split()))
+        for aside in _split_asides(name)[1]
+    )
+
+
+def _split_asides(name: str) -> tuple[str, list[str]]:
+    """The name without what is taken off at its end, and that."""
+    asides: list[str] = []
+    while len(asides) < MOST_ASIDES and (found := _ASIDE.fullmatch(name)):
+        if not (_is_delivery(found[2]) or _is_small(found[2])):
+            break
+        name = found[1]
+        asides.append(found[2])
+    return name, asides
 
 
 def _is_small(aside: str) -> bool:

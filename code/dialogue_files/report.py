@@ -25,9 +25,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Remark:
-    """How a file is taken where it could be read in another way."""
+    """How a file is taken where it could be read in another way. of_file: of the whole of it, and always told."""
 
     text: str
+    of_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Report:
     speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # by name_key: as first written, turns
     order: Order = field(default_factory=Order)
     header: Header | None = None
+    has_more: bool = False  # remarks that are not held
 
     def note(self, one: LeftOut | Remark | Header) -> None:
         """Count what was left out, or keep a remark or the header."""
@@ -90,8 +92,10 @@ class Report:
             self.header = one
             return
         if isinstance(one, Remark):
-            if len(self.remarks) < MOST_REMARKS:
+            if one.of_file or len(self.remarks) < MOST_REMARKS:
                 self.remarks[one.text] = None
+            elif one.text not in self.remarks:
+                self.has_more = True
             return
         self.left_out.setdefault(one.kind, Counted(one.line)).count += 1
 
@@ -117,6 +121,8 @@ class Report:
     def lines(self) -> Iterator[str]:
         """What the user is told: the way that was taken, what was left out, names that are perhaps none."""
         yield from map(as_line, self.remarks)
+        if self.has_more:
+            yield f"and more remarks like these, of which {MOST_REMARKS} are told"
         if self.left_out:
             yield f"left out: {self.told_left_out()}"
         if self.order.fault:

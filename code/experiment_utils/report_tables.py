@@ -48,17 +48,20 @@ def say_if_on_test(runs: Sequence[Record]) -> str:
     return ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
 
 
-# What may differ between two machines within one condition -> what is said behind a comparison of runs where it does.
+# What follows the machine, not the condition -> what is said behind a comparison of runs that differ in it.
 UNLIKE = {"precision": "IN ANOTHER PRECISION", "weights": "FROM OTHER WEIGHTS OF THE BASE"}
 
 
-def say_if_unlike(runs: Sequence[Record], others: Sequence[Record]) -> str:
-    """What is said behind a comparison of runs that did not compute alike, with their seeds; else nothing."""
+def say_if_unlike(runs: Sequence[Record], others: Sequence[Record], same_base: bool) -> str:
+    """What is said behind a comparison of runs that did not compute alike, with their seeds; else nothing.
+
+    same_base: they are of one base, whose weights should be the same.
+    """
     pairs = [(run, other) for run in runs for other in others if run.seed == other.seed]
     said = ""
     for name, words in UNLIKE.items():
         known = [(run.seed, {getattr(run, name), getattr(other, name)} - {""}) for run, other in pairs]
-        apart = [str(seed) for seed, values in known if len(values) > 1]
+        apart = [str(seed) for seed, values in known if len(values) > 1 and (same_base or name != "weights")]
         said += f"; {words}: seed {', '.join(apart)}" if apart else ""
     return said
 
@@ -144,14 +147,14 @@ def _decode(condition: Condition, dataset: str, shown: Shown) -> str:
     return ", ".join(dict.fromkeys(run.decode for run in shown.ran(condition)))
 
 
-def _commits(condition: Condition, dataset: str, shown: Shown) -> str:
-    found = [short_commit(run.commit) for run in shown.ran(condition)]
-    return ", ".join(found if len(set(found)) > 1 else found[:1])
+def _of_each(tell: Callable[[Record], str]) -> Callable[[Condition, str, Shown], str]:
+    """Seed by seed, or once where it is the same."""
 
+    def cell(condition: Condition, dataset: str, shown: Shown) -> str:
+        found = [tell(run) for run in shown.ran(condition)]
+        return ", ".join(found if len(set(found)) > 1 else found[:1])
 
-def _precisions(condition: Condition, dataset: str, shown: Shown) -> str:
-    found = [run.precision for run in shown.ran(condition)]
-    return ", ".join(found if len(set(found)) > 1 else found[:1])
+    return cell
 
 
 def _minutes(condition: Condition, dataset: str, shown: Shown) -> str:
@@ -171,10 +174,10 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "best baseline": _baseline,
     "valid": _valid,
     "decode": _decode,
-    "precision": _precisions,
+    "precision": _of_each(lambda run: run.precision),
     "minutes": _minutes,
     "command": lambda condition, dataset, shown: f"`{shown.ran(condition)[0].command}`",
-    "commit": _commits,
+    "commit": _of_each(lambda run: short_commit(run.commit)),
 }
 
 
@@ -204,18 +207,19 @@ def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
 
 def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tuple[tuple[str, str, str], Comparison]]:
     """((condition, other, dataset), comparison) of every pair that ran."""
-    rows = {one.name: one.row for one in conditions}
+    named = {one.name: one for one in conditions}
     for one in conditions:
         for dataset in one.datasets if shown.ran(one) else ():
             ours, metric = shown.records.counts(one.name, dataset), shown.records.metric(dataset)
             other = one.compared_with
             if other and set(theirs := shown.records.counts(other, dataset)) & set(ours):
                 mark = shown.mark([*shown.ran(one), *shown.records.of(other)])
-                mark += say_if_unlike(shown.ran(one), shown.records.of(other))
-                yield (one.row, f"{rows[other]}{mark}", dataset), compare_runs(theirs, ours, metric)
+                same_base = one.settings.get("MODEL_NAME") == named[other].settings.get("MODEL_NAME")
+                mark += say_if_unlike(shown.ran(one), shown.records.of(other), same_base)
+                yield (one.row, f"{named[other].row}{mark}", dataset), compare_runs(theirs, ours, metric)
                 own = [shown.records.own_counts(name, dataset) for name in (other, one.name)]
                 if set(own[0]) & set(own[1]):
-                    pair = (f"{one.row}{BY_ITSELF}", f"{rows[other]}{BY_ITSELF}{mark}", dataset)
+                    pair = (f"{one.row}{BY_ITSELF}", f"{named[other].row}{BY_ITSELF}{mark}", dataset)
                     yield pair, compare_runs(*own, metric)
             if best := find_baseline(one, dataset, shown):
                 # A baseline has no seed: it is the same beside every seed of ours.

@@ -146,7 +146,10 @@ def _check_dataset(value: str, values: Values, place: Place, mixed: bool) -> Ite
 def _maps_no_labels(corpus: Path) -> bool:
     """Whether a corpus certainly has no unified labels; its YAML is not parsed, as that takes a library."""
     description = corpus / DESCRIPTION_FILE
-    return not description.is_file() or b"unified" not in description.read_bytes()
+    try:
+        return not description.is_file() or b"unified" not in description.read_bytes()
+    except OSError:  # whoever reads the corpus tells of it
+        return False
 
 
 def _check_own(value: str, places: Sequence[Path], mixed: bool) -> Iterator[str]:

@@ -16,15 +16,15 @@ _FOR_ALL = """For all of them:
 
 - Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); a line says so. In
   text and subtitles `Paul (Laughing)` is Paul, `Sam (tenant)` is Sam, `Anna (Sales)` is not Anna, and `Note:`,
-  `Session 2:` or `[Scene ...]` is nobody; in text, `Participants:` is nobody before the first turn of a dialogue. A
-  line says so where `Sam (tenant)` and `Sam (landlord)` are taken for one.
+  `Session 2:` or `[Scene ...]` is nobody. In text, `Participants:` is nobody before the first turn, or before names and
+  the first turn of a dialogue, and a line says so where `Sam (tenant)` and `Sam (landlord)` are taken for one.
 - Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
 - Text is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
   suggest, which is a guess. Where it is not UTF-8, a line says what was taken; `--encoding cp1252` names another.
 - In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
   stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of. Subtitles
-  in which most cues name nobody, and no name stands twice, are warned of too. `(RUTH) No!` is Ruth where `RUTH:` stands
-  in the file too.
+  in which nine cues of ten name nobody, or half of them do not and no name stands twice, are warned of too. And
+  `(RUTH) No!` is Ruth where `RUTH:` stands in the file.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
   all its cells and a program would not have quoted so. The rule below a header in Markdown (`|---|---|`) is nothing.
 - A table's column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only

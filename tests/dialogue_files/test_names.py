@@ -66,7 +66,8 @@ def test_headings_of_scripts_are_nobody(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["Stage Manager", "Scene Partner", "CAST MEMBER", "Note Taker", "Location Scout"]
-    + ["Session Musician", "Minutes Secretary", "Interviewer", "Participant 1", "Speaker 2", "Chair", "Dialogue Coach"],
+    + ["Session Musician", "Minutes Secretary", "Interviewer", "Participant 1", "Speaker 2", "Chair", "Dialogue Coach"]
+    + ["Interview Participant 1", "Conversation Partner B", "Session Leader II"],
 )
 def test_people_may_be_called_as_headings_begin(name: str) -> None:
     assert not is_label(name) and not lists_people(name) and is_name(name, 1)
@@ -103,7 +104,7 @@ def test_asides_of_scripts_are_taken_off() -> None:
 
 
 def test_asides_that_may_tell_people_apart() -> None:
-    for name in ("Sam (tenant)", "Sam [landlord]", "Speaker (male)", "Sam (from the shop)"):
+    for name in ("Sam (tenant)", "Sam [landlord]", "Speaker (male)", "Sam (from the shop)", "Sam (tenant) (laughing)"):
         assert has_doubtful_aside(name)
     for name in ("Sam", "Sam (laughing)", "Sam (very quietly)", "Sam (to Ann)", "Sam (v.o.)", "Anna (Sales)"):
         assert not has_doubtful_aside(name)

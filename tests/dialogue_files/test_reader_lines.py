@@ -150,7 +150,8 @@ def test_a_notice_of_whatsapp_quotes_a_colon(quotes: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ['Robert "Bob" Fox', "Robert “Bob” Fox", "„Bob“", "Ann :)", "Ann :-)", 'ד"ר כהן', "Ann 12:30", "「Bob」", "Ann's"],
+    ['Robert "Bob" Fox', "Robert “Bob” Fox", "„Bob“", "Ann :)", "Ann :-)", 'ד"ר כהן', "Ann 12:30", "「Bob」", "Ann's"]
+    + ['Dan 5" Pipes', "The one named Bob"],
 )
 def test_a_name_of_whatsapp_may_hold_quotes_and_colons(name: str) -> None:
     for head in ("6/13/23, 7:35 PM - ", "[13.06.23, 19:35:01] ", "[13.06.23, 19:35:01] ~ "):

@@ -116,6 +116,7 @@ def test_people_of_a_table_may_have_such_roles() -> None:
     content = "role,text\ndeveloper,It works\nsystem,Which hotel?\n"
     assert cells(content) == [("1", "developer", "It works"), ("1", "system", "Which hotel?")]
     assert cells("role,speaker,content\nuser,Ann,a\n") == [("1", "Ann", "a")]
+    assert cells("role,dialogue\ndeveloper,It works\n") == [("1", "developer", "It works")]
 
 
 @pytest.mark.parametrize("rule", ["|---|---|", "| :--- | ---: |", "| - |:-:|"])

@@ -82,7 +82,10 @@ def test_the_head_of_minutes_is_nobodys() -> None:
 
 
 def test_those_who_are_present_may_speak_at_once_later() -> None:
-    assert read("Ann: Ready?\nParticipants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]
+    for blank in ("", "\n"):
+        assert read(f"Ann: Ready?\n{blank}Participants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]
+    scene = "RUTH\nReady?\n\nPARTICIPANTS\nYes!\n\n"
+    assert read(scene * 2) == ("screenplay", [("RUTH", "Ready?"), ("PARTICIPANTS", "Yes!")] * 2)
     assert read("Ann:\nReady?\nAll:\nNo!\nParticipants:\nYes!\n")[1][2] == ("Participants", "Yes!")
 
 
@@ -208,3 +211,12 @@ REMARK = "in {} of {} dialogues one person speaks alone, as blank lines stand be
 def test_blank_lines_between_speakers_are_told_of(text: str, counts: tuple[int, int] | None) -> None:
     remarks = [one for one in told(text) if "blank lines" in one]
     assert remarks == ([f"{REMARK.format(*counts)}is one dialogue"] if counts else [])
+
+
+def test_what_is_said_of_a_whole_file_is_told_after_any_number_of_remarks() -> None:
+    lines = [f"{name}: Hi.\n\n{name.title()}: Ho.\n" for name in ("RUTH", "PAUL", "ANNA", "BERT", "CARL", "DORA")]
+    lines += [f"Sam{place} (tenant): a\n\nSam{place} (landlord): b\n" for place in range(9)]
+    report = Report()
+    read_text("\n".join(lines), report)
+    assert list(report.remarks)[-1].startswith("in 30 of 30 dialogues one person speaks alone")
+    assert "and more remarks like these, of which 8 are told" in report.lines()

@@ -276,7 +276,7 @@ def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[st
     for name in SPLITS:
         if len(splits[name]) == 1:
             turns, drawn_from = len(splits[name][0].turns), sum(map(len, splits.values()))
-            share = f", its share of {drawn_from:,}; {DESCRIPTION_FILE} says otherwise under split"
+            share = f", its share of {drawn_from:,}; {DESCRIPTION_FILE} may set another under split"
             several = "; where it is several, a column or key dialogue tells them apart"
             yield f"warning: {name} is one dialogue of {turns:,} turns{share if is_drawn else several}"
     yield from _doubled(splits)

@@ -19,10 +19,10 @@ WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", 
 # A name ends in what is no blank: then a long row of blanks is looked at once, and not once for each of its parts.
 # 'Ann :)' is a name too: the colon behind one has a blank behind it.
 _WHATSAPP_SAID = re.compile(r"(?:~\s*+)?(?P<name>[^\s:](?:.{0,98}?\S)??)(?P<gap>\s*+):(?:\s+(?P<text>.*))?", re.DOTALL)
-_QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|"(?!\\w)')  # not the one within 'ד"ר', a title
+_QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|(?<!\\d)"(?!\\w)')  # not that in 'ד"ר', a title, nor of inches
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
-    r".*\b(?:changed|created|named|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió"
+    r".*\b(?:changed|created|named (?:the|this|it)|added|removed|left|joined|pinned|hat|haben|wurde|cambió|creó|añadió"
     r"|a changé|a créé)\b",
     re.I,
 )
@@ -44,7 +44,8 @@ _PLACE = re.compile(
 )
 # 'POLL:', the question, 'OPTION: ...' (in French with a blank before the colon, 'OPCIÓN' in Spanish)
 _POLL = re.compile(
-    r"[A-ZÀ-ÖØ-Þ]{3,15}\s?: *+\n(?:[^\n]*+\n)+?(?>(?:OP[A-ZÀ-ÖØ-Þ]{3,6}\s?: [^\n]*\(\d+ [^\W\d_]+\)\n?)+)"
+    r"[A-ZÀ-ÖØ-Þ]{3,15}\s?: *+\n(?:(?!OP[A-ZÀ-ÖØ-Þ]{3,6}\s?: )[^\n]*+\n)++"
+    r"(?:OP[A-ZÀ-ÖØ-Þ]{3,6}\s?: [^\n]*\(\d+ [^\W\d_]+\)(?:\n|$))++"
 )
 _OMITTED = re.compile(
     r"(?:image|video|audio|sticker|gif|document|contact card|video note|bild|foto|imagen|vidéo|imagem|immagine).{0,40}"

@@ -58,7 +58,7 @@ def read_json(stream: BinaryIO) -> Iterator[Read]:
         name, part = _name_of(outline.kinds), parts.of_dialogue()
         for element in stream_json(stream, {under}):
             if element.listed and not isinstance(element.value, dict) and _said(outline.kinds) == ["list", "list"]:
-                raise LineError(element.line, COLUMNS)  # and `dialogue` is one too
+                raise LineError(element.line, COLUMNS)  # a list under `dialogue` is then a column as well
             if element.listed:
                 yield from _turn_of_element(element, part, name)
     elif is_utterance(outline.kinds):

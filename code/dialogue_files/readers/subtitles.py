@@ -71,8 +71,7 @@ class Cue:
 class Names:
     """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
 
-    brackets: what stands in brackets before speech and could be a name. lower: some speaker who speaks repeatedly is
-    written in lower case.
+    brackets: what stands in brackets before speech and could be a name. lower: somebody named twice is in lower case.
     """
 
     counts: Counter = field(default_factory=Counter)
@@ -85,7 +84,7 @@ class Names:
     def accepts(self, name: str) -> bool:
         """Whether what stands before a colon is a name in this file."""
         count = self.counts[name]
-        if self.voices or len(name) > LONGEST_NAME or not (count > 1 or name in self.starts):
+        if self.voices or not (count > 1 or name in self.starts):
             return False
         bare = _ROLE.sub("", name)  # 'Sam Lee (Head of Sales, Berlin)' looks like a name if 'Sam Lee' does
         if len(bare.split()) > USUAL_WORDS and count < 2 and not any(map(str.islower, bare)):
@@ -271,7 +270,7 @@ def _survey(cues: Iterable[Cue]) -> Names:
             lines.append(_plain(line))
             found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
             name = _name(found) if found else ""
-            if found and (name in names.counts or len(names.counts) < MOST_NAMES):
+            if found and len(name) <= LONGEST_NAME and (name in names.counts or len(names.counts) < MOST_NAMES):
                 names.counts[name] += 1
                 first = first or name
                 if not any(lines[:-1]) or not found[0].startswith(name):  # after a dash too
@@ -376,7 +375,8 @@ def _counted(voices: Iterable[Voice | LeftOut | Remark], names: Names) -> Iterat
     if names.accepted and (few or (once and nameless * 2 >= spoken)):
         yield Remark(
             f"warning: cues that name nobody ({nameless:,}) are given to whoever was named last; before a colon, and "
-            f"taken for names: {_some(names.accepted)}"
+            f"taken for names: {_some(names.accepted)}",
+            of_file=True,
         )
 
 

@@ -75,7 +75,8 @@ def find_name(meaning: str, names: Mapping[str, str | int]) -> str | int | None:
 def find_role(names: Mapping[str, str | int]) -> str | int | None:
     """What `names` holds for the role of whoever writes the messages of a chat model; None: they are none."""
     said = find_name("utterance", names)
-    return next((names[role] for role, text in _ROLES.items() if role in names and names.get(text) == said), None)
+    roles = (names[role] for role, text in _ROLES.items() if role in names and text in names and names[text] == said)
+    return next(roles, None)
 
 
 class PartCounter:
@@ -208,9 +209,9 @@ def _without_numbered_lines(
             return places
         numbers |= bool(row[taken].strip())
         texts |= bool(row[other].strip()) and not _is_mark(row[other])
-    if otherwise["turn"] is None:
-        otherwise["turn"] = taken
-    return otherwise if numbers and texts else places
+    if not (numbers and texts):
+        return places
+    return otherwise | {"turn": taken if otherwise["turn"] is None else otherwise["turn"]}
 
 
 def _is_mark(cell: str) -> bool:

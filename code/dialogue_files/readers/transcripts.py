@@ -111,7 +111,7 @@ def is_direction(line: str) -> bool:
 def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
     """Turns of `Name: utterance` lines; blank lines stand between dialogues, directions in brackets are left out.
 
-    A time may stand before or after the name, a number before it where all lines have one.
+    A time may stand before or after the name, a number before it where most lines have one.
     """
     part, alone, speakers, asides = 0, 0, set(), Asides()
     is_numbered = stream.seekable() and _is_numbered(stream)  # what comes live is read by the line
@@ -122,7 +122,7 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
         if not text:
             part, alone, speakers = part + bool(speakers), alone + (len(speakers) == 1), set()
             continue
-        one = _read_line(part, number, text, begun=bool(speakers))
+        one = _read_line(part, number, text, begun=part > 0, opened=bool(speakers))
         if isinstance(one, ReadTurn):
             one = replace(one, speaker=(yield from asides.take_off(one.speaker)))
             if len(speakers) < 2:
@@ -132,7 +132,8 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
     if dialogues > 1 and (dialogues - alone) * FEW <= dialogues:
         yield Remark(
             f"in {alone:,} of {dialogues:,} dialogues one person speaks alone, as blank lines stand between speakers: "
-            "without these lines it is one dialogue"
+            "without these lines it is one dialogue",
+            of_file=True,
         )
 
 
@@ -162,8 +163,8 @@ def _is_numbered(stream: BinaryIO) -> bool:
     return with_number > without and len(names) > 1
 
 
-def _read_line(part: int, number: int, text: str, begun: bool) -> Read:
-    """What a line is. begun: its dialogue has a turn before it."""
+def _read_line(part: int, number: int, text: str, begun: bool, opened: bool) -> Read:
+    """What a line is. begun: dialogues stand before its own; opened: a turn of its own does."""
     if is_direction(text):
         return LeftOut(DIRECTIONS, number)
     if _ONLY_TIMES.fullmatch(text):
@@ -171,7 +172,9 @@ def _read_line(part: int, number: int, text: str, begun: bool) -> Read:
     if _FOOTER.fullmatch(text):
         return LeftOut(NOTICES, number)
     named = split_name(text)
-    is_turn = named is not None and not is_label(named[0]) and (begun or not lists_people(named[0]))
+    is_turn = named is not None and not is_label(named[0])
+    if is_turn and not opened and lists_people(named[0]):
+        is_turn = begun and not _is_list(named[1])
     if not is_turn and (
         named or _SCENE.match(text[:LONGEST_NAME]) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)
     ):
@@ -179,6 +182,11 @@ def _read_line(part: int, number: int, text: str, begun: bool) -> Read:
     if not is_turn:
         raise LineError(number, f"{text[:60]!r} {_NO_TURN}")
     return ReadTurn(part, None, named[0], named[1], number)
+
+
+def _is_list(text: str) -> bool:
+    """Whether it is a list of names; an empty one too, whose names stand below."""
+    return not text.strip() or ("," in text and all(is_name(one, 1) for one in text.split(",")))
 
 
 def split_name(line: str) -> tuple[str, str] | None:
@@ -325,7 +333,7 @@ def is_cue_name(line: str) -> bool:
     bare = without_aside(line.strip())
     if not _CAPITALS.fullmatch(bare) or _SCENE.match(bare) or bare.endswith((".", "!", "?", "-")):
         return False
-    return not (is_label(bare) or lists_people(bare))
+    return not is_label(bare)
 
 
 def is_screenplay(lines: Sequence[str]) -> bool:
@@ -333,7 +341,8 @@ def is_screenplay(lines: Sequence[str]) -> bool:
 
     A time that is said ('At 7:30') looks like a name with one, what is shouted like a name in capitals.
     """
-    cues = sum(is_cue_name(line) and _has_lower(after) for line, after in zip(lines, lines[1:], strict=False))
+    pairs = zip(lines, lines[1:], strict=False)
+    cues = sum(is_cue_name(line) and not lists_people(line) and _has_lower(after) for line, after in pairs)
     if cues < 2 or cues <= sum(is_named_line(line.strip()) for line in lines):
         return False
     timed = max(sum(heading_name(line.strip(), kind) is not None for line in lines) for kind in _TIMED_HEADINGS)
@@ -346,14 +355,15 @@ def _has_lower(line: str) -> bool:
 
 def read_screenplay(stream: BinaryIO) -> Iterator[Read]:
     """Turns of a screenplay: a name in capitals, the speech below it up to a blank line; the rest is directions."""
-    turn, asides = _GrowingTurn(), Asides()
+    turn, asides, begun = _GrowingTurn(), Asides(), False
     for number, line in read_lines(stream):
         line = line.strip()
         if not line:
             if turn.text:
                 yield from turn.end()
                 turn.text = ""
-        elif turn.speaker is None and is_cue_name(line):
+        elif turn.speaker is None and is_cue_name(line) and (begun or not lists_people(line)):
+            begun = True
             turn.begin((yield from asides.take_off(line)), number)
         elif turn.speaker is None or is_direction(line):
             yield LeftOut(DIRECTIONS, number)
