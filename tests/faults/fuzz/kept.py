@@ -147,6 +147,7 @@ KEPT: Kept = {
         "blanks in a message": (b"1/2/24, 10:01 - Ann: x" + BLANKS + b"x", "characters"),
         "an angle that stays open": (b"1/2/24, 10:01 - Ann: <" + b"a " * 4_000, None),
         "a poll without options": (b"1/2/24, 10:01 - Ann: POLL:" + b"\n" * 9_000 + b"x", None),
+        "a poll of many options": (b"1/2/24, 10:01 - Ann: POLL:\nq\n" + b"OPTION: (1 v)\n" * 650 + b"x", None),
         "quotes and colons for a name": (b"1/2/24, 10:01 - " + b'":' * 4_000 + b" x", None),
     },
     "form_zoom_chat": {
