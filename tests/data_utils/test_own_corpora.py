@@ -213,7 +213,7 @@ def test_a_split_of_one_dialogue_is_told(corpus: Path) -> None:
     ]
     told = [line for line in describe(read_corpus(corpus / "train.csv")) if "is one dialogue" in line]
     assert told == [
-        f"warning: {name} is one dialogue of 5 turns, its share of 12; corpus.yaml says otherwise under split"
+        f"warning: {name} is one dialogue of 5 turns, its share of 12; corpus.yaml may set another under split"
         for name in ("valid", "test")
     ]
 

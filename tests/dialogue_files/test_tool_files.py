@@ -120,8 +120,9 @@ def test_a_report_stays_short() -> None:
     assert names[:2] == ["Speaker 7: 2 turns", "Speaker 0: 1 turn"]
     assert len(names) == 101 and names[-1] == "and 22 more speakers"
     *told, last = report.lines()
-    assert told[:8] == [f"remark {number}" for number in range(8)] and len(told) == 8 + 3
-    assert told[8].startswith("warning: line 3: 'What I said 0' is taken for a speaker")
+    assert told[:8] == [f"remark {number}" for number in range(8)] and len(told) == 9 + 3
+    assert told[8] == "and more remarks like these, of which 8 are told"
+    assert told[9].startswith("warning: line 3: 'What I said 0' is taken for a speaker")
     assert last == "warning: more names like these: 2"
 
 
