@@ -49,9 +49,9 @@ def main() -> None:
         if arguments.kind == "adapter":
             export_adapter(checkpoint, output)
         elif arguments.kind == "gguf":
-            export_gguf(checkpoint, output, arguments.model_name_or_path, arguments.precision or USUAL)
+            export_gguf(checkpoint, output, arguments.model_name_or_path, arguments.precision)
         else:
-            export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision or USUAL)
+            export_merged(checkpoint, output, arguments.model_name_or_path, arguments.precision)
         if arguments.push_to_hub:
             print(f"uploaded to {push_to_hub(output, arguments.push_to_hub)}")
     print(output)
@@ -86,7 +86,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.precision and arguments.kind == "adapter":
         raise UserError(f"--precision {arguments.precision}: an adapter is exported as it is; leave it away")
-    if arguments.precision not in (None, *PRECISIONS) and arguments.kind != "gguf":
+    arguments.precision = arguments.precision or USUAL
+    if arguments.precision not in PRECISIONS and arguments.kind != "gguf":
         raise UserError(f"--precision {arguments.precision} is for --kind gguf: choose {', '.join(PRECISIONS)}")
     return arguments
 

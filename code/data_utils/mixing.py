@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basics.errors import UserError
+from data_utils.corpora.places import NOT_UNIFIED
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, count_split, find_original_data, find_sources, load_dialogues
 from data_utils.draws import ALL_OF_TRAIN, DEFAULT_SEED, Draw, Row, draw_rows
@@ -79,9 +80,7 @@ def specs_of_mix(datasets: Sequence[str], original_data: Path | None = None) -> 
     for name in datasets:
         spec = find_dataset(name, original_data)
         if not spec.unified:
-            raise UserError(
-                f"{name} has no unified labels, so it cannot be mixed; corpus.yaml maps them, under unified"
-            )
+            raise UserError(f"{name} {NOT_UNIFIED}")
         if name not in DATASETS:
             spec, own = replace(spec, speaker_offset=spec.speaker_offset + own), own + spec.speakers
         specs[name] = spec

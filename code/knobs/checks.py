@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bases.table import BASES, ENCODERS
-from data_utils.corpora.places import DESCRIPTION_FILE, find_corpus, list_own
+from data_utils.corpora.places import DESCRIPTION_FILE, NOT_UNIFIED, find_corpus, list_own
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
@@ -156,7 +156,7 @@ def _check_own(value: str, places: Sequence[Path], mixed: bool) -> Iterator[str]
     found = [corpus for one in places if (corpus := find_corpus(value, one))]
     if found:
         if mixed and _maps_no_labels(found[0]):
-            yield f"{value} has no unified labels, so it cannot be mixed; corpus.yaml maps them, under unified"
+            yield f"{value} {NOT_UNIFIED}"
         return
     known = " ".join(dict.fromkeys([*CORPORA, *(name for one in places for name in list_own(one))]))
     yield (

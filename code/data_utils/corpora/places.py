@@ -14,6 +14,8 @@ from data_utils.labels import DATASETS, ROW_SETS
 
 ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
 DESCRIPTION_FILE = "corpus.yaml"
+# What is said of a corpus that is to be mixed with others.
+NOT_UNIFIED = f"has no unified labels, so it cannot be mixed; {DESCRIPTION_FILE} maps them, under unified"
 # Of files with an emotion for each turn; which form a file is of its reader finds.
 SUFFIXES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".txt")
 # Names stand in paths, in lists joined by commas and in the ids of rows.

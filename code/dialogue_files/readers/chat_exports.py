@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+from dialogue_files.readers.chats import ATTACHMENTS, NOTICES, REACTIONS
 from dialogue_files.readers.json_dialogues import objects, plain_text, shown
 from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unescape
 
-NOTICES, ATTACHMENTS, BOTS, REACTIONS = "notices", "attachments", "messages of bots", "reactions"
+BOTS = "messages of bots"
 UNNAMED = "segments before the first that names who speaks"
 MOST_NAMES = 10_000  # people of a workspace
 # What Messenger and Instagram say in somebody's name: the whole message, or all of it behind the name.
