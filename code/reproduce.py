@@ -58,7 +58,7 @@ from experiment_utils.runner import (
     unheeded_knobs,
     unlogged_seconds,
 )
-from experiment_utils.significance import SEEDS_FOR_A_TEST, compare_runs, permutation_p
+from experiment_utils.significance import SEEDS_FOR_A_TEST, Paired, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
 EXIT_FAILED = 1
@@ -291,7 +291,7 @@ def describe_comparison(first: Condition, second: Condition, dataset: str, recor
     found = compare_runs(*runs, metric)
     yield f"{dataset}: {second.name} is {found.mean:+.2f} points from {first.name}"
     for seed, points in found.differences.items():
-        p = describe_p(permutation_p(runs[0][seed], runs[1][seed], metric))
+        p = describe_p(permutation_p([Paired([(runs[0][seed], runs[1][seed])], metric)]))
         yield f"  seed {seed}: {points:+.2f}; of these two models, p by permuting whole dialogues: {p}"
     if found.interval is None or found.p is None:
         yield f"  fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds"

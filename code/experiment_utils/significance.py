@@ -34,6 +34,41 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """Answers of two given systems on one dataset: of each seed a pair of counts, whose dialogues are the same."""
+
+    pairs: Sequence[tuple[Counts, Counts]]
+    metric: str
+
+    @property
+    def differences(self) -> list[float]:
+        """Points by which the second system is better, of each seed."""
+        return [second.score(self.metric) - first.score(self.metric) for first, second in self.pairs]
+
+    @property
+    def mean(self) -> float:
+        """Their mean over seeds."""
+        return float(np.mean(self.differences))
+
+    def check(self) -> None:
+        """UserError where not all are of the same dialogues, labels and gold labels."""
+        _check_paired([counts for pair in self.pairs for counts in pair])
+
+    def permuted(self, swapped: np.ndarray) -> np.ndarray:
+        """(draws, dialogues) of 0 and 1 -> (draws,) means where answers to a dialogue, of all seeds, change sides."""
+        found = np.zeros(len(swapped))
+        for first, second in self.pairs:
+            apart = (second.table - first.table).reshape(len(first.dialogues), -1).astype(float)
+            moved = (swapped @ apart).reshape(-1, *first.confusion.shape)
+            sides = [
+                score_by(self.metric)(side, first.labels)
+                for side in (first.confusion + moved, second.confusion - moved)
+            ]
+            found += sides[1] - sides[0]
+        return found / len(self.pairs)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One condition against another on the same dialogues, over the seeds that both have.
 
@@ -86,15 +121,26 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
     seeds = sorted(set(first) & set(second))
     if not seeds:
         raise UserError(f"no seed in common: {sorted(first)} and {sorted(second)}")
-    differences = {number: second[number].score(metric) - first[number].score(metric) for number in seeds}
-    runs = [of[number] for of in (first, second) for number in seeds]
+    paired = Paired([(first[number], second[number]) for number in seeds], metric)
+    differences = dict(zip(seeds, paired.differences, strict=True))
     if len(seeds) < SEEDS_FOR_A_TEST:
-        _check_paired(runs)
+        paired.check()
         return Comparison(differences, None, None)
-    scores = _scores_of_resamples(runs, score_by(metric), seed)
-    apart = scores[len(seeds) :] - scores[: len(seeds)]
-    found = _Mean.of(list(differences.values()), apart, len(runs[0].dialogues))
+    found = _Mean.of_differences(paired, seed)
     return Comparison(differences, found.interval, found.p)
+
+
+def points_interval(datasets: Sequence[Paired], seed: int = 0) -> Interval | None:
+    """95% interval of the points by which the second system is better, their mean over datasets, seeds and dialogues.
+
+    Datasets are independent of each other. None where one has fewer than three seeds.
+
+    Raises:
+        UserError: the systems answered other dialogues, or their seeds did.
+    """
+    if any(len(paired.pairs) < SEEDS_FOR_A_TEST for paired in datasets):
+        return None
+    return _Mean.together([_Mean.of_differences(paired, seed) for paired in datasets]).interval
 
 
 @dataclass(frozen=True)
@@ -119,6 +165,22 @@ class _Mean:
         freedom = (between + within) ** 2 / doubt if doubt > 0 else 1.0  # nothing varies: any will do
         return cls(float(np.mean(values)), float(np.sqrt(between + within)), freedom)
 
+    @classmethod
+    def of_differences(cls, paired: Paired, seed: int) -> Self:
+        """Of the points by which the second system is better."""
+        runs = [pair[side] for side in (0, 1) for pair in paired.pairs]
+        firsts, seconds = np.split(_scores_of_resamples(runs, score_by(paired.metric), seed), 2)
+        return cls.of(paired.differences, seconds - firsts, len(runs[0].dialogues))
+
+    @classmethod
+    def together(cls, parts: Sequence[Self]) -> Self:
+        """The mean of independent means."""
+        variances = np.array([part.error**2 for part in parts])
+        doubt = float((variances**2 / np.array([part.freedom for part in parts])).sum())
+        freedom = float(variances.sum()) ** 2 / doubt if doubt > 0 else 1.0
+        value = float(np.mean([part.value for part in parts]))
+        return cls(value, float(np.sqrt(variances.sum())) / len(parts), freedom)
+
     @property
     def interval(self) -> Interval:
         from scipy.special import stdtrit  # slow to import, and what only lists conditions does without
@@ -136,23 +198,25 @@ class _Mean:
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
 
-def permutation_p(first: Counts, second: Counts, metric: str, seed: int = 0) -> float:
-    """Two-sided p that two given models score alike: each dialogue's answers change sides with probability 1/2.
+def permutation_p(datasets: Sequence[Paired], seed: int = 0) -> float:
+    """Two-sided p that two systems, given as trained, score alike, by the mean of the points over datasets.
+
+    The answers to a dialogue change sides with probability 1/2, those of all seeds at once, as they depend on each
+    other. Of one dataset and one seed it is the test of two given models.
 
     Raises:
-        UserError: the models answered other dialogues.
+        UserError: the systems answered other dialogues, or their seeds did.
     """
-    _check_paired([first, second])
+    for paired in datasets:
+        paired.check()
     random = np.random.default_rng(seed)
-    shape, sums = first.confusion.shape, [of.confusion.astype(float) for of in (first, second)]
-    apart = (second.table - first.table).reshape(len(first.dialogues), -1).astype(float)
-    observed = abs(second.score(metric) - first.score(metric))
+    observed = abs(np.mean([paired.mean for paired in datasets]))
     beyond = 0
     for start in range(0, RESAMPLES, BATCH):
-        swapped = random.integers(0, 2, (min(BATCH, RESAMPLES - start), len(apart)))
-        moved = (swapped @ apart).reshape(-1, *shape)
-        sides = [score_by(metric)(side, first.labels) for side in (sums[0] + moved, sums[1] - moved)]
-        beyond += int((np.abs(sides[1] - sides[0]) >= observed - ROUNDING).sum())
+        draws = min(BATCH, RESAMPLES - start)
+        sides = [random.integers(0, 2, (draws, len(paired.pairs[0][0].dialogues))) for paired in datasets]
+        means = [paired.permuted(swapped) for paired, swapped in zip(datasets, sides, strict=True)]
+        beyond += int((np.abs(np.mean(means, axis=0)) >= observed - ROUNDING).sum())
     return (beyond + 1) / (RESAMPLES + 1)
 
 

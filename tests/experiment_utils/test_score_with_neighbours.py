@@ -10,9 +10,9 @@ import pytest
 import bases.encoder
 import score_with_neighbours as script
 from commands import assert_one_line_error, call_script
-from data_utils.labels import DATASETS
+from data_utils.labels import DATASETS, WEIGHTED_F1
 from experiment_utils.beyond import neighbours
-from experiment_utils.beyond.neighbours import ALONE, WEIGHTS
+from experiment_utils.beyond.neighbours import ALONE, WEIGHTS, Compared
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import read_corpus
 from experiment_utils.records import neighbours_file
@@ -21,6 +21,7 @@ from scoring.neighbours import USUAL
 from scoring.prediction_files import write_predictions
 
 LABELS = DATASETS["sample"].labels
+WRONG = {"joyful": "sad", "sad": "joyful"}
 
 
 class Letters:
@@ -59,9 +60,10 @@ def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypa
     window = named["sample/window"]
     assert (window["own (W-F1)"], window["seeds"], window["dataset"]) == ("89.48", "42", "sample")
     moved = float(window["with neighbours"]) - 89.48
-    assert float(window["points, seed by seed"]) == pytest.approx(moved, abs=0.011)
+    assert float(window["points"]) == pytest.approx(moved, abs=0.011)
     low, high = map(float, window["its 95% interval"].split(" to "))
-    assert low < float(window["with neighbours"]) < high and 0 <= float(window["p"]) <= 1
+    assert low < float(window["with neighbours"]) < high
+    assert 0 < float(window["p"]) <= float(window["p, Holm"]) <= 1
     counts = Counts.read(neighbours_file(kept, "sample/window/sample", "sample", 42).read_text(), LABELS)
     assert f"{counts.score(DATASETS['sample'].metric):.2f}" == window["with neighbours"]
     assert {path.parent.parent.name for path in kept.rglob("*.csv")} == {"window", "plain", "zero_shot"}
@@ -69,6 +71,35 @@ def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypa
     told = page.read_text(encoding="utf-8")
     assert told.startswith("before\n") and told.endswith("after\n") and "old" not in told
     assert result.stdout.strip() in told
+
+
+def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
+    """Own answers 50, 100 and 0 percent right, with neighbours all right; two datasets of one model, and another's."""
+    labels = ("joyful", "sad")
+
+    def compare(name: str, dataset: str, *rights: int) -> Compared:
+        gold = labels * 8
+        said = [[one if number < right else WRONG[one] for number, one in enumerate(gold)] for right in rights]
+        pairs = {
+            seed: tuple(
+                Counts.of([(f"d{number}", *both, 1) for number, both in enumerate(zip(gold, of, strict=True))], labels)
+                for of in (own, gold)
+            )
+            for seed, own in enumerate(said)
+        }
+        return Compared(name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5))
+
+    compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
+    header, _, *lines = map(cells, neighbours.render_comparison(compared).splitlines())
+    named = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
+    assert list(named) == [*((one.name, one.dataset) for one in compared), ("a/b, together", "meld, iemocap")]
+    together = named["a/b, together", "meld, iemocap"]
+    assert together["own (W-F1)"] == "37.50" and together["with neighbours"] == "100.00"
+    assert together["points"] == "+25.00, +100.00" and together["points on unseen text"] == "+1.50, +1.50"
+    assert together["mean, its 95% interval"] == "-"
+    assert named["a/c", "meld"]["mean, its 95% interval"] == "+0.00 (+0.00 to +0.00)"
+    assert named["a/b", "meld"]["points"] == "+50.00, +0.00"
+    assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
 
 
 def write_answers(folder: Path, split: str) -> Path:

@@ -10,7 +10,15 @@ from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from experiment_utils import significance
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.significance import compare_runs, holm, label_intervals, permutation_p, score_interval
+from experiment_utils.significance import (
+    Paired,
+    compare_runs,
+    holm,
+    label_intervals,
+    permutation_p,
+    points_interval,
+    score_interval,
+)
 
 LABELS = ("neutral", "joyful", "sad")
 PAIR = ("joyful", "sad")
@@ -20,6 +28,11 @@ WRONG = {"joyful": "sad", "sad": "joyful"}
 def make_counts(answers: Sequence[tuple[str, str]], labels: Sequence[str] = LABELS, copies: int = 1) -> Counts:
     """A dialogue for each (label, answer), said `copies` times in it."""
     return Counts.of(((f"d{number:04}", *answer, copies) for number, answer in enumerate(answers)), labels)
+
+
+def permuted_p(*pairs: Sequence[Counts]) -> float:
+    """p of two systems on one dataset, a pair for each seed."""
+    return permutation_p([Paired([(first, second) for first, second in pairs], WEIGHTED_F1)])
 
 
 def draw_counts(seed: int, right: float, dialogues: int = 60) -> Counts:
@@ -49,8 +62,8 @@ def test_utterances_said_again_in_their_dialogue_make_nothing_surer() -> None:
     once, often = (score_interval([counts], WEIGHTED_F1) for counts in (alone, again))
     assert (often.low, often.high) == pytest.approx((once.low, once.high), abs=1e-9)
     better = make_counts([(gold, gold) for gold, _ in answers], PAIR, copies=9)
-    p = permutation_p(alone, make_counts([(gold, gold) for gold, _ in answers], PAIR), WEIGHTED_F1)
-    assert permutation_p(again, better, WEIGHTED_F1) == p
+    p = permuted_p((alone, make_counts([(gold, gold) for gold, _ in answers], PAIR)))
+    assert permuted_p((again, better)) == p
 
 
 def test_resamples_that_are_kept_are_those_that_are_drawn_anew(monkeypatch) -> None:
@@ -189,9 +202,35 @@ def test_permuting_dialogues_is_the_sign_test_where_dialogues_are_single_utteran
     first = [WRONG[g] if number < 12 else g for number, g in enumerate(gold)]
     second = [WRONG[g] if 12 <= number < 16 else g for number, g in enumerate(gold)]
     pair = [make_counts(list(zip(gold, said, strict=True)), PAIR) for said in (first, second)]
-    found = permutation_p(*pair, WEIGHTED_F1)
-    assert found == pytest.approx(2 * binom.cdf(4, 16, 0.5), abs=0.01)
-    assert permutation_p(pair[0], pair[0], WEIGHTED_F1) == 1.0
+    assert permuted_p(pair) == pytest.approx(2 * binom.cdf(4, 16, 0.5), abs=0.01)
+    assert permuted_p((pair[0], pair[0])) == 1.0
+
+
+def test_seeds_that_agree_make_nothing_surer_and_datasets_do() -> None:
+    """Three seeds that say the same are one; two datasets, on which a system gains as much, are twice the evidence."""
+    pair = (draw_counts(1, 0.6), draw_counts(1, 0.62))
+    alone = permuted_p(pair)
+    assert 0.02 < alone < 0.5
+    assert permuted_p(pair, pair, pair) == alone
+    one, other = Paired([pair], WEIGHTED_F1), Paired([pair[::-1]], WEIGHTED_F1)
+    assert permutation_p([one, one]) < alone
+    assert permutation_p([one, other]) == 1.0
+    assert one.mean == -other.mean == pair[1].score(WEIGHTED_F1) - pair[0].score(WEIGHTED_F1)
+    assert Paired([pair, pair[::-1]], WEIGHTED_F1).mean == 0
+
+
+def test_points_over_datasets_vary_less_than_over_one() -> None:
+    """As many points on three datasets alike: a third of the variance. A dataset of two seeds leaves it open."""
+    pairs = [(draw_counts(seed, 0.6), draw_counts(seed + 10, 0.66)) for seed in range(3)]
+    one = Paired(pairs, WEIGHTED_F1)
+    alone, together = points_interval([one]), points_interval([one] * 3)
+    assert alone is not None and together is not None
+    both = compare_runs(*({seed: pair[side] for seed, pair in enumerate(pairs)} for side in (0, 1)), WEIGHTED_F1)
+    assert both.interval == alone and both.mean == one.mean
+    middles = [(found.low + found.high) / 2 for found in (alone, together)]
+    assert middles == pytest.approx([one.mean] * 2)
+    assert (together.high - together.low) < (alone.high - alone.low) / 3**0.5
+    assert points_interval([one, Paired(pairs[:2], WEIGHTED_F1)]) is None
 
 
 def test_holm_by_hand() -> None:
@@ -207,9 +246,14 @@ def test_runs_that_cannot_be_compared() -> None:
     with pytest.raises(UserError, match="20 dialogues were scored by one"):
         compare_runs({1: counts}, {1: draw_counts(1, 0.5, dialogues=40)}, WEIGHTED_F1)
     with pytest.raises(UserError, match="labels neutral, joyful, sad and joyful, sad: compare"):
-        permutation_p(make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")]), WEIGHTED_F1)
+        permuted_p((make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")])))
     with pytest.raises(UserError, match="gold"):
-        permutation_p(make_counts([("sad", "sad")]), make_counts([("joyful", "sad")]), WEIGHTED_F1)
+        permuted_p((make_counts([("sad", "sad")]), make_counts([("joyful", "sad")])))
+    of_others = [
+        (draw_counts(seed, 0.5, dialogues), draw_counts(seed, 0.6, dialogues)) for seed, dialogues in ((1, 40), (2, 60))
+    ]
+    with pytest.raises(UserError, match="20 dialogues were scored by one"):
+        permuted_p(*of_others)
 
 
 def test_as_many_resamples_are_drawn_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

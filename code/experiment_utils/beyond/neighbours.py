@@ -18,7 +18,7 @@ from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus
 from experiment_utils.records import Record, Records, neighbours_file
-from experiment_utils.significance import holm, permutation_p, score_interval
+from experiment_utils.significance import Paired, holm, permutation_p, points_interval, score_interval
 from scoring.baseline_table import WITH_TRANSITIONS
 from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
@@ -30,7 +30,7 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 SCORED = ("valid", "test")
 ALONE = "neighbours alone"
 COLUMNS = ("answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "its 95% interval")
-COLUMNS += ("points, seed by seed", "p", "points on unseen text")
+COLUMNS += ("points", "mean, its 95% interval", "p", "p, Holm", "points on unseen text")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,16 @@ class Compared:
     unseen: Mapping[int, float]
 
     @property
-    def p(self) -> float:
-        """The greatest of the seeds': that these two given models score alike, dialogues changing sides."""
-        return max(permutation_p(own, joint, self.metric) for own, joint in self.pairs.values())
+    def paired(self) -> Paired:
+        """What is tested: own answers beside those with neighbours, of all seeds at once."""
+        return Paired(list(self.pairs.values()), self.metric)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Own score and that with neighbours, in percent, means over seeds."""
+        sides = zip(*self.pairs.values(), strict=True)
+        own, joint = (sum(counts.score(self.metric) for counts in side) / len(self.pairs) for side in sides)
+        return own, joint
 
 
 class SplitEvidence:
@@ -145,22 +152,56 @@ def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
 
 
 def render_comparison(compared: Sequence[Compared]) -> str:
-    """A table, a line for each run; p corrected by Holm's method over the table, none of what has no model."""
-    tested = [one for one in compared if one.name != ALONE]
-    values = dict(zip(map(id, tested), holm([one.p for one in tested]), strict=True))
-    return render_table(COLUMNS, [_row(one, values.get(id(one))) for one in compared], numbers=True)
+    """A table, a line for each run, and one for each model that was run on several datasets: of all of them together.
+
+    Points are of each seed, or of each of several datasets. Their mean has an interval over seeds and dialogues from
+    three seeds on. p as of `permutation_p`, by itself and corrected by Holm's method over the table.
+    """
+    tested = [[one] for one in compared if one.name != ALONE]
+    names = dict.fromkeys(one.name for (one,) in tested)
+    of_name = [[one for (one,) in tested if one.name == name] for name in names]
+    tested += [ones for ones in of_name if len(ones) > 1]
+    values = [permutation_p([one.paired for one in ones]) for ones in tested]
+    lines = [
+        [*(_row(*ones) if len(ones) == 1 else _row_together(ones)), f"{p:.4f}", f"{corrected:.4f}", _unseen(ones)]
+        for ones, p, corrected in zip(tested, values, holm(values), strict=True)
+    ]
+    lines += [[*_row(one), "-", "-", "-"] for one in compared if one.name == ALONE]
+    return render_table(COLUMNS, lines, numbers=True)
 
 
-def _row(one: Compared, p: float | None) -> list[str]:
-    own, joint = ([counts.score(one.metric) for counts in side] for side in zip(*one.pairs.values(), strict=True))
+def _row(one: Compared) -> list[str]:
+    """All cells before p."""
     interval = score_interval([pair[1] for pair in one.pairs.values()], one.metric)
-    scores = [f"{sum(side) / len(side):.2f}" for side in (own, joint)]
-    scores.append(f"{interval.low:.2f} to {interval.high:.2f}")
-    if p is None:
-        return [one.name, one.dataset, "-", "-", *scores[1:], "-", "-", "-"]
-    points = ", ".join(f"{after - before:+.2f}" for before, after in zip(own, joint, strict=True))
-    unseen = ", ".join(f"{gain:+.2f}" for gain in one.unseen.values())
-    return [one.name, one.dataset, ", ".join(map(str, one.pairs)), *scores, points, f"{p:.4f}", unseen]
+    own, joint = one.means
+    found = [f"{joint:.2f}", f"{interval.low:.2f} to {interval.high:.2f}"]
+    if one.name == ALONE:
+        return [one.name, one.dataset, "-", "-", *found, "-", "-"]
+    points = ", ".join(f"{points:+.2f}" for points in one.paired.differences)
+    return [one.name, one.dataset, ", ".join(map(str, one.pairs)), f"{own:.2f}", *found, points, _mean_points([one])]
+
+
+def _row_together(ones: Sequence[Compared]) -> list[str]:
+    """All cells before p of a model on several datasets: scores are means over them, points are of each."""
+    own, joint = (sum(side) / len(ones) for side in zip(*(one.means for one in ones), strict=True))
+    points = ", ".join(f"{one.paired.mean:+.2f}" for one in ones)
+    datasets = ", ".join(one.dataset for one in ones)
+    return [f"{ones[0].name}, together", datasets, "-", f"{own:.2f}", f"{joint:.2f}", "-", points, _mean_points(ones)]
+
+
+def _mean_points(ones: Sequence[Compared]) -> str:
+    """The mean of the points over datasets and seeds with its interval, where there are seeds enough."""
+    paired = [one.paired for one in ones]
+    interval = points_interval(paired)
+    mean = sum(of.mean for of in paired) / len(paired)
+    return f"{mean:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})" if interval else "-"
+
+
+def _unseen(ones: Sequence[Compared]) -> str:
+    """Points on unseen text: of each seed, or of each of several datasets the mean over its seeds."""
+    gains = [list(one.unseen.values()) for one in ones]
+    shown = gains[0] if len(ones) == 1 else [sum(of) / len(of) for of in gains]
+    return ", ".join(f"{gain:+.2f}" for gain in shown)
 
 
 @dataclass(frozen=True)
