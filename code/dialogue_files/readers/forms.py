@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
-from dialogue_files.readers import chat_exports, chats, corpora, json_dialogues, subtitles, tables, transcripts
+from dialogue_files.readers import chat_exports, chats, corpora, cues, json_dialogues, subtitles, tables, transcripts
 from dialogue_files.readers.encodings import as_utf8
 from dialogue_files.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
 from dialogue_files.turns import LineError, Read, read_lines
@@ -153,7 +153,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "as vtt and srt",
             "a line of times with '-->'",
             subtitles.read_captions,
-            lambda head: any(map(subtitles.is_timing, head.lines[:8])),
+            lambda head: any(map(cues.is_timing, head.lines[:8])),
         ),
         "screenplay": Form(
             TEXT,
@@ -303,7 +303,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "Aegisub and other editors",
             "SubStation Alpha; who speaks stands in its column Name, or as Name:",
             "the name of the file",
-            partial(subtitles.read_captions, cues=subtitles.read_ass_cues),
+            partial(subtitles.read_captions, cues=cues.read_ass_cues),
         ),
     }
 )

@@ -1,8 +1,8 @@
-"""Dialogues in subtitles, WebVTT, SRT, SBV, ASS, that say who speaks: `<v Name>` or `Name:`. A file is one dialogue.
+"""Who speaks in subtitles, WebVTT, SRT, SBV, ASS, that say so: `<v Name>` or `Name:`. A file is one dialogue.
 
-A cue begins at its line of times, whatever blank lines stand around or in it. A cue of two voices is two turns; one
-that names nobody is a turn of whoever spoke last. Automatic captions roll, each cue showing the last line again: there
-a turn goes on until the name changes. The file is read twice, first for the names that stand in it.
+A cue of two voices is two turns; one that names nobody is a turn of whoever spoke last. Automatic captions roll, each
+cue showing the last line again: there a turn goes on until the name changes. The file is read twice, first for the
+names that stand in it.
 """
 
 import re
@@ -13,22 +13,16 @@ from functools import cached_property
 from typing import BinaryIO
 
 from dialogue_files.names import is_name, name_key, without_aside
+from dialogue_files.readers.cues import Cue, read_cues
 from dialogue_files.report import LeftOut, Remark
-from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines, unescape
+from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, unescape
 
 SOUNDS = "cues of sounds"
 MOST_NAMES = 10_000  # candidates that are counted
-MOST_LINES = 1_000  # of a cue
 MOST_NAMELESS = 0.9  # of the cues, where each that says something else is of whoever was named last
 USUAL_WORDS = 4  # of a name; of what is longer, and stands once before a colon, much is speech
 SHORT_CUE = 0.05  # seconds; automatic captions have one after each other
 ROLLING_TURN = 1_000  # characters after which a turn of automatic captions ends with the cue
-_CLOCK = r"(?:\d+:)?\d{1,2}:\d{2}(?:[:.,]\d{1,3})?"
-_TIMES = re.compile(rf"\s*(?P<begin>{_CLOCK})\s*-->\s*(?P<end>{_CLOCK})(?:\s.*)?")
-_SBV_TIMES = re.compile(r"(?P<begin>\d+:\d\d:\d\d\.\d{3}),(?P<end>\d+:\d\d:\d\d\.\d{3})\s*")
-_EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
-# Meant as times, whatever is wrong with them.
-_BAD_TIMES = re.compile(rf"\s*+({_EXACT})[^\s\-–—=→]*+\s*+(?:-++>?|–|—|=++>|→)\s*+({_EXACT})\S*+\s*+")
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*+)?[ \t]++([^<>]*+)>")
 _TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
@@ -47,24 +41,6 @@ _NUMBERED_SPEAKER = re.compile(r"speaker[ _]?\w{1,4}", re.IGNORECASE)
 _CHANGE = re.compile(r">>+\s*")
 _DASH = re.compile(r"[-–](?:\s++|(?=[^\W\d_]))")
 _SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
-_NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
-# Webex writes the speaker into the name of the cue.
-_SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
-
-
-def is_timing(line: str) -> bool:
-    """Whether a line is the times of a cue in WebVTT or SRT."""
-    return _TIMES.fullmatch(line) is not None
-
-
-@dataclass
-class Cue:
-    """The lines of a cue with their numbers, blank ones too; seconds: of its duration; speaker: if its name tells."""
-
-    line: int
-    seconds: float
-    speaker: str | None = None
-    lines: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -144,116 +120,6 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
 def _some(names: list[str], shown: int = 2) -> str:
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(repr(name[:60]) for name in names[:shown]) + more
-
-
-def read_cues(stream: BinaryIO) -> Iterator[Cue]:
-    """The cues of a file, one at a time; LineError for lines before the first one that belong to none."""
-    head = _Head()
-    cue, note, blank = None, False, True
-    for number, line in read_lines(stream):
-        line = line.rstrip("\r\n")
-        times = (_TIMES if "-->" in line else _SBV_TIMES).fullmatch(line)
-        if times:
-            mark = head.mark if cue is None else head.take_mark(cue.lines)
-            if cue is not None:
-                yield cue
-            head.counted |= cue is None and mark.isdigit()
-            named = _SPEAKING_MARK.fullmatch(mark)
-            seconds = _seconds(times["end"]) - _seconds(times["begin"])
-            cue, note = Cue(number, seconds, named["name"] if named else None), False
-        elif note:
-            note = bool(line.strip())
-        elif head.webvtt and blank and _NO_CUE.fullmatch(line):
-            note = True
-        elif ("-->" in line and line.lstrip()[:1].isdigit()) or _BAD_TIMES.fullmatch(line):
-            raise LineError(
-                number, f"{line.strip()[:60]!r} are no times, allowed are such as 00:00:01,000 --> 00:00:02,500"
-            )
-        elif cue is None:
-            head.read(number, line)
-        else:
-            cue.lines.append((number, line))
-            if len(cue.lines) > MOST_LINES or sum(len(text) for _, text in cue.lines[-2:]) > LONGEST_UTTERANCE:
-                raise LineError(number, "a cue does not end, allowed is a line of times with '-->' before each")
-        blank = not line.strip()
-    if cue is None:
-        head.end()
-    else:
-        head.drop_orphans(cue.lines)
-        yield cue
-
-
-def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
-    """The cues of SubStation Alpha, .ass and .ssa; LineError for one without the columns that its head names."""
-    columns: list[str] = []
-    for number, line in read_lines(stream):
-        kind, _, rest = line.strip().partition(":")
-        if kind == "Format":
-            columns = [name.strip() for name in rest.split(",")]
-        elif kind == "Dialogue":
-            cells = dict(zip(columns, (cell.strip() for cell in rest.split(",", len(columns) - 1)), strict=False))
-            if not {"Start", "End", "Text"} <= cells.keys():
-                raise LineError(
-                    number, "a cue without its columns, allowed is a line 'Format:' with Start, End, Text before"
-                )
-            lines = [(number, text) for text in re.split(r"\\[Nn]", cells["Text"])]
-            if len(lines) > MOST_LINES:
-                raise LineError(number, f"a cue of {len(lines):,} lines, allowed are {MOST_LINES:,}")
-            yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)
-
-
-class _Head:
-    """What stands before the first cue, and so how cues are marked. counted: by numbers; mark: of the first."""
-
-    def __init__(self) -> None:
-        self.webvtt, self.counted, self.mark, self._at, self._inside = False, False, "", 0, False
-
-    def read(self, number: int, line: str) -> None:
-        """A line before the first cue; LineError when it can be none."""
-        line = line.strip()
-        if number == 1 and line.startswith("WEBVTT"):
-            self.webvtt = self._inside = True
-        elif not line:
-            self._inside = False
-            if not self.mark.isdigit():  # a number without a cue is allowed
-                self.end()
-            self.mark = ""
-        elif not self._inside:
-            self.end()
-            self.mark, self._at = line, number
-
-    def end(self) -> None:
-        """LineError when a line waits for its cue."""
-        if self.mark:
-            told = f"no cue begins with {self.mark[:60]!r}, allowed is a line of times with '-->'"
-            raise LineError(self._at, told)
-
-    def take_mark(self, lines: list[tuple[int, str]]) -> str:
-        """Take the next cue's number or name off the end of a cue's lines."""
-        mark = ""
-        if lines and (last := lines[-1][1].strip()):
-            after_blank = len(lines) > 1 and not lines[-2][1].strip()
-            if (self.counted and last.isdigit()) or (self.webvtt and after_blank) or _SPEAKING_MARK.fullmatch(last):
-                mark = last
-                lines.pop()
-        self.drop_orphans(lines)
-        return mark
-
-    def drop_orphans(self, lines: list[tuple[int, str]]) -> None:
-        """Take blank lines, and numbers that no cue follows, off the end of a cue's lines."""
-        while lines:
-            if lines[-1][1].strip():
-                after_blank = len(lines) > 1 and not lines[-2][1].strip()
-                if not (self.counted and after_blank and lines[-1][1].strip().isdigit()):
-                    return
-            lines.pop()
-
-
-def _seconds(clock: str) -> float:
-    seconds = 0.0
-    for part in clock.replace(",", ".").split(":"):
-        seconds = 60 * seconds + float(part)
-    return seconds
 
 
 def _survey(cues: Iterable[Cue]) -> Names:

@@ -61,7 +61,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
         f"dialogue_files/readers/{name}": READERS
         for name in ("chat_exports", "chats", "corpora", "encodings", "json_dialogues", "json_stream")
     },
-    **{f"dialogue_files/readers/{name}": READERS for name in ("subtitles", "tables", "transcripts")},
+    **{f"dialogue_files/readers/{name}": READERS for name in ("cues", "subtitles", "tables", "transcripts")},
 }
 SAMPLE = 60
 SEED = 22
