@@ -12,7 +12,8 @@ that was trained with decode=transitions also has a filter, transitions.json, by
 A probability is a label's share among these labels. demo/FORMATS.md lists the forms of files that are read.
 With --output the file appears when it is whole, and grows beside its place until then; if it was stopped, --resume True
 goes on from there, to the same bytes. With --follow True turns are read from stdin, one a line, as `Name: utterance` or
-a JSON object of speaker and text, and each is answered at once, without computing anew what came before it.
+a JSON object of speaker and text, and each is answered at once, without computing anew what came before it. A line that
+cannot be read is told on stderr and left out, and the exit code is then 1.
 """
 
 import argparse
@@ -28,8 +29,9 @@ from basics.files import shown_path
 from basics.locks import alone_at, lock_beside
 from basics.scripts import run_script
 from basics.stopping import advised
+from dialogue_files.live import LIVE_FORMATS
 from dialogue_files.readers.encodings import check_encoding
-from dialogue_files.reading import FORMATS, LIVE_FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
+from dialogue_files.reading import FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
 from knobs.table import KNOBS
 from own_dialogues.formats_page import render_formats
 from own_dialogues.preview import print_preview
@@ -144,7 +146,7 @@ def answer_stdin(arguments: Namespace) -> None:
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
     from own_dialogues.facts import find_facts
-    from own_dialogues.following import INVITATION, follow_stream
+    from own_dialogues.following import EXIT_INCOMPLETE, INVITATION, follow_stream
     from own_dialogues.recognizer import EmotionRecognizer
 
     checkpoint = find_checkpoint(arguments.checkpoint)
@@ -160,6 +162,8 @@ def answer_stdin(arguments: Namespace) -> None:
     for line in done.counts.report.lines():
         print(line, file=sys.stderr)
     print(describe_end(recognizer, done.counts, done.shortened, checkpoint), file=sys.stderr)
+    if not done.is_whole:
+        sys.exit(EXIT_INCOMPLETE)
 
 
 def answer_file(arguments: Namespace) -> None:

@@ -16,9 +16,6 @@ from dialogue_files.readers.forms import FORMATS, NOT_READ, Head
 from dialogue_files.report import Remark, Report
 from dialogue_files.turns import LineError, SpokenTurn, number_turns
 
-# In these a line is a turn, or a dialogue, and can be read before the next one is there.
-LIVE_FORMATS = ("text", "jsonl")
-
 
 def find_format(path: Path, wanted: str | None = None, encoding: str | None = None) -> str:
     """The form that is asked for, else that of the file's name which its beginning shows; UserError: there is none.

@@ -18,19 +18,23 @@ MOST_SPEAKERS = 1_000  # of a dialogue
 MOST_MARKS = 1_000  # characters of a name with what shows nothing
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
-UTF8_ONLY = (
-    "allowed is UTF-8: save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or say "
-    "--encoding cp1252, or what else it is in"
+UTF8 = "allowed is UTF-8"
+AS_UTF8 = (
+    ": save it so ('CSV UTF-8' in a spreadsheet, 'encoding' in an editor's 'save as'), or say --encoding cp1252, or "
+    "what else it is in"
 )
 _LONG_REFERENCE = re.compile(r"&#[0-9]{8,};?")
 _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
 class LineError(Exception):
-    """A line (from 1) that cannot be read, and why; whoever knows the file's name makes a UserError of it."""
+    """A line (from 1) that cannot be read, and why; whoever knows the file's name makes a UserError of it.
 
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"line {line}: {problem}")
+    in_files: what else can be done about it, behind the problem, where the line is one of a file.
+    """
+
+    def __init__(self, line: int, problem: str, in_files: str = "") -> None:
+        super().__init__(f"line {line}: {problem}{in_files}")
         self.line, self.problem = line, problem
 
 
@@ -78,14 +82,20 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
     number = 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
-        if len(line) > LONGEST_LINE:
-            raise LineError(number, f"longer than {LONGEST_LINE:,} bytes, allowed are shorter lines")
-        if b"\0" in line:
-            raise LineError(number, f"not UTF-8 text (zero bytes: UTF-16 without its mark, or no text), {UTF8_ONLY}")
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise LineError(number, f"not UTF-8 text ({error.reason}), {UTF8_ONLY}") from None
+        yield number, decode_line(number, line)
+
+
+def decode_line(number: int, line: bytes) -> str:
+    """A line of UTF-8 text; number: from 1, the first may have a mark before it. LineError for what is no such text."""
+    if len(line) > LONGEST_LINE:
+        raise LineError(number, f"longer than {LONGEST_LINE:,} bytes, allowed are shorter lines")
+    if b"\0" in line:
+        told = f"not UTF-8 text (zero bytes: UTF-16 without its mark, or no text), {UTF8}"
+        raise LineError(number, told, AS_UTF8)
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise LineError(number, f"not UTF-8 text ({error.reason}), {UTF8}", AS_UTF8) from None
 
 
 def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterator[SpokenTurn]:
@@ -97,39 +107,72 @@ def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterato
         LineError: a name is empty, a name or text is too long or no text; a dialogue has too many speakers; a
             dialogue's turns do not stand together.
     """
-    report = Report() if report is None else report
-    part, dialogue, place = -1, "", 0
-    numbers: dict[str, tuple[int, str]] = {}
-    begun: dict[str, None] = {}
+    counter = TurnCounter(Report() if report is None else report)
     for one in items:
+        if (turn := counter.take(one)) is not None:
+            yield turn
+
+
+class TurnCounter:
+    """Numbers turns, see `number_turns`. A turn that is refused changes nothing for those after it."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._part, self._dialogue, self._place = -1, "", 0
+        self._numbers: dict[str, tuple[int, str]] = {}
+        self._begun: dict[str, None] = {}
+
+    def take(self, one: Read) -> SpokenTurn | None:
+        """A turn that can be asked about; None: there is none, and the report has it. LineError as `number_turns`."""
         if not isinstance(one, ReadTurn) or not one.text.strip():
-            report.note(LeftOut(EMPTY, one.line) if isinstance(one, ReadTurn) else one)
-            continue
-        if one.part != part:
-            part, place, numbers = one.part, 0, {}
-            told = str(part + 1) if one.dialogue is None else one.dialogue
-            dialogue = clean(told, "dialogue", LONGEST_NAME, one.line)
-            _begin(dialogue, begun, one.line)
+            self.report.note(LeftOut(EMPTY, one.line) if isinstance(one, ReadTurn) else one)
+            return None
+        is_next = one.part != self._part
+        dialogue = self._name_dialogue(one) if is_next else self._dialogue
         speaker = clean(one.speaker, "speaker", LONGEST_NAME, one.line)
         text = clean(one.text, "utterance", LONGEST_UTTERANCE, one.line)
-        number, shown = numbers.setdefault(name_key(speaker), (len(numbers), report.spelling(speaker)))
+        numbers = {} if is_next else self._numbers
+        number, shown = numbers.get(name_key(speaker)) or (len(numbers), self.report.spelling(speaker))
         if number >= MOST_SPEAKERS:
             raise LineError(one.line, f"speaker {number + 1} of a dialogue, allowed are {MOST_SPEAKERS:,}")
+        if is_next:
+            self._begin(one.part, dialogue)
+        self._numbers[name_key(speaker)] = number, shown
+        self._note(one, speaker, shown)
+        self._place += 1
+        return SpokenTurn(one.part, dialogue, self._place - 1, shown, number, text, one.line, one.emotion)
+
+    def take_all(self, items: Iterable[Read]) -> list[SpokenTurn]:
+        """The turns of a line, which holds one dialogue or less of it: all, or LineError and none is counted."""
+        before = self._part, self._dialogue, self._place, self._numbers
+        try:
+            return [turn for one in items if (turn := self.take(one)) is not None]
+        except LineError:
+            if self._part != before[0]:
+                del self._begun[self._dialogue]
+            self._part, self._dialogue, self._place, self._numbers = before
+            raise
+
+    def _name_dialogue(self, one: ReadTurn) -> str:
+        told = str(one.part + 1) if one.dialogue is None else one.dialogue
+        dialogue = clean(told, "dialogue", LONGEST_NAME, one.line)
+        if dialogue in self._begun:
+            told = f"dialogue {dialogue!r} begins a second time, allowed are turns that stand together"
+            raise LineError(one.line, told)
+        return dialogue
+
+    def _begin(self, part: int, dialogue: str) -> None:
+        self._part, self._dialogue, self._place, self._numbers = part, dialogue, 0, {}
+        self._begun[dialogue] = None
+        if len(self._begun) > NAMES_REMEMBERED:
+            del self._begun[next(iter(self._begun))]
+
+    def _note(self, one: ReadTurn, speaker: str, shown: str) -> None:
         if shown != speaker:
-            report.note(Remark(f"{speaker!r} is taken for {shown!r}"))
-        report.speak(shown, one.line)
+            self.report.note(Remark(f"{speaker!r} is taken for {shown!r}"))
+        self.report.speak(shown, one.line)
         if one.turn:
-            report.order.follow(part, *one.turn, one.line)
-        yield SpokenTurn(part, dialogue, place, shown, number, text, one.line, one.emotion)
-        place += 1
-
-
-def _begin(dialogue: str, begun: dict[str, None], line: int) -> None:
-    if dialogue in begun:
-        raise LineError(line, f"dialogue {dialogue!r} begins a second time, allowed are turns that stand together")
-    begun[dialogue] = None
-    if len(begun) > NAMES_REMEMBERED:
-        del begun[next(iter(begun))]
+            self.report.order.follow(one.part, *one.turn, one.line)
 
 
 def clean(text: str, what: str, longest: int, line: int) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
+from dialogue_files.live import LIVE_FORMATS
 from dialogue_files.readers import json_stream as dialogue_json
-from dialogue_files.reading import FORMATS, LIVE_FORMATS, count_turns, find_format, read_text, read_turns
+from dialogue_files.reading import FORMATS, count_turns, find_format, read_text, read_turns
 from dialogue_files.turns import LONGEST_LINE, LONGEST_UTTERANCE, MOST_SPEAKERS
 
 # Two dialogues: Ben speaks first in the second one.

@@ -216,14 +216,17 @@ def test_each_turn_is_answered_before_the_next_is_read(loaded: EmotionRecognizer
     assert (done.counts.dialogues, done.counts.turns, done.counts.speakers, done.shortened) == (2, 6, 2, 0)
 
 
-def test_a_bad_line_ends_it_after_the_answers_before_it(loaded: EmotionRecognizer) -> None:
-    printed = io.StringIO()
-    with redirect_stdout(printed), pytest.raises(UserError, match="stdin line 2: 'nobody' is no turn"):
-        follow_stream(asked_as(loaded), io.BufferedReader(Lines(["Ann: Run!\n", "nobody\n"], printed)), None, "table")
-    assert printed.getvalue().startswith("dialogue 1\n   0  Ann ")
-    with pytest.raises(UserError, match="stdin line 1: not JSON"):
+def test_a_bad_line_is_told_and_left_out(loaded: EmotionRecognizer, capsys: pytest.CaptureFixture) -> None:
+    """The turns around it are answered as if it had not been there."""
+    lines = [f"{name}: {text}\n" for name, text in DIALOGUE[:4]]
+    expected = follow(asked_as(loaded), lines)[0]
+    printed, seen, done = follow(asked_as(loaded), [*lines[:2], "nobody\n", *lines[2:]])
+    assert printed == expected and seen[:5] == [0, 1, 2, 2, 3] and not done.is_whole
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("warning: stdin line 3 is left out: 'nobody' is no turn, allowed is 'Name: utterance'")
+    with pytest.raises(UserError, match=r"stdin holds no utterance \(left out: lines that cannot be read 1 \(line 1"):
         follow(asked_as(loaded), ["Ann: Run!\n"], "jsonl")
-    with pytest.raises(UserError, match="stdin holds no utterance"):
+    with pytest.raises(UserError, match="stdin holds no utterance, allowed"):
         follow(asked_as(loaded), ["\n"])
 
 
@@ -243,6 +246,16 @@ def test_the_script_answers_stdin(trained: Path, monkeypatch: pytest.MonkeyPatch
     assert followed.returncode == 0, followed.stderr
     assert followed.stdout == call_script(predict.main, *flags, "--input", tmp_path / "own.txt").stdout
     assert followed.stderr.splitlines()[-1].startswith("12 utterances, 1 dialogue, labels of EmoryNLP, by ")
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(f"{text}\xff\n".encode("latin-1"))))
+    )
+    incomplete = call_script(predict.main, *flags, "--follow", "True")
+    assert (incomplete.returncode, incomplete.stdout) == (1, followed.stdout)
+    told = [line for line in incomplete.stderr.splitlines() if "left out" in line]
+    assert told == [
+        "warning: stdin line 13 is left out: not UTF-8 text (invalid start byte), allowed is UTF-8",
+        "left out: lines that cannot be read 1 (line 13)",
+    ]
     for wrong, told in (
         ((), "--input is missing"),
         (("--follow", "True", "--input", "own.txt"), "--input own.txt: --follow True reads stdin"),

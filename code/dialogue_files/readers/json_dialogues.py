@@ -9,7 +9,15 @@ role of the system or of a tool says is nobody's.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from dialogue_files.readers.json_stream import MOST_KEYS, Element, Outline, outline_of, stream_json, stream_json_lines
+from dialogue_files.readers.json_stream import (
+    MOST_KEYS,
+    Element,
+    Outline,
+    decode_json_line,
+    outline_of,
+    stream_json,
+    stream_json_lines,
+)
 from dialogue_files.readers.tables import (
     NOBODY,
     PROMPTS,
@@ -40,6 +48,19 @@ def read_json_lines(stream: BinaryIO) -> Iterator[Read]:
     parts = PartCounter()
     for element in stream_json_lines(stream):
         yield from turns_of(element, parts)
+
+
+class LiveJson(PartCounter):
+    """Turns of lines of JSON that come one by one."""
+
+    def read(self, number: int, line: str) -> Iterator[Read]:
+        """Those of a line, which may be blank; LineError when it is nothing that holds any."""
+        if line.strip():
+            yield from turns_of(decode_json_line(number, line), self)
+
+    def end(self) -> Iterator[Read]:
+        """What is to be said at the end."""
+        yield from ()
 
 
 def read_json(stream: BinaryIO) -> Iterator[Read]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from basics.json_files import refuse_depth
-from dialogue_files.turns import UTF8_ONLY, LineError, read_lines
+from dialogue_files.turns import AS_UTF8, UTF8, LineError, read_lines
 
 BLOCK = 1 << 16  # bytes
 LARGEST_VALUE = 32 << 20  # characters
@@ -162,15 +162,19 @@ def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
     if stream.seekable():
         stream.seek(0)
     for number, line in read_lines(stream):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-            refuse_depth(value, line)
-            yield Element(None, False, value, number, "", number)
-        except (ValueError, RecursionError) as error:
-            told = f"not JSON ({_reason(error)}), allowed is one value on each line"
-            raise LineError(number, f"{told}; --input_format json reads a file that is one value") from None
+        if line.strip():
+            yield decode_json_line(number, line)
+
+
+def decode_json_line(number: int, line: str) -> Element:
+    """The value on a line (from 1); LineError: there is none."""
+    try:
+        value = json.loads(line)
+        refuse_depth(value, line)
+    except (ValueError, RecursionError) as error:
+        told = f"not JSON ({_reason(error)}), allowed is one value on each line"
+        raise LineError(number, told, "; --input_format json reads a file that is one value") from None
+    return Element(None, False, value, number, "", number)
 
 
 @dataclass
@@ -284,5 +288,5 @@ class _Text:
         try:
             self.text = self.text[self.at :] + self.decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise LineError(self.line, f"not UTF-8 text from here on ({error.reason}), {UTF8_ONLY}") from None
+            raise LineError(self.line, f"not UTF-8 text from here on ({error.reason}), {UTF8}", AS_UTF8) from None
         self.at = 0

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO
@@ -22,6 +23,7 @@ from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Rea
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand
 SHOUTS_PER_HEADING = 4  # lines in capitals for each name with a time, above which they are the names of a screenplay
+NUMBERED = Remark("numbers before names are taken for those of the lines, and left out")
 FEW = 5  # dialogues for each with two speakers, from which on blank lines seem to stand between speakers
 _CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 _DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
@@ -113,53 +115,78 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
 
     A time may stand before or after the name, a number before it where most lines have one.
     """
-    part, alone, speakers, asides = 0, 0, set(), Asides()
-    is_numbered = stream.seekable() and _is_numbered(stream)  # what comes live is read by the line
-    if is_numbered:
-        yield Remark("numbers before names are taken for those of the lines, and left out")
+    lines = LiveText(stream.seekable() and is_numbered(stream))
+    if lines.is_numbered:
+        yield NUMBERED
     for number, line in read_lines(stream):
-        text = _without(_NUMBER, line.strip()) if is_numbered else line.strip()
+        yield from lines.read(number, line)
+    yield from lines.end()
+
+
+class LiveText:
+    """The same of lines that come one by one. is_numbered: their numbers stand before the names."""
+
+    def __init__(self, is_numbered: bool = False) -> None:
+        self.is_numbered, self.asides = is_numbered, Asides()
+        self.part, self.alone, self.speakers = 0, 0, frozenset()  # speakers: of this dialogue, two at most
+
+    def read(self, number: int, line: str) -> Iterator[Read]:
+        """What a line is; LineError when it is no turn and nothing else."""
+        text = _without(_NUMBER, line.strip()) if self.is_numbered else line.strip()
         if not text:
-            part, alone, speakers = part + bool(speakers), alone + (len(speakers) == 1), set()
-            continue
-        one = _read_line(part, number, text, begun=part > 0, opened=bool(speakers))
+            self._end_dialogue()
+            return
+        one = _read_line(self.part, number, text, begun=self.part > 0, opened=bool(self.speakers))
         if isinstance(one, ReadTurn):
-            one = replace(one, speaker=(yield from asides.take_off(one.speaker)))
-            if len(speakers) < 2:
-                speakers.add(name_key(one.speaker[:LONGEST_NAME]))
+            one = replace(one, speaker=(yield from self.asides.take_off(one.speaker)))
+            if len(self.speakers) < 2:
+                self.speakers |= {name_key(one.speaker[:LONGEST_NAME])}
         yield one
-    dialogues, alone = part + bool(speakers), alone + (len(speakers) == 1)
-    if dialogues > 1 and (dialogues - alone) * FEW <= dialogues:
-        yield Remark(
-            f"in {alone:,} of {dialogues:,} dialogues one person speaks alone, as blank lines stand between speakers: "
-            "without these lines it is one dialogue",
-            of_file=True,
-        )
+
+    def end(self) -> Iterator[Read]:
+        """What is to be said at the end."""
+        self._end_dialogue()
+        if self.part > 1 and (self.part - self.alone) * FEW <= self.part:
+            yield Remark(
+                f"in {self.alone:,} of {self.part:,} dialogues one person speaks alone, as blank lines stand between "
+                "speakers: without these lines it is one dialogue",
+                of_file=True,
+            )
+
+    def _end_dialogue(self) -> None:
+        self.part, self.alone = self.part + bool(self.speakers), self.alone + (len(self.speakers) == 1)
+        self.speakers = frozenset()
 
 
-def _is_numbered(stream: BinaryIO) -> bool:
+def is_numbered(stream: BinaryIO) -> bool:
     """Whether turns have numbers that ascend, up to a blank line; where they do not, '1. Witch' is somebody's name."""
     start = stream.tell()
+    try:
+        return _are_numbered(islice(read_lines(stream), HEAD_LINES))
+    finally:
+        stream.seek(start)
+
+
+def _are_numbered(lines: Iterator[tuple[int, str]]) -> bool:
     last, in_block, with_number, without, names = -1, 0, 0, 0, set()
-    for _, line in islice(read_lines(stream), HEAD_LINES):
-        text = line.strip()
-        if not text:
-            last, in_block = -1 if in_block > 1 else last, 0
-            continue
-        found = _NUMBER.match(text)
-        named = split_name(text[found.end() :] if found else text)
-        if named is None or is_label(named[0]):
-            continue
-        if not found:
-            without += 1
-            continue
-        number = int(found[1] or found[2] or found[3])
-        if number <= last:
-            with_number = 0
-            break
-        last, in_block, with_number = number, in_block + 1, with_number + 1
-        names.add(name_key(without_aside(named[0][:LONGEST_NAME])))
-    stream.seek(start)
+    with suppress(LineError):
+        for _, line in lines:
+            text = line.strip()
+            if not text:
+                last, in_block = -1 if in_block > 1 else last, 0
+                continue
+            found = _NUMBER.match(text)
+            named = split_name(text[found.end() :] if found else text)
+            if named is None or is_label(named[0]):
+                continue
+            if not found:
+                without += 1
+                continue
+            number = int(found[1] or found[2] or found[3])
+            if number <= last:
+                return False
+            last, in_block, with_number = number, in_block + 1, with_number + 1
+            names.add(name_key(without_aside(named[0][:LONGEST_NAME])))
     return with_number > without and len(names) > 1
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import page_input
 from basics.errors import UserError
 from basics.files import find_repository
+from dialogue_files.live import LiveLines
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.reading import count_turns, find_format, read_turns
 from dialogue_files.report import Report
-from dialogue_files.turns import LineError
-from own_dialogues import following
 from own_dialogues.preview import render_turns, summary_lines
 from tests.faults.fuzz.target import Target
 
@@ -116,11 +115,11 @@ def read_pasted(folder: Path, data: bytes) -> None:
 
 def read_followed(folder: Path, data: bytes) -> None:
     """Turns that come one by one on stdin."""
-    try:
-        for _ in following._read(io.BufferedReader(io.BytesIO(data)), None, Report()):
-            pass
-    except LineError as error:
-        raise UserError(str(error)) from None
+    told: list[str] = []
+    for _ in LiveLines(io.BufferedReader(io.BytesIO(data)), None, Report(), told.append).turns():
+        pass
+    if told:
+        raise UserError(told[0])
 
 
 @cache

@@ -1,0 +1,87 @@
+"""Turns as they come through a pipe, a line at a time: a line that cannot be read is left out, and the rest goes on."""
+
+import re
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import BinaryIO
+
+from basics.errors import UserError
+from dialogue_files.readers.json_dialogues import LiveJson
+from dialogue_files.readers.transcripts import NUMBERED, LiveText, is_numbered
+from dialogue_files.report import LeftOut, Report
+from dialogue_files.turns import LONGEST_LINE, LineError, SpokenTurn, TurnCounter, decode_line
+
+# In these a line is a turn, or a dialogue, and can be read before the next one is there.
+LIVE_FORMATS = ("text", "jsonl")
+UNREADABLE = "lines that cannot be read"
+MOST_AT_FIRST = 20  # such lines before any turn; after these it is another form, and so will be all that comes
+# '[0:05] Ann:', '[They laugh.]' and '{They laugh.}' are text; what has single quotes is meant as JSON, and none.
+_OBJECT = re.compile(r"\s*\{\s*[\"']")
+_JSON = re.compile(r"\s*(?:\{\s*(?:[\"'}]|$)|\[\s*(?:[\[{\"'\]]|$))")
+
+
+class LiveLines:
+    """The turns of a stream. form: one of `LIVE_FORMATS`; None: that of the first line in which a turn is found.
+
+    tell: gets a line for each line that is left out.
+    """
+
+    def __init__(self, stream: BinaryIO, form: str | None, report: Report, tell: Callable[[str], None]) -> None:
+        numbered = form != "jsonl" and stream.seekable() and is_numbered(stream)
+        if numbered:
+            report.note(NUMBERED)
+        self.stream, self.form, self.report, self.tell = stream, form, report, tell
+        self.is_asked, self.has_turn = form is not None, False
+        self.readers = {"text": LiveText(numbered), "jsonl": LiveJson()}
+        self.counter = TurnCounter(report)
+
+    def turns(self) -> Iterator[SpokenTurn]:
+        """Each before the next line is read.
+
+        Raises:
+            UserError: no line to come will be read either: it is no UTF-8, or none of the first lines could be read.
+        """
+        for number, line in _lines(self.stream):
+            try:
+                turns = self._read(number, line)
+            except LineError as error:
+                self._leave_out(error, b"\0" in line)
+                continue
+            self.has_turn |= bool(turns)
+            yield from turns
+        for one in self.readers[self.form or "text"].end():
+            self.report.note(one)
+
+    def _read(self, number: int, line: bytes) -> list[SpokenTurn]:
+        text = decode_line(number, line)
+        if not self.has_turn and not self.is_asked:
+            self.form = "jsonl" if _JSON.match(text) else "text"
+        elif not self.is_asked and self.form == "text" and _OBJECT.match(text):
+            told = "JSON among lines of text, allowed is 'Name: utterance'"
+            raise LineError(number, f"{told}; --input_format jsonl reads JSON alone")
+        before = copy(self.readers[self.form])
+        try:
+            return self.counter.take_all(self.readers[self.form].read(number, text))
+        except LineError:
+            self.readers[self.form] = before
+            raise
+
+    def _leave_out(self, error: LineError, has_zeros: bool) -> None:
+        told = f"stdin line {error.line}"
+        if has_zeros and not self.has_turn:
+            raise UserError(f"{told}: {error.problem}")
+        self.report.note(LeftOut(UNREADABLE, error.line))
+        self.tell(f"warning: {told} is left out: {error.problem}")
+        if not self.has_turn and self.report.left_out[UNREADABLE].count == MOST_AT_FIRST:
+            allowed = "lines of 'Name: utterance' or of JSON"
+            raise UserError(f"{told}: none of {MOST_AT_FIRST} lines could be read, allowed are {allowed}")
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line); of one that is too long a part, which is too long as well."""
+    number = 0
+    while line := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        yield number, line
+        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+            line = stream.readline(LONGEST_LINE + 1) or b"\n"

@@ -1,0 +1,128 @@
+"""Lines that come through a pipe: what cannot be read is told and left out, and changes nothing for the others."""
+
+import io
+import json
+import tracemalloc
+
+import pytest
+
+from basics.errors import UserError
+from dialogue_files import turns
+from dialogue_files.live import MOST_AT_FIRST, LiveLines
+from dialogue_files.report import Report
+
+
+class Pipe(io.BytesIO):
+    """Bytes of which none can be read twice."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def follow(content: str | bytes, form: str | None = None, kind: type[io.BytesIO] = Pipe):
+    """(turns as (dialogue, turn, speaker, text), what is told of lines, what is told at the end)."""
+    stream, report, told = kind(content.encode() if isinstance(content, str) else content), Report(), []
+    found = [
+        (one.dialogue, one.turn, one.speaker, one.text) for one in LiveLines(stream, form, report, told.append).turns()
+    ]
+    return found, told, list(report.lines())
+
+
+def line(speaker: object = "Ann", text: object = "a", **more: object) -> str:
+    return json.dumps({"speaker": speaker, "text": text} | more) + "\n"
+
+
+GOOD = [("1", 0, "Ann", "a"), ("1", 1, "Ben", "b")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ('{"speaker": "Cy"\n', "not JSON (Expecting ',' delimiter), allowed is one value on each line"),
+        ("INFO: ready\n", "not JSON (Expecting value), allowed is one value on each line"),
+        ('{"speaker": "Cy"}\n', "a turn has no utterance, allowed are utterances"),
+        ("3\n", "holds 3, allowed are utterances"),
+        (line(text={"a": 1}), "a turn has the utterance a dict, allowed are"),
+        (line(" "), "the speaker is empty, allowed is a text"),
+        (line(text="x" * 10_001), "the utterance has 10,001 characters, allowed are 10,000"),
+        ("[" * 500 + "]" * 500 + "\n", "nested too deeply"),
+        (b"\xff\xfe\n", "not UTF-8 text (invalid start byte), allowed is UTF-8"),
+        (b"a\0b\n", "not UTF-8 text (zero bytes: UTF-16 without its mark, or no text), allowed is UTF-8"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_left_out(bad: str | bytes, problem: str) -> None:
+    bad = bad.encode() if isinstance(bad, str) else bad
+    found, told, said = follow(line().encode() + bad + line("Ben", "b").encode())
+    assert found == GOOD and said == ["left out: lines that cannot be read 1 (line 2)"]
+    assert len(told) == 1 and told[0].startswith("warning: stdin line 2 is left out: ") and problem in told[0]
+    assert "--input_format" not in told[0] and "--encoding" not in told[0]
+
+
+def test_a_line_of_any_length_is_left_out_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr("dialogue_files.live.LONGEST_LINE", 1_000)
+    for length in (1_000, 1_001, 2_002, 300_000):
+        content = line() + "x" * length + "\n" + line("Ben", "b")
+        stream, told = Pipe(content.encode()), []
+        tracemalloc.start()
+        found = [one.speaker for one in LiveLines(stream, None, Report(), told.append).turns()]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found == ["Ann", "Ben"] and peak < 100_000
+        assert told == ["warning: stdin line 2 is left out: longer than 1,000 bytes, allowed are shorter lines"]
+    assert follow(f"{line()}{'x' * 1_001}")[0] == GOOD[:1]
+
+
+def test_an_empty_text_is_no_fault() -> None:
+    assert follow(line() + line(text="") + line("Ben", "b")) == (GOOD, [], ["left out: empty turns 1 (line 2)"])
+
+
+def test_a_dialogue_is_read_whole_or_not_at_all() -> None:
+    """And may come again, mended; one that comes back is left out, and the one that is being spoken goes on."""
+    turn = {"speaker": "Ann", "text": "a"}
+    broken, whole = ({"id": "x", "turns": [turn, last]} for last in ({"speaker": "Ben"}, turn))
+    unspoken = {"id": "x", "turns": [turn, turn | {"speaker": " "}]}
+    found, told, _ = follow("".join(json.dumps(one) + "\n" for one in (broken, unspoken, whole)))
+    assert found == [("x", 0, "Ann", "a"), ("x", 1, "Ann", "a")] and [one[:30] for one in told] == [
+        *("warning: stdin line 1 is left ", "warning: stdin line 2 is left ")
+    ]
+    found, told, _ = follow("".join(line(text=str(turn), dialogue=name) for turn, name in enumerate("abab")))
+    assert found == [("a", 0, "Ann", "0"), ("b", 0, "Ann", "1"), ("b", 1, "Ann", "3")]
+    assert len(told) == 1 and "line 3 is left out: dialogue 'a' begins a second time" in told[0]
+
+
+def test_a_line_of_text_that_cannot_be_read_is_left_out() -> None:
+    content = "Ann: a\nnobody\n\nnobody\nBen: " + "b" * 10_001 + "\n\nBen: b\n"
+    found, told, _ = follow(content)
+    assert found == [("1", 0, "Ann", "a"), ("2", 0, "Ben", "b")]
+    assert [one.split(" is ")[0][-6:] for one in told] == ["line 2", "line 4", "line 5"]
+
+
+def test_the_form_is_that_of_the_first_turn() -> None:
+    assert follow("Listening on port 80\n" + line() + line("Ben", "b"))[0] == GOOD
+    assert follow("[They laugh.]\n[0:05] Ann: a\n{They cry.}\nBen: b\n")[0] == GOOD
+    assert follow("{They cry.}\n\n[a]\nAnn: a\nBen: b\n") == (
+        *(GOOD, []),
+        ["left out: directions 2 (first in line 1)"],
+    )
+    found, told, _ = follow("Ann: a\n" + line("Cy") + "{'speaker': 'Cy'}\nBen: b\n")
+    assert found == GOOD and len(told) == 2 and "line 2 is left out: JSON among lines of text, allowed is" in told[0]
+    assert follow("{'speaker': 'Cy'}\n" + line() + line("Ben", "b"))[1][0].startswith(
+        "warning: stdin line 1 is left out: not JSON (Expecting property name enclosed in double quotes)"
+    )
+
+
+@pytest.mark.parametrize("form", [None, "text", "jsonl"])
+def test_what_is_of_another_form_from_its_beginning_ends_it(form: str | None) -> None:
+    with pytest.raises(UserError, match=r"^stdin line 1: not UTF-8 text \(zero bytes.* allowed is UTF-8$"):
+        follow("Ann: a\nBen: b\n".encode("utf-16"), form)
+    begin = "nobody\n" * (MOST_AT_FIRST - 1)
+    assert len(follow(f"{begin}{line() if form == 'jsonl' else 'Ann: a'}\n" + "nobody\n" * 9, form)[1]) == 28
+    with pytest.raises(UserError, match=f"^stdin line 20: none of {MOST_AT_FIRST} lines could be read, allowed are"):
+        follow(f"{begin}nobody\nAnn: a\n", form)
+
+
+def test_numbers_of_lines_are_those_of_a_file_on_stdin() -> None:
+    content = "1. Ann: a\n2. Ben: b\nnobody\n"
+    assert follow(content, kind=io.BytesIO)[0] == GOOD
+    assert [speaker for _, _, speaker, _ in follow(content)[0]] == ["1. Ann", "2. Ben"]
