@@ -4,7 +4,7 @@ import pytest
 
 from corpora import said_in
 from dialogue_files.readers.chats import is_whatsapp
-from dialogue_files.readers.transcripts import is_screenplay
+from dialogue_files.readers.screenplays import is_screenplay
 from dialogue_files.reading import find_text_form
 from dialogue_files.turns import LineError
 

@@ -7,7 +7,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
-from dialogue_files.readers import chat_exports, chats, corpora, cues, json_dialogues, subtitles, tables, transcripts
+from dialogue_files.readers import (
+    chat_exports,
+    chats,
+    corpora,
+    cues,
+    headings,
+    json_dialogues,
+    screenplays,
+    subtitles,
+    tables,
+    transcripts,
+)
 from dialogue_files.readers.encodings import as_utf8
 from dialogue_files.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
 from dialogue_files.turns import LineError, Read, read_lines
@@ -160,16 +171,16 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "Fountain and other programs for scripts",
             "names in capitals above the speech; scenes, actions and directions are left out",
             "lines in capitals above others",
-            transcripts.read_screenplay,
-            lambda head: transcripts.is_screenplay(head.lines),
+            screenplays.read_screenplay,
+            lambda head: screenplays.is_screenplay(head.lines),
         ),
         "headings": Form(
             TEXT,
             "Otter, Rev, Zoom's transcript; Teams, Slack, Telegram copied",
             "a name, with a time or a colon, on the line above the text; what stands before the first is left out",
             "more such lines than lines of 'Name: utterance'",
-            transcripts.read_headed,
-            lambda head: transcripts.has_headings(head.lines),
+            headings.read_headed,
+            lambda head: headings.has_headings(head.lines),
         ),
         "text": Form(
             TEXT,

@@ -59,9 +59,11 @@ SUBJECTS: dict[str, Sequence[str]] = {
     "dialogue_files/report": READERS,
     **{
         f"dialogue_files/readers/{name}": READERS
-        for name in ("chat_exports", "chats", "corpora", "encodings", "json_dialogues", "json_stream")
+        for name in (
+            *("chat_exports", "chats", "corpora", "cues", "encodings", "headings", "json_dialogues", "json_stream"),
+            *("screenplays", "subtitles", "tables", "transcripts"),
+        )
     },
-    **{f"dialogue_files/readers/{name}": READERS for name in ("cues", "subtitles", "tables", "transcripts")},
 }
 SAMPLE = 60
 SEED = 22

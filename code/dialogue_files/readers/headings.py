@@ -1,0 +1,159 @@
+"""Transcripts in which a name stands on a line of its own, above the text, as transcription services write them."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO
+
+from dialogue_files.names import is_label, is_name, lists_people, name_key, reads_like_sentence, without_aside
+from dialogue_files.readers.transcripts import (
+    CLOCK,
+    DAY,
+    DIRECTIONS,
+    FOOTER,
+    HEAD_LINES,
+    NOTICES,
+    ONLY_TIMES,
+    RANGE,
+    REST,
+    TIMES,
+    Asides,
+    is_direction,
+    is_named_line,
+    split_name,
+)
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
+
+# What stands before a time where it is no name but the day, or speech.
+_NO_NAME_BEFORE_TIME = re.compile(
+    rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
+    rf"|(?:\w+,?\s+)?{DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+    r"|(?:it['’]s|it is)(?:\s+\w+)?|about|after|around|at|before|by|from|until",
+    re.I,
+)
+_DATED = re.compile(rf"(?:{_NO_NAME_BEFORE_TIME.pattern}),?\s+{CLOCK}(?:\s*\(.*\))?", re.I)
+# What a name has and a dash has not: a letter, or a telephone's number or an emoji.
+_OF_A_NAME = re.compile(r"[^\W\d_]|\+\d|[\u2600-\u27bf\U0001f000-\U0010ffff]")
+_NAME_AND_COLON = re.compile(rf"(?P<name>[^\s:：]{REST})\s*+[:：]")
+# A line that is nothing but a name, with a time before or after it, or with a colon at its end.
+_HEADINGS = (
+    re.compile(rf"(?P<name>[^\s:：\[(](?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：,\-–|])??)[\s,\-–|]++{RANGE}\s*[:：]?"),
+    re.compile(rf"{RANGE}[\s\-–|]++(?P<name>[^\s\d:：\[(]{REST})\s*+[:：]?"),
+    re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{RANGE}\s*"),
+    _NAME_AND_COLON,
+    re.compile(rf"(?P<name>[^\s:：\[(]{REST}),?\s++\[{DAY},?\s{CLOCK}\]\s*[:：]?"),
+)
+TIMED_HEADINGS = [kind for kind, pattern in enumerate(_HEADINGS) if pattern is not _NAME_AND_COLON]
+
+
+def heading_name(line: str, kind: int | None = None) -> str | None:
+    """The name of a line that holds nothing but a name and perhaps a time, of a kind or any; None: another line."""
+    for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
+        found = pattern.fullmatch(line)
+        name = found["name"].strip() if found else ""
+        is_none = reads_like_sentence(name) or is_label(name) or _NO_NAME_BEFORE_TIME.fullmatch(name)
+        if name and not is_none and (pattern is _NAME_AND_COLON or _OF_A_NAME.search(name)):
+            return name
+    return None
+
+
+def commonest_heading(lines: Sequence[str]) -> int:
+    """The kind of heading that most lines are of."""
+    return max(range(len(_HEADINGS)), key=lambda kind: sum(heading_name(line, kind) is not None for line in lines))
+
+
+def has_headings(lines: Sequence[str]) -> bool:
+    """Whether names stand on lines above the text, rather than before it."""
+    stripped = [line.strip() for line in lines]
+    kind = commonest_heading(stripped)
+    others = [line for line in stripped if heading_name(line, kind) is None]
+    headings, named = len(stripped) - len(others), sum(map(is_named_line, others))
+    if headings <= named or not others:
+        return False
+    return _HEADINGS[kind] is not _NAME_AND_COLON or _are_people(stripped, kind)
+
+
+def _are_people(lines: Sequence[str], kind: int) -> bool:
+    """Whether lines that end in a colon are names, not the 'Tapbacks:' of messages or the 'Action items:' of notes."""
+    counts = Counter(without_aside(name) for line in lines if (name := heading_name(line, kind)) is not None)
+    if sum(_DATED.fullmatch(line) is not None for line in lines) >= counts.total():
+        return False
+    lower = any(name[0].islower() for name, count in counts.items() if count > 1)
+    people = sum(is_name(name, count, lower) for name, count in counts.items())
+    if heading_name(lines[0], kind) is None:
+        return people > 1
+    return people > 0 or len(counts) > 1
+
+
+def read_headed(stream: BinaryIO) -> Iterator[Read]:
+    """Turns whose name stands on a line of its own, above the text. The file is one dialogue."""
+    head = [line.strip() for _, line in islice(read_lines(stream), HEAD_LINES) if line.strip()]
+    kind = commonest_heading(head)
+    with_colon = _HEADINGS[kind] is _NAME_AND_COLON
+    known = {
+        name_key(without_aside(name)) for line in head if with_colon and (name := heading_name(line, kind)) is not None
+    }
+    stream.seek(0)
+    turn, asides = GrowingTurn(), Asides()
+    for number, line in read_lines(stream):
+        line = line.strip()
+        name = heading_name(line, kind) if line else None
+        named = split_name(line) if with_colon and line and name is None else None
+        if name is not None and (turn.speaker is not None or not lists_people(name)):
+            yield from turn.end()
+            turn.begin((yield from asides.take_off(name)), number)
+        elif not line:
+            continue
+        elif turn.speaker is None or FOOTER.fullmatch(line):
+            yield LeftOut(NOTICES, number)
+        elif is_direction(line) or _is_label_line(line, with_colon):
+            yield LeftOut(DIRECTIONS, number)
+        elif ONLY_TIMES.fullmatch(line):
+            yield LeftOut(TIMES, number)
+        elif named and _is_somebody(named[0], known):
+            yield from turn.end()
+            name = yield from asides.take_off(named[0])
+            if name_key(name) not in known:
+                yield Remark(f"{name!r} is taken for a speaker, though the text stands beside it and not below")
+            turn.begin(name, number)
+            turn.add(named[1], number)
+        else:
+            turn.add(line, number)
+    yield from turn.end()
+
+
+def _is_somebody(name: str, known: Collection[str]) -> bool:
+    """Whether what stands before a colon and text is a name, where others stand above; known: keys of those."""
+    return len(name) <= LONGEST_NAME and (is_name(name, 1) or name_key(without_aside(name)) in known)
+
+
+def _is_label_line(line: str, with_text: bool) -> bool:
+    """Whether a line is 'Session 2:', said by nobody; with_text: or 'Session 2: the boat'."""
+    named = split_name(line)
+    return named is not None and is_label(named[0]) and (with_text or not named[1])
+
+
+class GrowingTurn:
+    """A turn whose lines come one by one."""
+
+    def __init__(self) -> None:
+        self.speaker, self.text, self.line = None, "", 0
+
+    def begin(self, speaker: str, line: int) -> None:
+        """The next turn is of this speaker."""
+        self.speaker, self.text, self.line = speaker, "", line
+
+    def add(self, text: str, line: int) -> None:
+        """One more line of it; LineError when it becomes too long."""
+        self.text, self.line = f"{self.text} {text}".strip(), line
+        if len(self.text) > LONGEST_UTTERANCE:
+            told = f"the turn of {self.speaker!r} has more than {LONGEST_UTTERANCE:,} characters: is a name missing?"
+            raise LineError(line, told)
+
+    def end(self) -> Iterator[ReadTurn]:
+        """The turn, if one has begun."""
+        if self.speaker is not None:
+            yield ReadTurn(0, None, self.speaker, self.text, self.line)
+        self.speaker = None
