@@ -192,11 +192,18 @@ def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
             "[00:05] --> [00:07] | Ann: a",
             "1:02:03.500 Ann: a",
         ),
+        *("10.02 Ann: a", "10.02.30 Ann: a", "[10.02] Ann: a", "(10.02) Ann: a", "10.02 - Ann: a", "75.30 Ann: a"),
+        *("10h02 Ann: a", "10.02 Uhr Ann: a", "[10.02 pm] - Ann: a", "10.02 **Ann:** a", "- 10.02 Ann: a"),
         *("Ann [0:05]: a", "Ann (0:05): a", "Ann 0:05: a", "Ann: [0:05] a", "Ann (laughing): a", "Ann 0:05 PM: a"),
     ],
 )
 def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
     assert said_in("text", f"{line}\n") == [("Ann", "a")]
+
+
+@pytest.mark.parametrize("name", ["2.75 Ann", "3.5 Ann", "10.02", "10.02m", "4h Ann", "1.105 Ann", "Psalm 23.10", "U2"])
+def test_a_number_beside_a_name_is_no_time(name: str) -> None:
+    assert said_in("text", f"{name}: a\n") == [(name, "a")]
 
 
 @pytest.mark.parametrize(

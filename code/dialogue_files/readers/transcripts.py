@@ -1,4 +1,4 @@
-"""Dialogues as people and transcription services write them down: a name before a colon, or above the text."""
+"""Dialogues as people and transcription services write them down: a name before a colon and the utterance."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -30,7 +30,11 @@ RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
 # What follows the first character of a name, which ends in what is no blank: so a long row of blanks is looked at once.
 REST = rf"(?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：])??"
 _NAMED = re.compile(rf"([^\s:：]{REST})\s*+[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
-_TIME_BEFORE = re.compile(rf"{RANGE}[\s\-–|]*(?=[^\s\d:：\-–|])")
+# With a dot or an h, as many write times, only before a name: elsewhere it is a number.
+_DOTTED = r"\d{1,2}[.hH][0-5]\d(?:[.:][0-5]\d)?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
+_TIME_BEFORE = re.compile(
+    rf"(?:{RANGE}[\s\-–|]*|(?:\[{_DOTTED}\]|\({_DOTTED}\)|{_DOTTED}(?=\s))[\s\-–|]*)(?=[^\s\d:：\-–|])"
+)
 _TIME_AFTER_NAME = re.compile(
     rf"([^\s:：\[(](?:[^:：\[(]{{0,{LONGEST_NAME - 2}}}?[^\s:：\[(])??)"
     rf"(?:\s*+(?:\[{CLOCK}\]|\({CLOCK}\))\s*+[:：]\s*+|\s++{CLOCK}\s*+[:：]\s++)(\S.*)"
