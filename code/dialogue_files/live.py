@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from basics.errors import UserError
 from dialogue_files.readers.json_dialogues import LiveJson
-from dialogue_files.readers.transcripts import NUMBERED, LiveText, is_numbered
+from dialogue_files.readers.transcripts import Layout, LiveText, find_layout
 from dialogue_files.report import LeftOut, Report
 from dialogue_files.turns import LONGEST_LINE, LineError, SpokenTurn, TurnCounter, decode_line
 
@@ -27,12 +27,13 @@ class LiveLines:
     """
 
     def __init__(self, stream: BinaryIO, form: str | None, report: Report, tell: Callable[[str], None]) -> None:
-        numbered = form != "jsonl" and stream.seekable() and is_numbered(stream)
-        if numbered:
-            report.note(NUMBERED)
+        is_file = stream.seekable() and form != "jsonl"
+        layout = find_layout(stream) if is_file else Layout()
+        for remark in layout.remarks:
+            report.note(remark)
         self.stream, self.form, self.report, self.tell = stream, form, report, tell
         self.is_asked, self.has_turn = form is not None, False
-        self.readers = {"text": LiveText(numbered), "jsonl": LiveJson()}
+        self.readers = {"text": LiveText(layout), "jsonl": LiveJson()}
         self.counter = TurnCounter(report)
 
     def turns(self) -> Iterator[SpokenTurn]:

@@ -111,12 +111,35 @@ def test_numbers_of_lines_are_left_out(line: str) -> None:
         ("#1 Guard", "#2 Prisoner", "#1 Guard"),
         ("Speaker 1", "Speaker 2", "Speaker 3"),
         ("1", "2", "3"),
-        ("Q1", "A1", "Q2"),
+        *(("Q1", "A2", "Q2"), ("Q3", "A3", "Q2", "A2"), ("Q1", "A1", "A2"), ("Q1", "A1"), ("Q1", "Q2"), ("A1", "A2")),
     ],
 )
 def test_numbers_of_people_stay(names: tuple[str, ...]) -> None:
     for between in ("\n", "\n\n"):
         assert [name for name, _ in read(between.join(f"{name}: a" for name in names))[1]] == list(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        (("Q1", "A1", "Q2", "A2", "Q3"), "Q1"),
+        (("Q1", "A1", "A1", "Q2", "Q2", "A2"), "Q1"),
+        (("Q.7", "A", "Q.9", "A", "Moderator", "Q.10"), "Q.7"),
+        (("Q1", "A1", "Q2", "A2", "Q1", "A1"), "Q1"),
+        (("Q 1", "A 1", "Q 2"), "Q 1"),
+    ],
+)
+def test_numbers_of_questions_and_answers_are_left_out(names: tuple[str, ...], first: str) -> None:
+    remark = f"{first!r} and the like are taken for one who asks and one who answers, whose turns are numbered"
+    for line in ("{}: a\n", "{}: a\n\n", "{}:\na\n", "[0:05] {} (softly): a\n"):
+        text = "".join(line.format(name) for name in names)
+        assert {name for name, _ in read(text)[1]} - {"Moderator"} == {"Q", "A"}
+        assert [one for one in told(text) if "asks" in one] == [remark]
+    assert read("Question 1: a\nAnswer 1: b\nQuestion 2: c\n")[1] == [
+        ("Question", "a"),
+        ("Answer", "b"),
+        ("Question", "c"),
+    ]
 
 
 MESSAGE = "Jan 05, 2024  9:1{0}:03 PM (Read by them after 1 second)\nDana\nWho is in?\nTapbacks:\n    Loved by {0}\n\n"

@@ -19,8 +19,10 @@ from dialogue_files.readers.transcripts import (
     REST,
     TIMES,
     Asides,
+    find_question,
     is_direction,
     is_named_line,
+    question_remarks,
     split_name,
 )
 from dialogue_files.report import LeftOut, Remark
@@ -95,8 +97,10 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
     known = {
         name_key(without_aside(name)) for line in head if with_colon and (name := heading_name(line, kind)) is not None
     }
+    question = find_question(name for line in head if (name := heading_name(line, kind)) is not None)
+    yield from question_remarks(question)
     stream.seek(0)
-    turn, asides = GrowingTurn(), Asides()
+    turn, asides = GrowingTurn(), Asides(question)
     for number, line in read_lines(stream):
         line = line.strip()
         name = heading_name(line, kind) if line else None

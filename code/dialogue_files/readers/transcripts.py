@@ -1,9 +1,9 @@
 """Dialogues as people and transcription services write them down: a name before a colon and the utterance."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO
 
@@ -21,7 +21,7 @@ from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, read_l
 
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 HEAD_LINES = 500  # by which it is decided how names stand
-NUMBERED = Remark("numbers before names are taken for those of the lines, and left out")
+NAMES_STAND_IN = 1_000  # characters, the first of a line
 FEW = 5  # dialogues for each with two speakers, from which on blank lines seem to stand between speakers
 CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
@@ -58,6 +58,7 @@ _NUMBER = re.compile(
 SCENE = re.compile(
     r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
 )
+_QUESTION = re.compile(r"(?:(?P<asked>q|question)|a|answer)(?:[ .#]{0,2}(?P<number>\d{1,5}))?", re.I)
 _MARKDOWN_HEADING = re.compile(r"#{1,6}\s")
 _WORD = re.compile(r"[^\W_]")
 _NO_TURN = (
@@ -67,14 +68,17 @@ _NO_TURN = (
 
 
 class Asides:
-    """What stands in brackets behind names, by a key of the name: where it differs, there may be two of the name."""
+    """What stands in brackets behind names, by a key of the name: where it differs, there may be two of the name.
 
-    def __init__(self) -> None:
-        self._first: dict[str, str] = {}
+    question: see `Layout`.
+    """
+
+    def __init__(self, question: str = "") -> None:
+        self._question, self._first = question, {}
 
     def take_off(self, name: str) -> Generator[Remark, None, str]:
         """The name without it; a remark where it may have told two people apart, once for each name."""
-        bare = without_aside(name)
+        bare = without_number(without_aside(name)) if self._question else without_aside(name)
         if len(name) > LONGEST_NAME or len(self._first) > MOST_NAMES or not has_doubtful_aside(name):
             return bare
         first = self._first.setdefault(name_key(bare), name)
@@ -96,24 +100,23 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
 
     A time may stand before or after the name, a number before it where most lines have one.
     """
-    lines = LiveText(stream.seekable() and is_numbered(stream))
-    if lines.is_numbered:
-        yield NUMBERED
+    lines = LiveText(find_layout(stream))
+    yield from lines.layout.remarks
     for number, line in read_lines(stream):
         yield from lines.read(number, line)
     yield from lines.end()
 
 
 class LiveText:
-    """The same of lines that come one by one. is_numbered: their numbers stand before the names."""
+    """The same of lines that come one by one; layout: of those that can be read before they are."""
 
-    def __init__(self, is_numbered: bool = False) -> None:
-        self.is_numbered, self.asides = is_numbered, Asides()
+    def __init__(self, layout: "Layout") -> None:
+        self.layout, self.asides = layout, Asides(layout.question)
         self.part, self.alone, self.speakers = 0, 0, frozenset()  # speakers: of this dialogue, two at most
 
     def read(self, number: int, line: str) -> Iterator[Read]:
         """What a line is; LineError when it is no turn and nothing else."""
-        text = _without(_NUMBER, line.strip()) if self.is_numbered else line.strip()
+        text = _without(_NUMBER, line.strip()) if self.layout.is_numbered else line.strip()
         if not text:
             self._end_dialogue()
             return
@@ -139,35 +142,83 @@ class LiveText:
         self.speakers = frozenset()
 
 
-def is_numbered(stream: BinaryIO) -> bool:
-    """Whether turns have numbers that ascend, up to a blank line; where they do not, '1. Witch' is somebody's name."""
-    start = stream.tell()
-    try:
-        return _are_numbered(islice(read_lines(stream), HEAD_LINES))
-    finally:
-        stream.seek(start)
+@dataclass(frozen=True)
+class Layout:
+    """How turns are marked, as the first lines show. is_numbered: by numbers before the names, which ascend.
+
+    question: the first of 'Q1', 'A1', 'Q2', which are two people; empty where there are none.
+    """
+
+    is_numbered: bool = False
+    question: str = ""
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What is to be said of it."""
+        told = [Remark("numbers before names are taken for those of the lines, and left out")] * self.is_numbered
+        return told + question_remarks(self.question)
 
 
-def _are_numbered(lines: Iterator[tuple[int, str]]) -> bool:
-    last, in_block, with_number, without, names = -1, 0, 0, 0, set()
+def find_layout(stream: BinaryIO) -> Layout:
+    """By what comes before a line that cannot be read; the stream stays where it is."""
+    start, lines = stream.tell(), []
     with suppress(LineError):
-        for _, line in lines:
-            text = line.strip()
-            if not text:
-                last, in_block = -1 if in_block > 1 else last, 0
-                continue
-            found = _NUMBER.match(text)
-            named = split_name(text[found.end() :] if found else text)
-            if named is None or is_label(named[0]):
-                continue
-            if not found:
-                without += 1
-                continue
-            number = int(found[1] or found[2] or found[3])
-            if number <= last:
-                return False
-            last, in_block, with_number = number, in_block + 1, with_number + 1
-            names.add(name_key(without_aside(named[0][:LONGEST_NAME])))
+        lines.extend(line[:NAMES_STAND_IN].strip() for _, line in islice(read_lines(stream), HEAD_LINES))
+    stream.seek(start)
+    names = [named[0] for line in lines if (named := split_name(line))]
+    return Layout(_are_numbered(lines), find_question(names))
+
+
+def find_question(names: Iterable[str]) -> str:
+    """The first name where numbers count questions: they ascend, or begin anew, and an answer has its question's.
+
+    Else empty: 'Q1', 'A1' and 'A2' are three people.
+    """
+    first, last, numbers, has_answer = "", 0, set(), False
+    for name in names:
+        bare = without_aside(name)
+        found = _QUESTION.fullmatch(bare)
+        if not found or (found["asked"] and not found["number"]):
+            continue
+        number = int(found["number"] or last)
+        if number != last and not (found["asked"] and (number > last or number == 1)):
+            return ""
+        first, last, has_answer = first or bare, number, has_answer or not found["asked"]
+        numbers.add(number)
+    return first if has_answer and len(numbers) > 1 else ""
+
+
+def question_remarks(question: str) -> list[Remark]:
+    """What is to be said of a `Layout.question`."""
+    told = f"{question!r} and the like are taken for one who asks and one who answers, whose turns are numbered"
+    return [Remark(told)] if question else []
+
+
+def without_number(name: str) -> str:
+    """'Q1' is Q; a name that is none of a question or an answer stays."""
+    found = _QUESTION.fullmatch(name)
+    return name[: found.start("number")].rstrip(" .#") if found and found["number"] else name
+
+
+def _are_numbered(lines: Iterable[str]) -> bool:
+    """Whether numbers before names ascend, up to a blank line; where they do not, '1. Witch' is somebody's name."""
+    last, in_block, with_number, without, names = -1, 0, 0, 0, set()
+    for text in lines:
+        if not text:
+            last, in_block = -1 if in_block > 1 else last, 0
+            continue
+        found = _NUMBER.match(text)
+        named = split_name(text[found.end() :] if found else text)
+        if named is None or is_label(named[0]):
+            continue
+        if not found:
+            without += 1
+            continue
+        number = int(found[1] or found[2] or found[3])
+        if number <= last:
+            return False
+        last, in_block, with_number = number, in_block + 1, with_number + 1
+        names.add(name_key(without_aside(named[0][:LONGEST_NAME])))
     return with_number > without and len(names) > 1
 
 
