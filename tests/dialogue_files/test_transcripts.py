@@ -49,10 +49,51 @@ def test_a_time_that_is_said_makes_no_heading_of_a_screenplay(line: str) -> None
     assert read(scene * 4)[0] == "screenplay" and read("RUTH\nAt 7:30\n\nPAUL\nFine.\n")[0] == "screenplay"
 
 
-@pytest.mark.parametrize("time", ["{} AM", "{} p.m.", "{} p. m.", "{} Uhr", " — {} AM", "— {}", "• {}"])
-def test_a_time_below_a_name_is_nobody(time: str) -> None:
-    with pytest.raises(UserError, match="line 1: 'Dana Fox' is no turn"):
-        read(f"Dana Fox\n{time.format('10:02')}\nWho is in?\nSam Lee\n{time.format('10:03')}\nMe!\n")
+STACKED = [("Dana Fox", "Who is in? Me!"), ("Sam Lee", "At 7:30"), ("Dana Fox", "Fine.")]
+
+
+@pytest.mark.parametrize(
+    "time", ["{}", "{}:05", "[{}]", "({} AM)", "{} p. m.", "{} Uhr", "— {} AM", "• {}", "- {} - {}"]
+)
+@pytest.mark.parametrize("gap", ["", "\n"])
+def test_a_time_below_a_name_is_nobodys(time: str, gap: str) -> None:
+    """As Google Meet, Otter and others show transcripts, and so as they are copied."""
+    one, two, three = (time.replace("{}", f"10:0{minute}") for minute in (2, 3, 4))
+    lines = "Dana Fox", one, "Who is in?", "Me!", "Sam Lee", two, "At 7:30", "Dana Fox", three, "Fine."
+    text = "".join(f"{line}\n{gap}" for line in lines)
+    for head in (
+        "",
+        "Weekly sync\nFri, Jan 5, 2024\n\nAttendees\nDana Fox\nSam Lee\n\nTranscript\n\n",
+        "Sync\n10:00\n",
+    ):
+        form, turns = read(head + text)
+        assert (form, [turn for turn in turns if turn[1]]) == ("headings", STACKED)
+    assert read(text.replace("Dana Fox", "DANA FOX").replace("Sam Lee", "SAM LEE"))[0] == "headings"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0:00\nWelcome\n0:05\nPython\n0:07\nThanks\n0:09\n", None),
+        ("0:00\nso today\nPython\n0:05\nwe look\n0:07\nat cats\n0:09\n", None),
+        ("Lunch\n12:30\nbuy rice\n", None),
+        ("Sync\n10:00\nAnn: Yes\nBen: No\n", None),
+        ("Ann: Yes\n0:05\nBen: No\n0:07\nAnn: Oh\n0:09\n", [("Ann", "Yes"), ("Ben", "No"), ("Ann", "Oh")]),
+        ("Ann:\nYes\n0:05\nBen:\nNo\n0:07\n", [("Ann", "Yes"), ("Ben", "No")]),
+        ("Ann 0:01\nYes\n0:05\nBen 0:05\nNo\n0:07\n", [("Ann", "Yes"), ("Ben", "No")]),
+    ],
+)
+def test_a_time_below_other_words_makes_no_speaker(text: str, expected: list | None) -> None:
+    if expected is None:
+        with pytest.raises(UserError, match="line [12]: .* is no turn"):
+            read(text)
+    else:
+        assert read(text)[1] == expected
+
+
+def test_times_that_are_said_make_no_headings_of_a_screenplay() -> None:
+    scene = "RUTH\nSee you then.\n\nPAUL\nFine.\n\n" * 4
+    assert read(f"RUTH\n7:30\n\nPAUL\n8:00 pm\n\n{scene}")[0] == "screenplay"
 
 
 @pytest.mark.parametrize("name", ["Amy", "Uhrig", "A. Moss", "+49 170 1234567", "🌸", "Śaṇkara"])

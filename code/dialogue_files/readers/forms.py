@@ -177,7 +177,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         "headings": Form(
             TEXT,
             "Otter, Rev, Zoom's transcript; Teams, Slack, Telegram copied",
-            "a name, with a time or a colon, on the line above the text; what stands before the first is left out",
+            "a name, with a colon, or a time behind or below it, above the text; what stands before is left out",
             "more such lines than lines of 'Name: utterance'",
             headings.read_headed,
             lambda head: headings.has_headings(head.lines),

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
@@ -47,7 +47,50 @@ _HEADINGS = (
     _NAME_AND_COLON,
     re.compile(rf"(?P<name>[^\s:：\[(]{REST}),?\s++\[{DAY},?\s{CLOCK}\]\s*[:：]?"),
 )
+FEWEST_STACKED = 2  # names above times, as one may be the title of something
+_TIME_LINE = re.compile(rf"[\s\-–—•·|]*+(?P<time>{RANGE})")
 TIMED_HEADINGS = [kind for kind, pattern in enumerate(_HEADINGS) if pattern is not _NAME_AND_COLON]
+
+
+def count_times_below(lines: Sequence[str]) -> int:
+    """How many names stand on lines above lines that hold only a time; 0: that is not how these lines are headed.
+
+    lines: without blank ones and outer blanks. Where each stands between two times, as captions are copied, nobody is
+    named.
+    """
+    times = [_TIME_LINE.fullmatch(line) is not None for line in lines]
+    heads = [
+        place for place, is_time in enumerate(times) if is_time and place and _stacked(*lines[place - 1 : place + 1])
+    ]
+    headings = sum(place < 2 or not times[place - 2] for place in heads)
+    kind = commonest_heading(lines)
+    others = max(sum(heading_name(line, kind) is not None for line in lines), sum(map(is_named_line, lines)))
+    return headings if headings >= FEWEST_STACKED and headings * 2 > sum(times) and headings > others else 0
+
+
+def _stacked(name: str, time: str) -> str:
+    """The heading that a name and a time on the line below make; empty where they do not."""
+    found = _TIME_LINE.fullmatch(time)
+    heading = f"{name} {found['time']}" if found else ""
+    return heading if heading_name(heading, 0) is not None else ""
+
+
+def _lines_of(lines: Iterable[tuple[int, str]], joins: bool) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, without outer blanks. joins: a name and the time below it as one line."""
+    waiting = None
+    for number, line in lines:
+        line = line.strip()
+        if not line:
+            continue
+        heading = _stacked(waiting[1], line) if joins and waiting else ""
+        if heading:
+            waiting = number, heading
+            continue
+        if waiting:
+            yield waiting
+        waiting = number, line
+    if waiting:
+        yield waiting
 
 
 def heading_name(line: str, kind: int | None = None) -> str | None:
@@ -69,6 +112,8 @@ def commonest_heading(lines: Sequence[str]) -> int:
 def has_headings(lines: Sequence[str]) -> bool:
     """Whether names stand on lines above the text, rather than before it."""
     stripped = [line.strip() for line in lines]
+    if count_times_below(stripped):
+        return True
     kind = commonest_heading(stripped)
     others = [line for line in stripped if heading_name(line, kind) is None]
     headings, named = len(stripped) - len(others), sum(map(is_named_line, others))
@@ -91,8 +136,9 @@ def _are_people(lines: Sequence[str], kind: int) -> bool:
 
 def read_headed(stream: BinaryIO) -> Iterator[Read]:
     """Turns whose name stands on a line of its own, above the text. The file is one dialogue."""
-    head = [line.strip() for _, line in islice(read_lines(stream), HEAD_LINES) if line.strip()]
-    kind = commonest_heading(head)
+    head = [line for _, line in _lines_of(islice(read_lines(stream), HEAD_LINES), joins=False)]
+    joins = count_times_below(head) > 0
+    kind = 0 if joins else commonest_heading(head)
     with_colon = _HEADINGS[kind] is _NAME_AND_COLON
     known = {
         name_key(without_aside(name)) for line in head if with_colon and (name := heading_name(line, kind)) is not None
@@ -101,15 +147,12 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
     yield from question_remarks(question)
     stream.seek(0)
     turn, asides = GrowingTurn(), Asides(question)
-    for number, line in read_lines(stream):
-        line = line.strip()
-        name = heading_name(line, kind) if line else None
-        named = split_name(line) if with_colon and line and name is None else None
+    for number, line in _lines_of(read_lines(stream), joins):
+        name = heading_name(line, kind)
+        named = split_name(line) if with_colon and name is None else None
         if name is not None and (turn.speaker is not None or not lists_people(name)):
             yield from turn.end()
             turn.begin((yield from asides.take_off(name)), number)
-        elif not line:
-            continue
         elif turn.speaker is None or FOOTER.fullmatch(line):
             yield LeftOut(NOTICES, number)
         elif is_direction(line) or _is_label_line(line, with_colon):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from dialogue_files.names import is_label, lists_people, without_aside
-from dialogue_files.readers.headings import TIMED_HEADINGS, GrowingTurn, heading_name
+from dialogue_files.readers.headings import TIMED_HEADINGS, GrowingTurn, count_times_below, heading_name
 from dialogue_files.readers.transcripts import DIRECTIONS, SCENE, Asides, is_direction, is_named_line
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import Read, read_lines
@@ -29,9 +29,11 @@ def is_screenplay(lines: Sequence[str]) -> bool:
     """
     pairs = zip(lines, lines[1:], strict=False)
     cues = sum(is_cue_name(line) and not lists_people(line) and _has_lower(after) for line, after in pairs)
-    if cues < 2 or cues <= sum(is_named_line(line.strip()) for line in lines):
+    stripped = [line.strip() for line in lines]
+    if cues < 2 or cues <= sum(map(is_named_line, stripped)):
         return False
-    timed = max(sum(heading_name(line.strip(), kind) is not None for line in lines) for kind in TIMED_HEADINGS)
+    timed = max(sum(heading_name(line, kind) is not None for line in stripped) for kind in TIMED_HEADINGS)
+    timed = max(timed, count_times_below(stripped))
     return timed < 2 or timed * SHOUTS_PER_HEADING < cues
 
 
