@@ -18,7 +18,8 @@ _FOR_ALL = """For all of them:
   text and subtitles `Paul (Laughing)` is Paul, `Sam (tenant)` is Sam, `Anna (Sales)` is not Anna, and `Note:`,
   `Session 2:` or `[Scene ...]` is nobody. In text, `Participants:` is nobody before the first turn, or before names and
   the first turn of a dialogue, and a line says so where `Sam (tenant)` and `Sam (landlord)` are taken for one.
-  `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number; a line says so.
+  `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number, and what stands above
+  `Transcript` on a line of its own is the head of a meeting, which is one dialogue; a line says so.
 - Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
 - Text is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
   suggest, which is a guess. Where it is not UTF-8, a line says what was taken; `--encoding cp1252` names another.

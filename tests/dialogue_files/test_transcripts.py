@@ -122,6 +122,51 @@ def test_the_head_of_minutes_is_nobodys() -> None:
     assert read(f"{MINUTES}\nParticipants:\nAnn, Ben\n\nAnn:\nhi\nSession 2:\nBen:\nyou\n") == ("headings", turns)
 
 
+MEETING = "00:00:00\n \nAnn Fox: Hello.\nBen Low: Hi.\n\n00:05:00\n\nAnn Fox: Bye.\nMeeting ended after 00:06:00\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "lines"),
+    [
+        ("Sync (2024-01-05 10:02 GMT-8) - Transcript\nAttendees\nAnn Fox, Ben Low\nTranscript\n", 4),
+        ("Sync\nJan 5, 2024\n\nAttendees\n\nAnn Fox\nBen Low\n\nTranscript\nMade by a machine.\n\n", 7),
+        ("Sync\nOrganizer: Ann Fox\nDate: Jan 5\nTRANSCRIPT\n", 4),
+        ("\N{OPEN BOOK} Transcript\nJan 5, 2024\nSync - Transcript\n", 3),
+        ("Sync at 10:02 – transcript\n\n", 1),
+    ],
+)
+def test_the_head_of_a_meeting_is_nobodys(head: str, lines: int) -> None:
+    """As Google Meet saves it; a blank line then stands between its parts, and not between dialogues."""
+    report = Report()
+    text = head + MEETING
+    assert {one.dialogue for one in read_text(text, report)} == {"1"}
+    assert read(text) == ("text", [("Ann Fox", "Hello."), ("Ben Low", "Hi."), ("Ann Fox", "Bye.")])
+    assert {kind: one.count for kind, one in report.left_out.items()} == {"notices": lines + 1, "lines of times": 2}
+    end = head.rstrip().count("\n") + 1
+    assert list(report.remarks) == [
+        f"lines 1 to {end} are taken for the head of a transcript, the rest for one dialogue"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann: a\nBen: b\nTranscript\nAnn: c\n",
+        "Ann: a\nBen: b\nTranscript\n",
+        "Sync\nAnn: I read it - Transcript\nBen: b\nCy: c\n",
+        "Sync\nAnn: a\nBen: b\n",
+    ],
+)
+def test_what_is_no_head_of_a_meeting_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="line [13]: '(Transcript|Sync)' is no turn"):
+        read(text)
+
+
+def test_a_heading_of_markdown_ends_no_head_of_a_meeting() -> None:
+    dialogues = [one.dialogue for one in read_text("# Transcript\n\nAnn: a\nBen: b\n\nAnn: c\n")]
+    assert dialogues == ["1", "1", "2"]
+
+
 def test_those_who_are_present_may_speak_at_once_later() -> None:
     for blank in ("", "\n"):
         assert read(f"Ann: Ready?\n{blank}Participants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]

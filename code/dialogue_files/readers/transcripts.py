@@ -1,7 +1,7 @@
 """Dialogues as people and transcription services write them down: a name before a colon and the utterance."""
 
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -47,7 +47,7 @@ _BOLD = re.compile(
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
-    r"|transcription ended after .*|.* (?:started|stopped) transcription"
+    r"|(?:transcription|meeting) ended after .*|.* (?:started|stopped) transcription"
     r"|this editable transcript was computer generated.*",
     re.I,
 )
@@ -58,6 +58,7 @@ _NUMBER = re.compile(
 SCENE = re.compile(
     r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
 )
+_END_OF_HEAD = re.compile(r"(?!#)(?:.*[-–—]\s*+|[\W_]*+)transcript", re.I)  # of Markdown a heading is a direction
 _QUESTION = re.compile(r"(?:(?P<asked>q|question)|a|answer)(?:[ .#]{0,2}(?P<number>\d{1,5}))?", re.I)
 _MARKDOWN_HEADING = re.compile(r"#{1,6}\s")
 _WORD = re.compile(r"[^\W_]")
@@ -118,7 +119,11 @@ class LiveText:
         """What a line is; LineError when it is no turn and nothing else."""
         text = _without(_NUMBER, line.strip()) if self.layout.is_numbered else line.strip()
         if not text:
-            self._end_dialogue()
+            if not self.layout.head:
+                self._end_dialogue()
+            return
+        if number <= self.layout.head:
+            yield LeftOut(NOTICES, number)
             return
         one = _read_line(self.part, number, text, begun=self.part > 0, opened=bool(self.speakers))
         if isinstance(one, ReadTurn):
@@ -146,17 +151,21 @@ class LiveText:
 class Layout:
     """How turns are marked, as the first lines show. is_numbered: by numbers before the names, which ascend.
 
-    question: the first of 'Q1', 'A1', 'Q2', which are two people; empty where there are none.
+    question: the first of 'Q1', 'A1', 'Q2', which are two people; empty where there are none. head: how many lines are
+    that of a meeting, its title, its date and who was there, up to 'Transcript'.
     """
 
     is_numbered: bool = False
     question: str = ""
+    head: int = 0
 
     @property
     def remarks(self) -> list[Remark]:
         """What is to be said of it."""
-        told = [Remark("numbers before names are taken for those of the lines, and left out")] * self.is_numbered
-        return told + question_remarks(self.question)
+        told = f"lines 1 to {self.head} are taken for the head of a transcript, the rest for one dialogue"
+        head = [Remark(told)] if self.head else []
+        numbers = [Remark("numbers before names are taken for those of the lines, and left out")] * self.is_numbered
+        return head + numbers + question_remarks(self.question)
 
 
 def find_layout(stream: BinaryIO) -> Layout:
@@ -165,8 +174,21 @@ def find_layout(stream: BinaryIO) -> Layout:
     with suppress(LineError):
         lines.extend(line[:NAMES_STAND_IN].strip() for _, line in islice(read_lines(stream), HEAD_LINES))
     stream.seek(start)
-    names = [named[0] for line in lines if (named := split_name(line))]
-    return Layout(_are_numbered(lines), find_question(names))
+    head = _find_head(lines)
+    names = [named[0] for line in lines[head:] if (named := split_name(line))]
+    return Layout(_are_numbered(lines[head:]), find_question(names), head)
+
+
+def _find_head(lines: Sequence[str]) -> int:
+    """How many lines are the head, see `Layout`: what stands below 'Transcript' before the first turn is of it too."""
+    named = [is_named_line(line) for line in lines]
+    ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and split_name(line) is None]
+    ends = [place for place in ends if sum(named[:place]) < sum(named[place:])]
+    if not ends:
+        return 0
+    below = range(ends[-1] + 1, len(lines))
+    first = next(place for place in below if named[place] or ONLY_TIMES.fullmatch(lines[place]))
+    return max(place for place in range(first) if lines[place]) + 1
 
 
 def find_question(names: Iterable[str]) -> str:
