@@ -45,6 +45,10 @@ _DELIVERY = re.compile(
     r"|(?:angri|bitter|calm|cold|dri|excited|firm|gent|happi|loud|nervous|quiet|sad|sarcastical|sharp|slow|soft"
     r"|tearful|warm)ly|to|into"
 )
+_SOUNDS = _words("""
+    applause beep buzz cheers laughter music noise noises silence song static theme thunder
+    """)
+_DOES = re.compile(r"\S.* \w{3,}ing")  # 'phone ringing', not 'Stephen King'
 _LIKE_DELIVERY = re.compile(r"\w+(?:ly|ing)")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
 MOST_ASIDES = 3  # behind a name: 'PAUL (V.O.) (CONT'D) (softly)'
@@ -154,3 +158,14 @@ def _is_delivery(aside: str) -> bool:
         return False
     folded = aside.strip().casefold()
     return folded in _MARKS_OF_SCRIPTS or _DELIVERY.fullmatch(re.split(r"[\s,;.]", folded, maxsplit=1)[0]) is not None
+
+
+def is_sound(text: str) -> bool:
+    """Whether words in brackets are certainly none of a name: 'SIGHS', 'SOFT MUSIC', 'PHONE RINGING'."""
+    words = text.casefold().split()
+    return _is_delivery(text) or not _SOUNDS.isdisjoint(words) or _DOES.fullmatch(" ".join(words)) is not None
+
+
+def may_be_sound(name: str) -> bool:
+    """Whether a name is one word that subtitles have for a sound: 'MUSIC', but not 'LAUGHING MAN'."""
+    return len(name.split()) == 1 and is_sound(name)

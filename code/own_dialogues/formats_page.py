@@ -26,7 +26,8 @@ _FOR_ALL = """For all of them:
 - In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
   stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of. Subtitles
   in which nine cues of ten name nobody, or half of them do not and no name stands twice, are warned of too. And
-  `(RUTH) No!` is Ruth where `RUTH:` stands in the file.
+  `(RUTH) No!` is Ruth where `RUTH:` stands in the file; else it is speech and `(RUTH)` alone a sound, of which a line
+  tells unless it is `(SIGHS)` or `[MUSIC]`, as one does where `MUSIC:` is taken for a speaker.
 - What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
   all its cells and a program would not have quoted so. The rule below a header in Markdown (`|---|---|`) is nothing.
 - A table's column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only

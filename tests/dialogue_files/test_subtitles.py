@@ -176,6 +176,44 @@ def test_a_name_in_brackets_alone_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cue", "told"),
+    [
+        *(
+            ("(Tom)", "Tom"),
+            ("[TOM]", "TOM"),
+            ("- (TOM)", "TOM"),
+            ("(TOM)\nb", "TOM"),
+            ("[MAN ON RADIO]\nb", "MAN ON RADIO"),
+        ),
+        *(
+            ("[DOOR SLAMS]", "DOOR SLAMS"),
+            ("(Tom Bell)", "Tom Bell"),
+            ("b\n(TOM)", "TOM"),
+            ("(STEPHEN KING)", "STEPHEN KING"),
+            ("(King)", "King"),
+        ),
+        *((cue, "") for cue in ("(sighs)", "(SIGHS)", "[MUSIC]", "[Music playing]", "(LAUGHING)", "[PHONE RINGING]")),
+        *((cue, "") for cue in ("[SOFT MUSIC]", "(SIGHS)\nb", "[door slams]", "♪ (Tom) ♪", "(ANN)", "(APPLAUSE)")),
+    ],
+)
+def test_a_name_alone_in_brackets_may_be_a_sound_and_is_told(cue: str, told: str) -> None:
+    content = cues_of("ANN: a", "BEN: b", cue, "ANN: c")
+    remark = "in brackets, and taken for no names, as none stands before a colon: "
+    assert remarks_on("srt", content) == ([f"{remark}{told!r}"] if told else [])
+    assert remarks_on("vtt", f"WEBVTT\n\n{cues_of('<v Ann>a', cue)}".replace(",", ".")) == []
+
+
+@pytest.mark.parametrize("name", ["MUSIC", "[MUSIC]", "(SIGHS)", "Laughter", "APPLAUSE"])
+def test_a_sound_that_stands_before_a_colon_is_told(name: str) -> None:
+    bare, content = (
+        name.strip("[]()"),
+        cues_of("ANN: a", "BEN: b", f"{name}: c", "LAUGHING MAN: d", "PAUL: e", "KING: f"),
+    )
+    assert (bare, "c") in said_in("srt", content)
+    assert remarks_on("srt", content) == [f"before a colon, and taken for speakers, though perhaps sounds: {bare!r}"]
+
+
+@pytest.mark.parametrize(
     ("cue", "two"),
     [
         *(("- BEN: b\n- c", True), ("-BEN: b\n-c", True), ("- b\n- BEN: c", True), ("b\n- c", True)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import BinaryIO
 
-from dialogue_files.names import is_name, name_key, without_aside
+from dialogue_files.names import is_name, is_sound, may_be_sound, name_key, without_aside
 from dialogue_files.readers.cues import Cue, read_cues
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, unescape
@@ -47,7 +47,8 @@ _SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
 class Names:
     """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
 
-    brackets: what stands in brackets before speech and could be a name. lower: somebody named twice is in lower case.
+    brackets: what stands in brackets before speech, or alone on a line, and could be a name. lower: somebody who is
+    named twice is in lower case.
     """
 
     counts: Counter = field(default_factory=Counter)
@@ -97,6 +98,8 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
     speech = [] if names.voices else [name for name, _ in names.counts.most_common() if not names.accepts(name)]
     if speech:
         yield Remark(f"before a colon, and taken for speech: {_some(speech)}")
+    if doubtful := [name for name in names.accepted if may_be_sound(name)]:
+        yield Remark(f"before a colon, and taken for speakers, though perhaps sounds: {_some(doubtful)}")
     sounds = [name for name, count in names.brackets.most_common() if count and not names.accepts_in_brackets(name)]
     if sounds and not names.voices:
         yield Remark(f"in brackets, and taken for no names, as none stands before a colon: {_some(sounds, shown=5)}")
@@ -157,7 +160,9 @@ def _name(named: re.Match[str]) -> str:
 
 def _note_bracketed(line: str, names: Names) -> None:
     found = _BRACKETED_LINE.fullmatch(line)
-    if found and len(names.brackets) < MOST_NAMES and found["text"] and not _SOUND.fullmatch(found["text"]):
+    if not found or len(names.brackets) >= MOST_NAMES or _SOUND.fullmatch(found["text"]):
+        return
+    if found["text"] or not is_sound(found["name"]):
         names.brackets[found["name"]] += is_name(found["name"], 1)
 
 
