@@ -144,7 +144,7 @@ def test_the_head_of_a_meeting_is_nobodys(head: str, lines: int) -> None:
     assert {kind: one.count for kind, one in report.left_out.items()} == {"notices": lines + 1, "lines of times": 2}
     end = head.rstrip().count("\n") + 1
     assert list(report.remarks) == [
-        f"lines 1 to {end} are taken for the head of a transcript, the rest for one dialogue"
+        f"up to line {end} it is taken for the head of a transcript, below for one dialogue"
     ]
 
 

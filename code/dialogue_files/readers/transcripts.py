@@ -162,7 +162,7 @@ class Layout:
     @property
     def remarks(self) -> list[Remark]:
         """What is to be said of it."""
-        told = f"lines 1 to {self.head} are taken for the head of a transcript, the rest for one dialogue"
+        told = f"up to line {self.head} it is taken for the head of a transcript, below for one dialogue"
         head = [Remark(told)] if self.head else []
         numbers = [Remark("numbers before names are taken for those of the lines, and left out")] * self.is_numbered
         return head + numbers + question_remarks(self.question)
