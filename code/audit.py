@@ -18,7 +18,6 @@ from basics.files import write_atomically
 from basics.scripts import run_script
 
 MARKS = "audit"
-NO_PAGE = "<!-- audit: begin --><!-- audit: end -->"
 
 
 def main() -> None:
@@ -26,25 +25,19 @@ def main() -> None:
     arguments = parse_arguments()
     from auditing.findings import audit
     from auditing.tables import render_findings
-    from basics.markdown import replace_section
+    from basics.markdown import open_section
     from data_utils.corpora.registry import find_dataset
     from data_utils.dialogues import find_original_data, load_dialogues
 
     places = {name: arguments.original_data or find_original_data(name) for name in arguments.datasets}
     specs = {name: find_dataset(name, place) for name, place in places.items()}
     corpora = {name: load_dialogues(name, place, check_counts=arguments.check_counts) for name, place in places.items()}
-    page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
-
-    def put_in(tables: str) -> str:
-        return replace_section(page, tables, name=str(arguments.output), marks=MARKS)
-
-    put_in("")  # a page without the marks is refused at once
+    write_section = open_section(arguments.output, MARKS)
     findings = audit(corpora, specs)
     tables = render_findings(findings)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(findings.to_dict(), indent=1) + "\n")
-    if arguments.output:
-        write_atomically(arguments.output, put_in(tables))
+    write_section(tables)
     print(tables)
 
 
@@ -65,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=Path,
-        help="page that gets the tables, between its marks <!-- audit: begin --> and <!-- audit: end -->",
+        help=f"page that gets the tables, between its marks <!-- {MARKS}: begin --> and <!-- {MARKS}: end -->",
     )
     return parser.parse_args()
 

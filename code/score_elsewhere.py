@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from basics.argument_parsing import LineParser
 from basics.files import write_atomically
-from basics.markdown import replace_section
+from basics.markdown import open_section
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.labels import ROW_SETS, SPLITS
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from experiment_utils.beyond.elsewhere import Elsewhere
 
 MARKS = "elsewhere"
-NO_PAGE = f"<!-- {MARKS}: begin --><!-- {MARKS}: end -->"
 
 
 def main() -> None:
@@ -42,8 +41,7 @@ def main() -> None:
     arguments = parse_arguments()
     places = {name: arguments.original_data or find_original_data(name) for name in arguments.datasets}
     specs = {name: find_dataset(name, place) for name, place in places.items()}
-    page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
-    replace_section(page, "", name=str(arguments.output), marks=MARKS)  # a page without the marks is refused at once
+    write_section = open_section(arguments.output, MARKS)
 
     # Late: --help and what is wrong with a flag need no torch.
     from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
@@ -72,8 +70,7 @@ def main() -> None:
     if arguments.json:
         write_atomically(arguments.json, json.dumps(to_json(scores), indent=1) + "\n")
     if arguments.output:
-        section = f"{table}\n\n{tell(folder, scores)}"
-        write_atomically(arguments.output, replace_section(page, section, name=str(arguments.output), marks=MARKS))
+        write_section(f"{table}\n\n{tell(folder, scores)}")
     print(table)
 
 

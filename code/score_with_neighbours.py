@@ -24,21 +24,19 @@ from pathlib import Path
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
-from basics.files import find_repository, write_atomically
-from basics.markdown import replace_section
+from basics.files import find_repository
+from basics.markdown import open_section
 from knobs.flags import add_knob
 from knobs.table import KNOBS
 
 MARKS = "neighbours"
-NO_PAGE = f"<!-- {MARKS}: begin --><!-- {MARKS}: end -->"
 ENCODER = "all-MiniLM-L6-v2"
 
 
 def main() -> None:
     """Arguments -> a table on stdout."""
     arguments = parse_arguments()
-    page = arguments.output.read_text(encoding="utf-8") if arguments.output else NO_PAGE
-    replace_section(page, "", name=str(arguments.output), marks=MARKS)  # a page without the marks is refused at once
+    write_section = open_section(arguments.output, MARKS)
 
     # Late: --help and what is wrong with a flag need no torch.
     from bases.encoder import SentenceEncoder
@@ -55,8 +53,7 @@ def main() -> None:
         table = neighbours.render_comparison(compared)
         if arguments.keep:
             neighbours.keep_counts(compared)
-    if arguments.output:
-        write_atomically(arguments.output, replace_section(page, table, name=str(arguments.output), marks=MARKS))
+    write_section(table)
     print(table)
 
 

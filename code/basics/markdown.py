@@ -1,8 +1,11 @@
 """Markdown that is made, not typed: tables, and sections between two marks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 from basics.errors import UserError
+from basics.files import write_atomically
 
 RESULTS = "results"  # the marks of a section are <!-- results: begin --> and <!-- results: end -->
 
@@ -26,3 +29,12 @@ def replace_section(text: str, section: str, *, name: str = "README.md", marks: 
     if not begin or not end:
         raise UserError(f"{name} has no section between the lines {first} and {last}; put back what is missing")
     return f"{before}{begin}\n{section}\n{end}{after}"
+
+
+def open_section(page: Path | None, marks: str) -> Callable[[str], None]:
+    """What puts a section between the marks of a page, nowhere without one; a page without the marks is refused now."""
+    if page is None:
+        return lambda section: None
+    put_in = partial(replace_section, page.read_text(encoding="utf-8"), name=str(page), marks=marks)
+    put_in("")
+    return lambda section: write_atomically(page, put_in(section))
