@@ -94,17 +94,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     precision_help = "auto: bf16 where the device computes in it (default: %(default)s)"
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto", help=precision_help)
-    budget_help = "tokens of one forward pass; 0: chosen for the device (default: %(default)s)"
-    parser.add_argument("--token_budget", type=whole_number(0), default=0, help=budget_help)
-    parser.add_argument(
-        "--lora_dim", type=whole_number(1), default=16, help="rank of the adapters (default: %(default)s)"
-    )
-    dropout = number("from 0 to below 1", lambda value: 0 <= value < 1)
-    parser.add_argument(
-        "--lora_dropout", type=dropout, default=0.05, help="dropout before the adapters (default: %(default)s)"
-    )
-    add_knob(parser, KNOBS["loss"])
-    parser.add_argument("--lora_module_name", default="auto", help="as main_new.py's (default: %(default)s)")
+    for name in ("token_budget", "lora_dim", "lora_dropout", "lora_module_name", "loss"):
+        add_knob(parser, KNOBS[name])
     return parser.parse_args()
 
 

@@ -42,6 +42,11 @@ def as_line(text: str) -> str:
     return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
+def describe_error(error: Exception) -> str:
+    """The kind of an error and the first line that it tells, cut off: libraries tell pages."""
+    return f"{type(error).__name__}: {''.join(str(error).splitlines()[:1])[:200]}"
+
+
 def raise_together(problems: list[str]) -> None:
     """Raise one UserError that holds every problem, in order; do nothing when there is none."""
     if problems:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from basics.errors import describe_error
 from engine.attention.tree_ways import DENSE, SEGMENTS
 from engine.packing import PackedBatch, Packer
 
@@ -249,7 +250,7 @@ class Replayed:
                 known.replay, known.result = self.graphs.capture(lambda: self.run(known.mirror.batch))
                 trouble = None if self.is_held else self._hold(known)
             except Exception as error:  # whatever a base does that cannot be captured
-                trouble = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+                trouble = describe_error(error)
             if trouble:
                 return self._give_up(known, trouble)
             self.is_held = True

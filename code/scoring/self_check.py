@@ -16,7 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from basics.errors import UserError
+from basics.errors import UserError, describe_error
 from engine.batching import EncodedRow, MicroBatch
 from engine.packing import Packer, can_share_prefixes, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree, TokenRow
@@ -121,8 +121,7 @@ class _Check:
         if is_out_of_memory(error):
             told = f"out of memory in the largest micro-batch, {self.tokens} tokens"
             return f"{told}; a smaller --token_budget needs less"
-        first = (str(error).splitlines() or [""])[0]
-        return f"it does not run a row ({type(error).__name__}: {first[:200]})"
+        return f"it does not run a row ({describe_error(error)})"
 
     def _read_alone(self, batch: MicroBatch) -> list[Alone]:
         """The sequences that are compared; UserError when the base reads ahead or computes no number."""
@@ -182,7 +181,7 @@ class _Check:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return f"does not run them ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})"
+            return f"does not run them ({describe_error(error)})"
         starts = np.cumsum([0, *(len(choice) for choices in batch.continuations for choice in choices)])
         found = torch.cat([log_p[starts[one.number] :][: len(one.continuation)] for one in alone])
         expected = torch.cat([one.expected for one in alone])
@@ -197,7 +196,7 @@ class _Check:
             for end in (max(1, len(row.prompt) // 2), len(row.prompt)):
                 found = running.log_probabilities(row.prompt[:end], choices).cpu() / lengths
         except Exception as error:
-            return f"does not run it ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]})"
+            return f"does not run it ({describe_error(error)})"
         wanted = torch.stack(expected)
         return None if self._is_same(found, wanted) else f"differs by {_difference(found, wanted):.1%} in log p"
 

@@ -269,10 +269,13 @@ def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     refused = call_script(plan.main, "--model_name_or_path", tmp_path)
     assert_one_line_error(refused, str(tmp_path), "no causal language model but t5")
-    for flag, values in {"lora_dropout": ("2", "1", "-0.1", "nan"), "utilisation": ("5", "0", "nan", "much")}.items():
+    for flag, values, allowed in (
+        ("lora_dropout", ("2", "1", "-0.1", "nan"), "give a number from 0 to below 1"),
+        ("utilisation", ("5", "0", "nan", "much"), "allowed is a number above 0 and up to 1"),
+    ):
         for value in values:
             refused = call_script(plan.main, "--model_name_or_path", "LLaMA2", f"--{flag}", value)
-            assert_one_line_error(refused, f"--{flag}: '{value}' is not allowed, allowed is a number")
+            assert_one_line_error(refused, f"--{flag}: '{value}' is not allowed, {allowed}")
 
 
 def test_the_table_of_the_page_of_bases_is_the_planners() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from basics.errors import describe_error
 from engine.attention.tree_ways import DENSE, FLEX, KERNEL, WAYS, Plan
 from engine.batching import MicroBatch
 from engine.packing import Packer, packed_with
@@ -53,11 +54,11 @@ class DensePlan:
     """The dense mask as a plan: what the others are held to."""
 
     def __init__(self, tree: PrefixTree) -> None:
-        self.end, self.positions = torch.from_numpy(tree.end), torch.from_numpy(tree.positions)
+        self.tree, self.device = tree, torch.device("cpu")
         self.masks: dict[int | None, Tensor] = {}
 
     def to(self, device: torch.device) -> "DensePlan":
-        self.end, self.positions = self.end.to(device), self.positions.to(device)
+        self.device = device
         return self
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
@@ -69,11 +70,7 @@ class DensePlan:
 
     def _mask(self, window: int | None) -> Tensor:
         if window not in self.masks:
-            node = torch.arange(len(self.end), device=self.end.device)
-            seen = (node[None, :] <= node[:, None]) & (node[:, None] < self.end[None, :])
-            if window is not None:
-                seen &= self.positions[:, None] - self.positions[None, :] < window
-            self.masks[window] = seen[None, None]
+            self.masks[window] = torch.from_numpy(self.tree.visibility(window))[None, None].to(self.device)
         return self.masks[window]
 
 
@@ -139,8 +136,7 @@ def try_out(
                 worst = max(error for every in errors for error in every)
                 tried.append(Tried(name, None, f"differs from the dense mask, by {worst:.1%}"))
         except Exception as error:  # whatever a kernel does not take, or a compiler lacks
-            first = (str(error).splitlines() or [""])[0][:160]
-            tried.append(Tried(name, None, f"does not run ({type(error).__name__}: {first})"))
+            tried.append(Tried(name, None, f"does not run ({describe_error(error)})"))
     return tried
 
 
