@@ -22,6 +22,7 @@ from data_utils.retrieval import Embed, entries_of, find_demonstrations
 from data_utils.row_files import MANIFEST_NAME, Example, read_manifest, write_rows
 from data_utils.texts import digest_texts, list_seen
 
+ROW_FILES = frozenset(f"{split}.json" for split in SPLITS)
 _BUILDING, _REPLACED = ".building-", "replaced"
 
 
@@ -117,11 +118,10 @@ def is_current(folder: Path, origin: Mapping[str, Any]) -> bool:
         return False
     if any(manifest.get(key) != value for key, value in origin.items()):
         return False
-    recorded = manifest.get("sha256")
-    names = {f"{split}.json" for split in SPLITS}
-    if not isinstance(recorded, dict) or set(recorded) != names:
-        return False
-    return all((folder / name).is_file() and sha256_of(folder / name) == recorded[name] for name in names)
+    recorded = manifest["sha256"]
+    return set(recorded) == ROW_FILES and all(
+        (folder / name).is_file() and sha256_of(folder / name) == recorded[name] for name in ROW_FILES
+    )
 
 
 def count_rows(rows: Mapping[str, Sequence[PlannedRow]]) -> dict[str, dict[str, int]]:
@@ -163,9 +163,8 @@ def _refuse_foreign(folder: Path) -> None:
         raise UserError(f"{folder} is a file, allowed is a folder of rows or nothing")
     if not folder.is_dir():
         return
-    rows = {f"{split}.json" for split in SPLITS}
     found = {entry.name for entry in folder.iterdir()}
-    foreign = sorted(found - rows - {MANIFEST_NAME, _REPLACED})
+    foreign = sorted(found - ROW_FILES - {MANIFEST_NAME, _REPLACED})
     if found == {MANIFEST_NAME}:  # other programs have a file of this name too
         foreign = [MANIFEST_NAME]
     if foreign:

@@ -7,8 +7,7 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import sha256_of
-from data_utils.corpora.places import name_datasets
-from data_utils.corpora.registry import recorded_own
+from data_utils.corpora.registry import recorded_own, unknown_dataset
 from data_utils.draws import read_draw
 from data_utils.examples import ROWS_VERSION
 from data_utils.labels import ROW_SETS, SPLITS, WEIGHTED_F1, DatasetSpec
@@ -90,12 +89,13 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
         raise UserError(f"--data_dir {data_dir}: train.json has no row: nothing to train on")
     task = _scored_task(splits["test"], data_dir)
     scored = {name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")}
+    choices = {one: _labels_of(one, spec, manifests) for one in TASKS}
     for rows in (splits["train"], *scored.values()):
-        _check_targets(rows, spec, manifests)
+        _check_targets(rows, choices)
     return RowSets(
         train=tuple(splits["train"]),
         scored=scored,
-        labels=_labels_of(task, spec, manifests),
+        labels=choices[task],
         spec=spec,
         own=own,
         texts=_texts_of(manifests, splits),
@@ -105,12 +105,12 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
             for file, digest in manifest["sha256"].items()
         },
         also_scored={
-            name: _rows_of_tasks(splits[name], [other for other in SCORED_TASKS if other != task], spec, manifests)
+            name: _rows_of_tasks(splits[name], {one: choices[one] for one in SCORED_TASKS if one != task})
             for name in scored
         },
         row_settings=_settings_of(task, manifests),
         encoder=next((found for manifest in manifests if (found := manifest.get("encoder"))), None),
-        choices={one: _labels_of(one, spec, manifests) for one in TASKS},
+        choices=choices,
     )
 
 
@@ -124,11 +124,11 @@ def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
 
 
 def _rows_of_tasks(
-    rows: Sequence[Example], tasks: Iterable[str], spec: DatasetSpec, manifests: Sequence[Mapping[str, Any]]
+    rows: Sequence[Example], choices: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[tuple[Example, ...], tuple[str, ...]]]:
     """Task -> its rows and what it chooses from, of the tasks that the rows have."""
-    found = {task: tuple(row for row in rows if row.task == task) for task in tasks}
-    return {task: (of_task, _labels_of(task, spec, manifests)) for task, of_task in found.items() if of_task}
+    found = {task: tuple(row for row in rows if row.task == task) for task in choices}
+    return {task: (of_task, choices[task]) for task, of_task in found.items() if of_task}
 
 
 def _own_of(manifests: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> dict[str, DatasetSpec]:
@@ -158,7 +158,7 @@ def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:
     """The description of what rows are of; UserError: neither the program nor a manifest knows it."""
     spec = ROW_SETS.get(dataset) or own.get(dataset)
     if spec is None:
-        raise UserError(f"unknown dataset {dataset!r}, allowed are {name_datasets()}")
+        raise unknown_dataset(dataset)
     return spec
 
 
@@ -199,11 +199,10 @@ def _scored_task(rows: Sequence[Example], data_dir: str) -> str:
     return found[0]
 
 
-def _check_targets(rows: Sequence[Example], spec: DatasetSpec, manifests: Sequence[Mapping[str, Any]]) -> None:
-    answers = {task: _labels_of(task, spec, manifests) for task in TASKS}
-    wrong = next((row for row in rows if row.target not in answers[row.task]), None)
+def _check_targets(rows: Sequence[Example], choices: Mapping[str, tuple[str, ...]]) -> None:
+    wrong = next((row for row in rows if row.target not in choices[row.task]), None)
     if wrong:
-        allowed = ", ".join(answers[wrong.task])
+        allowed = ", ".join(choices[wrong.task])
         raise UserError(
             f"row {wrong.id} ({wrong.task}): the target {wrong.target!r} is no label, allowed are {allowed}"
         )
