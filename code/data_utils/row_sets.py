@@ -90,8 +90,7 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
     task = _scored_task(splits["test"], data_dir)
     scored = {name: tuple(row for row in splits[name] if row.task == task) for name in ("valid", "test")}
     choices = {one: _labels_of(one, spec, manifests) for one in TASKS}
-    for rows in (splits["train"], *scored.values()):
-        _check_targets(rows, choices)
+    _check_targets([*splits["train"], *scored["valid"], *scored["test"]], choices)
     return RowSets(
         train=tuple(splits["train"]),
         scored=scored,
