@@ -22,7 +22,26 @@ _BLANK_PIECE = re.compile(r"<\|blank_(\d+)\|>")
 _IMAGE_PIECE = re.compile(r"<image_(\d+)>")
 
 
-class ChatGLMTokenizer(PreTrainedTokenizer):
+class PieceTokenizer(PreTrainedTokenizer):
+    """What both have in common around `pieces`, a SentencePiece model, and the tokens beside them."""
+
+    model_input_names = ["input_ids", "attention_mask"]
+    padding_side = "left"
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id, of those beside the pieces too."""
+        vocabulary = {self._convert_id_to_token(index): index for index in range(self.vocab_size)}
+        return vocabulary | self._added_tokens_encoder
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
+        """Writes the SentencePiece model to a folder; returns its path."""
+        name = f"{filename_prefix}-" if filename_prefix else ""
+        path = Path(save_directory) / f"{name}{self.vocab_files_names['vocab_file']}"
+        path.write_bytes(self.pieces.serialized_model_proto())
+        return (str(path),)
+
+
+class ChatGLMTokenizer(PieceTokenizer):
     """Text to ids and back, padded on the left.
 
     num_image_tokens: ids before those of the SentencePiece model. do_lower_case, remove_space: what is done to a
@@ -33,8 +52,6 @@ class ChatGLMTokenizer(PreTrainedTokenizer):
     """
 
     vocab_files_names = {"vocab_file": "ice_text.model"}
-    model_input_names = ["input_ids", "attention_mask"]
-    padding_side = "left"
 
     def __init__(
         self,
@@ -83,11 +100,6 @@ class ChatGLMTokenizer(PreTrainedTokenizer):
         """The id that ends every prompt, before <sop>."""
         return self._convert_token_to_id(GMASK)
 
-    def get_vocab(self) -> dict[str, int]:
-        """Token -> id, of image tokens too."""
-        vocabulary = {self._convert_id_to_token(index): index for index in range(self.vocab_size)}
-        return vocabulary | self._added_tokens_encoder
-
     def _tokenize(self, text: str, **kwargs) -> list[str]:
         if self.remove_space:
             text = " ".join(text.split())
@@ -128,10 +140,3 @@ class ChatGLMTokenizer(PreTrainedTokenizer):
             return super().get_special_tokens_mask(token_ids_0, token_ids_1, already_has_special_tokens=True)
         answer = [] if token_ids_1 is None else [*([0] * len(token_ids_1)), 1]
         return [*([0] * len(token_ids_0)), 1, 1, *answer]
-
-    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
-        """Writes `ice_text.model` to a folder; returns its path."""
-        name = f"{filename_prefix}-" if filename_prefix else ""
-        path = Path(save_directory) / f"{name}{self.vocab_files_names['vocab_file']}"
-        path.write_bytes(self.pieces.serialized_model_proto())
-        return (str(path),)

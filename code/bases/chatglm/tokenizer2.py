@@ -11,8 +11,9 @@ from typing import Any
 
 from sentencepiece import SentencePieceProcessor
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from bases.chatglm.tokenizer import PieceTokenizer
 from basics.errors import UserError
 
 SPECIAL_TOKENS = ("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop")
@@ -31,15 +32,13 @@ PROBES = (
 )
 
 
-class ChatGLM2Tokenizer(PreTrainedTokenizer):
+class ChatGLM2Tokenizer(PieceTokenizer):
     """Text to ids and back, padded on the left; every text begins with the marks of `prefix`.
 
     marks: names of the tokens behind the pieces. No text becomes one of them.
     """
 
     vocab_files_names = {"vocab_file": "tokenizer.model"}
-    model_input_names = ["input_ids", "attention_mask"]
-    padding_side = "left"
     # AutoTokenizer takes a class that is registered for GLM only where tokenizer_config.json names a program too,
     # whatever its name: folders converted earlier have this one.
     _auto_map = {"AutoTokenizer": ["chatglm2_slow_tokenizer.ChatGLM2Tokenizer", None]}
@@ -57,11 +56,6 @@ class ChatGLM2Tokenizer(PreTrainedTokenizer):
     def vocab_size(self) -> int:
         """Pieces and marks."""
         return self.pieces.get_piece_size() + len(self.marks)
-
-    def get_vocab(self) -> dict[str, int]:
-        """Token -> id."""
-        vocabulary = {self._convert_id_to_token(index): index for index in range(self.vocab_size)}
-        return vocabulary | self._added_tokens_encoder
 
     def _tokenize(self, text: str, **kwargs) -> list[str]:
         return self.pieces.encode(text, out_type=str)
@@ -87,13 +81,6 @@ class ChatGLM2Tokenizer(PreTrainedTokenizer):
         """The prefix and a text; with a second one also that and EOS."""
         second = [] if token_ids_1 is None else [*token_ids_1, self.eos_token_id]
         return [*self.convert_tokens_to_ids(self.prefix), *token_ids_0, *second]
-
-    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
-        """Writes `tokenizer.model` to a folder; returns its path."""
-        name = f"{filename_prefix}-" if filename_prefix else ""
-        path = Path(save_directory) / f"{name}{self.vocab_files_names['vocab_file']}"
-        path.write_bytes(self.pieces.serialized_model_proto())
-        return (str(path),)
 
 
 def convert_tokenizer(model_file: Path, further: Sequence[str] = ()) -> PreTrainedTokenizerBase:
