@@ -12,13 +12,13 @@ from torch import nn
 
 from bases.find import AUTO, find_row
 from bases.load import explained
+from bases.table import ADAPTER_CONFIG
 from bases.weights import experts_of
 from basics.errors import UserError
 from basics.json_files import parse_json
 from engine.layers import use_fast_lora
 
 ALL = "all"
-ADAPTER_CONFIG = "adapter_config.json"
 FUSED = "query_key_value"
 # How architectures call the module whose linear layers make queries, keys, values and the way out.
 ATTENTION = re.compile(r"att(n|ention)", re.IGNORECASE)

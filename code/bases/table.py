@@ -29,6 +29,7 @@ GGUF_STORAGES = {
     "q8_0": ("Q8_0", "MOSTLY_Q8_0"),
 }
 NO_QUANTIZATION, NF4 = "none", "nf4"
+ADAPTER_CONFIG = "adapter_config.json"  # of an adapter in the PEFT format
 QUANTIZATIONS = (NO_QUANTIZATION, NF4)
 
 

@@ -16,8 +16,9 @@ from basics.json_files import read_json
 NAMED = 3  # weights that a line names
 # Tables that older versions of transformers wrote beside the weights, and newer ones compute.
 OLD_TABLES = re.compile(r"\.(masked_bias|causal_mask|inv_freq|attn\.bias|attention\.bias)$")
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-FILES = ("model.safetensors", "pytorch_model.bin")
+FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+# Index of shards -> the one file that there is without it; the first that exists counts.
+WEIGHT_FILES = {INDEX_FILE: FILE, "pytorch_model.bin.index.json": "pytorch_model.bin"}
 
 
 def text_part(base: str, config) -> dict[str, Any]:
@@ -61,8 +62,9 @@ def names_in_files(base: str) -> set[str]:
     from safetensors import safe_open
     from transformers.utils import cached_file
 
-    found = {file: cached_file(base, file, _raise_exceptions_for_missing_entries=False) for file in (*INDEXES, *FILES)}
-    path = next((Path(place) for place in found.values() if place), None)
+    files = (*WEIGHT_FILES, *WEIGHT_FILES.values())
+    found = (cached_file(base, file, _raise_exceptions_for_missing_entries=False) for file in files)
+    path = next((Path(place) for place in found if place), None)
     if path is None:
         return set()
     if path.suffix == ".json":
@@ -76,8 +78,8 @@ def names_in_files(base: str) -> set[str]:
 def count_parameters(base: str) -> int:
     """Numbers in the safetensors files that a base is loaded from; 0 where it has none, or is in no folder."""
     folder = Path(base)
-    index = folder / "model.safetensors.index.json"
-    names = set(_shards_of(index).values()) if index.is_file() else {"model.safetensors"}
+    index = folder / INDEX_FILE
+    names = set(_shards_of(index).values()) if index.is_file() else {FILE}
     return sum(_count_in(folder / name) for name in names if (folder / name).is_file())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bases.table import BASES, ENCODERS
+from bases.table import ADAPTER_CONFIG, BASES, ENCODERS
 from data_utils.corpora.places import DESCRIPTION_FILE, NOT_UNIFIED, find_corpus, list_own
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
@@ -16,7 +16,7 @@ from knobs.readers import MIXED, WINDOW, ZERO_SHOT
 
 Values = Mapping[str, str | None]
 # What a folder with a model in the transformers format, or an adapter in PEFT's, holds.
-MODEL_FILES = ("config.json", "adapter_config.json")
+MODEL_FILES = ("config.json", ADAPTER_CONFIG)
 
 
 @dataclass(frozen=True)

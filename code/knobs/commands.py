@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bases.table import BASES
+from bases.table import ADAPTER_CONFIG, BASES
 from knobs.checks import Place, is_base_folder
 from knobs.environment import Settings
 from knobs.knob import NOTHING, Knob
@@ -27,7 +27,7 @@ SHOWN += ("domain_base", "speaker_task", "speaker_epochs", "mode")
 # File of a checkpoint to start from -> the knobs that it decides, which main_new.py reads there and refuses otherwise:
 # the scripts say them only if they were told to.
 DECIDED_BY_START: Mapping[str, tuple[str, ...]] = {
-    "adapter_config.json": ("lora_dim", "lora_alpha", "lora_dropout", "lora_module_name", "rslora", "dora", "quantize"),
+    ADAPTER_CONFIG: ("lora_dim", "lora_alpha", "lora_dropout", "lora_module_name", "rslora", "dora", "quantize"),
     "erc_config.json": ("max_length", "chat_template", "calibrate", "precision"),
 }
 EXPORTED = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bases.find import check_precision, find_folder, find_row
 from bases.load import resolve_base
+from bases.table import ADAPTER_CONFIG
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.json_files import parse_json
@@ -86,7 +87,7 @@ def find_base(checkpoint: Path) -> str:
 
 def base_name(checkpoint: Path) -> str:
     """The name of an adapter's base, as its configuration has it."""
-    path = Path(checkpoint) / "adapter_config.json"
+    path = Path(checkpoint) / ADAPTER_CONFIG
     try:
         return str(parse_json(path.read_bytes())["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bases.table import ADAPTER_CONFIG
 from basics.errors import UserError, disk_named
 from basics.files import make_folder, open_atomically, replace_durably, sync_tree, write_atomically
 from basics.locks import alone_at
@@ -49,7 +50,7 @@ def _empty(folder: Path) -> None:
 
 def is_adapter(folder: str | Path) -> bool:
     """Whether a folder holds an adapter in the PEFT format."""
-    return (Path(folder) / "adapter_config.json").exists()
+    return (Path(folder) / ADAPTER_CONFIG).exists()
 
 
 def save_model(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bases.find import known_sha256, sha256_of_weights
-from bases.table import PRECISIONS, QUANTIZATIONS
+from bases.table import ADAPTER_CONFIG, PRECISIONS, QUANTIZATIONS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of_text
 from basics.json_files import parse_json
@@ -21,6 +21,7 @@ from data_utils.retrieval import RetrievalSettings
 from data_utils.row_sets import RowSets
 from engine.chat_frame import ChatFrame
 from training.arguments import Arguments, DataArguments
+from training.decoding import TRANSITIONS_FILE
 
 ERC_CONFIG_FILE = "erc_config.json"
 # 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file;
@@ -30,12 +31,12 @@ VERSION = 4
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 KINDS_THAT_FEEL = ("window", "predict", "plain")
 # File of a checkpoint -> its key for the base; an adapter's own file comes first.
-BASE_RECORDS = {"adapter_config.json": "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
+BASE_RECORDS = {ADAPTER_CONFIG: "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
 # What decides an answer beside the weights: configurations and tokenizers, by how files of them are called.
 DECISIVE_ENDINGS = (".json", ".jinja", ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt")
 INDECISIVE = (ERC_CONFIG_FILE, "results.json", "generation_config.json")
 ELSEWHERE_FILE = "elsewhere.json"  # which score_elsewhere.py may lay beside a checkpoint
-CONFIGURATIONS = ("adapter_config.json", "config.json", "transitions.json")
+CONFIGURATIONS = (ADAPTER_CONFIG, "config.json", TRANSITIONS_FILE)
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -226,7 +227,7 @@ def identify_checkpoint(folder: str | Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    if path.name == "adapter_config.json":
+    if path.name == ADAPTER_CONFIG:
         with suppress(ValueError, TypeError):  # what cannot be read is another file than any that could
             content = parse_json(path.read_bytes()) | {"base_model_name_or_path": None}
             return sha256_of_text(json.dumps(content, sort_keys=True))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_config
 from bases.find import need_space, remove
+from bases.weights import INDEX_FILE, WEIGHT_FILES
 from basics.errors import UserError, disk_named
 from basics.files import replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
@@ -39,13 +40,7 @@ BUILT_IN = {
 }
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
 RECORD_FILE = "conversion.json"
-INDEX_FILE = "model.safetensors.index.json"
 ROTARY_BASE = 10_000.0
-# Index of shards -> the one file that there is without it; the first that exists counts.
-WEIGHT_FILES = {
-    "model.safetensors.index.json": "model.safetensors",
-    "pytorch_model.bin.index.json": "pytorch_model.bin",
-}
 RENAMED = {
     "transformer.embedding.word_embeddings.weight": "model.embed_tokens.weight",
     "transformer.encoder.final_layernorm.weight": "model.norm.weight",
@@ -190,7 +185,6 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
 
 def _finish(source: Path, work: Path, settings: dict[str, Any], shards: list[Path]) -> None:
     """Index, configuration, tokenizer and licences of a folder whose weights are there."""
-    import torch
     from transformers import GlmConfig, GlmForCausalLM
 
     from bases.chatglm.tokenizer2 import convert_tokenizer

@@ -12,7 +12,7 @@ import torch
 from bases.adapters import load_adapter
 from bases.find import public_name, sha256_of_weights
 from bases.load import DTYPES, load_model, load_tokenizer, resolve_base
-from bases.table import NO_QUANTIZATION
+from bases.table import ADAPTER_CONFIG, NO_QUANTIZATION
 from basics.errors import UserError, disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
 from basics.json_files import read_json
@@ -23,6 +23,7 @@ from training.checkpoints import is_adapter, replaced_folder
 from training.decoding import TRANSITIONS_FILE
 from training.erc_config import (
     ERC_CONFIG_FILE,
+    TOKENIZER_CONFIG,
     ErcConfig,
     decisive_files,
     find_erc_config,
@@ -33,7 +34,7 @@ from training.erc_config import (
 from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
 CPU = torch.device("cpu")
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 CARD, TITLE = "README.md", "\n# InstructERC"
 KEPT = ("LLM_bases", "checkpoint")  # folders of the repository that hold what exports are made from
 # What converters of other programs read of a base, and tokenizers of transformers do not write.
@@ -135,7 +136,7 @@ def load_merged(checkpoint: Path, source: str, precision: str):
 
 def tokenizer_of(checkpoint: Path, source: str):
     """The tokenizer that lies beside the weights, else that of their base."""
-    return load_tokenizer(str(checkpoint) if (checkpoint / "tokenizer_config.json").is_file() else source)
+    return load_tokenizer(str(checkpoint) if (checkpoint / TOKENIZER_CONFIG).is_file() else source)
 
 
 def merge(model):
@@ -162,12 +163,12 @@ def export_adapter(checkpoint: Path, output: Path) -> None:
     raise_together(find_output_problems(checkpoint, output))
     card, asked = moved_card(read_card(checkpoint), output), find_erc_config(checkpoint)
     refuse_changed_files(checkpoint, asked)
-    config = read_json(checkpoint / ADAPTER_FILES[0])
+    config = read_json(checkpoint / ADAPTER_CONFIG)
     config["base_model_name_or_path"] = public_name(str(find_repository() / config["base_model_name_or_path"]))
     with disk_named(output), replaced_folder(output) as new:
         for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
             shutil.copy(path, new / path.name)
-        write_atomically(new / ADAPTER_FILES[0], json.dumps(config, indent=2) + "\n")
+        write_atomically(new / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
         make_portable(new)
         write_atomically(new / CARD, card)
         if asked and asked.files_sha256:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bases.table import ADAPTER_CONFIG
 from basics.files import write_atomically
 from basics.json_files import read_json
+from training.erc_config import TOKENIZER_CONFIG
 
-MODEL, TOKENIZER, ADAPTER = "config.json", "tokenizer_config.json", "adapter_config.json"
 # A class of transformers 5 alone -> one that 4 has as well, and that obeys tokenizer.json in both.
 OLDER_CLASSES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 # What transformers 5 notes of how it has loaded a tokenizer.
@@ -20,7 +21,8 @@ NOTES = ("backend", "is_local", "local_files_only")
 
 def make_portable(folder: Path) -> None:
     """Rewrites the configurations in a folder of a model or an adapter."""
-    for name, change in ((MODEL, with_older_names), (TOKENIZER, with_older_tokenizer), (ADAPTER, without_nulls)):
+    changes = {"config.json": with_older_names, TOKENIZER_CONFIG: with_older_tokenizer, ADAPTER_CONFIG: without_nulls}
+    for name, change in changes.items():
         path = folder / name
         if path.is_file():
             changed = change(read_json(path))
