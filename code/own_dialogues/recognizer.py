@@ -31,6 +31,8 @@ from bases.quantization import check_quantization
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from data_utils.prompts import TEMPLATE_DIGESTS
+from data_utils.retrieval import Match
+from data_utils.row_files import Example
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn, SpokenTurn, clean, number_turns
 from engine.batching import EncodedRow, MicroBatch, RowEncoder, scoring_batches
 from engine.packing import usual_token_budget
@@ -44,7 +46,7 @@ from scoring.self_check import can_go_on, packer_that_agrees
 from scoring.transitions import Follower, TransitionFilter
 from training.checkpoints import is_adapter
 from training.decoding import find_filter
-from training.erc_config import ErcConfig, read_erc_config, refuse_other_frame
+from training.erc_config import TOKENIZER_CONFIG, ErcConfig, read_erc_config, refuse_other_frame
 from training.rows.encoding import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
@@ -114,7 +116,7 @@ class EmotionRecognizer:
         place, dtype = choose_place(device, precision, config.precision)
         quantize = config.quantize or NO_QUANTIZATION  # a file of version 1 does not know
         check_quantization(quantize, shards_weights=False, needed_by=str(folder))
-        own_tokenizer = (folder / "tokenizer_config.json").is_file()
+        own_tokenizer = (folder / TOKENIZER_CONFIG).is_file()
         length = min(config.max_length, positions_of(base) or config.max_length)
         encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)
         refuse_other_frame(folder, config, encoder.frame)
@@ -166,22 +168,18 @@ class EmotionRecognizer:
 
     def seen_prompts(self, dialogue: Spoken) -> list[str]:
         """The prompt of every turn exactly as the model reads it, special tokens and all."""
-        examples = [self._asked(question)[0] for question in self._questions([dialogue])]
+        examples = [example for example, _ in self._asked(list(self.prompts.questions(_numbered([dialogue]))))]
         rows = self.encoder.encode(examples, self.config.labels)
         return [self.encoder.tokenizer.decode(row.prompt, clean_up_tokenization_spaces=False) for row in rows]
 
-    def _questions(self, dialogues: Sequence[Spoken]) -> Iterator[Question]:
-        return self.prompts.questions(_numbered(dialogues))
-
-    def _asked(self, question: Question):
-        matches = self.demonstrator.find([question])[0] if self.demonstrator else ()
-        return self.prompts.example(question, matches)
+    def _asked(self, questions: Sequence[Question]) -> list[tuple[Example, Sequence[Match]]]:
+        matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
+        return [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
 
     def _answer(
         self, questions: Sequence[Question], follower: Follower | None, goes_on: bool = False
     ) -> list[TurnEmotion]:
-        matches = self.demonstrator.find(questions) if self.demonstrator else [()] * len(questions)
-        asked = [self.prompts.example(one, found) for one, found in zip(questions, matches, strict=True)]
+        asked = self._asked(questions)
         examples = [example for example, _ in asked]
         labels = self.config.labels
         rows = self.encoder.encode(examples, labels, self.config.calibrate)
