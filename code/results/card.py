@@ -2,14 +2,13 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from bases.find import find_row
 from bases.table import NO_QUANTIZATION
 from basics.files import public_path
 from data_utils.labels import DATASETS, DatasetSpec
 from scoring.metrics import NONE_OF_OWN
-from training.arguments import Arguments, TrainingArguments
+from training.arguments import Arguments, TrainingArguments, values_of
 from training.erc_config import ErcConfig
 
 # What the command says of how the weights are asked, and of how answers become scores.
@@ -44,8 +43,7 @@ def render_model_card(arguments: Arguments, config: ErcConfig, own: Mapping[str,
     base, labels = public_path(config.base), config.labels
     settings = "\n".join(
         f"| {name} | {public_path(value) if isinstance(value, str) else value} |"
-        for group in arguments
-        for name, value in asdict(group).items()
+        for name, value in values_of(arguments).items()
         if name != "local_rank"
     )
     header = ["---", f"base_model: {base}", "tags: [emotion-recognition-in-conversation]"]

@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,7 +34,7 @@ from scoring.metrics import (
 )
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions, write_predictions
 from scoring.transitions import decode_without
-from training.arguments import NOTHING, name_way
+from training.arguments import NOTHING, name_way, values_of
 from training.checkpoints import discard_state
 from training.decoding import uses_transitions
 from training.folders import RESULTS_FILE, forget_claim, refuse_removed
@@ -154,11 +153,10 @@ def how_chosen(run: Run) -> str:
 
 def describe_run(run: Run, progress: Progress | None) -> dict[str, Any]:
     """Everything of results.json but the scores."""
-    values = {name: value for group in run.arguments for name, value in asdict(group).items()}
-    values = {name: public_path(value) if isinstance(value, str) else value for name, value in values.items()}
+    values = values_of(run.arguments).items()
     training_rows = [row.task for row in run.row_sets.train] if progress else []
     return {
-        "arguments": values,
+        "arguments": {name: public_path(value) if isinstance(value, str) else value for name, value in values},
         "seed": run.arguments[2].seed,
         "fingerprint": run.fingerprint(),
         "base": {"name": Path(run.arguments[0].model_name_or_path).name, "source": read_source(Path(run.base)) or None},

@@ -179,12 +179,17 @@ def _read(description: str, command: list[str]) -> Arguments:
     return tuple(group(**{item.name: values[item.name] for item in fields(group)}) for group in GROUPS)
 
 
+def values_of(arguments: Arguments) -> dict[str, Any]:
+    """Flag -> its value."""
+    return {name: value for group in arguments for name, value in vars(group).items()}
+
+
 def _find_unread(arguments: Arguments, said: Said) -> list[str]:
     """One line per flag that was said, otherwise than by default, and that this run would leave without effect.
 
     What only training reads may be said where nothing is trained: it is the command of a training, to score.
     """
-    values = {name: value for group in arguments for name, value in vars(group).items()}
+    values = values_of(arguments)
     setting = LORA if values["lora"] or not values["do_train"] else ALL_PARAMETERS
     # Whether there are rows of the prediction task, which `beta` weighs, is known when they are read.
     asked = {name: str(value) for name, value in values.items()} | {"emotion_prediction": "True"}

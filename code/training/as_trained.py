@@ -7,7 +7,7 @@ from typing import Any
 from bases.adapters import read_adapter
 from bases.load import as_in_training, choose_device
 from basics.errors import raise_together
-from training.arguments import NOTHING, Arguments, Said
+from training.arguments import NOTHING, Arguments, Said, values_of
 from training.checkpoints import is_adapter
 from training.erc_config import ErcConfig, find_erc_config, longest, refuse_changed_files
 
@@ -29,7 +29,7 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
     decided = decided_by(start, config)
     if arguments[2].decode == "generate":
         decided.pop("calibrate", None)  # an answer that is generated has no probabilities to divide
-    given = {name: value for group in arguments for name, value in vars(group).items()}
+    given = values_of(arguments)
     given["max_length"] = longest(arguments[1])
     raise_together(
         [

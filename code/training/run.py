@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
 from scoring.transitions import TransitionFilter
-from training.arguments import NOTHING, Arguments, ModelArguments, name_way
+from training.arguments import NOTHING, Arguments, ModelArguments, name_way, values_of
 from training.checkpoints import is_adapter
 from training.decoding import TRANSITIONS, filter_at_start
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
@@ -136,9 +136,8 @@ class Run:
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the result of training; a run is resumed only under an equal one."""
-        values = {name: value for group in self.arguments for name, value in asdict(group).items()}
-        kept = {name: value for name, value in values.items() if name not in FREE_ON_RESUME}
-        kept = {name: value for name, value in kept.items() if not is_as_before(name, value)}
+        values = values_of(self.arguments).items()
+        kept = {name: value for name, value in values if name not in FREE_ON_RESUME and not is_as_before(name, value)}
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
         metrics = {name: spec.metric for name, spec in self.row_sets.own.items()}  # which corpus.yaml may change
         own = {name: metric for name, metric in metrics.items() if metric != WEIGHTED_F1}

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from scoring.metrics import (
 )
 from scoring.prediction_files import VALID_FILE, write_predictions
 from scoring.transitions import TransitionFilter, decode_with, fit_filter, log_p_matrix
-from training.arguments import NOTHING, Arguments
+from training.arguments import NOTHING, Arguments, values_of
 from training.checkpoints import save_model
 from training.decoding import TRANSITIONS_FILE, count_rows, order_of_rows, uses_transitions
 from training.engines import Engine, OptimizerSettings, PlainEngine
@@ -142,8 +142,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
 def open_log(run: Run, folder: Path) -> RunLog:
     """The log of a run, which also reports to what --report_to names."""
     training = run.arguments[2]
-    settings = {name: value for group in run.arguments for name, value in asdict(group).items()}
-    return RunLog(folder, open_trackers(training.report_to, folder, settings, training.resume))
+    return RunLog(folder, open_trackers(training.report_to, folder, values_of(run.arguments), training.resume))
 
 
 def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, float]:

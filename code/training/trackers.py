@@ -170,11 +170,7 @@ def _scalar_event(values: Mapping[str, Any]) -> bytes:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    curves = [
-        Summary.Value(tag=f"{values['kind']}/{name}", simple_value=value)
-        for name, value in values.items()
-        if isinstance(value, int | float) and name not in NO_CURVES
-    ]
+    curves = [Summary.Value(tag=name, simple_value=value) for name, value in numbers_of(values).items()]
     return _framed(Event(wall_time=time.time(), step=values["step"], summary=Summary(value=curves)))
 
 
