@@ -135,6 +135,15 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: it has no half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sha256_of_text(text: str) -> str:
     """Return the SHA-256 of a text in UTF-8 as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from basics.files import is_unicode
+
 MOST_CHARACTERS = 50_000  # of a file: PyYAML takes up to a second for as many, on a slow core
 MOST_NODES = 100_000  # values of a file, those counted again that an alias repeats
 DEEPEST = 50  # lists and mappings in each other
@@ -65,14 +67,6 @@ def refuse_doubled_keys(node: Any) -> None:
             refuse_doubled_keys(part)
 
 
-def _can_be_written(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @cache
 def _shallow_loader() -> type:
     """PyYAML's, but it stops at the first value that is too deep: its time grows with the square of the depth."""
@@ -104,7 +98,7 @@ def _measure(node: Any, known: dict[int, int], depth: int) -> int:
     size = 1 + sum(_measure(part, known, depth + 1) for part in parts)
     if size > MOST_NODES:
         raise YamlError(f"its aliases make more than {MOST_NODES:,} values of it", line)
-    if isinstance(node.value, str) and not _can_be_written(node.value):
+    if isinstance(node.value, str) and not is_unicode(node.value):
         raise YamlError("half a character (a lone surrogate)", line)
     if node.tag == _NUMBER and len(node.value) > LONGEST_NUMBER:
         raise YamlError(f"a whole number of {len(node.value):,} characters", line)

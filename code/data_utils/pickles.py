@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
+from basics.files import is_unicode
 from data_utils.labels import LETTERS, ONE_HOT, SPLITS, ZERO_OR_OTHER, DatasetSpec
 
 # Slot name -> its content: a dict dialogue -> list per turn, or a list of dialogue ids for a split.
@@ -88,7 +89,7 @@ def _find_split_problems(slots: Slots) -> Iterator[str]:
             if type(dialogue_id) not in (int, str):
                 yield f"slot {split} holds {reprlib.repr(dialogue_id)}, allowed are ids: text or whole numbers"
                 continue
-            if type(dialogue_id) is str and not _is_unicode(dialogue_id):
+            if type(dialogue_id) is str and not is_unicode(dialogue_id):
                 yield f"slot {split} holds {dialogue_id!r} with {_HALF_CHARACTER}"
                 continue
             # 7 and '7' would give rows of the same id.
@@ -127,13 +128,5 @@ def _find_turn_problems(speaker: Any, label: Any, text: Any, spec: DatasetSpec) 
         yield (f"label index {reprlib.repr(label)} is out of range, allowed are 0 to {last} ({', '.join(spec.labels)})")
     if type(text) is not str or not text.strip():
         yield f"utterance {reprlib.repr(text)} is empty or no text, allowed is text"
-    elif not _is_unicode(text):
+    elif not is_unicode(text):
         yield f"utterance {reprlib.repr(text)} has {_HALF_CHARACTER}"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -8,12 +8,12 @@ no other turn's prompt can share. `compact`: the labels first, the conversation 
 prompt but the cue begins the next turn's.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
 
 from basics.errors import UserError
+from basics.files import sha256_of_text
 
 ROLE = "Now you are expert of sentiment and emotional analysis. "
 HISTORY_START = ROLE + "The following conversation noted between '### ###' involves several speakers. ### "
@@ -47,7 +47,7 @@ COMPACT_TEMPLATES = {
 
 
 def _digest(templates: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(templates, sort_keys=True).encode("utf-8")).hexdigest()
+    return sha256_of_text(json.dumps(templates, sort_keys=True))
 
 
 # Of each form: changes with any of its templates, so that rows made from older ones are seen to be stale.

@@ -9,7 +9,6 @@ out of it: its buckets change with every batch. Compiling takes half a minute or
 for runs that are long enough to earn it back.
 """
 
-import hashlib
 import os
 import platform
 import shutil
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from basics.errors import UserError
+from basics.files import sha256_of_text
 from engine.attention import tree_attention
 
 MOST_HELD_TWICE = 2 << 30  # bytes of weights
@@ -225,7 +225,7 @@ def identify_processor() -> str:
     lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
     of_one = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
     parts = (platform.machine(), torch.backends.cpu.get_cpu_capability(), *sorted(of_one))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return sha256_of_text("\n".join(parts))[:16]
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:

@@ -1,6 +1,5 @@
 """Runs jobs, several at once if asked; one that dies leaves the others going, and what is finished is not run again."""
 
-import hashlib
 import itertools
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 from queue import Queue
 
 from basics.errors import UserError
-from basics.files import find_repository, sha256_of, sha256_of_each, write_atomically
+from basics.files import find_repository, sha256_of, sha256_of_each, sha256_of_text, write_atomically
 from basics.json_files import parse_json
 from basics.ports import find_free_ports
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
@@ -216,7 +215,7 @@ def plan_digest(job: Job) -> str:
     if settings["Experiments_setting"] != ZERO_SHOT:
         decided["batch_size"] = str(commands.batch_size)
     identity = json.dumps([settings.rows, ROWS_VERSION, sorted(decided.items())])
-    return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
+    return sha256_of_text(identity)[:PLAN_CHARACTERS]
 
 
 def resolve(job: Job) -> Commands:

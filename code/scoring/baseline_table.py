@@ -3,13 +3,13 @@
 Without the libraries that fit them, which take seconds to import: reports read this much alone.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from basics.errors import UserError
+from basics.files import sha256_of_text
 from data_utils.examples import DEFAULT_WINDOW
 from scoring.contenders import Grid
 from scoring.transitions import GRID, SMOOTHING
@@ -97,4 +97,4 @@ def baseline_plan(name: str) -> str:
     decoding = [GRID.tolist(), SMOOTHING] if name.endswith(WITH_TRANSITIONS) else []
     training = asdict(FineTuning("")) if bare == FINE_TUNED else {}
     identity = json.dumps([BASELINES_VERSION, name, grid, decoding, training, DEFAULT_WINDOW])
-    return hashlib.sha256(identity.encode()).hexdigest()[:PLAN_CHARACTERS]
+    return sha256_of_text(identity)[:PLAN_CHARACTERS]

@@ -6,7 +6,6 @@ seconds, into the user's cache; what is built is held to `tree_attention` before
 """
 
 import ctypes
-import hashlib
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basics.files import sha256_of_text
 from engine.attention import tree_attention
 from engine.layers import COMPILERS, identify_processor
 from engine.prefix_tree import PrefixTree, visible_keys
@@ -116,7 +116,7 @@ def build(folder: Path) -> Path:
 def identify(compiler: str) -> str:
     """What the library is called by: another name for another source, compiler, torch or processor."""
     parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, compiler, torch.__version__, identify_processor())
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return sha256_of_text("\n".join(parts))[:16]
 
 
 @dataclass(frozen=True)
