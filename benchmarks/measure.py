@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from bases.load import resolve_base
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = parse_arguments()
     stop_on_signals()
     plan = PLANS[arguments.effort]
-    inputs = Inputs(_find_base(arguments.base), arguments.data)
+    inputs = Inputs(resolve_base(arguments.base), arguments.data)
     if not inputs.has(DATASET, "window"):
         raise UserError(f"{arguments.data / DATASET / 'window'} holds no rows: benchmarks/run.sh writes them")
     results = QUICK_RESULTS if arguments.effort == "quick" else RESULTS
@@ -167,12 +168,6 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sections", nargs="*", default=(), choices=SECTIONS, help="only these")
     parser.add_argument("--contenders", nargs="*", default=(), choices=NAMES, help="train these beside it, no others")
     return parser.parse_args(words)
-
-
-def _find_base(name: str) -> str:
-    from bases.load import resolve_base
-
-    return resolve_base(name)
 
 
 if __name__ == "__main__":

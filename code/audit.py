@@ -10,7 +10,7 @@ text of a corpus. To leave shared scenes out of train: code/data_process_mixed.p
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser
@@ -36,7 +36,7 @@ def main() -> None:
     findings = audit(corpora, specs)
     tables = render_findings(findings)
     if arguments.json:
-        write_atomically(arguments.json, json.dumps(findings.to_dict(), indent=1) + "\n")
+        write_atomically(arguments.json, json.dumps(asdict(findings), indent=1) + "\n")
     write_section(tables)
     print(tables)
 

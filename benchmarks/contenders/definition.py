@@ -115,18 +115,18 @@ class Stopwatch:
         self.seconds = time.perf_counter() - self.began
 
 
-def load_weights(base: str, dtype: torch.dtype, device: torch.device, attention: str = "sdpa"):
+def load_weights(base: str, dtype: torch.dtype, device: torch.device):
     """The base as transformers loads it; random weights where the folder holds a configuration alone."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if any(Path(base).glob("*.safetensors")):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, attn_implementation=attention)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, attn_implementation="sdpa")
         return model.to(device)
     config = AutoConfig.from_pretrained(base)
     torch.manual_seed(SEED)
     # Drawn in fp32 and rounded, so that a model is the same one in every precision.
     with device:
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=attention)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     return model.to(dtype)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from bases.load import resolve_base
+from bases.table import LLAMA_7B
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import run_script
@@ -25,13 +27,6 @@ from benchmarks.report import RESULTS, write_pages, write_results
 from benchmarks.workload import draw_workload
 
 STEPS, REPETITIONS = 3, 5
-LLAMA_7B = {
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-}
 
 
 def main() -> None:
@@ -40,7 +35,7 @@ def main() -> None:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device: run benchmarks/run.sh on a CPU, or --device cpu to try this script out")
     torch.set_float32_matmul_precision("high")  # TF32, as fp32 is computed on such a GPU
-    inputs = Inputs(_find_base(arguments.base), arguments.data)
+    inputs = Inputs(resolve_base(arguments.base), arguments.data)
     workload = draw_workload(inputs.train_rows(DATASET, "window"), arguments.steps)
     budget = Budget()
     measured: dict[str, Any] = {"machine": describe_machine(device.type), "models": {}}
@@ -66,7 +61,7 @@ def _cases(inputs: Inputs, scratch: Path, small_only: bool) -> Iterator[Case]:
         tokenizer = inputs.encoder(DATASET).tokenizer
         tokenizer.save_pretrained(scratch)
         tokens = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        LlamaConfig(**LLAMA_7B, **tokens).save_pretrained(scratch)
+        LlamaConfig(**(LLAMA_7B | tokens)).save_pretrained(scratch)
         adapted, without = "q_proj,k_proj,v_proj", frozenset({"released_fp32"})
         yield Case("LLaMA of 7B random weights, LoRA on q, k, v", str(scratch), adapted, without)
 
@@ -82,12 +77,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
     parser.add_argument("--small_only", action="store_true", help="leave the 7B model out")
     return parser.parse_args()
-
-
-def _find_base(name: str) -> str:
-    from bases.load import resolve_base
-
-    return resolve_base(name)
 
 
 if __name__ == "__main__":

@@ -35,10 +35,10 @@ RECIPE = {name: find_default(KNOBS[name], WINDOW, OF_SETTING, SMALL) for name in
 }
 
 
-def measure_grouping(inputs: Inputs, scratch: Path, share: float = SHARE) -> dict[str, Any]:
+def measure_grouping(inputs: Inputs, scratch: Path) -> dict[str, Any]:
     """Grouping -> seed -> weighted F1 on valid and seconds of training."""
     folder = scratch / DATASET / "window"
-    rows = draw_dialogues(inputs.data / DATASET / "window", folder, share)
+    rows = draw_dialogues(inputs.data / DATASET / "window", folder, SHARE)
     runs: dict[str, dict[str, Any]] = {name: {} for name in GROUPINGS}
     for seed in SEEDS:
         for name, rows_per_dialogue in GROUPINGS.items():

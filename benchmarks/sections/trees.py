@@ -22,18 +22,18 @@ FRACTIONS = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "1": 1.0}
 KIND_TITLES = {"window": "window 12", "predict": "with the prediction task"}
 
 
-def measure_trees(inputs: Inputs, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+def measure_trees(inputs: Inputs) -> dict[str, Any]:
     """All tables, for all the rows that are there."""
     say("building trees")
-    rows = {kind: inputs.train_rows(DATASET, kind) for kind in kinds}
+    rows = {kind: inputs.train_rows(DATASET, kind) for kind in KINDS}
     return {
         "fractions": {
             kind: {name: build_trees(draw_rows(rows[kind], Draw(share, SEED))) for name, share in FRACTIONS.items()}
-            for kind in kinds
+            for kind in KINDS
         },
         "sharing": {
             dataset: {
-                kind: _tokens_per_node(inputs.train_rows(dataset, kind)) for kind in kinds if inputs.has(dataset, kind)
+                kind: _tokens_per_node(inputs.train_rows(dataset, kind)) for kind in KINDS if inputs.has(dataset, kind)
             }
             for dataset in DATASETS_COMPARED
         },

@@ -4,7 +4,7 @@ TRL compiles whole models, which takes more than a minute each time: the usual b
 head alone, the full one all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -28,14 +28,12 @@ CHOICES = {"size": SIZES, "padding_free": (False, True), "targets_only": (False,
 HEADS = {False: "its own head", True: "head patched"}
 
 
-def crossed(choices: Mapping[str, Sequence[Any]] = CHOICES) -> list[dict[str, Any]]:
+def crossed() -> list[dict[str, Any]]:
     """Every combination, as options of the contender."""
-    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+    return [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
 
 
-def measure_trl(
-    inputs: Inputs, native: str, logs: Path, compiled: int, choices: Mapping[str, Sequence[Any]] = CHOICES
-) -> Result:
+def measure_trl(inputs: Inputs, native: str, logs: Path, compiled: int) -> Result:
     """Seconds of one step of every combination; what failed, or has another loss, has its error instead.
 
     compiled: how many combinations of each head are compiled too, those that are fastest without.
@@ -43,8 +41,8 @@ def measure_trl(
     workload = draw_workload(inputs.train_rows(DATASET, "window"), 1, ROWS)
     setting = Setting(inputs.base, workload, native, "cpu", {})
     expected = compute_reference(setting, logs)["token"]
-    plain = [_try(replace(setting, options=one), expected, logs) for one in crossed(choices) if not one["compile"]]
-    leading = [one for head in choices["targets_only"] for one in _ranked(plain, head)[:compiled]]
+    plain = [_try(replace(setting, options=one), expected, logs) for one in crossed() if not one["compile"]]
+    leading = [one for head in CHOICES["targets_only"] for one in _ranked(plain, head)[:compiled]]
     return {
         "precision": native,
         "rows": len(workload.rows),

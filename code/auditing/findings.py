@@ -1,9 +1,8 @@
 """All that an audit finds of some datasets, as figures alone: no text of a corpus is in it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from auditing.duplicates import Duplicates, count_duplicates, texts_of
 from auditing.labels import (
@@ -78,10 +77,6 @@ class Findings:
     scenes: tuple[SharedScenes, ...]
     labels: tuple[SplitLabels, ...]
     agreement: tuple[AnnotatedTwice, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds them."""
-        return asdict(self)
 
 
 def audit(corpora: Corpora, specs: Mapping[str, DatasetSpec] = DATASETS) -> Findings:

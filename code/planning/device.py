@@ -12,12 +12,12 @@ def plan_precision(wanted: str, on_gpu: bool) -> torch.dtype:
     return DTYPES["bf16"] if on_gpu and wanted == "auto" else choose_precision(wanted, torch.device("cpu"))
 
 
-def measure_tflops(dtype: torch.dtype, size: int = 1024, repeats: int = 5) -> float:
+def measure_tflops(dtype: torch.dtype) -> float:
     """The fastest of a few square products on this CPU, in 10^12 operations a second."""
-    square = torch.randn(size, size, dtype=dtype)
+    square = torch.randn(1024, 1024, dtype=dtype)
     seconds = []
-    for _ in range(repeats):
+    for _ in range(5):
         began = time.perf_counter()
         square @ square
         seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds) / 1e12
+    return 2 * len(square) ** 3 / min(seconds) / 1e12

@@ -113,8 +113,3 @@ def log_probabilities(model: Any, features: Any, size: int) -> np.ndarray:
     with np.errstate(divide="ignore"):
         found[:, model.classes_] = np.maximum(model.predict_log_proba(features), LOWEST)
     return found
-
-
-def speakers_history(shown: Sequence[Utterance], speaker: int) -> dict[bool, list[Utterance]]:
-    """The turns before an utterance by who said them: True: its own speaker's, False: others'."""
-    return {is_own: [one for one in shown if (one.speaker == speaker) == is_own] for is_own in (True, False)}

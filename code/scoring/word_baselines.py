@@ -10,7 +10,7 @@ from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
 from basics.errors import UserError
 from scoring.baseline_table import REGRESSION
-from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of, speakers_history
+from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of
 
 WORD = r"(?:[^\W\d_]|')+|[!?]"  # of letters of any script, without the marks that some set on them
 
@@ -23,10 +23,9 @@ def words_by_speaker(task: Task, split: str) -> tuple[list[str], list[str], list
     """Of every utterance: its text, the same speaker's turns in the window, the others'."""
     own, same, others = [], [], []
     for utterance, shown in task.turns(split):
-        history = speakers_history(shown, utterance.speaker)
         own.append(utterance.text)
-        same.append("\n".join(one.text for one in history[True]))
-        others.append("\n".join(one.text for one in history[False]))
+        same.append("\n".join(one.text for one in shown if one.speaker == utterance.speaker))
+        others.append("\n".join(one.text for one in shown if one.speaker != utterance.speaker))
     return own, same, others
 
 

@@ -5,7 +5,7 @@ the run and the run itself, which is causal attention from the lower right corne
 are one call of PyTorch's flash attention in half precision; elsewhere they are taken in turn.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class SegmentPlan:
         return SegmentPlan(
             **{
                 name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-                for name, value in ((field.name, getattr(self, field.name)) for field in fields(self))
+                for name, value in vars(self).items()
             }
         )
 
