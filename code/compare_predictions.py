@@ -15,7 +15,8 @@ from pathlib import Path
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
-from scoring.metrics import INVALID, Prediction
+from data_utils.labels import INVALID
+from scoring.metrics import Prediction
 from scoring.prediction_files import read_predictions
 
 IDS_SHOWN = 3

@@ -10,6 +10,7 @@ from types import MappingProxyType
 SPLITS = ("train", "valid", "test")
 
 NEUTRAL = "neutral"
+INVALID = "invalid"  # what tables call an answer without a label
 WEIGHTED_F1 = "weighted_f1"
 MICRO_F1_WITHOUT = "micro_f1_without_"  # and the label that is left out
 MICRO_F1_WITHOUT_NEUTRAL = MICRO_F1_WITHOUT + NEUTRAL

@@ -11,11 +11,10 @@ import numpy as np
 
 from basics.errors import UserError
 from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
-from scoring.metrics import EvalResult, Prediction, evaluate_predictions, find_neutral, unique_predictions
+from scoring.metrics import PERCENT, EvalResult, Prediction, evaluate_predictions, find_neutral, unique_predictions
 
 COLUMNS = ("dialogue", "label", "answer", "count")
 NO_LABEL = ""  # the answer of an utterance that was given no label
-PERCENT = 100.0
 MOST_COUNTED = 1_000_000  # of one answer in a dialogue
 MOST_CELLS = 10_000_000  # of a table
 

@@ -44,7 +44,7 @@ def _row(condition: Condition, dataset: str, shown: Shown) -> Sequence[str]:
     split = "" if condition.split == "test" else f", {condition.split}"
     score = describe_scores(condition, dataset, shown)
     where = f"{dataset}{OTHER_RELEASE.get(dataset, '')}{split}"
-    return (f"{condition.name}", where, score, *_judge(condition, dataset, shown))
+    return (condition.name, where, score, *_judge(condition, dataset, shown))
 
 
 def _judge(condition: Condition, dataset: str, shown: Shown) -> tuple[str, str, str]:

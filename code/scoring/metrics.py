@@ -11,10 +11,17 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from basics.errors import UserError
-from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, MICRO_F1_WITHOUT_NEUTRAL, NEUTRAL, WEIGHTED_F1, DatasetSpec
+from data_utils.labels import (
+    DATASETS,
+    INVALID,
+    MICRO_F1_WITHOUT,
+    MICRO_F1_WITHOUT_NEUTRAL,
+    NEUTRAL,
+    WEIGHTED_F1,
+    DatasetSpec,
+)
 from data_utils.row_files import SPEAKER, Example
 
-INVALID = "invalid"
 METRICS = (WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL)
 
 NONE_OF_OWN: Mapping[str, DatasetSpec] = MappingProxyType({})

@@ -11,6 +11,7 @@ from basics.yaml_files import YamlError, parse_yaml
 from data_utils.corpora.places import DESCRIPTION_FILE, NAME, NAME_FORM, TAKEN, find_misnamed, may_be_called
 from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import (
+    INVALID,
     MICRO_F1_WITHOUT,
     MICRO_F1_WITHOUT_NEUTRAL,
     NEUTRAL,
@@ -28,7 +29,6 @@ BY_DIALOGUE, BY_CORPUS = "dialogue", "corpus"
 USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
 LONGEST_TEXT = 1_000  # characters, with what shows nothing
-RESERVED = "invalid"  # what tables call an answer without a label
 ROUNDING = 1e-6
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
@@ -160,8 +160,8 @@ def find_label_fault(label: str) -> str | None:
         return f"the label {label!r} has a comma, < or >, as prompts have around labels, or what cannot be printed"
     if len(label) > LONGEST_LABEL:
         return f"the label {label[:LONGEST_LABEL]!r}... has {len(label)} characters, allowed are {LONGEST_LABEL}"
-    if label.casefold() == RESERVED:
-        return f"the label {RESERVED!r} stands for an answer that holds no label, allowed are others"
+    if label.casefold() == INVALID:
+        return f"the label {INVALID!r} stands for an answer that holds no label, allowed are others"
     return None
 
 

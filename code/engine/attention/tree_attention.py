@@ -20,11 +20,11 @@ BLOCK = 64  # queries of a block; measured on two CPU cores: 32 and 128 are slow
 ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop")  # how configurations name it; not drawn here
 BUCKETS = 6  # groups of blocks by key count; fewer pad more, more run smaller products
 
-# 0 and -inf as bits, since numpy has no bf16.
+# -inf as bits, and their type, since numpy has no bf16.
 _BIAS_BITS = {
-    torch.float32: (0, np.float32(-np.inf).view(np.int32), np.int32),
-    torch.bfloat16: (0, np.uint16(0xFF80).view(np.int16), np.int16),
-    torch.float16: (0, np.float16(-np.inf).view(np.int16), np.int16),
+    torch.float32: (np.float32(-np.inf).view(np.int32), np.int32),
+    torch.bfloat16: (np.uint16(0xFF80).view(np.int16), np.int16),
+    torch.float16: (np.float16(-np.inf).view(np.int16), np.int16),
 }
 # Model type -> the submodule whose `build_alibi_tensor(mask, heads, dtype)` every forward pass calls.
 ALIBI_MODULES = {"bloom": "transformer"}
@@ -53,8 +53,8 @@ class TreeBucket:
         head = np.arange(heads).reshape(1, kv_heads, group, 1)
         queries = bucket.queries[:, None, None] * heads + head
         keys = bucket.keys[:, None] * kv_heads + np.arange(kv_heads).reshape(1, kv_heads, 1)
-        zero, masked, bits = _BIAS_BITS[dtype]
-        bias = np.where(bucket.visible, zero, masked).astype(bits)[:, None, None]
+        masked, bits = _BIAS_BITS[dtype]
+        bias = np.where(bucket.visible, 0, masked).astype(bits)[:, None, None]
         bias = np.array(np.broadcast_to(bias, (blocks, kv_heads, group, block, width)))
         return cls(
             torch.from_numpy(queries.reshape(-1)),
