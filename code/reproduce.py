@@ -37,7 +37,7 @@ from experiment_utils.conditions import (
     list_conditions,
     read_table,
 )
-from experiment_utils.needs import NEEDS_FILE, Needs, base_of, estimate_all, read_needs, write_needs
+from experiment_utils.needs import Needs, base_of, estimate_all, read_needs, write_needs
 from experiment_utils.records import Records
 from experiment_utils.report_tables import describe_p
 from experiment_utils.reports import (
@@ -74,10 +74,10 @@ def main() -> None:
     chosen = choose_conditions(conditions, arguments.table, arguments.condition)
     folder = report_folder(arguments.conditions)
     if arguments.list:
-        print_list(chosen, read_needs(folder / NEEDS_FILE.name))
+        print_list(chosen, read_needs(folder))
         return
     if arguments.estimate:
-        print(write_needs(estimate_all(list(conditions.values())), folder / NEEDS_FILE.name))
+        print(write_needs(estimate_all(list(conditions.values())), folder))
         return
     if arguments.check:
         sys.exit(EXIT_FAILED if print_check(Records.read(folder)) else 0)
@@ -87,7 +87,7 @@ def main() -> None:
     tell_unheeded()
     jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
     if arguments.dry_run:
-        print_commands(jobs, read_needs(folder / NEEDS_FILE.name))
+        print_commands(jobs, read_needs(folder))
         return
     troubles: list[str] = []
     if not arguments.report:

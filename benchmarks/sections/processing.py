@@ -17,8 +17,9 @@ from benchmarks.worker import run_to_end
 from data_utils.dialogues import find_original_data, find_pickle
 from data_utils.labels import SPLITS
 from data_utils.row_files import read_rows
+from experiment_utils.conditions import BENCHMARKS
 
-DATASETS_COMPARED = ("sample", "iemocap", "meld", "EmoryNLP")
+DATASETS_COMPARED = ("sample", *BENCHMARKS)
 KINDS = {"window 12": (), "with the prediction task": ("--emotion_prediction", "True")}
 
 

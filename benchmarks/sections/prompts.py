@@ -19,15 +19,13 @@ from data_utils.prompts import COMPACT, FORMS, PAPER
 from engine.batching import EncodedRow, RowEncoder, plan_steps
 from engine.prefix_tree import PrefixTree
 from engine.running_prompts import count_shared
+from experiment_utils.conditions import BENCHMARKS
 
-DATASETS_COMPARED = ("iemocap", "meld", "EmoryNLP")
 STEPS = (DEFAULT_STEP, 6)
 NAMES = {PAPER: "the paper's", COMPACT: "compact"}
 
 
-def measure_prompts(
-    encoder_of: Callable[[str], RowEncoder], datasets: Sequence[str] = DATASETS_COMPARED
-) -> dict[str, Any]:
+def measure_prompts(encoder_of: Callable[[str], RowEncoder], datasets: Sequence[str] = BENCHMARKS) -> dict[str, Any]:
     """Dataset -> a record for every form and step; datasets whose pickle is not there are left out.
 
     encoder_of: dataset -> what makes tokens of its rows.

@@ -13,8 +13,8 @@ from benchmarks.workload import ROWS_PER_DIALOGUE, ROWS_PER_STEP, SEED, count_wo
 from data_utils.draws import Draw, draw_rows
 from engine.batching import TOKEN_BUDGETS, EncodedRow, plan_steps, training_batches
 from engine.dealing import Dealing, measure_dealing
+from experiment_utils.conditions import BENCHMARKS
 
-DATASETS_COMPARED = ("iemocap", "meld", "EmoryNLP")
 WHOLE = 1 << 20  # more rows than any dialogue has
 ROWS_PER_DIALOGUE_COMPARED = {"1": 1, "8": ROWS_PER_DIALOGUE, "whole": WHOLE}
 PROCESSES_COMPARED = (2, 4, 8)
@@ -35,11 +35,11 @@ def measure_trees(inputs: Inputs) -> dict[str, Any]:
             dataset: {
                 kind: _tokens_per_node(inputs.train_rows(dataset, kind)) for kind in KINDS if inputs.has(dataset, kind)
             }
-            for dataset in DATASETS_COMPARED
+            for dataset in BENCHMARKS
         },
         "dealing": {
             dataset: deal_epoch(inputs.train_rows(dataset, KINDS[0]))
-            for dataset in DATASETS_COMPARED
+            for dataset in BENCHMARKS
             if inputs.has(dataset, KINDS[0])
         },
     }

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basics.files import find_repository, write_atomically
+from basics.files import write_atomically
 from basics.json_files import read_json
 from data_utils.corpora.registry import find_dataset
 from data_utils.corpora.sizes import has_small_train
 from data_utils.labels import DATASETS
-from experiment_utils.conditions import Condition
+from experiment_utils.conditions import EXPERIMENTS, Condition
 from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
 from knobs.readers import LABELS, LORA, PLAIN
@@ -28,7 +28,7 @@ from planning.texts import texts_of, utterances_of
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
-NEEDS_FILE = find_repository() / "experiments" / "needs.json"
+NEEDS_FILE = "needs.json"
 # Distinct tokens with a module for each one without, in the mean of the datasets.
 MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
 # How many times fewer distinct tokens other prompts have than the paper's: (prompt, window_step) -> dataset -> times.
@@ -194,14 +194,16 @@ def _scorings(condition: Condition, base: str) -> int:
     return math.ceil(epochs * math.ceil(rows / batch) / every)
 
 
-def read_needs(path: Path = NEEDS_FILE) -> dict[str, Needs]:
-    """Read the file; {} where it is not there."""
+def read_needs(folder: Path = EXPERIMENTS) -> dict[str, Needs]:
+    """Read the file of a folder; {} where it is not there."""
+    path = folder / NEEDS_FILE
     content = read_json(path) if path.is_file() else {}
     return {name: Needs(**of) for name, of in content.items()}
 
 
-def write_needs(needs: Mapping[str, Needs], path: Path = NEEDS_FILE) -> Path:
-    """Write the file; return its path."""
+def write_needs(needs: Mapping[str, Needs], folder: Path) -> Path:
+    """Write the file of a folder; return its path."""
+    path = folder / NEEDS_FILE
     content = {name: asdict(of) for name, of in needs.items()}
     write_atomically(path, json.dumps(content, indent=1) + "\n")
     return path
