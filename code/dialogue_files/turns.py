@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from basics.files import is_unicode
 from dialogue_files.names import UNSEEN, name_key
 from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report
 
@@ -195,10 +196,8 @@ def clean(text: str, what: str, longest: int, line: int) -> str:
 
 def refuse_halves(text: str, what: str, line: int) -> None:
     """LineError for half a surrogate pair, which nothing can write."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise LineError(line, f"the {what} holds half of a surrogate pair, allowed is Unicode text") from None
+    if not is_unicode(text):
+        raise LineError(line, f"the {what} holds half of a surrogate pair, allowed is Unicode text")
 
 
 def unescape(text: str) -> str:
