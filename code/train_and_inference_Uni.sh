@@ -2,7 +2,7 @@
 # One dataset, each utterance with the turns before it: InstructERC's main setting (arXiv 2309.11911).
 #
 #   bash code/train_and_inference_Uni.sh                # the sample corpus, SmolLM2-135M, LoRA: a few minutes
-#   dataset=meld bash code/train_and_inference_Uni.sh   # the real benchmark; hours on a CPU
+#   dataset=meld bash code/train_and_inference_Uni.sh   # a corpus of the paper: some 76 minutes on two CPU cores
 #   Experiments_setting=zero_shot bash code/train_and_inference_Uni.sh
 #   dataset=iemocap MODEL_NAME=LLaMA2 decode=generate num_beams=4 bash code/train_and_inference_Uni.sh
 #   DRY_RUN=1 dataset=iemocap MODEL_NAME=LLaMA2 bash code/train_and_inference_Uni.sh
