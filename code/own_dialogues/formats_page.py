@@ -12,31 +12,33 @@ Made by `python code/predict.py --formats > demo/FORMATS.md`; the tests read eve
 Which form a file has is found by its suffix and its beginning: of the forms below with its suffix, the first that the
 beginning shows is taken. Where that is not the plain form of the suffix, a line says so, and `--input_format` asks for
 another. `python code/predict.py --input FILE --preview True` shows what would be judged, before any model is asked."""
-_FOR_ALL = """For all of them:
+_FOR_ALL = """For all of them, where *told* means a line on stderr:
 
-- Names are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth); a line says so. In
-  text and subtitles `Paul (Laughing)` is Paul, `Sam (tenant)` is Sam, `Anna (Sales)` is not Anna, and `Note:`,
-  `Session 2:` or `[Scene ...]` is nobody. In text, `Participants:` is nobody before the first turn, or before names and
-  the first turn of a dialogue, and a line says so where `Sam (tenant)` and `Sam (landlord)` are taken for one.
-  `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number, and what stands above
-  `Transcript` on a line of its own is the head of a meeting, which is one dialogue; a line says so.
-- Turns without words are left out. What is left out is counted in one line, with the first place of each kind.
-- Text is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
-  suggest, which is a guess. Where it is not UTF-8, a line says what was taken; `--encoding cp1252` names another.
-- In subtitles what stands before a colon is a name if it looks like one (`Ruth:`, not `The truth is:`); where names
-  stand in tags (`<v Ruth>`) it never is. In text it always is, and one that looks like speech is warned of. Subtitles
-  in which nine cues of ten name nobody, or half of them do not and no name stands twice, are warned of too. And
-  `(RUTH) No!` is Ruth where `RUTH:` stands in the file; else it is speech and `(RUTH)` alone a sound, of which a line
-  tells unless it is `(SIGHS)` or `[MUSIC]`, as one does where `MUSIC:` is taken for a speaker.
-- What separates a table's header separates its columns. With tabs and bars, quotes are characters where each line has
-  all its cells and a program would not have quoted so. The rule below a header in Markdown (`|---|---|`) is nothing.
-- A table's column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only
-  numbers beside one is none.
-- Messages of system and tools are told by `role` or `from`; in tables, and where a name stands beside it, only with a
-  text called `content` or `value`.
-- Tables and JSON are taken in the order of the file. Where a column or key numbers the turns, and falls within a
-  dialogue, a line says so.
-- Memory does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
+- **Names** are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth), which is told.
+- **Brackets behind a name**, in text and subtitles: how something is said and small letters are left off
+  (`Paul (Laughing)` is Paul, `Sam (tenant)` is Sam), other words kept, as there may be another Anna (`Anna (Sales)`).
+  In text it is told where `Sam (tenant)` and `Sam (landlord)` are taken for one.
+- **Nobody** is `Note:`, `Session 2:` or `[Scene ...]`, and in text `Participants:` before the first turn, or before
+  names and the first turn of a dialogue.
+- **Interviews, minutes**: `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number. What
+  stands above a line `Transcript` is the head of a meeting, which is one dialogue. Both are told.
+- **Before a colon**, in text: always a name; one that looks like speech is warned of. In subtitles: a name if it looks
+  like one (`Ruth:`, not `The truth is:`), but never where names stand in tags (`<v Ruth>`).
+- **Subtitles** in which nine cues of ten name nobody, or half of them do not and no name stands twice, are warned of.
+  `(RUTH) No!` is Ruth where `RUTH:` stands in the file, else speech. `(RUTH)` alone is then a sound, which is told
+  unless it is `(SIGHS)` or `[MUSIC]`, as it is where `MUSIC:` is taken for a speaker.
+- **Turns without words** are left out. What is left out is counted in one line, with the first place of each kind.
+- **Text** is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
+  suggest, which is a guess. What is not UTF-8 is told; `--encoding cp1252` names another.
+- **Tables**: what separates the header separates the columns. With tabs and bars, quotes are characters where each line
+  has all its cells and a program would not have quoted so. The rule below a Markdown header (`|---|---|`) is nothing.
+  A column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only numbers
+  beside one is none.
+- **Messages of system and tools** are known by `role` or `from`; in tables, and where a name stands beside it, only
+  with a text called `content` or `value`.
+- **Order**: tables and JSON are taken in the order of the file. Where a column or key numbers the turns, and falls
+  within a dialogue, it is told.
+- **Memory** does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
 
 What comes out of each example, and of more files of these and other tools:
 [answers.yaml](../tests/dialogue_files/files/answers.yaml).
