@@ -16,7 +16,7 @@ LIVE_FORMATS = ("text", "jsonl")
 UNREADABLE = "lines that cannot be read"
 MOST_AT_FIRST = 20  # such lines before any turn; after these it is another form, and so will be all that comes
 # '[0:05] Ann:', '[They laugh.]' and '{They laugh.}' are text; what has single quotes is meant as JSON, and none.
-_OBJECT = re.compile(r"\s*\{\s*[\"']")
+_OBJECT = re.compile(r"\s*(?:\[\s*)?\{\s*[\"']")
 _JSON = re.compile(r"\s*(?:\{\s*(?:[\"'}]|$)|\[\s*(?:[\[{\"'\]]|$))")
 
 

@@ -125,8 +125,26 @@ class TurnCounter:
 
     def take(self, one: Read) -> SpokenTurn | None:
         """A turn that can be asked about; None: there is none, and the report has it. LineError as `number_turns`."""
+        turn = self._number(one)
+        self._note(one, turn)
+        return turn
+
+    def take_all(self, items: Iterable[Read]) -> list[SpokenTurn]:
+        """The turns of a line, which holds one dialogue or less of it: all, or LineError and none is counted."""
+        before, read = (self._part, self._dialogue, self._place, self._numbers), list(items)
+        try:
+            turns = list(map(self._number, read))
+        except LineError:
+            if self._part != before[0]:
+                del self._begun[self._dialogue]
+            self._part, self._dialogue, self._place, self._numbers = before
+            raise
+        for one, turn in zip(read, turns, strict=True):
+            self._note(one, turn)
+        return [turn for turn in turns if turn is not None]
+
+    def _number(self, one: Read) -> SpokenTurn | None:
         if not isinstance(one, ReadTurn) or not one.text.strip():
-            self.report.note(LeftOut(EMPTY, one.line) if isinstance(one, ReadTurn) else one)
             return None
         is_next = one.part != self._part
         dialogue = self._name_dialogue(one) if is_next else self._dialogue
@@ -139,20 +157,8 @@ class TurnCounter:
         if is_next:
             self._begin(one.part, dialogue)
         self._numbers[name_key(speaker)] = number, shown
-        self._note(one, speaker, shown)
         self._place += 1
         return SpokenTurn(one.part, dialogue, self._place - 1, shown, number, text, one.line, one.emotion)
-
-    def take_all(self, items: Iterable[Read]) -> list[SpokenTurn]:
-        """The turns of a line, which holds one dialogue or less of it: all, or LineError and none is counted."""
-        before = self._part, self._dialogue, self._place, self._numbers
-        try:
-            return [turn for one in items if (turn := self.take(one)) is not None]
-        except LineError:
-            if self._part != before[0]:
-                del self._begun[self._dialogue]
-            self._part, self._dialogue, self._place, self._numbers = before
-            raise
 
     def _name_dialogue(self, one: ReadTurn) -> str:
         told = str(one.part + 1) if one.dialogue is None else one.dialogue
@@ -168,10 +174,15 @@ class TurnCounter:
         if len(self._begun) > NAMES_REMEMBERED:
             del self._begun[next(iter(self._begun))]
 
-    def _note(self, one: ReadTurn, speaker: str, shown: str) -> None:
-        if shown != speaker:
-            self.report.note(Remark(f"{speaker!r} is taken for {shown!r}"))
-        self.report.speak(shown, one.line)
+    def _note(self, one: Read, turn: SpokenTurn | None) -> None:
+        if turn is None:
+            self.report.note(LeftOut(EMPTY, one.line) if isinstance(one, ReadTurn) else one)
+            return
+        is_same = one.speaker == turn.speaker
+        speaker = turn.speaker if is_same else clean(one.speaker, "speaker", LONGEST_NAME, one.line)
+        if turn.speaker != speaker:
+            self.report.note(Remark(f"{speaker!r} is taken for {turn.speaker!r}"))
+        self.report.speak(turn.speaker, one.line)
         if one.turn:
             self.report.order.follow(one.part, *one.turn, one.line)
 

@@ -91,6 +91,21 @@ def test_a_dialogue_is_read_whole_or_not_at_all() -> None:
     assert len(told) == 1 and "line 3 is left out: dialogue 'a' begins a second time" in told[0]
 
 
+@pytest.mark.parametrize("last", [{"speaker": "Ben"}, {"speaker": "Ben", "text": "x" * 10_001}])
+def test_of_a_dialogue_that_is_left_out_nothing_is_kept(last: dict) -> None:
+    """Neither how it spells a name, nor how often somebody speaks in it, nor what else would be told of it."""
+    turns = [
+        *({"speaker": "ann", "text": "a", "turn": 2}, {"speaker": "Ann", "text": "a", "turn": 1}),
+        *({"role": "system", "content": "a"}, {"speaker": "Cy", "text": ""}),
+    ]
+    stream, report = Pipe((json.dumps([*turns, last]) + "\n" + line("Ann")).encode()), Report()
+    found = [(one.speaker, one.number) for one in LiveLines(stream, None, report, [].append).turns()]
+    assert found == [("Ann", 0)] and list(report.speaker_lines()) == ["Ann: 1 turn"]
+    assert list(report.lines()) == ["left out: lines that cannot be read 1 (line 1)"]
+    whole = json.dumps(turns) + "\n" + line("ANN")
+    assert [one[2] for one in follow(whole)[0]] == ["ann"] * 3
+
+
 def test_a_line_of_text_that_cannot_be_read_is_left_out() -> None:
     content = "Ann: a\nnobody\n\nnobody\nBen: " + "b" * 10_001 + "\n\nBen: b\n"
     found, told, _ = follow(content)
@@ -107,6 +122,8 @@ def test_the_form_is_that_of_the_first_turn() -> None:
     )
     found, told, _ = follow("Ann: a\n" + line("Cy") + "{'speaker': 'Cy'}\nBen: b\n")
     assert found == GOOD and len(told) == 2 and "line 2 is left out: JSON among lines of text, allowed is" in told[0]
+    found, told, _ = follow("Ann: a\n" + json.dumps([{"speaker": "Cy", "text": "c"}]) + "\n[They laugh.]\nBen: b\n")
+    assert found == GOOD and len(told) == 1 and "line 2 is left out: JSON among lines of text" in told[0]
     assert follow("{'speaker': 'Cy'}\n" + line() + line("Ben", "b"))[1][0].startswith(
         "warning: stdin line 1 is left out: not JSON (Expecting property name enclosed in double quotes)"
     )
