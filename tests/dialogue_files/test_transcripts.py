@@ -162,6 +162,15 @@ def test_what_is_no_head_of_a_meeting_is_refused(text: str) -> None:
         read(text)
 
 
+@pytest.mark.parametrize("gap", ["", "\n"])
+def test_what_people_say_in_turn_is_no_head_of_a_meeting(gap: str) -> None:
+    """Two transcripts in one file: the first is no head of the second, though fewer turns stand in it."""
+    talk = "Q: a\nA: b\nQ: c\nA: d\n"
+    text = f"One\nTranscript\n{gap}{talk}Two\nTranscript\n{gap}{talk}Q: e\n"
+    with pytest.raises(UserError, match=f"line {8 if gap else 7}: 'Two' is no turn"):
+        read(text)
+
+
 def test_a_heading_of_markdown_ends_no_head_of_a_meeting() -> None:
     dialogues = [one.dialogue for one in read_text("# Transcript\n\nAnn: a\nBen: b\n\nAnn: c\n")]
     assert dialogues == ["1", "1", "2"]

@@ -181,14 +181,20 @@ def find_layout(stream: BinaryIO) -> Layout:
 
 def _find_head(lines: Sequence[str]) -> int:
     """How many lines are the head, see `Layout`: what stands below 'Transcript' before the first turn is of it too."""
-    named = [is_named_line(line) for line in lines]
+    named = [split_name(line) if is_named_line(line) else None for line in lines]
+    names = [name_key(without_aside(one[0])) if one else "" for one in named]
     ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and split_name(line) is None]
-    ends = [place for place in ends if sum(named[:place]) < sum(named[place:])]
+    ends = [place for place in ends if _may_stand_above(list(filter(None, names[:place])), names[place:])]
     if not ends:
         return 0
     below = range(ends[-1] + 1, len(lines))
-    first = next(place for place in below if named[place] or ONLY_TIMES.fullmatch(lines[place]))
+    first = next(place for place in below if names[place] or ONLY_TIMES.fullmatch(lines[place]))
     return max(place for place in range(first) if lines[place]) + 1
+
+
+def _may_stand_above(names: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether lines with names are of a head: fewer than below it, and none of them twice, as those of turns are."""
+    return len(set(names)) == len(names) < sum(map(bool, below))
 
 
 def find_question(names: Iterable[str]) -> str:
