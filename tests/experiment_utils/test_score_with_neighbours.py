@@ -13,9 +13,10 @@ from commands import assert_one_line_error, call_script
 from data_utils.labels import DATASETS, WEIGHTED_F1
 from experiment_utils.beyond import neighbours
 from experiment_utils.beyond.neighbours import ALONE, WEIGHTS, Compared
+from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import read_corpus
-from experiment_utils.records import neighbours_file
+from experiment_utils.records import Record, neighbours_file
 from scoring.metrics import Prediction
 from scoring.neighbours import USUAL
 from scoring.prediction_files import write_predictions
@@ -87,7 +88,7 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
             )
             for seed, own in enumerate(said)
         }
-        return Compared(name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5))
+        return Compared(name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5), {0: pairs[0][1]})
 
     compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
     header, _, *lines = map(cells, neighbours.render_comparison(compared).splitlines())
@@ -96,7 +97,9 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
     together = named["a/b, together", "meld, iemocap"]
     assert together["own (W-F1)"] == "37.50" and together["with neighbours"] == "100.00"
     assert together["points"] == "+25.00, +100.00" and together["points on unseen text"] == "+1.50, +1.50"
-    assert together["mean, its 95% interval"] == "-"
+    assert together["mean, its 95% interval"] == together["with transitions too"] == "-"
+    assert named["a/b", "meld"]["with transitions too"] == "100.00 of 0"
+    assert named["a/b", "iemocap"]["with transitions too"] == "100.00"
     assert named["a/c", "meld"]["mean, its 95% interval"] == "+0.00 (+0.00 to +0.00)"
     assert named["a/b", "meld"]["points"] == "+50.00, +0.00"
     assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
@@ -113,6 +116,24 @@ def write_answers(folder: Path, split: str) -> Path:
     rows = [Prediction(f"sample/{name}/{turn}", "", label, LABELS[0], equal) for name, turn, label in spoken]
     write_predictions(folder, rows)
     return folder / "predictions.jsonl"
+
+
+def test_committed_answers_get_transitions_where_those_on_valid_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of the two files themselves."""
+    valid = write_answers(tmp_path, "valid")
+
+    def lies_at(folder: Path, run: Record, dataset: str) -> Path:
+        return valid if run.condition == "sample/window/sample" else tmp_path / "nowhere"
+
+    monkeypatch.setattr(neighbours, "valid_answers_file", lies_at)
+    header, _, *lines = map(cells, call_script(script.main, "--datasets", "sample").stdout.splitlines())
+    found = {line[0]: dict(zip(header, line, strict=True))["with transitions too"] for line in lines}
+    test = EXPERIMENTS / "predictions/sample/window/sample/sample-seed_42.csv.gz"
+    both = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    assert found.pop("sample/window") == cells(both.stdout.splitlines()[-1])[-1]
+    assert set(found.values()) == {"-"} and ALONE in found
 
 
 def test_weights_are_tried_on_valid_alone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from data_utils.retrieval import Embed, Entry, entries_of
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.evidence import answers_file, read_answers, read_corpus
+from experiment_utils.evidence import answers_file, read_answers, read_corpus, valid_answers_file
 from experiment_utils.records import Record, Records, neighbours_file
 from experiment_utils.significance import Paired, holm, permutation_p, points_interval, score_interval
 from scoring.baseline_table import WITH_TRANSITIONS
@@ -24,12 +24,20 @@ from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import USUAL, NearestLabels, with_evidence
 from scoring.prediction_files import read_predictions
-from scoring.transitions import count_transitions, decode_without, fit_filter, log_p_matrix
+from scoring.transitions import count_transitions, decode_with, decode_without, fit_filter, log_p_matrix
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 SCORED = ("valid", "test")
 ALONE = "neighbours alone"
-COLUMNS = ("answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "its 95% interval")
+COLUMNS = (
+    "answers of",
+    "dataset",
+    "seeds",
+    "own (W-F1)",
+    "with neighbours",
+    "its 95% interval",
+    "with transitions too",
+)
 COLUMNS += ("points", "mean, its 95% interval", "p", "p, Holm", "points on unseen text")
 
 
@@ -38,15 +46,17 @@ class Compared:
     """Own answers of a model on test, each seed's beside those with neighbours.
 
     condition: of the runs, empty for a baseline and for neighbours alone. metric: the dataset's. pairs: seed -> counts
-    of (own, with neighbours). unseen: seed -> points gained on the utterances whose text train does not have.
+    of (own, with neighbours). unseen: seed -> points gained on the utterances whose text train does not have. filtered:
+    seed -> counts with neighbours and transitions, of runs whose answers on valid are committed.
     """
 
     name: str
     condition: str
     dataset: str
     metric: str
-    pairs: Mapping[int, tuple[Counts, Counts]]
-    unseen: Mapping[int, float]
+    pairs: dict[int, tuple[Counts, Counts]]
+    unseen: dict[int, float]
+    filtered: dict[int, Counts]
 
     @property
     def paired(self) -> Paired:
@@ -112,31 +122,51 @@ class SplitEvidence:
         return self.score(second) - self.score(first) if first else 0.0
 
 
+class DatasetEvidence:
+    """Valid and test of a dataset with what neighbours say of them, and which label followed which in train."""
+
+    def __init__(self, dataset: str, embed: Embed) -> None:
+        corpus, self.spec = read_corpus(dataset), find_dataset(dataset)
+        self.task = Task(dataset, corpus, self.spec.labels, self.spec.metric, DEFAULT_WINDOW, self.spec.neutral)
+        self.splits = SplitEvidence.of_dataset(dataset, SCORED, embed)
+        self.transitions = count_transitions(self.task.gold("train"), self.task.orders["train"], self.spec.labels)
+
+    def read(self, split: str, path: Path) -> list[Prediction]:
+        """A file's answers by their log p alone, as the utterances of the split stand; UserError as of `in_order`."""
+        return decode_without(self.splits[split].in_order(_read(path), path))
+
+    def filtered(self, rows: Mapping[str, Sequence[Prediction]]) -> dict[str, list[Prediction]]:
+        """The answers on valid and test by transitions, fitted to those on valid."""
+        orders, labels = self.task.orders, self.spec.labels
+        log_p = log_p_matrix(rows["valid"], labels)
+        fitted = fit_filter(self.transitions, log_p, orders["valid"], partial(self.task.score, "valid"))
+        return {split: decode_with(fitted, rows[split], orders[split]) for split in SCORED}
+
+
 def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
     """Every run whose answers on test are committed with log p in the dataset's labels, and the baseline of valid."""
-    (evidence,), records = SplitEvidence.of_dataset(dataset, ["test"], embed).values(), Records.read(EXPERIMENTS)
-    metric, labels = evidence.spec.metric, evidence.spec.labels
-    runs = [run for run in records.runs if _is_comparable(run, evidence.spec)]
-    runs += filter(None, [records.best_baseline(dataset)])
-    pairs: dict[str, dict[int, tuple[Counts, Counts]]] = {}
-    conditions: dict[str, str] = {}
-    unseen: dict[str, dict[int, float]] = {}
-    for run in runs:
-        path = answers_file(EXPERIMENTS, run, dataset)
-        own = decode_without(evidence.in_order(_read(path), path))
+    of, records = DatasetEvidence(dataset, embed), Records.read(EXPERIMENTS)
+    evidence, spec = of.splits["test"], of.spec
+    runs = [run for run in records.runs if _is_comparable(run, spec)]
+    named: dict[str, Compared] = {}
+    for run in [*runs, *filter(None, [records.best_baseline(dataset)])]:
+        own = of.read("test", answers_file(EXPERIMENTS, run, dataset))
         joint = evidence.joined(own)
         # A baseline is shown without transitions, as models are. Log p is committed rounded: what it cannot tell apart,
         # the counts of a model's own answers can.
-        counts = Counts.of_predictions(own, labels)
+        counts = Counts.of_predictions(own, spec.labels)
         counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
         name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
-        conditions[name] = "" if run.is_baseline else run.condition
-        pairs.setdefault(name, {})[run.seed] = counts, Counts.of_predictions(joint, labels)
-        unseen.setdefault(name, {})[run.seed] = evidence.gain_on_unseen(own, joint)
-    for name, of_seeds in pairs.items():
-        yield Compared(name, conditions[name], dataset, metric, of_seeds, unseen[name])
-    alone = Counts.of_predictions(evidence.alone(), labels)
-    yield Compared(ALONE, "", dataset, metric, {0: (alone, alone)}, {})
+        condition = "" if run.is_baseline else run.condition
+        one = named.setdefault(name, Compared(name, condition, dataset, spec.metric, {}, {}, {}))
+        one.pairs[run.seed] = counts, Counts.of_predictions(joint, spec.labels)
+        one.unseen[run.seed] = evidence.gain_on_unseen(own, joint)
+        if (valid := valid_answers_file(EXPERIMENTS, run, dataset)).is_file():
+            rows = {"valid": of.splits["valid"].joined(of.read("valid", valid)), "test": joint}
+            one.filtered[run.seed] = Counts.of_predictions(of.filtered(rows)["test"], spec.labels)
+    yield from named.values()
+    alone = Counts.of_predictions(evidence.alone(), spec.labels)
+    yield Compared(ALONE, "", dataset, spec.metric, {0: (alone, alone)}, {}, {})
 
 
 def keep_counts(compared: Sequence[Compared]) -> None:
@@ -176,7 +206,8 @@ def _row(one: Compared) -> list[str]:
     own, joint = one.means
     found = [f"{joint:.2f}", f"{interval.low:.2f} to {interval.high:.2f}"]
     if one.name == ALONE:
-        return [one.name, one.dataset, "-", "-", *found, "-", "-"]
+        return [one.name, one.dataset, "-", "-", *found, "-", "-", "-"]
+    found.append(_filtered(one))
     points = ", ".join(f"{points:+.2f}" for points in one.paired.differences)
     return [one.name, one.dataset, ", ".join(map(str, one.pairs)), f"{own:.2f}", *found, points, _mean_points([one])]
 
@@ -186,7 +217,26 @@ def _row_together(ones: Sequence[Compared]) -> list[str]:
     own, joint = (sum(side) / len(ones) for side in zip(*(one.means for one in ones), strict=True))
     points = ", ".join(f"{one.paired.mean:+.2f}" for one in ones)
     datasets = ", ".join(one.dataset for one in ones)
-    return [f"{ones[0].name}, together", datasets, "-", f"{own:.2f}", f"{joint:.2f}", "-", points, _mean_points(ones)]
+    return [
+        f"{ones[0].name}, together",
+        datasets,
+        "-",
+        f"{own:.2f}",
+        f"{joint:.2f}",
+        "-",
+        "-",
+        points,
+        _mean_points(ones),
+    ]
+
+
+def _filtered(one: Compared) -> str:
+    """The score with neighbours and transitions; which seeds, where not all have answers on valid."""
+    scores = [counts.score(one.metric) for counts in one.filtered.values()]
+    if not scores:
+        return "-"
+    of_seeds = "" if one.filtered.keys() == one.pairs.keys() else f" of {', '.join(map(str, one.filtered))}"
+    return f"{sum(scores) / len(scores):.2f}{of_seeds}"
 
 
 def _mean_points(ones: Sequence[Compared]) -> str:
@@ -252,19 +302,14 @@ def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Dec
     Raises:
         UserError: a file cannot be read, lacks an utterance, or is of another split or dataset.
     """
-    corpus, spec = read_corpus(dataset), find_dataset(dataset)
-    task = Task(dataset, corpus, spec.labels, spec.metric, DEFAULT_WINDOW, spec.neutral)
-    paths, evidence = {"valid": valid_path, "test": path}, SplitEvidence.of_dataset(dataset, SCORED, embed)
-    own = {split: of_split.in_order(_read(paths[split]), paths[split]) for split, of_split in evidence.items()}
-    joint = {split: of_split.joined(own[split]) for split, of_split in evidence.items()}
-    transitions = count_transitions(task.gold("train"), task.orders["train"], spec.labels)
+    of = DatasetEvidence(dataset, embed)
+    own = {split: of.read(split, file) for split, file in (("valid", valid_path), ("test", path))}
+    joint = {split: of.splits[split].joined(own[split]) for split in SCORED}
     found = {}
-    for name, of_splits in (("own", own), ("with neighbours", joint)):
-        log_p = {split: log_p_matrix(rows, spec.labels) for split, rows in of_splits.items()}
-        fitted = fit_filter(transitions, log_p["valid"], task.orders["valid"], partial(task.score, "valid"))
-        found[name] = tuple(task.score(split, log_p[split].argmax(axis=1)) for split in SCORED)
-        answers = {split: fitted.answers(log_p[split], task.orders[split]) for split in SCORED}
-        found[f"{name}, transitions"] = tuple(task.score(split, answers[split]) for split in SCORED)
+    for name, rows in (("own", own), ("with neighbours", joint)):
+        for way, answers in ((name, rows), (f"{name}, transitions", of.filtered(rows))):
+            valid, test = (of.splits[split].score(answers[split]) for split in SCORED)
+            found[way] = valid, test
     return Decoded(dataset, found)
 
 
