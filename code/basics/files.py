@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from basics.locks import is_abandoned, is_at
+from basics.locks import is_at, remove_abandoned
 
 TOKEN_BYTES = 8
 READ_BLOCK_BYTES = 1 << 20
@@ -65,8 +65,7 @@ def _remove_abandoned(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * TOKEN_BYTES}}}\.tmp")
     with contextlib.suppress(OSError):
         for left in filter(name.fullmatch, os.listdir(path.parent)):
-            if is_abandoned(path.with_name(left)):
-                path.with_name(left).unlink(missing_ok=True)
+            remove_abandoned(path.with_name(left))
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:

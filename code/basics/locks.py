@@ -68,20 +68,14 @@ def is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def is_abandoned(path: Path) -> bool:
-    """Whether nobody holds a file that its writer locks; False where that cannot be told."""
-    try:
-        # For writing, as network shares ask of who locks.
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+def remove_abandoned(path: Path) -> None:
+    """Remove a file that its writer locks, if nobody holds it; it stays where that cannot be told."""
+    # Opened for writing, as network shares ask of who locks.
+    with suppress(OSError), open(path, "r+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Held until it is gone: a writer that has just made it, and waits for the lock, then sees that it is.
+        if is_at(stream.fileno(), path):
+            path.unlink()
 
 
 def _open(path: Path) -> int:

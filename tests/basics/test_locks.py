@@ -11,7 +11,7 @@ import pytest
 
 from basics.errors import UserError
 from basics.files import open_atomically, write_atomically
-from basics.locks import alone_at, is_abandoned, lock_beside, locked
+from basics.locks import alone_at, lock_beside, locked, remove_abandoned
 
 
 @pytest.fixture
@@ -70,7 +70,8 @@ def test_the_second_is_refused_until_the_first_is_killed(beside, tmp_path: Path,
         alone_at(path, "--model_dir model").__enter__()
     kill(child)
     with alone_at(path, "--model_dir model"):
-        assert path.exists() and not is_abandoned(path)
+        remove_abandoned(path)
+        assert path.exists()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,6 +88,24 @@ def test_a_lock_that_its_holder_has_taken_away_is_taken_anew(tmp_path: Path, mon
     monkeypatch.setattr(fcntl, "flock", take)
     with alone_at(path, "x"):
         assert len(taken) == 2 and path.exists()
+
+
+def test_what_is_removed_is_held_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its writer, who has opened it a moment ago, locks it, finds it there, and writes what is then removed."""
+    path, unlink, could_lock = tmp_path / ".tmp", Path.unlink, []
+
+    def try_to_lock(removed: Path) -> None:
+        with open(removed, "r+b") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                could_lock.append(False)
+        unlink(removed)
+
+    path.touch()
+    monkeypatch.setattr(Path, "unlink", try_to_lock)
+    remove_abandoned(path)
+    assert could_lock == [False] and not path.exists()
 
 
 def test_a_failure_inside_leaves_no_lock(tmp_path: Path) -> None:
