@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from basics.errors import UserError
 from dialogue_files.readers.json_dialogues import LiveJson
-from dialogue_files.readers.transcripts import Layout, LiveText, find_layout
+from dialogue_files.readers.layouts import Layout, find_layout
+from dialogue_files.readers.transcripts import LiveText
 from dialogue_files.report import LeftOut, Report
 from dialogue_files.turns import LONGEST_LINE, LineError, SpokenTurn, TurnCounter, decode_line
 
