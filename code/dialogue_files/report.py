@@ -12,6 +12,9 @@ MOST_REMARKS = 8  # told of a file
 MOST_COUNTED = 10_000  # turns of a dialogue whose order is watched
 # Larger ones are no places of turns, but what a database or a network has given.
 _PLACE_OF_TURN = re.compile(r"\s*(\d{1,6})(?:\.0)?\s*")
+_MOMENT = re.compile(r"\s*(?:(?P<seconds>\d{9,}(?:\.\d+)?)|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?))\s*")
+# In a name what may be the time of a turn; phones have no letters beside it.
+_CHANGING = re.compile(r"\d+s?(?:[.:,/hH-]\d+s?)+|\d+s\b")
 EMPTY = "empty turns"
 
 
@@ -56,16 +59,18 @@ class Order:
 
     fault: str = ""
     part: int = -1
-    last: int = 0
-    seen: set[int] = field(default_factory=set)
+    last: float | str = 0
+    seen: set[float | str] = field(default_factory=set)
 
-    def follow(self, part: int, name: str, written: str, line: int) -> None:
-        """A turn of the dialogue `part`; name: of the column or key that counts the turns, in which is `written`."""
-        found = _PLACE_OF_TURN.fullmatch(written)
-        if self.fault or not found:
+    def follow(self, part: int, name: str, written: str, line: int, is_time: bool = False) -> None:
+        """A turn of the dialogue `part`; name: of the column or key that counts the turns, in which is `written`.
+
+        is_time: it says when they are said.
+        """
+        number = None if self.fault else _place_of(written, is_time)
+        if number is None:
             return
-        number = int(found[1])
-        if part != self.part:
+        if part != self.part or type(number) is not type(self.last):
             self.part, self.last, self.seen = part, number, set()
         if number < self.last and number not in self.seen and len(self.seen) < MOST_COUNTED:
             fall = f"{name[:60]!r} falls from {self.last} to {number} within a dialogue"
@@ -73,6 +78,14 @@ class Order:
         self.last = number
         if len(self.seen) < MOST_COUNTED:
             self.seen.add(number)
+
+
+def _place_of(written: str, is_time: bool) -> int | float | str | None:
+    """What can be compared of a turn's number or time; None: nothing."""
+    found = (_MOMENT if is_time else _PLACE_OF_TURN).fullmatch(written)
+    if not found:
+        return None
+    return (float(found["seconds"]) if found["seconds"] else found["day"]) if is_time else int(found[1])
 
 
 @dataclass
@@ -127,6 +140,7 @@ class Report:
             yield f"left out: {self.told_left_out()}"
         if self.order.fault:
             yield f"warning: {self.order.fault}"
+        yield from self._changing_names()
         doubtful = [
             (name, one.first) for name, one in self.speakers.values() if one.count == 1 and reads_like_sentence(name)
         ]
@@ -137,6 +151,16 @@ class Report:
             )
         if len(doubtful) > 3:
             yield f"warning: more names like these: {len(doubtful) - 3:,}"
+
+    def _changing_names(self) -> Iterator[str]:
+        """A warning where names differ in what may be a time alone."""
+        first: dict[str, str] = {}
+        for key, (name, _) in self.speakers.items():
+            bare = _CHANGING.sub("0", key)
+            other = first.setdefault(bare, name) if bare != key and any(map(str.isalpha, bare)) else name
+            if other != name:
+                yield f"warning: {other[:60]!r} and {name[:60]!r} are taken for two people: are the numbers times?"
+                return
 
     def speaker_lines(self) -> Iterator[str]:
         """'Ruth Hale: 12 turns', who speaks most first."""

@@ -45,7 +45,8 @@ class ReadTurn:
 
     part: counts the dialogues of a file from 0. dialogue: its name, None where the file gives none.
     line: where the turn ends in the file, from 1; 0: it comes from no file. emotion: its label in a corpus, None where
-    the file has none. turn: the column or key that counts turns, and what stands there; None: there is none.
+    the file has none. turn: the column or key that counts turns, and what stands there; None: there is none. is_timed:
+    it says when they are said.
     """
 
     part: int
@@ -55,6 +56,7 @@ class ReadTurn:
     line: int = 0
     emotion: str | None = None
     turn: tuple[str, str] | None = None
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,14 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def decode_line(number: int, line: bytes) -> str:
-    """A line of UTF-8 text; number: from 1, the first may have a mark before it. LineError for what is no such text."""
+    """A line of UTF-8 text; number: from 1, the first may have marks before it. LineError for what is no such text."""
     if len(line) > LONGEST_LINE:
         raise LineError(number, f"longer than {LONGEST_LINE:,} bytes, allowed are shorter lines")
     if b"\0" in line:
         told = f"not UTF-8 text (zero bytes: UTF-16 without its mark, or no text), {UTF8}"
         raise LineError(number, told, AS_UTF8)
     try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+        return line.decode("utf-8").lstrip("\ufeff" if number == 1 else "")
     except UnicodeDecodeError as error:
         raise LineError(number, f"not UTF-8 text ({error.reason}), {UTF8}", AS_UTF8) from None
 
@@ -184,7 +186,7 @@ class TurnCounter:
             self.report.note(Remark(f"{speaker!r} is taken for {turn.speaker!r}"))
         self.report.speak(turn.speaker, one.line)
         if one.turn:
-            self.report.order.follow(one.part, *one.turn, one.line)
+            self.report.order.follow(one.part, *one.turn, one.line, one.is_timed)
 
 
 def clean(text: str, what: str, longest: int, line: int) -> str:

@@ -20,8 +20,11 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
   In text it is told where `Sam (tenant)` and `Sam (landlord)` are taken for one.
 - **Nobody** is `Note:`, `Session 2:` or `[Scene ...]`, and in text `Participants:` before the first turn, or before
   names and the first turn of a dialogue.
-- **Interviews, minutes**: `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number. What
-  stands above a line `Transcript` is the head of a meeting, which is one dialogue. Both are told.
+- **Interviews, minutes**: `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number, and
+  so are two letters before a dot or a gap (`Q. Where?`). What stands above a line `Transcript` is the head of a
+  meeting, which is one dialogue. All is told.
+- **Times beside names** are nobody's: `[0:05] Ann:`, and where it never falls, which is told, `Ann 10.02:`,
+  `Ann [1.25s]:` or a date. People whose names differ in such a number alone are warned of.
 - **Before a colon**, in text: always a name; one that looks like speech is warned of. In subtitles: a name if it looks
   like one (`Ruth:`, not `The truth is:`), but never where names stand in tags (`<v Ruth>`).
 - **Subtitles** in which nine cues of ten name nobody, or half of them do not and no name stands twice, are warned of.
@@ -36,8 +39,8 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
   beside one is none.
 - **Messages of system and tools** are known by `role` or `from`; in tables, and where a name stands beside it, only
   with a text called `content` or `value`.
-- **Order**: tables and JSON are taken in the order of the file. Where a column or key numbers the turns, and falls
-  within a dialogue, it is told.
+- **Order**: tables and JSON are taken in the order of the file. Where a column or key numbers the turns or has
+  their times, and falls within a dialogue, it is told.
 - **Memory** does not grow with the file; an element of a JSON list is held as a whole, ConvoKit's turns wait on disk.
 
 What comes out of each example, and of more files of these and other tools:

@@ -139,6 +139,44 @@ def test_what_is_of_another_form_from_its_beginning_ends_it(form: str | None) ->
         follow(f"{begin}nobody\nAnn: a\n", form)
 
 
+def test_of_a_line_that_is_left_out_its_brackets_are_not_told() -> None:
+    long = f"Sam (landlord): {'x' * 10_001}\n"
+    assert len(follow(f"Sam (tenant): a\n{long}Sam (agent): b\n")[2]) == 2
+    assert follow(f"{long}Sam (tenant): a\n")[2] == ["left out: lines that cannot be read 1 (line 1)"]
+
+
+@pytest.mark.parametrize("line", ["{}1: a\n", "{}1. a\n", "{}. a\n", "{}  a\n"])
+def test_the_first_question_tells_that_there_are_answers(line: str) -> None:
+    content = "".join(line.format(name) for name in "QAQA")
+    assert [speaker for _, _, speaker, _ in follow(content)[0]] == list("QAQA")
+    assert follow(f"Ann: a\n{content}")[0][0] == GOOD[0]
+    for names in (["A1", "B1"], ["Q", "A1"]):
+        assert [one[2] for one in follow("".join(f"{name}: a\n" for name in names))[0]] == names
+
+
+@pytest.mark.parametrize("heading", ["{}:\n", "{} 0:05\n", "{} (0:05):\n", "{} (softly):\n\n", "0:05 {}\n"])
+def test_names_may_stand_above_what_is_said(heading: str) -> None:
+    lines = heading.format("Ann"), "a\n(They laugh.)\nso\n\n", heading.format("Ben"), "The truth is: b\n"
+    found, told, said = follow("".join(lines))
+    assert found == [*GOOD[:1], ("1", 1, "Ann", "so"), ("1", 2, "Ben", "The truth is: b")] and not told
+    place = "".join(lines).split("\n").index("(They laugh.)") + 1
+    assert said == [
+        "names are taken to stand above the text: each line below one is a turn",
+        f"left out: directions 1 (line {place})",
+    ]
+
+
+def test_a_name_that_says_nothing_stands_above_nothing() -> None:
+    turns = [("1", 0, "Ben", "b"), ("1", 1, "Cy", "c"), ("2", 0, "Ann", "a")]
+    assert follow("Ann:\nBen: b\nCy: c\n\nAnn: a\n") == (turns, [], ["left out: empty turns 1 (line 1)"])
+    assert follow("Ready at 10:02\nBen: b\nCy: c\n\nAnn: a\n")[0] == turns
+    assert follow("Server 10:02\nBen: b\n")[2] == ["left out: lines that cannot be read 1 (line 1)"]
+    found = follow("Ann:\na\nBen: b\nso\nAnn (softly):\nc\n")[0]
+    assert [(speaker, text) for *_, speaker, text in found] == [("Ann", "a"), ("Ben", "b"), ("Ben", "so"), ("Ann", "c")]
+    timed = "Ann 0:05\na\nBen: b\n"
+    assert [one[2:] for one in follow(timed)[0]] == [("Ann", "a"), ("Ann", "Ben: b")]
+
+
 def test_numbers_of_lines_are_those_of_a_file_on_stdin() -> None:
     content = "1. Ann: a\n2. Ben: b\nnobody\n"
     assert follow(content, kind=io.BytesIO)[0] == GOOD

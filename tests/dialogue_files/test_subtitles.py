@@ -224,3 +224,9 @@ def test_two_people_of_whom_one_is_not_named_are_told(cue: str, two: bool) -> No
     told = remarks_on("srt", cues_of("ANN: a", "BEN: a b", cue))
     remark = "where two people speak in a cue, who is not named there is taken for whoever spoke last"
     assert told == [remark] * two
+
+
+def test_drawings_of_subtitles_are_not_said() -> None:
+    lines = [r"Ann,{\an8\p1}m 0 0 l 1 1{\p0}a", r"Ann,{\p1}m 0 0", r"Ben,{\pos(1,2)}b"]
+    content = "Format: Start, End, Name, Text\n" + "".join(f"Dialogue: 0,1,{line}\n" for line in lines)
+    assert said_in("ass", content) == [("Ann", "a"), ("Ben", "b")]

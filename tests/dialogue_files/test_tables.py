@@ -2,10 +2,13 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
+from basics.errors import UserError
 from dialogue_files.readers.forms import FORMATS
+from dialogue_files.reading import count_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn, number_turns
 
@@ -133,3 +136,48 @@ def test_dashes_of_other_tables_are_said() -> None:
 def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:
     content = "scene_id,character,dialogue\nx,Ann,a b\ny,Ben,c d\n"
     assert cells(content) == [("x", "Ann", "a b"), ("y", "Ben", "c d")]
+
+
+@pytest.mark.parametrize(
+    ("key", "times"),
+    [
+        ("ts", ["1700000002.5", "1700000001.5"]),
+        ("timestamp", [1700000002, 1700000001]),
+        ("created_at", ["2024-05-01T10:02:00Z", "2024-05-01T10:01:00Z"]),
+        ("date", ["2024-05-02", "2024-05-01"]),
+    ],
+)
+def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None:
+    """Chats that are written down from the newest message on."""
+    rows = [{"speaker": "Ann", "text": "a", key: time} for time in times]
+    tables = {
+        "csv": f"speaker,text,{key}\n" + "".join(f"Ann,a,{time}\n" for time in times),
+        "json": json.dumps({"messages": rows}),
+        "jsonl": "".join(f"{json.dumps(row)}\n" for row in rows),
+    }
+    for form, content in tables.items():
+        path = tmp_path / f"own.{form}"
+        path.write_text(content, encoding="utf-8")
+        (told,) = count_turns(path, form).report.lines()
+        assert f"{key!r} falls from {times[0]} to {times[1]} within a dialogue" in told.replace(".0 ", " ")
+        path.write_text(
+            content.replace(json.dumps(times[0]), '"12:05"').replace(str(times[0]), "12:05"), encoding="utf-8"
+        )
+        assert list(count_turns(path, form).report.lines()) == []
+
+
+def test_cells_that_hold_lists_are_no_turns(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("speaker,text\n\"['Ann', 'Ben']\",\"['a', 'b']\"\n", encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"line 2: the cells hold lists \(\['Ann', 'Ben'\]\), allowed is a row for each"
+    ):
+        count_turns(path, "csv")
+    path.write_text("speaker,text\nAnn,['a']\n\"['Ann']\",a\n", encoding="utf-8")
+    assert count_turns(path, "csv").turns == 2
+
+
+def test_marks_at_the_beginning_of_a_file_are_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("\ufeff\ufeffspeaker,text\nAnn,a\n", encoding="utf-8")
+    assert count_turns(path, "csv").turns == 1

@@ -18,6 +18,7 @@ _EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
 # Meant as times, whatever is wrong with them.
 _BAD_TIMES = re.compile(rf"\s*+({_EXACT})[^\s\-–—=→]*+\s*+(?:-++>?|–|—|=++>|→)\s*+({_EXACT})\S*+\s*+")
 _NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
+_DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}[^{}]*")
 # Webex writes the speaker into the name of the cue.
 _SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
 
@@ -87,7 +88,7 @@ def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
                 raise LineError(
                     number, "a cue without its columns, allowed is a line 'Format:' with Start, End, Text before"
                 )
-            lines = [(number, text) for text in re.split(r"\\[Nn]", cells["Text"])]
+            lines = [(number, text) for text in re.split(r"\\[Nn]", _DRAWING.sub("", cells["Text"]))]
             if len(lines) > MOST_LINES:
                 raise LineError(number, f"a cue of {len(lines):,} lines, allowed are {MOST_LINES:,}")
             yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)

@@ -14,6 +14,7 @@ from dialogue_files.readers import (
     cues,
     headings,
     json_dialogues,
+    layouts,
     screenplays,
     subtitles,
     tables,
@@ -34,7 +35,7 @@ class Head:
     def of_text(cls, text: str) -> "Head":
         """That of a text which lies in no file."""
         head = cls(Path())
-        head.lines = [line for line in text.split("\n")[: transcripts.HEAD_LINES] if line.strip()]
+        head.lines = [line for line in text.split("\n")[: layouts.HEAD_LINES] if line.strip()]
         return head
 
     @cached_property
@@ -54,7 +55,7 @@ class Head:
 
     @staticmethod
     def _first_lines(stream: BinaryIO) -> list[str]:
-        lines = (line.rstrip("\r\n") for _, line in islice(read_lines(stream), transcripts.HEAD_LINES))
+        lines = (line.rstrip("\r\n") for _, line in islice(read_lines(stream), layouts.HEAD_LINES))
         return [line for line in lines if line.strip()]
 
     def _read(self, read: Callable, otherwise: object, guesses: bool) -> object:
@@ -333,6 +334,13 @@ NOT_READ: Mapping[str, str] = MappingProxyType(
         ".htm": "export as JSON instead (Telegram, Discord) or as text",
         ".ttml": "save it as .vtt with a subtitle editor",
         ".dfxp": "save it as .vtt with a subtitle editor",
+        ".parquet": "write it as JSON Lines, with to_json(lines=True) of pandas or datasets",
+        ".textgrid": "write a table of its tiers (.csv) with the columns speaker and utterance",
+        ".eaf": "export it as tab-delimited text (.tsv) and name the columns speaker and utterance",
+        ".cha": "write it as .txt with lines of 'Name: utterance', or as a table (.csv) of speaker and utterance",
+        ".xml": "write it as a table (.csv) or JSON Lines of speaker and utterance",
+        ".yml": "write it as JSON Lines of speaker and utterance",
+        ".yaml": "write it as JSON Lines of speaker and utterance",
         ".zip": "unpack it and give one file of it",
         ".gz": "unpack it first",
         ".mp3": "transcribe it first, with WhisperX and --diarize for instance",

@@ -7,24 +7,22 @@ from itertools import islice
 from typing import BinaryIO
 
 from dialogue_files.names import is_label, is_name, lists_people, name_key, reads_like_sentence, without_aside
-from dialogue_files.readers.transcripts import (
+from dialogue_files.readers.layouts import HEAD_LINES, find_question, question_remarks
+from dialogue_files.readers.lines import (
     CLOCK,
     DAY,
     DIRECTIONS,
     FOOTER,
-    HEAD_LINES,
     NOTICES,
     ONLY_TIMES,
     RANGE,
     REST,
     TIMES,
-    Asides,
-    find_question,
     is_direction,
     is_named_line,
-    question_remarks,
     split_name,
 )
+from dialogue_files.readers.transcripts import Asides
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
@@ -58,14 +56,16 @@ def count_times_below(lines: Sequence[str]) -> int:
     lines: without blank ones and outer blanks. Where each stands between two times, as captions are copied, nobody is
     named.
     """
-    times = [_TIME_LINE.fullmatch(line) is not None for line in lines]
-    heads = [
-        place for place, is_time in enumerate(times) if is_time and place and _stacked(*lines[place - 1 : place + 1])
-    ]
-    headings = sum(place < 2 or not times[place - 2] for place in heads)
+    times, headings = sum(_TIME_LINE.fullmatch(line) is not None for line in lines), len(_names_above_times(lines))
     kind = commonest_heading(lines)
     others = max(sum(heading_name(line, kind) is not None for line in lines), sum(map(is_named_line, lines)))
-    return headings if headings >= FEWEST_STACKED and headings * 2 > sum(times) and headings > others else 0
+    return headings if headings >= FEWEST_STACKED and headings * 2 > times and headings > others else 0
+
+
+def _names_above_times(lines: Sequence[str]) -> list[str]:
+    """What stands above a line of time and between no two of them, where it may be what somebody says."""
+    triples = zip(["", *lines], lines, lines[1:], strict=False)
+    return [name for before, name, time in triples if _stacked(name, time) and not _TIME_LINE.fullmatch(before)]
 
 
 def _stacked(name: str, time: str) -> str:
@@ -75,20 +75,25 @@ def _stacked(name: str, time: str) -> str:
     return heading if heading_name(heading, 0) is not None else ""
 
 
-def _lines_of(lines: Iterable[tuple[int, str]], joins: bool) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, without outer blanks. joins: a name and the time below it as one line."""
-    waiting = None
+def _lines_of(lines: Iterable[tuple[int, str]], joined: Collection[str] | None = None) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, without outer blanks.
+
+    joined: keys of names; a name and the time below it are then one line. Right below such a line only these are names,
+    as it may be a short message, with the time of the next one below.
+    """
+    waiting, is_heading, below_heading = None, False, False
     for number, line in lines:
         line = line.strip()
         if not line:
             continue
-        heading = _stacked(waiting[1], line) if joins and waiting else ""
-        if heading:
-            waiting = number, heading
+        may_join = joined is not None and waiting and not is_heading
+        heading = _stacked(waiting[1], line) if may_join else ""
+        if heading and (not below_heading or name_key(waiting[1]) in joined):
+            waiting, is_heading = (number, heading), True
             continue
         if waiting:
             yield waiting
-        waiting = number, line
+        waiting, is_heading, below_heading = (number, line), False, is_heading
     if waiting:
         yield waiting
 
@@ -117,9 +122,15 @@ def has_headings(lines: Sequence[str]) -> bool:
     kind = commonest_heading(stripped)
     others = [line for line in stripped if heading_name(line, kind) is None]
     headings, named = len(stripped) - len(others), sum(map(is_named_line, others))
-    if headings <= named or not others:
+    if headings <= named or not others or not _stand_above_text(stripped, kind):
         return False
     return _HEADINGS[kind] is not _NAME_AND_COLON or _are_people(stripped, kind)
+
+
+def _stand_above_text(lines: Sequence[str], kind: int) -> bool:
+    """Whether text stands below most headings; '10:02 lena hello' is none, though it looks like a name and a time."""
+    heads = [heading_name(line, kind) is not None for line in lines]
+    return sum(head and not below for head, below in zip(heads, heads[1:], strict=False)) * 2 > sum(heads)
 
 
 def _are_people(lines: Sequence[str], kind: int) -> bool:
@@ -136,8 +147,9 @@ def _are_people(lines: Sequence[str], kind: int) -> bool:
 
 def read_headed(stream: BinaryIO) -> Iterator[Read]:
     """Turns whose name stands on a line of its own, above the text. The file is one dialogue."""
-    head = [line for _, line in _lines_of(islice(read_lines(stream), HEAD_LINES), joins=False)]
+    head = [line for _, line in _lines_of(islice(read_lines(stream), HEAD_LINES))]
     joins = count_times_below(head) > 0
+    joined = set(map(name_key, _names_above_times(head))) if joins else None
     kind = 0 if joins else commonest_heading(head)
     with_colon = _HEADINGS[kind] is _NAME_AND_COLON
     known = {
@@ -147,7 +159,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
     yield from question_remarks(question)
     stream.seek(0)
     turn, asides = GrowingTurn(), Asides(question)
-    for number, line in _lines_of(read_lines(stream), joins):
+    for number, line in _lines_of(read_lines(stream), joined):
         name = heading_name(line, kind)
         named = split_name(line) if with_colon and name is None else None
         if name is not None and (turn.speaker is not None or not lists_people(name)):

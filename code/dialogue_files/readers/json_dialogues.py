@@ -185,9 +185,10 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     emotion = None if key is None else value[key]
     emotion = ", ".join(map(str, emotion)) if isinstance(emotion, list) else emotion
     emotion = None if emotion is None else str(emotion)
-    key = find_name("turn", keys)
+    numbered = find_name("turn", keys)
+    key = find_name("time", keys) if numbered is None else numbered
     turn = (key, str(value[key])) if key is not None and isinstance(value[key], (str, int, float)) else None
-    yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion, turn)
+    yield ReadTurn(part, name, found["speaker"], found["utterance"], line, emotion, turn, numbered is None)
 
 
 def _is_prompt(value: Mapping[str, Any], keys: Mapping[str, str]) -> bool:

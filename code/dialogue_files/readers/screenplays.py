@@ -6,7 +6,8 @@ from typing import BinaryIO
 
 from dialogue_files.names import is_label, lists_people, without_aside
 from dialogue_files.readers.headings import TIMED_HEADINGS, GrowingTurn, count_times_below, heading_name
-from dialogue_files.readers.transcripts import DIRECTIONS, SCENE, Asides, is_direction, is_named_line
+from dialogue_files.readers.lines import DIRECTIONS, SCENE, is_direction, is_named_line
+from dialogue_files.readers.transcripts import Asides
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import Read, read_lines
 

@@ -42,6 +42,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("turn", "turn_id", "turn_idx", "turn_index", "turn_no", "turn_number", "utterance_id", "utterance_idx"),
         *("utterance_index", "utterance_no", "utterance_number", "utt_id", "utt_idx", "line_no", "line_number"),
     ),
+    "time": ("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent"),
 }
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Quotes around cells are usual with these; with the others they may as well be what somebody says.
@@ -59,6 +60,7 @@ _ROW_FAULTS: Mapping[str, str] = {
     "unexpected end": "a cell begins with a quote that has no end; quotes inside a quoted cell are doubled",
     "'": "something follows the quote that ends a cell; quotes inside a quoted cell are doubled",
 }
+_LIST = re.compile(r"\s*\[\s*['\"].*\]\s*", re.DOTALL)
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -119,6 +121,7 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     line, header = next(read_rows(stream, form), (1, []))
     parts, places = PartCounter(), _find_columns(header, line)
     places = _without_numbered_lines(header, places, stream, form)
+    counts = places["time"] if places["turn"] is None else places["turn"]
     yield Header(tuple(header), line)
     yield from _columns_told(header, places)
     for line, row in islice(read_rows(stream, form), 1, None):
@@ -128,9 +131,11 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
             continue
         dialogue = None if places["dialogue"] is None else row[places["dialogue"]]
         said = row[places["speaker"]], row[places["utterance"]]
+        if all(map(_LIST.fullmatch, said)):
+            raise LineError(line, f"the cells hold lists ({said[0][:60]}), allowed is a row for each turn")
         emotion = None if places["emotion"] is None else row[places["emotion"]]
-        turn = None if places["turn"] is None else (header[places["turn"]], row[places["turn"]])
-        yield ReadTurn(parts.of_turn(dialogue), dialogue, *said, line, emotion, turn)
+        turn = None if counts is None else (header[counts], row[counts])
+        yield ReadTurn(parts.of_turn(dialogue), dialogue, *said, line, emotion, turn, places["turn"] is None)
 
 
 def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str]]]:

@@ -61,7 +61,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
         f"dialogue_files/readers/{name}": READERS
         for name in (
             *("chat_exports", "chats", "corpora", "cues", "encodings", "headings", "json_dialogues", "json_stream"),
-            *("screenplays", "subtitles", "tables", "transcripts"),
+            *("layouts", "lines", "screenplays", "subtitles", "tables", "transcripts"),
         )
     },
 }

@@ -1,0 +1,190 @@
+"""How the turns of a transcript are marked, as its first lines show: by numbers, letters or times beside names."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
+
+from dialogue_files.names import is_label, name_key, without_aside
+from dialogue_files.readers.lines import DAY, ONLY_TIMES, is_named_line, split_name
+from dialogue_files.report import Remark
+from dialogue_files.turns import LONGEST_NAME, LineError, read_lines
+
+HEAD_LINES = 500  # by which it is decided how names stand
+NAMES_STAND_IN = 1_000  # characters, the first of a line
+# What tells one turn from the next and no person from another: seconds, a time with a dot or an h, a date.
+_SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
+_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:\s*(?:-->|-|–|to)\s*{_SECONDS})?|{DAY})"
+_STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
+_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
+FEWEST_STAMPS = 3
+NUMBER = re.compile(
+    r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
+)  # before each line of some transcripts
+_END_OF_HEAD = re.compile(r"(?!#)(?:.*[-–—]\s*+|[\W_]*+)transcript", re.I)  # of Markdown a heading is a direction
+_QUESTION = re.compile(r"(?:(?P<asked>q|question)|a|answer)(?:[ .#]{0,2}(?P<number>\d{1,5}))?", re.I)
+_LETTER = re.compile(r"(?P<name>[A-Z]\d{0,5})(?:\.\s+|\.?(?:\t|\s{2,}))(?=\S)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How turns are marked, as the first lines show. is_numbered: by numbers before the names, which ascend.
+
+    question: the first of 'Q1', 'A1', 'Q2', which are two people; empty where there are none. head: how many lines are
+    that of a meeting, its title, its date and who was there, up to 'Transcript'. stamped: the first name of those that
+    have a time of another kind beside them, as 'Ann 10.02'; letters: the two that stand alone before speech, as 'Q.'.
+    """
+
+    is_numbered: bool = False
+    question: str = ""
+    head: int = 0
+    stamped: str = ""
+    letters: str = ""
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What is to be said of it."""
+        told = f"up to line {self.head} it is taken for the head of a transcript, below for one dialogue"
+        head = [Remark(told)] if self.head else []
+        numbers = [Remark("numbers before names are taken for those of the lines, and left out")] * self.is_numbered
+        stamps = [Remark(f"numbers beside names, as in {self.stamped[:60]!r}, are taken for times")] * bool(
+            self.stamped
+        )
+        letters = [Remark(f"{' and '.join(self.letters)} before a dot or a gap are taken for speakers")]
+        return head + numbers + stamps + letters * bool(self.letters) + question_remarks(self.question)
+
+
+def find_layout(stream: BinaryIO) -> Layout:
+    """By what comes before a line that cannot be read; the stream stays where it is."""
+    start, lines = stream.tell(), []
+    with suppress(LineError):
+        lines.extend(line[:NAMES_STAND_IN].strip() for _, line in islice(read_lines(stream), HEAD_LINES))
+    stream.seek(start)
+    head = _find_head(lines)
+    letters = _find_letters(lines[head:])
+    named = [split_name(with_colon(line, letters)) for line in lines[head:]]
+    names = [one[0] for one in named if one]
+    return Layout(_are_numbered(lines[head:]), find_question(names), head, _find_stamped(names), letters)
+
+
+def layout_of_first(line: str) -> Layout:
+    """What the first turn alone tells: 'Q1: Where?' and 'Q. Where?' begin questions and answers."""
+    found = _LETTER.match(line)
+    letters = "QA" if found and found["name"].startswith("Q") else ""
+    named = split_name(with_colon(line, letters))
+    name = without_aside(named[0]) if named else ""
+    question = _QUESTION.fullmatch(name)
+    return Layout(question=name if question and question["asked"] and question["number"] else "", letters=letters)
+
+
+def _find_letters(lines: Iterable[str]) -> str:
+    """The two letters that lines begin with, each at least twice, as in 'Q. Where?' and 'A. Here.'; else empty."""
+    begins = [_LETTER.match(line) for line in lines if not is_named_line(line)]
+    counts = Counter(found["name"][0] for found in begins if found)
+    return "".join(counts) if len(counts) == 2 and min(counts.values()) > 1 else ""
+
+
+def with_colon(line: str, letters: str) -> str:
+    """'Q. Where?' as 'Q: Where?', where Q is one of the letters that speak."""
+    found = _LETTER.match(line) if letters else None
+    return f"{found['name']}: {line[found.end() :]}" if found and found["name"][0] in letters else line
+
+
+def without_stamp(name: str) -> tuple[str, float | None]:
+    """The name without the time beside it, and that in seconds or what it counts; None: there is none, or a date."""
+    found = _STAMP_BEFORE.fullmatch(name) or _STAMP_AFTER.fullmatch(name)
+    if not found:
+        return name, None
+    seconds = re.split(r"\D+", found["seconds"] or "")
+    return found["name"], float(f"{seconds[0]}.{''.join(seconds[1:])}") if seconds[0] else None
+
+
+def _find_stamped(names: Iterable[str]) -> str:
+    """The first name with a time beside it, where times never fall and one person has several; else empty.
+
+    'Witch 1.1' and 'Witch 1.2' are two people if the first speaks again.
+    """
+    first, last, count, times = "", 0.0, 0, {}
+    for name in names:
+        bare, time = without_stamp(name)
+        if bare == name:
+            continue
+        if time is not None and time < last:
+            return ""
+        first, last, count = first or name, last if time is None else time, count + 1
+        times.setdefault(name_key(without_aside(bare)), set()).add(name)
+    return first if count >= FEWEST_STAMPS and any(len(several) > 1 for several in times.values()) else ""
+
+
+def _find_head(lines: Sequence[str]) -> int:
+    """How many lines are the head, see `Layout`: what stands below 'Transcript' before the first turn is of it too."""
+    named = [split_name(line) if is_named_line(line) else None for line in lines]
+    names = [name_key(without_aside(one[0])) if one else "" for one in named]
+    ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and split_name(line) is None]
+    ends = [place for place in ends if _may_stand_above(list(filter(None, names[:place])), names[place:])]
+    if not ends:
+        return 0
+    below = range(ends[-1] + 1, len(lines))
+    first = next(place for place in below if names[place] or ONLY_TIMES.fullmatch(lines[place]))
+    return max(place for place in range(first) if lines[place]) + 1
+
+
+def _may_stand_above(names: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether lines with names are of a head: fewer than below it, and none of them twice, as those of turns are."""
+    return len(set(names)) == len(names) < sum(map(bool, below))
+
+
+def find_question(names: Iterable[str]) -> str:
+    """The first name where numbers count questions: they ascend, or begin anew, and an answer has its question's.
+
+    Else empty: 'Q1', 'A1' and 'A2' are three people.
+    """
+    first, last, numbers, has_answer = "", 0, set(), False
+    for name in names:
+        bare = without_aside(name)
+        found = _QUESTION.fullmatch(bare)
+        if not found or (found["asked"] and not found["number"]):
+            continue
+        number = int(found["number"] or last)
+        if number != last and not (found["asked"] and (number > last or number == 1)):
+            return ""
+        first, last, has_answer = first or bare, number, has_answer or not found["asked"]
+        numbers.add(number)
+    return first if has_answer and len(numbers) > 1 else ""
+
+
+def question_remarks(question: str) -> list[Remark]:
+    """What is to be said of a `Layout.question`."""
+    told = f"{question!r} and the like are taken for one who asks and one who answers, whose turns are numbered"
+    return [Remark(told)] if question else []
+
+
+def without_number(name: str) -> str:
+    """'Q1' is Q; a name that is none of a question or an answer stays."""
+    found = _QUESTION.fullmatch(name)
+    return name[: found.start("number")].rstrip(" .#") if found and found["number"] else name
+
+
+def _are_numbered(lines: Iterable[str]) -> bool:
+    """Whether numbers before names ascend, up to a blank line; where they do not, '1. Witch' is somebody's name."""
+    last, in_block, with_number, without, names = -1, 0, 0, 0, set()
+    for text in lines:
+        if not text:
+            last, in_block = -1 if in_block > 1 else last, 0
+            continue
+        found = NUMBER.match(text)
+        named = split_name(text[found.end() :] if found else text)
+        if named is None or is_label(named[0]):
+            continue
+        if not found:
+            without += 1
+            continue
+        number = int(found[1] or found[2] or found[3])
+        if number <= last:
+            return False
+        last, in_block, with_number = number, in_block + 1, with_number + 1
+        names.add(name_key(without_aside(named[0][:LONGEST_NAME])))
+    return with_number > without and len(names) > 1

@@ -1,0 +1,95 @@
+"""Single lines of transcripts: whose words a line holds, and which lines are nobody's."""
+
+import re
+
+from dialogue_files.names import is_label, lists_people, reads_like_sentence, without_aside
+from dialogue_files.turns import LONGEST_NAME
+
+DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
+CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
+DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+_TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{CLOCK})"
+RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
+# What follows the first character of a name, which ends in what is no blank: so a long row of blanks is looked at once.
+REST = rf"(?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：])??"
+_NAMED = re.compile(rf"([^\s:：]{REST})\s*+[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
+# With a dot or an h, as many write times, only before a name: elsewhere it is a number.
+_DOTTED = r"\d{1,2}[.hH][0-5]\d(?:[.:][0-5]\d)?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
+_TIME_BEFORE = re.compile(
+    rf"(?:{RANGE}[\s\-–|]*|(?:\[{_DOTTED}\]|\({_DOTTED}\)|{_DOTTED}(?=\s))[\s\-–|]*)(?=[^\s\d:：\-–|])"
+)
+_TIME_AFTER_NAME = re.compile(
+    rf"([^\s:：\[(](?:[^:：\[(]{{0,{LONGEST_NAME - 2}}}?[^\s:：\[(])??)"
+    rf"(?:\s*+(?:\[{CLOCK}\]|\({CLOCK}\))\s*+[:：]\s*+|\s++{CLOCK}\s*+[:：]\s++)(\S.*)"
+)
+_TIME_AFTER_COLON = re.compile(rf"(?:\[{CLOCK}\]|\({CLOCK}\))\s*")
+ONLY_TIMES = re.compile(rf"{RANGE}")
+_BOLD = re.compile(
+    r"(\*\*?|__?)\s*+([^\s*_:：](?:[^*:：]*?[^\s*:：])??)\s*+(?:[:：]\s*+\1|\1\s*+[:：])\s*(.*)", re.DOTALL
+)
+_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
+FOOTER = re.compile(
+    r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
+    r"|(?:transcription|meeting) ended after .*|.* (?:started|stopped) transcription"
+    r"|this editable transcript was computer generated.*|-{2,3} (?:log opened|log closed|day changed)\b.*",
+    re.I,
+)
+# Of IRC: what is said, and what is done, behind a time.
+_ENTERED = re.compile(rf"(?:\[{CLOCK}\]|{CLOCK})\s+(?:-!-|\*{{1,3}}|<--|-->(?!\s*[\[(\d]))\s.*")
+_NICK = re.compile(r"<[ @+%&~]?(?P<name>[^\s<>:](?:[^<>:]{0,98}[^\s<>:])?)>\s+(?P<said>\S.*)", re.DOTALL)
+_LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # before each line of a list, or of what is quoted
+SCENE = re.compile(
+    r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
+)
+
+
+def split_name(line: str) -> tuple[str, str] | None:
+    """(name, what is said) of a line, without times and marks of bold type; None: no name stands in it."""
+    whole = without_begin(_LISTED, line)
+    line = without_begin(_TIME_BEFORE, whole)
+    nick = _NICK.fullmatch(line) if line != whole else None
+    if nick:
+        return nick["name"], nick["said"]
+    bold = _BOLD.fullmatch(line)
+    if bold:
+        return bold[2], bold[3]
+    found = _TIME_AFTER_NAME.fullmatch(line) or _NAMED.fullmatch(line)
+    if not found:
+        return None
+    said = found[2] if found.re is _TIME_AFTER_NAME else without_begin(_TIME_AFTER_COLON, found[2])
+    name = found[1].rstrip(" ,") if found.re is _TIME_AFTER_NAME else found[1]
+    bare = without_aside(name)
+    return _BRACKETS.sub(r"\1", bare) + name[len(bare) :], said
+
+
+def without_begin(pattern: re.Pattern[str], text: str) -> str:
+    """The text without what the pattern finds at its beginning."""
+    found = pattern.match(text)
+    return text[found.end() :] if found else text
+
+
+def is_named_line(line: str) -> bool:
+    """Whether a line is 'Name: utterance' and the name is a person's, and no beginning of a sentence."""
+    named = split_name(line)
+    if named is None or not named[1]:
+        return False
+    return not (reads_like_sentence(named[0]) or is_label(named[0]) or lists_people(named[0]))
+
+
+def is_direction(line: str) -> bool:
+    """Whether a whole line stands in brackets, as directions do: '[Scene: a kitchen]', '(They laugh.)'."""
+    depth = 0
+    for place, character in enumerate(line):
+        depth += (character in "[({") - (character in "])}")
+        if depth <= 0:
+            return place == len(line) - 1 > 0 and (line[0], character) in {("[", "]"), ("(", ")"), ("{", "}")}
+    return False
+
+
+def nobodys_kind(text: str) -> str:
+    """The kind of a line that is certainly no turn, nor of one; empty: it may be."""
+    if text and is_direction(text):
+        return DIRECTIONS
+    if ONLY_TIMES.fullmatch(text):
+        return TIMES
+    return NOTICES if FOOTER.fullmatch(text) or _ENTERED.fullmatch(text) else ""

@@ -1,0 +1,119 @@
+"""What stands beside names and speech in transcripts and is none of them: times of every kind, letters, marks."""
+
+import pytest
+
+from basics.errors import UserError
+from dialogue_files.reading import find_text_form, read_text
+from dialogue_files.report import Report
+
+
+def read(text: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """The turns as (speaker, text), and what is said of them."""
+    report = Report()
+    return [(one.speaker, one.text) for one in read_text(text, report)], list(report.lines())
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (("Ann 10.02: {}", "Ben 10.03: {}", "Ann 10.04: {}"), "Ann 10.02"),
+        (("Ann (9.59): {}", "Ben [10.03]: {}", "Ann (10h04): {}"), "Ann (9.59)"),
+        (("Ann [1.25s]: {}", "Ben [1.3s]: {}", "Ann [10s]: {}"), "Ann 1.25s"),
+        (("1.23-4.56 Ann: {}", "4.56-7.00 Ben: {}", "7.75-9.00 Ann: {}"), "1.23-4.56 Ann"),
+        (("[0.0s - 1.5s] Ann: {}", "[1.5s - 3s] Ben: {}", "[3.0s - 4s] Ann (softly): {}"), "0.0s - 1.5s Ann"),
+        (("Ann, 5/31/2024: {}", "Ben, 5/31/2024: {}", "Ann, 6/1/2024, 10:04 AM: {}"), "Ann, 5/31/2024"),
+    ],
+)
+def test_times_beside_names_are_those_of_turns(lines: tuple[str, ...], shown: str) -> None:
+    turns, said = read("".join(f"{line.format('a')}\n" for line in lines))
+    assert turns == [("Ann", "a"), ("Ben", "a"), ("Ann", "a")]
+    assert said == [f"numbers beside names, as in {shown!r}, are taken for times"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Witch 1.1", "Witch 1.2", "Witch 1.1", "Witch 1.2"),
+        ("GPT 4.10", "GPT 3.50", "GPT 4.10"),
+        ("Ann 1.5", "Ben 1.6", "Cy 1.7"),
+        ("Ann 10.02", "Ann 10.03"),
+        ("Agent 7", "Agent 8", "Agent 9"),
+    ],
+)
+def test_numbers_that_fall_or_tell_people_apart_stay(names: tuple[str, ...]) -> None:
+    turns, said = read("".join(f"{name}: a\n" for name in names))
+    assert [name for name, _ in turns] == list(names)
+    alike = len({name.split()[0] for name in names}) < len(set(names)) and "." in names[0]
+    assert [line for line in said if "are the numbers times?" in line] == (
+        [f"warning: {names[0]!r} and {names[1]!r} are taken for two people: are the numbers times?"] * alike
+    )
+
+
+def test_a_comma_before_a_time_is_none_of_a_name() -> None:
+    assert read("Ann, 10:02: a\nBen, 10:03: b\nAnn, Ben: c\n")[0] == [("Ann", "a"), ("Ben", "b"), ("Ann, Ben", "c")]
+
+
+@pytest.mark.parametrize("line", ["{}. {}\n", "{}.   {}\n", "{}   {}\n", "{}\t{}\n", "  {}. {}\n"])
+def test_letters_alone_before_speech_ask_and_answer(line: str) -> None:
+    said = ("Q", "Where: here?"), ("A", "I was told: no."), ("Q", "Alone?"), ("A", "Yes."), ("Q", "Sure?"), ("A", "No.")
+    turns, remarks = read("".join(line.format(*one) for one in said) + "MR. HALE: Objection.\n")
+    assert turns == [*said, ("MR. HALE", "Objection.")]
+    assert remarks == ["A and Q before a dot or a gap are taken for speakers"]
+    numbered = "".join(f"Q{number}. a\nA{number}. a\n" for number in (1, 2))
+    assert [name for name, _ in read(numbered)[0]] == ["Q", "A"] * 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A. one\nB. two\nC. three\nA. one\nB. two\nC. three\n",
+        "Q. Where?\nA. Here.\n",
+        "I  am\nA  man\n",
+        "Q Where\n" * 4,
+    ],
+)
+def test_other_letters_are_no_speakers(text: str) -> None:
+    with pytest.raises(UserError, match="line 1: .* is no turn"):
+        read(text)
+
+
+def test_initials_stay() -> None:
+    turns = [("A. Moss", "a"), ("B. Low", "b")] * 2
+    assert read("".join(f"{name}: {said}\n" for name, said in turns))[0] == turns
+
+
+@pytest.mark.parametrize("end", ["\r", "\u2028", "\x85", "\v", "\f"])
+def test_marks_that_end_lines_elsewhere_end_turns(end: str) -> None:
+    assert read(f"Ann: a{end}Ben: b\nAnn: so{end}it is\nBen: c{end}the truth is: d\n")[0] == [
+        *(("Ann", "a"), ("Ben", "b"), ("Ann", "so it is"), ("Ben", "c the truth is: d"))
+    ]
+
+
+def test_brackets_in_brackets_are_directions() -> None:
+    turns, said = read("Ann: a\n(Ben Low [North]: No!)\n[Scene (a kitchen)]\nBen: b\n(a) Cy: c\n")
+    assert [name for name, _ in turns] == ["Ann", "Ben", "(a) Cy"] and said == [
+        "left out: directions 2 (first in line 2)"
+    ]
+
+
+def test_nicks_of_irc_stand_in_angles_behind_a_time() -> None:
+    log = "--- Log opened Wed\n[10:01] <lena> So: yes\n[10:02] * jonas says: hi\n10:03 -!- ida has joined\n"
+    log += "10:04 <@jonas> a\n"
+    assert find_text_form(log) == "text"
+    assert read(log) == ([("lena", "So: yes"), ("jonas", "a")], ["left out: notices 3 (first in line 1)"])
+    with pytest.raises(UserError, match="line 1: '<unclear> no' is no turn"):
+        read("<unclear> no\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["10:01\tAnn\tyes\n10:02\tBen\tno\n", "10:01 lena hello\n10:02 jonas hi\n10:03 lena so\n"]
+)
+def test_a_name_with_text_beside_it_stands_above_nothing(text: str) -> None:
+    assert find_text_form(text) == "text"
+
+
+def test_a_short_message_above_the_time_of_the_next_is_said() -> None:
+    text = "Ann Fox\n10:01\nSo\nBen Low\n10:02\nWow\n10:03\nNo\nAnn Fox\n10:04\nBen Low\n10:05\nYes\n"
+    turns, said = read(text)
+    assert turns == [("Ann Fox", "So"), ("Ben Low", "Wow No"), ("Ben Low", "Yes")]
+    assert "left out: lines of times 1 (line 7), empty turns 1 (line 10)" in said
