@@ -10,7 +10,7 @@ import pytest
 
 import main_new
 from basics.files import sha256_of
-from basics.locks import alone_at, lock_beside
+from basics.locks import alone_at, alone_in, lock_beside
 from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
@@ -211,8 +211,8 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(bench: Bench, place: 
     results = bench.folder / "run" / "results"
     results.mkdir(parents=True)
     (results / "results.json").write_text("of the first")
-    held = results if place == "--output_dir" else lock_beside(bench.folder / "run" / "model")
-    with alone_at(held, "it"):
+    model = lock_beside(bench.folder / "run" / "model")
+    with alone_in(results, "it") if place == "--output_dir" else alone_at(model, "it"):
         line = last_line(bench.call())
     assert line.startswith(f"error: another program is writing {place} ") and "wait for its end" in line
     assert [path.name for path in results.iterdir()] == ["results.json"]
