@@ -138,6 +138,12 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto", accepted: bool = Fa
     with locked_by(lock), emptied(workplace) as work:
         if is_current(folder, base):
             return folder
+        other = read_source(folder).get("hub_id")
+        if other not in (None, base.hub_id) and base not in TABLE.values():
+            # One of the same name has come there since the folder was chosen.
+            chosen = choose_folder(base.hub_id, bases_dir)
+            if chosen != base.folder:
+                return fetch(base_of_hub_id(base.hub_id, chosen), bases_dir, source, accepted)
         try:
             built = build(base, cache, work, source, accepted)
         except UserError as error:
