@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import UserError
-from basics.files import make_folder
 from basics.json_files import read_json
-from basics.locks import locked
 from basics.packed import read_packed, write_packed
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, find_original_data, load_dialogues, name_utterances
@@ -182,11 +180,8 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
         metrics=own_metrics([run.dataset]),
         sources=run.sources,
     )
-    where = {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)}
-    make_folder(folder)
-    with locked(folder):  # a report may be reading there
-        write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
-        record.write(folder, where)
+    write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
+    record.write(folder, {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)})
     return record
 
 

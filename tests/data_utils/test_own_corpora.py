@@ -1,8 +1,6 @@
 """A corpus of one's own: found by name, read from any form that has emotions, refused in one line, told in words."""
 
-import fcntl
 import json
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -252,26 +250,6 @@ def test_a_corpus_is_remembered_by_its_name(corpus: Path, original: Path) -> Non
     moved = corpus.rename(corpus.parent / "moved")
     assert find_corpus("mine") is None
     assert remember(moved, "mine") == link and link.resolve() == moved
-
-
-def test_of_two_corpora_of_a_name_at_once_one_is_remembered(
-    corpus: Path, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where both find a link to what is gone: the second does not take the first one's away."""
-    other, lock, remembered = tmp_path / "other" / "mine", fcntl.flock, []
-    shutil.copytree(corpus, other)
-    (original / "mine").symlink_to(tmp_path / "gone")
-
-    def faster(descriptor: int, how: int) -> None:
-        if not remembered:
-            remembered.append(True)
-            remember(other, "mine")
-        lock(descriptor, how)
-
-    monkeypatch.setattr(fcntl, "flock", faster)
-    with pytest.raises(UserError, match="another corpus is called mine"):
-        remember(corpus, "mine")
-    assert (original / "mine").resolve() == other.resolve()
 
 
 def test_one_file_is_remembered_too(tmp_path: Path, original: Path) -> None:
