@@ -21,7 +21,7 @@ from bases.terms import require_acceptance  # noqa: E402
 from bases.wheels import wheels_of  # noqa: E402
 from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import UserError  # noqa: E402
-from basics.locks import locked  # noqa: E402
+from basics.locks import locked_by  # noqa: E402
 from basics.markdown import render_table  # noqa: E402
 from basics.scripts import run_script  # noqa: E402
 from knobs.kinds import HUB_ID  # noqa: E402
@@ -131,13 +131,19 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto", accepted: bool = Fa
     if is_current(folder, base):
         with suppress(OSError):
             if workplace.exists():  # of one that was ended as it tidied up
-                with locked(lock):
+                with locked_by(lock):
                     remove(workplace)
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    with locked(lock), emptied(workplace) as work:
+    with locked_by(lock), emptied(workplace) as work:
         if is_current(folder, base):
             return folder
+        other = read_source(folder).get("hub_id")
+        if other not in (None, base.hub_id) and base not in TABLE.values():
+            # One of the same name has come there since the folder was chosen.
+            chosen = choose_folder(base.hub_id, bases_dir)
+            if chosen != base.folder:
+                return fetch(base_of_hub_id(base.hub_id, chosen), bases_dir, source, accepted)
         try:
             built = build(base, cache, work, source, accepted)
         except UserError as error:

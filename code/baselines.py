@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
-from basics.files import find_repository, write_atomically
+from basics.files import find_repository, make_folder, write_atomically
+from basics.locks import locked
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
@@ -65,7 +66,9 @@ def main() -> None:
     write(arguments, found)
     print_results(arguments.dataset, found)
     if is_usual(arguments):
-        keep(arguments, found, commit, sources)
+        make_folder(EXPERIMENTS)
+        with locked(EXPERIMENTS):  # a report may be reading there
+            keep(arguments, found, commit, sources)
 
 
 def is_usual(arguments: Namespace) -> bool:

@@ -26,6 +26,8 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
+from basics.files import make_folder
+from basics.locks import locked
 from basics.stopping import advised
 from experiment_utils.checks import check_answers, missing_corpora
 from experiment_utils.conditions import (
@@ -242,12 +244,17 @@ def unique_runs(planned: Sequence[tuple[Job, Plan]]) -> list[tuple[Job, Plan]]:
 
 
 def report(table: Table, conditions: Mapping[str, Condition], folder: Path) -> None:
-    """Write to `folder` the report of what is committed and of all that has finished here."""
-    finished = find_finished(conditions, EXPERIMENTS)
-    shown = update_records(conditions, finished, folder)
-    written = write_report(table, conditions, shown, folder)
-    if finished:
-        written.append(write_browser(conditions, shown, finished, folder))
+    """Write to `folder` the report of what is committed and of all that has finished here.
+
+    One program at a time: one that was slower would else undo the other's, with what had finished when it began.
+    """
+    make_folder(folder)
+    with locked(folder):
+        finished = find_finished(conditions, EXPERIMENTS)
+        shown = update_records(conditions, finished, folder)
+        written = write_report(table, conditions, shown, folder)
+        if finished:
+            written.append(write_browser(conditions, shown, finished, folder))
     print("\n".join(map(str, written)))
 
 

@@ -17,6 +17,7 @@ from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.shipped import name_of
 from own_dialogues.writing import TurnEmotion
 from page_input import OpenedFile
+from training.erc_config import ErcConfig
 
 MOST_LOADED = 2
 
@@ -33,6 +34,9 @@ class Page:
         self.folders = {name_of(folder): folder for folder in checkpoints}
         self.lock = threading.Lock()
         self.loaded: dict[str, EmotionRecognizer] = {}  # the one asked last stands last
+        # Of each visit that is being answered: the checkpoint's name, and what answers. Held here alone: what a visitor
+        # held would keep in memory a checkpoint that has gone for another one.
+        self.begun: dict[object, tuple[str, Iterator[list[TurnEmotion]]]] = {}
 
     def load(self, name: str) -> EmotionRecognizer:
         """The checkpoint of a name; the one not asked for longest goes before another is loaded."""
@@ -40,10 +44,17 @@ class Page:
         if found is None:
             ensure_base(self.folders[name])
             while len(self.loaded) >= MOST_LOADED:
-                del self.loaded[next(iter(self.loaded))]
+                self._forget(next(iter(self.loaded)))
             found = EmotionRecognizer.from_pretrained(self.folders[name], decode=self.decode)
         self.loaded[name] = found
         return found
+
+    def _forget(self, name: str) -> None:
+        """Whoever is being answered by it begins with what is left, once it is there again."""
+        for visit, (asked, _) in list(self.begun.items()):
+            if asked == name:
+                self.begun.pop(visit, None)
+        del self.loaded[name]
 
     def choices(self) -> list[tuple[str, str]]:
         """(what is shown, name) of each checkpoint."""
@@ -82,20 +93,40 @@ class Page:
 
     def _ask(self, name: str, turns: list[SpokenTurn], known: Known, told: str) -> Iterator[Shown]:
         """Step by step, so that nobody waits for the whole of another's dialogue, nor for one who has gone."""
-        with self.lock:
-            recognizer = self.load(name)
-        labels, rows = recognizer.config.labels, []
-        steps = page.answer(recognizer, turns, known[1] if known[0] == name else [])
-        while (found := self._in_turn(next, steps, None)) is not None:
-            rows = found
-            status = page.render_status(f"{len(rows)} of {len(turns)} turns ...", len(rows), len(turns))
-            yield status, page.render_rows(rows, labels), (name, rows)
+        visit, rows = object(), known[1] if known[0] == name else []
+        try:
+            config, is_filtered = self._in_turn(self._begin, visit, name, turns, rows)
+            while (found := self._in_turn(self._go_on, visit, name, turns, rows)) is not None:
+                rows = found
+                status = page.render_status(f"{len(rows)} of {len(turns)} turns ...", len(rows), len(turns))
+                yield status, page.render_rows(rows, config.labels), (name, rows)
+        finally:
+            self.begun.pop(visit, None)
         spoken = [(row.turn.speaker, row.turn.text) for row in rows]
-        prompts = self._in_turn(recognizer.seen_prompts, spoken)
-        alone = self._in_turn(page.judge_alone, recognizer, rows)
-        filtered = ", with transitions" if recognizer.transitions else ""
-        done = page.render_status(f"{len(rows)} turns, labels of {recognizer.config.dataset}{filtered}; {told}.")
-        yield done, page.render_rows(rows, labels, prompts, alone), (name, rows)
+        prompts = self._in_turn(lambda: self.load(name).seen_prompts(spoken))
+        alone = self._in_turn(lambda: page.judge_alone(self.load(name), rows))
+        filtered = ", with transitions" if is_filtered else ""
+        done = page.render_status(f"{len(rows)} turns, labels of {config.dataset}{filtered}; {told}.")
+        yield done, page.render_rows(rows, config.labels, prompts, alone), (name, rows)
+
+    def _begin(
+        self, visit: object, name: str, turns: list[SpokenTurn], known: list[TurnEmotion]
+    ) -> tuple[ErcConfig, bool]:
+        """How the checkpoint is asked, and whether its answers are filtered."""
+        recognizer = self.load(name)
+        self.begun[visit] = name, page.answer(recognizer, turns, known)
+        return recognizer.config, recognizer.transitions is not None
+
+    def _go_on(
+        self, visit: object, name: str, turns: list[SpokenTurn], rows: list[TurnEmotion]
+    ) -> list[TurnEmotion] | None:
+        """More than the rows that a visit has, None after all."""
+        recognizer = self.load(name)
+        if visit not in self.begun:
+            self.begun[visit] = name, page.answer(recognizer, turns, rows)
+            if rows:
+                next(self.begun[visit][1])  # these again
+        return next(self.begun[visit][1], None)
 
     def _in_turn(self, work: Callable, *arguments: Any) -> Any:
         with self.lock:

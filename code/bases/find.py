@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,7 +16,7 @@ from basics.errors import UserError
 from basics.files import (
     READ_BLOCK_BYTES,
     find_repository,
-    replace_durably,
+    put_in_place,
     sha256_of,
     sha256_of_text,
     shown_path,
@@ -114,9 +113,7 @@ def install(built: Path, folder: Path, work: Path) -> Path | None:
     own = exists and not (folder / SOURCE_FILE).exists()
     replaced = _free_name(folder) if own else work / f"{folder.name}.replaced"
     sync_tree(built)
-    if exists:
-        os.rename(folder, replaced)
-    replace_durably(built, folder)
+    put_in_place(built, folder, replaced)
     return replaced if own else None
 
 

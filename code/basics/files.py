@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from basics.locks import is_at, remove_abandoned
+from basics.stopping import in_one_go
 
 TOKEN_BYTES = 8
 READ_BLOCK_BYTES = 1 << 20
@@ -87,6 +88,24 @@ def replace_durably(source: Path, target: Path) -> None:
     """Rename as `os.replace` does, and return once the new name is on the disk."""
     os.replace(source, target)
     sync_folder(Path(target).parent)
+
+
+def put_in_place(new: Path, folder: Path, aside: Path) -> None:
+    """Rename a folder to where another may be, which goes to `aside`; return once that is on the disk.
+
+    No signal comes between the two, and if the second fails the first is undone.
+    """
+    is_taken = folder.exists() or folder.is_symlink()
+    with in_one_go():
+        if is_taken:
+            os.replace(folder, aside)
+        try:
+            os.replace(new, folder)
+        except OSError:
+            if is_taken:
+                os.replace(aside, folder)
+            raise
+    sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:

@@ -11,33 +11,48 @@ from pathlib import Path
 
 from basics.errors import UserError
 
+# How they are opened: a folder that is gone is not made a file of its name.
+FOLDER, FILE = os.O_RDONLY | os.O_DIRECTORY, os.O_RDWR | os.O_CREAT
+
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits until nobody else is inside. path: a folder that is there, or a file, which is made and stays."""
-    descriptor = _open(path)
-    try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+def locked(folder: Path) -> Iterator[None]:
+    """Waits until nobody else is inside. folder: is there; FileNotFoundError: it is no longer."""
+    with _closing(_take(folder, FOLDER, fcntl.LOCK_EX)):
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
-def alone_at(path: Path, what: str) -> Iterator[None]:
-    """Nobody else writes `what` meanwhile. path: a folder that is there, or a file, which is made and taken away.
+def locked_by(file: Path) -> Iterator[None]:
+    """Waits until nobody else is inside. file: is made, and stays."""
+    with _closing(_take(file, FILE, fcntl.LOCK_EX)):
+        yield
+
+
+@contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[None]:
+    """Nobody else writes `what` meanwhile. folder: is there.
+
+    Raises:
+        UserError: somebody else does, or has just put it elsewhere.
+    """
+    with _closing(_take_at_once(folder, FOLDER, what)):
+        yield
+
+
+@contextmanager
+def alone_at(file: Path, what: str) -> Iterator[None]:
+    """Nobody else writes `what` meanwhile. file: is made, and taken away.
 
     Raises:
         UserError: somebody else does.
     """
-    descriptor = _take(path, what)
-    try:
-        yield
-    finally:
-        if not path.is_dir() and is_at(descriptor, path):
-            path.unlink()
-        os.close(descriptor)
+    with _closing(_take_at_once(file, FILE, what)) as descriptor:
+        try:
+            yield
+        finally:
+            if is_at(descriptor, file):
+                file.unlink(missing_ok=True)
 
 
 def lock_beside(folder: Path) -> Path:
@@ -45,19 +60,44 @@ def lock_beside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-def _take(path: Path, what: str) -> int:
+def _take_at_once(path: Path, kind: int, what: str) -> int:
+    try:
+        return _take(path, kind, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if not isinstance(error, BlockingIOError) and not (kind == FOLDER and isinstance(error, FileNotFoundError)):
+            raise
+        raise UserError(f"another program is writing {what}: wait for its end, or name another place") from None
+
+
+def _take(path: Path, kind: int, how: int) -> int:
+    """A descriptor that holds the lock of what has the name now: whoever held it may have taken that away meanwhile."""
     while True:
-        descriptor = _open(path)
+        descriptor = os.open(path, kind, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _lock(descriptor, how)
+            if is_at(descriptor, path):
+                return descriptor
+        except BaseException:
             os.close(descriptor)
-            raise UserError(f"another program is writing {what}: wait for its end, or name another place") from None
-        except OSError:
-            return descriptor
-        if is_at(descriptor, path):
-            return descriptor
-        os.close(descriptor)  # whoever held it has taken the file away meanwhile
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int) -> None:
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        raise
+    except OSError:  # the file system knows no locks
+        return
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def is_at(descriptor: int, path: Path) -> bool:
@@ -76,7 +116,3 @@ def remove_abandoned(path: Path) -> None:
         # Held until it is gone: a writer that has just made it, and waits for the lock, then sees that it is.
         if is_at(stream.fileno(), path):
             path.unlink()
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)

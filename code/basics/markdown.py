@@ -1,11 +1,11 @@
 """Markdown that is made, not typed: tables, and sections between two marks."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from basics.errors import UserError
-from basics.files import write_atomically
+from basics.files import shown_path, write_atomically
+from basics.locks import locked
 
 RESULTS = "results"  # the marks of a section are <!-- results: begin --> and <!-- results: end -->
 
@@ -31,10 +31,18 @@ def replace_section(text: str, section: str, *, name: str = "README.md", marks: 
     return f"{before}{begin}\n{section}\n{end}{after}"
 
 
+def put_sections(page: Path, sections: Mapping[str, str]) -> None:
+    """Put sections (marks -> section) into a page as it is now; others who do so wait. UserError: marks are missing."""
+    with locked(page.resolve().parent):
+        text = page.read_text(encoding="utf-8")
+        for marks, section in sections.items():
+            text = replace_section(text, section, name=shown_path(str(page)), marks=marks)
+        write_atomically(page, text)
+
+
 def open_section(page: Path | None, marks: str) -> Callable[[str], None]:
     """What puts a section between the marks of a page, nowhere without one; a page without the marks is refused now."""
     if page is None:
         return lambda section: None
-    put_in = partial(replace_section, page.read_text(encoding="utf-8"), name=str(page), marks=marks)
-    put_in("")
-    return lambda section: write_atomically(page, put_in(section))
+    replace_section(page.read_text(encoding="utf-8"), "", name=str(page), marks=marks)
+    return lambda section: put_sections(page, {marks: section})

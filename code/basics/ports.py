@@ -2,16 +2,20 @@
 
 import random
 import socket
+import sys
 from contextlib import suppress
 
 from basics.errors import UserError
 
 # Below those that Linux gives to whoever asks for any: none is given away between the look and the use.
 LOWEST, HIGHEST = 20_000, 32_000
+_marks: list[socket.socket] = []  # of the ports that this process has found, for as long as it lives
 
 
 def find_free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now, all different, in an order of its own at every call.
+
+    On Linux no other process finds them here before this one has ended: it may yet start who listens.
 
     Raises:
         UserError: fewer are free.
@@ -24,7 +28,21 @@ def find_free_ports(count: int) -> list[int]:
             break
         with suppress(OSError), socket.socket() as tried:
             tried.bind(("127.0.0.1", port))
+            _mark(port)
             found.append(port)
     if len(found) < count:
         raise UserError(f"{count} free ports are needed, and from {LOWEST} to {HIGHEST} there are {len(found)}")
     return found
+
+
+def _mark(port: int) -> None:
+    """OSError: another process has marked it. The mark is a name that Linux takes back with the process."""
+    if sys.platform != "linux":
+        return
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0instruct_erc port {port}")
+    except OSError:
+        mark.close()
+        raise
+    _marks.append(mark)

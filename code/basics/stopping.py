@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -41,12 +41,45 @@ def _handled(handler: Handler, numbers: list[int]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before: dict[int, Handler] = {}
     try:
+        _replace_handlers(numbers, handler, before)
         yield
     finally:
+        _set_back(before)
+
+
+def _replace_handlers(numbers: Iterable[int], handler: Handler, before: dict[int, Handler]) -> None:
+    """before: gets those of earlier, each before it goes: a signal may come in between."""
+    for number in numbers:
+        before[number] = signal.getsignal(number)
+        signal.signal(number, handler)
+
+
+def _set_back(before: Mapping[int, Handler]) -> None:
+    try:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+    except KeyboardInterrupt:  # of a signal whose handler was back
+        _set_back(before)
+        raise
+
+
+def _heeded() -> list[int]:
+    """The signals that this process does not ignore."""
+    return [number for number in NAMES if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
+
+@contextmanager
+def in_one_go() -> Iterator[None]:
+    """Inside, signals wait for the end, however many come: for a few calls that belong together and take no time."""
+    late: list[int] = []
+    try:
+        with _handled(lambda number, _: late.append(number), _heeded()):
+            yield
+    finally:
+        for number in late:
+            signal.raise_signal(number)
 
 
 def tell_stopped(stop: KeyboardInterrupt) -> int:
@@ -87,13 +120,15 @@ class StopHeld:
 
     def __enter__(self) -> "StopHeld":
         if threading.current_thread() is threading.main_thread():
-            handled = [number for number in NAMES if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-            self._before = {number: signal.signal(number, self._note) for number in handled}
+            try:
+                _replace_handlers(_heeded(), self._note, self._before)
+            except KeyboardInterrupt:  # of a signal that is not held yet
+                _set_back(self._before)
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        for number, earlier in self._before.items():
-            signal.signal(number, earlier)
+        _set_back(self._before)
         if kind is None:
             self.raise_noted()
 
@@ -104,9 +139,10 @@ class StopHeld:
 
     @contextmanager
     def let_through(self) -> Iterator[None]:
-        """Inside, a signal is not held."""
-        self.is_open = True
+        """Inside, a signal is not held, nor is one that has come before."""
         try:
+            self.is_open = True
+            self.raise_noted()
             yield
         finally:
             self.is_open = False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import NO_SPACE_ERRNOS, UserError
-from basics.files import make_folder, open_atomically, replace_durably, sha256_of, sha256_of_each
+from basics.files import make_folder, open_atomically, put_in_place, sha256_of, sha256_of_each
 from basics.locks import locked
 from data_utils.corpora.registry import find_dataset, record_own
 from data_utils.dialogues import find_sources, load_dialogues
@@ -83,7 +83,6 @@ def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Con
         return folder
     content = make()
     try:
-        _refuse_foreign(folder)
         _build(folder, content, origin)
     except OSError as error:
         if error.errno in NO_SPACE_ERRNOS:
@@ -179,14 +178,13 @@ def _build(folder: Path, content: Content, origin: Mapping[str, Any]) -> None:
     with locked(folder.parent):
         if is_current(folder, origin):
             return  # another process was faster, and somebody may be reading what it made
+        _refuse_foreign(folder)
         _remove_leftovers(folder)
         building = folder.with_name(f"{_BUILDING}{folder.name}-{os.getpid()}")
         building.mkdir()
         try:
             _fill(building, content, {**origin, "counts": count_rows(content.rows), **content.described})
-            if folder.exists():
-                os.rename(folder, building / _REPLACED)
-            replace_durably(building, folder)
+            put_in_place(building, folder, building / _REPLACED)
             shutil.rmtree(folder / _REPLACED, ignore_errors=True)
         finally:
             shutil.rmtree(building, ignore_errors=True)

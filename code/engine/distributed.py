@@ -243,9 +243,10 @@ def _meet(crew: Crew | Beside, form: Callable[[], None]) -> None:
             crew.look()
             meeting.join(SECONDS_BETWEEN_LOOKS)
     except (UserError, KeyboardInterrupt) as error:
-        crew.end()
-        # The meeting waits on, and Python aborts when such a thread wakes while it ends.
+        # The meeting waits on, and Python aborts when such a thread wakes while it ends. Said before the others end, as
+        # a second signal may come meanwhile.
         atexit.register(os._exit, EXIT_USER_ERROR if isinstance(error, UserError) else exit_code_of(error))
+        crew.end()
         raise
     if failed:
         with World(crew=crew).all_here():

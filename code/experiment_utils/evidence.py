@@ -23,7 +23,7 @@ from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
 from experiment_utils.records import BASELINES, Record, neighbours_file
-from experiment_utils.runner import MANIFEST, Job, plan_digest, today
+from experiment_utils.runner import MANIFEST, Job, plan_digest, read_manifest, today
 from results.files import SELECTIONS, UNKNOWN
 from scoring.baseline_table import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
@@ -41,10 +41,22 @@ KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch"
 KEPT += ("versions", "training_rows")
 
 
-def keep_run(job: Job, run: Path, folder: Path) -> Record:
-    """Write record, counts and answers of a finished run into `folder`. run: where its results lie."""
-    results, rows = _read_run(run)
-    record = _describe(job, run, results, rows)
+def keep_run(job: Job, run: Path, folder: Path) -> Record | None:
+    """Write record, counts and answers of a finished run into `folder`. run: where its results lie.
+
+    None, and nothing is written, where another program has begun it anew meanwhile.
+    """
+    manifest = read_manifest(run)
+    try:
+        results, rows = _read_run(run)
+        record = _describe(job, run, results, rows)
+        valid = _read_valid(run, record)
+    except UserError:
+        if manifest and manifest == read_manifest(run):
+            raise
+        return None
+    if not manifest or manifest != read_manifest(run):
+        return None
     known = None if results["seen_rows"] == UNKNOWN else tuple(results["seen_rows"])
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
@@ -52,7 +64,7 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record:
         if not _holds(path, rows[dataset], record.labels):  # what neighbours came to is of other answers
             neighbours_file(folder, record.condition, dataset, record.seed).unlink(missing_ok=True)
             write_answers(path, rows[dataset], record.labels)
-    for dataset, of_valid in _read_valid(run, record).items():
+    for dataset, of_valid in valid.items():
         path = valid_answers_file(folder, record, dataset)
         if of_valid:
             write_answers(path, of_valid, record.labels)

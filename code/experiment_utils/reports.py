@@ -9,7 +9,7 @@ from basics.errors import UserError
 from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
-from basics.markdown import render_row, replace_section
+from basics.markdown import RESULTS, put_sections, render_row
 from experiment_utils.conditions import CONDITIONS_FILE, EXPERIMENTS, Condition, Table
 from experiment_utils.evidence import keep_run, make_record, read_corpus
 from experiment_utils.overview import render_overview
@@ -94,10 +94,10 @@ def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown
     write_atomically(report, render_report(table, conditions, shown, figures))
     if folder != EXPERIMENTS:
         return written
-    page = replace_section(README.read_text(encoding="utf-8"), render_overview(table, conditions, shown))
+    sections = {RESULTS: render_overview(table, conditions, shown)}
     if sample := render_sample(shown):
-        page = replace_section(page, sample, marks=SAMPLE_MARKS)
-    write_atomically(README, page)
+        sections[SAMPLE_MARKS] = sample
+    put_sections(README, sections)
     return [*written, README]
 
 

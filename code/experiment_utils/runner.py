@@ -141,14 +141,14 @@ class Outcome:
 
 def is_finished(job: Job, plan: Plan) -> bool:
     """Whether the folder holds the results of this very run, by its manifest: of these commands, code and corpora."""
-    manifest = _read_manifest(plan.folder)
+    manifest = read_manifest(plan.folder)
     if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
         return False
     sources = digest_sources(job.condition.datasets)
     return manifest.get("plan") == plan_digest(job) and manifest.get("sources") in (None, sources)
 
 
-def _read_manifest(folder: Path) -> dict | None:
+def read_manifest(folder: Path) -> dict | None:
     """What a folder's manifest says; None where there is none, or the results are not those that it tells of."""
     try:
         manifest = parse_json((folder / MANIFEST).read_bytes())
@@ -164,7 +164,7 @@ def today() -> str:
 
 def unlogged_seconds(plan: Plan) -> float | None:
     """How long a finished run took that was killed before the log of all runs had its line; None for all others."""
-    manifest = _read_manifest(plan.folder) if (plan.folder / UNLOGGED).exists() else None
+    manifest = read_manifest(plan.folder) if (plan.folder / UNLOGGED).exists() else None
     return manifest and (manifest.get("seconds") or 0.0)
 
 
@@ -235,7 +235,7 @@ def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
 def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tuple[Job, Path]]:
     """The runs whose results lie below a folder as they were left, each for every condition that it is the run of."""
     folders = [path.parent for path in sorted(folder.glob(f"**/{MANIFEST}"))]
-    read = [(run, manifest) for run in folders if (manifest := _read_manifest(run))]
+    read = [(run, manifest) for run in folders if (manifest := read_manifest(run))]
     found = [(run, manifest) for run, manifest in read if {"plan", "seed"} <= manifest.keys()]
     jobs: dict[str, list[Job]] = {}
     for name, seed in itertools.product(conditions, sorted({manifest["seed"] for _, manifest in found})):

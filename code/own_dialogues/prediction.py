@@ -151,7 +151,7 @@ def predict_file(
     counts: of the file as it was when it was checked.
 
     Raises:
-        UserError: the file has another number of turns by now.
+        UserError: the file has another number of turns by now, or, where `marks` tells of it, is another one.
     """
     turns = read_turns(task.source, task.input_format, task.encoding)
     follower = _restored(recognizer, task, position)
@@ -168,6 +168,8 @@ def predict_file(
         if position.turns != counts.turns:  # said before the output takes its name
             told = f"{counts.turns} turns when it was checked, {position.turns} now"
             raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
+        if marks and sha256_of(task.source) != marks["input"]:
+            raise UserError(f"{task.source} was changed while it was read: run it again")
     return position
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 
 from bases.find import read_source
+from basics.errors import UserError
 from basics.files import public_path
 from basics.json_files import parse_json
+from basics.locks import alone_in
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
     GIVEN_CHECKPOINT,
@@ -95,10 +98,17 @@ def finished_before(run: Run) -> bool:
         return False
     forget_claim(run.arguments)
     if scored:
-        discard_state(folder)
+        _forget_state(folder)
         print_table(make_scorecard(run, read_predictions(folder / PREDICTIONS_FILE)), run_title(run))
     print(f"finished before: {folder / RESULTS_FILE}", file=sys.stderr)
     return True
+
+
+def _forget_state(folder: Path) -> None:
+    """Takes away what a run left that was killed once its results were whole; not what another has begun since."""
+    with suppress(UserError), alone_in(folder, "the state"):
+        if (folder / RESULTS_FILE).is_file():
+            discard_state(folder)
 
 
 def run_title(run: Run) -> str:

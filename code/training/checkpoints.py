@@ -11,8 +11,8 @@ import torch
 
 from bases.table import ADAPTER_CONFIG
 from basics.errors import UserError, disk_named
-from basics.files import make_folder, open_atomically, replace_durably, sync_tree, write_atomically
-from basics.locks import alone_at
+from basics.files import make_folder, open_atomically, put_in_place, sync_tree, write_atomically
+from basics.locks import alone_in
 
 STATE_FILE = "resume.pt"
 
@@ -26,7 +26,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     make_folder(new)
-    with alone_at(new, str(folder)):
+    with alone_in(new, str(folder)):
         if old.exists() and not folder.exists():
             os.replace(old, folder)  # the last one was killed between its two steps
         shutil.rmtree(old, ignore_errors=True)
@@ -34,13 +34,13 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         try:
             yield new
             sync_tree(new)
+            put_in_place(new, folder, old)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        if folder.exists():
-            os.replace(folder, old)
-        replace_durably(new, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        finally:
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:

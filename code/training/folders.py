@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
-from basics.locks import alone_at, lock_beside
+from basics.locks import alone_at, alone_in, lock_beside
 from knobs.checks import holds_model
 from scoring.prediction_files import VALID_FILE
 from training.arguments import NOTHING, Arguments
@@ -82,7 +82,7 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
         except OSError as error:
             problems.append(f"{name}: {folder} cannot be written to ({error.strerror})")
     raise_together(problems)
-    held.enter_context(alone_at(places["--output_dir"], f"--output_dir {training.output_dir}"))
+    held.enter_context(alone_in(places["--output_dir"], f"--output_dir {training.output_dir}"))
     if training.do_train:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.

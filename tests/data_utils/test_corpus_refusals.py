@@ -1,6 +1,8 @@
 """A corpus of one's own that cannot be: one line that names the file, the line where there is one, and what can."""
 
+import fcntl
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from basics.errors import UserError
 from corpora import COLUMNS, SAID, rows_of, write_own_corpus, write_table
+from data_utils.corpora.places import remember
 from data_utils.corpora.reading import read_corpus
 
 LABELS = tuple(SAID)
@@ -207,3 +210,26 @@ DESCRIPTIONS = {
 def test_a_bad_description_is_refused(content: str, corpus: Path) -> None:
     (corpus / "corpus.yaml").write_text(content, "utf-8")
     assert refusal(corpus).startswith(f"{corpus}/corpus.yaml{DESCRIPTIONS[content]}")
+
+
+def test_of_two_corpora_of_a_name_at_once_one_is_remembered(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where both find a link to what is gone: the second does not take the first one's away."""
+    original = tmp_path / "original"
+    original.mkdir()
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(original))
+    other, lock, remembered = tmp_path / "other" / "mine", fcntl.flock, []
+    shutil.copytree(corpus, other)
+    (original / "mine").symlink_to(tmp_path / "gone")
+
+    def faster(descriptor: int, how: int) -> None:
+        if not remembered:
+            remembered.append(True)
+            remember(other, "mine")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", faster)
+    with pytest.raises(UserError, match="another corpus is called mine"):
+        remember(corpus, "mine")
+    assert (original / "mine").resolve() == other.resolve()

@@ -1,6 +1,7 @@
 """Row folders: whole or not there, reused only while nothing they came from has changed."""
 
 import errno
+import fcntl
 import json
 import os
 import pickle
@@ -142,6 +143,22 @@ def test_what_is_not_ours_stays_beside_a_manifest_too(prepare: Callable[..., Pat
         prepare()
     assert (folder / name).read_text(encoding="utf-8") == "{}"
     assert (folder / "train.json").read_text(encoding="utf-8") == "harmed"
+
+
+def test_what_comes_into_a_folder_while_it_waits_for_others_stays(
+    prepare: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary, lock = tmp_path / "data" / "EmoryNLP" / "window" / "diary.txt", fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        diary.parent.mkdir(exist_ok=True)
+        diary.write_text("mine", encoding="utf-8")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(UserError, match="diary.txt"):
+        prepare()
+    assert list_tree(diary.parent) == ["diary.txt"]
 
 
 def test_a_folder_that_another_program_describes_is_left_alone(prepare: Callable[..., Path], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import html
 import json
 import re
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,6 +231,40 @@ def test_two_checkpoints_are_in_memory_at_most(own: Page, monkeypatch: pytest.Mo
     first = [own.load(name) for name in "aba"]
     assert first[0] is first[2] and own.load("c") is not first[0]
     assert there == [set(), {"a"}, {"a"}] and [*own.loaded] == ["a", "c"]
+
+
+def test_two_are_in_memory_at_most_however_many_visitors_are_being_answered(
+    own: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each goes on from what it has, once its checkpoint is there again."""
+    (folder,) = own.folders.values()
+    text = "".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}\n" for turn in range(20))
+    alone = list(own.answer(name_in(own), text, None, None))[-1][2][1]
+    own.loaded.clear()
+    own.folders = dict.fromkeys("abc", folder)
+    load, ever, most = EmotionRecognizer.from_pretrained, [], 0
+    monkeypatch.setattr(page_events, "ensure_base", lambda _: None)
+
+    def loaded(*given, **options) -> EmotionRecognizer:
+        found = load(*given, **options)
+        ever.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", loaded)
+    visits = {name: own.answer(name, text, None, None) for name in "abc"}
+    last = {}
+    while len(visits) > 0:
+        for name, visit in list(visits.items()):
+            if (shown := next(visit, None)) is None:
+                del visits[name]
+            else:
+                last[name] = shown[2][1]
+            most = max(most, sum(one() is not None for one in ever))
+    assert most == 2 and not own.begun
+    for rows in last.values():
+        assert [row.turn for row in rows] == [row.turn for row in alone]
+        for row, other in zip(rows, alone, strict=True):
+            assert row.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
 def test_the_way_to_decode_is_said_and_refused_in_words(trained: Path, tmp_path: Path) -> None:

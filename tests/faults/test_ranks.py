@@ -186,7 +186,7 @@ def test_all_may_be_stopped_together_and_the_first_alone_for_as_long_as_it_likes
         for process in stopped:
             process.suspend()
         time.sleep(1.5)  # longer than one of the others may
-        for process in stopped:
+        for process in reversed(stopped):  # the first, which looks at the other, last: however late it comes to that
             process.resume()
         time.sleep(0.1)
     out, told = first.communicate(timeout=300)

@@ -13,9 +13,11 @@ import torch
 
 import main_new
 import predict
+from basics.files import write_atomically
 from basics.locks import alone_at, lock_beside
 from commands import REPOSITORY, assert_one_line_error, call_script
 from dialogue_files.reading import count_turns
+from own_dialogues import prediction
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource
 from own_dialogues.prediction import FileTask, fingerprint
@@ -256,6 +258,23 @@ def test_a_file_that_changes_while_it_is_read_is_told(
     result = run(trained, changed, "--output", output)
     assert result.returncode == 2 and not output.exists()
     assert f"error: {changed} was changed while it was read ({TURNS} turns when" in result.stderr.splitlines()[-1]
+
+
+def test_a_file_that_is_replaced_by_one_of_as_many_turns_is_told(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, output = tmp_path / "own.txt", tmp_path / "emotions.csv"
+    changed.write_bytes(source.read_bytes())
+    find_position = prediction.find_position
+
+    def replace_and_find(*asked):
+        write_atomically(changed, changed.read_text().replace("Run", "Walk"))
+        return find_position(*asked)
+
+    monkeypatch.setattr(prediction, "find_position", replace_and_find)
+    result = run(trained, changed, "--output", output)
+    assert result.returncode == 2 and not output.exists()
+    assert result.stderr.splitlines()[-1] == f"error: {changed} was changed while it was read: run it again"
 
 
 def test_many_speakers_and_long_utterances_are_told(trained: Path, tmp_path: Path) -> None:

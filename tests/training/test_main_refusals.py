@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -10,10 +11,11 @@ import pytest
 
 import main_new
 from basics.files import sha256_of
-from basics.locks import alone_at, lock_beside
+from basics.locks import alone_at, alone_in, lock_beside
 from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
+from results import summary
 from tiny_models import LABELS, main_command, save_base, save_rows
 from training.loop import Trainer
 
@@ -211,8 +213,8 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(bench: Bench, place: 
     results = bench.folder / "run" / "results"
     results.mkdir(parents=True)
     (results / "results.json").write_text("of the first")
-    held = results if place == "--output_dir" else lock_beside(bench.folder / "run" / "model")
-    with alone_at(held, "it"):
+    model = lock_beside(bench.folder / "run" / "model")
+    with alone_in(results, "it") if place == "--output_dir" else alone_at(model, "it"):
         line = last_line(bench.call())
     assert line.startswith(f"error: another program is writing {place} ") and "wait for its end" in line
     assert [path.name for path in results.iterdir()] == ["results.json"]
@@ -249,6 +251,27 @@ class TestResuming:
         assert (first.returncode, second.returncode) == (0, 0)
         assert second.stdout == first.stdout and "weighted F1" in second.stdout
         assert "finished before" in second.stderr and log.stat().st_mtime_ns == before
+
+    @pytest.mark.parametrize("is_held", [True, False])
+    def test_what_another_has_begun_since_is_left_to_it(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, is_held: bool
+    ) -> None:
+        """Between the look at the results and the last of what a finished run has left."""
+        assert bench.call().returncode == 0
+        results, held = bench.folder / "run" / "results", ExitStack()
+        state = results / "resume.pt"
+
+        def begin(_: object) -> None:
+            (results / "results.json").rename(results / "earlier.json")
+            state.touch()
+            if is_held:
+                held.enter_context(alone_in(results, "it"))
+
+        with monkeypatch.context() as patched, held:
+            patched.setattr(summary, "forget_claim", begin)
+            assert "finished before" in bench.call(resume=True).stderr and state.exists()
+        (results / "earlier.json").rename(results / "results.json")
+        assert "finished before" in bench.call(resume=True).stderr and not state.exists()
 
     def test_test_can_be_scored_later_without_training_again(self, bench: Bench) -> None:
         assert bench.call(do_eval=False).returncode == 0

@@ -21,9 +21,9 @@ from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_
 from bases.find import need_space, remove
 from bases.weights import INDEX_FILE, WEIGHT_FILES
 from basics.errors import UserError, disk_named
-from basics.files import replace_durably, sync_file, sync_tree
+from basics.files import make_folder, replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
-from basics.locks import locked
+from basics.locks import alone_at, lock_beside, locked
 
 # Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
 BUILT_IN = {
@@ -68,13 +68,14 @@ def convert_chatglm2(source: Path, target: Path) -> Path:
 
     Raises:
         UserError: this is no published ChatGLM2 or 3, a file is missing or broken, there is too little disk, or
-            `target` is something else.
+            `target` is something else, or another folder is being converted to it.
     """
     published = read_config(source)
     settings = native_settings(published, source)
     shards = find_shards(source)
     record = describe_source(source, shards)
-    with locked(source), disk_named(conversion_folder(target)):
+    make_folder(target.parent)
+    with locked(source), alone_at(lock_beside(target), str(target)), disk_named(conversion_folder(target)):
         if target.exists():
             return _checked_target(target, record)
         return _convert(source, target, record, settings, shards)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import find_repository
+from basics.locks import locked
 from data_utils.labels import DATASETS, ROW_SETS
 
 ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
@@ -108,9 +109,12 @@ def _link(path: Path, name: str) -> Path:
     for place in places:
         link = place / (name if path.is_dir() else f"{name}{path.suffix.lower()}")
         try:
-            if link.is_symlink() and not link.exists():
-                link.unlink()  # of a corpus that has moved
-            link.symlink_to(path)
+            with locked(place):
+                if found := find_corpus(name):
+                    return found  # another program was faster
+                if link.is_symlink() and not link.exists():
+                    link.unlink()  # of a corpus that has moved
+                link.symlink_to(path)
         except FileExistsError:
             return link
         except OSError:

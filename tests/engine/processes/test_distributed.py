@@ -1,10 +1,12 @@
 """Two processes over gloo on this CPU come to what one process comes to; slow, but for what needs no processes."""
 
+import atexit
 import json
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ from distributed_worker import (
     assert_trained_as_one,
     run_case,
 )
+from engine import distributed
 from engine.distributed import World, join_world
+from engine.processes import Crew
 from tiny_models import DATASET, LABELS, LINES, save_base
 from training.checkpoints import load_state
 
@@ -239,3 +243,23 @@ def test_several_processes_need_a_place_to_meet(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(UserError, match="WORLD_SIZE is 2 but .*MASTER_ADDR.* start the run with `deepspeed`"):
         join_world()
+
+
+def test_a_second_signal_finds_the_end_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the others are waited for; the thread in which all meet still waits, and Python would abort."""
+    registered, given_up = [], threading.Event()
+
+    class Leaving(Crew):
+        def look(self) -> None:
+            raise UserError("another has ended")
+
+        def end(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(atexit, "register", lambda *what: registered.append(what))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            distributed._meet(Leaving(), given_up.wait)
+    finally:
+        given_up.set()
+    assert registered == [(os._exit, 2)]
