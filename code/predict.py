@@ -12,8 +12,8 @@ that was trained with decode=transitions also has a filter, transitions.json, by
 A probability is a label's share among these labels. demo/FORMATS.md lists the forms of files that are read.
 With --output the file appears when it is whole, and grows beside its place until then; if it was stopped, --resume True
 goes on from there, to the same bytes. With --follow True turns are read from stdin, one a line, as `Name: utterance`,
-below a name that stands alone, or as a JSON object of speaker and text, and each is answered at once, without computing
-anew what came before it. A line that cannot be read is told on stderr and left out, and the exit code is then 1.
+below a line `Name:`, or as a JSON object of speaker and text, and each is answered at once, without computing anew
+what came before it. A line that cannot be read is told on stderr and left out, and the exit code is then 1.
 """
 
 import argparse

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from copy import copy
+from itertools import chain
 from typing import BinaryIO
 
 from basics.errors import UserError
 from dialogue_files.names import is_name, lists_people
-from dialogue_files.readers.headings import TIMED_HEADINGS, heading_name
+from dialogue_files.readers.headings import heading_name, is_label_line
 from dialogue_files.readers.json_dialogues import LiveJson
-from dialogue_files.readers.layouts import find_layout, layout_of_first
+from dialogue_files.readers.layouts import Layout, find_layout, layout_of_first
 from dialogue_files.readers.lines import is_named_line, nobodys_kind, split_name
 from dialogue_files.readers.transcripts import LiveText
 from dialogue_files.report import EMPTY, LeftOut, Remark, Report
@@ -32,7 +33,7 @@ class LiveLines:
 
     def __init__(self, stream: BinaryIO, form: str | None, report: Report, tell: Callable[[str], None]) -> None:
         is_file = stream.seekable() and form != "jsonl"
-        text = LiveText(find_layout(stream)) if is_file else PipedText()
+        text = FollowedText(find_layout(stream) if is_file else None)
         for remark in text.layout.remarks:
             report.note(remark)
         self.stream, self.form, self.report, self.tell = stream, form, report, tell
@@ -54,7 +55,7 @@ class LiveLines:
                 continue
             self.has_turn |= bool(turns)
             yield from turns
-        for one in self.readers[self.form or "text"].end():
+        for one in chain.from_iterable(reader.end() for reader in self.readers.values()):
             self.report.note(one)
 
     def _read(self, number: int, line: bytes) -> list[SpokenTurn]:
@@ -64,7 +65,7 @@ class LiveLines:
         elif not self.is_asked and self.form == "text" and _OBJECT.match(text):
             told = "JSON among lines of text, allowed is 'Name: utterance'"
             raise LineError(number, f"{told}; --input_format jsonl reads JSON alone")
-        before = deepcopy(self.readers[self.form])
+        before = copy(self.readers[self.form])
         try:
             return self.counter.take_all(self.readers[self.form].read(number, text))
         except LineError:
@@ -82,49 +83,68 @@ class LiveLines:
             raise UserError(f"{told}: none of {MOST_AT_FIRST} lines could be read, allowed are {allowed}")
 
 
-class PipedText(LiveText):
-    """Lines of text of which none is known before it comes: the first that says anything tells how they are marked.
+class FollowedText(LiveText):
+    """Lines of text that come one by one; what stands below the first of them that is 'Ann:' tells where names stand.
 
-    Where that is a name, above another line, each line below a name is a turn, and blank lines end no dialogue.
+    Where that is no 'Name: utterance', each line below a name is a turn, and blank lines end no dialogue. layout: None
+    where no line is known before it comes, and the first that says anything tells how they are marked.
     """
 
-    def __init__(self) -> None:
-        super().__init__(layout_of_first(""))
-        self.above, self.heading, self.is_timed, self.is_headed, self.is_plain = "", 0, False, False, False
+    def __init__(self, layout: Layout | None = None) -> None:
+        super().__init__(layout or Layout())
+        self.is_marked, self.is_headed = layout is not None, None  # None: no line has told it
+        self.name, self.silent = "", 0  # the name above, and its line while nothing is said below
 
     def read(self, number: int, line: str) -> Iterator[Read]:
         """What a line is; LineError when it is no turn and nothing else."""
         text = line.strip()
-        if self.is_plain or nobodys_kind(text):
+        if self.is_headed is False or number <= self.layout.head:
             yield from super().read(number, line)
-        elif (name := heading_name(text)) is not None and not lists_people(name):
-            self.above, self.heading = name, number
-            self.is_timed = any(heading_name(text, kind) for kind in TIMED_HEADINGS)
-        elif self.above and text and ((self.is_headed and self.is_timed) or not _is_named(text)):
-            if not self.is_headed:
-                yield Remark("names are taken to stand above the text: each line below one is a turn")
-            self.is_headed = True
-            yield from super().read(number, f"{self.above}: {text}")
-        elif self.is_headed:
-            self.above = split_name(text)[0] if text else self.above
-            yield from super().read(number, line) if text else ()
-        else:
-            yield from self._read_plain(number, line)
+        elif name := _name_above(text):
+            yield from self._end_silence()
+            self.name, self.silent = name, number
+        elif nobodys_kind(text) or is_label_line(text, with_text=True):
+            yield from super().read(number, line)
+        elif text:
+            yield from self._read_said(number, text)
 
-    def _read_plain(self, number: int, line: str) -> Iterator[Read]:
-        """A line of text without headings; what looked like one said nothing."""
-        if line.strip() and self.above:
-            yield LeftOut(UNREADABLE if self.is_timed else EMPTY, self.heading)
-        if not self.is_plain and (layout := layout_of_first(line.strip())).remarks:
-            self.set_layout(layout)
-            yield from layout.remarks
-        read = list(super().read(number, line))
-        self.is_plain = any(isinstance(one, ReadTurn) for one in read)
+    def _read_said(self, number: int, text: str) -> Iterator[Read]:
+        """What no line has told of before the first one of its kind, and what a name may stand above."""
+        is_named = is_named_line(text) and is_name(split_name(text)[0], 1)
+        is_below = bool(self.name) and not is_named
+        if self.is_headed is None:
+            yield from self._mark(f"{self.name}: " if is_below else text)
+            if is_below:
+                yield Remark("names are taken to stand above the text: each line below one is a turn")
+        if is_below:
+            self.silent = 0
+        yield from self._end_silence()
+        read = list(super().read(number, f"{self.name}: {text}" if is_below else text))
+        if self.is_headed is None and any(isinstance(one, ReadTurn) for one in read):
+            self.is_headed = is_below
+        self.name = split_name(text)[0] if self.is_headed and is_named else self.name
         yield from read
 
+    def _mark(self, line: str) -> Iterator[Remark]:
+        if not self.is_marked and (layout := layout_of_first(line)).remarks:
+            self.set_layout(layout)
+            yield from layout.remarks
 
-def _is_named(text: str) -> bool:
-    return is_named_line(text) and is_name(split_name(text)[0], 1)
+    def _end_silence(self) -> Iterator[LeftOut]:
+        if self.silent:
+            yield LeftOut(EMPTY, self.silent)
+        self.silent = 0
+
+    def end(self) -> Iterator[Read]:
+        """What is to be said at the end."""
+        yield from self._end_silence()
+        yield from super().end()
+
+
+def _name_above(text: str) -> str | None:
+    """The name of 'Ann:' or 'Ann (0:05):', alone on its line; without the colon it may as well be said by somebody."""
+    name = heading_name(text) if text.endswith((":", "\uff1a")) else None
+    return None if name is None or lists_people(name) else name
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:

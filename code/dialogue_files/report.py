@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from basics.errors import as_line
 from dialogue_files.names import name_key, reads_like_sentence
@@ -12,7 +13,11 @@ MOST_REMARKS = 8  # told of a file
 MOST_COUNTED = 10_000  # turns of a dialogue whose order is watched
 # Larger ones are no places of turns, but what a database or a network has given.
 _PLACE_OF_TURN = re.compile(r"\s*(\d{1,6})(?:\.0)?\s*")
-_MOMENT = re.compile(r"\s*(?:(?P<seconds>\d{9,}(?:\.\d+)?)|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?))\s*")
+# Of a time no part of a second: where only its digits that are needed are written, letters are not in its order.
+_MOMENT = re.compile(
+    r"\s*(?:(?P<seconds>\d{9,19}(?:\.\d{1,9})?)"
+    r"|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:(?<=:\d\d)\D.*)?)\s*"
+)
 # In a name what may be the time of a turn; phones have no letters beside it.
 _CHANGING = re.compile(r"\d+s?(?:[.:,/hH-]\d+s?)+|\d+s\b")
 EMPTY = "empty turns"
@@ -59,8 +64,8 @@ class Order:
 
     fault: str = ""
     part: int = -1
-    last: float | str = 0
-    seen: set[float | str] = field(default_factory=set)
+    last: int | Decimal | str = 0
+    seen: set[int | Decimal | str] = field(default_factory=set)
 
     def follow(self, part: int, name: str, written: str, line: int, is_time: bool = False) -> None:
         """A turn of the dialogue `part`; name: of the column or key that counts the turns, in which is `written`.
@@ -80,12 +85,12 @@ class Order:
             self.seen.add(number)
 
 
-def _place_of(written: str, is_time: bool) -> int | float | str | None:
+def _place_of(written: str, is_time: bool) -> int | Decimal | str | None:
     """What can be compared of a turn's number or time; None: nothing."""
     found = (_MOMENT if is_time else _PLACE_OF_TURN).fullmatch(written)
     if not found:
         return None
-    return (float(found["seconds"]) if found["seconds"] else found["day"]) if is_time else int(found[1])
+    return (Decimal(found["seconds"]) if found["seconds"] else found["day"]) if is_time else int(found[1])
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import tracemalloc
 
 import pytest
@@ -154,27 +155,57 @@ def test_the_first_question_tells_that_there_are_answers(line: str) -> None:
         assert [one[2] for one in follow("".join(f"{name}: a\n" for name in names))[0]] == names
 
 
-@pytest.mark.parametrize("heading", ["{}:\n", "{} 0:05\n", "{} (0:05):\n", "{} (softly):\n\n", "0:05 {}\n"])
+@pytest.mark.parametrize("heading", ["{}:\n", "{} (0:05):\n", "{} (softly):\n\n", "0:05 {}:\n"])
 def test_names_may_stand_above_what_is_said(heading: str) -> None:
-    lines = heading.format("Ann"), "a\n(They laugh.)\nso\n\n", heading.format("Ben"), "The truth is: b\n"
+    lines = heading.format("Ann"), "a\n(They laugh.)\nNote: c\nso\n\n", heading.format("Ben"), "The truth is: b\n"
     found, told, said = follow("".join(lines))
     assert found == [*GOOD[:1], ("1", 1, "Ann", "so"), ("1", 2, "Ben", "The truth is: b")] and not told
     place = "".join(lines).split("\n").index("(They laugh.)") + 1
     assert said == [
         "names are taken to stand above the text: each line below one is a turn",
-        f"left out: directions 1 (line {place})",
+        f"left out: directions 2 (first in line {place})",
     ]
 
 
 def test_a_name_that_says_nothing_stands_above_nothing() -> None:
     turns = [("1", 0, "Ben", "b"), ("1", 1, "Cy", "c"), ("2", 0, "Ann", "a")]
     assert follow("Ann:\nBen: b\nCy: c\n\nAnn: a\n") == (turns, [], ["left out: empty turns 1 (line 1)"])
-    assert follow("Ready at 10:02\nBen: b\nCy: c\n\nAnn: a\n")[0] == turns
-    assert follow("Server 10:02\nBen: b\n")[2] == ["left out: lines that cannot be read 1 (line 1)"]
+    assert follow("Ann:\nBen:\n" + line())[2] == ["left out: empty turns 2 (first in line 1)"]
+    found, _, said = follow("Ann:\n\nBen:\nb\nAnn:\nCy:\nc\nAnn:\n")
+    assert [one[2:] for one in found] == [("Ben", "b"), ("Cy", "c")]
+    assert said[1:] == ["left out: empty turns 3 (first in line 1)"]
     found = follow("Ann:\na\nBen: b\nso\nAnn (softly):\nc\n")[0]
     assert [(speaker, text) for *_, speaker, text in found] == [("Ann", "a"), ("Ben", "b"), ("Ben", "so"), ("Ann", "c")]
-    timed = "Ann 0:05\na\nBen: b\n"
-    assert [one[2:] for one in follow(timed)[0]] == [("Ann", "a"), ("Ann", "Ben: b")]
+
+
+def test_a_time_beside_words_makes_no_name_of_them() -> None:
+    """Each line of such a stream is told of, and after twenty the stream ends."""
+    for line in ("10:02 lena hello\n", "10:02 Lena\n", "Server 10:02\n"):
+        told = follow(f"{line}Ann: a\nBen: b\n")
+        assert told[0] == GOOD and len(told[1]) == 1 and told[2] == ["left out: lines that cannot be read 1 (line 1)"]
+        with pytest.raises(UserError, match=f"none of {MOST_AT_FIRST} lines could be read"):
+            follow(line * MOST_AT_FIRST)
+    assert [one[2:] for one in follow("Ann:\na\nLunch 12:30\n")[0]] == [("Ann", "a"), ("Ann", "Lunch 12:30")]
+
+
+@pytest.mark.parametrize("kind", [Pipe, io.BytesIO])
+def test_names_stand_above_in_a_file_on_stdin_as_through_a_pipe(kind: type[io.BytesIO]) -> None:
+    asked = "".join(f"{name}:\na\n" for name in ("Q1", "A1", "Q2", "A2"))
+    assert [one[2] for one in follow(asked, kind=kind)[0]] == list("QAQA")
+    found = follow("Ann:\na\nBen:\nb\n", kind=kind)[0]
+    assert found == GOOD
+    head = "Board\nMay 2\nItems:\nBudget\nTranscript\n\nAnn: a\nBen: b\n"
+    assert follow(head, kind=io.BytesIO)[0] == GOOD
+
+
+def test_brackets_of_many_names_take_a_time_that_grows_with_the_lines() -> None:
+    def seconds(lines: int) -> float:
+        content = "".join(f"S{number} (tenant{number}): a\n\n" for number in range(lines))
+        start = time.process_time()
+        assert len(follow(content)[0]) == lines
+        return time.process_time() - start
+
+    assert seconds(8_000) < 16 * max(seconds(1_000), 0.05)
 
 
 def test_numbers_of_lines_are_those_of_a_file_on_stdin() -> None:

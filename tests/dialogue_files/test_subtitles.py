@@ -1,5 +1,7 @@
 """Subtitles: whose words a cue holds, and what is said where that is doubtful."""
 
+import time
+
 import pytest
 
 from corpora import remarks_on, said_in
@@ -226,7 +228,23 @@ def test_two_people_of_whom_one_is_not_named_are_told(cue: str, two: bool) -> No
     assert told == [remark] * two
 
 
-def test_drawings_of_subtitles_are_not_said() -> None:
-    lines = [r"Ann,{\an8\p1}m 0 0 l 1 1{\p0}a", r"Ann,{\p1}m 0 0", r"Ben,{\pos(1,2)}b"]
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (r"{\an8\p1}m 0 0 l 1 1{\p0}a", "a"),
+        (r"{\p1}m 0 0{\c&H0&}l 5 5{\p0}a{\p2}m 1 1", "a"),
+        (r"{\p1\p0}a", "a"),
+        (r"{\pos(1,2)\pbo3}a", "a"),
+    ],
+)
+def test_drawings_of_subtitles_are_not_said(text: str, said: str) -> None:
+    lines = [f"Ann,{text}", r"Ann,{\p1}m 0 0", "Ben,b"]
     content = "Format: Start, End, Name, Text\n" + "".join(f"Dialogue: 0,1,{line}\n" for line in lines)
-    assert said_in("ass", content) == [("Ann", "a"), ("Ben", "b")]
+    assert said_in("ass", content) == [("Ann", said), ("Ben", "b")]
+
+
+def test_blocks_of_a_drawing_take_a_time_that_grows_with_the_line() -> None:
+    start = time.process_time()
+    said_in("ass", "Format: Start, End, Name, Text\nDialogue: 0,1,Ann,{" + r"\p1" * 30_000 + "}a\n")
+    said_in("ass", "Format: Start, End, Name, Text\nDialogue: 0,1,Ann,{" + r"\p1" * 30_000 + "\n")
+    assert time.process_time() - start < 1

@@ -1,5 +1,7 @@
 """What stands beside names and speech in transcripts and is none of them: times of every kind, letters, marks."""
 
+import time
+
 import pytest
 
 from basics.errors import UserError
@@ -38,14 +40,17 @@ def test_times_beside_names_are_those_of_turns(lines: tuple[str, ...], shown: st
         ("Ann 1.5", "Ben 1.6", "Cy 1.7"),
         ("Ann 10.02", "Ann 10.03"),
         ("Agent 7", "Agent 8", "Agent 9"),
+        ("GPT 3.5", "GPT 3.5", "GPT 4.0", "GPT 4.1"),
+        ("Witch 1.1", "Witch 1.2", "Witch 1.3", "Macbeth"),
     ],
 )
 def test_numbers_that_fall_or_tell_people_apart_stay(names: tuple[str, ...]) -> None:
     turns, said = read("".join(f"{name}: a\n" for name in names))
     assert [name for name, _ in turns] == list(names)
+    first, second, *_ = dict.fromkeys(names)
     alike = len({name.split()[0] for name in names}) < len(set(names)) and "." in names[0]
     assert [line for line in said if "are the numbers times?" in line] == (
-        [f"warning: {names[0]!r} and {names[1]!r} are taken for two people: are the numbers times?"] * alike
+        [f"warning: {first!r} and {second!r} are taken for two people: are the numbers times?"] * alike
     )
 
 
@@ -58,7 +63,7 @@ def test_letters_alone_before_speech_ask_and_answer(line: str) -> None:
     said = ("Q", "Where: here?"), ("A", "I was told: no."), ("Q", "Alone?"), ("A", "Yes."), ("Q", "Sure?"), ("A", "No.")
     turns, remarks = read("".join(line.format(*one) for one in said) + "MR. HALE: Objection.\n")
     assert turns == [*said, ("MR. HALE", "Objection.")]
-    assert remarks == ["A and Q before a dot or a gap are taken for speakers"]
+    assert remarks == ["Q and A before a dot or a gap are taken for speakers"]
     numbered = "".join(f"Q{number}. a\nA{number}. a\n" for number in (1, 2))
     assert [name for name, _ in read(numbered)[0]] == ["Q", "A"] * 2
 
@@ -70,6 +75,7 @@ def test_letters_alone_before_speech_ask_and_answer(line: str) -> None:
         "Q. Where?\nA. Here.\n",
         "I  am\nA  man\n",
         "Q Where\n" * 4,
+        "A. one\nB. two\nA. one\nB. two\n",
     ],
 )
 def test_other_letters_are_no_speakers(text: str) -> None:
@@ -84,9 +90,19 @@ def test_initials_stay() -> None:
 
 @pytest.mark.parametrize("end", ["\r", "\u2028", "\x85", "\v", "\f"])
 def test_marks_that_end_lines_elsewhere_end_turns(end: str) -> None:
-    assert read(f"Ann: a{end}Ben: b\nAnn: so{end}it is\nBen: c{end}the truth is: d\n")[0] == [
-        *(("Ann", "a"), ("Ben", "b"), ("Ann", "so it is"), ("Ben", "c the truth is: d"))
-    ]
+    told = "marks other than a line feed are taken to end lines, where a name and a colon follow"
+    assert read(f"Ann: a{end}Ben: b\nAnn: so{end}it is\nBen: c{end}the truth is: d\n") == (
+        [("Ann", "a"), ("Ben", "b"), ("Ann", "so it is"), ("Ben", "c the truth is: d")],
+        [told],
+    )
+    assert read(f"Ann: so{end}it is\nBen: b{end}\n") == ([("Ann", "so it is"), ("Ben", "b")], [])
+
+
+def test_many_marks_in_a_line_take_a_time_that_grows_with_it() -> None:
+    start = time.process_time()
+    with pytest.raises(UserError, match="the utterance has .* characters, allowed are"):
+        read("Ann: a" + "\rb" * 400_000)
+    assert time.process_time() - start < 3
 
 
 def test_brackets_in_brackets_are_directions() -> None:
@@ -94,6 +110,12 @@ def test_brackets_in_brackets_are_directions() -> None:
     assert [name for name, _ in turns] == ["Ann", "Ben", "(a) Cy"] and said == [
         "left out: directions 2 (first in line 2)"
     ]
+
+
+@pytest.mark.parametrize("line", ["(They whisper [inaudible)", "[laughs (loud]", "(smiles :( )", "{x (y}", "[[a] b]"])
+def test_a_bracket_that_has_no_end_is_of_a_direction(line: str) -> None:
+    turns, said = read(f"Ann: a\n{line}\nBen: b\n")
+    assert turns == [("Ann", "a"), ("Ben", "b")] and said == ["left out: directions 1 (line 2)"]
 
 
 def test_nicks_of_irc_stand_in_angles_behind_a_time() -> None:
@@ -110,6 +132,11 @@ def test_nicks_of_irc_stand_in_angles_behind_a_time() -> None:
 )
 def test_a_name_with_text_beside_it_stands_above_nothing(text: str) -> None:
     assert find_text_form(text) == "text"
+
+
+def test_the_last_name_may_say_nothing() -> None:
+    turns = [("Ann", "a")], ["left out: empty turns 1 (line 3)"]
+    assert read("Ann:\na\nBen:\n") == read("Ann 0:05\na\nBen 0:09\n") == turns
 
 
 def test_a_short_message_above_the_time_of_the_next_is_said() -> None:

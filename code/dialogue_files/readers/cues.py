@@ -18,7 +18,8 @@ _EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
 # Meant as times, whatever is wrong with them.
 _BAD_TIMES = re.compile(rf"\s*+({_EXACT})[^\s\-–—=→]*+\s*+(?:-++>?|–|—|=++>|→)\s*+({_EXACT})\S*+\s*+")
 _NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
-_DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}[^{}]*")
+_ASS_BLOCK = re.compile(r"(\{[^{}]*\})")
+_DRAWS = re.compile(r"\\p(\d)")
 # Webex writes the speaker into the name of the cue.
 _SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
 
@@ -75,6 +76,17 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
         yield cue
 
 
+def _without_drawings(text: str) -> str:
+    r"""A text without what stands between a block with `\p1` and one with `\p0`: lines and curves, said by nobody."""
+    said, draws = [], False
+    for one in _ASS_BLOCK.split(text):
+        if one.startswith("{") and (scales := _DRAWS.findall(one)):
+            draws = scales[-1] != "0"
+        elif not draws:
+            said.append(one)
+    return "".join(said)
+
+
 def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
     """The cues of SubStation Alpha, .ass and .ssa; LineError for one without the columns that its head names."""
     columns: list[str] = []
@@ -88,7 +100,7 @@ def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
                 raise LineError(
                     number, "a cue without its columns, allowed is a line 'Format:' with Start, End, Text before"
                 )
-            lines = [(number, text) for text in re.split(r"\\[Nn]", _DRAWING.sub("", cells["Text"]))]
+            lines = [(number, text) for text in re.split(r"\\[Nn]", _without_drawings(cells["Text"]))]
             if len(lines) > MOST_LINES:
                 raise LineError(number, f"a cue of {len(lines):,} lines, allowed are {MOST_LINES:,}")
             yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)

@@ -128,9 +128,9 @@ def has_headings(lines: Sequence[str]) -> bool:
 
 
 def _stand_above_text(lines: Sequence[str], kind: int) -> bool:
-    """Whether text stands below most headings; '10:02 lena hello' is none, though it looks like a name and a time."""
+    """Whether text stands below most headings but the last; '10:02 lena hello' only looks like a time and a name."""
     heads = [heading_name(line, kind) is not None for line in lines]
-    return sum(head and not below for head, below in zip(heads, heads[1:], strict=False)) * 2 > sum(heads)
+    return sum(head and not below for head, below in zip(heads, heads[1:], strict=False)) * 2 > sum(heads[:-1])
 
 
 def _are_people(lines: Sequence[str], kind: int) -> bool:
@@ -167,7 +167,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             turn.begin((yield from asides.take_off(name)), number)
         elif turn.speaker is None or FOOTER.fullmatch(line):
             yield LeftOut(NOTICES, number)
-        elif is_direction(line) or _is_label_line(line, with_colon):
+        elif is_direction(line) or is_label_line(line, with_colon):
             yield LeftOut(DIRECTIONS, number)
         elif ONLY_TIMES.fullmatch(line):
             yield LeftOut(TIMES, number)
@@ -188,7 +188,7 @@ def _is_somebody(name: str, known: Collection[str]) -> bool:
     return len(name) <= LONGEST_NAME and (is_name(name, 1) or name_key(without_aside(name)) in known)
 
 
-def _is_label_line(line: str, with_text: bool) -> bool:
+def is_label_line(line: str, with_text: bool) -> bool:
     """Whether a line is 'Session 2:', said by nobody; with_text: or 'Session 2: the boat'."""
     named = split_name(line)
     return named is not None and is_label(named[0]) and (with_text or not named[1])

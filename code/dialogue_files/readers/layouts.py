@@ -26,7 +26,7 @@ NUMBER = re.compile(
 )  # before each line of some transcripts
 _END_OF_HEAD = re.compile(r"(?!#)(?:.*[-–—]\s*+|[\W_]*+)transcript", re.I)  # of Markdown a heading is a direction
 _QUESTION = re.compile(r"(?:(?P<asked>q|question)|a|answer)(?:[ .#]{0,2}(?P<number>\d{1,5}))?", re.I)
-_LETTER = re.compile(r"(?P<name>[A-Z]\d{0,5})(?:\.\s+|\.?(?:\t|\s{2,}))(?=\S)")
+_LETTER = re.compile(r"(?P<name>[QA]\d{0,5})(?:\.\s+|\.?(?:\t|\s{2,}))(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Layout:
 
     question: the first of 'Q1', 'A1', 'Q2', which are two people; empty where there are none. head: how many lines are
     that of a meeting, its title, its date and who was there, up to 'Transcript'. stamped: the first name of those that
-    have a time of another kind beside them, as 'Ann 10.02'; letters: the two that stand alone before speech, as 'Q.'.
+    have a time of another kind beside them, as 'Ann 10.02'. is_lettered: by 'Q.' and 'A.', without a colon.
     """
 
     is_numbered: bool = False
     question: str = ""
     head: int = 0
     stamped: str = ""
-    letters: str = ""
+    is_lettered: bool = False
 
     @property
     def remarks(self) -> list[Remark]:
@@ -53,8 +53,8 @@ class Layout:
         stamps = [Remark(f"numbers beside names, as in {self.stamped[:60]!r}, are taken for times")] * bool(
             self.stamped
         )
-        letters = [Remark(f"{' and '.join(self.letters)} before a dot or a gap are taken for speakers")]
-        return head + numbers + stamps + letters * bool(self.letters) + question_remarks(self.question)
+        letters = [Remark("Q and A before a dot or a gap are taken for speakers")] * self.is_lettered
+        return head + numbers + stamps + letters + question_remarks(self.question)
 
 
 def find_layout(stream: BinaryIO) -> Layout:
@@ -64,33 +64,34 @@ def find_layout(stream: BinaryIO) -> Layout:
         lines.extend(line[:NAMES_STAND_IN].strip() for _, line in islice(read_lines(stream), HEAD_LINES))
     stream.seek(start)
     head = _find_head(lines)
-    letters = _find_letters(lines[head:])
-    named = [split_name(with_colon(line, letters)) for line in lines[head:]]
+    is_lettered = _are_lettered(lines[head:])
+    named = [split_name(with_colon(line) if is_lettered else line) for line in lines[head:]]
     names = [one[0] for one in named if one]
-    return Layout(_are_numbered(lines[head:]), find_question(names), head, _find_stamped(names), letters)
+    return Layout(_are_numbered(lines[head:]), find_question(names), head, _find_stamped(names), is_lettered)
 
 
 def layout_of_first(line: str) -> Layout:
     """What the first turn alone tells: 'Q1: Where?' and 'Q. Where?' begin questions and answers."""
-    found = _LETTER.match(line)
-    letters = "QA" if found and found["name"].startswith("Q") else ""
-    named = split_name(with_colon(line, letters))
+    is_lettered = line.startswith("Q") and _LETTER.match(line) is not None and not is_named_line(line)
+    named = split_name(with_colon(line) if is_lettered else line)
     name = without_aside(named[0]) if named else ""
     question = _QUESTION.fullmatch(name)
-    return Layout(question=name if question and question["asked"] and question["number"] else "", letters=letters)
+    return Layout(
+        question=name if question and question["asked"] and question["number"] else "", is_lettered=is_lettered
+    )
 
 
-def _find_letters(lines: Iterable[str]) -> str:
-    """The two letters that lines begin with, each at least twice, as in 'Q. Where?' and 'A. Here.'; else empty."""
+def _are_lettered(lines: Iterable[str]) -> bool:
+    """Whether lines begin as 'Q. Where?' and 'A. Here.' do, each at least twice."""
     begins = [_LETTER.match(line) for line in lines if not is_named_line(line)]
     counts = Counter(found["name"][0] for found in begins if found)
-    return "".join(counts) if len(counts) == 2 and min(counts.values()) > 1 else ""
+    return min(counts["Q"], counts["A"]) > 1
 
 
-def with_colon(line: str, letters: str) -> str:
-    """'Q. Where?' as 'Q: Where?', where Q is one of the letters that speak."""
-    found = _LETTER.match(line) if letters else None
-    return f"{found['name']}: {line[found.end() :]}" if found and found["name"][0] in letters else line
+def with_colon(line: str) -> str:
+    """'Q. Where?' as 'Q: Where?'."""
+    found = _LETTER.match(line)
+    return f"{found['name']}: {line[found.end() :]}" if found else line
 
 
 def without_stamp(name: str) -> tuple[str, float | None]:
@@ -103,9 +104,9 @@ def without_stamp(name: str) -> tuple[str, float | None]:
 
 
 def _find_stamped(names: Iterable[str]) -> str:
-    """The first name with a time beside it, where times never fall and one person has several; else empty.
+    """The first name with a time beside it, where times never fall, two people have one and one several; else empty.
 
-    'Witch 1.1' and 'Witch 1.2' are two people if the first speaks again.
+    'Witch 1.1' and 'Witch 1.2' are two people if the first speaks again, or nobody but witches has a number.
     """
     first, last, count, times = "", 0.0, 0, {}
     for name in names:
@@ -116,7 +117,8 @@ def _find_stamped(names: Iterable[str]) -> str:
             return ""
         first, last, count = first or name, last if time is None else time, count + 1
         times.setdefault(name_key(without_aside(bare)), set()).add(name)
-    return first if count >= FEWEST_STAMPS and any(len(several) > 1 for several in times.values()) else ""
+    is_several = len(times) > 1 and any(len(several) > 1 for several in times.values())
+    return first if count >= FEWEST_STAMPS and is_several else ""
 
 
 def _find_head(lines: Sequence[str]) -> int:

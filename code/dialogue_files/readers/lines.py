@@ -1,6 +1,7 @@
 """Single lines of transcripts: whose words a line holds, and which lines are nobody's."""
 
 import re
+from itertools import accumulate
 
 from dialogue_files.names import is_label, lists_people, reads_like_sentence, without_aside
 from dialogue_files.turns import LONGEST_NAME
@@ -78,12 +79,10 @@ def is_named_line(line: str) -> bool:
 
 def is_direction(line: str) -> bool:
     """Whether a whole line stands in brackets, as directions do: '[Scene: a kitchen]', '(They laugh.)'."""
-    depth = 0
-    for place, character in enumerate(line):
-        depth += (character in "[({") - (character in "])}")
-        if depth <= 0:
-            return place == len(line) - 1 > 0 and (line[0], character) in {("[", "]"), ("(", ")"), ("{", "}")}
-    return False
+    if (line[0], line[-1]) not in {("[", "]"), ("(", ")"), ("{", "}")}:
+        return False
+    depths = accumulate((character in "[({") - (character in "])}") for character in line[:-1])
+    return all(depth > 0 for depth in depths)
 
 
 def nobodys_kind(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterator
+from copy import copy
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -23,8 +24,8 @@ from dialogue_files.readers.lines import (
     split_name,
     without_begin,
 )
-from dialogue_files.report import MOST_NAMES, LeftOut, Remark
-from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, read_lines
+from dialogue_files.report import LeftOut, Remark
+from dialogue_files.turns import LONGEST_NAME, MOST_SPEAKERS, LineError, Read, ReadTurn, read_lines
 
 FEW = 5  # dialogues for each with two speakers, from which on blank lines seem to stand between speakers
 _OTHER_ENDS = re.compile("[\r\v\f\x85\u2028\u2029]+")
@@ -55,18 +56,27 @@ class LiveText:
         self.set_layout(layout)
         self.part, self.alone, self.speakers = 0, 0, frozenset()  # speakers: of this dialogue, two at most
 
+    def __copy__(self) -> "LiveText":
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"asides": copy(self.asides)}
+        return other
+
     def set_layout(self, layout: Layout) -> None:
         """How lines are marked, known before any turn is."""
         self.layout, self.asides = layout, Asides(layout.question)
 
     def read(self, number: int, line: str) -> Iterator[Read]:
         """What a line is; LineError when it is no turn and nothing else."""
-        for text in _pieces(line):
+        first, *others = _pieces(line)
+        yield from self._read_piece(number, first)
+        if others:
+            yield Remark("marks other than a line feed are taken to end lines, where a name and a colon follow")
+        for text in others:
             yield from self._read_piece(number, text)
 
     def _read_piece(self, number: int, text: str) -> Iterator[Read]:
         text = without_begin(NUMBER, text) if self.layout.is_numbered else text
-        text = with_colon(text, self.layout.letters)
+        text = with_colon(text) if self.layout.is_lettered else text
         if not text:
             if not self.layout.head:
                 self._end_dialogue()
@@ -99,14 +109,13 @@ class LiveText:
 
 def _pieces(line: str) -> Iterator[str]:
     """A line, cut before names that follow a mark which other programs end lines with; those of tables never do."""
-    waiting, *others = _OTHER_ENDS.split(line.strip())
-    for one in others:
-        if is_named_line(one.strip()):
-            yield waiting.strip()
-            waiting = one
-        else:
-            waiting = f"{waiting} {one}"
-    yield waiting.strip()
+    waiting: list[str] = []
+    for one in _OTHER_ENDS.split(line.strip()):
+        if waiting and is_named_line(one.strip()):
+            yield " ".join(waiting).strip()
+            waiting = []
+        waiting.append(one)
+    yield " ".join(waiting).strip()
 
 
 def _read_line(part: int, number: int, text: str, begun: bool, opened: bool) -> Read:
@@ -140,10 +149,15 @@ class Asides:
     def __init__(self, question: str = "") -> None:
         self._question, self._first = question, {}
 
+    def __copy__(self) -> "Asides":
+        other = Asides(self._question)
+        other._first |= self._first
+        return other
+
     def take_off(self, name: str) -> Generator[Remark, None, str]:
         """The name without it; a remark where it may have told two people apart, once for each name."""
         bare = without_number(without_aside(name)) if self._question else without_aside(name)
-        if len(name) > LONGEST_NAME or len(self._first) > MOST_NAMES or not has_doubtful_aside(name):
+        if len(name) > LONGEST_NAME or len(self._first) > MOST_SPEAKERS or not has_doubtful_aside(name):
             return bare
         first = self._first.setdefault(name_key(bare), name)
         if first and name_key(first) != name_key(name):
