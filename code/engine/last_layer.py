@@ -1,14 +1,18 @@
-"""The last layer of a decoder, computed where its answer is read.
+"""The last layer of a decoder, computed where its answer is read, and its head, in fp32 for the tokens that are read.
 
 Of most tokens the last layer is asked for keys and values alone: the head reads a few places, two or so of a row in
 training. So its queries, the way out of its attention and its feed-forward are computed at those places; at the others
 stand zeros, which nobody reads. The answers and gradients are the same.
+
+A head in 16 bits rounds: logits between 16 and 32 come in steps of an eighth in bf16, and labels tie that are apart. So
+what it makes of the few tokens that are read is computed once more, in fp32.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+import torch
 from torch import Tensor, nn
 
 from engine.layers import decoder_layers
@@ -19,6 +23,7 @@ KNOWN = frozenset(
     f"{name}DecoderLayer"
     for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "SmolLM3", "Glm", "Glm4", "Gemma2", "Gemma3")
 )
+HALF = (torch.bfloat16, torch.float16)
 PARTS = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 
 
@@ -80,3 +85,39 @@ def _read_in_part(whole: type) -> type:
         return read.new_zeros(*x.shape[:-1], read.shape[-1]).index_copy(-2, reading.places, read)
 
     return type(f"Read{whole.__name__}", (whole,), {"forward": forward})
+
+
+class HeadWatched:
+    """What the head of a model was given and made in one pass; nothing of a head that is not known."""
+
+    head: nn.Linear | None = None
+    given: Tensor | None = None
+    made: Tensor | None = None
+
+    def note(self, head: nn.Linear, given: tuple[Tensor, ...], made: Tensor) -> None:
+        """A hook of the head, after its pass."""
+        self.head, self.given, self.made = head, given[0], made
+
+    def states_of(self, logits: Tensor) -> Tensor | None:
+        """What the head was given for a model's logits, (..., hidden); None where they are not what the head made."""
+        same = self.made is not None and self.made.data_ptr() == logits.data_ptr()
+        return self.given if same else None
+
+    def read(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """(pairs,) float32: the logit of each token after each state, (pairs, hidden)."""
+        found = (states.float() * self.head.weight[tokens].float()).sum(-1)
+        return found if self.head.bias is None else found + self.head.bias[tokens].float()
+
+
+@contextmanager
+def watched_head(model: nn.Module) -> Iterator[HeadWatched]:
+    """Inside, a head in 16 bits is watched where nothing is learned: a plain one that this process has all of."""
+    watched, head = HeadWatched(), None if torch.is_grad_enabled() else model.get_output_embeddings()
+    if type(head) is not nn.Linear or head.weight.dtype not in HALF or hasattr(head.weight, "ds_id"):
+        yield watched
+        return
+    hook = head.register_forward_hook(watched.note)
+    try:
+        yield watched
+    finally:
+        hook.remove()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.attention import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
-from engine.last_layer import computed_where_read
+from engine.last_layer import computed_where_read, watched_head
 from engine.objective import log_shares
 from engine.prefix_tree import PrefixTree, TokenRow
 
@@ -255,12 +255,18 @@ def held_against_each_other(packed: PackedBatch, batch: MicroBatch) -> PackedBat
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
     keeps = "past_key_values" in packed.inputs
-    with computed_where_read(model, packed.logits_to_keep):
+    with computed_where_read(model, packed.logits_to_keep), watched_head(model) as head:
         output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
+    rows, tokens = packed.pair_rows, packed.pair_tokens
     logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
+    in_full = logits.float()
+    if (states := head.states_of(output.logits)) is not None:
+        # Into the copy that they are in, and so into the sums: no token is more probable than 1.
+        logits = in_full
+        logits[rows, tokens] = head.read(kept_logits(states, packed).flatten(0, -2)[rows], tokens)
     # Once for each place, not for each of the tokens that are read there.
-    totals = logits.float().logsumexp(1)
-    return logits[packed.pair_rows, packed.pair_tokens].float() - totals[packed.pair_rows]
+    totals = in_full.logsumexp(1)
+    return logits[rows, tokens].float() - totals[rows]
 
 
 def kept_logits(logits: Tensor, packed: PackedBatch) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from basics.errors import UserError, describe_error
 from engine.batching import EncodedRow, MicroBatch
+from engine.last_layer import HALF
 from engine.packing import Packer, can_share_prefixes, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree, TokenRow
 from engine.running_prompts import RunningPrompts
@@ -26,7 +27,6 @@ from scoring.label_scoring import evaluating, first_step
 # Greatest |difference| of a log p, divided by 1 + |log p|. In fp32 a wrong mask or position exceeds it by far; in half
 # precision, tens of roundings, only gross faults do: so it is fp32 wherever the base fits.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.125, torch.float16: 0.03}
-HALF = (torch.bfloat16, torch.float16)
 Answer = TypeVar("Answer")
 # Whether prefixes are shared -> the micro-batches of each kind of pass that is to come: of training, of scoring.
 Plan = Callable[[bool], Sequence[Sequence[MicroBatch]]]

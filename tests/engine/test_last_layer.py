@@ -1,4 +1,4 @@
-"""The last layer is computed where its answer is read, and nowhere else; answers and gradients stay the same."""
+"""The last layer is computed where its answer is read, and nowhere else; the head's answer to what is read, in fp32."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +12,14 @@ from bases.adapters import add_lora
 from engine import packing
 from engine.batching import MicroBatch, scoring_batches, training_batches
 from engine.last_layer import KNOWN, PARTS, computed_where_read
-from engine.packing import PackedBatch, batch_loss, packer_for, sequence_log_probabilities
+from engine.packing import (
+    PackedBatch,
+    batch_loss,
+    kept_logits,
+    packer_for,
+    pair_log_probabilities,
+    sequence_log_probabilities,
+)
 from tiny_models import (
     KINDS,
     LABELS,
@@ -97,14 +104,17 @@ def test_training_is_the_same(kind: str, packed_as: str, lora: bool, monkeypatch
         torch.testing.assert_close(gradients[name], gradient, rtol=EXACT, atol=EXACT * scale, msg=name)
 
 
+def scored_batch(model: nn.Module, packed_as: str) -> PackedBatch:
+    tokenizer = character_tokenizer()
+    choices = [tuple(tokenizer(f" {label}", add_special_tokens=False)["input_ids"]) for label in LABELS]
+    (batch, *_) = scoring_batches(small_rows(count=2, turns=3), choices, 4000, packed_as == "tree")
+    return packer_for(model, packed_as, PAD).pack(batch)
+
+
 @pytest.mark.parametrize("kind", READ_IN_PART)
 def test_scoring_is_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(kind)
-    packer = packer_for(model, "tree", PAD)
-    tokenizer = character_tokenizer()
-    choices = [tuple(tokenizer(f" {label}", add_special_tokens=False)["input_ids"]) for label in LABELS]
-    (batch, *_) = scoring_batches(small_rows(count=2, turns=3), choices, 4000, True)
-    packed = packer.pack(batch)
+    packed = scored_batch(model, "tree")
     with torch.inference_mode():
         found = sequence_log_probabilities(model, packed)
         whole(monkeypatch)
@@ -160,3 +170,47 @@ def test_other_models_are_left_alone(make: Callable[[], nn.Module]) -> None:
 def test_the_layers_that_are_known_have_the_parts() -> None:
     found = {type(tiny_model(kind).model.layers[-1]).__name__ for kind in READ_IN_PART}
     assert found <= KNOWN
+
+
+def half_model(kind: str) -> nn.Module:
+    """In bf16, with logits as large as those of real bases, of which some then come in steps of an eighth."""
+    model = tiny_model(kind)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(20)
+    return model.to(torch.bfloat16)
+
+
+def log_p_of_logits(model: nn.Module, packed: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(pairs,) each, in doubles: as the head rounds its logits, and with those that are read as it would have them."""
+    given, head = [], model.get_output_embeddings()
+    with head.register_forward_hook(lambda _, inputs, __: given.append(inputs[0])):
+        output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
+    read = packed.pair_rows, packed.pair_tokens
+    states, logits = (kept_logits(one, packed).flatten(0, -2).double() for one in (given[0], output.logits))
+    rounded = logits.log_softmax(1)[read]
+    logits[read] = (states[packed.pair_rows] * head.weight[packed.pair_tokens].double()).sum(-1)
+    return rounded, logits.log_softmax(1)[read]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("packed_as", ["tree", "rows"])
+def test_what_is_read_in_half_precision_is_not_rounded(kind: str, packed_as: str) -> None:
+    model = half_model(kind)
+    packed = scored_batch(model, packed_as)
+    with torch.inference_mode():
+        (rounded, exact), found = log_p_of_logits(model, packed), pair_log_probabilities(model, packed)
+    assert float((rounded - exact).abs().max()) > 0.05
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
+    assert float(found.max()) <= 0
+
+
+def test_heads_that_are_no_plain_ones_stand_as_they_are() -> None:
+    """Logits that were changed after the head, and what is learned."""
+    for model, learns in ((half_model("gemma2"), False), (half_model("llama"), True)):
+        packed = scored_batch(model, "tree")
+        with torch.set_grad_enabled(learns):
+            found = pair_log_probabilities(model, packed)
+            logits = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False).logits[0].float()
+            expected = logits.log_softmax(1)[packed.pair_rows, packed.pair_tokens]
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert not model.get_output_embeddings()._forward_hooks
