@@ -267,6 +267,26 @@ def test_two_are_in_memory_at_most_however_many_visitors_are_being_answered(
             assert row.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
+def test_an_answer_is_of_its_own_dialogue_though_its_checkpoint_goes_before_every_step(
+    own: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before the first one, when the rows that are known are those of the dialogue before."""
+    (folder,) = own.folders.values()
+    own.folders, in_turn = dict.fromkeys("abc", folder), own._in_turn
+    monkeypatch.setattr(page_events, "ensure_base", lambda _: None)
+    *_, (_, _, known) = own.answer("a", "Ann: Run!", None, None)
+
+    def ask_others_then(work, *given):
+        for other in "bc":
+            in_turn(own.load, other)
+        return in_turn(work, *given)
+
+    monkeypatch.setattr(own, "_in_turn", ask_others_then)
+    for text in ("Ben: Great!", "Ann: Run!\nBen: Great!"):
+        *_, (_, _, (_, rows)) = own.answer("a", text, None, known)
+        assert "\n".join(f"{row.turn.speaker}: {row.turn.text}" for row in rows) == text
+
+
 def test_the_way_to_decode_is_said_and_refused_in_words(trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
     (name,) = Page([folder]).folders
