@@ -267,6 +267,33 @@ def test_two_are_in_memory_at_most_however_many_visitors_are_being_answered(
             assert row.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
+def test_who_had_to_wait_for_a_checkpoint_is_answered_for_as_long(own: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else three visitors with a checkpoint each would wait for loading most of the time."""
+    (folder,) = own.folders.values()
+    own.folders = dict.fromkeys("abc", folder)
+    clock, loads = [0.0], []
+    load, answer = EmotionRecognizer.from_pretrained, page.answer
+
+    def load_slowly(*given, **options) -> EmotionRecognizer:
+        clock[0] += 3.5
+        loads.append(given)
+        return load(*given, **options)
+
+    def answer_slowly(*given):
+        for rows in answer(*given):
+            clock[0] += 1
+            yield rows
+
+    monkeypatch.setattr(page_events, "ensure_base", lambda _: None)
+    monkeypatch.setattr(page_events, "monotonic", lambda: clock[0], raising=False)
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", load_slowly)
+    monkeypatch.setattr(page, "answer", answer_slowly)
+    text = "".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}\n" for turn in range(64))
+    visits = [own.answer(name, text, None, None) for name in "abc"]
+    told = [[len(rows) for _, _, (_, rows) in shown] for shown in zip(*visits, strict=True)]
+    assert told == [[turns] * 3 for turns in (0, 8, 32, 56, 64, 64)] and len(loads) == 15
+
+
 def test_an_answer_is_of_its_own_dialogue_though_its_checkpoint_goes_before_every_step(
     own: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
