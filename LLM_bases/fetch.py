@@ -138,21 +138,26 @@ def fetch(base: Base, bases_dir: Path, source: str = "auto", accepted: bool = Fa
     with locked_by(lock), emptied(workplace) as work:
         if is_current(folder, base):
             return folder
-        other = read_source(folder).get("hub_id")
-        if other not in (None, base.hub_id) and base not in TABLE.values():
-            # One of the same name has come there since the folder was chosen.
-            chosen = choose_folder(base.hub_id, bases_dir)
-            if chosen != base.folder:
-                return fetch(base_of_hub_id(base.hub_id, chosen), bases_dir, source, accepted)
-        try:
-            built = build(base, cache, work, source, accepted)
-        except UserError as error:
-            if not (folder / "config.json").is_file() or read_source(folder):
-                raise
-            raise UserError(f"{error}; to use {folder} as it is, give its path") from error
-        if set_aside := install(built, folder, work):
-            say(f"{folder} had no SOURCE.json, so it was not fetched from here: it is now {set_aside}")
-    return folder
+        settled = settle(base, bases_dir)
+        if settled.folder == base.folder:
+            try:
+                built = build(base, cache, work, source, accepted)
+            except UserError as error:
+                if not (folder / "config.json").is_file() or read_source(folder):
+                    raise
+                raise UserError(f"{error}; to use {folder} as it is, give its path") from error
+            if set_aside := install(built, folder, work):
+                say(f"{folder} had no SOURCE.json, so it was not fetched from here: it is now {set_aside}")
+            return folder
+    return fetch(settled, bases_dir, source, accepted)
+
+
+def settle(base: Base, bases_dir: Path) -> Base:
+    """The base, in another folder where one of the same name has come to its own since that was chosen."""
+    other = read_source(bases_dir / base.folder).get("hub_id")
+    if other in (None, base.hub_id) or base in TABLE.values():
+        return base
+    return base_of_hub_id(base.hub_id, choose_folder(base.hub_id, bases_dir))
 
 
 def build(base: Base, cache: Path, work: Path, source: str, accepted: bool) -> Path:

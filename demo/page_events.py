@@ -4,6 +4,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import emotion_page as page
@@ -13,7 +14,7 @@ from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 from own_dialogues.checkpoint import ensure_base
 from own_dialogues.facts import find_facts
-from own_dialogues.recognizer import EmotionRecognizer
+from own_dialogues.recognizer import Emotion, EmotionRecognizer
 from own_dialogues.shipped import name_of
 from own_dialogues.writing import TurnEmotion
 from page_input import OpenedFile
@@ -93,40 +94,55 @@ class Page:
 
     def _ask(self, name: str, turns: list[SpokenTurn], known: Known, told: str) -> Iterator[Shown]:
         """Step by step, so that nobody waits for the whole of another's dialogue, nor for one who has gone."""
-        visit, rows = object(), known[1] if known[0] == name else []
+        visit, rows, before = object(), [], known[1] if known[0] == name else []
+        config, is_filtered = self._in_turn(self._look_at, name)
         try:
-            config, is_filtered = self._in_turn(self._begin, visit, name, turns, rows)
-            while (found := self._in_turn(self._go_on, visit, name, turns, rows)) is not None:
+            while (found := self._in_turn(self._go_on, visit, name, turns, rows, before)) is not None:
                 rows = found
                 status = page.render_status(f"{len(rows)} of {len(turns)} turns ...", len(rows), len(turns))
                 yield status, page.render_rows(rows, config.labels), (name, rows)
         finally:
             self.begun.pop(visit, None)
-        spoken = [(row.turn.speaker, row.turn.text) for row in rows]
-        prompts = self._in_turn(lambda: self.load(name).seen_prompts(spoken))
-        alone = self._in_turn(lambda: page.judge_alone(self.load(name), rows))
+        prompts, alone = self._in_turn(self._look_back, name, rows)
         filtered = ", with transitions" if is_filtered else ""
         done = page.render_status(f"{len(rows)} turns, labels of {config.dataset}{filtered}; {told}.")
         yield done, page.render_rows(rows, config.labels, prompts, alone), (name, rows)
 
-    def _begin(
-        self, visit: object, name: str, turns: list[SpokenTurn], known: list[TurnEmotion]
-    ) -> tuple[ErcConfig, bool]:
-        """How the checkpoint is asked, and whether its answers are filtered."""
+    def _look_at(self, name: str) -> tuple[ErcConfig, bool]:
+        """How a checkpoint is asked, and whether its answers are filtered."""
         recognizer = self.load(name)
-        self.begun[visit] = name, page.answer(recognizer, turns, known)
         return recognizer.config, recognizer.transitions is not None
 
     def _go_on(
-        self, visit: object, name: str, turns: list[SpokenTurn], rows: list[TurnEmotion]
+        self,
+        visit: object,
+        name: str,
+        turns: list[SpokenTurn],
+        rows: list[TurnEmotion],
+        before: list[TurnEmotion],
     ) -> list[TurnEmotion] | None:
-        """More than the rows that a visit has, None after all."""
+        """More than the rows that a visit has, None after all. before: of an earlier dialogue.
+
+        Whoever had to wait for the checkpoint is answered for as long: loading takes half of the time at most.
+        """
+        began = monotonic()
         recognizer = self.load(name)
+        until = 2 * monotonic() - began
         if visit not in self.begun:
-            self.begun[visit] = name, page.answer(recognizer, turns, rows)
+            self.begun[visit] = name, page.answer(recognizer, turns, rows or before)
             if rows:
                 next(self.begun[visit][1])  # these again
-        return next(self.begun[visit][1], None)
+        steps = self.begun[visit][1]
+        found = next(steps, None)
+        while found and monotonic() < until and (more := next(steps, None)):
+            found = more
+        return found
+
+    def _look_back(self, name: str, rows: list[TurnEmotion]) -> tuple[list[str], Emotion | None]:
+        """The prompts of a whole dialogue, and its last turn by itself."""
+        recognizer = self.load(name)
+        prompts = recognizer.seen_prompts([(row.turn.speaker, row.turn.text) for row in rows])
+        return prompts, page.judge_alone(recognizer, rows)
 
     def _in_turn(self, work: Callable, *arguments: Any) -> Any:
         with self.lock:

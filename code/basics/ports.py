@@ -1,5 +1,6 @@
 """Ports of this machine on which the processes of a run can meet."""
 
+import errno
 import random
 import socket
 import sys
@@ -36,13 +37,21 @@ def find_free_ports(count: int) -> list[int]:
 
 
 def _mark(port: int) -> None:
-    """OSError: another process has marked it. The mark is a name that Linux takes back with the process."""
+    """OSError: another process has marked it. The mark is a name that Linux takes back with the process.
+
+    Where none can be made, as in some sandboxes, the port is left unmarked.
+    """
     if sys.platform != "linux":
         return
-    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark = socket.socket(socket.AF_UNIX)
+    except OSError:
+        return
     try:
         mark.bind(f"\0instruct_erc port {port}")
-    except OSError:
+    except OSError as error:
         mark.close()
-        raise
+        if error.errno == errno.EADDRINUSE:
+            raise
+        return
     _marks.append(mark)

@@ -168,7 +168,8 @@ def predict_file(
         if position.turns != counts.turns:  # said before the output takes its name
             told = f"{counts.turns} turns when it was checked, {position.turns} now"
             raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
-        if marks and sha256_of(task.source) != marks["input"]:
+        # One that has gone since was whole while it was open.
+        if marks and task.source.exists() and sha256_of(task.source) != marks["input"]:
             raise UserError(f"{task.source} was changed while it was read: run it again")
     return position
 

@@ -21,12 +21,15 @@ STATE_FILE = "resume.pt"
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk.
 
+    A link stays one, and what it leads to is replaced.
+
     Raises:
         UserError: another program is at it.
     """
+    named, folder = folder, folder.resolve()
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     make_folder(new)
-    with alone_in(new, str(folder)):
+    with alone_in(new, str(named)):
         if old.exists() and not folder.exists():
             os.replace(old, folder)  # the last one was killed between its two steps
         shutil.rmtree(old, ignore_errors=True)

@@ -173,12 +173,20 @@ def test_two_bases_of_one_name_that_are_fetched_at_once_get_a_folder_each(
     """Each program chose its folder while there was none, and one waited for the other."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
     fetch = SimpleNamespace(**runpy.run_path(str(find_repository() / "LLM_bases" / "fetch.py")))
-    names = "one/model", "other/model"
+    names, download, works = ("one/model", "other/model"), fake_hub.snapshot_download, []
+
+    def watched(*given, **options) -> None:
+        works.append(sorted(path.name for path in (tmp_path / ".cache").glob("*.work")))
+        download(*given, **options)
+
+    monkeypatch.setattr(hub, "snapshot_download", watched)
     chosen = [fetch.find_base(name, tmp_path) for name in names]
     folders = [fetch.fetch(base, tmp_path, "hub") for base in chosen]
     assert folders == [tmp_path / "model", tmp_path / "other--model"]
     assert [json.loads((folder / "SOURCE.json").read_text())["hub_id"] for folder in folders] == list(names)
     assert fetch.fetch(fetch.find_base("other/model", tmp_path), tmp_path, "hub") == folders[1]
+    # Whoever wants the first would wait for the work of the second.
+    assert works == [["model.work"], ["other--model.work"]]
 
 
 def test_encoder_keeps_the_folders_of_its_layers() -> None:

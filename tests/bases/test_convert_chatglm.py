@@ -1,5 +1,6 @@
 """The conversion of ChatGLM2 and 3: files, resumption, refusals, the script, and fetching."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -105,6 +106,17 @@ def test_two_folders_are_not_converted_to_one_at_once(published: Path, native: P
     with alone_at(lock_beside(target), "it"), pytest.raises(UserError, match=f"^another program is writing {target}:"):
         convert_chatglm2(published, target)
     assert not list(tmp_path.iterdir())
+    assert convert_chatglm2(published, target) == target
+
+
+def test_what_was_converted_is_found_where_nothing_can_be_written(
+    published: Path, native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    target = convert_chatglm2(published, tmp_path / "native")
+    monkeypatch.setattr(os, "open", refused)
     assert convert_chatglm2(published, target) == target
 
 

@@ -156,3 +156,17 @@ def test_a_model_is_there_whenever_a_signal_comes(tmp_path: Path, monkeypatch: p
     with pytest.raises(Stopped), signals_raised(), replaced_folder(folder) as new:
         (new / "weights").touch()
     assert [one.name for one in tmp_path.iterdir()] == ["model"] and (folder / "weights").exists()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_model_behind_a_link_is_replaced_where_it_lies(tmp_path: Path, is_there: bool) -> None:
+    """Again and again; the weights may be meant for another disk, and the link stays."""
+    place, link = tmp_path / "elsewhere" / "weights", tmp_path / "model"
+    link.symlink_to(place)
+    if is_there:
+        place.mkdir(parents=True)
+    for name in ("first", "second"):
+        with replaced_folder(link) as new:
+            (new / name).touch()
+    assert link.is_symlink() and [one.name for one in place.iterdir()] == ["second"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["elsewhere", "model"]

@@ -1,5 +1,7 @@
 """Ports where the processes of a run meet: free, different, and from where Linux gives none away."""
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -66,3 +68,17 @@ def test_what_another_process_has_found_is_left_to_it_until_it_ends(only: int) -
             find_free_ports(1)
         other.communicate()
     assert find_free_ports(1) == [only]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that end with their process")
+def test_where_no_marks_can_be_made_ports_are_found_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a sandbox allows sockets of the net alone."""
+    make = socket.socket
+
+    def of_the_net(family: int = socket.AF_INET, *given: int) -> socket.socket:
+        if family == socket.AF_UNIX:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return make(family, *given)
+
+    monkeypatch.setattr(ports.socket, "socket", of_the_net)
+    assert len(find_free_ports(2)) == 2

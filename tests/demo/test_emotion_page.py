@@ -267,6 +267,53 @@ def test_two_are_in_memory_at_most_however_many_visitors_are_being_answered(
             assert row.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
+def test_who_had_to_wait_for_a_checkpoint_is_answered_for_as_long(own: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else three visitors with a checkpoint each would wait for loading most of the time."""
+    (folder,) = own.folders.values()
+    own.folders = dict.fromkeys("abc", folder)
+    clock, loads = [0.0], []
+    load, answer = EmotionRecognizer.from_pretrained, page.answer
+
+    def load_slowly(*given, **options) -> EmotionRecognizer:
+        clock[0] += 3.5
+        loads.append(given)
+        return load(*given, **options)
+
+    def answer_slowly(*given):
+        for rows in answer(*given):
+            clock[0] += 1
+            yield rows
+
+    monkeypatch.setattr(page_events, "ensure_base", lambda _: None)
+    monkeypatch.setattr(page_events, "monotonic", lambda: clock[0], raising=False)
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", load_slowly)
+    monkeypatch.setattr(page, "answer", answer_slowly)
+    text = "".join(f"{'Ann' if turn % 3 else 'Ben'}: Run {turn}\n" for turn in range(64))
+    visits = [own.answer(name, text, None, None) for name in "abc"]
+    told = [[len(rows) for _, _, (_, rows) in shown] for shown in zip(*visits, strict=True)]
+    assert told == [[turns] * 3 for turns in (0, 8, 32, 56, 64, 64)] and len(loads) == 15
+
+
+def test_an_answer_is_of_its_own_dialogue_though_its_checkpoint_goes_before_every_step(
+    own: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before the first one, when the rows that are known are those of the dialogue before."""
+    (folder,) = own.folders.values()
+    own.folders, in_turn = dict.fromkeys("abc", folder), own._in_turn
+    monkeypatch.setattr(page_events, "ensure_base", lambda _: None)
+    *_, (_, _, known) = own.answer("a", "Ann: Run!", None, None)
+
+    def ask_others_then(work, *given):
+        for other in "bc":
+            in_turn(own.load, other)
+        return in_turn(work, *given)
+
+    monkeypatch.setattr(own, "_in_turn", ask_others_then)
+    for text in ("Ben: Great!", "Ann: Run!\nBen: Great!"):
+        *_, (_, _, (_, rows)) = own.answer("a", text, None, known)
+        assert "\n".join(f"{row.turn.speaker}: {row.turn.text}" for row in rows) == text
+
+
 def test_the_way_to_decode_is_said_and_refused_in_words(trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained / "run" / "model", tmp_path / "model"))
     (name,) = Page([folder]).folders

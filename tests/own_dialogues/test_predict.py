@@ -277,6 +277,23 @@ def test_a_file_that_is_replaced_by_one_of_as_many_turns_is_told(
     assert result.stderr.splitlines()[-1] == f"error: {changed} was changed while it was read: run it again"
 
 
+def test_a_file_that_is_taken_away_once_it_is_read_is_answered(
+    trained: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read was of the file that was open."""
+    gone, output = tmp_path / "own.txt", tmp_path / "emotions.csv"
+    gone.write_bytes(source.read_bytes())
+    predict_turns = recognizer_module.EmotionRecognizer.predict_turns
+
+    def predict_and_remove(*asked, **options):
+        yield from predict_turns(*asked, **options)
+        gone.unlink()
+
+    monkeypatch.setattr(recognizer_module.EmotionRecognizer, "predict_turns", predict_and_remove)
+    assert run(trained, gone, "--output", output).returncode == 0
+    assert len(output.read_text().splitlines()) == 1 + TURNS
+
+
 def test_many_speakers_and_long_utterances_are_told(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "crowd.txt"
     path.write_text("".join(f"person {number}: Run!\n" for number in range(11)) + f"person 0: {'word ' * 500}\n")

@@ -74,16 +74,17 @@ def convert_chatglm2(source: Path, target: Path) -> Path:
     settings = native_settings(published, source)
     shards = find_shards(source)
     record = describe_source(source, shards)
-    make_folder(target.parent)
-    with locked(source), alone_at(lock_beside(target), str(target)), disk_named(conversion_folder(target)):
-        if target.exists():
-            return _checked_target(target, record)
-        return _convert(source, target, record, settings, shards)
+    if not target.exists():
+        make_folder(target.parent)
+        with locked(source), alone_at(lock_beside(target), str(target)), disk_named(conversion_folder(target)):
+            if not target.exists():  # another one was faster
+                _convert(source, target, record, settings, shards)
+    return _checked_target(target, record)
 
 
 def _convert(
     source: Path, target: Path, record: Mapping[str, Any], settings: dict[str, Any], shards: list[Path]
-) -> Path:
+) -> None:
     work, published = _open_work(target, record), read_config(source)
     names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
     wanted = [(shard, work / name) for shard, name in zip(shards, names, strict=True) if not is_whole(work / name)]
@@ -93,7 +94,6 @@ def _convert(
     _finish(source, work, settings, [work / name for name in names])
     sync_tree(work)
     replace_durably(work, target)
-    return target
 
 
 def native_settings(published: Mapping[str, Any], source: Path) -> dict[str, Any]:
