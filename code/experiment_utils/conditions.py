@@ -138,7 +138,11 @@ def read_table(path: Path = CONDITIONS_FILE) -> Table:
 
 
 def list_conditions(table: Table) -> dict[str, Condition]:
-    """Name -> condition, in the order of the file; UserError for a dataset or a row that is not known."""
+    """Name -> condition, in the order of the file.
+
+    Raises:
+        UserError: a dataset or a row is not known, or one run is said to score others than it is made of.
+    """
     found = {}
     for name, group in table.groups.items():
         for row_name, row in group.rows.items():
@@ -160,6 +164,9 @@ def _conditions_of(name: str, group: Group, row_name: str, row: Row) -> Iterator
         raise UserError(f"{name}/{row_name}: unknown dataset {', '.join(unknown)}, allowed are {name_datasets()}")
     settings = {key: str(value) for key, value in (group.settings | row.settings).items()}
     if group.varied == "none":
+        if (named := settings.get("datasets", "")) != ",".join(datasets):
+            told = f"its setting datasets is {named or 'not there'}, and what it scores is {','.join(datasets)}"
+            raise UserError(f"{name}/{row_name}: {told}; name the same sets in the same order")
         yield _condition(f"{name}/{row_name}", group, row_name, row, settings, datasets)
         return
     for dataset in datasets:

@@ -74,6 +74,16 @@ def test_the_row_that_others_are_compared_with(tmp_path: Path) -> None:
         ("first: {}", "first: {}\n      first: {}", "as YAML: line [0-9]+: first stands there twice, allowed is once"),
         ("meld: 60.5", "mled: 60.5", "unknown dataset mled"),
         ("compare_with: first", "compare_with: third", "one/third/meld, which is no condition"),
+        (
+            "script: Uni",
+            "script: Mixed\n    varied: none",
+            "one/first: its setting datasets is not there, and what it sc",
+        ),
+        (
+            "first: {}",
+            'first: {}\n    varied: none\n    settings: {datasets: "meld,sample"}',
+            "is meld,sample, and what",
+        ),
     ],
 )
 def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, old: str, new: str, words: str) -> None:
