@@ -80,9 +80,9 @@ def test_the_row_that_others_are_compared_with(tmp_path: Path) -> None:
             "one/first: its setting datasets is not there, and what it sc",
         ),
         (
-            "first: {}",
-            'first: {}\n    varied: none\n    settings: {datasets: "meld,sample"}',
-            "is meld,sample, and what",
+            "script: Uni",
+            'script: Mixed\n    varied: none\n    settings: {datasets: "meld,sample"}',
+            "datasets is meld,sample, and what it scores is meld;",
         ),
     ],
 )
