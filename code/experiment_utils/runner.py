@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
+from threading import Lock
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_each, sha256_of_text, write_atomically
@@ -290,6 +291,8 @@ class Runner:
     gpus: tuple[str, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
     stopping: bool = field(init=False, default=False)
+    told: set[subprocess.Popen] = field(init=False, default_factory=set)  # to stop: a second time would be "at once"
+    telling: Lock = field(init=False, default_factory=Lock)
     places: Queue[dict[str, str]] = field(default_factory=Queue)
 
     def __post_init__(self) -> None:
@@ -334,7 +337,7 @@ class Runner:
             )
             self.running.add(process)
             if self.stopping:  # it was begun while those that are running were told
-                _is_sent(process.pid, signal.SIGTERM)
+                self._tell(process)
             code = process.wait()
             self.running.discard(process)
         self.places.put(place)
@@ -350,10 +353,17 @@ class Runner:
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""
         self.stopping = True
-        groups, given_up = [process.pid for process in list(self.running)], time.monotonic() + SECONDS_TO_SAVE
-        number = signal.SIGTERM
-        while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
-            number = 0
+        begun, given_up = list(self.running), time.monotonic() + SECONDS_TO_SAVE
+        for process in begun:
+            self._tell(process)
+        groups = [process.pid for process in begun]
+        while (groups := [group for group in groups if _is_sent(group, 0)]) and time.monotonic() < given_up:
             time.sleep(0.05)
         for group in groups:
             _is_sent(group, signal.SIGKILL)
+
+    def _tell(self, process: subprocess.Popen) -> None:
+        with self.telling:
+            if process not in self.told:
+                self.told.add(process)
+                _is_sent(process.pid, signal.SIGTERM)
