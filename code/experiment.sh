@@ -56,14 +56,14 @@ do_last() { if ((${#launcher[@]} || DRY_RUN)); then do_and_wait "$@"; else exec 
 do_and_wait() {
     local name second code=0
     if ((DRY_RUN)); then show "$@" && return; fi
-    started="" told=0
+    started="" told=0 handed=0
     for name in INT TERM HUP QUIT; do trap "hand_on $name" "$name"; done
     trap 'kill -s STOP -- "-$started" $$ || true; kill -s CONT -- "-$started" || true' TSTP # Ctrl-Z, and what fg does
     set -m # a group of its own: what the terminal sends comes from here alone
     "$@" &
     started=$!
     set +m
-    ((!told)) || kill -s TERM -- "-$started" 2>/dev/null || true # told before there was anybody to tell
+    ((!told || handed)) || kill -s TERM -- "-$started" 2>/dev/null || true # told before there was anybody to tell
     while kill -0 "$started" 2>/dev/null; do wait "$started" || true; done
     for ((second = 0; told && second < 60; second++)); do
         kill -0 -- "-$started" 2>/dev/null || break
@@ -76,7 +76,7 @@ do_and_wait() {
 
 hand_on() {
     told=$((128 + $(kill -l "$1")))
-    [[ -z $started ]] || kill -s "$1" -- "-$started" 2>/dev/null || true
+    [[ -z $started ]] || { handed=1 && kill -s "$1" -- "-$started" 2>/dev/null || true; }
 }
 
 # capture NAME COMMAND...: the command's stdout becomes the variable NAME.

@@ -226,6 +226,10 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[st
         for outcome in runner.run(planned):
             bar.update()
             minutes = outcome.seconds / 60
+            if outcome.is_held:
+                held = "not begun, as the run whose model it goes on from has not finished"
+                troubles.append(f"{outcome.job.name}: {held}: {outcome.job.start.name}")
+                continue
             if outcome.code is None:
                 if (seconds := unlogged_seconds(outcome.plan)) is not None:
                     log_run(outcome.job, outcome.plan, 0, seconds / 60, folder)

@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from bases.table import BASES, Base
-from bases.tensor_files import read_header
+from bases.tensor_files import read_header, refuse_cut
 from basics.errors import UserError
 from basics.files import (
     READ_BLOCK_BYTES,
@@ -29,6 +29,13 @@ SOURCE_FILE = "SOURCE.json"
 AUTO = "auto"
 # Files of weights, in the order in which libraries look for them.
 WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin", "*.safetensors", "pytorch_model*.bin", "*.gguf")
+
+
+# The one file of weights -> the index of the shards that they are cut into; in the order in which libraries look.
+WHOLE_OR_INDEX = {
+    "model.safetensors": "model.safetensors.index.json",
+    "pytorch_model.bin": "pytorch_model.bin.index.json",
+}
 
 
 def read_source(folder: Path) -> dict:
@@ -101,6 +108,37 @@ def describe_wheel(base: Base) -> dict | None:
     if base.wheel is None:
         return None
     return json.loads(json.dumps({name: value for name, value in asdict(base.wheel).items() if value}))
+
+
+def find_incomplete(folder: Path) -> str | None:
+    """What a folder of somebody's own lacks of a model's weights, by a look at names and sizes; None: nothing."""
+    for whole, index in WHOLE_OR_INDEX.items():
+        if (folder / whole).is_file():
+            return _find_cut([folder / whole])
+        if (folder / index).is_file():
+            return _find_missing(folder, folder / index)
+    # A sentence encoder may have its weights in folders of its layers.
+    is_there = any(next(folder.rglob(pattern), None) for pattern in ("*.safetensors", "*.bin"))
+    return None if is_there else f"this folder holds no weights, such as {', '.join(WHOLE_OR_INDEX)}"
+
+
+def _find_missing(folder: Path, index: Path) -> str | None:
+    try:
+        names = sorted(set(parse_json(index.read_bytes())["weight_map"].values()))
+        missing = [name for name in names if not (folder / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{index.name} tells no files of weights; get it again"
+    return f"of the weights {', '.join(missing)} is missing" if missing else _find_cut([folder / one for one in names])
+
+
+def _find_cut(paths: Iterable[Path]) -> str | None:
+    try:
+        for path in paths:
+            if path.suffix == ".safetensors":
+                refuse_cut(path)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def install(built: Path, folder: Path, work: Path) -> Path | None:

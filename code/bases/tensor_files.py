@@ -31,5 +31,14 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     return tensors, LENGTH_BYTES + length
 
 
+def refuse_cut(path: Path) -> None:
+    """UserError: it is no such file, or ends before its values do."""
+    tensors, values_at = read_header(path)
+    ends = [told["data_offsets"][1] for told in tensors.values() if _is_shape(told.get("data_offsets"))]
+    whole, there = values_at + max(ends, default=0), path.stat().st_size
+    if there < whole:
+        raise UserError(f"{path}: no whole safetensors file ({there:,} of {whole:,} bytes); get it again")
+
+
 def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)

@@ -154,7 +154,18 @@ def list_conditions(table: Table) -> dict[str, Condition]:
                 raise UserError(f"{condition.name} is compared with, or starts from, {other}, which is no condition")
         if "checkpoint_dir" in condition.settings:
             raise UserError(f"{condition.name}: checkpoint_dir is of one seed; name a condition with start_from")
+    for name in found:
+        _refuse_circle(name, found)
     return found
+
+
+def _refuse_circle(name: str, conditions: Mapping[str, Condition]) -> None:
+    before = [name]
+    while start := conditions[before[-1]].start_from:
+        if start in before:
+            told = f", by way of {', '.join(before[1:])}" if before[1:] else ""
+            raise UserError(f"{start} starts from itself{told}: name another condition with start_from")
+        before.append(start)
 
 
 def _conditions_of(name: str, group: Group, row_name: str, row: Row) -> Iterator[Condition]:

@@ -144,7 +144,11 @@ def _valid(condition: Condition, dataset: str, shown: Shown) -> str:
 
 
 def _decode(condition: Condition, dataset: str, shown: Shown) -> str:
-    return ", ".join(dict.fromkeys(run.decode for run in shown.ran(condition)))
+    runs = shown.ran(condition)
+    confusion = sum(run.counts[dataset].confusion for run in runs)
+    share = 100 * confusion[:, -1].sum() / confusion.sum()
+    missing = [f"{share:.1f}% without a label"] if share else []
+    return ", ".join([*dict.fromkeys(run.decode for run in runs), *missing])
 
 
 def _of_each(tell: Callable[[Record], str]) -> Callable[[Condition, str, Shown], str]:

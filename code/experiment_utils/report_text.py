@@ -46,7 +46,7 @@ choose on, to be scored on.
   p: how far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds,
   corrected by Holm's method over the table.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
-  generate reads the generated answer.
+  generate reads the generated answer, which counts as wrong where it holds no label.
 - **precision**: in which a run computed, seed by seed where they differ. It follows the machine, and a score with it:
   a difference between runs in other precisions is marked, and one between runs from other weights of the same base.
 - **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.

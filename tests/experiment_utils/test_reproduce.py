@@ -10,9 +10,10 @@ from commands import assert_one_line_error
 from corpora import rows_of, write_own_corpus, write_table
 from ended_scripts import call, make_repository, ran
 from experiment_utils import runner
+from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.evidence import read_answers
 from experiment_utils.records import Records, neighbours_file
-from experiment_utils.runner import Job, job_environment
+from experiment_utils.runner import Job, job_environment, resolve
 from results.files import SELECTIONS
 
 
@@ -202,3 +203,53 @@ def test_other_settings_of_the_caller_do_not_reach_a_run(repository: Path, monke
     assert ran(repository) == ["meld 2 1 no usual"]
     condition = next(iter(reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml")).values()))
     assert job_environment(Job(condition, 1))["ERC_ORIGINAL_DATA"] == "/elsewhere"
+
+
+CHAIN = """
+groups:
+  chain:
+    table: c
+    title: each from the model of the one before
+    script: Uni
+    datasets: [meld]
+    seeds: [1]
+    rows:
+      third: {start_from: "chain/second/{dataset}", settings: {historical_window: 4}}
+      second: {start_from: "chain/first/{dataset}", settings: {historical_window: 2}}
+      first: {settings: {historical_window: 0}}
+      alone: {settings: {historical_window: 6}}
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_run_waits_for_the_one_from_whose_model_it_goes_on(repository: Path, jobs: int) -> None:
+    (repository / "chain.yaml").write_text(CHAIN)
+    script = repository / "code" / "train_and_inference_Uni.sh"
+    script.write_text(script.read_text().replace("mkdir -p", "sleep 0.3; mkdir -p"))
+    result = call(repository, "--condition", "chain", "--jobs", jobs, conditions="chain.yaml")
+    assert result.returncode == 0, result.stderr
+    order = [line.split()[1] for line in ran(repository) if "meld 6" not in line]
+    assert order == ["0", "2", "4"] and len(ran(repository)) == 4
+
+
+def test_a_run_whose_start_failed_is_not_begun(repository: Path) -> None:
+    """Else it would go on from whatever an earlier run has left there."""
+    (repository / "chain.yaml").write_text(CHAIN.replace("historical_window: 0", "historical_window: 5"))
+    result = call(repository, "--condition", "chain", conditions="chain.yaml")
+    assert result.returncode == 1 and sorted(line.split()[1] for line in ran(repository)) == ["5", "6"]
+    held = "not begun, as the run whose model it goes on from has not finished"
+    for name, start in (("second", "first"), ("third", "second")):
+        assert f"chain/{name}/meld, seed 1: {held}: chain/{start}/meld, seed 1" in result.stderr.splitlines()
+    assert "second" not in (repository / "chain" / "LOG.md").read_text()
+
+
+def test_a_run_whose_start_is_not_there_is_not_begun(repository: Path) -> None:
+    (repository / "chain.yaml").write_text(CHAIN)
+    result = call(repository, "--condition", "chain/second", conditions="chain.yaml")
+    assert result.returncode == 1 and ran(repository) == []
+    assert result.stderr.splitlines()[-1].endswith("has not finished: chain/first/meld, seed 1")
+    start = resolve(Job(list_conditions(read_table(repository / "chain.yaml"))["chain/first/meld"], 1))
+    done = repository / "experiments" / start.result
+    done.mkdir(parents=True)
+    (done / "results.json").touch()
+    assert call(repository, "--condition", "chain/second", conditions="chain.yaml").returncode == 0

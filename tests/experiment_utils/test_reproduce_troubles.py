@@ -324,6 +324,37 @@ def test_a_run_that_begins_while_others_are_stopped_is_stopped_too(repository: P
     wait_until_gone(int((repository / "pids" / "1").read_text()))
 
 
+class SlowlyAdded(set):
+    """Of runs: one that has begun is told to stop before whoever began it looks whether all are."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__()
+        self.runner = runner
+
+    def add(self, run: object) -> None:
+        super().add(run)
+        given_up = time.monotonic() + 120
+        while not self.runner.stopping and time.monotonic() < given_up:
+            time.sleep(0.01)
+        time.sleep(1)
+
+
+def test_a_run_that_has_just_begun_is_told_once(repository: Path) -> None:
+    """A second signal would take away its time to save."""
+    script = repository / "code" / "train_and_inference_Uni.sh"
+    script.write_text(
+        'trap "echo >>told" TERM; mkdir -p pids; echo $$ >"pids/$seed"\n'
+        "while [[ ! -e told ]]; do sleep 0.1; done; for turn in {1..30}; do sleep 0.1; done\n"
+    )
+    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    runner = Runner()
+    runner.running = SlowlyAdded(runner)
+    threading.Thread(target=interrupt_once_there, args=(repository / "pids", 1)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(runner.run([(Job(condition, 1), Plan(repository / "results_1", ()))]))
+    assert (repository / "told").read_text() == "\n"
+
+
 def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> None:
     """Three at a time on seven GPUs, nine in all: whatever runs together shares nothing."""
     script = repository / "code" / "train_and_inference_Uni.sh"

@@ -12,7 +12,7 @@ MIXED = "train_and_inference_Mixed.sh"
 
 # Compiled files come along, with their times: else each of many calls would compile all of it.
 MODULES = {
-    "bases": ("table", "terms", "wheels"),
+    "bases": ("find", "table", "tensor_files", "terms", "wheels"),
     "data_utils": ("labels", "prompts", "draws"),
     "data_utils/corpora": ("places", "description", "files", "sizes"),
     "training": ("arguments",),

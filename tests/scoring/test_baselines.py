@@ -35,7 +35,7 @@ from scoring.contenders import LOWEST, Candidate, Task, choose, log_probabilitie
 from scoring.metrics import baseline_majority
 from scoring.prediction_files import read_predictions
 from scoring.vector_baselines import vectors_by_speaker
-from scoring.word_baselines import OWN, SAME, count_words, tf_idf, words_by_speaker
+from scoring.word_baselines import OWN, SAME, WORD, count_words, tf_idf, words_by_speaker
 
 TURNS = [(0, "aa", "sad"), (1, "bb", "joyful"), (0, "cc", "angry"), (0, "dd", "sad"), (1, "ee", "sad")]
 DIALOGUE = Dialogue("d", tuple(Utterance(*turn) for turn in TURNS))
@@ -95,6 +95,20 @@ def test_words_are_of_any_letters() -> None:
     dialogues = tuple(Dialogue(text, (Utterance(0, text, "sad"),)) for text in said * 2)
     counted = count_words(small_task(train=dialogues, test=dialogues), CountVectorizer)["test"][OWN]
     assert counted[:3].sum(axis=1).tolist() == [5, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("नमस्ते दुनिया!", ["नमस्ते", "दुनिया", "!"]),  # vowels and the virama are marks
+        ("Cafe\u0301 d'ici ❤\ufe0f", ["cafe\u0301", "d'ici"]),  # a mark by itself is no word
+        ("می\u200cخواهم؟", ["می\u200cخواهم", "؟"]),
+        ("ที่นี่ 5", ["ที่", "นี่"]),  # of scripts without blanks, letter by letter with its marks
+        ("好，ok吗？", ["好", "ok", "吗", "？"]),
+    ],
+)
+def test_marks_stay_on_their_letters(said: str, words: list[str]) -> None:
+    assert CountVectorizer(token_pattern=WORD).build_analyzer()(said) == words
 
 
 def test_no_word_to_learn_from_is_one_line() -> None:

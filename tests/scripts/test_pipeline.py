@@ -208,6 +208,7 @@ def test_paths_of_the_caller(checkout: ShellCheckout, tmp_path: Path) -> None:
     for folder in (checkout.root / "LLM_bases/mine", tmp_path / "my models/other"):
         folder.mkdir(parents=True)
         (folder / "config.json").touch()
+        (folder / "pytorch_model.bin").touch()
     inside = checkout.run(cwd=checkout.root / "LLM_bases", MODEL_NAME=checkout.root / "LLM_bases/mine")
     assert "fetch.py LLM_bases/mine)" in inside.stdout
     outside = checkout.run(cwd=tmp_path / "my models", MODEL_NAME="other/")

@@ -69,6 +69,7 @@ def test_two_bases_never_share_a_folder(checkout: ShellCheckout, tmp_path: Path)
     for folder in (checkout.root / "LLM_bases/base", tmp_path / "a/base", tmp_path / "b/base"):
         folder.mkdir(parents=True)
         (folder / "config.json").touch()
+        (folder / "pytorch_model.bin").touch()
     (tmp_path / "link").symlink_to(tmp_path / "a/base")
     names = [result_base(checkout, base) for base in ("o1/base", "o2/base", tmp_path / "a/base", tmp_path / "b/base")]
     assert names[:2] == ["o1--base", "o2--base"]

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bases.table import BASES
 from shell_checkout import MIXED, PLAIN, UNI, Result, ShellCheckout, make_checkout
@@ -123,6 +125,30 @@ def test_a_dry_run_may_start_from_what_another_run_has_yet_to_make(checkout: She
         assert_refused(checkout.run(checkpoint_dir=place, **dry), f"checkpoint_dir={place}: there is no such folder")
     (checkout.root / place).mkdir(parents=True)
     assert "holds no config.json or adapter_config.json" in checkout.run(checkpoint_dir=place).stderr
+
+
+def test_a_base_or_encoder_that_is_not_whole_is_told_at_once(checkout: ShellCheckout, tmp_path: Path) -> None:
+    """Else the runs before it in a group of conditions would have to end first."""
+    base, mine = tmp_path / "base", checkout.root / "LLM_bases/mine"
+    for folder in (base, mine):
+        folder.mkdir(parents=True)
+        (folder / "config.json").touch()
+        (folder / "modules.json").touch()
+    lacks = "this folder holds no weights, such as model.safetensors, pytorch_model.bin"
+    assert_refused(checkout.run(MODEL_NAME=base), f"MODEL_NAME={base}: {lacks}")
+    assert_refused(checkout.run(MODEL_NAME="mine"), f"MODEL_NAME=mine: {lacks}")
+    assert_refused(checkout.run(domain_base=True, encoder=base), f"encoder={base}: {lacks}")
+    (base / "model.safetensors.index.json").write_text('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}')
+    save_file({"a": np.zeros(9)}, base / "1.safetensors")
+    assert_refused(checkout.run(MODEL_NAME=base), f"MODEL_NAME={base}: of the weights 2.safetensors is missing")
+    cut = base / "2.safetensors"
+    cut.write_bytes((base / "1.safetensors").read_bytes()[:-1])
+    told = checkout.run(MODEL_NAME=base).stderr
+    assert told.startswith(f"error: MODEL_NAME={base}: {cut}: no whole safetensors file (") and told.count("\n") == 1
+    cut.write_bytes((base / "1.safetensors").read_bytes())
+    assert checkout.run(MODEL_NAME=base).returncode == 0
+    (base / "model.safetensors.index.json").write_text("[]")
+    assert "tells no files of weights" in checkout.run(MODEL_NAME=base).stderr
 
 
 def test_two_names_of_a_knob_must_agree(checkout: ShellCheckout) -> None:

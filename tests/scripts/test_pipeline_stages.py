@@ -136,3 +136,20 @@ def test_sets_one_after_the_other(checkout: ShellCheckout, pickles: Path) -> Non
     stages = stages_of(checkout.run(script=MIXED, datasets=sets, mode="sequence", ERC_ORIGINAL_DATA=pickles))
     assert [stage["--data_dir"] for stage in stages] == [f'"${{folders[{number}]}}"' for number in range(3)]
     assert [stage.get("--checkpoint_dir") for stage in stages] == [None, *(s["--model_dir"] for s in stages[:2])]
+
+
+# The signal comes when the command has begun, and before the shell has looked whether one came earlier.
+TOLD_AS_IT_BEGINS = """
+source code/experiment.sh
+DRY_RUN=0
+set -T
+trap 'case $BASH_COMMAND in "set +m") sleep 0.5; kill $$ ;; "((!told"*) sleep 0.5 ;; esac' DEBUG
+do_and_wait bash -c 'trap "echo told" TERM; for turn in {1..20}; do sleep 0.1; done'
+"""
+
+
+def test_what_has_just_begun_is_told_once(checkout: ShellCheckout) -> None:
+    """A second signal would take away its time to save."""
+    command = ["bash", "-c", TOLD_AS_IT_BEGINS]
+    done = subprocess.run(command, cwd=checkout.root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (143, "told\n"), done.stderr

@@ -8,15 +8,17 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import torch
 
 import main_new
-from basics.files import sha256_of
+from basics.files import sha256_of, write_atomically
 from basics.locks import alone_at, alone_in, lock_beside
 from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
 from results import summary
 from tiny_models import LABELS, main_command, save_base, save_rows
+from training.checkpoints import STATE_FILE
 from training.loop import Trainer
 
 
@@ -280,6 +282,21 @@ class TestResuming:
         result = bench.call(resume=True)
         assert result.returncode == 0 and "weighted F1" in result.stdout
         assert log.read_text() == trained
+
+    def test_what_an_older_run_was_told_without_effect_is_no_difference(self, bench: Bench) -> None:
+        """Its flag is refused today, and without it the run goes on, or is known to be finished."""
+        results = bench.folder / "run" / "results"
+        assert bench.call(do_eval=False).returncode == 0
+        state = torch.load(results / STATE_FILE, weights_only=True)
+        torch.save(state | {"fingerprint": state["fingerprint"] | {"num_beams": 4}}, results / STATE_FILE)
+        assert "only --decode generate reads it" in last_line(bench.call(num_beams=4, resume=True))
+        gone_on = bench.call(resume=True)
+        assert gone_on.returncode == 0, gone_on.stderr
+        found = json.loads((results / "results.json").read_text(encoding="utf-8"))
+        found["fingerprint"] |= {"num_beams": 4, "label_smoothing": 0.1}
+        write_atomically(results / "results.json", json.dumps(found))
+        assert "finished before" in bench.call(resume=True).stderr
+        assert "finished before" not in bench.call(resume=True, seed=43).stderr
 
     def test_a_model_that_is_gone_is_missed_in_one_line(self, bench: Bench) -> None:
         assert bench.call(do_eval=False).returncode == 0
