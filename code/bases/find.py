@@ -126,6 +126,8 @@ def _find_missing(folder: Path, index: Path) -> str | None:
     try:
         names = sorted(set(parse_json(index.read_bytes())["weight_map"].values()))
         missing = [name for name in names if not (folder / name).is_file()]
+        if not names:
+            raise ValueError("it is empty")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{index.name} tells no files of weights; get it again"
     return f"of the weights {', '.join(missing)} is missing" if missing else _find_cut([folder / one for one in names])

@@ -34,7 +34,8 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 def refuse_cut(path: Path) -> None:
     """UserError: it is no such file, or ends before its values do."""
     tensors, values_at = read_header(path)
-    ends = [told["data_offsets"][1] for told in tensors.values() if _is_shape(told.get("data_offsets"))]
+    offsets = (told.get("data_offsets") for told in tensors.values())
+    ends = (end for both in offsets if _is_shape(both) for end in both)
     whole, there = values_at + max(ends, default=0), path.stat().st_size
     if there < whole:
         raise UserError(f"{path}: no whole safetensors file ({there:,} of {whole:,} bytes); get it again")

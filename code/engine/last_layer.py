@@ -103,7 +103,21 @@ class HeadWatched:
         same = self.made is not None and self.made.data_ptr() == logits.data_ptr()
         return self.given if same else None
 
-    def read(self, states: Tensor, tokens: Tensor) -> Tensor:
+    def log_p(self, logits: Tensor, states: Tensor | None, rows: Tensor, tokens: Tensor) -> Tensor:
+        """(pairs,) float32: log p of each pair's token at its place.
+
+        logits: (places, vocabulary). states: (places, hidden) that the head was given for these, None where unknown.
+        """
+        in_full = logits.float()
+        if states is not None:
+            # Into the copy that they are in, and so into the sums: no token is more probable than 1.
+            logits = in_full
+            logits[rows, tokens] = self._read(states[rows], tokens)
+        # Once for each place, not for each of the tokens that are read there.
+        totals = in_full.logsumexp(1)
+        return logits[rows, tokens].float() - totals[rows]
+
+    def _read(self, states: Tensor, tokens: Tensor) -> Tensor:
         """(pairs,) float32: the logit of each token after each state, (pairs, hidden)."""
         found = (states.float() * self.head.weight[tokens].float()).sum(-1)
         return found if self.head.bias is None else found + self.head.bias[tokens].float()

@@ -257,16 +257,11 @@ def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     keeps = "past_key_values" in packed.inputs
     with computed_where_read(model, packed.logits_to_keep), watched_head(model) as head:
         output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
-    rows, tokens = packed.pair_rows, packed.pair_tokens
-    logits = kept_logits(output.logits, packed).flatten(0, -2)  # (kept, vocabulary)
-    in_full = logits.float()
-    if (states := head.states_of(output.logits)) is not None:
-        # Into the copy that they are in, and so into the sums: no token is more probable than 1.
-        logits = in_full
-        logits[rows, tokens] = head.read(kept_logits(states, packed).flatten(0, -2)[rows], tokens)
-    # Once for each place, not for each of the tokens that are read there.
-    totals = in_full.logsumexp(1)
-    return logits[rows, tokens].float() - totals[rows]
+    states = head.states_of(output.logits)
+    logits, states = (
+        one if one is None else kept_logits(one, packed).flatten(0, -2) for one in (output.logits, states)
+    )
+    return head.log_p(logits, states, packed.pair_rows, packed.pair_tokens)
 
 
 def kept_logits(logits: Tensor, packed: PackedBatch) -> Tensor:

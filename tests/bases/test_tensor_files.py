@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from bases.tensor_files import read_header
+from bases.tensor_files import read_header, refuse_cut
 from basics.errors import UserError
 
 
@@ -42,3 +42,15 @@ def test_shapes_are_lists_of_sizes(tmp_path: Path, shape: object) -> None:
     (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(UserError, match="no whole safetensors file"):
         read_header(tmp_path / "a")
+
+
+@pytest.mark.parametrize("offsets", [None, [], [9], "0, 9"])
+def test_a_file_that_is_cut_or_tells_no_ends(tmp_path: Path, offsets: object) -> None:
+    path = tmp_path / "a"
+    header = json.dumps({"w": {"shape": [9], "data_offsets": [0, 9]}, "v": {"shape": [], "data_offsets": offsets}})
+    whole = len(header).to_bytes(8, "little") + header.encode() + b"*" * 9
+    path.write_bytes(whole)
+    refuse_cut(path)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match="of .* bytes"):
+        refuse_cut(path)

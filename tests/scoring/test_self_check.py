@@ -218,6 +218,23 @@ def test_half_precision_is_checked_in_fp32_and_comes_back_as_it_was(monkeypatch)
     assert set(seen) == {torch.bfloat16}
 
 
+def test_logits_of_which_half_precision_rounds_much_are_no_trouble(monkeypatch, capsys) -> None:
+    """Near 400 bf16 has steps of 2; what is held against each other is not rounded by the head."""
+    monkeypatch.setattr(self_check, "has_room", lambda *_: False)
+    for kind in ("gpt2", "bloom"):
+        model = tiny_model(kind)
+        plain = model.get_output_embeddings()
+        head = torch.nn.Linear(plain.in_features, plain.out_features)
+        with torch.no_grad():
+            head.weight.copy_(plain.weight * 4)
+            head.bias.fill_(-400)
+        model.set_output_embeddings(head)
+        model.to(torch.bfloat16)
+        assert packer_that_agrees(model, always(first_rows()), "tree", PAD, CPU).shares_prefixes, kind
+        assert can_go_on(model, small_rows(count=1, turns=6)[-1], CHOICES, PAD, CPU), kind
+    assert capsys.readouterr().err == ""
+
+
 def test_a_base_that_reads_its_padding_answers_prompts_one_at_a_time(capsys) -> None:
     assert prompts_together(tiny_model("llama"), [first_rows()], 8, PAD, CPU) == 8
     assert capsys.readouterr().err == ""
