@@ -108,10 +108,16 @@ class LiveText:
 
 
 def _pieces(line: str) -> Iterator[str]:
-    """A line, cut before names that follow a mark which other programs end lines with; those of tables never do."""
+    """A line, cut before names that follow a mark which other programs end lines with; those of tables never do.
+
+    One name alone has nobody beside it, so it may hold such marks itself.
+    """
+    pieces = [one.strip() for one in _OTHER_ENDS.split(line.strip())]
+    named = [bool(one) and is_named_line(one) for one in pieces]
+    several = sum(named) > 1
     waiting: list[str] = []
-    for one in _OTHER_ENDS.split(line.strip()):
-        if waiting and is_named_line(one.strip()):
+    for one, begins in zip(pieces, named, strict=True):
+        if waiting and begins and several:
             yield " ".join(waiting).strip()
             waiting = []
         waiting.append(one)
