@@ -25,7 +25,8 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
   meeting, which is one dialogue. All is told.
 - **Times beside names** are nobody's: `[0:05] Ann:`, and where two people have one and it never falls, which is
   told, `Ann 10.02:`, `Ann [1.25s]:` or a date. People whose names differ in such a number alone are warned of.
-- **Lines** end with a line feed, and in text with what else ends them where a name and a colon follow, which is told.
+- **Lines** end with a line feed, and in text with what else ends them before names and colons of which a line has
+  two or more, which is told.
 - **Before a colon**, in text: always a name; one that looks like speech is warned of. In subtitles: a name if it looks
   like one (`Ruth:`, not `The truth is:`), but never where names stand in tags (`<v Ruth>`).
 - **Subtitles** in which nine cues of ten name nobody, or half of them do not and no name stands twice, are warned of.
