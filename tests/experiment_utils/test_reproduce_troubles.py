@@ -17,6 +17,7 @@ from basics.errors import UserError
 from commands import assert_one_line_error
 from corpora import write_own_corpus
 from ended_scripts import call, make_repository, ran
+from experiment_utils.conditions import Condition
 from experiment_utils.records import BASELINES, Records
 from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
 from scoring.baseline_table import baseline_plan
@@ -285,7 +286,7 @@ def wait_until_gone(group: int) -> None:
 def test_an_interrupt_stops_the_runs_and_goes_on(repository: Path) -> None:
     script = repository / "code" / "train_and_inference_Uni.sh"
     script.write_text('mkdir -p pids; echo $$ >"pids/$seed"; sleep 600 & wait\n')
-    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    condition = exact_condition(repository)
     planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in (1, 2, 3)]
     threading.Thread(target=interrupt_once_there, args=(repository / "pids", 2)).start()
     with pytest.raises(KeyboardInterrupt):
@@ -314,7 +315,7 @@ class LateAdded(set):
 def test_a_run_that_begins_while_others_are_stopped_is_stopped_too(repository: Path) -> None:
     script = repository / "code" / "train_and_inference_Uni.sh"
     script.write_text('trap "touch told; exit 143" TERM; mkdir -p pids; echo $$ >"pids/$seed"; sleep 60 & wait\n')
-    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    condition = exact_condition(repository)
     runner = Runner()
     runner.running = LateAdded(runner)
     threading.Thread(target=interrupt_once_there, args=(repository / "pids", 1)).start()
@@ -339,6 +340,10 @@ class SlowlyAdded(set):
         time.sleep(1)
 
 
+def exact_condition(repository: Path) -> Condition:
+    return reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+
+
 def test_a_run_that_has_just_begun_is_told_once(repository: Path) -> None:
     """A second signal would take away its time to save."""
     script = repository / "code" / "train_and_inference_Uni.sh"
@@ -346,7 +351,7 @@ def test_a_run_that_has_just_begun_is_told_once(repository: Path) -> None:
         'trap "echo >>told" TERM; mkdir -p pids; echo $$ >"pids/$seed"\n'
         "while [[ ! -e told ]]; do sleep 0.1; done; for turn in {1..30}; do sleep 0.1; done\n"
     )
-    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    condition = exact_condition(repository)
     runner = Runner()
     runner.running = SlowlyAdded(runner)
     threading.Thread(target=interrupt_once_there, args=(repository / "pids", 1)).start()
@@ -362,7 +367,7 @@ def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> Non
         'mkdir -p told; echo "$CUDA_VISIBLE_DEVICES $MASTER_PORT" >"told/$seed"; echo "$seed begins" >>order\n'
         'sleep 0.2; echo "$seed ends" >>order; mkdir -p "results_$seed"; echo {} >"results_$seed/results.json"\n'
     )
-    condition = reproduce.list_conditions(reproduce.read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    condition = exact_condition(repository)
     planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in range(1, 10)]
     outcomes = list(Runner(parallel=3, gpus=tuple("1234567")).run(planned))
     assert [outcome.code for outcome in outcomes] == [0] * 9
