@@ -46,8 +46,9 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
             HfApi().auth_check(base.hub_id)  # before the disk is looked at and small files come, which are free
     files = {file.rfilename: file for file in info.siblings or ()}
     chosen = {name: files[name] for name in choose_files(base.hub_id, files)}
-    folder = cache / f"{base.folder}.hub"
-    native = cache / f"{base.folder}.native"
+    # Two publishers' bases of one name may have broken off before either had the folder of that name.
+    stem = f"{base.folder}.{base.hub_id.replace('/', '--')}"
+    folder, native = cache / f"{stem}.hub", cache / f"{stem}.native"
     places, sizes = [folder], [file.size or 0 for file in chosen.values()]
     if lists_chatglm2(files):  # its weights are written a second time when they are converted
         places.append(conversion_folder(native))
