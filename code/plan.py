@@ -48,7 +48,8 @@ def main() -> None:
         return
     card = ACCELERATORS.get(arguments.gpu)
     dtype = plan_precision(arguments.precision, on_gpu=card is not None)
-    tflops = arguments.tflops or (card.tflops if card else measure_tflops(dtype))
+    stated = card and (card.fp32_tflops if dtype == torch.float32 else card.tflops)
+    tflops = arguments.tflops or stated or measure_tflops(dtype)
     memory = arguments.memory_gib or (card.memory_gib if card else None)
     load = Workload(
         texts=texts_of(arguments.dataset),
@@ -88,7 +89,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many GPUs (default: %(default)s)")
     positive = number("above 0", lambda value: 0 < value < math.inf)
     parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
-    parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one GPU (default: the kind's; cpu: measured)")
+    tflops_help = "TFLOP/s of one GPU in that precision (default: the kind's; cpu: measured)"
+    parser.add_argument("--tflops", type=positive, help=tflops_help)
     parser.add_argument(
         "--utilisation", type=share, default=0.35, help="share of it that is reached (default: %(default)s)"
     )

@@ -21,7 +21,7 @@ from commands import REPOSITORY, assert_one_line_error, call_script
 from engine import last_layer
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
-from planning.data import GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
+from planning.data import ACCELERATORS, GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
@@ -263,6 +263,20 @@ def test_the_script_plans_without_weights_or_network(monkeypatch) -> None:
     assert_one_line_error(refused, "--gpus", "from 1", "--memory_gib", "above 0")
     assert_one_line_error(call_script(plan.main, "--model_name_or_path", "no-such-base"), "no-such-base", "LLaMA2")
     assert_one_line_error(call_script(plan.main), "--model_name_or_path is missing")
+
+
+def planned_hours(*flags: str) -> float:
+    """Of an epoch by LoRA."""
+    done = call_script(plan.main, "--model_name_or_path", "SmolLM2-135M", "--utilisation", "0.001", *flags)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("LoRA  "))
+    return float(line.split()[8])
+
+
+def test_hours_in_fp32_are_by_the_rate_of_fp32() -> None:
+    card = ACCELERATORS["a100"]
+    slower = planned_hours("--precision", "fp32") / planned_hours()
+    assert slower == pytest.approx(card.tflops / card.fp32_tflops, rel=0.01)
 
 
 def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
