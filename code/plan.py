@@ -63,8 +63,9 @@ def main() -> None:
         labels=len(find_dataset(arguments.dataset).labels) if arguments.loss == LABELS else 1,
     )
     estimates = plan_base(arguments.model_name_or_path, load)
-    seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * arguments.gpus)
-    place = f"{arguments.gpus} x {arguments.gpu}" if card else "this CPU"
+    # Several processes on a CPU share its cores.
+    seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * (arguments.gpus if card else 1))
+    place = f"{arguments.gpus} x {arguments.gpu}" if card else f"processes on this CPU: {arguments.gpus}"
     title = f"{arguments.model_name_or_path} on {arguments.dataset}, {place}, {load.token_budget} tokens at a time"
     print(render_plan(title, estimates, memory, seconds_per_flop))
 
@@ -86,7 +87,8 @@ def parse_arguments() -> argparse.Namespace:
     look_for_datasets(parser, "dataset")
     gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"
     parser.add_argument("--gpu", choices=(*ACCELERATORS, CPU), default="a100", help=gpu_help)
-    parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many GPUs (default: %(default)s)")
+    gpus_help = "how many GPUs, or processes on the CPU (default: %(default)s)"
+    parser.add_argument("--gpus", type=whole_number(1), default=1, help=gpus_help)
     positive = number("above 0", lambda value: 0 < value < math.inf)
     parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
     tflops_help = "TFLOP/s of one GPU in that precision (default: the kind's; cpu: measured)"

@@ -279,6 +279,14 @@ def test_hours_in_fp32_are_by_the_rate_of_fp32() -> None:
     assert slower == pytest.approx(card.tflops / card.fp32_tflops, rel=0.01)
 
 
+def test_processes_on_a_cpu_share_its_cores_and_no_state() -> None:
+    few = ("--gpu", "cpu", "--dataset", "sample", "--tflops", "0.1", "--precision", "fp32")
+    assert planned_hours(*few, "--gpus", "4") == planned_hours(*few)
+    load = Workload(TEXTS["sample"], 2048)
+    alone, four = (by_name("SmolLM2-135M", replace(load, gpus=gpus))["all parameters"] for gpus in (1, 4))
+    assert four == alone
+
+
 def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     refused = call_script(plan.main, "--model_name_or_path", tmp_path)
