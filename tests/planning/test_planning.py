@@ -16,6 +16,7 @@ from bases.adapters import add_lora, count_trainable
 from bases.find import find_folder
 from bases.load import choose_precision, know_own_architectures
 from bases.table import BASES, SHAPES
+from basics.errors import UserError
 from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
 from engine import last_layer
@@ -285,6 +286,20 @@ def test_processes_on_a_cpu_share_its_cores_and_no_state() -> None:
     load = Workload(TEXTS["sample"], 2048)
     alone, four = (by_name("SmolLM2-135M", replace(load, gpus=gpus))["all parameters"] for gpus in (1, 4))
     assert four == alone
+
+
+def test_dropout_is_that_of_the_scripts_for_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps a copy of every adapted input, which the small bases, trained without, do not take."""
+    asked: list[float] = []
+
+    def note(base: str, load: Workload) -> None:
+        asked.append(load.dropout)
+        raise UserError("enough for this test")
+
+    monkeypatch.setattr("planning.estimate.plan_base", note)
+    for more in (("SmolLM2-135M",), ("google/gemma-3-270m",), ("LLaMA2",), ("SmolLM2-135M", "--lora_dropout", "0.1")):
+        call_script(plan.main, "--model_name_or_path", *more)
+    assert asked == [0, 0, 0.05, 0.1]
 
 
 def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
