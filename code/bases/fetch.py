@@ -57,6 +57,7 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
     need_space(cache, DOWNLOAD_MARGIN * (sum(sizes) - sum(present)), base.name)
     with explained(base):
         snapshot_download(base.hub_id, revision=info.sha, local_dir=folder, allow_patterns=list(chosen))
+    _remove_others(folder, chosen)
     repaired = _keep_tokenization(folder)
     described = describe_files(folder)
     _check_downloads(folder, described, {name: file.lfs.sha256 for name, file in chosen.items() if file.lfs})
@@ -68,6 +69,14 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
         folder, described = converted, describe_files(converted)
     write_source(folder, base, origin, described)
     return folder
+
+
+def _remove_others(folder: Path, chosen: Iterable[str]) -> None:
+    """What an earlier try has left of another revision: a file of weights beside shards would be loaded for them."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in chosen and not name.startswith("."):
+            path.unlink()
 
 
 def choose_files(hub_id: str, names: Iterable[str]) -> list[str]:

@@ -87,6 +87,13 @@ def test_two_broken_downloads_of_one_name_are_kept_apart(fake_hub: FakeHub, tmp_
     assert sorted(fake_hub.fetched) == ["config.json", "config.json", "model.safetensors", "model.safetensors"]
 
 
+def test_files_of_an_earlier_revision_do_not_stay(fake_hub: FakeHub, tmp_path: Path) -> None:
+    """As one file of weights, which libraries would load, beside the shards that the page has now."""
+    left = get(tmp_path) / "pytorch_model.bin"
+    left.write_bytes(b"older weights")
+    assert not (get(tmp_path) / left.name).exists()
+
+
 def test_file_that_is_not_what_the_hub_lists_is_removed(fake_hub: FakeHub, tmp_path: Path) -> None:
     fake_hub.files["model.safetensors"] = b"changed"
     with pytest.raises(UserError, match="model.safetensors: not the SHA-256"):
