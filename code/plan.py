@@ -14,15 +14,20 @@ from basics.scripts import run_script
 # isort: split
 import argparse
 import math
+from dataclasses import replace
+from pathlib import Path
 
 from bases.table import BASES
 from basics.argument_parsing import LineParser, number, share, whole_number
 from basics.errors import UserError
+from basics.files import find_repository
 from data_utils.corpora.registry import find_dataset
 from data_utils.labels import DATASETS
+from knobs.checks import Place
+from knobs.environment import find_default, name_of_base
 from knobs.flags import add_knob, look_for_datasets
 from knobs.kinds import dataset_of
-from knobs.readers import LABELS
+from knobs.readers import LABELS, LORA, WINDOW
 from knobs.table import KNOBS
 from planning.data import ACCELERATORS, TEXTS
 
@@ -48,7 +53,8 @@ def main() -> None:
         return
     card = ACCELERATORS.get(arguments.gpu)
     dtype = plan_precision(arguments.precision, on_gpu=card is not None)
-    tflops = arguments.tflops or (card.tflops if card else measure_tflops(dtype))
+    stated = card and (card.fp32_tflops if dtype == torch.float32 else card.tflops)
+    tflops = arguments.tflops or stated or measure_tflops(dtype)
     memory = arguments.memory_gib or (card.memory_gib if card else None)
     load = Workload(
         texts=texts_of(arguments.dataset),
@@ -57,15 +63,24 @@ def main() -> None:
         device=torch.device("cuda" if card else CPU),
         dtype=dtype,
         rank=arguments.lora_dim,
-        dropout=arguments.lora_dropout,
+        dropout=choose_dropout(arguments.lora_dropout, arguments.model_name_or_path),
         modules=arguments.lora_module_name,
         labels=len(find_dataset(arguments.dataset).labels) if arguments.loss == LABELS else 1,
     )
     estimates = plan_base(arguments.model_name_or_path, load)
-    seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * arguments.gpus)
-    place = f"{arguments.gpus} x {arguments.gpu}" if card else "this CPU"
+    # Several processes on a CPU share its cores.
+    seconds_per_flop = 1 / (tflops * 1e12 * arguments.utilisation * (arguments.gpus if card else 1))
+    place = f"{arguments.gpus} x {arguments.gpu}" if card else f"processes on this CPU: {arguments.gpus}"
     title = f"{arguments.model_name_or_path} on {arguments.dataset}, {place}, {load.token_budget} tokens at a time"
     print(render_plan(title, estimates, memory, seconds_per_flop))
+
+
+def choose_dropout(wanted: float | None, base: str) -> float:
+    """Dropout before the adapters; None: as the scripts train the base, SmolLM2-135M without any."""
+    if wanted is not None:
+        return wanted
+    name = name_of_base(base, Place(Path.cwd(), find_repository()))
+    return float(find_default(KNOBS["lora_dropout"], WINDOW, {"Experiments_setting": LORA}, name))
 
 
 def counted_dataset(name: str) -> str:
@@ -85,17 +100,21 @@ def parse_arguments() -> argparse.Namespace:
     look_for_datasets(parser, "dataset")
     gpu_help = "kind of GPU; cpu: this machine's CPU (default: %(default)s)"
     parser.add_argument("--gpu", choices=(*ACCELERATORS, CPU), default="a100", help=gpu_help)
-    parser.add_argument("--gpus", type=whole_number(1), default=1, help="how many GPUs (default: %(default)s)")
+    gpus_help = "how many GPUs, or processes on the CPU (default: %(default)s)"
+    parser.add_argument("--gpus", type=whole_number(1), default=1, help=gpus_help)
     positive = number("above 0", lambda value: 0 < value < math.inf)
     parser.add_argument("--memory_gib", type=positive, help="GiB of one GPU (default: the kind's)")
-    parser.add_argument("--tflops", type=positive, help="bf16 TFLOP/s of one GPU (default: the kind's; cpu: measured)")
+    tflops_help = "TFLOP/s of one GPU in that precision (default: the kind's; cpu: measured)"
+    parser.add_argument("--tflops", type=positive, help=tflops_help)
     parser.add_argument(
         "--utilisation", type=share, default=0.35, help="share of it that is reached (default: %(default)s)"
     )
     precision_help = "auto: bf16 where the device computes in it (default: %(default)s)"
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto", help=precision_help)
-    for name in ("token_budget", "lora_dim", "lora_dropout", "lora_module_name", "loss"):
+    for name in ("token_budget", "lora_dim", "lora_module_name", "loss"):
         add_knob(parser, KNOBS[name])
+    dropout = KNOBS["lora_dropout"]
+    add_knob(parser, replace(dropout, default=None, meaning=f"{dropout.meaning} (default: the scripts' for the base)"))
     return parser.parse_args()
 
 

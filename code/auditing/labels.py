@@ -42,11 +42,14 @@ def _share(values: Sequence[bool]) -> float | None:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over `turns` that two datasets share, in unified labels. raw: share of equal labels. kappa: Cohen's."""
+    """Over `turns` that two datasets share, in unified labels. raw: share of equal labels.
+
+    kappa: Cohen's; None where both give all of them one label, as then nothing but chance is left.
+    """
 
     turns: int
     raw: float
-    kappa: float
+    kappa: float | None
 
 
 def measure_agreement(
@@ -67,7 +70,8 @@ def measure_agreement(
         return None
     ours, theirs = zip(*pairs, strict=True)
     raw = sum(one == other for one, other in pairs) / len(pairs)
-    return Agreement(len(pairs), raw, float(cohen_kappa_score(ours, theirs)))
+    kappa = float(cohen_kappa_score(ours, theirs)) if len({*ours, *theirs}) > 1 else None
+    return Agreement(len(pairs), raw, kappa)
 
 
 def _labels_of_turns(unified: Mapping[str, str], dialogue: Dialogue) -> dict[Turn, str]:

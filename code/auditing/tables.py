@@ -51,7 +51,8 @@ def _parts(findings: Findings) -> Iterator[str]:
 
 def _agreement_row(one: AnnotatedTwice) -> list[str]:
     found = one.found
-    return [f"{one.first}, {one.second}", str(found.turns), _percent(found.raw), f"{found.kappa:.2f}"]
+    kappa = "-" if found.kappa is None else f"{found.kappa:.2f}"
+    return [f"{one.first}, {one.second}", str(found.turns), _percent(found.raw), kappa]
 
 
 def _trains(findings: Findings) -> list[str]:

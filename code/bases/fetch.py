@@ -46,8 +46,9 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
             HfApi().auth_check(base.hub_id)  # before the disk is looked at and small files come, which are free
     files = {file.rfilename: file for file in info.siblings or ()}
     chosen = {name: files[name] for name in choose_files(base.hub_id, files)}
-    folder = cache / f"{base.folder}.hub"
-    native = cache / f"{base.folder}.native"
+    # Two publishers' bases of one name may have broken off before either had the folder of that name.
+    stem = f"{base.folder}.{base.hub_id.replace('/', '--')}"
+    folder, native = cache / f"{stem}.hub", cache / f"{stem}.native"
     places, sizes = [folder], [file.size or 0 for file in chosen.values()]
     if lists_chatglm2(files):  # its weights are written a second time when they are converted
         places.append(conversion_folder(native))
@@ -56,6 +57,7 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
     need_space(cache, DOWNLOAD_MARGIN * (sum(sizes) - sum(present)), base.name)
     with explained(base):
         snapshot_download(base.hub_id, revision=info.sha, local_dir=folder, allow_patterns=list(chosen))
+    _remove_others(folder, chosen)
     repaired = _keep_tokenization(folder)
     described = describe_files(folder)
     _check_downloads(folder, described, {name: file.lfs.sha256 for name, file in chosen.items() if file.lfs})
@@ -67,6 +69,14 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
         folder, described = converted, describe_files(converted)
     write_source(folder, base, origin, described)
     return folder
+
+
+def _remove_others(folder: Path, chosen: Iterable[str]) -> None:
+    """What an earlier try has left of another revision: a file of weights beside shards would be loaded for them."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in chosen and not name.startswith("."):
+            path.unlink()
 
 
 def choose_files(hub_id: str, names: Iterable[str]) -> list[str]:

@@ -168,8 +168,11 @@ def sha256_of_text(text: str) -> str:
 
 
 def shown_path(value: str) -> str:
-    """A path inside the repository as seen from it: what users pass on should not name their machine."""
-    return value.replace(f"{find_repository()}/", "")
+    """A path inside the repository as seen from it: what users pass on should not name their machine.
+
+    Of several joined by commas each. Others stay whole, also those that have the repository's path in their middle.
+    """
+    return re.sub(rf"(?<![^,]){re.escape(str(find_repository()))}/", "", value)
 
 
 def public_path(value: str) -> str:

@@ -173,7 +173,7 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
         copying=None,
         device=choose_device().type if uses_encoder else "cpu",
         processors=environment["processors"],
-        precision=CONTENDERS[bare].precision if bare in CONTENDERS else "none",
+        precision=_precision_of(bare),
         versions=environment["versions"],
         commit=run.commit,
         counts={run.dataset: Counts.of_predictions(run.predictions, labels)},
@@ -183,6 +183,15 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
     write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
     record.write(folder, {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)})
     return record
+
+
+def _precision_of(contender: str) -> str:
+    """In which numbers a baseline was computed here, as torch calls it; none of the leak bound, which computes none."""
+    if contender == FINE_TUNED:  # it follows the machine, as a run does
+        from bases.load import choose_device, choose_precision
+
+        return str(choose_precision("auto", choose_device())).removeprefix("torch.")
+    return CONTENDERS[contender].precision if contender in CONTENDERS else "none"
 
 
 def own_metrics(datasets: Iterable[str]) -> dict[str, str]:

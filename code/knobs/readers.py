@@ -41,6 +41,7 @@ DRAWS = (
 EVERY = Reader("tokens and scores", MAIN)
 SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
+SHARING = Reader("tokens and scores", MAIN, under="packing=tree")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
 LABELS_LOSS = Reader("training", MAIN, settings=_TRAINED, under=f"loss={LABELS}")
 PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")

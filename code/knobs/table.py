@@ -52,6 +52,7 @@ from knobs.readers import (
     RUN,
     SCORING,
     SETS,
+    SHARING,
     SPEAKERS,
     TRAINING,
     ZERO_SHOT,
@@ -279,11 +280,11 @@ _ROWS = (
     ),
     Knob(
         "tree_attention",
-        EVERY,
+        SHARING,
         one_of("auto", "dense", "blocks", "segments", "flex"),
         "",
         "auto",
-        "way of attention with packing=tree; auto: on a GPU the fastest that agrees with the dense mask",
+        "way of attention; auto: on a GPU the fastest that agrees with the dense mask",
     ),
     Knob(
         "cuda_graphs",

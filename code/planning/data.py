@@ -88,21 +88,25 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Memory of one card in GiB, and its dense bf16 products in 10^12 operations a second, as its maker states them."""
+    """Memory of one card in GiB, and its dense products in 10^12 operations a second, as its maker states them.
+
+    tflops: in bf16. fp32_tflops: in fp32 without TF32, as runs compute.
+    """
 
     memory_gib: float
     tflops: float
+    fp32_tflops: float
 
 
 ACCELERATORS: Mapping[str, Accelerator] = MappingProxyType(
     {
-        "h200": Accelerator(140, 989),
-        "h100": Accelerator(80, 989),
-        "a100": Accelerator(80, 312),
-        "a100-40": Accelerator(40, 312),
-        "l40s": Accelerator(48, 362),
-        "l4": Accelerator(24, 121),
-        "rtx4090": Accelerator(24, 165),
-        "rtx3090": Accelerator(24, 71),
+        "h200": Accelerator(140, 989, 67),
+        "h100": Accelerator(80, 989, 67),
+        "a100": Accelerator(80, 312, 19.5),
+        "a100-40": Accelerator(40, 312, 19.5),
+        "l40s": Accelerator(48, 362, 91.6),
+        "l4": Accelerator(24, 121, 30.3),
+        "rtx4090": Accelerator(24, 165, 82.6),
+        "rtx3090": Accelerator(24, 71, 35.6),
     }
 )

@@ -157,7 +157,8 @@ def typical_batch(texts: Texts, token_budget: int, labels: int = 1) -> MicroBatc
 def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
     """The bytes and operations of a way, from what its model was found to hold."""
     size = load.dtype.itemsize
-    stage = way.stage if way.stage is not None else 2 * (load.gpus > 1)
+    # Processes on a CPU train without DeepSpeed unless they are given its file.
+    stage = way.stage if way.stage is not None else 2 * (load.gpus > 1 and load.device.type == "cuda")
     share = {level: load.gpus if stage >= level else 1 for level in (1, 2, 3)}
     in_bits = found.frozen_linear if way.quantized else 0
     trained, mixed = found.trainable, size < 4

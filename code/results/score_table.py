@@ -70,6 +70,8 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
     if unseen and unseen.rows < result.rows:
         note = f"the {unseen.rows} utterances whose text was not trained on"
         rows.append((f"{short} on unseen text", _percent(unseen.score), note))
+    if scorecard.seen and scorecard.seen.rows == result.rows:
+        rows.append((f"{short} on unseen text", "-", "the text of every utterance was trained on"))
     if scorecard.seen_rows is None:
         rows.append((f"{short} on unseen text", "unknown", "the checkpoint does not tell what it was trained on"))
     for name, of_set in scorecard.by_dataset.items():

@@ -54,7 +54,10 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Contender:
-    """A baseline before it is fitted. grid: what valid chooses from. precision: of its numbers, as torch calls it."""
+    """A baseline before it is fitted. grid: what valid chooses from. precision: of its numbers, as torch calls it.
+
+    A fine-tuned encoder computes in bf16 where the machine does: its record says which.
+    """
 
     meaning: str
     grid: Grid

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
+from basics.errors import UserError
 from data_utils.dialogues import Dialogue, name_utterances, previous_of_speakers
 from data_utils.retrieval import Embed
 from data_utils.row_files import RECOGNITION
@@ -97,7 +98,12 @@ def measure_baselines(
 
     embed: the sentence encoder of `vectors_history`, None: without it. finetuning: how that of `finetuned_<encoder>` is
     trained, None: without it. begin: told each name as its turn comes.
+
+    Raises:
+        UserError: train has one label alone, which no classifier learns to tell from others.
     """
+    if len(set(task.gold("train"))) < 2:
+        raise UserError(f"train of {task.dataset} has the one label {task.gold('train')[0]!r}: nothing to learn from")
     bound = {VECTORS: embed and {"embed": embed}, FINE_TUNED: finetuning and {"settings": finetuning}}
     found: list[Baseline] = []
     for name, contender in CONTENDERS.items():

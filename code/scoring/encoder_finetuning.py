@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bases.encoder import resolve_encoder
-from bases.load import choose_device, choose_precision
+from bases.load import NO_FOREIGN_CODE, choose_device, choose_precision
 from basics.errors import UserError
 from basics.scripts import progress_bar
 from scoring.baseline_table import FineTuning
@@ -42,8 +42,8 @@ def load_encoder(name: str) -> tuple[Any, Any]:
 
     source = resolve_encoder(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source, **NO_FOREIGN_CODE)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32, **NO_FOREIGN_CODE)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"encoder {source} cannot be loaded: {' '.join(str(error).split())[:200]}") from None
     if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:

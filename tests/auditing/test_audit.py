@@ -115,6 +115,14 @@ def test_agreement_by_hand() -> None:
     assert found is not None and (found.turns, found.raw) == (41, pytest.approx(31 / 41))
 
 
+def test_of_one_label_there_is_no_kappa() -> None:
+    """Its chance agreement is whole: 0 / 0 had come out as NaN, which is no JSON."""
+    same = {"train": labelled(["angry"] * LEAST_TURNS), "valid": [], "test": []}
+    found = audit({"meld": same, "iemocap": same})
+    assert found.agreement[0].found == Agreement(LEAST_TURNS, 1.0, None)
+    assert f"| {LEAST_TURNS} | 100.0% | - |" in render_findings(found)
+
+
 def test_few_shared_turns_say_nothing() -> None:
     labels = ["angry"] * (LEAST_TURNS - 1)
     assert measure_agreement(MELD, labelled(labels), MELD, labelled(labels)) is None

@@ -4,6 +4,7 @@ import hashlib
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,11 +78,27 @@ def test_broken_download_goes_on_where_it_stopped(fake_hub: FakeHub, tmp_path: P
     assert sorted(fake_hub.fetched) == ["config.json", "model.safetensors"]
 
 
+def test_two_broken_downloads_of_one_name_are_kept_apart(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.stop_after = 1
+    with pytest.raises(UserError, match="connection lost"):
+        get(tmp_path)
+    fake_hub.stop_after, other = 9, replace(MINE, hub_id="you/mine")
+    assert get(tmp_path, other) != get(tmp_path)
+    assert sorted(fake_hub.fetched) == ["config.json", "config.json", "model.safetensors", "model.safetensors"]
+
+
+def test_files_of_an_earlier_revision_do_not_stay(fake_hub: FakeHub, tmp_path: Path) -> None:
+    """As one file of weights, which libraries would load, beside the shards that the page has now."""
+    left = get(tmp_path) / "pytorch_model.bin"
+    left.write_bytes(b"older weights")
+    assert not (get(tmp_path) / left.name).exists()
+
+
 def test_file_that_is_not_what_the_hub_lists_is_removed(fake_hub: FakeHub, tmp_path: Path) -> None:
     fake_hub.files["model.safetensors"] = b"changed"
     with pytest.raises(UserError, match="model.safetensors: not the SHA-256"):
         get(tmp_path)
-    assert [path.name for path in (tmp_path / "Mine.hub").iterdir()] == ["config.json"]
+    assert [path.name for path in (tmp_path / "Mine.me--mine.hub").iterdir()] == ["config.json"]
 
 
 def test_full_disk_is_found_first(fake_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,8 +232,9 @@ def test_fetching_needs_the_weights_twice(published: Path, tmp_path: Path, monke
     monkeypatch.setattr(base_sources, "need_space", need_space)
     for name, content in ((None, b""), ("model-00001-of-00002.safetensors", b"x" * 1000)):
         if name:
-            (tmp_path / ".ChatGLM2.native.converting").mkdir()
-            (tmp_path / ".ChatGLM2.native.converting" / name).write_bytes(content)
+            converting = tmp_path / ".ChatGLM2.THUDM--chatglm2-6b.native.converting"
+            converting.mkdir()
+            (converting / name).write_bytes(content)
         with pytest.raises(UserError, match="enough for this test"):
             base_sources.fetch_from_hub(BASES["ChatGLM2"], tmp_path, tmp_path / "work")
     assert asked[0] > 2.1 * weights > 0

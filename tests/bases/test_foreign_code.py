@@ -10,6 +10,7 @@ import torch
 from bases.load import load_model, load_tokenizer
 from basics.errors import UserError
 from planning.meta_model import load_config
+from scoring.encoder_finetuning import load_encoder
 from tiny_models import save_base
 
 CLASSES = {"AutoConfig": "theirs.Config", "AutoModelForCausalLM": "theirs.Model", "AutoTokenizer": ["theirs.T", None]}
@@ -33,6 +34,7 @@ def test_code_of_a_base_is_neither_run_nor_asked_about(base: Path, tmp_path: Pat
         load_tokenizer,
         lambda name: load_model(name, torch.float32, torch.device("cpu")),
         load_config,
+        load_encoder,
     )
     for load in loads:
         with pytest.raises(UserError, match="cannot be loaded") as caught:

@@ -170,3 +170,11 @@ def test_a_model_behind_a_link_is_replaced_where_it_lies(tmp_path: Path, is_ther
             (new / name).touch()
     assert link.is_symlink() and [one.name for one in place.iterdir()] == ["second"]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["elsewhere", "model"]
+
+
+def test_paths_outside_the_repository_are_shown_whole() -> None:
+    """As of a copy of the disk; of several joined by commas each is looked at."""
+    repository = files.find_repository()
+    inside, outside = f"{repository}/data/meld", f"/backup{repository}/data/meld"
+    assert files.shown_path(f"{outside},{inside}") == f"{outside},data/meld"
+    assert files.public_path(f"{inside},{outside}") == "data/meld,meld"

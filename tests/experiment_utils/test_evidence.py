@@ -56,6 +56,15 @@ def test_a_baseline_is_kept_like_a_run(kept: Path) -> None:
     assert list(check_answers(Records.read(kept))) == []
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_precision_of_a_fine_tuned_encoder_is_the_machines(fast: bool, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("bases.load._has_fast_bf16", lambda: fast)
+    run = BaselineRun("finetuned_MiniLM", "sample", "an encoder", "score", 61.5, make_predictions(), 90.0, "abc")
+    kept = keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", tmp_path)
+    assert kept.precision == ("bfloat16" if fast else "float32")
+
+
 def test_no_text_and_no_gold_label_is_kept(kept: Path) -> None:
     texts = {
         utterance.text

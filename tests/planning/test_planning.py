@@ -16,12 +16,13 @@ from bases.adapters import add_lora, count_trainable
 from bases.find import find_folder
 from bases.load import choose_precision, know_own_architectures
 from bases.table import BASES, SHAPES
+from basics.errors import UserError
 from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
 from engine import last_layer
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
-from planning.data import GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
+from planning.data import ACCELERATORS, GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
@@ -263,6 +264,42 @@ def test_the_script_plans_without_weights_or_network(monkeypatch) -> None:
     assert_one_line_error(refused, "--gpus", "from 1", "--memory_gib", "above 0")
     assert_one_line_error(call_script(plan.main, "--model_name_or_path", "no-such-base"), "no-such-base", "LLaMA2")
     assert_one_line_error(call_script(plan.main), "--model_name_or_path is missing")
+
+
+def planned_hours(*flags: str) -> float:
+    """Of an epoch by LoRA."""
+    done = call_script(plan.main, "--model_name_or_path", "SmolLM2-135M", "--utilisation", "0.001", *flags)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("LoRA  "))
+    return float(line.split()[8])
+
+
+def test_hours_in_fp32_are_by_the_rate_of_fp32() -> None:
+    card = ACCELERATORS["a100"]
+    slower = planned_hours("--precision", "fp32") / planned_hours()
+    assert slower == pytest.approx(card.tflops / card.fp32_tflops, rel=0.01)
+
+
+def test_processes_on_a_cpu_share_its_cores_and_no_state() -> None:
+    few = ("--gpu", "cpu", "--dataset", "sample", "--tflops", "0.1", "--precision", "fp32")
+    assert planned_hours(*few, "--gpus", "4") == planned_hours(*few)
+    load = Workload(TEXTS["sample"], 2048)
+    alone, four = (by_name("SmolLM2-135M", replace(load, gpus=gpus))["all parameters"] for gpus in (1, 4))
+    assert four == alone
+
+
+def test_dropout_is_that_of_the_scripts_for_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps a copy of every adapted input, which the small bases, trained without, do not take."""
+    asked: list[float] = []
+
+    def note(base: str, load: Workload) -> None:
+        asked.append(load.dropout)
+        raise UserError("enough for this test")
+
+    monkeypatch.setattr("planning.estimate.plan_base", note)
+    for more in (("SmolLM2-135M",), ("google/gemma-3-270m",), ("LLaMA2",), ("SmolLM2-135M", "--lora_dropout", "0.1")):
+        call_script(plan.main, "--model_name_or_path", *more)
+    assert asked == [0, 0, 0.05, 0.1]
 
 
 def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:

@@ -79,6 +79,11 @@ def test_where_everything_is_unseen_its_score_is_not_told_twice():
     assert "unseen" not in render(card) and card.to_dict()["unseen_text"]["rows"] == 5
 
 
+def test_where_nothing_is_unseen_that_is_told():
+    card = replace(make_card(), unseen=None, seen=make_card().result)
+    assert row_of(render(card), "W-F1 on unseen") == "W-F1 on unseen text - the text of every utterance was trained on"
+
+
 def test_what_a_checkpoint_does_not_tell_is_said_to_be_unknown():
     card = replace(make_card(), unseen=None, seen_rows=None)
     told = row_of(render(card), "W-F1 on unseen")

@@ -118,6 +118,12 @@ def test_no_word_to_learn_from_is_one_line() -> None:
     assert count_words(small_task(train=alone), CountVectorizer)["test"][OWN].shape[1] == 2
 
 
+def test_one_label_to_learn_from_is_one_line() -> None:
+    alone = tuple(Dialogue(str(number), (Utterance(0, "aa bb aa", "sad"),)) for number in range(2))
+    with pytest.raises(UserError, match="has the one label 'sad': nothing to learn from"):
+        measure_baselines(small_task(train=alone))
+
+
 def test_the_first_of_those_that_are_best_on_valid_is_chosen() -> None:
     task = small_task()
     asked = []

@@ -115,6 +115,7 @@ def test_missing_flags_are_named() -> None:
             {"num_beams": 4, "repair_answers": True},
             ["--num_beams 4: only --decode generate", "; --repair_answers True"],
         ),
+        ({"packing": "rows", "tree_attention": "blocks"}, ["--tree_attention blocks: only --packing tree reads it"]),
         (
             {"decode": "generate", "packing": "rows", "lora": False, "lora_dim": 4, "dora": True},
             ["--dora True: --lora False leaves it unread; --lora_dim 4: --lora False"],

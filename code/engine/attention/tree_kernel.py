@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basics.files import sha256_of_text
+from basics.files import make_folder, replace_durably, sha256_of_text, sync_file
 from engine.attention import tree_attention
 from engine.layers import COMPILERS, identify_processor
 from engine.prefix_tree import PrefixTree, visible_keys
@@ -104,12 +104,13 @@ def build(folder: Path) -> Path:
     print("building the C++ operator of tree attention, once for this machine", file=sys.stderr)
     places = [f"-I{place}" for place in include_paths()]
     places += [word for place in library_paths() for word in (f"-L{place}", f"-Wl,-rpath,{place}")]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / path.name
         command = [compiler, *FLAGS, *places, str(SOURCE), "-ltorch_cpu", "-lc10", "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
-        os.replace(made, path)
+        sync_file(made)
+        replace_durably(made, path)
     return path
 
 

@@ -1,5 +1,6 @@
 """The C++ operator of tree attention against the Python one: answers, gradients, a whole model; and how it is built."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def test_it_is_built_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [path.name for path in (tmp_path / "a").iterdir()] == [built.name]
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
     assert tree_kernel.build(tmp_path / "a") == built
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda at: (happened.append(os.readlink(f"/proc/self/fd/{at}")), sync(at)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (happened.append("rename"), rename(*paths)))
+    built = tree_kernel.build(tmp_path / "a")
+    place = happened.index("rename")
+    assert Path(happened[place - 1]).name == built.name and happened[place + 1] == str(tmp_path / "a")
 
 
 def test_other_flags_or_processors_have_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
