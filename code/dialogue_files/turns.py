@@ -17,6 +17,8 @@ LONGEST_NAME = 100  # characters, of a speaker or a dialogue
 LONGEST_UTTERANCE = 10_000  # characters
 MOST_SPEAKERS = 1_000  # of a dialogue
 MOST_MARKS = 1_000  # characters of a name with what shows nothing
+# Scripts that write no blanks between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters.
+WITHOUT_BLANKS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
 
 UTF8 = "allowed is UTF-8"

@@ -16,6 +16,7 @@ from dialogue_files.readers import (
     json_dialogues,
     layouts,
     screenplays,
+    services,
     subtitles,
     tables,
     transcripts,
@@ -47,6 +48,12 @@ class Head:
     def outline(self) -> Outline:
         """Of a JSON file."""
         return self._read(lambda stream: outline_of(stream_json(stream)), Outline(), guesses=False)
+
+    @cached_property
+    def document(self) -> services.Document:
+        """The first values of a JSON file, where they stand."""
+        nothing = services.Document({}, {})
+        return self._read(lambda stream: services.begin_of(stream_json(stream)), nothing, guesses=False)
 
     @cached_property
     def outline_of_lines(self) -> Outline:
@@ -255,9 +262,18 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             chat_exports.read_slack,
             lambda head: chat_exports.is_slack(head.outline),
         ),
+        "services": Form(
+            JSON,
+            "services that transcribe speech",
+            "utterances, or the words of one speaker after each other, by their times; where nobody is told apart, "
+            "channels are speakers; sounds and translations are left out",
+            f"the lists and keys of {', '.join(services.SERVICES)}",
+            services.read_services,
+            lambda head: services.is_service(head.document),
+        ),
         "whisper": Form(
             JSON,
-            "WhisperX; Whisper itself names nobody",
+            "WhisperX, OpenAI's diarized_json; Whisper itself names nobody",
             "segments; one without a speaker is of whoever spoke last, and left out where nobody has yet",
             "segments with start and text",
             chat_exports.read_whisper,
@@ -282,7 +298,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         ),
         "json": Form(
             JSON,
-            "programs, ShareGPT, SemEval-2024",
+            "programs, ShareGPT, SemEval-2024, AssemblyAI",
             "utterances or dialogues of speaker and text; messages of system and tools are left out",
             "what no other form of .json is",
             json_dialogues.read_json,

@@ -23,6 +23,7 @@ ADAPTER = b'{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": "q"
 HEADER = b"speaker,utterance\n"
 EMORY = b"Season,Episode,Scene_ID,Utterance,Speaker\n"
 SLACK = b'[{"type": "message", "ts": "1", "user": "a", "text": "%s"}]'
+SERVICE = b'{"results": {"channels": [{"alternatives": [{"words": [%s]}]}]}}'
 ALIASES = b"name: &a [x, x, x, x, x, x, x, x]\n" + b"".join(
     b"k%d: &k%d [%s]\n" % (number, number, b", ".join([b"*k%d" % (number - 1) if number else b"*a"] * 9))
     for number in range(12)
@@ -205,6 +206,17 @@ KEPT: Kept = {
             b'[{"conversation_id": "1", "speaker": ' + b"[" * 500 + b"1" + b"]" * 500 + b', "text": "Hi."}]',
             "nested too deeply",
         ),
+    },
+    "form_services": {
+        "lists in each other": (NESTED, "nested too deeply"),
+        "all of it wrapped again and again": (b'{"data":' * 99 + b"{}" + b"}" * 99, "nothing in it stands"),
+        "words of lists": (
+            SERVICE % (b'{"word": [1], "speaker": 0}' + b', {"word": "a", "speaker": 0}'),
+            "the text a list",
+        ),
+        "a speaker that is an object": (SERVICE % b'{"word": "a", "speaker": {}}', "the speaker a dict"),
+        "times without end": (SERVICE % b'{"word": "a", "speaker": 0, "start": 1e999}, {"start": NaN}', None),
+        "half a character": (SERVICE % b'{"word": "\\ud800", "speaker": 0}', "surrogate"),
     },
     "form_messenger": {
         "half a character": (b'{"messages": [{"sender_name": "\\udc00", "content": "Hi."}]}', "surrogate"),

@@ -1,0 +1,391 @@
+"""Transcripts in JSON as services of speech recognition write them: by a table of where speaker, text and time stand.
+
+A file is one dialogue and is held as a whole. What a service calls an utterance is a turn; of words, those of one
+speaker that follow each other are. What is said on several channels is put in the order of its times.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby, islice
+from typing import Any, BinaryIO, NamedTuple
+
+from dialogue_files.readers.chat_exports import UNNAMED
+from dialogue_files.readers.json_dialogues import shown
+from dialogue_files.readers.json_stream import LARGEST_VALUE, MOST_ELEMENTS, TOO_LARGE, Element, stream_json
+from dialogue_files.report import EMPTY, LeftOut, Remark
+from dialogue_files.turns import LONGEST_UTTERANCE, WITHOUT_BLANKS, LineError, Read, ReadTurn
+
+MARKS = "sounds, marks and translations"
+
+
+class Layout(NamedTuple):
+    """One way in which a service writes.
+
+    A path is keys joined by dots: `*` is each item of a list, a number the one at that place. Of several paths with
+    blanks between them the first that leads to something counts.
+
+    units: path to each utterance or word. text, time: paths in a unit. speaker, channel: in a unit, else in what it
+    stands in; `channels#` is the place in the list `channels`. glue: what stands between words; None: a unit is an
+    utterance. sign: paths that are there, in a unit or in what it stands in. labels: path to speakers that stand apart
+    from the words, by times, and the path of the time in one. repeats: the last list may say again all before it.
+    """
+
+    service: str
+    units: str
+    text: str
+    speaker: str
+    time: str = "start"
+    channel: str = ""
+    glue: str | None = None
+    sign: str = ""
+    labels: tuple[str, str] = ("", "")
+    repeats: bool = False
+
+
+_AWS = "speaker_label", "start_time", "channel_label"
+_AWS_LABELS = "results.speaker_labels.segments.*.items.*", "start_time"
+_GOOGLE_TIME = "startTime startOffset start_time start_offset"
+_GOOGLE_SPEAKER, _GOOGLE_CHANNEL = "speakerTag speakerLabel speaker_tag speaker_label", "channelTag channel_tag"
+_BEST = "results.*.alternatives.0"
+# Of a service what says most stands first: its utterances, then its words, then what names nobody.
+LAYOUTS = (
+    Layout("Amazon Transcribe", "results.audio_segments.*", "transcript", *_AWS),
+    Layout("Amazon Transcribe", "results.items.*", "alternatives.0.content", *_AWS, " ", "", _AWS_LABELS),
+    Layout("Amazon Transcribe", "results.channel_labels.channels.*.items.*", "alternatives.0.content", *_AWS, " "),
+    Layout("Amazon Transcribe", "Transcript.*", "Content", "ParticipantRole ParticipantId", "BeginOffsetMillis"),
+    Layout("Deepgram", "results.utterances.*", "transcript", "speaker", "start", "channel"),
+    Layout(
+        "Deepgram",
+        "results.channels.*.alternatives.0.words.*",
+        "punctuated_word word",
+        "speaker",
+        "start",
+        "channels#",
+        " ",
+    ),
+    Layout(
+        "Google or NVIDIA Riva",
+        f"{_BEST}.words.*",
+        "word",
+        _GOOGLE_SPEAKER,
+        _GOOGLE_TIME,
+        _GOOGLE_CHANNEL,
+        " ",
+        repeats=True,
+    ),
+    Layout("IBM Watson", f"{_BEST}.timestamps.*", "0", "speaker", "1", "", " ", "", ("speaker_labels.*", "from")),
+    Layout("Google or NVIDIA Riva", _BEST, "transcript", _GOOGLE_SPEAKER, "", _GOOGLE_CHANNEL),
+    Layout("Azure", "recognizedPhrases.*", "nBest.0.display", "speaker", "offsetInTicks offsetMilliseconds", "channel"),
+    Layout("Azure", "phrases.*", "text", "speaker", "offsetMilliseconds", "channel", None, "offsetMilliseconds"),
+    Layout("Rev.ai", "monologues.*.elements.*", "value", "speaker", "ts", "", ""),
+    Layout(
+        "Speechmatics", "results.*", "alternatives.0.content", "alternatives.0.speaker", "start_time", "channel", " "
+    ),
+    Layout("Gladia", "transcription.utterances.*", "text", "speaker", "start", "channel"),
+    Layout("AssemblyAI", "sentences.*", "text", "speaker", sign="words confidence"),
+    Layout("ElevenLabs", "words.*", "text", "speaker_id", glue="", sign="type speaker_id"),
+    Layout("ElevenLabs", "transcripts.*.words.*", "text", "speaker_id", "start", "channel_index", "", "type"),
+    Layout("Soniox", "tokens.*", "text", "speaker", "start_ms", "", "", "start_ms"),
+    Layout(
+        "Symbl.ai",
+        "messages.*",
+        "text",
+        "from.name from.email from.userId from.id",
+        "timeOffset",
+        "",
+        None,
+        "from.id conversationId",
+    ),
+    Layout("Fireflies", "transcript.sentences.*", "text raw_text", "speaker_name speaker_id", "start_time"),
+    Layout("Fireflies", "sentences.*", "text raw_text", "speaker_name speaker_id", "start_time", sign="speaker_name"),
+    Layout("Sonix", "transcript.*", "text", "speaker", "start_time", sign="speaker start_time"),
+    Layout("Webex", "items.*", "text", "personName personEmail", "offsetMillisecond", sign="personName"),
+    Layout("Teams", "entries.*", "text", "speakerDisplayName speakerId", "", sign="speakerDisplayName"),
+    Layout("Read.ai", "transcript.speaker_blocks.*", "words", "speaker.name", "start_time"),
+    Layout("Recall.ai", ".*.words.*", "text", "participant.name participant.id", "start_timestamp.relative", "", " "),
+    Layout("pyannoteAI", "turnLevelTranscription.*", "text", "speaker"),
+    Layout("Insanely Fast Whisper", "speakers.*", "text", "speaker", "timestamp.0", sign="timestamp speaker"),
+    Layout("Mistral", "segments.*", "text", "speaker_id", sign="speaker_id start"),
+    Layout("NVIDIA NeMo", "sentences.*", "sentence text", "speaker_label", "start_time", sign="speaker_label"),
+    Layout("NVIDIA NeMo", "words.*", "word", "speaker_label", "start_time", "", " ", "speaker_label"),
+)
+SERVICES = tuple(dict.fromkeys(one.service for one in LAYOUTS))
+_WRAPPERS = ("data", "result", "response", "output", "payload")  # what may stand around all of it
+_UNKNOWN = "UU"  # Speechmatics writes it where it could not tell
+_NOT_SAID = (("type", "audio_event"), ("translation_status", "translation"))
+_MARK = re.compile(r"\s*(?:<\w+>|%HESITATION)\s*")  # Soniox's ends of speech, words that Rev.ai and Watson did not get
+_TIME = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s?")
+_BARE = re.compile(f"[{WITHOUT_BLANKS}]")
+_LATEST = 1e18
+
+
+@dataclass
+class Unit:
+    """An utterance, or a word. time: None where it has none; number: of the list in which it stands.
+
+    attached: to which of its neighbours without a blank, "previous", "next" or "both"; place: in the file.
+    """
+
+    speaker: str | None
+    channel: str | None
+    text: str
+    time: float | None
+    number: int
+    attached: str | None
+    line: int
+
+
+class Document(NamedTuple):
+    """A file, or how it begins. values: by key; those of a file that is an array under "".
+
+    lines: where each ends, of a list where each item does.
+    """
+
+    values: dict[str, Any]
+    lines: dict[str, int | list[int]]
+
+
+def begin_of(elements: Iterator[Element]) -> Document:
+    """How a file begins; of what is no JSON as much as there is."""
+    document = Document({}, {})
+    try:
+        for one in islice(elements, MOST_ELEMENTS):
+            _add(document, one)
+    except LineError:
+        pass
+    return document
+
+
+def is_service(document: Document) -> bool:
+    """Whether a file that begins so is by one of `SERVICES`."""
+    return any(_lies_in(document, layout) for layout in LAYOUTS)
+
+
+def read_services(stream: BinaryIO) -> Iterator[Read]:
+    """Turns of a transcript; what is said before anybody is named is left out.
+
+    LineError where it is by no service of the table, or nobody is named.
+    """
+    document, size = Document({}, {}), 0
+    for element in stream_json(stream):
+        size += len(element.text)
+        if size > LARGEST_VALUE:
+            raise LineError(element.line, f"too large for a service's transcript{TOO_LARGE}")
+        _add(document, element)
+    found = [layout for layout in LAYOUTS if _lies_in(document, layout)]
+    if not found:
+        raise LineError(
+            1, f"nothing in it stands where a service writes what is said, allowed are {', '.join(SERVICES)}"
+        )
+    for layout in found:
+        notes: list[Read] = []
+        units = list(_units(document, layout, notes))
+        if any(one.speaker is not None for one in units):
+            yield Remark(f"taken for a transcript by {layout.service}")
+            yield from notes
+            yield from _turns(units, layout)
+            return
+    raise LineError(
+        min((one.line for one in units), default=1),
+        f"nobody is named in this transcript by {found[0].service}, allowed is one with speakers: have the service "
+        "tell them apart (diarization)",
+    )
+
+
+def _add(document: Document, element: Element) -> None:
+    key = element.key or ""
+    if element.listed or element.key is None:
+        if not isinstance(document.lines.get(key), list):
+            document.values[key], document.lines[key] = [], []
+        document.values[key].append(element.value)
+        document.lines[key].append(element.line)
+    else:
+        document.values[key], document.lines[key] = element.value, element.line
+
+
+def _lies_in(document: Document, layout: Layout) -> bool:
+    """Whether a unit with text and the sign of a layout stands in a file."""
+    return any(
+        isinstance(_first(chain[-1:], layout.text), str) and all(_has(chain, key) for key in layout.sign.split())
+        for chain, _ in _chains(document, layout.units)
+    )
+
+
+def _has(chain: Sequence[Any], path: str) -> bool:
+    *steps, key = _steps(path)
+    inner = (_at(one, steps) for one in chain[1:])
+    return any(isinstance(one, dict) and key in one for one in inner)
+
+
+def _chains(document: Document, path: str) -> Iterator[tuple[tuple, tuple]]:
+    """What a path leads to, behind all that it stands in, and its place; also where it all is wrapped."""
+    root: Any = document.values
+    place: tuple = ()
+    while isinstance(root, dict):
+        yield from _walk((root,), _steps(path), place)
+        wrapper = next((key for key in _WRAPPERS if isinstance(root.get(key), dict)), None)
+        root, place = root.get(wrapper), (*place, wrapper)
+
+
+def _walk(chain: tuple, steps: tuple[str, ...], place: tuple) -> Iterator[tuple[tuple, tuple]]:
+    if not steps:
+        yield chain, place
+    elif steps[0] != "*":
+        value = _at(chain[-1], steps[:1])
+        if value is not None:
+            yield from _walk((*chain, value), steps[1:], (*place, steps[0]))
+    elif isinstance(chain[-1], list):
+        for number, one in enumerate(chain[-1]):
+            yield from _walk((*chain, {f"{place[-1]}#": number}, one), steps[1:], (*place, number))
+
+
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
+def _at(value: Any, steps: Sequence[str]) -> Any:
+    """What steps lead to in a value; None: nothing."""
+    for step in steps:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def _first(chain: Sequence[Any], paths: str) -> Any:
+    """What the first of some paths leads to, from the last of a chain on; None: nothing."""
+    for path in paths.split():
+        for one in reversed(chain):
+            value = _at(one, _steps(path))
+            if value is not None and value != "":
+                return value
+    return None
+
+
+def _units(document: Document, layout: Layout, notes: list[Read]) -> Iterator[Unit]:
+    """The units of a layout as they stand; notes: gets what is left out.
+
+    Speakers are those of the units, else the channels, where there are several.
+    """
+    labels = _labels(document, layout)
+    read = [_unit(document, layout, labels, *found, notes) for found in _chains(document, layout.units)]
+    units = [one for one in read if one is not None]
+    channels = {one.channel for one in units} - {None}
+    for one in _without_repeated(units) if layout.repeats else units:
+        parts = [part for part in (one.channel if len(channels) > 1 else None, one.speaker) if part is not None]
+        yield replace(one, speaker="/".join(parts) or None)
+
+
+def _labels(document: Document, layout: Layout) -> Mapping[float, str]:
+    """Speakers by the times of what they say, where they stand apart."""
+    path, time = layout.labels
+    found = {}
+    for chain, place in _chains(document, path) if path else ():
+        moment = _time(_first(chain[-1:], time))
+        if moment is not None:
+            found[moment] = _name(_first(chain, layout.speaker), "speaker", document, place)
+    return found
+
+
+def _unit(
+    document: Document, layout: Layout, labels: Mapping, chain: tuple, place: tuple, notes: list[Read]
+) -> Unit | None:
+    unit, line = chain[-1], _line(document, place)
+    text = _first(chain[-1:], layout.text)
+    if text is None:
+        notes.append(LeftOut(EMPTY, line))
+        return None
+    if not isinstance(text, str):
+        raise LineError(line, f"{_told(place)} has the text {shown(text)}, allowed is a text")
+    known = unit if isinstance(unit, dict) else {}
+    if _MARK.fullmatch(text) or any(known.get(key) == value for key, value in _NOT_SAID):
+        notes.append(LeftOut(MARKS, line))
+        return None
+    time = _time(_first(chain[-1:], layout.time))
+    speaker = _name(_first(chain, layout.speaker), "speaker", document, place) or labels.get(time)
+    channel = _name(_first(chain, layout.channel), "channel", document, place)
+    attached = known.get("attaches_to", "previous" if known.get("type") == "punctuation" else None)
+    return Unit(speaker, channel, text, time, next(one for one in place if isinstance(one, int)), attached, line)
+
+
+def _name(value: Any, what: str, document: Document, place: tuple) -> str | None:
+    if value is None or isinstance(value, str):
+        return None if value is None or value.strip() in ("", _UNKNOWN) else value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise LineError(
+            _line(document, place), f"{_told(place)} has the {what} {shown(value)}, allowed are names and numbers"
+        )
+    return f"channel {value}" if what == "channel" else str(value)
+
+
+def _line(document: Document, place: tuple) -> int:
+    line = document.lines[place[0]]
+    return line[place[1]] if isinstance(line, list) else line
+
+
+def _told(place: tuple) -> str:
+    """'results.items[3]'."""
+    return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place).lstrip(".")
+
+
+def _time(value: Any) -> float | None:
+    """Of numbers, and of what is written as '4.87' or '4.870s'; None: it is no time."""
+    if isinstance(value, str) and (found := _TIME.fullmatch(value)):
+        return float(found[1])
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < _LATEST else None
+
+
+def _without_repeated(units: list[Unit]) -> list[Unit]:
+    """Units without those that the last list says again: with the speakers that the others lack, or as they are."""
+    before = [one for one in units if one.number != units[-1].number]
+    last = units[len(before) :]
+    named = [any(one.speaker not in (None, "0") for one in part) for part in (before, last)]
+    again = [[(one.text, one.time) for one in part] for part in (before, last)]
+    return last if named == [False, True] or again[0] == again[1] else units
+
+
+def _turns(units: list[Unit], layout: Layout) -> Iterator[Read]:
+    """The turns in the order of their times; a unit without a time or speaker has those of the one before."""
+    speaker, time = None, 0.0
+    for one in units:
+        one.speaker = speaker = speaker if one.speaker is None else one.speaker
+        one.time = time = time if one.time is None else one.time
+    units.sort(key=lambda one: one.time)
+    groups = ([one] for one in units)
+    if layout.glue is not None:
+        groups = (list(group) for _, group in groupby(units, key=lambda one: one.speaker))
+    for group in groups:
+        if group[0].speaker is None:
+            yield LeftOut(UNNAMED, group[0].line)
+        else:
+            yield from _joined(group, layout.glue)
+
+
+def _joined(units: list[Unit], glue: str | None) -> Iterator[Read]:
+    """A turn of units of one speaker; several, where it would be longer than a turn may be."""
+    said, length, before = [], 0, None
+    for one in units:
+        if before is not None and length + len(one.text) >= LONGEST_UTTERANCE:
+            yield ReadTurn(0, None, before.speaker, "".join(said), before.line)
+            yield Remark(
+                f"what one speaker says in more than {LONGEST_UTTERANCE:,} characters is taken as several turns"
+            )
+            said, length, before = [], 0, None
+        blank = "" if before is None or not _stand_apart(before, one) else glue
+        said += blank, one.text
+        length, before = length + len(blank) + len(one.text), one
+    yield ReadTurn(0, None, before.speaker, "".join(said), before.line)
+
+
+def _stand_apart(first: Unit, second: Unit) -> bool:
+    """Whether a blank is written between two words."""
+    if first.attached in ("next", "both") or second.attached in ("previous", "both"):
+        return False
+    return not (_BARE.fullmatch(first.text[-1:]) and _BARE.fullmatch(second.text[:1]))

@@ -1,0 +1,237 @@
+"""Transcripts of services: which words are one turn, in which order, and what is none of them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dialogue_files.readers import services
+from dialogue_files.readers.services import LAYOUTS, MARKS, SERVICES, begin_of, is_service, read_services
+from dialogue_files.reading import find_format
+from dialogue_files.report import EMPTY, LeftOut, Remark
+from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn
+
+FILES = Path(__file__).parent / "files"
+READ = [path for path in sorted(FILES.glob("services*.json")) if "alone" not in path.name]
+
+
+def read(content: Any) -> list[Any]:
+    return list(read_services(io.BytesIO(json.dumps(content).encode())))
+
+
+def turns(content: Any) -> list[tuple[str, str]]:
+    return [(one.speaker, one.text) for one in read(content) if isinstance(one, ReadTurn)]
+
+
+def amazon(*words: tuple[str, str | None, float | None]) -> dict:
+    """Words of a text, speaker and time, punctuation without one."""
+    items = [
+        {"type": "punctuation" if time is None else "pronunciation", "alternatives": [{"content": text}]}
+        | ({} if time is None else {"start_time": str(time)})
+        | ({} if speaker is None else {"speaker_label": speaker})
+        for text, speaker, time in words
+    ]
+    return {"jobName": "x", "results": {"items": items}}
+
+
+def scribe(*words: tuple[str, str]) -> dict:
+    return {"words": [{"text": text, "type": kind, "speaker_id": "a"} for text, kind in words]}
+
+
+def google(*results: tuple[str, int | None, float | None]) -> dict:
+    """A result for each text of words, with the speaker and the time of the first."""
+    return {
+        "results": [
+            {"alternatives": [{"words": [
+                {"word": word}
+                | ({} if tag is None else {"speakerTag": tag})
+                | ({} if time is None else {"startTime": f"{time + place / 10}s"})
+                for place, word in enumerate(text.split())
+            ]}]}
+            for text, tag, time in results
+        ]
+    }  # fmt: skip
+
+
+def test_each_service_has_an_example_that_is_found() -> None:
+    answers = yaml.safe_load((FILES / "answers.yaml").read_text(encoding="utf-8"))
+    told = {line for path in READ for line in answers[path.name]["said"]}
+    assert told == {f"taken for a transcript by {name}" for name in SERVICES}
+    assert {find_format(path) for path in READ} == {"services"}
+
+
+def put(value: Any, steps: list[str], inner: Any) -> Any:
+    """A value with another one where steps of a path lead to."""
+    if not steps:
+        return inner
+    if steps[0] in ("*", "0"):
+        return [put(value[0] if value else None, steps[1:], inner)]
+    return (value or {}) | {steps[0]: put((value or {}).get(steps[0]), steps[1:], inner)}
+
+
+# Words of Watson are lists, which its example has.
+@pytest.mark.parametrize("layout", [one for one in LAYOUTS if one.text != "0"], ids=lambda one: one.units)
+def test_each_row_reads_what_it_says(layout: services.Layout) -> None:
+    unit: Any = None
+    for paths, value in ((layout.sign, "1"), (layout.time, 1), (layout.text, "Hi"), (layout.speaker, "Ann")):
+        for path in paths.split()[: None if paths == layout.sign else 1]:
+            unit = put(unit, path.split("."), value)
+    root, *steps = layout.units.split(".")
+    content = put(None, [root, *steps] if root else steps, unit)
+    assert is_service(begin_of(services.stream_json(io.BytesIO(json.dumps(content).encode()))))
+    assert turns(content) == [("Ann", "Hi")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"utterances": [{"speaker": "A", "text": "a", "start": 1}]},
+        {"messages": [{"from": "Ann", "text": "a", "conversationId": "1", "startTime": "1"}]},
+        {"transcript": [{"speaker": "A", "text": "a"}]},
+        {"segments": [{"speaker": "A", "text": "a", "start": 1}]},
+        {"results": [{"speaker": "A", "text": "a"}]},
+        [{"speaker": "A", "words": "a"}],
+    ],
+)
+def test_what_other_readers_read_is_left_to_them(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert find_format(path) in ("json", "whisper")
+
+
+def test_words_of_one_speaker_are_one_turn() -> None:
+    assert turns(amazon(("So", "a", 0), (",", None, None), ("well", "a", 9), (".", "a", None), ("No", "b", 10))) == [
+        ("a", "So, well."),
+        ("b", "No"),
+    ]
+
+
+def test_what_is_said_on_channels_stands_by_time() -> None:
+    def channel(*words: tuple[str, float, int | None]) -> dict:
+        said = [{"word": word, "start": time, "speaker": speaker} for word, time, speaker in words]
+        return {"alternatives": [{"words": said}]}
+
+    both = [channel(("Hi", 0, None), ("Fine", 2, None)), channel(("And", 1, None), ("you", 1.5, None))]
+    assert turns({"results": {"channels": both}}) == [
+        ("channel 0", "Hi"),
+        ("channel 1", "And you"),
+        ("channel 0", "Fine"),
+    ]
+    both = [channel(("Hi", 0, 0), ("Yes", 2, 1)), channel(("No", 1, 0))]
+    assert turns({"results": {"channels": both}}) == [
+        ("channel 0/0", "Hi"),
+        ("channel 1/0", "No"),
+        ("channel 0/1", "Yes"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        (google(("a b", None, 0), ("c", None, 1), ("a b c", 1, 0)), "a b c"),
+        (google(("a b", 0, 0), ("c", 0, 1), ("a b c.", 1, 0)), "a b c."),
+        (google(("yes", 1, 0), ("yes", 1, 0)), "yes"),
+        (google(("yes", 1, 0), ("yes", 1, 1)), "yes yes"),
+        (google(("a b", 1, 0), ("c", 1, 1)), "a b c"),
+    ],
+)
+def test_the_last_result_of_google_may_say_all_again(content: dict, answer: str) -> None:
+    assert [text for _, text in turns(content)] == [answer]
+
+
+def test_punctuation_stands_where_it_is_attached() -> None:
+    def one(text: str, attached: str | None = None) -> dict:
+        return {"type": "word", "alternatives": [{"content": text, "speaker": "S1"}]} | {"attaches_to": attached}
+
+    said = [one("¿", "next"), one("Y"), one("tú"), one("?", "previous"), one("Casi"), one("-", "both"), one("casi")]
+    assert turns({"results": said}) == [("S1", "¿Y tú? Casi-casi")]
+
+
+def test_scripts_without_blanks_get_none() -> None:
+    words = [("我", "a", 0), ("饿", "a", 1), ("了", "a", 2), ("OK", "a", 3), ("吗", "a", 4)]
+    assert turns(amazon(*words)) == [("a", "我饿了 OK 吗")]
+
+
+def test_what_is_no_speech_is_left_out() -> None:
+    found = read(scribe(("Hi", "word"), (" ", "spacing"), ("(laughter)", "audio_event"), ("<end>", "word")))
+    assert [one.text.strip() for one in found if isinstance(one, ReadTurn)] == ["Hi"]
+    assert [one.kind for one in found if isinstance(one, LeftOut)] == [MARKS, MARKS]
+    found = read({"phrases": [{"speaker": 1, "offsetMilliseconds": 0, "text": text} for text in ("Hi", "", None)]})
+    assert [one.kind for one in found if isinstance(one, LeftOut)] == [EMPTY, EMPTY]
+
+
+def test_who_is_not_known_is_whoever_spoke_last() -> None:
+    found = read(amazon(("Um", None, 0), ("er", None, 1), ("Hi", "a", 2), ("there", None, 3)))
+    assert [one.text for one in found if isinstance(one, ReadTurn)] == ["Hi there"]
+    assert [one.kind for one in found if isinstance(one, LeftOut)] == [
+        "segments before the first that names who speaks"
+    ]
+
+
+def test_a_long_speech_is_several_turns() -> None:
+    word = "w" * 99
+    found = read(amazon(*((word, "a", place) for place in range(200))))
+    said = [one.text for one in found if isinstance(one, ReadTurn)]
+    assert len(said) > 1 and max(map(len, said)) <= LONGEST_UTTERANCE and " ".join(said) == " ".join([word] * 200)
+    assert [one.text for one in found if isinstance(one, Remark)][1:] == [
+        "what one speaker says in more than 10,000 characters is taken as several turns"
+    ] * (len(said) - 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"results": "x"}, "line 1: nothing in it stands where a service writes what is said, allowed are Amazon"),
+        ([], "line 1: nothing in it stands where a service writes"),
+        (
+            amazon(("Hi", None, 0)),
+            "line 1: nobody is named in this transcript by Amazon Transcribe, allowed is one with",
+        ),
+        (
+            {"results": [{"alternatives": [{"content": "a", "speaker": "UU"}]}]},
+            "line 1: nobody is named in this transcript by Speechmatics",
+        ),
+        (
+            {"results": {"utterances": [{"transcript": "a"}, {"transcript": 5, "speaker": 1}]}},
+            "line 1: results.utterances[1] has the text 5, allowed is a text",
+        ),
+        (
+            {"monologues": [{"speaker": ["a"], "elements": [{"value": "a"}]}]},
+            "line 1: monologues[0].elements[0] has the speaker a list, allowed are names and numbers",
+        ),
+        (
+            {"data": {"transcript": {"sentences": [{"text": "a", "speaker_name": True}]}}},
+            "line 1: data.transcript.sentences[0] has the speaker True",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(content: Any, told: str) -> None:
+    with pytest.raises(LineError) as caught:
+        read(content)
+    assert str(caught.value).startswith(told)
+
+
+def test_a_line_is_that_of_the_item() -> None:
+    content = b'{"monologues": [\n{"speaker": 0, "elements": [{"value": "a"}]},\n{"speaker": 1, "elements": []},\n'
+    content += b'{"speaker": 1, "elements": [{"value": 7}]}\n]}'
+    with pytest.raises(LineError, match="line 4: "):
+        list(read_services(io.BytesIO(content)))
+
+
+def test_a_file_is_held_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "LARGEST_VALUE", 200)
+    with pytest.raises(LineError, match="too large for a service's transcript"):
+        read(amazon(*(("Hi", "a", place) for place in range(20))))
+
+
+def test_a_beginning_is_enough() -> None:
+    element = services.Element("results", False, amazon(("Hi", "a", 0))["results"], 1)
+
+    def broken() -> Any:
+        yield element
+        raise LineError(2, "not JSON")
+
+    assert is_service(begin_of(broken())) and not is_service(begin_of(iter(())))
