@@ -255,6 +255,9 @@ def test_a_corpus_is_remembered_by_its_name(corpus: Path, original: Path) -> Non
 def test_one_file_is_remembered_too(tmp_path: Path, original: Path) -> None:
     path = write_table(tmp_path / "one.csv", rows_of("d", 5))
     assert remember(path, "one") == original / "one.csv" and find_dataset("one").labels == LABELS
+    assert find_corpus("two") is None
+    loud = write_table(original / "two.CSV", rows_of("d", 5))
+    assert find_corpus("two") == remember(loud, "two") == loud and list_own(original) == ["one", "two"]
 
 
 def test_where_links_cannot_be_made_the_corpus_can_be_moved(
