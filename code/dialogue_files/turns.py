@@ -132,13 +132,13 @@ class TurnCounter:
         return turn
 
     def take_all(self, items: Iterable[Read]) -> list[SpokenTurn]:
-        """The turns of a line, which holds one dialogue or less of it: all, or LineError and none is counted."""
-        before, read = (self._part, self._dialogue, self._place, self._numbers), list(items)
+        """The turns of a line: all, or LineError and none is counted."""
+        before, read = (self._part, self._dialogue, self._place, dict(self._numbers)), list(items)
         try:
             turns = list(map(self._number, read))
         except LineError:
-            if self._part != before[0]:
-                del self._begun[self._dialogue]
+            while self._begun and next(reversed(self._begun)) != before[1]:
+                self._begun.popitem()
             self._part, self._dialogue, self._place, self._numbers = before
             raise
         for one, turn in zip(read, turns, strict=True):
