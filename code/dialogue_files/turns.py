@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from basics.files import is_unicode
 from dialogue_files.names import UNSEEN, name_key
-from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report
+from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report, SplitSaid
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
@@ -77,7 +77,7 @@ class SpokenTurn:
     emotion: str | None = None
 
 
-Read = ReadTurn | LeftOut | Remark | Header  # what a reader yields: turns, and what there is to say
+Read = ReadTurn | LeftOut | Remark | Header | SplitSaid  # what a reader yields: turns, and what there is to say
 
 
 def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:

@@ -12,6 +12,7 @@ from basics.errors import UserError
 from corpora import COLUMNS, SAID, rows_of, write_own_corpus, write_table
 from data_utils.corpora.places import remember
 from data_utils.corpora.reading import read_corpus
+from data_utils.labels import SPLITS
 
 LABELS = tuple(SAID)
 
@@ -165,6 +166,58 @@ def test_what_cannot_be_is_refused(case: str, corpus: Path) -> None:
     message = refusal(corpus)
     assert told in message
     assert "--" not in message, "no flag of predict.py, which a corpus has not"
+
+
+def said_with(**more: str) -> list[dict[str, str]]:
+    """Utterances of six dialogues."""
+    names = ("dialogue", "speaker", "text", "emotion")
+    return [
+        dict(zip(names, (f"d{n}", "Ann", f"Hi {n}.", "joy" if n % 2 else "awe"), strict=True)) | more for n in range(6)
+    ]
+
+
+TURNS = said_with()
+ALONE = [{"id": f"d{number}", "turns": [turn]} for number, turn in enumerate(TURNS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "said"),
+    [
+        (
+            "all.csv",
+            "dialogue,speaker,text,emotion,Split\n" + "".join(f"{n},Ann,Hi {n}.,joy,train\n" for n in "abcd"),
+            1,
+            "Split",
+        ),
+        ("all.json", json.dumps(said_with(subset="train"), indent=1), 8, "subset"),
+        ("all.jsonl", "\n".join(json.dumps(one | {"split": "test"}) for one in ALONE), 1, "split"),
+        ("all.json", json.dumps({"train": TURNS[:3], "dev": TURNS[3:4], "test": TURNS[4:]}), 1, "train, dev, test"),
+        ("all.json", json.dumps({"train": TURNS[:1], "valid": TURNS[1:2], "test": TURNS[2:]}), 1, "train, valid, test"),
+    ],
+)
+def test_a_file_that_says_its_splits_is_not_drawn_anew_unasked(
+    name: str, content: str, line: int, said: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text(content, "utf-8")
+    assert refusal(folder) == (
+        f"{folder}/{name} line {line}: {said} says which split is which, and the splits of one file are drawn; "
+        "allowed are a folder of three files, train, valid and test, or split in its corpus.yaml, which has them drawn "
+        "all the same"
+    )
+    (folder / "corpus.yaml").write_text("split: {seed: 1}\nlabels: [joy, awe]", "utf-8")
+    assert all(read_corpus(folder).splits.values())
+
+
+def test_files_of_three_splits_may_say_so_and_a_dialogue_may_be_called_test(corpus: Path, tmp_path: Path) -> None:
+    for split in SPLITS:
+        rows = [(*row, split) for row in rows_of(split, 3)]
+        write_table(corpus / f"{split}.csv", rows, (*COLUMNS, "split"))
+    assert read_corpus(corpus).spec.name == "mine"
+    named = {name: [turn] for name, turn in zip(("test", *"abcde"), TURNS, strict=True)}
+    (tmp_path / "all.json").write_text(json.dumps(named), "utf-8")
+    assert sum(map(len, read_corpus(tmp_path / "all.json").splits.values())) == 6
 
 
 # Content of corpus.yaml -> what is said of it, after the file's name.

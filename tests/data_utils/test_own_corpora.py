@@ -13,7 +13,6 @@ from commands import REPOSITORY, SHARED
 from corpora import COLUMNS, SAID, SPEAKERS, TURNS, rows_of, write_own_corpus, write_table
 from data_utils.corpora import places
 from data_utils.corpora.description import Description
-from data_utils.corpora.files import WORDS
 from data_utils.corpora.places import find_corpus, list_own, remember
 from data_utils.corpora.reading import describe, read_corpus
 from data_utils.corpora.registry import find_dataset, record_own, recorded_own
@@ -24,6 +23,7 @@ from data_utils.labels import DATASETS, SPLITS, UNIFIED_PROMPT_LABELS
 from data_utils.prompts import drop_oldest_utterances
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
+from dialogue_files.readers.tables import SPLIT_WORDS
 
 LABELS = tuple(SAID)
 
@@ -55,7 +55,7 @@ def test_the_page_names_every_key_and_every_word_of_a_split() -> None:
     page = (REPOSITORY / "original_data" / "README.md").read_text("utf-8")
     keys = set(Description.__dataclass_fields__) - {"path", "lines"}
     assert keys and all(f"| `{key}` |" in page for key in keys)
-    assert "; ".join(", ".join(words) for words in WORDS.values()) in page
+    assert "; ".join(", ".join(words) for words in SPLIT_WORDS.values()) in page
     assert ", ".join(UNIFIED_PROMPT_LABELS) in page
 
 

@@ -84,7 +84,9 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     files, remarks = find_files(corpus, described), []
     if corpus.is_file() and (corpus.parent / DESCRIPTION_FILE).is_file():
         remarks.append(f"{DESCRIPTION_FILE} beside {corpus.name} is of the folder, and not read: give the folder")
-    read = {path: _read_file(path, remarks) for path in dict.fromkeys(files.values())}
+    paths = dict.fromkeys(files.values())
+    is_drawn_unasked = len(paths) == 1 and described.split is None
+    read = {path: _read_file(path, remarks, is_drawn_unasked) for path in paths}
     if len(read) == 1:
         (path,) = read
         parts = split_by_dialogue(read[path], described.split or Split(), path, remarks)
@@ -105,8 +107,8 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     return OwnCorpus(spec, splits, tuple(path for path, _, _ in states), tuple(remarks))
 
 
-def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
-    """The dialogues of a file, in which there are emotions."""
+def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[tuple[SpokenTurn, ...]]:
+    """The dialogues of a file, in which there are emotions, and nothing of splits if these are drawn unasked."""
     form = find_format(path)
     if not FORMATS[form].labelled:
         allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
@@ -124,6 +126,10 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
         raise UserError(f"{path}: holds no utterance, allowed is one or more")
     if all(turn.emotion is None for turn in turns):
         raise UserError(f"{path} line {_no_emotion(turns[0], report)}")
+    if is_drawn_unasked and report.split:
+        told = f"{report.split.name} says which split is which, and the splits of one file are drawn"
+        allowed = f"allowed are a folder of three files, train, valid and test, or split in its {DESCRIPTION_FILE}"
+        raise UserError(f"{path} line {report.split.line}: {told}; {allowed}, which has them drawn all the same")
     remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
     return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
 

@@ -21,13 +21,15 @@ from dialogue_files.readers.json_stream import (
 from dialogue_files.readers.tables import (
     NOBODY,
     PROMPTS,
+    SPLIT_WORDS,
     SYNONYMS,
     PartCounter,
     find_name,
     find_role,
     fold_name,
+    splits_said,
 )
-from dialogue_files.report import LeftOut
+from dialogue_files.report import LeftOut, SplitSaid
 from dialogue_files.turns import LineError, Read, ReadTurn
 
 TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
@@ -40,6 +42,7 @@ COLUMNS = (
     "speaker and utterance are columns of many turns, allowed is an object for each turn, as pandas writes by "
     'to_json(orient="records")'
 )
+_NAMES_OF_SPLITS = frozenset(word for words in SPLIT_WORDS.values() for word in words)
 _KEYS_OF_TURN = frozenset(name for meaning in ("speaker", "utterance", "emotion") for name in SYNONYMS[meaning])
 
 
@@ -87,6 +90,8 @@ def read_json(stream: BinaryIO) -> Iterator[Read]:
         elements = (one for one in stream_json(stream, ()) if fold_name(one.key) in _KEYS_OF_TURN)
         yield from _turn({one.key: one.value for one in elements}, 0, None, 1)
     else:
+        if _NAMES_OF_SPLITS.issuperset(map(fold_name, outline.kinds)):
+            yield SplitSaid(", ".join(outline.kinds), 1)
         for element in stream_json(stream, ()):
             yield from _dialogue_of_name(element, parts)
 
@@ -124,6 +129,7 @@ def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
     if isinstance(value, list):
         yield from _turns_of_list(value, None, parts, element, [])
     elif isinstance(value, dict) and (key := _turn_list(value)) is not None:
+        yield from splits_said({fold_name(name): name for name in value}, element.line)
         yield from _turns_of_list(value[key], _name_of(value), parts, element, [key])
     elif isinstance(value, dict):
         name = _own_name(value)
@@ -185,6 +191,7 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     if _is_prompt(value, keys):
         yield LeftOut(PROMPTS, line)
         return
+    yield from splits_said(keys, line)
     found = {}
     for meaning in ("speaker", "utterance"):
         key = find_name(meaning, keys)
