@@ -13,6 +13,7 @@ from corpora import COLUMNS, SAID, rows_of, write_own_corpus, write_table
 from data_utils.corpora.places import remember
 from data_utils.corpora.reading import read_corpus
 from data_utils.labels import SPLITS
+from dialogue_files import turns
 
 LABELS = tuple(SAID)
 
@@ -166,6 +167,16 @@ def test_what_cannot_be_is_refused(case: str, corpus: Path) -> None:
     message = refusal(corpus)
     assert told in message
     assert "--" not in message, "no flag of predict.py, which a corpus has not"
+
+
+def test_a_dialogue_that_comes_back_after_any_number_of_others_is_refused(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of its rows would have one id."""
+    monkeypatch.setattr(turns, "NAMES_REMEMBERED", 2)
+    write_table(corpus / "train.csv", [*rows_of("train", 5), *rows_of("train", 1)])
+    told = "train.csv line 27: dialogue 'train0' begins a second time, allowed are turns that stand together"
+    assert refusal(corpus) == f"{corpus}/{told}"
 
 
 def said_with(**more: str) -> list[dict[str, str]]:

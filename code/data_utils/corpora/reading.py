@@ -131,7 +131,18 @@ def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[t
         allowed = f"allowed are a folder of three files, train, valid and test, or split in its {DESCRIPTION_FILE}"
         raise UserError(f"{path} line {report.split.line}: {told}; {allowed}, which has them drawn all the same")
     remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
-    return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+    return _apart(turns, path)
+
+
+def _apart(turns: Iterable[SpokenTurn], path: Path) -> list[tuple[SpokenTurn, ...]]:
+    """The dialogues of a file; UserError: a name comes back, after more others than readers of streams remember."""
+    dialogues = [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+    first: dict[str, int] = {}
+    for part, (turn, *_) in enumerate(dialogues):
+        if first.setdefault(turn.dialogue, part) != part:
+            told = f"dialogue {turn.dialogue!r} begins a second time, allowed are turns that stand together"
+            raise UserError(f"{path} line {turn.line}: {told}")
+    return dialogues
 
 
 def _no_emotion(first: SpokenTurn, report: Report) -> str:
