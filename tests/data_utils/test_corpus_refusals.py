@@ -179,6 +179,13 @@ def test_a_dialogue_that_comes_back_after_any_number_of_others_is_refused(
     assert refusal(corpus) == f"{corpus}/{told}"
 
 
+def test_a_train_without_history_is_told(corpus: Path) -> None:
+    told = "warning: every dialogue of train is one utterance, so that no prompt shows any before it"
+    assert not any(line.startswith(told) for line in read_corpus(corpus).remarks)
+    write_table(corpus / "train.csv", [(f"d{place}", *row[1:]) for place, row in enumerate(rows_of("train", 12))])
+    assert any(line.startswith(told) for line in read_corpus(corpus).remarks)
+
+
 def said_with(**more: str) -> list[dict[str, str]]:
     """Utterances of six dialogues."""
     names = ("dialogue", "speaker", "text", "emotion")

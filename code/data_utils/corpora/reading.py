@@ -297,6 +297,9 @@ def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[st
             several = "; where it is several, a column or key dialogue tells them apart"
             yield f"warning: {name} is one dialogue of {turns:,} turns{share if is_drawn else several}"
     yield from _doubled(splits)
+    if all(len(one.turns) == 1 for one in splits["train"]):
+        told = "every dialogue of train is one utterance, so that no prompt shows any before it"
+        yield f"warning: {told}; where dialogues are longer, a column or key dialogue tells which turns are of one"
     for label in labels:
         there = counts["train"][label]
         if not there:
