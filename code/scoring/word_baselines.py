@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from unicodedata import category
 
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -10,13 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
 from basics.errors import UserError
+from data_utils.texts import MARKS, WITHOUT_BLANKS
 from scoring.baseline_table import REGRESSION
 from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of
 
-# What scripts set on a letter, which is no letter to `re`; and the joiners within a word.
-MARKS = "".join(chr(code) for code in range(0x300, 0x20000) if category(chr(code)).startswith("M")) + "\u200c\u200d"
-# Scripts that write no blanks between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters.
-WITHOUT_BLANKS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 LETTER, BARE = rf"[^\W\d_{WITHOUT_BLANKS}]", rf"(?=[^\W\d_])[{WITHOUT_BLANKS}]"
 # Letters of any script with their marks; letter by letter where nothing tells words apart.
 WORD = rf"(?:{LETTER}|')(?:{LETTER}|['{MARKS}])*|{BARE}[{MARKS}]*|[!?！？؟]"
