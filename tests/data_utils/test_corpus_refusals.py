@@ -186,6 +186,22 @@ def test_a_train_without_history_is_told(corpus: Path) -> None:
     assert any(line.startswith(told) for line in read_corpus(corpus).remarks)
 
 
+def test_cells_that_pandas_left_empty_are_no_label_and_numbers_are_told_of(corpus: Path) -> None:
+    told = "warning: the labels are numbers (0, 1, 2, 3, 4), and prompts show them so"
+    (corpus / "corpus.yaml").unlink()
+    assert not any(line.startswith(told) for line in read_corpus(corpus).remarks)
+    numbers = {label: str(number) for number, label in enumerate(LABELS)}
+    for split in SPLITS:
+        rows = [(*row[:3], numbers[row[3]]) for row in rows_of(split, 3)]
+        write_table(
+            corpus / f"{split}.csv",
+            [*rows, *(("more", "Ann", f"To {split}!", cell) for cell in ("nan", "<NA>", "NaN"))],
+        )
+    found = read_corpus(corpus)
+    assert found.spec.labels == tuple(numbers.values()) and any(line.startswith(told) for line in found.remarks)
+    assert [turn.emotion for turn in found.splits["test"][-1].turns] == [None] * 3
+
+
 def said_with(**more: str) -> list[dict[str, str]]:
     """Utterances of six dialogues."""
     names = ("dialogue", "speaker", "text", "emotion")

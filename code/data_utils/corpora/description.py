@@ -30,6 +30,7 @@ USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
 LONGEST_TEXT = 1_000  # characters, with what shows nothing
 ROUNDING = 1e-6
+_NO_LABELS = ("", "nan", "<na>")  # the last two as pandas writes a cell that is empty, letter case aside
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
@@ -150,6 +151,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not fold_label(value):
         raise _Fault(f"{value!r} is no text, allowed is a text (in quotes where it reads like something else)")
     return fold_label(value)
+
+
+def label_in(written: str | None) -> str | None:
+    """The label that a cell or key of a corpus holds; None: it holds none."""
+    label = fold_label(written or "")
+    return None if label.casefold() in _NO_LABELS else label
 
 
 def find_label_fault(label: str) -> str | None:

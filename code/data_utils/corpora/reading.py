@@ -19,6 +19,7 @@ from data_utils.corpora.description import (
     find_label_fault,
     find_metric,
     find_neutral,
+    label_in,
     order_unified,
     own_spec,
     read_description,
@@ -26,10 +27,10 @@ from data_utils.corpora.description import (
 from data_utils.corpora.files import find_files, list_files, split_by_dialogue
 from data_utils.corpora.places import DESCRIPTION_FILE
 from data_utils.labels import SPLITS, DatasetSpec
-from dialogue_files.names import fold_label, name_key
+from dialogue_files.names import name_key
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.readers.tables import SYNONYMS, columns_missing, fold_name
-from dialogue_files.reading import find_format, read_turns
+from dialogue_files.reading import counted, find_format, read_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 
@@ -38,6 +39,7 @@ MOST_NUMBERED = 100  # persons whom the question of who speaks lists
 LEAST_SPEAKERS = 2
 MOST_TOLD = 5
 LONGEST_WRITTEN = 1_000  # characters of an emotion as a file has it, with blanks and what shows nothing
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
 # Which way out predict.py has where a file can be read otherwise; a corpus is what its files are.
 _FLAGS_OF_PREDICT = re.compile(
     r"[;,:] (otherwise: |or say |or read it as another form: )?--(encoding|input_format)\b.*"
@@ -92,7 +94,7 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
         parts = split_by_dialogue(read[path], described.split or Split(), path, remarks)
         bare = next((name for name in SPLITS if not _count(parts[name])), None)
         if bare:
-            told = f"none of the {len(parts[bare]):,} dialogues drawn for {bare} has an emotion"
+            told = f"no turn of the {counted(len(parts[bare]), 'dialogue')} drawn for {bare} has an emotion"
             raise UserError(f"{path}: {told}, allowed is one or more; {DESCRIPTION_FILE} may say another seed of split")
     else:
         parts = {name: read[files[name]] for name in SPLITS}
@@ -159,7 +161,7 @@ def _label_of(turn: SpokenTurn, path: Path) -> str | None:
     if len(written) > LONGEST_WRITTEN:
         told = f"the emotion has {len(written):,} characters, allowed are {LONGEST_WRITTEN:,}"
         raise UserError(f"{path} line {turn.line}: {told}")
-    return fold_label(written) or None
+    return label_in(written)
 
 
 def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: list[str]) -> tuple[str, ...]:
@@ -295,7 +297,10 @@ def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[st
             turns, drawn_from = len(splits[name][0].turns), sum(map(len, splits.values()))
             share = f", its share of {drawn_from:,}; {DESCRIPTION_FILE} may set another under split"
             several = "; where it is several, a column or key dialogue tells them apart"
-            yield f"warning: {name} is one dialogue of {turns:,} turns{share if is_drawn else several}"
+            yield f"warning: {name} is one dialogue of {counted(turns, 'turn')}{share if is_drawn else several}"
+    if all(map(_NUMBER.fullmatch, labels)):
+        told = f"the labels are numbers ({', '.join(labels[:MOST_TOLD])}), and prompts show them so"
+        yield f"warning: {told}; a language model knows more of words: write these into the files"
     yield from _doubled(splits)
     if all(len(one.turns) == 1 for one in splits["train"]):
         told = "every dialogue of train is one utterance, so that no prompt shows any before it"
@@ -339,5 +344,6 @@ def _describe(corpus: OwnCorpus) -> Iterator[str]:
         bare = turns - counts.total()
         heard = f", {bare:,} of them without a label, which are heard and not asked about" if bare else ""
         shares = ", ".join(f"{label} {counts[label]:,} ({counts[label] / counts.total():.1%})" for label in spec.labels)
-        yield f"{name}: {len(dialogues):,} dialogues, {turns:,} utterances{heard}: {shares}"
+        sizes = f"{counted(len(dialogues), 'dialogue')}, {counted(turns, 'utterance')}"
+        yield f"{name}: {sizes}{heard}: {shares}"
     yield from corpus.remarks
