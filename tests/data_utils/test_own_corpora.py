@@ -120,10 +120,12 @@ def test_labels_speakers_and_neutral_are_as_described(corpus: Path) -> None:
     assert (found.spec.labels, found.spec.neutral, found.spec.metric) == (LABELS, "calm", "weighted_f1")
     assert found.spec.unified == ("powerful", "neutral", "joyful", "sad", "mad") and found.spec.licence == "made up"
     numbers = {turn.speaker: turn.number for of in found.splits.values() for one in of for turn in one.turns}
+    assert any(line.startswith("speakers: corpus in corpus.yaml: a name is one person") for line in found.remarks)
     assert found.spec.speakers == 12 and sorted(numbers) == sorted(SPEAKERS) and set(numbers.values()) == {*range(12)}
     (corpus / "corpus.yaml").write_text(
         "labels: [rage, glee, calm, awe, gloom]\nmetric: micro_f1_without_neutral\nneutral: calm"
     )
+    assert not any(line.startswith("speakers: ") for line in read_corpus(corpus).remarks)
     again = read_corpus(corpus).spec
     assert again.labels == ("rage", "glee", "calm", "awe", "gloom") and again.metric == "micro_f1_without_calm"
     assert again.speakers == 3 and again.unified == ()  # in order of appearance in each dialogue

@@ -104,6 +104,10 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     splits = _name_dialogues(parts, files, remarks)
     if described.speakers == BY_CORPUS:
         splits = _number_persons(splits, described)
+        remarks.append(
+            f"speakers: {BY_CORPUS} in {DESCRIPTION_FILE}: a name is one person, who has one number in all prompts; in "
+            "dialogues that a checkpoint is asked about later, speakers are numbered in order of appearance"
+        )
     remarks += doubts(splits, labels, len(read) == 1)
     spec = _make_spec(described, labels, splits)
     return OwnCorpus(spec, splits, tuple(path for path, _, _ in states), tuple(remarks))
