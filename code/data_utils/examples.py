@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from basics.errors import UserError
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import Dialogue, Utterance, row_id
 from data_utils.draws import ALL_OF_TRAIN, Draw, draw_rows
@@ -157,8 +158,12 @@ def plan_rows(
 ) -> dict[str, list[PlannedRow]]:
     """Return split -> rows of the labelled turns, in the order of the dialogues; those of one turn next to each other.
 
-    Of train those that are drawn; UserError where none would be left. spec: of the dataset, where it is known already.
+    Of train those that are drawn; UserError where none would be left, or for `predict` where each would be of a
+    dialogue's first turn. spec: of the dataset, where it is known already.
     """
+    if settings.kind == "predict" and not any(turn for one in dialogues["train"] for turn, _ in one.labelled):
+        told = f"no utterance of {settings.dataset}'s train with a label has one before it"
+        raise UserError(f"--emotion_prediction True: {told}, from which its emotion could be predicted; leave it away")
     spec = spec or find_dataset(settings.dataset)
     of_train, of_others = (
         [(task, partial(prompt, settings=settings, spec=spec)) for task, prompt in makers]

@@ -1,8 +1,9 @@
 """Dialogues that share a scene: the same turns, said again in another split or another dataset.
 
 MELD and EmoryNLP are both of *Friends*, and every session of IEMOCAP plays the same scripts. Two dialogues share a
-scene when at least two longer turns, of three distinct words or more, stand in both, word for word. Hardly any two
-dialogues do so by chance: of IEMOCAP's 151 and the 2,259 of the two others one pair.
+scene when at least two longer turns stand in both, word for word: of three distinct words or more, or of six distinct
+letters where no blanks tell words apart. Hardly any two dialogues do so by chance: of IEMOCAP's 151 and the 2,259 of
+the two others one pair.
 """
 
 from collections import Counter, defaultdict

@@ -2,13 +2,20 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from unicodedata import category
 
 from basics.files import sha256_of_text
 from data_utils.dialogues import Dialogue, clean_text, name_utterances
+from dialogue_files.turns import WITHOUT_BLANKS
 
 DIGEST_CHARACTERS = 16
 LONG_TURN = 3  # distinct words
-_WORD = re.compile(r"\w+(?:'\w+)*")
+LETTERS_OF_WORD = 2  # count as a word where nothing tells words apart
+# What scripts set on a letter, which is no letter to `re`; and the joiners within a word.
+MARKS = "".join(chr(code) for code in range(0x300, 0x20000) if category(chr(code)).startswith("M")) + "\u200c\u200d"
+_PART = rf"[^\W{WITHOUT_BLANKS}](?:[^\W{WITHOUT_BLANKS}]|[{MARKS}])*"
+_WORD = re.compile(rf"{_PART}(?:'{_PART})*|(?=\w)[{WITHOUT_BLANKS}][{MARKS}]*")
+_BARE = re.compile(f"[{WITHOUT_BLANKS}]")
 
 
 def fold_text(text: str) -> str:
@@ -35,10 +42,15 @@ def list_seen(digests: Mapping[str, str], trained: Collection[str]) -> list[str]
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text in their order, without letter case, punctuation and the kind of the apostrophe."""
+    """The words of a text in their order, without letter case, punctuation and the kind of the apostrophe.
+
+    Where nothing tells words apart (Chinese, Thai), each letter with its marks is one.
+    """
     return tuple(_WORD.findall(clean_text(text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower()))
 
 
 def is_long(words: Collection[str]) -> bool:
-    """Whether a turn says enough to be told from others: short ones ("Oh my God!") are everybody's."""
-    return len(set(words)) >= LONG_TURN
+    """Whether a turn says enough to be told from others: short ones ("Oh, no!") are everybody's."""
+    distinct = set(words)
+    letters = sum(map(bool, map(_BARE.match, distinct)))
+    return len(distinct) - letters + letters // LETTERS_OF_WORD >= LONG_TURN

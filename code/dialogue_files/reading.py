@@ -96,6 +96,11 @@ def read_text(text: str, report: Report | None = None) -> list[SpokenTurn]:
         raise UserError(str(error)) from None
 
 
+def counted(number: int, what: str) -> str:
+    """'1 dialogue', '1,200 dialogues'."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True)
 class FileCounts:
     """Size of a file of dialogues, and what there is to say of it. speakers: the most of any dialogue."""
@@ -108,8 +113,7 @@ class FileCounts:
     @property
     def told(self) -> str:
         """'12 utterances, 1 dialogue'."""
-        counted = (self.turns, "utterance"), (self.dialogues, "dialogue")
-        return ", ".join(f"{count:,} {name}{'s' * (count != 1)}" for count, name in counted)
+        return f"{counted(self.turns, 'utterance')}, {counted(self.dialogues, 'dialogue')}"
 
 
 def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCounts:

@@ -47,6 +47,14 @@ class Header:
     line: int
 
 
+@dataclass(frozen=True)
+class SplitSaid:
+    """What in a file says which split a turn or dialogue is of: a column, or a key or keys. line: from 1."""
+
+    name: str
+    line: int
+
+
 @dataclass
 class Counted:
     """How often, and where first (a line from 1; 0: unknown)."""
@@ -102,10 +110,14 @@ class Report:
     speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # by name_key: as first written, turns
     order: Order = field(default_factory=Order)
     header: Header | None = None
+    split: SplitSaid | None = None  # the first
     has_more: bool = False  # remarks that are not held
 
-    def note(self, one: LeftOut | Remark | Header) -> None:
-        """Count what was left out, or keep a remark or the header."""
+    def note(self, one: LeftOut | Remark | Header | SplitSaid) -> None:
+        """Count what was left out, or keep a remark, the header or what tells of splits."""
+        if isinstance(one, SplitSaid):
+            self.split = self.split or one
+            return
         if isinstance(one, Header):
             self.header = one
             return

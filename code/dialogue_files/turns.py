@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from basics.files import is_unicode
 from dialogue_files.names import UNSEEN, name_key
-from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report
+from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report, SplitSaid
 
 # What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
@@ -79,7 +79,7 @@ class SpokenTurn:
     emotion: str | None = None
 
 
-Read = ReadTurn | LeftOut | Remark | Header  # what a reader yields: turns, and what there is to say
+Read = ReadTurn | LeftOut | Remark | Header | SplitSaid  # what a reader yields: turns, and what there is to say
 
 
 def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
@@ -134,13 +134,13 @@ class TurnCounter:
         return turn
 
     def take_all(self, items: Iterable[Read]) -> list[SpokenTurn]:
-        """The turns of a line, which holds one dialogue or less of it: all, or LineError and none is counted."""
-        before, read = (self._part, self._dialogue, self._place, self._numbers), list(items)
+        """The turns of a line: all, or LineError and none is counted."""
+        before, read = (self._part, self._dialogue, self._place, dict(self._numbers)), list(items)
         try:
             turns = list(map(self._number, read))
         except LineError:
-            if self._part != before[0]:
-                del self._begun[self._dialogue]
+            while self._begun and next(reversed(self._begun)) != before[1]:
+                self._begun.popitem()
             self._part, self._dialogue, self._place, self._numbers = before
             raise
         for one, turn in zip(read, turns, strict=True):

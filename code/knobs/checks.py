@@ -8,6 +8,7 @@ from pathlib import Path
 from bases.find import find_incomplete, read_source
 from bases.table import ADAPTER_CONFIG, BASES, ENCODERS
 from data_utils.corpora.places import DESCRIPTION_FILE, NOT_UNIFIED, find_corpus, list_own
+from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
@@ -67,6 +68,9 @@ def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
             "historical_window",
             "emotion_prediction=True asks for what follows the history; show one utterance or more",
         )
+    is_shown = rows == WINDOW and values["domain_base"] == "True"
+    if is_shown and values["domain_balance"] == "False" and values["retrieval_seed"] != str(DEFAULT_SEED):
+        yield "retrieval_seed", "only domain_balance=True reads it"
     if rows == WINDOW and values["prompt"] == COMPACT:
         yield from _find_compact_conflicts(values)
     if values.get("decode") == "transitions":

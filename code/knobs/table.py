@@ -46,6 +46,7 @@ from knobs.readers import (
     LORA,
     MIXED,
     MODULES,
+    PAIRS,
     PLAIN,
     PREDICTION,
     ROWS,
@@ -180,7 +181,7 @@ _ROWS = (
     Knob("demonstrations", DEMONSTRATIONS, COUNT, "top", "1", "demonstrations in a prompt", guesses=("top_k",)),
     Knob(
         "pairing",
-        DEMONSTRATIONS,
+        PAIRS,
         one_of("all", "paper"),
         "pairing",
         "all",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from unicodedata import category
 
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -10,12 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
 from basics.errors import UserError
+from data_utils.texts import MARKS
 from dialogue_files.turns import WITHOUT_BLANKS
 from scoring.baseline_table import REGRESSION
 from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of
 
-# What scripts set on a letter, which is no letter to `re`; and the joiners within a word.
-MARKS = "".join(chr(code) for code in range(0x300, 0x20000) if category(chr(code)).startswith("M")) + "\u200c\u200d"
 LETTER, BARE = rf"[^\W\d_{WITHOUT_BLANKS}]", rf"(?=[^\W\d_])[{WITHOUT_BLANKS}]"
 # Letters of any script with their marks; letter by letter where nothing tells words apart.
 WORD = rf"(?:{LETTER}|')(?:{LETTER}|['{MARKS}])*|{BARE}[{MARKS}]*|[!?！？؟]"

@@ -12,6 +12,8 @@ from basics.errors import UserError
 from corpora import COLUMNS, SAID, rows_of, write_own_corpus, write_table
 from data_utils.corpora.places import remember
 from data_utils.corpora.reading import read_corpus
+from data_utils.labels import SPLITS
+from dialogue_files import turns
 
 LABELS = tuple(SAID)
 
@@ -165,6 +167,91 @@ def test_what_cannot_be_is_refused(case: str, corpus: Path) -> None:
     message = refusal(corpus)
     assert told in message
     assert "--" not in message, "no flag of predict.py, which a corpus has not"
+
+
+def test_a_dialogue_that_comes_back_after_any_number_of_others_is_refused(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of its rows would have one id."""
+    monkeypatch.setattr(turns, "NAMES_REMEMBERED", 2)
+    write_table(corpus / "train.csv", [*rows_of("train", 5), *rows_of("train", 1)])
+    told = "train.csv line 27: dialogue 'train0' begins a second time, allowed are turns that stand together"
+    assert refusal(corpus) == f"{corpus}/{told}"
+
+
+def test_a_train_without_history_is_told(corpus: Path) -> None:
+    told = "warning: every dialogue of train is one utterance, so that no prompt shows any before it"
+    assert not any(line.startswith(told) for line in read_corpus(corpus).remarks)
+    write_table(corpus / "train.csv", [(f"d{place}", *row[1:]) for place, row in enumerate(rows_of("train", 12))])
+    assert any(line.startswith(told) for line in read_corpus(corpus).remarks)
+
+
+def test_cells_that_pandas_left_empty_are_no_label_and_numbers_are_told_of(corpus: Path) -> None:
+    told = "warning: the labels are numbers (0, 1, 2, 3, 4), and prompts show them so"
+    (corpus / "corpus.yaml").unlink()
+    assert not any(line.startswith(told) for line in read_corpus(corpus).remarks)
+    numbers = {label: str(number) for number, label in enumerate(LABELS)}
+    for split in SPLITS:
+        rows = [(*row[:3], numbers[row[3]]) for row in rows_of(split, 3)]
+        write_table(
+            corpus / f"{split}.csv",
+            [*rows, *(("more", "Ann", f"To {split}!", cell) for cell in ("nan", "<NA>", "NaN"))],
+        )
+    found = read_corpus(corpus)
+    assert found.spec.labels == tuple(numbers.values()) and any(line.startswith(told) for line in found.remarks)
+    assert [turn.emotion for turn in found.splits["test"][-1].turns] == [None] * 3
+
+
+def said_with(**more: str) -> list[dict[str, str]]:
+    """Utterances of six dialogues."""
+    names = ("dialogue", "speaker", "text", "emotion")
+    return [
+        dict(zip(names, (f"d{n}", "Ann", f"Hi {n}.", "joy" if n % 2 else "awe"), strict=True)) | more for n in range(6)
+    ]
+
+
+TURNS = said_with()
+ALONE = [{"id": f"d{number}", "turns": [turn]} for number, turn in enumerate(TURNS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "said"),
+    [
+        (
+            "all.csv",
+            "dialogue,speaker,text,emotion,Split\n" + "".join(f"{n},Ann,Hi {n}.,joy,train\n" for n in "abcd"),
+            1,
+            "Split",
+        ),
+        ("all.json", json.dumps(said_with(subset="train"), indent=1), 8, "subset"),
+        ("all.jsonl", "\n".join(json.dumps(one | {"split": "test"}) for one in ALONE), 1, "split"),
+        ("all.json", json.dumps({"train": TURNS[:3], "dev": TURNS[3:4], "test": TURNS[4:]}), 1, "train, dev, test"),
+        ("all.json", json.dumps({"train": TURNS[:1], "valid": TURNS[1:2], "test": TURNS[2:]}), 1, "train, valid, test"),
+    ],
+)
+def test_a_file_that_says_its_splits_is_not_drawn_anew_unasked(
+    name: str, content: str, line: int, said: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text(content, "utf-8")
+    assert refusal(folder) == (
+        f"{folder}/{name} line {line}: {said} says which split is which, and the splits of one file are drawn; "
+        "allowed are a folder of three files, train, valid and test, or split in its corpus.yaml, which has them drawn "
+        "all the same"
+    )
+    (folder / "corpus.yaml").write_text("split: {seed: 1}\nlabels: [joy, awe]", "utf-8")
+    assert all(read_corpus(folder).splits.values())
+
+
+def test_files_of_three_splits_may_say_so_and_a_dialogue_may_be_called_test(corpus: Path, tmp_path: Path) -> None:
+    for split in SPLITS:
+        rows = [(*row, split) for row in rows_of(split, 3)]
+        write_table(corpus / f"{split}.csv", rows, (*COLUMNS, "split"))
+    assert read_corpus(corpus).spec.name == "mine"
+    named = {name: [turn] for name, turn in zip(("test", *"abcde"), TURNS, strict=True)}
+    (tmp_path / "all.json").write_text(json.dumps(named), "utf-8")
+    assert sum(map(len, read_corpus(tmp_path / "all.json").splits.values())) == 6
 
 
 # Content of corpus.yaml -> what is said of it, after the file's name.

@@ -34,6 +34,12 @@ def make_rows(turns: int, **options: object) -> list[Example]:
     return build_examples(settings, {"train": [make_dialogue(turns)], "valid": [], "test": []})["train"]
 
 
+def test_where_nothing_stands_before_an_utterance_its_emotion_is_not_predicted() -> None:
+    assert len(make_rows(1)) == 1
+    with pytest.raises(UserError, match="^--emotion_prediction True: no utterance of sample's train with a label has"):
+        make_rows(1, kind="predict")
+
+
 # The released rows
 
 

@@ -13,7 +13,7 @@ import data_process_mixed
 from basics.errors import UserError
 from basics.files import find_repository
 from commands import assert_one_line_error, call_script
-from corpora import corpus_of, one_hot
+from corpora import corpus_of, one_hot, write_own_corpus
 from data_utils.dialogues import load_dialogues
 from data_utils.draws import Draw
 from data_utils.examples import RowSettings, build_examples
@@ -146,6 +146,20 @@ def test_folder_is_made_once_and_loads(tmp_path: Path) -> None:
     rows = load_row_sets(str(folder), "unified")
     assert rows.labels == UNIFIED_PROMPT_LABELS and len(rows.train) == round(431 / 2)
     assert rows.scored["test"] == tuple(read_rows(folder / "test.json"))
+
+
+def test_rows_tell_where_the_speakers_of_each_own_corpus_begin(tmp_path: Path) -> None:
+    """A checkpoint of the second one numbers the speakers of what it is asked as its rows have."""
+    for name in ("first", "second"):
+        write_own_corpus(tmp_path / name)
+    sets = ("first", "second")
+    folder = prepare_mixed_folder(MixSettings(sets, "single", "second"), tmp_path, tmp_path / "data")
+    own = load_row_sets(str(folder), "unified").own
+    assert {name: (spec.speaker_offset, spec.speakers) for name, spec in own.items()} == {
+        "first": (30, 12),
+        "second": (42, 12),
+    }
+    assert "Speaker_42:" in read_rows(folder / "train.json")[0].input
 
 
 # What each set says, turn by turn: of its own and of the other's train.

@@ -13,7 +13,6 @@ from commands import REPOSITORY, SHARED
 from corpora import COLUMNS, SAID, SPEAKERS, TURNS, rows_of, write_own_corpus, write_table
 from data_utils.corpora import places
 from data_utils.corpora.description import Description
-from data_utils.corpora.files import WORDS
 from data_utils.corpora.places import find_corpus, list_own, remember
 from data_utils.corpora.reading import describe, read_corpus
 from data_utils.corpora.registry import find_dataset, record_own, recorded_own
@@ -24,6 +23,7 @@ from data_utils.labels import DATASETS, SPLITS, UNIFIED_PROMPT_LABELS
 from data_utils.prompts import drop_oldest_utterances
 from data_utils.row_files import read_rows
 from data_utils.row_folders import prepare_folder
+from dialogue_files.readers.tables import SPLIT_WORDS
 
 LABELS = tuple(SAID)
 
@@ -55,7 +55,7 @@ def test_the_page_names_every_key_and_every_word_of_a_split() -> None:
     page = (REPOSITORY / "original_data" / "README.md").read_text("utf-8")
     keys = set(Description.__dataclass_fields__) - {"path", "lines"}
     assert keys and all(f"| `{key}` |" in page for key in keys)
-    assert "; ".join(", ".join(words) for words in WORDS.values()) in page
+    assert "; ".join(", ".join(words) for words in SPLIT_WORDS.values()) in page
     assert ", ".join(UNIFIED_PROMPT_LABELS) in page
 
 
@@ -120,10 +120,12 @@ def test_labels_speakers_and_neutral_are_as_described(corpus: Path) -> None:
     assert (found.spec.labels, found.spec.neutral, found.spec.metric) == (LABELS, "calm", "weighted_f1")
     assert found.spec.unified == ("powerful", "neutral", "joyful", "sad", "mad") and found.spec.licence == "made up"
     numbers = {turn.speaker: turn.number for of in found.splits.values() for one in of for turn in one.turns}
+    assert any(line.startswith("speakers: corpus in corpus.yaml: a name is one person") for line in found.remarks)
     assert found.spec.speakers == 12 and sorted(numbers) == sorted(SPEAKERS) and set(numbers.values()) == {*range(12)}
     (corpus / "corpus.yaml").write_text(
         "labels: [rage, glee, calm, awe, gloom]\nmetric: micro_f1_without_neutral\nneutral: calm"
     )
+    assert not any(line.startswith("speakers: ") for line in read_corpus(corpus).remarks)
     again = read_corpus(corpus).spec
     assert again.labels == ("rage", "glee", "calm", "awe", "gloom") and again.metric == "micro_f1_without_calm"
     assert again.speakers == 3 and again.unified == ()  # in order of appearance in each dialogue
@@ -255,6 +257,9 @@ def test_a_corpus_is_remembered_by_its_name(corpus: Path, original: Path) -> Non
 def test_one_file_is_remembered_too(tmp_path: Path, original: Path) -> None:
     path = write_table(tmp_path / "one.csv", rows_of("d", 5))
     assert remember(path, "one") == original / "one.csv" and find_dataset("one").labels == LABELS
+    assert find_corpus("two") is None
+    loud = write_table(original / "two.CSV", rows_of("d", 5))
+    assert find_corpus("two") == remember(loud, "two") == loud and list_own(original) == ["one", "two"]
 
 
 def test_where_links_cannot_be_made_the_corpus_can_be_moved(

@@ -21,6 +21,9 @@ def dialogue(*texts: str, name: str = "d") -> Dialogue:
         ("'Don\u2019t' - you 'dare'", ("don't", "you", "dare")),
         ("Caf\u00e9 2?", ("caf\u00e9", "2")),
         ("...", ()),
+        ("दुनिया, हिन्दी!", ("दुनिया", "हिन्दी")),
+        ("你好，OK吗?", ("你", "好", "ok", "吗")),
+        ("ที่นี่ 2", ("ที่", "นี่", "2")),
     ],
 )
 def test_words_leave_case_punctuation_and_the_kind_of_apostrophe_aside(text: str, words: tuple[str, ...]) -> None:
@@ -30,6 +33,22 @@ def test_words_leave_case_punctuation_and_the_kind_of_apostrophe_aside(text: str
 def test_a_long_turn_has_three_distinct_words() -> None:
     assert is_long(words_of("no, I will")) and not is_long(words_of("No, no, no, no way!"))
     assert long_turns(dialogue("Hm.", "Where are you?", "Here I am!")) == [("where", "are", "you"), ("here", "i", "am")]
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("你昨天晚上去哪里了？", "你好吗？"),
+        ("เมื่อคืนคุณไปไหนมา", "ไม่ ไม่ ไม่"),
+        ("昨日どこに行ったの", "うん、うん"),
+        ("कल रात तुम कहाँ थे", "हिन्दी, हिन्दी"),
+    ],
+)
+def test_a_long_turn_is_one_in_any_script(long: str, short: str) -> None:
+    """Where no blanks tell words apart two letters are as much as a word."""
+    assert is_long(words_of(long)) and not is_long(words_of(short))
+    scene = dialogue(long, short, f"{long} {long[::-1]}")
+    assert share_scenes([scene], [scene]) == {0: (0,)} and len(long_turns(scene)) == 2
 
 
 def test_texts_are_the_same_but_for_case_and_outer_blanks() -> None:

@@ -140,6 +140,6 @@ def test_a_split_without_any_label_is_refused(one_file: bool, corpus: Path) -> N
             (corpus / f"{split}.csv").unlink()
         only = [row if row[0] == "train0" else (*row[:3], "") for row in rows_of("train", 12)]
         write_table(corpus / "all.csv", only)
-        told = r"all\.csv: none of the \d+ dialogues drawn for (train|valid) has an emotion, allowed is one"
+        told = r"all\.csv: no turn of the \d+ dialogues? drawn for (train|valid) has an emotion, allowed is one"
     with pytest.raises(UserError, match=told):
         read_corpus(corpus)

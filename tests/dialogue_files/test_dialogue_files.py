@@ -222,6 +222,32 @@ def test_a_json_object_that_is_too_large_to_hold_is_told(tmp_path: Path, monkeyp
     assert count_turns(path, "json").turns == 20_001
 
 
+def turns_in(*dialogues: str | None) -> list[dict[str, str]]:
+    """Utterances that name these dialogues."""
+    turn = {"speaker": "Ann", "text": "a"}
+    return [turn if name is None else {"dialogue_id": name} | turn for name in dialogues]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([turns_in("a", "a", "b"), turns_in("c", "d")], ["a", "a", "b", "c", "d"]),
+        ([turns_in("a", "b", None), turns_in("b", "c")], ["a", "b", "b", "b", "c"]),
+        ([turns_in("a", "a"), turns_in(None), turns_in("a")], ["1", "1", "2", "3"]),
+        ({"id": "x", "utterances": turns_in("a", "b")}, ["a", "b"]),
+        ({"id": "x", "utterances": turns_in(None, None)}, ["x", "x"]),
+        ([{"id": "x", "turns": turns_in("a", None, "b")}, {"id": "y", "turns": turns_in("c")}], ["a", "a", "b", "y"]),
+        ({"x": turns_in("a", "b"), "y": turns_in(None)}, ["a", "b", "y"]),
+        ({"data": [turns_in("a", "b")]}, ["a", "b"]),
+    ],
+)
+def test_utterances_of_a_list_may_name_their_dialogues(tmp_path: Path, content: list | dict, expected: list) -> None:
+    """Where they name several they are of several; else a list is a dialogue, and its own name or number counts."""
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(content))
+    assert [one.dialogue for one in read_turns(path, "json")] == expected
+
+
 def test_typed_text_names_its_line() -> None:
     assert [one.text for one in read_text("A: b\nC: \ud800")] == ["b", "?"]
     with pytest.raises(UserError, match="^line 2"):

@@ -87,6 +87,10 @@ def test_a_dialogue_is_read_whole_or_not_at_all() -> None:
     assert found == [("x", 0, "Ann", "a"), ("x", 1, "Ann", "a")] and [one[:30] for one in told] == [
         *("warning: stdin line 1 is left ", "warning: stdin line 2 is left ")
     ]
+    several = [turn | {"dialogue": name} for name in "xyz"]
+    lines = [*several[:1], [*several[1:], {"speaker": "Ben"}], several[1:]]
+    found, told, _ = follow("".join(json.dumps(one) + "\n" for one in lines))
+    assert [one[0] for one in found] == ["x", "y", "z"] and len(told) == 1
     found, told, _ = follow("".join(line(text=str(turn), dialogue=name) for turn, name in enumerate("abab")))
     assert found == [("a", 0, "Ann", "0"), ("b", 0, "Ann", "1"), ("b", 1, "Ann", "3")]
     assert len(told) == 1 and "line 3 is left out: dialogue 'a' begins a second time" in told[0]

@@ -133,6 +133,24 @@ def test_variables_of_others_are_left_alone() -> None:
     assert find_misspelt(dict.fromkeys([*names, *KNOBS], "1")) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("retrieval_seed=7 domain_balance=False", "retrieval_seed=7: only domain_balance=True reads it"),
+        ("retrieval_seed=42 domain_balance=False", None),
+        ("retrieval_seed=7", None),
+        (
+            "pairing=paper Experiments_setting=zero_shot",
+            "pairing=paper: Experiments_setting=zero_shot on window rows has no use for it",
+        ),
+        ("pairing=paper", None),
+    ],
+)
+def test_what_demonstrations_cannot_show_is_refused(given: str, told: str | None, place: Place) -> None:
+    values = dict(word.split("=") for word in given.split())
+    assert read_settings(WINDOW, {"domain_base": "True"} | values, place)[1] == ([told] if told else [])
+
+
 def test_two_settings_never_share_a_folder_and_a_name_stays_short(place: Place) -> None:
     environments = [
         {},

@@ -82,6 +82,8 @@ def test_what_a_reader_reads_follows_the_other_settings() -> None:
 
     assert reads("pairing", WINDOW, domain_base="True") and not reads("pairing", WINDOW)
     assert not reads("pairing", MIXED, domain_base="True")
+    assert not reads("pairing", WINDOW, domain_base="True", Experiments_setting=ZERO_SHOT)
+    assert reads("position", WINDOW, domain_base="True", Experiments_setting=ZERO_SHOT)
     assert reads("num_beams", PLAIN, decode="generate") and not reads("num_beams", PLAIN)
     assert all(reads("calibrate", PLAIN, decode=way) for way in ("score", "transitions"))
     assert not reads("calibrate", PLAIN, decode="generate")

@@ -30,6 +30,7 @@ USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
 LONGEST_TEXT = 1_000  # characters, with what shows nothing
 ROUNDING = 1e-6
+_NO_LABELS = ("", "nan", "<na>")  # the last two as pandas writes a cell that is empty, letter case aside
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
@@ -152,6 +153,12 @@ def _text(value: Any) -> str:
     return fold_label(value)
 
 
+def label_in(written: str | None) -> str | None:
+    """The label that a cell or key of a corpus holds; None: it holds none."""
+    label = fold_label(written or "")
+    return None if label.casefold() in _NO_LABELS else label
+
+
 def find_label_fault(label: str) -> str | None:
     """Why a label cannot stand in a prompt; None: it can."""
     if not label.strip():
@@ -272,4 +279,4 @@ def order_unified(described: Description, labels: tuple[str, ...], neutral: str 
 def own_spec(name: str, **known: Any) -> DatasetSpec:
     """The description of a corpus of one's own, with what all of them have in common."""
     usual = {"slots": (), "expected": None, "speaker_encoding": "", "max_length": OWN_MAX_LENGTH}
-    return DatasetSpec(name=name, speaker_offset=OWN_SPEAKER_OFFSET, **usual, **known)
+    return DatasetSpec(name=name, **usual | {"speaker_offset": OWN_SPEAKER_OFFSET} | known)

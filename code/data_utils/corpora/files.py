@@ -10,14 +10,9 @@ from data_utils.corpora.description import Description, Split
 from data_utils.corpora.places import DESCRIPTION_FILE, SUFFIXES, list_visible
 from data_utils.labels import SPLITS
 from dialogue_files.readers.forms import FORMATS, NOT_READ
+from dialogue_files.readers.tables import SPLIT_WORDS
 from dialogue_files.turns import SpokenTurn
 
-# Split -> a word that the name of its file has, and that no other split's has: train.csv, dev_sent_emo.csv.
-WORDS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training", "trn"),
-    "valid": ("valid", "validation", "val", "dev"),
-    "test": ("test", "tst"),
-}
 COMMENT_SUFFIXES = (".md",)
 
 
@@ -53,7 +48,7 @@ def find_files(corpus: Path, described: Description) -> dict[str, Path]:
 def split_of(path: Path) -> str | None:
     """The split whose word stands in the name of a file; None: there is none, or several."""
     words = set(re.split(r"[\W_]+", path.stem.lower()))
-    named = [name for name, allowed in WORDS.items() if words & set(allowed)]
+    named = [name for name, allowed in SPLIT_WORDS.items() if words & set(allowed)]
     return named[0] if len(named) == 1 else None
 
 
@@ -61,7 +56,9 @@ def _three_files(corpus: Path, found: Mapping[str, list[Path]], described: Descr
     missing = [name for name, paths in found.items() if not paths]
     if missing:
         there = ", ".join(path.name for paths in found.values() for path in paths)
-        names = ", ".join(f"{name} (named {' or '.join(WORDS[name])}, with an ending such as .csv)" for name in missing)
+        names = ", ".join(
+            f"{name} (named {' or '.join(SPLIT_WORDS[name])}, with an ending such as .csv)" for name in missing
+        )
         raise UserError(
             f"{corpus}: holds {there} but no file of {names}, allowed are all three, or one of another name to be split"
         )

@@ -65,8 +65,14 @@ def find_corpus(name: str, original_data: Path | None = None) -> Path | None:
     """The folder or file of a corpus of one's own; None: there is none of this name."""
     if not may_be_called(name):
         return None
-    paths = (place / f"{name}{suffix}" for place in list_places(original_data) for suffix in ("", *SUFFIXES))
-    return next(filter(is_corpus, paths), None)
+    found = (path for place in list_places(original_data) for path in (place / name, *_files_called(name, place)))
+    return next(filter(is_corpus, found), None)
+
+
+def _files_called(name: str, place: Path) -> list[Path]:
+    """The files of a name in a folder, their endings in the order of `SUFFIXES` and in whatever letter case."""
+    files = [one for one in list_visible(place) if one.stem == name and one.suffix.lower() in SUFFIXES]
+    return sorted(files, key=lambda one: SUFFIXES.index(one.suffix.lower()))
 
 
 def list_own(original_data: Path | None = None) -> list[str]:

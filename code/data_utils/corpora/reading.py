@@ -19,6 +19,7 @@ from data_utils.corpora.description import (
     find_label_fault,
     find_metric,
     find_neutral,
+    label_in,
     order_unified,
     own_spec,
     read_description,
@@ -26,10 +27,10 @@ from data_utils.corpora.description import (
 from data_utils.corpora.files import find_files, list_files, split_by_dialogue
 from data_utils.corpora.places import DESCRIPTION_FILE
 from data_utils.labels import SPLITS, DatasetSpec
-from dialogue_files.names import fold_label, name_key
+from dialogue_files.names import name_key
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.readers.tables import SYNONYMS, columns_missing, fold_name
-from dialogue_files.reading import find_format, read_turns
+from dialogue_files.reading import counted, find_format, read_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 
@@ -38,6 +39,7 @@ MOST_NUMBERED = 100  # persons whom the question of who speaks lists
 LEAST_SPEAKERS = 2
 MOST_TOLD = 5
 LONGEST_WRITTEN = 1_000  # characters of an emotion as a file has it, with blanks and what shows nothing
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
 # Which way out predict.py has where a file can be read otherwise; a corpus is what its files are.
 _FLAGS_OF_PREDICT = re.compile(
     r"[;,:] (otherwise: |or say |or read it as another form: )?--(encoding|input_format)\b.*"
@@ -84,13 +86,15 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     files, remarks = find_files(corpus, described), []
     if corpus.is_file() and (corpus.parent / DESCRIPTION_FILE).is_file():
         remarks.append(f"{DESCRIPTION_FILE} beside {corpus.name} is of the folder, and not read: give the folder")
-    read = {path: _read_file(path, remarks) for path in dict.fromkeys(files.values())}
+    paths = dict.fromkeys(files.values())
+    is_drawn_unasked = len(paths) == 1 and described.split is None
+    read = {path: _read_file(path, remarks, is_drawn_unasked) for path in paths}
     if len(read) == 1:
         (path,) = read
         parts = split_by_dialogue(read[path], described.split or Split(), path, remarks)
         bare = next((name for name in SPLITS if not _count(parts[name])), None)
         if bare:
-            told = f"none of the {len(parts[bare]):,} dialogues drawn for {bare} has an emotion"
+            told = f"no turn of the {counted(len(parts[bare]), 'dialogue')} drawn for {bare} has an emotion"
             raise UserError(f"{path}: {told}, allowed is one or more; {DESCRIPTION_FILE} may say another seed of split")
     else:
         parts = {name: read[files[name]] for name in SPLITS}
@@ -100,13 +104,17 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
     splits = _name_dialogues(parts, files, remarks)
     if described.speakers == BY_CORPUS:
         splits = _number_persons(splits, described)
+        remarks.append(
+            f"speakers: {BY_CORPUS} in {DESCRIPTION_FILE}: a name is one person, who has one number in all prompts; in "
+            "dialogues that a checkpoint is asked about later, speakers are numbered in order of appearance"
+        )
     remarks += doubts(splits, labels, len(read) == 1)
     spec = _make_spec(described, labels, splits)
     return OwnCorpus(spec, splits, tuple(path for path, _, _ in states), tuple(remarks))
 
 
-def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
-    """The dialogues of a file, in which there are emotions."""
+def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[tuple[SpokenTurn, ...]]:
+    """The dialogues of a file, in which there are emotions, and nothing of splits if these are drawn unasked."""
     form = find_format(path)
     if not FORMATS[form].labelled:
         allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
@@ -124,8 +132,23 @@ def _read_file(path: Path, remarks: list[str]) -> list[tuple[SpokenTurn, ...]]:
         raise UserError(f"{path}: holds no utterance, allowed is one or more")
     if all(turn.emotion is None for turn in turns):
         raise UserError(f"{path} line {_no_emotion(turns[0], report)}")
+    if is_drawn_unasked and report.split:
+        told = f"{report.split.name} says which split is which, and the splits of one file are drawn"
+        allowed = f"allowed are a folder of three files, train, valid and test, or split in its {DESCRIPTION_FILE}"
+        raise UserError(f"{path} line {report.split.line}: {told}; {allowed}, which has them drawn all the same")
     remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
-    return [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+    return _apart(turns, path)
+
+
+def _apart(turns: Iterable[SpokenTurn], path: Path) -> list[tuple[SpokenTurn, ...]]:
+    """The dialogues of a file; UserError: a name comes back, after more others than readers of streams remember."""
+    dialogues = [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
+    first: dict[str, int] = {}
+    for part, (turn, *_) in enumerate(dialogues):
+        if first.setdefault(turn.dialogue, part) != part:
+            told = f"dialogue {turn.dialogue!r} begins a second time, allowed are turns that stand together"
+            raise UserError(f"{path} line {turn.line}: {told}")
+    return dialogues
 
 
 def _no_emotion(first: SpokenTurn, report: Report) -> str:
@@ -142,7 +165,7 @@ def _label_of(turn: SpokenTurn, path: Path) -> str | None:
     if len(written) > LONGEST_WRITTEN:
         told = f"the emotion has {len(written):,} characters, allowed are {LONGEST_WRITTEN:,}"
         raise UserError(f"{path} line {turn.line}: {told}")
-    return fold_label(written) or None
+    return label_in(written)
 
 
 def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: list[str]) -> tuple[str, ...]:
@@ -278,8 +301,14 @@ def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[st
             turns, drawn_from = len(splits[name][0].turns), sum(map(len, splits.values()))
             share = f", its share of {drawn_from:,}; {DESCRIPTION_FILE} may set another under split"
             several = "; where it is several, a column or key dialogue tells them apart"
-            yield f"warning: {name} is one dialogue of {turns:,} turns{share if is_drawn else several}"
+            yield f"warning: {name} is one dialogue of {counted(turns, 'turn')}{share if is_drawn else several}"
+    if all(map(_NUMBER.fullmatch, labels)):
+        told = f"the labels are numbers ({', '.join(labels[:MOST_TOLD])}), and prompts show them so"
+        yield f"warning: {told}; a language model knows more of words: write these into the files"
     yield from _doubled(splits)
+    if all(len(one.turns) == 1 for one in splits["train"]):
+        told = "every dialogue of train is one utterance, so that no prompt shows any before it"
+        yield f"warning: {told}; where dialogues are longer, a column or key dialogue tells which turns are of one"
     for label in labels:
         there = counts["train"][label]
         if not there:
@@ -319,5 +348,6 @@ def _describe(corpus: OwnCorpus) -> Iterator[str]:
         bare = turns - counts.total()
         heard = f", {bare:,} of them without a label, which are heard and not asked about" if bare else ""
         shares = ", ".join(f"{label} {counts[label]:,} ({counts[label] / counts.total():.1%})" for label in spec.labels)
-        yield f"{name}: {len(dialogues):,} dialogues, {turns:,} utterances{heard}: {shares}"
+        sizes = f"{counted(len(dialogues), 'dialogue')}, {counted(turns, 'utterance')}"
+        yield f"{name}: {sizes}{heard}: {shares}"
     yield from corpus.remarks

@@ -11,7 +11,7 @@ from data_utils.corpora.reading import OwnCorpus, read_corpus
 from data_utils.labels import DATASETS, DatasetSpec
 
 # What a manifest says of a corpus of one's own, so that a run needs no more than its rows.
-RECORDED = ("labels", "speakers", "metric", "unified", "neutral", "licence")
+RECORDED = ("labels", "speakers", "speaker_offset", "metric", "unified", "neutral", "licence")
 
 
 def unknown_dataset(name: str, original_data: Path | None = None) -> UserError:

@@ -5,11 +5,10 @@ from itertools import islice
 from pathlib import Path
 
 from basics.errors import UserError
-from data_utils.corpora.description import USUAL_SHARES, Description
+from data_utils.corpora.description import USUAL_SHARES, Description, label_in
 from data_utils.corpora.files import find_files
 from data_utils.corpora.places import find_corpus
 from data_utils.labels import DATASETS
-from dialogue_files.names import fold_label
 from dialogue_files.reading import find_format, read_turns
 
 FEW_UTTERANCES = 2000  # the sample has 431; the other datasets have 5,163 and more
@@ -45,5 +44,5 @@ def _count(path: Path, changed: int) -> int:
 
 def _count_as(path: Path, encoding: str | None) -> int:
     turns = read_turns(path, find_format(path, encoding=encoding), encoding)
-    labelled = (turn for turn in turns if fold_label(turn.emotion or ""))
+    labelled = (turn for turn in turns if label_in(turn.emotion))
     return sum(1 for _ in islice(labelled, round(FEW_UTTERANCES / USUAL_SHARES["train"])))

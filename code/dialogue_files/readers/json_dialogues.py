@@ -1,9 +1,9 @@
 """Dialogues in JSON and JSON Lines: any layout that has utterances with a speaker and a text.
 
 A value is an utterance (`{"speaker": "Ann", "text": "Hi."}`, with a key for its dialogue if there are several), a
-list of utterances, or an object that holds such a list and perhaps an id. A file is an array of values, one
-dialogue, or an object of dialogues by name or of a list of them. Messages of chat models are such utterances; what the
-role of the system or of a tool says is nobody's.
+list of utterances, which are of one dialogue where they name no several, or an object that holds such a list and
+perhaps an id. A file is an array of values, one dialogue, or an object of dialogues by name or of a list of them.
+Messages of chat models are such utterances; what the role of the system or of a tool says is nobody's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,13 +21,15 @@ from dialogue_files.readers.json_stream import (
 from dialogue_files.readers.tables import (
     NOBODY,
     PROMPTS,
+    SPLIT_WORDS,
     SYNONYMS,
     PartCounter,
     find_name,
     find_role,
     fold_name,
+    splits_said,
 )
-from dialogue_files.report import LeftOut
+from dialogue_files.report import LeftOut, SplitSaid
 from dialogue_files.turns import LineError, Read, ReadTurn
 
 TURN_LISTS = ("utterances", "turns", "messages", "conversation", "conversations", "dialogue", "dialog", "lines")
@@ -40,6 +42,7 @@ COLUMNS = (
     "speaker and utterance are columns of many turns, allowed is an object for each turn, as pandas writes by "
     'to_json(orient="records")'
 )
+_NAMES_OF_SPLITS = frozenset(word for words in SPLIT_WORDS.values() for word in words)
 _KEYS_OF_TURN = frozenset(name for meaning in ("speaker", "utterance", "emotion") for name in SYNONYMS[meaning])
 
 
@@ -76,16 +79,19 @@ def read_json(stream: BinaryIO) -> Iterator[Read]:
             if element.listed:
                 yield from turns_of(element, parts)
     elif under is not None:
-        name, part = _name_of(outline.kinds), parts.of_dialogue()
+        name = _name_of(outline.kinds)
         for element in stream_json(stream, {under}):
             if element.listed and not isinstance(element.value, dict) and _said(outline.kinds) == ["list", "list"]:
                 raise LineError(element.line, COLUMNS)  # a list under `dialogue` is then a column as well
             if element.listed:
-                yield from _turn_of_element(element, part, name)
+                name = _own_name(element.value) or name
+                yield from _turn_of_element(element, parts.of_turn(name), name)
     elif is_utterance(outline.kinds):
         elements = (one for one in stream_json(stream, ()) if fold_name(one.key) in _KEYS_OF_TURN)
         yield from _turn({one.key: one.value for one in elements}, 0, None, 1)
     else:
+        if _NAMES_OF_SPLITS.issuperset(map(fold_name, outline.kinds)):
+            yield SplitSaid(", ".join(outline.kinds), 1)
         for element in stream_json(stream, ()):
             yield from _dialogue_of_name(element, parts)
 
@@ -114,19 +120,19 @@ def _dialogue_of_name(element: Element, parts: PartCounter) -> Iterator[Read]:
     turns = element.value if isinstance(element.value, list) else element.value[key] if key else None
     if turns is None:
         raise LineError(element.line, f"{element.key!r} is no dialogue, {FORMS}")
-    yield from _turns_of_list(turns, element.key, parts.of_dialogue(), element, [key] if key else [])
+    yield from _turns_of_list(turns, element.key, parts, element, [key] if key else [])
 
 
 def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
     """Turns of one value; LineError when it is nothing that holds any."""
     value = element.value
     if isinstance(value, list):
-        yield from _turns_of_list(value, None, parts.of_dialogue(), element, [])
+        yield from _turns_of_list(value, None, parts, element, [])
     elif isinstance(value, dict) and (key := _turn_list(value)) is not None:
-        yield from _turns_of_list(value[key], _name_of(value), parts.of_dialogue(), element, [key])
+        yield from splits_said({fold_name(name): name for name in value}, element.line)
+        yield from _turns_of_list(value[key], _name_of(value), parts, element, [key])
     elif isinstance(value, dict):
-        key = find_name("dialogue", {fold_name(key): key for key in value})
-        name = None if key is None or value[key] is None else str(value[key])
+        name = _own_name(value)
         yield from _turn_of_element(element, parts.of_turn(name), name)
     else:
         raise LineError(element.line, f"holds {shown(value)}, {FORMS}")
@@ -135,6 +141,12 @@ def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
 def _name_of(value: Mapping[str, Any]) -> str | None:
     names = {fold_name(key): key for key in value if not isinstance(value[key], list) and value[key] != "list"}
     key = names.get("id", find_name("dialogue", names))
+    return None if key is None or value[key] is None else str(value[key])
+
+
+def _own_name(value: Any) -> str | None:
+    """The dialogue that an utterance says it is of; None: it says none."""
+    key = find_name("dialogue", {fold_name(key): key for key in value}) if isinstance(value, dict) else None
     return None if key is None or value[key] is None else str(value[key])
 
 
@@ -153,8 +165,17 @@ def _turn_of_element(element: Element, part: int, name: str | None) -> Iterator[
         raise LineError(element.line_of(error.key), error.problem) from None
 
 
-def _turns_of_list(values: list, name: str | None, part: int, element: Element, path: list[str]) -> Iterator[Read]:
-    for place, (value, line) in enumerate(zip(values, element.lines(path), strict=False)):
+def _turns_of_list(
+    values: list, name: str | None, parts: PartCounter, element: Element, path: list[str]
+) -> Iterator[Read]:
+    """Those of a list: of one dialogue, or of the several that its utterances say."""
+    said = [_own_name(value) for value in values]
+    are_several = len({*said} - {None}) > 1
+    part = -1 if are_several else parts.of_dialogue()
+    for place, (value, own, line) in enumerate(zip(values, said, element.lines(path), strict=False)):
+        if are_several:
+            name = own or name
+            part = parts.of_turn(name)
         try:
             yield from _turn(value, part, name, line)
         except LineError as error:
@@ -170,6 +191,7 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     if _is_prompt(value, keys):
         yield LeftOut(PROMPTS, line)
         return
+    yield from splits_said(keys, line)
     found = {}
     for meaning in ("speaker", "utterance"):
         key = find_name(meaning, keys)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from dialogue_files.report import Header, LeftOut, Remark
+from dialogue_files.report import Header, LeftOut, Remark, SplitSaid
 from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
 
 # What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
@@ -44,6 +44,14 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ),
     "time": ("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent"),
 }
+# What tells a split from the others, in names of files and keys.
+SPLIT_WORDS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training", "trn"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test", "tst"),
+}
+# Columns and keys that say which split a turn or a dialogue is of.
+_SPLIT_NAMES = ("split", "data_split", "subset", "partition")
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Quotes around cells are usual with these; with the others they may as well be what somebody says.
 _QUOTED = frozenset(",;")
@@ -79,6 +87,11 @@ def find_role(names: Mapping[str, str | int]) -> str | int | None:
     said = find_name("utterance", names)
     roles = (names[role] for role, text in _ROLES.items() if role in names and text in names and names[text] == said)
     return next(roles, None)
+
+
+def splits_said(names: Mapping[str, str], line: int) -> Iterator[SplitSaid]:
+    """What says which split something is of. names: of columns or keys, by what they fold to; line: from 1."""
+    return (SplitSaid(names[name], line) for name in _SPLIT_NAMES if name in names)
 
 
 class PartCounter:
@@ -123,6 +136,7 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     places = _without_numbered_lines(header, places, stream, form)
     counts = places["time"] if places["turn"] is None else places["turn"]
     yield Header(tuple(header), line)
+    yield from splits_said({fold_name(name): name for name in header}, line)
     yield from _columns_told(header, places)
     for line, row in islice(read_rows(stream, form), 1, None):
         row = _fitted(row, len(header), line)

@@ -22,7 +22,8 @@ from tests.faults.fuzz.dialogue_targets import seeds_of
 from tests.faults.fuzz.target import Target
 
 PICKLED = tuple(DATASETS)
-OWN = {"labels": ["a", "b"], "speakers": 2, "metric": "weighted_f1", "unified": [], "neutral": None, "licence": ""}
+OWN = {"labels": ["a", "b"], "speakers": 2, "speaker_offset": 30, "metric": "weighted_f1"}
+OWN |= {"unified": [], "neutral": None, "licence": ""}
 LABELS = ("neutral", "surprise", "fear", "sad", "joyful", "disgust", "angry")
 ROWS = (
     Example("sample/a/0", "emotion_recognition", "Speaker_0: I left at six.", "neutral"),
