@@ -18,7 +18,6 @@ from threading import Lock
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_each, sha256_of_text, write_atomically
 from basics.json_files import parse_json
-from basics.ports import find_free_ports
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
 from data_utils.dialogues import find_original_data, find_sources
 from data_utils.examples import ROWS_VERSION
@@ -27,7 +26,7 @@ from experiment_utils.conditions import Condition
 from knobs.checks import Place
 from knobs.commands import Commands, leaves_the_result
 from knobs.environment import UNSET_BY_NOTHING, read_settings
-from knobs.gpus import VISIBLE
+from knobs.gpus import share_out
 from knobs.readers import MIXED, PLAIN, WINDOW, ZERO_SHOT
 from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
@@ -261,26 +260,6 @@ def _is_sent(group: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
         return False
     return True
-
-
-def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
-
-    A job alone takes what the caller's environment gives it.
-    """
-    if parallel == 1:
-        return [{}]
-    if gpus and len(gpus) < parallel:
-        raise UserError(
-            f"--jobs {parallel}: {len(gpus)} GPUs are visible, and each run takes one; give {len(gpus)} or fewer"
-        )
-    each = len(gpus) // parallel
-    shares = [",".join(gpus[number * each : (number + 1) * each]) for number in range(parallel)]
-    ports = find_free_ports(parallel)
-    return [
-        {"MASTER_PORT": str(port)} | ({VISIBLE: share} if share else {})
-        for port, share in zip(ports, shares, strict=True)
-    ]
 
 
 @dataclass

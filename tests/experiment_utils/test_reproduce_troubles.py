@@ -19,7 +19,8 @@ from corpora import write_own_corpus
 from ended_scripts import call, make_repository, ran
 from experiment_utils.conditions import Condition
 from experiment_utils.records import BASELINES, Records
-from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
+from experiment_utils.runner import Job, Plan, Runner, comparable_steps
+from knobs.gpus import share_out
 from scoring.baseline_table import baseline_plan
 
 
