@@ -130,7 +130,7 @@ class BaselineRun:
     """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
 
     valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took. commit: of the
-    program, as it began. sources: see `runner.digest_sources`, as it began.
+    program, as it began. sources: see `dialogues.digest_sources`, as it began.
     """
 
     row: str

@@ -10,6 +10,7 @@ from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
 from basics.markdown import RESULTS, put_sections, render_row
+from data_utils.dialogues import digest_sources
 from experiment_utils.conditions import CONDITIONS_FILE, EXPERIMENTS, Condition, Table
 from experiment_utils.evidence import keep_run, make_record, read_corpus
 from experiment_utils.overview import render_overview
@@ -18,7 +19,7 @@ from experiment_utils.report_answer import render_answer
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_report, render_sample
-from experiment_utils.runner import UNLOGGED, Job, Plan, digest_sources, make_job, plan_digest, today
+from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
 from scoring.baseline_table import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
