@@ -84,7 +84,7 @@ def main() -> None:
     if arguments.check:
         sys.exit(EXIT_FAILED if print_check(Records.read(folder)) else 0)
     if arguments.compare:
-        print_comparison(conditions, arguments.compare, Records.read(folder))
+        print_comparison(conditions, arguments.compare, Records.read(folder).known(conditions))
         return
     tell_unheeded()
     jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
@@ -259,6 +259,8 @@ def report(table: Table, conditions: Mapping[str, Condition], folder: Path) -> N
         written = write_report(table, conditions, shown, folder)
         if finished:
             written.append(write_browser(conditions, shown, finished, folder))
+    for line in shown.left_out:
+        print(line, file=sys.stderr)
     print("\n".join(map(str, written)))
 
 

@@ -288,8 +288,14 @@ def read_answers(path: Path) -> dict[str, Answer]:
 
 
 def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, str]:
-    """Row id -> gold label from the pickle, in the unified words where the labels are those."""
+    """Row id -> gold label from the pickle, in the unified words where the labels are those.
+
+    UserError where they are neither the dataset's own nor unified, as after a change of a corpus of one's own.
+    """
     dialogues = read_corpus(dataset)[split]
     spec = find_dataset(dataset)
     words = {label: label for label in labels} if set(spec.labels) == set(labels) else spec.unified_labels
+    if not words or not set(words.values()) <= set(labels):
+        told = f"{dataset} has the labels {', '.join(spec.labels)}, and a run answered with {', '.join(labels)}"
+        raise UserError(f"{told}: bring the corpus back to what it was, or remove the run's record and answers")
     return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}

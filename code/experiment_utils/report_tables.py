@@ -27,11 +27,13 @@ class Shown:
     """What tables and figures are made from.
 
     stale: condition and seed of runs of another day's settings or dialogues. earlier: scores without committed answers.
+    left_out: a line for each run that is of no condition any more.
     """
 
     records: Records
     stale: Collection[tuple[str, int]] = field(default_factory=frozenset)
     earlier: Sequence[Mapping[str, Any]] = ()
+    left_out: Sequence[str] = ()
 
     def ran(self, condition: Condition) -> list[Record]:
         """The runs of a condition, by seed."""

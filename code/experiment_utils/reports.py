@@ -62,7 +62,8 @@ def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple
 
 def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
     """The runs of conditions that are still there, and which of them have settings or dialogues of another day."""
-    records = Records.read(folder).known(conditions)
+    there = Records.read(folder)
+    records = there.known(conditions)
     sources = digest_sources({dataset for run in records.runs for dataset in run.sources})
     stale = {
         (run.condition, run.seed)
@@ -70,7 +71,7 @@ def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
         if run.plan != _plan_of_today(run, conditions) or _has_other_dialogues(run, sources)
     }
     earlier = folder / EARLIER
-    return Shown(records, stale, read_json(earlier) if earlier.exists() else ())
+    return Shown(records, stale, read_json(earlier) if earlier.exists() else (), there.left_out(conditions))
 
 
 def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:
