@@ -161,8 +161,8 @@ def refuse_unread(parser: LineParser, arguments: Namespace) -> None:
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
-    """Whole numbers joined by commas."""
-    return tuple(whole_number(0)(word) for word in text.split(","))
+    """Whole numbers joined by commas, each once."""
+    return tuple(dict.fromkeys(whole_number(0)(word) for word in text.split(",")))
 
 
 def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> None:

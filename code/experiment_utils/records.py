@@ -170,11 +170,19 @@ class Records:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """In the order of their names and seeds; none where nothing is there."""
+        """In the order of their names and seeds; none where nothing is there.
+
+        UserError: a record cannot be read, or is a copy, which would count twice.
+        """
         paths = sorted(
             (folder / RUNS).glob("**/seed_*.json"), key=lambda path: (path.parent, len(path.name), path.name)
         )
-        return cls(folder, tuple(map(Record.read, paths)))
+        runs = tuple(map(Record.read, paths))
+        for path, run in zip(paths, runs, strict=True):
+            if path != (place := folder / RUNS / run.condition / f"seed_{run.seed}.json"):
+                told = f"says that it is of {run.condition}, seed {run.seed}, whose place is {place}"
+                raise UserError(f"{path} {told}: remove the copy, or move it there with its counts")
+        return cls(folder, runs)
 
     def of(self, condition: str) -> list[Record]:
         """The runs of a condition, by seed."""

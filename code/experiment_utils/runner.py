@@ -239,7 +239,10 @@ def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
 
 
 def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tuple[Job, Path]]:
-    """The runs whose results lie below a folder as they were left, each for every condition that it is the run of."""
+    """The runs whose results lie below a folder as they were left, each for every condition that it is the run of.
+
+    Of copies of one run the one that lies where its command left it, else the first by its path.
+    """
     folders = [path.parent for path in sorted(folder.glob(f"**/{MANIFEST}"))]
     read = [(run, manifest) for run in folders if (manifest := read_manifest(run))]
     found = [(run, manifest) for run, manifest in read if {"plan", "seed"} <= manifest.keys()]
@@ -247,7 +250,12 @@ def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tup
     for name, seed in itertools.product(conditions, sorted({manifest["seed"] for _, manifest in found})):
         job = make_job(conditions, name, seed)
         jobs.setdefault(plan_digest(job), []).append(job)
-    return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
+    finished: dict[str, tuple[Job, Path]] = {}
+    for run, manifest in found:
+        for job in jobs.get(manifest["plan"], ()):
+            if job.name not in finished or run == folder / resolve(job).result:
+                finished[job.name] = job, run
+    return list(finished.values())
 
 
 def digest_start(job: Job) -> str | None:
