@@ -1,6 +1,7 @@
-"""Records of runs whose condition or corpus is another one by now: reports leave them out with a line, none dies."""
+"""Runs that are not as those beside them, or whose condition or corpus is another one by now: reports say so."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from corpora import write_own_corpus
 from data_utils.labels import DATASETS
 from ended_scripts import call, make_repository
 from experiment_utils.checks import missing_corpora
+from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.evidence import gold_labels
 from experiment_utils.records import Records
+from experiment_utils.report_tables import STALE, counts_with_neighbours, counts_without
 
 A = "a: {settings: {historical_window: 2}, paper: {meld: 80.0}}"
 
@@ -72,3 +75,27 @@ def test_labels_that_a_corpus_no_longer_has_are_one_line() -> None:
     calm = ("calm", *DATASETS["sample"].labels[1:])
     with pytest.raises(UserError, match="sample has the labels neutral, .* and a run answered with calm, "):
         gold_labels("sample", "test", calm)
+
+
+def test_comparisons_name_the_seeds_and_whose_runs_are_not_as_those_of_the_other(repository: Path) -> None:
+    assert call(repository, "--condition", "exact/a", "--seeds", 1).returncode == 0
+    writer = repository / "write_results.py"
+    writer.write_text(writer.read_text().replace("0123456789abcdef", "fedcba9876543210"))
+    assert call(repository, "--condition", "exact/b", "--seeds", "1,2").returncode == 0
+    rewrite(repository, ("b: {settings: {historical_window: 4}", "b: {settings: {historical_window: 3}"))
+    done = call(repository, "--report")
+    assert done.returncode == 0 and done.stderr == ""
+    report = (repository / "experiments" / "REPORT.md").read_text()
+    mark = f"{STALE}: b seed 1; BY ANOTHER COMMIT: seed 1"
+    assert f"| b | a{mark} | meld | -20.00 (seed 1) | -20.00 | - | - |" in report
+    assert f"{STALE}: seed 1, 2)" in report, "beside its mean"
+    assert "| as published | 0 of 2 | 2 | `python code/reproduce.py --condition exact` | a/meld: 2 |" in report
+    compared = call(repository, "--compare", "exact/a/meld", "exact/b/meld").stdout.splitlines()
+    assert compared[0] == f"meld: exact/b/meld is -20.00 points from exact/a/meld{mark}"
+
+
+def test_means_that_stand_side_by_side_are_of_the_same_seeds() -> None:
+    runs = Records.read(EXPERIMENTS).of("small_compact/compact+step_6/meld")
+    assert len(counts_without(runs, "meld")) == len(counts_with_neighbours(runs, "meld")) == 3
+    changed = [replace(runs[0], without={}, neighbours={}), *runs[1:]]
+    assert counts_without(changed, "meld") == counts_with_neighbours(changed, "meld") == []
