@@ -109,7 +109,9 @@ def test_runs_of_other_settings_are_said_to_be_stale(repository: Path) -> None:
     )
     call(repository, "--report")
     report = (repository / "experiments" / "REPORT.md").read_text()
-    assert report.count("STALE, of other settings or dialogues than today's: seed 1") == 2, "of all systems, and of its group"
+    assert report.count("STALE, of other settings or dialogues than today's: seed 1") == 2, (
+        "of all systems, and of its group"
+    )
     assert re.search(r"\| a \| meld \| 80.00 \| .*STALE", report)
 
 
