@@ -29,11 +29,10 @@ from basics.argument_parsing import LineParser, whole_number
 from basics.files import find_repository, make_folder, write_atomically
 from basics.locks import locked
 from data_utils.corpora.registry import find_dataset
-from data_utils.dialogues import find_original_data, load_dialogues
+from data_utils.dialogues import digest_sources, find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
 from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.evidence import BaselineRun, keep_baseline
-from experiment_utils.runner import digest_sources
 from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS

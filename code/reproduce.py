@@ -41,9 +41,10 @@ from experiment_utils.conditions import (
 )
 from experiment_utils.needs import Needs, base_of, estimate_all, read_needs, write_needs
 from experiment_utils.records import Records
-from experiment_utils.report_tables import describe_p
+from experiment_utils.report_tables import Shown, describe_p, mark_comparison
 from experiment_utils.reports import (
     log_run,
+    look_at,
     report_folder,
     update_records,
     write_browser,
@@ -84,7 +85,7 @@ def main() -> None:
     if arguments.check:
         sys.exit(EXIT_FAILED if print_check(Records.read(folder)) else 0)
     if arguments.compare:
-        print_comparison(conditions, arguments.compare, Records.read(folder))
+        print_comparison(conditions, arguments.compare, look_at(conditions, folder))
         return
     tell_unheeded()
     jobs = [make_job(conditions, one.name, seed) for one in chosen for seed in (arguments.seeds or one.group.seeds)]
@@ -161,8 +162,8 @@ def refuse_unread(parser: LineParser, arguments: Namespace) -> None:
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
-    """Whole numbers joined by commas."""
-    return tuple(whole_number(0)(word) for word in text.split(","))
+    """Whole numbers joined by commas, each once."""
+    return tuple(dict.fromkeys(whole_number(0)(word) for word in text.split(",")))
 
 
 def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> None:
@@ -259,6 +260,8 @@ def report(table: Table, conditions: Mapping[str, Condition], folder: Path) -> N
         written = write_report(table, conditions, shown, folder)
         if finished:
             written.append(write_browser(conditions, shown, finished, folder))
+    for line in shown.left_out:
+        print(line, file=sys.stderr)
     print("\n".join(map(str, written)))
 
 
@@ -279,7 +282,7 @@ def plan_or_reason(job: Job) -> Plan | str:
         return str(error)
 
 
-def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], records: Records) -> None:
+def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], shown: Shown) -> None:
     """Points apart, seed by seed, and how sure that is, dataset by dataset."""
     pair = [choose_conditions(conditions, names=[name]) for name in names]
     if any(len(found) != 1 for found in pair):
@@ -289,18 +292,19 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], 
     if not shared or first.split != second.split:
         raise UserError(f"--compare {' '.join(names)}: they have no scored rows in common; name two of one dataset")
     for one in (first, second):
-        if not records.of(one.name):
+        if not shown.ran(one):
             raise UserError(f"--compare: {one.name} has no record; run it with --condition {one.name}")
     for dataset in shared:
-        print("\n".join(describe_comparison(first, second, dataset, records)))
+        print("\n".join(describe_comparison(first, second, dataset, shown)))
 
 
-def describe_comparison(first: Condition, second: Condition, dataset: str, records: Records) -> Iterator[str]:
+def describe_comparison(first: Condition, second: Condition, dataset: str, shown: Shown) -> Iterator[str]:
     """A line for each seed with the test of these two models, then what is known of other seeds."""
-    metric = records.metric(dataset)
+    records, metric = shown.records, shown.records.metric(dataset)
     runs = [records.counts(one.name, dataset) for one in (first, second)]
     found = compare_runs(*runs, metric)
-    yield f"{dataset}: {second.name} is {found.mean:+.2f} points from {first.name}"
+    mark = mark_comparison(second, first, found.differences, shown)
+    yield f"{dataset}: {second.name} is {found.mean:+.2f} points from {first.name}{mark}"
     for seed, points in found.differences.items():
         p = describe_p(permutation_p([Paired([(runs[0][seed], runs[1][seed])], metric)]))
         yield f"  seed {seed}: {points:+.2f}; of these two models, p by permuting whole dialogues: {p}"

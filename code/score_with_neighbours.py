@@ -19,12 +19,14 @@ from basics.scripts import run_script
 # isort: split
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
 from basics.files import find_repository
+from basics.locks import locked
 from basics.markdown import open_section
 from knobs.flags import add_knob
 from knobs.table import KNOBS
@@ -49,10 +51,12 @@ def main() -> None:
     elif path:
         table = neighbours.render_weights(neighbours.compare_file(first, path, embed))
     else:
-        compared = [one for name in arguments.datasets for one in neighbours.compare_committed(name, embed)]
+        # What is kept must be of the answers that it was made from, and no report may read half of it.
+        with locked(neighbours.EXPERIMENTS) if arguments.keep else nullcontext():
+            compared = [one for name in arguments.datasets for one in neighbours.compare_committed(name, embed)]
+            if arguments.keep:
+                neighbours.keep_counts(compared)
         table = neighbours.render_comparison(compared)
-        if arguments.keep:
-            neighbours.keep_counts(compared)
     write_section(table)
     print(table)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from basics.errors import UserError
-from basics.files import find_repository, sha256_of
+from basics.files import find_repository, sha256_of, sha256_of_each
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE, find_corpus
 from data_utils.corpora.reading import OwnCorpus, describe
 from data_utils.corpora.registry import find_own, unknown_dataset
@@ -105,6 +105,21 @@ def find_sources(dataset: str, original_data: Path) -> list[Path]:
     if dataset in DATASETS:
         return [find_pickle(dataset, original_data)]
     return list(find_own(dataset, original_data).files)
+
+
+def digest_sources(datasets: Iterable[str]) -> dict[str, str]:
+    """Corpus of one's own -> digest of the files that it is read from now; those of others do not change.
+
+    A corpus that is not here, or cannot be read, has an empty one: whoever runs on it is told why.
+    """
+    return {dataset: _digest_source(dataset) for dataset in datasets if dataset not in DATASETS}
+
+
+def _digest_source(dataset: str) -> str:
+    try:
+        return sha256_of_each(find_sources(dataset, find_original_data(dataset)))
+    except (UserError, OSError):
+        return ""
 
 
 def clean_text(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from basics.errors import UserError
+from data_utils.corpora.places import find_corpus
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import count_labels, find_original_data, find_pickle
 from data_utils.labels import DATASETS
@@ -30,12 +31,14 @@ ROUNDING = 1e-6  # percent
 
 
 def missing_corpora(records: Records) -> list[str]:
-    """The datasets with answers whose pickle is not here, by name."""
-    named = sorted({dataset for run in records.runs for dataset in run.counts if dataset in DATASETS})
-    return [dataset for dataset in named if not _has_pickle(dataset)]
+    """The datasets with answers whose dialogues are not here, by name."""
+    named = sorted({dataset for run in records.runs for dataset in run.counts})
+    return [dataset for dataset in named if not _is_here(dataset)]
 
 
-def _has_pickle(dataset: str) -> bool:
+def _is_here(dataset: str) -> bool:
+    if dataset not in DATASETS:
+        return find_corpus(dataset) is not None
     try:
         find_pickle(dataset, find_original_data(dataset))
     except UserError:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from basics.errors import UserError
 from basics.files import find_repository
@@ -63,6 +63,13 @@ class Group(_Checked):
     tolerance: float = Field(default=0.5, gt=0)
     compare_with: Name | None = None
     rows: dict[Name, Row] = Field(min_length=1)
+
+    @field_validator("seeds", "datasets")
+    @classmethod
+    def _names_each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("one stands there twice")
+        return value
 
 
 class Claim(_Checked):

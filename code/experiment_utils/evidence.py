@@ -41,10 +41,10 @@ KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch"
 KEPT += ("versions", "training_rows")
 
 
-def keep_run(job: Job, run: Path, folder: Path) -> Record | None:
+def keep_run(job: Job, run: Path, folder: Path) -> None:
     """Write record, counts and answers of a finished run into `folder`. run: where its results lie.
 
-    None, and nothing is written, where another program has begun it anew meanwhile.
+    Nothing is written where another program has begun it anew meanwhile.
     """
     manifest = read_manifest(run)
     try:
@@ -54,9 +54,9 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record | None:
     except UserError:
         if manifest and manifest == read_manifest(run):
             raise
-        return None
+        return
     if not manifest or manifest != read_manifest(run):
-        return None
+        return
     known = None if results["seen_rows"] == UNKNOWN else tuple(results["seen_rows"])
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
@@ -71,7 +71,6 @@ def keep_run(job: Job, run: Path, folder: Path) -> Record | None:
         else:  # of an earlier run of the same condition
             path.unlink(missing_ok=True)
     record.write(folder, where)
-    return record
 
 
 def make_record(job: Job, run: Path) -> Record:
@@ -130,7 +129,7 @@ class BaselineRun:
     """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
 
     valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took. commit: of the
-    program, as it began. sources: see `runner.digest_sources`, as it began.
+    program, as it began. sources: see `dialogues.digest_sources`, as it began.
     """
 
     row: str
@@ -144,7 +143,7 @@ class BaselineRun:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> Record:
+def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> None:
     """Write record, counts and answers of a baseline beside those of conditions; it has no seed, and is called 0."""
     from bases.load import choose_device  # takes torch, which reports do without
 
@@ -182,7 +181,6 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
     )
     write_answers(answers_file(folder, record, run.dataset), run.predictions, labels)
     record.write(folder, {run.dataset: break_down(run.predictions, split_facts(run.dataset, "test"), labels)})
-    return record
 
 
 def _precision_of(contender: str) -> str:
@@ -299,8 +297,14 @@ def read_answers(path: Path) -> dict[str, Answer]:
 
 
 def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, str]:
-    """Row id -> gold label from the pickle, in the unified words where the labels are those."""
+    """Row id -> gold label from the pickle, in the unified words where the labels are those.
+
+    UserError where they are neither the dataset's own nor unified, as after a change of a corpus of one's own.
+    """
     dialogues = read_corpus(dataset)[split]
     spec = find_dataset(dataset)
     words = {label: label for label in labels} if set(spec.labels) == set(labels) else spec.unified_labels
+    if not words or not set(words.values()) <= set(labels):
+        told = f"{dataset} has the labels {', '.join(spec.labels)}, and a run answered with {', '.join(labels)}"
+        raise UserError(f"{told}: bring the corpus back to what it was, or remove the run's record and answers")
     return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}

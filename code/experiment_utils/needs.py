@@ -17,6 +17,7 @@ from basics.json_files import read_json
 from data_utils.corpora.registry import find_dataset
 from data_utils.corpora.sizes import has_small_train
 from data_utils.labels import DATASETS
+from data_utils.mixing import SEQUENCE
 from experiment_utils.conditions import EXPERIMENTS, Condition
 from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
@@ -161,35 +162,51 @@ def _times_fewer(condition: Condition, dataset: str) -> float:
     return FEWER_TOKENS.get(form, {}).get(dataset, 1.0) if _shows_history(condition) else 1.0
 
 
+def _stages(condition: Condition) -> list[tuple[str, ...]]:
+    """The datasets that are trained on together, stage after stage; every stage scores all of the condition."""
+    if only := condition.settings.get("train_on"):
+        return [(only,)]
+    one_by_one = condition.settings.get("mode") == SEQUENCE
+    return [(dataset,) for dataset in condition.datasets] if one_by_one else [condition.datasets]
+
+
+def _share(condition: Condition) -> float:
+    return float(condition.settings.get("data_percent", 1))
+
+
 def _training_tokens(condition: Condition, base: str) -> float:
     """Distinct tokens of all epochs and stages."""
-    only = condition.settings.get("train_on")
-    datasets = [only] if only else condition.datasets
+    datasets = [dataset for stage in _stages(condition) for dataset in stage]
     total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition, base)
     if condition.settings.get("speaker_task") == "True":
         total += _value_of(condition, base, "speaker_epochs") * sum(
             texts_of(dataset, plain=True).distinct() for dataset in datasets
         )
-    return total * float(condition.settings.get("data_percent", 1))
+    return total * _share(condition)
 
 
 def _scored_tokens(condition: Condition, base: str) -> float:
-    """Distinct tokens of valid whenever it is scored, and of the split that is scored last."""
-    total, scorings = 0.0, _scorings(condition, base)
+    """Distinct tokens of the split that chooses, whenever it is scored, and of that which every stage scores last."""
+    stages = _stages(condition)
+    scorings, chooses = (
+        sum(_scorings(condition, base, stage) for stage in stages),
+        condition.settings.get("select_on", "valid"),
+    )
+    total = 0.0
     for dataset in condition.datasets:
         counts = utterances_of(dataset)
-        rows = scorings * counts["valid"] + counts[condition.split]
+        rows = scorings * counts[chooses] + len(stages) * counts[condition.split]
         total += _texts_of(condition, dataset).distinct(rows) / _times_fewer(condition, dataset)
     return total
 
 
-def _scorings(condition: Condition, base: str) -> int:
-    """How often weights are scored on the split that chooses them."""
+def _scorings(condition: Condition, base: str, stage: Sequence[str]) -> int:
+    """How often the weights of a stage are scored on the split that chooses them."""
     epochs, every = _epochs(condition, base), _value_of(condition, base, "score_every")
     if not every or not epochs:
         return epochs
-    share = float(condition.settings.get("data_percent", 1))
-    rows = share * sum(_texts_of(condition, dataset).rows for dataset in condition.datasets)
+    tasks = 2 if condition.settings.get("emotion_prediction") == "True" else 1  # as many rows again
+    rows = tasks * _share(condition) * sum(_texts_of(condition, dataset).rows for dataset in stage)
     batch = _value_of(condition, base, "graphics_card") * _value_of(condition, base, "accumulations")
     return math.ceil(epochs * math.ceil(rows / batch) / every)
 

@@ -21,6 +21,7 @@ from basics.json_files import parse_json
 from data_utils.corpora.registry import find_dataset
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_breakdowns
+from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
 from experiment_utils.significance import Interval, score_interval
 from scoring.baseline_table import PREVIOUS_LABEL
@@ -143,6 +144,17 @@ def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[
     return {name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items()}
 
 
+def _why_unknown(run: Record, conditions: Mapping[str, Condition]) -> str:
+    if run.is_baseline:
+        return ""
+    if not (condition := conditions.get(run.condition)):
+        return "as no condition is called so"
+    if run.split != condition.split:
+        return f"as it was scored on {run.split}, and its condition is on {condition.split}"
+    missing = [dataset for dataset in condition.datasets if dataset not in run.counts]
+    return f"as it was not scored on {', '.join(missing)}, which its condition is" if missing else ""
+
+
 def in_order(datasets: Iterable[str]) -> list[str]:
     """The program's datasets in their order, then corpora of one's own in that of the alphabet."""
     places = {name: place for place, name in enumerate(DATASETS)}
@@ -158,21 +170,32 @@ class Records:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """In the order of their names and seeds; none where nothing is there."""
+        """In the order of their names and seeds; none where nothing is there.
+
+        UserError: a record cannot be read, or is a copy, which would count twice.
+        """
         paths = sorted(
             (folder / RUNS).glob("**/seed_*.json"), key=lambda path: (path.parent, len(path.name), path.name)
         )
-        return cls(folder, tuple(map(Record.read, paths)))
+        runs = tuple(map(Record.read, paths))
+        for path, run in zip(paths, runs, strict=True):
+            if path != (place := folder / RUNS / run.condition / f"seed_{run.seed}.json"):
+                told = f"says that it is of {run.condition}, seed {run.seed}, whose place is {place}"
+                raise UserError(f"{path} {told}: remove the copy, or move it there with its counts")
+        return cls(folder, runs)
 
     def of(self, condition: str) -> list[Record]:
         """The runs of a condition, by seed."""
         return [run for run in self.runs if run.condition == condition]
 
-    def known(self, conditions: Iterable[str]) -> "Records":
-        """Baselines, and the runs of conditions that are still there."""
-        names = set(conditions)
-        kept = (run for run in self.runs if run.condition in names or run.is_baseline)
-        return Records(self.folder, tuple(kept))
+    def known(self, conditions: Mapping[str, Condition]) -> "Records":
+        """Baselines, and the runs of conditions that are still there and scored on the same."""
+        return Records(self.folder, tuple(run for run in self.runs if not _why_unknown(run, conditions)))
+
+    def left_out(self, conditions: Mapping[str, Condition]) -> list[str]:
+        """A line for each run that is not `known`."""
+        reasons = ((run, _why_unknown(run, conditions)) for run in self.runs)
+        return [f"{run.condition}, seed {run.seed}: not shown, {reason}" for run, reason in reasons if reason]
 
     def scores(self, condition: str, dataset: str) -> list[float]:
         """In percent, seed by seed."""

@@ -27,11 +27,13 @@ class Shown:
     """What tables and figures are made from.
 
     stale: condition and seed of runs of another day's settings or dialogues. earlier: scores without committed answers.
+    left_out: a line for each run that is of no condition any more.
     """
 
     records: Records
     stale: Collection[tuple[str, int]] = field(default_factory=frozenset)
     earlier: Sequence[Mapping[str, Any]] = ()
+    left_out: Sequence[str] = ()
 
     def ran(self, condition: Condition) -> list[Record]:
         """The runs of a condition, by seed."""
@@ -39,8 +41,20 @@ class Shown:
 
     def mark(self, runs: Sequence[Record]) -> str:
         """What is said behind a number that rests on runs of another day's settings or dialogues, or chosen on test."""
-        said = STALE * any((run.condition, run.seed) in self.stale for run in runs)
+        old: dict[str, list[Record]] = {}
+        for run in runs:
+            if (run.condition, run.seed) in self.stale:
+                old.setdefault(run.condition, []).append(run)
+        names = len({run.condition for run in runs}) > 1
+        told = filter(None, (_name_runs(of, names) for of in old.values()))
+        said = ": ".join([STALE, *filter(None, [" and ".join(told)])]) if old else ""
         return said + say_if_on_test(runs)
+
+
+def _name_runs(runs: Sequence[Record], with_row: bool) -> str:
+    """Of one condition, by their seeds, which a baseline has not."""
+    seeds = "" if runs[0].is_baseline else f"seed {', '.join(str(run.seed) for run in runs)}"
+    return " ".join(filter(None, [runs[0].row * with_row, seeds]))
 
 
 def say_if_on_test(runs: Sequence[Record]) -> str:
@@ -49,7 +63,11 @@ def say_if_on_test(runs: Sequence[Record]) -> str:
 
 
 # What follows the machine, not the condition -> what is said behind a comparison of runs that differ in it.
-UNLIKE = {"precision": "IN ANOTHER PRECISION", "weights": "FROM OTHER WEIGHTS OF THE BASE"}
+UNLIKE = {
+    "precision": "IN ANOTHER PRECISION",
+    "weights": "FROM OTHER WEIGHTS OF THE BASE",
+    "commit": "BY ANOTHER COMMIT",
+}
 
 
 def say_if_unlike(runs: Sequence[Record], others: Sequence[Record], same_base: bool) -> str:
@@ -60,7 +78,7 @@ def say_if_unlike(runs: Sequence[Record], others: Sequence[Record], same_base: b
     pairs = [(run, other) for run in runs for other in others if run.seed == other.seed]
     said = ""
     for name, words in UNLIKE.items():
-        known = [(run.seed, {getattr(run, name), getattr(other, name)} - {""}) for run, other in pairs]
+        known = [(run.seed, {getattr(run, name), getattr(other, name)} - {"", None}) for run, other in pairs]
         apart = [str(seed) for seed, values in known if len(values) > 1 and (same_base or name != "weights")]
         said += f"; {words}: seed {', '.join(apart)}" if apart else ""
     return said
@@ -86,21 +104,23 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
         return "not run"
     seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
     apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
-    stale = [str(run.seed) for run in shown.ran(condition) if (condition.name, run.seed) in shown.stale]
-    said = f"{STALE}: seed {', '.join(stale)}" if stale else ""
-    said += say_if_on_test(shown.ran(condition))
+    said = shown.mark(shown.ran(condition))
     return f"**{mean(found):.2f}**{apart} ({seeds}; {bounds.low:.2f} to {bounds.high:.2f}{said})"
 
 
 def counts_without(runs: Sequence[Record], dataset: str) -> list[Counts]:
-    """Of the model's own answers, seed by seed, where those of the score are decoded with transitions."""
-    return [run.without[dataset] for run in runs if dataset in run.without]
+    """Of the model's own answers, seed by seed; none where not all scores are decoded with transitions."""
+    return _of_all([run.without for run in runs], dataset)
 
 
 def counts_with_neighbours(runs: Sequence[Record], dataset: str) -> list[Counts]:
     """Seed by seed; none where not all runs were scored so."""
-    counts = [run.neighbours[dataset] for run in runs if dataset in run.neighbours]
-    return counts if len(counts) == len(runs) else []
+    return _of_all([run.neighbours for run in runs], dataset)
+
+
+def _of_all(found: Sequence[Mapping[str, Counts]], dataset: str) -> list[Counts]:
+    """None where some have none: means that stand side by side are of the same seeds."""
+    return [of[dataset] for of in found] if all(dataset in of for of in found) else []
 
 
 def _mean_of(counts_of: Callable[[Sequence[Record], str], list[Counts]]) -> Callable[[Condition, str, Shown], str]:
@@ -204,6 +224,7 @@ def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
         bounds = compared.interval
         interval = f"{bounds.low:+.2f} to {bounds.high:+.2f}" if bounds else NOTHING
         apart = ", ".join(f"{points:+.2f}" for points in compared.differences.values())
+        apart += f" (seed {', '.join(map(str, compared.differences))})" if compared.left_out else ""
         rows.append([*line, apart, f"{compared.mean:+.2f}", interval, p])
     header = ("condition", "against", "dataset", "points, seed by seed", "mean", "95% interval", "p, Holm")
     return render_table(header, rows) if rows else ""
@@ -216,10 +237,8 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
         for dataset in one.datasets if shown.ran(one) else ():
             ours, metric = shown.records.counts(one.name, dataset), shown.records.metric(dataset)
             other = one.compared_with
-            if other and set(theirs := shown.records.counts(other, dataset)) & set(ours):
-                mark = shown.mark([*shown.ran(one), *shown.records.of(other)])
-                same_base = one.settings.get("MODEL_NAME") == named[other].settings.get("MODEL_NAME")
-                mark += say_if_unlike(shown.ran(one), shown.records.of(other), same_base)
+            if other and (shared := set(theirs := shown.records.counts(other, dataset)) & set(ours)):
+                mark = mark_comparison(one, named[other], shared, shown)
                 yield (one.row, f"{named[other].row}{mark}", dataset), compare_runs(theirs, ours, metric)
                 own = [shown.records.own_counts(name, dataset) for name in (other, one.name)]
                 if set(own[0]) & set(own[1]):
@@ -229,6 +248,13 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
                 # A baseline has no seed: it is the same beside every seed of ours.
                 same, mark = dict.fromkeys(ours, best.counts[dataset]), shown.mark([*shown.ran(one), best])
                 yield (one.row, f"{best.row}{mark}", dataset), compare_runs(same, ours, metric)
+
+
+def mark_comparison(one: Condition, other: Condition, seeds: Collection[int], shown: Shown) -> str:
+    """What is said behind a comparison of two conditions over some seeds: whose runs are not as those of the other."""
+    runs, others = ([run for run in shown.ran(each) if run.seed in seeds] for each in (one, other))
+    same_base = one.settings.get("MODEL_NAME") == other.settings.get("MODEL_NAME")
+    return shown.mark([*runs, *others]) + say_if_unlike(runs, others, same_base)
 
 
 def describe_p(value: float) -> str:

@@ -7,6 +7,7 @@ from basics.markdown import render_table
 from experiment_utils.conditions import BENCHMARKS, Condition, Table
 from experiment_utils.overview import OVERVIEW, list_systems, render_systems
 from experiment_utils.report_tables import (
+    NOTHING,
     Shown,
     group_conditions,
     render_baselines,
@@ -42,13 +43,15 @@ choose on, to be scored on.
 - **best baseline**: what needs no language model and is best on valid, see [Baselines](#baselines). With transitions a
   score on valid cannot be below the one without, as their weights are chosen there and may be 0.
 - **valid**: the score on valid by which the epoch was chosen, of the model's own answers, seed by seed.
-- **points**: a condition minus the one beside it, seed by seed. With fewer than three seeds there is no interval and no
-  p: how far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds,
-  corrected by Holm's method over the table.
+- **points**: a condition minus the one beside it, seed by seed, over the seeds that both have, which are named where
+  one has more: the scores above are of all of its seeds. With fewer than three seeds there is no interval and no p: how
+  far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds, corrected
+  by Holm's method over the table.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
   generate reads the generated answer, which counts as wrong where it holds no label.
 - **precision**: in which a run computed, seed by seed where they differ. It follows the machine, and a score with it:
-  a difference between runs in other precisions is marked, and one between runs from other weights of the same base.
+  a difference between runs in other precisions is marked, and one between runs from other weights of the same base or
+  by another commit of the program, which may have scored otherwise.
 - **†**: the authors pass on one release of EmoryNLP, the literature mostly reports another: no verdict.
 - **minutes**: of the whole run, wall clock; left out where it was stopped and resumed."""
 
@@ -96,15 +99,22 @@ def name_group(condition: Condition) -> str:
 
 
 def render_missing(groups: Mapping[str, Sequence[Condition]], shown: Shown) -> str:
-    """How much of each group has not been run: conditions, seeds and the command."""
+    """How much of each group has not been run: conditions, seeds of those that have, and the command."""
     rows = []
     for group, members in groups.items():
+        seeds = members[0].group.seeds
+        left = {one.name: set(seeds) - {run.seed for run in shown.ran(one)} for one in members}
         missing = [one for one in members if not shown.ran(one)]
-        if missing:
+        begun = [
+            f"{one.name.removeprefix(f'{group}/')}: {', '.join(map(str, sorted(left[one.name])))}"
+            for one in members
+            if left[one.name] and shown.ran(one)
+        ]
+        if missing or begun:
             command = f"`python code/reproduce.py --condition {group}`"
             count = f"{len(missing)} of {len(members)}"
-            rows.append([members[0].group.title, count, str(len(members[0].group.seeds)), command])
-    header = ("group", "conditions not run", "seeds each", "all of them")
+            rows.append([members[0].group.title, count, str(len(seeds)), command, "; ".join(begun) or NOTHING])
+    header = ("group", "conditions not run", "seeds each", "all of them", "seeds not run of the others")
     return render_table(header, rows) if rows else "All has been run."
 
 

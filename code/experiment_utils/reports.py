@@ -10,6 +10,7 @@ from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
 from basics.markdown import RESULTS, put_sections, render_row
+from data_utils.dialogues import digest_sources
 from experiment_utils.conditions import CONDITIONS_FILE, EXPERIMENTS, Condition, Table
 from experiment_utils.evidence import keep_run, make_record, read_corpus
 from experiment_utils.overview import render_overview
@@ -18,7 +19,7 @@ from experiment_utils.report_answer import render_answer
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, short_commit
 from experiment_utils.report_text import render_report, render_sample
-from experiment_utils.runner import UNLOGGED, Job, Plan, digest_sources, make_job, plan_digest, today
+from experiment_utils.runner import UNLOGGED, Job, Plan, make_job, plan_digest, today
 from scoring.baseline_table import baseline_plan
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions
@@ -61,7 +62,8 @@ def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple
 
 def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
     """The runs of conditions that are still there, and which of them have settings or dialogues of another day."""
-    records = Records.read(folder).known(conditions)
+    there = Records.read(folder)
+    records = there.known(conditions)
     sources = digest_sources({dataset for run in records.runs for dataset in run.sources})
     stale = {
         (run.condition, run.seed)
@@ -69,7 +71,7 @@ def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
         if run.plan != _plan_of_today(run, conditions) or _has_other_dialogues(run, sources)
     }
     earlier = folder / EARLIER
-    return Shown(records, stale, read_json(earlier) if earlier.exists() else ())
+    return Shown(records, stale, read_json(earlier) if earlier.exists() else (), there.left_out(conditions))
 
 
 def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:

@@ -16,18 +16,16 @@ from queue import Queue
 from threading import Lock
 
 from basics.errors import UserError
-from basics.files import find_repository, sha256_of, sha256_of_each, sha256_of_text, write_atomically
+from basics.files import find_repository, sha256_of, sha256_of_text, write_atomically
 from basics.json_files import parse_json
-from basics.ports import find_free_ports
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
-from data_utils.dialogues import find_original_data, find_sources
+from data_utils.dialogues import digest_sources
 from data_utils.examples import ROWS_VERSION
-from data_utils.labels import DATASETS
 from experiment_utils.conditions import Condition
 from knobs.checks import Place
-from knobs.commands import Commands, leaves_the_result
+from knobs.commands import DECIDED_BY_START, Commands, leaves_the_result
 from knobs.environment import UNSET_BY_NOTHING, read_settings
-from knobs.gpus import VISIBLE
+from knobs.gpus import share_out
 from knobs.readers import MIXED, PLAIN, WINDOW, ZERO_SHOT
 from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
@@ -38,6 +36,8 @@ PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS} - {"train_on"})
 # The scripts add these by themselves, as the machine has it; a run that asks for a file of DeepSpeed's bears it in its
 # name.
 _PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config|processes) [^\s)]+")
+# The scripts leave these away as soon as the checkpoint to start from is there, which has them.
+_FLAG_OF_START = re.compile(rf" --(?:{'|'.join(itertools.chain(*DECIDED_BY_START.values()))}) [^\s)]+")
 _PROGRAM = re.compile(r"code/\w+\.py .*")
 _NAMES = frozenset({*KNOBS, *(knob.also for knob in KNOBS.values() if knob.also)})
 ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}
@@ -61,6 +61,11 @@ class Job:
     @property
     def name(self) -> str:
         return f"{self.condition.name}, seed {self.seed}"
+
+    @property
+    def chain(self) -> "list[Job]":
+        """This job, the one from whose model it goes on, the one before that, and so on."""
+        return [self, *(self.start.chain if self.start else ())]
 
     @property
     def settings(self) -> dict[str, str]:
@@ -90,9 +95,12 @@ class Plan:
 
 
 def comparable_steps(lines: Iterable[str]) -> tuple[str, ...]:
-    """The lines that run a program of code/, without the launcher and the flags that say how to compute."""
-    found = (_PROGRAM.search(line) for line in lines)
-    return tuple(_PASSED_ON_FLAG.sub("", match.group()) for match in found if match)
+    """The lines that run a program of code/, without the launcher and the flags that say how to compute.
+
+    Without those too that a checkpoint to start from decides: they differ by whether it was there.
+    """
+    found = (_PASSED_ON_FLAG.sub("", match.group()) for line in lines if (match := _PROGRAM.search(line)))
+    return tuple(_FLAG_OF_START.sub("", step) if " --checkpoint_dir " in step else step for step in found)
 
 
 def job_environment(job: Job, **more: str) -> dict[str, str]:
@@ -149,8 +157,12 @@ def is_finished(job: Job, plan: Plan) -> bool:
     manifest = read_manifest(plan.folder)
     if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
         return False
-    sources = digest_sources(job.condition.datasets)
-    return manifest.get("plan") == plan_digest(job) and manifest.get("sources") in (None, sources)
+    # Neither is told by older manifests; a start whose results were removed since may be what it was.
+    came_from = (
+        (digest_sources(job.condition.datasets), manifest.get("sources")),
+        (digest_start(job), manifest.get("start")),
+    )
+    return manifest.get("plan") == plan_digest(job) and all(None in pair or pair[0] == pair[1] for pair in came_from)
 
 
 def read_manifest(folder: Path) -> dict | None:
@@ -173,10 +185,13 @@ def unlogged_seconds(plan: Plan) -> float | None:
     return manifest and (manifest.get("seconds") or 0.0)
 
 
-def write_manifest(plan: Plan, job: Job, seconds: float | None, sources: Mapping[str, str]) -> None:
+def write_manifest(
+    plan: Plan, job: Job, seconds: float | None, sources: Mapping[str, str], start: str | None = None
+) -> None:
     """Say in the folder what its results came from.
 
-    seconds: None where an earlier run had done a part. sources: `digest_sources`, as the run began.
+    seconds: None where an earlier run had done a part. sources, start: `digest_sources` and `digest_start`, as the run
+    began.
     """
     (plan.folder / UNLOGGED).touch()
     content = {
@@ -185,26 +200,12 @@ def write_manifest(plan: Plan, job: Job, seconds: float | None, sources: Mapping
         "command": job.command,
         "steps": list(plan.steps),
         "sources": dict(sources),
+        "start": start,
         "results_sha256": sha256_of(plan.folder / RESULTS_FILE),
         "seconds": seconds,
         "date": today(),
     }
     write_atomically(plan.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
-
-
-def digest_sources(datasets: Iterable[str]) -> dict[str, str]:
-    """Corpus of one's own -> digest of the files that it is read from now; those of others do not change.
-
-    A corpus that is not here, or cannot be read, has an empty one: whoever runs on it is told why.
-    """
-    return {dataset: _digest_source(dataset) for dataset in datasets if dataset not in DATASETS}
-
-
-def _digest_source(dataset: str) -> str:
-    try:
-        return sha256_of_each(find_sources(dataset, find_original_data(dataset)))
-    except (UserError, OSError):
-        return ""
 
 
 def plan_digest(job: Job) -> str:
@@ -238,7 +239,10 @@ def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
 
 
 def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tuple[Job, Path]]:
-    """The runs whose results lie below a folder as they were left, each for every condition that it is the run of."""
+    """The runs whose results lie below a folder as they were left, each for every condition that it is the run of.
+
+    Of copies of one run the one that lies where its command left it, else the first by its path.
+    """
     folders = [path.parent for path in sorted(folder.glob(f"**/{MANIFEST}"))]
     read = [(run, manifest) for run in folders if (manifest := read_manifest(run))]
     found = [(run, manifest) for run, manifest in read if {"plan", "seed"} <= manifest.keys()]
@@ -246,12 +250,20 @@ def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tup
     for name, seed in itertools.product(conditions, sorted({manifest["seed"] for _, manifest in found})):
         job = make_job(conditions, name, seed)
         jobs.setdefault(plan_digest(job), []).append(job)
-    return [(job, run) for run, manifest in found for job in jobs.get(manifest["plan"], ())]
+    finished: dict[str, tuple[Job, Path]] = {}
+    for run, manifest in found:
+        for job in jobs.get(manifest["plan"], ()):
+            if job.name not in finished or run == folder / resolve(job).result:
+                finished[job.name] = job, run
+    return list(finished.values())
 
 
-def _has_start(job: Job) -> bool:
-    """Whether the run from whose model a job goes on, if any, has its results, which come when it has finished."""
-    return not job.start or (find_repository() / "experiments" / resolve(job.start).result / RESULTS_FILE).is_file()
+def digest_start(job: Job) -> str | None:
+    """Of the results of the run from whose model a job goes on; None where there is none, or has not finished."""
+    try:
+        return job.start and sha256_of(find_repository() / "experiments" / resolve(job.start).result / RESULTS_FILE)
+    except OSError:
+        return None
 
 
 def _is_sent(group: int, number: int) -> bool:
@@ -263,24 +275,8 @@ def _is_sent(group: int, number: int) -> bool:
     return True
 
 
-def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
-
-    A job alone takes what the caller's environment gives it.
-    """
-    if parallel == 1:
-        return [{}]
-    if gpus and len(gpus) < parallel:
-        raise UserError(
-            f"--jobs {parallel}: {len(gpus)} GPUs are visible, and each run takes one; give {len(gpus)} or fewer"
-        )
-    each = len(gpus) // parallel
-    shares = [",".join(gpus[number * each : (number + 1) * each]) for number in range(parallel)]
-    ports = find_free_ports(parallel)
-    return [
-        {"MASTER_PORT": str(port)} | ({VISIBLE: share} if share else {})
-        for port, share in zip(ports, shares, strict=True)
-    ]
+def _more_settings(job: Job, resume: bool) -> dict[str, str]:
+    return {"resume": "True"} if resume and job.settings.get("Experiments_setting") != ZERO_SHOT else {}
 
 
 @dataclass
@@ -310,9 +306,11 @@ class Runner:
 
     def run(self, planned: Sequence[tuple[Job, Plan]]) -> Iterator[Outcome]:
         """Outcomes in the order in which jobs end; an interrupt stops the jobs and goes on to the caller."""
+        anew = {plan_digest(job) for job, plan in planned if not (self.resume and is_finished(job, plan))}
         waiting: list[tuple[Job, Plan]] = []
         for job, plan in planned:
-            if self.resume and is_finished(job, plan):
+            # What goes on from a model that is made anew is of the one that was there before.
+            if anew.isdisjoint(plan_digest(one) for one in job.chain):
                 yield Outcome(job, plan, None, 0.0)
             else:
                 waiting.append((job, plan))
@@ -329,6 +327,7 @@ class Runner:
     ) -> Iterator[Outcome]:
         """A job that goes on from the model of another begins when that has finished, and else not at all."""
         left = {plan_digest(job): (job, plan) for job, plan in waiting}
+        anew = set(left)
         pending: dict[Future[Outcome], str] = {}
         failed: set[str] = set()
         while left or pending:
@@ -336,28 +335,30 @@ class Runner:
             starts = {run: job.start and plan_digest(job.start) for run, (job, _) in left.items()}
             for run in [run for run, start in starts.items() if start not in going]:
                 job, plan = left.pop(run)
-                if starts[run] in failed or (starts[run] not in asked and not _has_start(job)):
+                if starts[run] in failed or (job.start and starts[run] not in asked and not digest_start(job)):
                     failed.add(run)
                     yield Outcome(job, plan, None, 0.0, is_held=True)
                 else:
-                    pending[pool.submit(self._run_one, job, plan)] = run
+                    # A state that was saved on the way from another model is no state of this run.
+                    goes_on = self.resume and starts[run] not in anew
+                    pending[pool.submit(self._run_one, job, plan, goes_on)] = run
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 outcome, run = future.result(), pending.pop(future)
                 failed |= {run} if outcome.failed else set()
                 yield outcome
 
-    def _run_one(self, job: Job, plan: Plan) -> Outcome:
+    def _run_one(self, job: Job, plan: Plan, resume: bool) -> Outcome:
         log = plan.folder / LOG
         begun_before = plan.folder.exists()
         log.parent.mkdir(parents=True, exist_ok=True)
         self.announce(job, log)
         place = self.places.get()
-        began, sources = time.monotonic(), digest_sources(job.condition.datasets)
+        began, sources, start = time.monotonic(), digest_sources(job.condition.datasets), digest_start(job)
         with open(log, "ab") as stream:
             process = subprocess.Popen(
                 ["bash", job.script],
                 cwd=find_repository(),
-                env=job_environment(job, **self._more_settings(job), **place),
+                env=job_environment(job, **_more_settings(job, resume), **place),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -371,12 +372,8 @@ class Runner:
         self.places.put(place)
         seconds = time.monotonic() - began
         if code == 0:
-            write_manifest(plan, job, None if begun_before and self.resume else seconds, sources)
+            write_manifest(plan, job, None if begun_before and resume else seconds, sources, start)
         return Outcome(job, plan, code, seconds)
-
-    def _more_settings(self, job: Job) -> dict[str, str]:
-        trains = job.settings.get("Experiments_setting") != "zero_shot"
-        return {"resume": "True"} if self.resume and trains else {}
 
     def _stop(self) -> None:
         """Ends the runs, which save where they are, and sees that they do."""

@@ -73,12 +73,13 @@ class Comparison:
     """One condition against another on the same dialogues, over the seeds that both have.
 
     differences: seed -> points by which the second is better. interval, p: of their mean, p two-sided; None with fewer
-    than three seeds.
+    than three seeds. left_out: seeds that one of them has alone.
     """
 
     differences: Mapping[int, float]
     interval: Interval | None
     p: float | None
+    left_out: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -118,16 +119,16 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
     Raises:
         UserError: no seed in common, or other dialogues, labels or gold labels.
     """
-    seeds = sorted(set(first) & set(second))
+    seeds, left_out = sorted(set(first) & set(second)), tuple(sorted(set(first) ^ set(second)))
     if not seeds:
         raise UserError(f"no seed in common: {sorted(first)} and {sorted(second)}")
     paired = Paired([(first[number], second[number]) for number in seeds], metric)
     differences = dict(zip(seeds, paired.differences, strict=True))
     if len(seeds) < SEEDS_FOR_A_TEST:
         paired.check()
-        return Comparison(differences, None, None)
+        return Comparison(differences, None, None, left_out)
     found = _Mean.of_differences(paired, seed)
-    return Comparison(differences, found.interval, found.p)
+    return Comparison(differences, found.interval, found.p, left_out)
 
 
 def points_interval(datasets: Sequence[Paired], seed: int = 0) -> Interval | None:

@@ -2,7 +2,10 @@
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from basics.errors import UserError
+from basics.ports import find_free_ports
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
@@ -36,3 +39,26 @@ def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[str, .
         meant.add(named[0])
         found.append(word)
     return tuple(found)
+
+
+def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
+
+    A job alone takes what the caller's environment gives it.
+
+    Raises:
+        UserError: there are GPUs, but fewer than jobs at once.
+    """
+    if parallel == 1:
+        return [{}]
+    if gpus and len(gpus) < parallel:
+        raise UserError(
+            f"--jobs {parallel}: {len(gpus)} GPUs are visible, and each run takes one; give {len(gpus)} or fewer"
+        )
+    each = len(gpus) // parallel
+    shares = [",".join(gpus[number * each : (number + 1) * each]) for number in range(parallel)]
+    ports = find_free_ports(parallel)
+    return [
+        {"MASTER_PORT": str(port)} | ({VISIBLE: share} if share else {})
+        for port, share in zip(ports, shares, strict=True)
+    ]

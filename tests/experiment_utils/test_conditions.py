@@ -69,6 +69,7 @@ def test_the_row_that_others_are_compared_with(tmp_path: Path) -> None:
     [
         ("script: Uni", "script: Unix", "groups.one.script"),
         ("title: a group", "titel: a group", "groups.one.titel"),
+        ("title: a group", "title: a group\n    seeds: [42, 43, 42]", "groups.one.seeds: .*one stands there twice"),
         ("first: {}", "the first: {}", "groups.one.rows"),
         ("rows:", "rows: [", "cannot be read as YAML"),
         ("first: {}", "first: {}\n      first: {}", "as YAML: line [0-9]+: first stands there twice, allowed is once"),

@@ -76,6 +76,24 @@ def test_labels_and_scorings_take_their_time() -> None:
     assert usual == once == exact < labels < twice
 
 
+def test_scorings_are_of_what_is_trained_in_the_split_that_chooses() -> None:
+    """A single set makes fewer steps than all, every stage of a sequence scores all sets, and test is larger."""
+    alone, whole = CONDITIONS["friends/meld_alone"], CONDITIONS["friends/mix"]
+    ways = {
+        "alone": alone,
+        "alone, often": replace(alone, settings=alone.settings | {"score_every": "500"}),  # of 625 steps
+        "mix": whole,
+        "sequence": CONDITIONS["friends/meld_then_EmoryNLP"],
+        "on test": replace(whole, settings=whole.settings | {"select_on": "test"}),
+    }
+    found = dict(zip(ways, estimate_all([replace(one, name=n) for n, one in ways.items()]).values(), strict=True))
+    minutes = {name: needs.minutes for name, needs in found.items()}
+    assert minutes["mix"] < min(minutes["sequence"], minutes["on test"])
+    scoring = minutes["alone, often"] - minutes["alone"]  # of valid, once more
+    last = minutes["on test"] - minutes["mix"] + scoring  # of test, once
+    assert minutes["sequence"] - minutes["mix"] == pytest.approx(scoring + last, abs=0.4)
+
+
 @pytest.mark.parametrize(("name", "minutes"), [("one_epoch/window/iemocap", 58.2), ("modules/window/meld", 5.8)])
 def test_they_are_near_what_runs_took(name: str, minutes: float) -> None:
     """Of experiments/LOG.md, runs that had the machine to themselves."""

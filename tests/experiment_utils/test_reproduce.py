@@ -1,6 +1,7 @@
 """reproduce.py: choosing, running, stopping and going on, and what a failed or missed number does."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.evidence import read_answers
 from experiment_utils.records import Records, neighbours_file
 from experiment_utils.runner import Job, job_environment, resolve
+from knobs.checks import Place
+from knobs.commands import DECIDED_BY_START, Commands
+from knobs.environment import read_settings
+from knobs.readers import WINDOW
 from results.files import SELECTIONS
 
 
@@ -253,3 +258,51 @@ def test_a_run_whose_start_is_not_there_is_not_begun(repository: Path) -> None:
     done.mkdir(parents=True)
     (done / "results.json").touch()
     assert call(repository, "--condition", "chain/second", conditions="chain.yaml").returncode == 0
+
+
+def test_a_run_that_goes_on_from_a_model_made_anew_is_run_again(repository: Path) -> None:
+    """From its beginning: what it had saved on the way was of the model that was there before."""
+    (repository / "chain.yaml").write_text(CHAIN)
+    assert call(repository, "--condition", "chain", conditions="chain.yaml").returncode == 0
+    call(repository, "--condition", "chain", "--resume", conditions="chain.yaml")
+    assert len(ran(repository)) == 4, "all has finished"
+    (first,) = repository.glob("experiments/meld/historical_window_0-*/results.json")
+    first.unlink()
+    assert call(repository, "--condition", "chain", "--resume", conditions="chain.yaml").returncode == 0
+    assert ran(repository)[4:] == ["meld 0 1 True usual", "meld 2 1 no usual", "meld 4 1 no usual"]
+
+
+def test_a_run_whose_start_another_call_has_made_anew_is_run_again(repository: Path) -> None:
+    (repository / "chain.yaml").write_text(CHAIN)
+    start = resolve(Job(list_conditions(read_table(repository / "chain.yaml"))["chain/first/meld"], 1))
+    done = repository / "experiments" / start.result
+    done.mkdir(parents=True)
+    (done / "results.json").write_text("{}")
+    for _ in range(2):
+        call(repository, "--condition", "chain/second", "--resume", conditions="chain.yaml")
+    assert len(ran(repository)) == 1
+    (done / "results.json").write_text("{ }")
+    call(repository, "--condition", "chain/second", "--resume", conditions="chain.yaml")
+    assert len(ran(repository)) == 2
+    (done / "results.json").unlink()
+    told = call(repository, "--condition", "chain/second", "--resume", conditions="chain.yaml").stderr
+    assert "finished before" in told, "of what is no longer there nothing is known"
+
+
+def test_a_run_is_the_same_before_and_after_its_start_is_there(tmp_path: Path) -> None:
+    """The scripts name rank and the like only as long as no checkpoint has them."""
+    start = tmp_path / "checkpoint" / "first"
+    start.mkdir(parents=True)
+    settings = {"dataset": "sample", "checkpoint_dir": "checkpoint/first"}
+    commands = Commands(read_settings(WINDOW, settings, Place(tmp_path, tmp_path))[0])
+
+    def step() -> str:
+        return f"python code/main_new.py {shlex.join(commands.main_flags())}"
+
+    before = step()
+    for name in DECIDED_BY_START:
+        (start / name).write_text("{}")
+    assert "--lora_dim" in before and "--lora_dim" not in step()
+    assert runner.comparable_steps([before]) == runner.comparable_steps([step()])
+    other = before.replace("--seed 42", "--seed 43")
+    assert runner.comparable_steps([before]) != runner.comparable_steps([other])

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 import experiment_utils.evidence
 import experiment_utils.reports
 import reproduce
+from commands import assert_one_line_error
 from ended_scripts import call, make_repository
+from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import Records
+from experiment_utils.runner import find_finished, resolve
 
 
 @pytest.fixture
@@ -82,3 +86,19 @@ def test_of_two_reports_at_once_one_waits(repository: Path, monkeypatch: pytest.
         monkeypatch.setattr(reproduce, name, before(is_held, getattr(reproduce, name)))
     call(repository, "--condition", "exact/a", "--seeds", 1)
     assert seen == [True] * 4
+
+
+def test_of_copies_of_a_run_one_is_reported(repository: Path) -> None:
+    call(repository, "--condition", "exact/a", "--seeds", "1,1")
+    (run,) = repository.glob("experiments/meld/*/")
+    shutil.copytree(run, run.with_name(f"{run.name}-copy"))
+    conditions = list_conditions(read_table(repository / "conditions.yaml"))
+    found = [(job.name, path) for job, path in find_finished(conditions, repository / "experiments")]
+    assert found == [("exact/a/meld, seed 1", run), ("same/a/meld, seed 1", run)]
+    (job, _), *_ = find_finished(conditions, repository / "experiments")
+    usual = repository / "experiments" / resolve(job).result
+    shutil.copytree(run, usual)
+    assert find_finished(conditions, repository / "experiments")[0][1] == usual, "where its command would leave it"
+    record = repository / "experiments/runs/exact/a/meld"
+    shutil.copytree(record, record.with_name("copied"))
+    assert_one_line_error(call(repository, "--report"), "copied/seed_1.json says that it is of exact/a/meld, seed 1, ")

@@ -19,7 +19,8 @@ from corpora import write_own_corpus
 from ended_scripts import call, make_repository, ran
 from experiment_utils.conditions import Condition
 from experiment_utils.records import BASELINES, Records
-from experiment_utils.runner import Job, Plan, Runner, comparable_steps, share_out
+from experiment_utils.runner import Job, Plan, Runner, comparable_steps
+from knobs.gpus import share_out
 from scoring.baseline_table import baseline_plan
 
 
@@ -108,7 +109,9 @@ def test_runs_of_other_settings_are_said_to_be_stale(repository: Path) -> None:
     )
     call(repository, "--report")
     report = (repository / "experiments" / "REPORT.md").read_text()
-    assert report.count("STALE, of other settings or dialogues than today's: seed 1") == 1
+    assert report.count("STALE, of other settings or dialogues than today's: seed 1") == 2, (
+        "of all systems, and of its group"
+    )
     assert re.search(r"\| a \| meld \| 80.00 \| .*STALE", report)
 
 

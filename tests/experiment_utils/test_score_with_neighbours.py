@@ -1,6 +1,8 @@
 """score_with_neighbours.py: committed answers, and those of a file, with the nearest training utterances beside."""
 
+import fcntl
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,6 +74,32 @@ def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypa
     told = page.read_text(encoding="utf-8")
     assert told.startswith("before\n") and told.endswith("after\n") and "old" not in told
     assert result.stdout.strip() in told
+
+
+def test_nobody_else_reads_or_writes_records_while_they_are_compared_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report between two of the files would show a run with neighbours and its fellow without."""
+    held = []
+
+    def look(*_: object) -> list[Compared]:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(False)
+        except BlockingIOError:
+            held.append(True)
+        finally:
+            os.close(descriptor)
+        return []
+
+    monkeypatch.setattr(neighbours, "EXPERIMENTS", tmp_path)
+    for name in ("compare_committed", "keep_counts"):
+        monkeypatch.setattr(neighbours, name, look)
+    monkeypatch.setattr(neighbours, "render_comparison", lambda _: "")
+    for flags in ((), ("--keep",)):
+        assert call_script(script.main, "--datasets", "sample", *flags).returncode == 0
+    assert held == [False, True, True]
 
 
 def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
