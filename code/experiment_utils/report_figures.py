@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from experiment_utils.breakdowns import Breakdowns, answer_order
 from experiment_utils.conditions import BENCHMARKS, Condition, Table
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.overview import BASELINE, NEIGHBOURS, OTHERS, OURS, OVERVIEW, WITHOUT, Score, System, list_systems
+from experiment_utils.overview import BASELINE, BESIDE, OTHERS, OURS, OVERVIEW, WITHOUT, Score, System, list_systems
 from experiment_utils.records import BASELINES, Record
 from experiment_utils.report_tables import OTHER_RELEASE, Shown, group_conditions
 from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
 from results.figures import OKABE_ITO, axis_name, draw_confusion_matrix, own_style, save_figure
+from scoring.beside import LINEAR_MODELS, NEIGHBOURS
 
 COLOURS = tuple(OKABE_ITO.values())
 QUESTIONS = {
@@ -37,9 +38,10 @@ FOREST = "forest.png"
 MARKS = {
     OTHERS: ("black", "D", 0.0),
     BASELINE: ("green", "s", 0.0),
-    OURS: ("blue", "o", -0.24),
-    WITHOUT: ("sky", "v", 0.0),
-    NEIGHBOURS: ("vermilion", "^", 0.24),
+    OURS: ("blue", "o", -0.3),
+    WITHOUT: ("sky", "v", -0.1),
+    BESIDE[NEIGHBOURS]: ("vermilion", "^", 0.1),
+    BESIDE[LINEAR_MODELS]: ("purple", "P", 0.3),
 }
 HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
@@ -12,6 +13,7 @@ from experiment_utils.dialogue_counts import Counts, macro_f1
 from experiment_utils.records import Record, Records, in_order
 from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
 from results.files import SELECTIONS
+from scoring.beside import KINDS
 
 NOTHING = "-"
 SMALLEST_P = 0.001
@@ -113,9 +115,9 @@ def counts_without(runs: Sequence[Record], dataset: str) -> list[Counts]:
     return _of_all([run.without for run in runs], dataset)
 
 
-def counts_with_neighbours(runs: Sequence[Record], dataset: str) -> list[Counts]:
-    """Seed by seed; none where not all runs were scored so."""
-    return _of_all([run.neighbours for run in runs], dataset)
+def counts_beside(runs: Sequence[Record], dataset: str, kind: str) -> list[Counts]:
+    """With a kind of evidence, seed by seed; none where not all runs were scored so."""
+    return _of_all([run.beside.get(kind, {}) for run in runs], dataset)
 
 
 def _of_all(found: Sequence[Mapping[str, Counts]], dataset: str) -> list[Counts]:
@@ -192,7 +194,7 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "paper": _paper,
     "ours": describe_scores,
     "without transitions": _mean_of(counts_without),
-    "with neighbours": _mean_of(counts_with_neighbours),
+    **{f"with {kind.called}": _mean_of(partial(counts_beside, kind=name)) for name, kind in KINDS.items()},
     "macro F1": _macro,
     "minus the paper's": describe_difference,
     "best baseline": _baseline,

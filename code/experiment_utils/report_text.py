@@ -56,9 +56,9 @@ choose on, to be scored on.
 - **minutes**: of the whole run, wall clock; left out where it was stopped and resumed."""
 
 SYSTEMS = """\
-On test. Bold: of all baselines, the one that valid chose. *With neighbours*: beside the model's own answers, without
-transitions, stand the labels of the nearest training utterances
-([how](README.md#the-nearest-training-utterances-beside-a-model)). Minutes are of a whole run, on so many
+On test. Bold: of all baselines, the one that valid chose. *With neighbours* and *with linear models*: beside
+the model's own answers, without transitions, stands [evidence](README.md#evidence-beside-a-model) of the nearest
+training utterances, or of two logistic regressions. Minutes are of a whole run, on so many
 cores of a CPU; [LOG.md](LOG.md) has every start of one, with the minutes to its end or stop. The picture shows what the
 table says."""
 

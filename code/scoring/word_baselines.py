@@ -64,7 +64,13 @@ def weighted(blocks: tuple[sparse.csr_array, ...], weights: tuple[float, ...]) -
 
 
 def regressions(task: Task, features_of: Callable[..., Features], grid: Grid) -> Iterator[Candidate]:
-    """Logistic regressions. features_of: what the grid says of features, beside C and class_weight -> features."""
+    """Logistic regressions. features_of: what the grid says of features, beside C and class_weight -> features.
+
+    Raises:
+        UserError: train has one label alone, which no classifier learns to tell from others.
+    """
+    if len(set(task.gold("train"))) < 2:
+        raise UserError(f"train of {task.dataset} has the one label {task.gold('train')[0]!r}: nothing to learn from")
     of_features = {name: values for name, values in grid.items() if name not in REGRESSION}
     for kind in settings_of(of_features):
         features = features_of(**kind)

@@ -14,13 +14,14 @@ from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.overview import NEIGHBOURS, OURS, OVERVIEW, list_systems, render_overview
-from experiment_utils.records import Record, Records, neighbours_file
+from experiment_utils.overview import BESIDE, OURS, OVERVIEW, list_systems, render_overview
+from experiment_utils.records import Record, Records, beside_file
 from experiment_utils.report_answer import list_failed, render_answer
 from experiment_utils.report_figures import FOREST, draw_all, draw_forest, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
 from experiment_utils.report_text import render_report
+from scoring.beside import KINDS
 from scoring.metrics import Prediction
 
 LABELS = ("neutral", "joyful", "sad")
@@ -212,30 +213,32 @@ def test_the_overview_shows_few_baselines_and_the_systems_that_it_is_told_to() -
     assert f"| **{score_of(3):.2f} (" in page and "HiTrans" in page and "EmotionIC" not in page and "LEAK" not in page
 
 
-def test_the_overview_has_the_scores_with_neighbours_where_every_seed_has_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_overview_has_the_scores_with_evidence_where_every_seed_has_one(kind: str, tmp_path: Path) -> None:
     own = [make_run("small/window/meld", seed, 4, minutes=minutes) for seed, minutes in ((42, 20.2), (43, None))]
-    beside = make_run("small/window/meld", 42, 8).counts
-    first, both = [replace(own[0], neighbours=beside), own[1]], [replace(run, neighbours=beside) for run in own]
+    beside = {kind: make_run("small/window/meld", 42, 8).counts}
+    first, both = [replace(own[0], beside=beside), own[1]], [replace(run, beside=beside) for run in own]
     (system,) = (one for one in list_systems(TABLE, CONDITIONS, show(*both)) if one.kind == OURS)
-    assert system.others[NEIGHBOURS]["meld"].value == pytest.approx(score_of(8))
-    assert system.scores["meld"].more == f"; {score_of(8):.2f} with neighbours"
+    assert system.others[BESIDE[kind]]["meld"].value == pytest.approx(score_of(8))
+    assert system.scores["meld"].more == f"; {score_of(8):.2f} with {KINDS[kind].called}"
     assert system.meaning.endswith("decode=score, 2 seeds; minutes: meld 20 (2 cores)")
-    assert "with neighbours" not in render_overview(TABLE, CONDITIONS, show(*first)).split("\n\n")[0]
+    assert f"with {KINDS[kind].called}" not in render_overview(TABLE, CONDITIONS, show(*first)).split("\n\n")[0]
     assert f"| {score_of(8):.2f} |" in render_group([CONDITIONS["small/window/meld"]], show(*both))
     draw_forest(tmp_path / FOREST, [system])
     draw_forest(tmp_path / "other.png", [replace(system, others={})])
     assert (tmp_path / FOREST).read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
-def test_what_neighbours_came_to_is_of_the_utterances_of_its_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_evidence_came_to_is_of_the_utterances_of_its_run(kind: str, tmp_path: Path) -> None:
     facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
     run, others = make_run("small/window/meld", 42, 4), make_run("small/window/meld", 42, 8, datasets=("meld", "other"))
     run.write(tmp_path, {"meld": break_down(PREDICTIONS, facts, LABELS)})
-    beside = neighbours_file(tmp_path, run.condition, "meld", 42)
+    beside = beside_file(tmp_path, run.condition, "meld", 42, kind)
     beside.write_text(others.counts["meld"].write(), encoding="utf-8")
-    assert Records.read(tmp_path).runs[0].neighbours["meld"].score("weighted_f1") == pytest.approx(score_of(8))
+    assert Records.read(tmp_path).runs[0].beside[kind]["meld"].score("weighted_f1") == pytest.approx(score_of(8))
     beside.write_text(others.counts["other"].write(), encoding="utf-8")
-    with pytest.raises(UserError, match="those with neighbours are of other utterances"):
+    with pytest.raises(UserError, match=f"those with {KINDS[kind].called} are of other utterances"):
         Records.read(tmp_path)
 
 

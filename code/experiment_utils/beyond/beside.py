@@ -1,9 +1,11 @@
-"""What neighbours add to answers that are there, committed of test or in a file of one run; see scoring.neighbours."""
+"""What evidence of train adds to answers that are there, committed of test or in a file; see scoring.beside."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from basics.errors import UserError
 from basics.files import write_atomically
@@ -12,44 +14,39 @@ from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import name_utterances
 from data_utils.examples import DEFAULT_WINDOW
 from data_utils.labels import DatasetSpec
-from data_utils.retrieval import Embed, Entry, entries_of
+from data_utils.retrieval import Embed
 from data_utils.texts import digest_texts, list_seen
 from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.evidence import answers_file, read_answers, read_corpus, valid_answers_file
-from experiment_utils.records import Record, Records, neighbours_file
+from experiment_utils.records import Record, Records, beside_file
 from experiment_utils.significance import Paired, holm, permutation_p, points_interval, score_interval
 from scoring.baseline_table import WITH_TRANSITIONS
+from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS, Beside, log_shares, with_evidence
 from scoring.contenders import Task
 from scoring.metrics import Prediction, evaluate_predictions
-from scoring.neighbours import USUAL, NearestLabels, with_evidence
+from scoring.linear_models import linear_evidence
+from scoring.neighbours import neighbour_evidence
 from scoring.prediction_files import read_predictions
 from scoring.transitions import count_transitions, decode_with, decode_without, fit_filter, log_p_matrix
 
+# Kind of evidence -> (task, splits, encoder) -> split -> (utterances, labels).
+ASK = {NEIGHBOURS: neighbour_evidence, LINEAR_MODELS: linear_evidence}
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 SCORED = ("valid", "test")
-ALONE = "neighbours alone"
-COLUMNS = (
-    "answers of",
-    "dataset",
-    "seeds",
-    "own (W-F1)",
-    "with neighbours",
-    "its 95% interval",
-    "with transitions too",
-)
-COLUMNS += ("points", "mean, its 95% interval", "p", "p, Holm", "points on unseen text")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Own answers of a model on test, each seed's beside those with neighbours.
+    """Own answers of a model on test, each seed's beside those with evidence.
 
-    condition: of the runs, empty for a baseline and for neighbours alone. metric: the dataset's. pairs: seed -> counts
-    of (own, with neighbours). unseen: seed -> points gained on the utterances whose text train does not have. filtered:
-    seed -> counts with neighbours and transitions, of runs whose answers on valid are committed.
+    kind: of the evidence. condition: of the runs, empty for a baseline and for evidence alone, whose name is empty too.
+    metric: the dataset's. pairs: seed -> counts of (own, with evidence). unseen: seed -> points gained on the
+    utterances whose text train does not have. filtered: seed -> counts with evidence and transitions, of runs whose
+    answers on valid are committed.
     """
 
+    kind: str
     name: str
     condition: str
     dataset: str
@@ -60,35 +57,28 @@ class Compared:
 
     @property
     def paired(self) -> Paired:
-        """What is tested: own answers beside those with neighbours, of all seeds at once."""
+        """What is tested: own answers beside those with evidence, of all seeds at once."""
         return Paired(list(self.pairs.values()), self.metric)
 
     @property
     def means(self) -> tuple[float, float]:
-        """Own score and that with neighbours, in percent, means over seeds."""
+        """Own score and that with evidence, in percent, means over seeds."""
         sides = zip(*self.pairs.values(), strict=True)
         own, joint = (sum(counts.score(self.metric) for counts in side) / len(self.pairs) for side in sides)
         return own, joint
 
 
 class SplitEvidence:
-    """A scored split of a dataset, and what the labels of the nearest training utterances say of each of its own."""
+    """A scored split of a dataset, and what a kind of evidence says of each of its utterances."""
 
-    def __init__(self, spec: DatasetSpec, split: str, nearest: NearestLabels) -> None:
-        self.spec, self.split, self.nearest = spec, split, nearest
+    def __init__(self, spec: DatasetSpec, split: str, kind: str, told: np.ndarray) -> None:
+        self.spec, self.split, self.weight = spec, split, KINDS[kind].weight
         corpus = read_corpus(spec.name)
-        self.entries: dict[str, Entry] = {one.id: one for one in entries_of(spec.name, split, corpus[split])}
-        found = nearest.evidence(list(self.entries.values()))
-        self.evidence = dict(zip(self.entries, found, strict=True))
+        named = list(name_utterances(spec.name, corpus[split]))
+        self.gold = {name: one.label for name, one in named}
+        self.told = dict(zip(self.gold, told, strict=True))
         digests, trained = (digest_texts(spec.name, corpus[name]) for name in (split, "train"))
         self.unseen = digests.keys() - set(list_seen(digests, set(trained.values())))
-
-    @classmethod
-    def of_dataset(cls, dataset: str, splits: Sequence[str], embed: Embed) -> "dict[str, SplitEvidence]":
-        """Some splits of a dataset, by the same training utterances."""
-        spec = find_dataset(dataset)
-        nearest = NearestLabels(dataset, read_corpus(dataset), spec.labels, embed)
-        return {split: cls(spec, split, nearest) for split in splits}
 
     def in_order(self, rows: Sequence[Prediction], path: Path) -> list[Prediction]:
         """The rows as the utterances stand, with their gold labels.
@@ -98,19 +88,20 @@ class SplitEvidence:
         """
         named, labels = {row.id: row for row in rows}, set(self.spec.labels)
         scored = all(row.scores is not None and row.scores.keys() == labels for row in rows)
-        if not scored or named.keys() != self.entries.keys() or len(named) != len(rows):
-            what = f"all {len(self.entries)} utterances of {self.spec.name}'s {self.split}"
+        if not scored or named.keys() != self.gold.keys() or len(named) != len(rows):
+            what = f"all {len(self.gold)} utterances of {self.spec.name}'s {self.split}"
             raise UserError(f"{path}: not one answer to each of {what} with log p of {', '.join(self.spec.labels)}")
-        return [replace(named[name], target=entry.label) for name, entry in self.entries.items()]
+        return [replace(named[name], target=label) for name, label in self.gold.items()]
 
-    def joined(self, rows: Sequence[Prediction], weight: float = USUAL.weight) -> list[Prediction]:
-        """The rows with this evidence beside their log p."""
-        return with_evidence(rows, [self.evidence[row.id] for row in rows], self.spec.labels, weight)
+    def joined(self, rows: Sequence[Prediction], weight: float | None = None) -> list[Prediction]:
+        """The rows with this evidence beside their log p. weight: None is the usual one of its kind."""
+        told = np.array([self.told[row.id] for row in rows])
+        return with_evidence(rows, told, self.spec.labels, self.weight if weight is None else weight)
 
-    def alone(self) -> list[Prediction]:
-        """What this evidence and the shares of train answer without any model."""
-        log_p = dict(zip(self.spec.labels, map(float, self.nearest.log_shares), strict=True))
-        return self.joined([Prediction(one.id, "", one.label, None, log_p) for one in self.entries.values()], 1.0)
+    def alone(self, shares: np.ndarray) -> list[Prediction]:
+        """What this evidence and the shares of train, (labels,) in log, answer without any model."""
+        log_p = dict(zip(self.spec.labels, map(float, shares), strict=True))
+        return self.joined([Prediction(name, "", label, None, log_p) for name, label in self.gold.items()], 1.0)
 
     def score(self, rows: Sequence[Prediction]) -> float:
         """The dataset's metric in percent."""
@@ -123,12 +114,17 @@ class SplitEvidence:
 
 
 class DatasetEvidence:
-    """Valid and test of a dataset with what neighbours say of them, and which label followed which in train."""
+    """Splits of a dataset with what a kind of evidence says of them, and which label followed which in train.
 
-    def __init__(self, dataset: str, embed: Embed) -> None:
-        corpus, self.spec = read_corpus(dataset), find_dataset(dataset)
+    Raises:
+        UserError: train has too little to be asked.
+    """
+
+    def __init__(self, dataset: str, kind: str, embed: Embed, splits: Sequence[str] = SCORED) -> None:
+        corpus, self.spec, self.kind = read_corpus(dataset), find_dataset(dataset), kind
         self.task = Task(dataset, corpus, self.spec.labels, self.spec.metric, DEFAULT_WINDOW, self.spec.neutral)
-        self.splits = SplitEvidence.of_dataset(dataset, SCORED, embed)
+        told = ASK[kind](self.task, splits, embed)
+        self.splits = {split: SplitEvidence(self.spec, split, kind, told[split]) for split in splits}
         self.transitions = count_transitions(self.task.gold("train"), self.task.orders["train"], self.spec.labels)
 
     def read(self, split: str, path: Path) -> list[Prediction]:
@@ -143,9 +139,9 @@ class DatasetEvidence:
         return {split: decode_with(fitted, rows[split], orders[split]) for split in SCORED}
 
 
-def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
+def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compared]:
     """Every run whose answers on test are committed with log p in the dataset's labels, and the baseline of valid."""
-    of, records = DatasetEvidence(dataset, embed), Records.read(EXPERIMENTS)
+    of, records = DatasetEvidence(dataset, kind, embed), Records.read(EXPERIMENTS)
     evidence, spec = of.splits["test"], of.spec
     runs = [run for run in records.runs if _is_comparable(run, spec)]
     named: dict[str, Compared] = {}
@@ -158,22 +154,22 @@ def compare_committed(dataset: str, embed: Embed) -> Iterator[Compared]:
         counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
         name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
         condition = "" if run.is_baseline else run.condition
-        one = named.setdefault(name, Compared(name, condition, dataset, spec.metric, {}, {}, {}))
+        one = named.setdefault(name, Compared(kind, name, condition, dataset, spec.metric, {}, {}, {}))
         one.pairs[run.seed] = counts, Counts.of_predictions(joint, spec.labels)
         one.unseen[run.seed] = evidence.gain_on_unseen(own, joint)
         if (valid := valid_answers_file(EXPERIMENTS, run, dataset)).is_file():
             rows = {"valid": of.splits["valid"].joined(of.read("valid", valid)), "test": joint}
             one.filtered[run.seed] = Counts.of_predictions(of.filtered(rows)["test"], spec.labels)
     yield from named.values()
-    alone = Counts.of_predictions(evidence.alone(), spec.labels)
-    yield Compared(ALONE, "", dataset, spec.metric, {0: (alone, alone)}, {}, {})
+    alone = Counts.of_predictions(evidence.alone(log_shares(of.task)), spec.labels)
+    yield Compared(kind, "", "", dataset, spec.metric, {0: (alone, alone)}, {}, {})
 
 
 def keep_counts(compared: Sequence[Compared]) -> None:
-    """Keep what runs come to with neighbours beside their records; baselines' stand in the table alone."""
+    """Keep what runs come to with evidence beside their records; baselines' stand in the table alone."""
     for one in compared:
         for seed, (_, joint) in one.pairs.items() if one.condition else ():
-            write_atomically(neighbours_file(EXPERIMENTS, one.condition, one.dataset, seed), joint.write())
+            write_atomically(beside_file(EXPERIMENTS, one.condition, one.dataset, seed, one.kind), joint.write())
 
 
 def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
@@ -187,7 +183,7 @@ def render_comparison(compared: Sequence[Compared]) -> str:
     Points are of each seed, or of each of several datasets. Their mean has an interval over seeds and dialogues from
     three seeds on. p as of `permutation_p`, by itself and corrected by Holm's method over the table.
     """
-    tested = [[one] for one in compared if one.name != ALONE]
+    tested = [[one] for one in compared if one.name]
     names = dict.fromkeys(one.name for (one,) in tested)
     of_name = [[one for (one,) in tested if one.name == name] for name in names]
     tested += [ones for ones in of_name if len(ones) > 1]
@@ -196,8 +192,13 @@ def render_comparison(compared: Sequence[Compared]) -> str:
         [*(_row(*ones) if len(ones) == 1 else _row_together(ones)), f"{p:.4f}", f"{corrected:.4f}", _unseen(ones)]
         for ones, p, corrected in zip(tested, values, holm(values), strict=True)
     ]
-    lines += [[*_row(one), "-", "-", "-"] for one in compared if one.name == ALONE]
-    return render_table(COLUMNS, lines, numbers=True)
+    lines += [[*_row(one), "-", "-", "-"] for one in compared if not one.name]
+    return render_table(_columns(KINDS[compared[0].kind]), lines, numbers=True)
+
+
+def _columns(kind: Beside) -> list[str]:
+    found = ["answers of", "dataset", "seeds", "own (W-F1)", f"with {kind.called}", "its 95% interval"]
+    return [*found, "with transitions too", "points", "mean, its 95% interval", "p", "p, Holm", "points on unseen text"]
 
 
 def _row(one: Compared) -> list[str]:
@@ -205,8 +206,8 @@ def _row(one: Compared) -> list[str]:
     interval = score_interval([pair[1] for pair in one.pairs.values()], one.metric)
     own, joint = one.means
     found = [f"{joint:.2f}", f"{interval.low:.2f} to {interval.high:.2f}"]
-    if one.name == ALONE:
-        return [one.name, one.dataset, "-", "-", *found, "-", "-", "-"]
+    if not one.name:
+        return [f"{KINDS[one.kind].called} alone", one.dataset, "-", "-", *found, "-", "-", "-"]
     found.append(_filtered(one))
     points = ", ".join(f"{points:+.2f}" for points in one.paired.differences)
     return [one.name, one.dataset, ", ".join(map(str, one.pairs)), f"{own:.2f}", *found, points, _mean_points([one])]
@@ -231,7 +232,7 @@ def _row_together(ones: Sequence[Compared]) -> list[str]:
 
 
 def _filtered(one: Compared) -> str:
-    """The score with neighbours and transitions; which seeds, where not all have answers on valid."""
+    """The score with evidence and transitions; which seeds, where not all have answers on valid."""
     scores = [counts.score(one.metric) for counts in one.filtered.values()]
     if not scores:
         return "-"
@@ -263,7 +264,7 @@ class Weighed:
     scores: Mapping[float, float]
 
 
-def compare_file(dataset: str, path: Path, embed: Embed) -> Weighed:
+def compare_file(dataset: str, path: Path, kind: str, embed: Embed) -> Weighed:
     """The answers of a file with other weights where they are of valid; of test without and with the usual one.
 
     Raises:
@@ -271,8 +272,9 @@ def compare_file(dataset: str, path: Path, embed: Embed) -> Weighed:
     """
     rows = _read(path)
     of_valid = {name for name, _ in name_utterances(dataset, read_corpus(dataset)["valid"])}
-    split, weights = ("valid", WEIGHTS) if rows and rows[0].id in of_valid else ("test", (0.0, USUAL.weight))
-    (evidence,) = SplitEvidence.of_dataset(dataset, [split], embed).values()
+    usual, is_valid = KINDS[kind].weight, bool(rows) and rows[0].id in of_valid
+    split, weights = ("valid", sorted({*WEIGHTS, usual})) if is_valid else ("test", (0.0, usual))
+    evidence = DatasetEvidence(dataset, kind, embed, [split]).splits[split]
     own = decode_without(evidence.in_order(rows, path))
     return Weighed(dataset, split, {weight: evidence.score(evidence.joined(own, weight)) for weight in weights})
 
@@ -294,19 +296,19 @@ class Decoded:
     scores: Mapping[str, tuple[float, float]]
 
 
-def decode_file(dataset: str, path: Path, valid_path: Path, embed: Embed) -> Decoded:
-    """The answers of a run on test and on valid, by themselves and with neighbours, transitions, and both.
+def decode_file(dataset: str, path: Path, valid_path: Path, kind: str, embed: Embed) -> Decoded:
+    """The answers of a run on test and on valid, by themselves and with evidence, transitions, and both.
 
     The filter is fitted anew for each: on valid, with the transitions of train.
 
     Raises:
         UserError: a file cannot be read, lacks an utterance, or is of another split or dataset.
     """
-    of = DatasetEvidence(dataset, embed)
+    of = DatasetEvidence(dataset, kind, embed)
     own = {split: of.read(split, file) for split, file in (("valid", valid_path), ("test", path))}
     joint = {split: of.splits[split].joined(own[split]) for split in SCORED}
     found = {}
-    for name, rows in (("own", own), ("with neighbours", joint)):
+    for name, rows in (("own", own), (f"with {KINDS[kind].called}", joint)):
         for way, answers in ((name, rows), (f"{name}, transitions", of.filtered(rows))):
             valid, test = (of.splits[split].score(answers[split]) for split in SCORED)
             found[way] = valid, test

@@ -1,0 +1,33 @@
+"""Two linear models of train speak at the answer: what they make of an utterance and its history, beside a model.
+
+They are the baselines `words_history` and `vectors_history` with settings that are fixed for every dataset: logistic
+regressions over TF-IDF of words and pairs of words, and over sentence vectors, each of the utterance, of the same
+speaker's turns before it and of the others'. They are fitted on all of train in a minute, which a small model reads
+once or twice; what they hear in single words, it has not learned to weigh. scoring.beside says how evidence counts.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from data_utils.retrieval import Embed
+from scoring.beside import log_shares
+from scoring.contenders import Grid, Task
+from scoring.vector_baselines import vectors_with_history
+from scoring.word_baselines import words_with_history
+
+# C: inverse regularisation. history_scale: of the history's columns beside the utterance's.
+VECTORS: Grid = {"class_weight": (None,), "C": (3.0,)}
+WORDS: Grid = {"history_scale": (0.6,)} | VECTORS
+
+
+def linear_evidence(task: Task, splits: Iterable[str], embed: Embed) -> dict[str, np.ndarray]:
+    """Split -> (utterances, labels) mean log p of both models over log of the label's share of train.
+
+    task.dialogues: of train and of the splits.
+
+    Raises:
+        UserError: train has no word, or one label alone.
+    """
+    models = [*words_with_history(task, WORDS), *vectors_with_history(task, VECTORS, embed)]
+    return {split: np.mean([model.log_p(split) for model in models], axis=0) - log_shares(task) for split in splits}

@@ -1,0 +1,65 @@
+"""What two linear models of train say beside a model: in its own words, and by who said what before."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from basics.errors import UserError
+from data_utils.dialogues import Dialogue, Utterance
+from scoring.beside import log_shares
+from scoring.contenders import Task
+from scoring.linear_models import VECTORS, WORDS, linear_evidence
+from scoring.vector_baselines import vectors_with_history
+from scoring.word_baselines import words_with_history
+
+LABELS = ("calm", "glad", "rage", "never")
+SAID = {"calm": "a quiet day at home", "glad": "what a lovely present", "rage": "you broke my window"}
+
+
+class Letters:
+    """In place of an encoder: how often a text has each letter."""
+
+    identity = "letters"
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        counts = np.array([[1 + text.count(chr(97 + letter)) for letter in range(26)] for text in texts])
+        return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+def dialogue(name: str, *labels: str, opening: str = "well then") -> Dialogue:
+    said = [Utterance(turn % 2, SAID[label], label) for turn, label in enumerate(labels)]
+    return Dialogue(name, (Utterance(1, opening, None), *said))
+
+
+def task(*test: Dialogue) -> Task:
+    train = [dialogue(str(number), "calm", "calm", "glad", "rage") for number in range(20)]
+    return Task("corpus", {"train": train, "test": test}, LABELS, "weighted_f1", 12)
+
+
+def test_what_was_said_with_a_label_speaks_for_it() -> None:
+    found = linear_evidence(task(dialogue("t", "rage", "glad", "calm")), ["test"], Letters())["test"]
+    assert found.shape == (3, len(LABELS))
+    assert found.argmax(axis=1).tolist() == [LABELS.index(label) for label in ("rage", "glad", "calm")]
+    assert (found.min(axis=1) == found[:, LABELS.index("never")]).all(), "train does not have it"
+
+
+def test_it_is_the_mean_of_both_models_over_the_shares() -> None:
+    asked = task(dialogue("t", "rage", "glad", opening="what a lovely present"))
+    (words,), (vectors,) = words_with_history(asked, WORDS), vectors_with_history(asked, VECTORS, Letters())
+    expected = (words.log_p("test") + vectors.log_p("test")) / 2 - log_shares(asked)
+    assert linear_evidence(asked, ["test"], Letters())["test"] == pytest.approx(expected)
+    assert not np.allclose(words.log_p("test"), vectors.log_p("test"))
+
+
+def test_the_turns_before_are_heard() -> None:
+    quiet, loud = (task(dialogue("t", "glad", opening=SAID[before])) for before in ("calm", "rage"))
+    found = [linear_evidence(asked, ["test"], Letters())["test"] for asked in (quiet, loud)]
+    assert not np.allclose(*found)
+
+
+def test_a_train_of_one_label_is_refused() -> None:
+    train = [dialogue("1", "calm", "calm")]
+    asked = Task("corpus", {"train": train, "test": train}, LABELS, "weighted_f1", 12)
+    with pytest.raises(UserError, match="one label 'calm'"):
+        linear_evidence(asked, ["test"], Letters())
