@@ -39,6 +39,7 @@ DRAWS = (
     Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True"),
 )
 EVERY = Reader("tokens and scores", MAIN)
+TREES = Reader("tokens and scores", MAIN, under="packing=tree")
 SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)

@@ -54,6 +54,7 @@ from knobs.readers import (
     SETS,
     SPEAKERS,
     TRAINING,
+    TREES,
     ZERO_SHOT,
 )
 from knobs.recipe import RECIPE, SMALL
@@ -279,15 +280,15 @@ _ROWS = (
     ),
     Knob(
         "tree_attention",
-        EVERY,
+        TREES,
         one_of("auto", "dense", "blocks", "segments", "flex"),
         "",
         "auto",
-        "way of attention with packing=tree; auto: on a GPU the fastest that agrees with the dense mask",
+        "way of attention to shared prefixes; auto: on a GPU the fastest that agrees with the dense mask",
     ),
     Knob(
         "cuda_graphs",
-        EVERY,
+        TREES,
         one_of("auto", "False"),
         "",
         "auto",

@@ -119,6 +119,11 @@ def test_missing_flags_are_named() -> None:
             {"decode": "generate", "packing": "rows", "lora": False, "lora_dim": 4, "dora": True},
             ["--dora True: --lora False leaves it unread; --lora_dim 4: --lora False"],
         ),
+        (
+            {"packing": "rows", "tree_attention": "blocks", "cuda_graphs": False},
+            ["--cuda_graphs False: only --packing tree reads it; --tree_attention blocks: only --packing tree reads"],
+        ),
+        ({"quantize": "nf4", "compile_layers": True}, ["--compile_layers True: layers in 4 bits (--quantize nf4)"]),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
