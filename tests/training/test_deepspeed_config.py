@@ -61,6 +61,7 @@ MISSHAPEN = [
     ({"bf16": True, "fp16": [1]}, "bf16 is true, allowed is an object; fp16 is [1], allowed is an object"),
     ({"optimizer": "AdamW", "scheduler": None}, 'optimizer is "AdamW", allowed is an object; scheduler is null'),
     ({"data_types": 5}, "data_types is 5"),
+    ({"optimizer": {"params": [0.9]}}, "optimizer.params is [0.9], allowed is an object"),
     ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage is 4, allowed are 0, 1, 2, 3"),
     ({"zero_optimization": {"stage": "2"}}, 'zero_optimization.stage is "2"'),
     ({"zero_optimization": {"stage": True}}, "zero_optimization.stage is true"),
@@ -95,7 +96,8 @@ def test_a_file_for_another_trainer_is_read(configure: Configure) -> None:
             "train_micro_batch_size_per_gpu": "auto",
             "gradient_clipping": 1.0,
             "bf16": {"enabled": "auto"},
-            "optimizer": {"type": "AdamW", "params": {"lr": "auto", "weight_decay": "auto"}},
+            "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": [0.9, 0.95], "eps": 1e-8}},
+            "scheduler": {"type": "auto", "params": {"warmup_num_steps": "auto"}},
             "zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}, "reduce_bucket_size": "auto"},
             "wall_clock_breakdown": False,
         }
@@ -114,6 +116,16 @@ CONTRADICTIONS = {
     "optimizer.type Adam contradicts --learning_rate": {"optimizer": {"type": "Adam"}},
     "optimizer.params.lr 1.0 contradicts --learning_rate 0.0002": {"optimizer": {"params": {"lr": 1.0}}},
     "scheduler.type WarmupLR contradicts --warmup_ratio": {"scheduler": {"type": "WarmupLR"}},
+    "scheduler.params {'warmup_num_steps': 9} contradicts --warmup_ratio": {
+        "scheduler": {"type": "auto", "params": {"warmup_num_steps": 9}}
+    },
+    "optimizer.params.betas is [0.9, 0.999], allowed is [0.9, 0.95]": {
+        "optimizer": {"params": {"betas": [0.9, 0.999]}}
+    },
+    "optimizer.params.eps is 1e-06, allowed is 1e-08": {"optimizer": {"params": {"eps": 1e-6}}},
+    "optimizer.params.momentum is nothing of AdamW's: leave it out": {"optimizer": {"params": {"momentum": 0.9}}},
+    "bf16.check_grad_overflow is false, allowed is true": {"bf16": {"check_grad_overflow": False}},
+    "zero_force_ds_cpu_optimizer is true, allowed is false": {"zero_force_ds_cpu_optimizer": True},
     "offload_optimizer.device cpu contradicts --offload_optimizer False": {
         "zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}
     },
