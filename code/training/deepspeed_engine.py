@@ -27,7 +27,8 @@ from training.engines import OptimizerSettings
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed_config.json"
 AUTOMATIC = "auto"  # how the files of other trainers mark what the trainer fills in
 NEVER = 1 << 60
-SECTIONS = ("zero_optimization", "bf16", "fp16", "optimizer", "optimizer.params", "scheduler", "data_types")
+SECTIONS = ("zero_optimization", "bf16", "fp16", "optimizer", "scheduler", "data_types")
+PARTS = ("zero_optimization.offload_optimizer", "optimizer.params")  # of sections; may be null
 STAGES = (0, 1, 2, 3)
 # Place in the file -> what this program does there, whatever the flags; nothing else is an optimizer's here.
 FIXED = {
@@ -68,7 +69,8 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
     if problems := list(_contradictions(config, training, dtype)):
         raise UserError(f"--deepspeed_config {path}: {'; '.join(problems)}")
     if training.offload_optimizer:
-        zero.setdefault("offload_optimizer", {"device": "cpu", "pin_memory": torch.cuda.is_available()})
+        offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+        zero["offload_optimizer"] = offload | (zero.get("offload_optimizer") or {})
     if stage:
         config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
     for section in ("optimizer", "scheduler", "train_batch_size"):
@@ -102,10 +104,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _misshapen(config: dict[str, Any]) -> Iterator[str]:
     """One line for each place whose value is of another kind than what is read here."""
     for section in SECTIONS:
-        whole, _, part = section.rpartition(".")
-        around = config.get(whole, {}) if whole else config
-        if isinstance(around, dict) and not isinstance(around.get(part, {}), dict):
-            yield f"{section} is {json.dumps(around[part])}, allowed is an object"
+        if not isinstance(config.get(section, {}), dict):
+            yield f"{section} is {json.dumps(config[section])}, allowed is an object"
+    for place in PARTS:
+        if not isinstance(given := _value_at(config, place), dict | None):
+            yield f"{place} is {json.dumps(given)}, allowed is an object"
     zero = config.get("zero_optimization", {})
     if isinstance(zero, dict) and (type(zero.get("stage", 0)) is not int or zero.get("stage", 0) not in STAGES):
         yield f"zero_optimization.stage is {json.dumps(zero['stage'])}, allowed are {', '.join(map(str, STAGES))}"
@@ -159,6 +162,7 @@ def _derived_from_flags(training: TrainingArguments, dtype: torch.dtype) -> dict
         "optimizer.params.weight_decay": (training.weight_decay, f"--weight_decay {training.weight_decay}"),
         "scheduler.type": (AUTOMATIC, schedule),
         "scheduler.params": ({}, schedule),
+        "zero_optimization.cpu_offload": (training.offload_optimizer, offload),  # as it was called once
         "zero_optimization.offload_optimizer.device": ("cpu" if training.offload_optimizer else "none", offload),
     }
 

@@ -56,11 +56,20 @@ def test_flags_fill_in_what_the_file_leaves_out(configure: Configure, dtype: tor
     assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (1, 1)
 
 
+@pytest.mark.parametrize("section", [None, {}, {"device": "auto"}, {"device": "cpu"}])
+def test_what_the_file_leaves_open_of_the_offload_the_flag_decides(configure: Configure, section: dict | None) -> None:
+    """DeepSpeed itself moves nothing where a file names no device."""
+    given = {"zero_optimization": {"stage": 2, "offload_optimizer": section and section | {"buffer_count": 5}}}
+    found = configure(given, offload_optimizer=True)["zero_optimization"]["offload_optimizer"]
+    assert found["device"] == "cpu" and found.get("buffer_count", 5) == 5
+
+
 MISSHAPEN = [
     ({"zero_optimization": True}, "zero_optimization is true, allowed is an object"),
     ({"bf16": True, "fp16": [1]}, "bf16 is true, allowed is an object; fp16 is [1], allowed is an object"),
     ({"optimizer": "AdamW", "scheduler": None}, 'optimizer is "AdamW", allowed is an object; scheduler is null'),
     ({"data_types": 5}, "data_types is 5"),
+    ({"zero_optimization": {"offload_optimizer": "cpu"}}, 'zero_optimization.offload_optimizer is "cpu", allowed is'),
     ({"optimizer": {"params": [0.9]}}, "optimizer.params is [0.9], allowed is an object"),
     ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage is 4, allowed are 0, 1, 2, 3"),
     ({"zero_optimization": {"stage": "2"}}, 'zero_optimization.stage is "2"'),
@@ -126,6 +135,9 @@ CONTRADICTIONS = {
     "optimizer.params.momentum is nothing of AdamW's: leave it out": {"optimizer": {"params": {"momentum": 0.9}}},
     "bf16.check_grad_overflow is false, allowed is true": {"bf16": {"check_grad_overflow": False}},
     "zero_force_ds_cpu_optimizer is true, allowed is false": {"zero_force_ds_cpu_optimizer": True},
+    "zero_optimization.cpu_offload True contradicts --offload_optimizer False": {
+        "zero_optimization": {"stage": 2, "cpu_offload": True}
+    },
     "offload_optimizer.device cpu contradicts --offload_optimizer False": {
         "zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}
     },
