@@ -72,7 +72,7 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
         offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
         zero["offload_optimizer"] = offload | (zero.get("offload_optimizer") or {})
     if stage:
-        config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
+        config["data_types"] = {"grad_accum_dtype": "fp32"} | config.get("data_types", {})
     for section in ("optimizer", "scheduler", "train_batch_size"):
         config.pop(section, None)
     return config | {

@@ -64,6 +64,15 @@ def test_what_the_file_leaves_open_of_the_offload_the_flag_decides(configure: Co
     assert found["device"] == "cpu" and found.get("buffer_count", 5) == 5
 
 
+@pytest.mark.parametrize(("given", "sums"), [("auto", "fp32"), (None, "fp32"), ("bf16", "bf16")])
+def test_gradients_are_summed_in_fp32_where_the_file_leaves_it_open(
+    configure: Configure, given: str | None, sums: str
+) -> None:
+    section = {"data_types": {"grad_accum_dtype": given}} if given else {"data_types": {}}
+    config = configure({"zero_optimization": {"stage": 2}} | section, torch.bfloat16)
+    assert config["data_types"] == {"grad_accum_dtype": sums}
+
+
 MISSHAPEN = [
     ({"zero_optimization": True}, "zero_optimization is true, allowed is an object"),
     ({"bf16": True, "fp16": [1]}, "bf16 is true, allowed is an object; fp16 is [1], allowed is an object"),
