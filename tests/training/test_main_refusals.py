@@ -301,7 +301,18 @@ class TestResuming:
         found["fingerprint"] |= {"num_beams": 4, "label_smoothing": 0.1}
         write_atomically(results / "results.json", json.dumps(found))
         assert "finished before" in bench.call(resume=True).stderr
-        assert "finished before" not in bench.call(resume=True, seed=43).stderr
+        told = bench.call(resume=True, seed=43, score_on="valid").stderr
+        assert "finished before" not in told
+        assert "results.json is of a run with other settings, and this one begins anew: score_on was" in told
+        assert "'test', is 'valid'; seed was 42, is 43\n" in told
+
+    def test_a_run_that_is_refused_leaves_the_results_of_the_other(self, bench: Bench) -> None:
+        results = bench.folder / "run" / "results" / "results.json"
+        assert bench.call(do_eval=False).returncode == 0
+        before = results.read_bytes()
+        told = last_line(bench.call(resume=True, score_on="valid"))
+        assert told.startswith("error: cannot resume ") and "score_on was 'test', is 'valid'" in told
+        assert results.read_bytes() == before
 
     def test_a_model_that_is_gone_is_missed_in_one_line(self, bench: Bench) -> None:
         assert bench.call(do_eval=False).returncode == 0
