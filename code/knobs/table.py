@@ -346,7 +346,7 @@ _ROWS = (
         WHOLE,
         "",
         "50",
-        "steps between two states from which a run can go on; 0: at the end of epochs only",
+        "steps between two states from which a run can go on, beside that of each scoring; 0: these alone",
     ),
     Knob("resume", TRAINING, YES_NO, "", "False", "go on from the last saved state of the same run"),
     Knob(
