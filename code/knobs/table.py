@@ -292,7 +292,7 @@ _ROWS = (
         one_of("auto", "False"),
         "",
         "auto",
-        "auto: one process on a GPU replays the passes of a small base, which are then not compiled",
+        "auto: one process on a GPU replays the passes of a small base, which compile_layers=auto then leaves alone",
     ),
     Knob("seed", (EVERY, ROWS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(
