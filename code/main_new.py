@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from basics.errors import raise_together
 from basics.stopping import advised
-from training.arguments import Arguments, Said, parse_arguments
+from training.arguments import Arguments, Said, find_contradictions, parse_arguments
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -72,7 +72,8 @@ def prepare(arguments: Arguments, said: Said) -> "Run":
     from training.run import prepare_run
 
     arguments = as_trained(arguments, said)
-    raise_together(find_folder_problems(arguments))
+    # Once more: a checkpoint has decided flags that were not said.
+    raise_together(find_contradictions(*arguments) or find_folder_problems(arguments))
     model, data, training = arguments
     world = join_world(training.local_rank, alone_too=wants_deepspeed(training), processes=training.processes)
     row_sets = load_row_sets(data.data_dir, data.dataset)

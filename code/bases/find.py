@@ -118,7 +118,7 @@ def find_incomplete(folder: Path) -> str | None:
         if (folder / index).is_file():
             return _find_missing(folder, folder / index)
     # A sentence encoder may have its weights in folders of its layers.
-    is_there = any(next(folder.rglob(pattern), None) for pattern in ("*.safetensors", "*.bin"))
+    is_there = any(next(folder.rglob(pattern), None) for pattern in ("*.safetensors", "pytorch_model*.bin"))
     return None if is_there else f"this folder holds no weights, such as {', '.join(WHOLE_OR_INDEX)}"
 
 

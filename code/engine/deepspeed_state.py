@@ -41,7 +41,10 @@ def gather_weights(model: nn.Module, trainable_only: bool) -> dict[str, Tensor] 
 
 
 def gather_state(named: dict[str, nn.Parameter], adam: torch.optim.Optimizer, stage: int) -> dict[str, Any]:
-    """fp32 weights and AdamW moments of every trainable parameter on the first process; empty on the others."""
+    """fp32 weights and AdamW moments of every trainable parameter on the first process; empty on the others.
+
+    A weight that has had no gradient, as of an expert that nothing was sent to, has no moments without ZeRO.
+    """
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     first = torch.distributed.get_rank() == 0
@@ -51,14 +54,15 @@ def gather_state(named: dict[str, nn.Parameter], adam: torch.optim.Optimizer, st
     moments: dict[str, dict[str, Tensor]] = {}
     for name, parameter in named.items():
         if stage == 0:
-            found = {"": whole[name], **{key: adam.state[whole[name]].get(key) for key in MOMENTS if step is not None}}
+            found = {"": whole[name], **adam.state.get(whole[name], {})}
         else:
             found = {"": safe_get_full_fp32_param(parameter)}
             found |= {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS if step is not None}
+            found |= {"step": torch.as_tensor(float(step))} if step is not None else {}
         if first:
             kept = {key: tensor.detach().to("cpu", torch.float32, copy=True) for key, tensor in found.items()}
             weights[name] = kept.pop("")
-            moments[name] = {"step": torch.as_tensor(float(step)), **kept} if kept else {}
+            moments[name] = kept
     return {"weights": weights, "moments": moments}
 
 
@@ -66,8 +70,8 @@ def restore_state(named: dict[str, nn.Parameter], engine, state: dict[str, Any])
     """Puts weights and moments of `gather_state` or of `PlainEngine.state` where `engine` (DeepSpeed's) keeps them."""
     stage, adam = engine.zero_optimization_stage(), engine.basic_optimizer
     moments = {name: values for name, values in state["moments"].items() if values}
-    if moments:
-        step = float(next(iter(moments.values()))["step"])
+    if moments and stage:
+        step = max(float(values["step"]) for values in moments.values())
         flats = engine.optimizer.fp32_partitioned_groups_flat if stage == 3 else adam_parameters(adam)
         for flat in flats:
             adam.state[flat] = {"step": torch.tensor(step, device=flat.device)}
@@ -91,8 +95,8 @@ def _restore_whole(named, engine, weights, moments) -> None:
     for name, master in _whole_masters(named, adam).items():
         master.copy_(weights[name])
         named[name].copy_(weights[name])
-        for key in MOMENTS if name in moments else ():
-            adam.state[master][key].copy_(moments[name][key])
+        if name in moments:
+            adam.state[master] = {key: values.to(master, copy=True) for key, values in moments[name].items()}
 
 
 def _restore_partitions(named, engine, weights, moments) -> None:

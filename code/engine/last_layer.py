@@ -8,7 +8,7 @@ A head in 16 bits rounds: logits between 16 and 32 come in steps of an eighth in
 what it makes of the few tokens that are read is computed once more, in fp32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -87,51 +87,35 @@ def _read_in_part(whole: type) -> type:
     return type(f"Read{whole.__name__}", (whole,), {"forward": forward})
 
 
-class HeadWatched:
-    """What the head of a model was given and made in one pass; nothing of a head that is not known."""
-
-    head: nn.Linear | None = None
-    given: Tensor | None = None
-    made: Tensor | None = None
-
-    def note(self, head: nn.Linear, given: tuple[Tensor, ...], made: Tensor) -> None:
-        """A hook of the head, after its pass."""
-        self.head, self.given, self.made = head, given[0], made
-
-    def states_of(self, logits: Tensor) -> Tensor | None:
-        """What the head was given for a model's logits, (..., hidden); None where they are not what the head made."""
-        same = self.made is not None and self.made.data_ptr() == logits.data_ptr()
-        return self.given if same else None
-
-    def log_p(self, logits: Tensor, states: Tensor | None, rows: Tensor, tokens: Tensor) -> Tensor:
-        """(pairs,) float32: log p of each pair's token at its place.
-
-        logits: (places, vocabulary). states: (places, hidden) that the head was given for these, None where unknown.
-        """
-        in_full = logits.float()
-        if states is not None:
-            # Into the copy that they are in, and so into the sums: no token is more probable than 1.
-            logits = in_full
-            logits[rows, tokens] = self._read(states[rows], tokens)
-        # Once for each place, not for each of the tokens that are read there.
-        totals = in_full.logsumexp(1)
-        return logits[rows, tokens].float() - totals[rows]
-
-    def _read(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """(pairs,) float32: the logit of each token after each state, (pairs, hidden)."""
-        found = (states.float() * self.head.weight[tokens].float()).sum(-1)
-        return found if self.head.bias is None else found + self.head.bias[tokens].float()
-
-
 @contextmanager
-def watched_head(model: nn.Module) -> Iterator[HeadWatched]:
-    """Inside, a head in 16 bits is watched where nothing is learned: a plain one that this process has all of."""
-    watched, head = HeadWatched(), None if torch.is_grad_enabled() else model.get_output_embeddings()
+def head_in_full(model: nn.Module, rows_in: Callable[[torch.Size], Tensor], tokens: Tensor) -> Iterator[None]:
+    """Inside, where nothing is learned, a head in 16 bits answers in fp32, and unrounded where it is read.
+
+    What a model does to logits after its head, as to cap or to scale them, it then does in fp32. A plain head that this
+    process has all of. rows_in: shape of the head's answer -> (pairs,) int64, the row of each pair in it, flattened.
+    tokens: (pairs,) int64, the one that is read there.
+    """
+    head = None if torch.is_grad_enabled() else model.get_output_embeddings()
     if type(head) is not nn.Linear or head.weight.dtype not in HALF or hasattr(head.weight, "ds_id"):
-        yield watched
+        yield
         return
-    hook = head.register_forward_hook(watched.note)
+
+    def answer(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Tensor:
+        in_full, rows = made.float(), rows_in(made.shape)
+        states = given[0].flatten(0, -2)[rows]
+        read = (states.float() * head.weight[tokens].float()).sum(-1)
+        in_full.view(-1, made.shape[-1])[rows, tokens] = read if head.bias is None else read + head.bias[tokens].float()
+        return in_full
+
+    hook = head.register_forward_hook(answer)
     try:
-        yield watched
+        yield
     finally:
         hook.remove()
+
+
+def log_p_of(logits: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
+    """(pairs,) float32: log p of each pair's token in its row. logits: (rows, vocabulary)."""
+    # Once for each place, not for each of the tokens that are read there.
+    totals = logits.float().logsumexp(1)
+    return logits[rows, tokens].float() - totals[rows]

@@ -5,6 +5,7 @@ Both ways end in the same quantities, so training and scoring do not know which 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from engine.attention import tree_attention, tree_kernel, tree_ways
 from engine.batching import EAGER_TOKEN_BUDGET, TOKEN_BUDGETS, MicroBatch
-from engine.last_layer import computed_where_read, watched_head
+from engine.last_layer import computed_where_read, head_in_full, log_p_of
 from engine.objective import log_shares
 from engine.prefix_tree import PrefixTree, TokenRow
 
@@ -255,28 +256,38 @@ def held_against_each_other(packed: PackedBatch, batch: MicroBatch) -> PackedBat
 def pair_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(pairs,) float32: log p of every pair's token under the model."""
     keeps = "past_key_values" in packed.inputs
-    with computed_where_read(model, packed.logits_to_keep), watched_head(model) as head:
+    unrounded = head_in_full(model, partial(rows_of_pairs, packed), packed.pair_tokens)
+    with computed_where_read(model, packed.logits_to_keep), unrounded:
         output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=keeps)
-    states = head.states_of(output.logits)
-    logits, states = (
-        one if one is None else kept_logits(one, packed).flatten(0, -2) for one in (output.logits, states)
-    )
-    return head.log_p(logits, states, packed.pair_rows, packed.pair_tokens)
+    return log_p_of(kept_logits(output.logits, packed).flatten(0, -2), packed.pair_rows, packed.pair_tokens)
+
+
+def rows_of_pairs(packed: PackedBatch, shape: torch.Size) -> Tensor:
+    """(pairs,) int64: the row of each pair in an answer of a shape that `kept_logits` takes, flattened."""
+    kept = len(packed.logits_to_keep)
+    if is_of_kept(shape, packed):
+        return packed.pair_rows
+    return packed.pair_rows // kept * shape[1] + packed.logits_to_keep[packed.pair_rows % kept]
 
 
 def kept_logits(logits: Tensor, packed: PackedBatch) -> Tensor:
-    """(rows, kept, vocabulary): the logits of the places that were asked for, of a model that gives all as well.
+    """(rows, kept, vocabulary): the logits of the places that were asked for, of a model that gives all as well."""
+    return logits if is_of_kept(logits.shape, packed) else logits[:, packed.logits_to_keep]
+
+
+def is_of_kept(shape: torch.Size, packed: PackedBatch) -> bool:
+    """Whether an answer is of the places that were asked for alone; else it is of all.
 
     Raises:
-        ValueError: they are of neither shape, so nobody knows which places they are of.
+        ValueError: it is of neither shape, so nobody knows which places it is of.
     """
     rows, tokens = packed.inputs["input_ids"].shape
-    if logits.shape[:-1] == (rows, len(packed.logits_to_keep)):
-        return logits
-    if logits.shape[:-1] == (rows, tokens):  # xLSTM takes `logits_to_keep` and does not look at it
-        return logits[:, packed.logits_to_keep]
+    if shape[:-1] == (rows, len(packed.logits_to_keep)):
+        return True
+    if shape[:-1] == (rows, tokens):  # xLSTM takes `logits_to_keep` and does not look at it
+        return False
     raise ValueError(
-        f"it answers {tuple(logits.shape[:-1])} where {rows} rows of {len(packed.logits_to_keep)} places were asked for"
+        f"it answers {tuple(shape[:-1])} where {rows} rows of {len(packed.logits_to_keep)} places were asked for"
     )
 
 

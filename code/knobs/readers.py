@@ -40,9 +40,9 @@ DRAWS = (
     Reader("rows", WRITER, (WINDOW,), (ZERO_SHOT,), under="domain_base=True"),
 )
 EVERY = Reader("tokens and scores", MAIN)
+TREES = Reader("tokens and scores", MAIN, under="packing=tree")
 SCORING = Reader("tokens and scores", MAIN, under="decode=score or transitions")
 GENERATION = Reader("tokens and scores", MAIN, under="decode=generate")
-SHARING = Reader("tokens and scores", MAIN, under="packing=tree")
 TRAINING = Reader("training", MAIN, settings=_TRAINED)
 LABELS_LOSS = Reader("training", MAIN, settings=_TRAINED, under=f"loss={LABELS}")
 PREDICTION = Reader("training", MAIN, (WINDOW,), _TRAINED, under="emotion_prediction=True")

@@ -53,9 +53,9 @@ from knobs.readers import (
     RUN,
     SCORING,
     SETS,
-    SHARING,
     SPEAKERS,
     TRAINING,
+    TREES,
     ZERO_SHOT,
 )
 from knobs.recipe import RECIPE, SMALL
@@ -281,19 +281,19 @@ _ROWS = (
     ),
     Knob(
         "tree_attention",
-        SHARING,
+        TREES,
         one_of("auto", "dense", "blocks", "segments", "flex"),
         "",
         "auto",
-        "way of attention; auto: on a GPU the fastest that agrees with the dense mask",
+        "way of attention to shared prefixes; auto: on a GPU the fastest that agrees with the dense mask",
     ),
     Knob(
         "cuda_graphs",
-        EVERY,
+        TREES,
         one_of("auto", "False"),
         "",
         "auto",
-        "auto: one process on a GPU replays the passes of a small base, which are then not compiled",
+        "auto: one process on a GPU replays the passes of a small base, which compile_layers=auto then leaves alone",
     ),
     Knob("seed", (EVERY, ROWS), SEED, "seed", "42", "seed of every draw but retrieval's"),
     Knob(
@@ -347,7 +347,7 @@ _ROWS = (
         WHOLE,
         "",
         "50",
-        "steps between two states from which a run can go on; 0: at the end of epochs only",
+        "steps between two states from which a run can go on, beside that of each scoring; 0: these alone",
     ),
     Knob("resume", TRAINING, YES_NO, "", "False", "go on from the last saved state of the same run"),
     Knob(

@@ -38,7 +38,7 @@ from scoring.metrics import (
 from scoring.prediction_files import PREDICTIONS_FILE, read_predictions, write_predictions
 from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way, values_of
-from training.checkpoints import discard_state, find_changes
+from training.checkpoints import discard_state, find_changes, load_state
 from training.decoding import uses_transitions
 from training.folders import RESULTS_FILE, forget_claim, refuse_removed
 from training.loop import Progress
@@ -84,14 +84,26 @@ def report_run(
 
 
 def finished_before(run: Run) -> bool:
-    """Whether this very run has its results already; then its table is printed again, for `--resume True`."""
+    """Whether this very run has its results already; then its table is printed again, for `--resume True`.
+
+    Results of a run with other settings are told of, as this one takes their place.
+
+    Raises:
+        UserError: that run can still go on, and this one is not it.
+    """
     folder = Path(run.arguments[2].output_dir)
     try:
         results = parse_json((folder / RESULTS_FILE).read_bytes())
     except (OSError, ValueError):
         return False
     before = results.get("fingerprint") if isinstance(results, dict) else None
-    if not isinstance(before, dict) or find_changes(before, json.loads(json.dumps(run.fingerprint()))):
+    if not isinstance(before, dict):
+        return False
+    if changed := find_changes(before, json.loads(json.dumps(run.fingerprint()))):
+        # Before the results are forgotten: a state of those settings is refused.
+        if not run.arguments[2].do_train or load_state(folder, run.fingerprint()) is None:
+            told = f"{folder / RESULTS_FILE} is of a run with other settings, and this one begins anew"
+            print(f"warning: {told}: {'; '.join(changed)}", file=sys.stderr)
         return False
     scored = "score" in results
     if run.arguments[2].do_eval and not scored:

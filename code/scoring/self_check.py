@@ -18,7 +18,7 @@ from torch import Tensor
 
 from basics.errors import UserError, describe_error
 from engine.batching import EncodedRow, MicroBatch
-from engine.last_layer import HALF, watched_head
+from engine.last_layer import HALF, head_in_full, log_p_of
 from engine.packing import Packer, can_share_prefixes, packer_for, pair_log_probabilities
 from engine.prefix_tree import PrefixTree, TokenRow
 from engine.running_prompts import RunningPrompts
@@ -240,12 +240,12 @@ def log_p_alone(model, row: EncodedRow, continuation: Sequence[int], device: tor
     Of logits as packed rows have them, not rounded by the head: at 400 bf16 has steps of 2, far beyond a tolerance.
     """
     read = torch.tensor([[*row.prompt, *continuation[:-1]]], device=device)
-    with watched_head(model) as head:
-        output = model(input_ids=read, use_cache=False)
-    states, first = head.states_of(output.logits), len(row.prompt) - 1
-    logits, states = (one if one is None else one[0, first:] for one in (output.logits, states))
     tokens = torch.tensor(continuation, device=device)
-    return head.log_p(logits, states, torch.arange(len(tokens), device=device), tokens).cpu()
+    rows = torch.arange(len(tokens), device=device)
+    first = len(row.prompt) - 1
+    with head_in_full(model, lambda _: first + rows, tokens):
+        output = model(input_ids=read, use_cache=False)
+    return log_p_of(output.logits[0, first:], rows, tokens).cpu()
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -243,6 +243,10 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
             model.lora or not training.do_train or model.quantize == NO_QUANTIZATION,
             f"--quantize {model.quantize}: weights in 4 bits cannot be trained: add --lora True",
         ),
+        (
+            model.quantize == NO_QUANTIZATION or training.compile_layers != "True",
+            f"--compile_layers True: layers in 4 bits (--quantize {model.quantize}) are not compiled: leave it out",
+        ),
         (training.do_train or training.do_eval, "--do_train False --do_eval False: nothing to do"),
         (
             training.processes == 1 or not (training.deepspeed_config != NOTHING or training.offload_optimizer),

@@ -28,7 +28,20 @@ DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed
 AUTOMATIC = "auto"  # how the files of other trainers mark what the trainer fills in
 NEVER = 1 << 60
 SECTIONS = ("zero_optimization", "bf16", "fp16", "optimizer", "scheduler", "data_types")
+PARTS = ("zero_optimization.offload_optimizer", "optimizer.params")  # of sections; may be null
 STAGES = (0, 1, 2, 3)
+# Place in the file -> what this program does there, whatever the flags; nothing else is an optimizer's here.
+FIXED = {
+    "optimizer.params.betas": [*OptimizerSettings.betas],
+    "optimizer.params.eps": 1e-8,  # PyTorch's
+    "optimizer.params.amsgrad": False,
+    "optimizer.params.adam_w_mode": True,
+    "optimizer.params.bias_correction": True,
+    "optimizer.params.torch_adam": True,
+    "optimizer.params.fused": True,
+    "bf16.check_grad_overflow": True,
+    "zero_force_ds_cpu_optimizer": False,
+}
 
 
 def wants_deepspeed(training: TrainingArguments) -> bool:
@@ -56,9 +69,10 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
     if problems := list(_contradictions(config, training, dtype)):
         raise UserError(f"--deepspeed_config {path}: {'; '.join(problems)}")
     if training.offload_optimizer:
-        zero.setdefault("offload_optimizer", {"device": "cpu", "pin_memory": torch.cuda.is_available()})
+        offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+        zero["offload_optimizer"] = offload | (zero.get("offload_optimizer") or {})
     if stage:
-        config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
+        config["data_types"] = {"grad_accum_dtype": "fp32"} | config.get("data_types", {})
     for section in ("optimizer", "scheduler", "train_batch_size"):
         config.pop(section, None)
     return config | {
@@ -92,6 +106,9 @@ def _misshapen(config: dict[str, Any]) -> Iterator[str]:
     for section in SECTIONS:
         if not isinstance(config.get(section, {}), dict):
             yield f"{section} is {json.dumps(config[section])}, allowed is an object"
+    for place in PARTS:
+        if not isinstance(given := _value_at(config, place), dict | None):
+            yield f"{place} is {json.dumps(given)}, allowed is an object"
     zero = config.get("zero_optimization", {})
     if isinstance(zero, dict) and (type(zero.get("stage", 0)) is not int or zero.get("stage", 0) not in STAGES):
         yield f"zero_optimization.stage is {json.dumps(zero['stage'])}, allowed are {', '.join(map(str, STAGES))}"
@@ -106,40 +123,56 @@ def _without_automatic(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _contradictions(config: dict[str, Any], training: TrainingArguments, dtype: torch.dtype) -> Iterator[str]:
-    """One line for each value of the file that a flag sets otherwise, naming both."""
-    precision = f"--precision, which made the weights {str(dtype).removeprefix('torch.')}"
-    offload = "cpu" if training.offload_optimizer else "none"
-    derived = {
-        "train_batch_size": (training.batch_size, f"--batch_size {training.batch_size}"),
-        "train_micro_batch_size_per_gpu": (AUTOMATIC, "--token_budget, which alone sizes the micro-batches"),
-        "gradient_accumulation_steps": (
-            training.gradient_accumulation_steps,
-            f"--gradient_accumulation_steps {training.gradient_accumulation_steps}",
-        ),
-        "gradient_clipping": (training.clip_norm, f"--clip_norm {training.clip_norm}"),
-        "bf16.enabled": (dtype == torch.bfloat16, precision),
-        "fp16.enabled": (dtype == torch.float16, precision),
-        "optimizer.type": ("AdamW", "--learning_rate, which is AdamW's"),
-        "optimizer.params.lr": (training.learning_rate, f"--learning_rate {training.learning_rate}"),
-        "optimizer.params.weight_decay": (training.weight_decay, f"--weight_decay {training.weight_decay}"),
-        "scheduler.type": (AUTOMATIC, "--warmup_ratio, whose schedule is linear"),
-        "zero_optimization.offload_optimizer.device": (
-            offload,
-            f"--offload_optimizer {training.offload_optimizer}",
-        ),
-    }
+    """One line for each value of the file that a flag or this program sets otherwise."""
+    derived = _derived_from_flags(training, dtype)
     for place, (expected, flag) in derived.items():
-        given: Any = config
-        for key in place.split("."):
-            given = given.get(key) if isinstance(given, dict) else None
+        given = _value_at(config, place)
         if given is not None and given != expected:
             yield f"{place} {given} contradicts {flag}"
+    for place, expected in FIXED.items():
+        given = _value_at(config, place)
+        if given is not None and given != expected:
+            yield f"{place} is {json.dumps(given)}, allowed is {json.dumps(expected)}"
+    for name in _value_at(config, "optimizer.params") or ():
+        if (place := f"optimizer.params.{name}") not in derived.keys() | FIXED.keys():
+            yield f"{place} is nothing of AdamW's: leave it out"
     if training.average_weights:
         yield f"--average_weights {training.average_weights}: {NO_AVERAGE}"
     if training.offload_optimizer and not config["zero_optimization"]["stage"]:
         yield "zero_optimization.stage 0 leaves nothing that --offload_optimizer True could move: choose 1, 2 or 3"
     if training.compile_layers == "True" and config["zero_optimization"]["stage"] == 3:
         yield "zero_optimization.stage 3 contradicts --compile_layers True, which needs whole weights"
+
+
+def _derived_from_flags(training: TrainingArguments, dtype: torch.dtype) -> dict[str, tuple[Any, str]]:
+    """Place in the file -> (what it may be, the flag that decides it)."""
+    precision = f"--precision, which made the weights {str(dtype).removeprefix('torch.')}"
+    schedule = "--warmup_ratio, whose schedule is linear"
+    offload = f"--offload_optimizer {training.offload_optimizer}"
+    steps = training.gradient_accumulation_steps
+    return {
+        "train_batch_size": (training.batch_size, f"--batch_size {training.batch_size}"),
+        "train_micro_batch_size_per_gpu": (AUTOMATIC, "--token_budget, which alone sizes the micro-batches"),
+        "gradient_accumulation_steps": (steps, f"--gradient_accumulation_steps {steps}"),
+        "gradient_clipping": (training.clip_norm, f"--clip_norm {training.clip_norm}"),
+        "bf16.enabled": (dtype == torch.bfloat16, precision),
+        "fp16.enabled": (dtype == torch.float16, precision),
+        "optimizer.type": ("AdamW", "--learning_rate, which is AdamW's"),
+        "optimizer.params.lr": (training.learning_rate, f"--learning_rate {training.learning_rate}"),
+        "optimizer.params.weight_decay": (training.weight_decay, f"--weight_decay {training.weight_decay}"),
+        "scheduler.type": (AUTOMATIC, schedule),
+        "scheduler.params": ({}, schedule),
+        "zero_optimization.cpu_offload": (training.offload_optimizer, offload),  # as it was called once
+        "zero_optimization.offload_optimizer.device": ("cpu" if training.offload_optimizer else "none", offload),
+    }
+
+
+def _value_at(config: dict[str, Any], place: str) -> Any:
+    """What a file says at a place, its keys joined by dots; None: nothing."""
+    given: Any = config
+    for key in place.split("."):
+        given = given.get(key) if isinstance(given, dict) else None
+    return given
 
 
 class DeepSpeedEngine:

@@ -8,6 +8,7 @@ import torch
 
 from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
+from engine.attention.tree_ways import DENSE
 from engine.attention.way_choice import choose_way
 from engine.batching import MicroBatch
 from engine.packing import Packer
@@ -30,9 +31,10 @@ def fastest_packer(
     to compile something for. alone: whether one process trains without DeepSpeed.
 
     Raises:
-        UserError: the way that is wanted does not run here, or not as the dense mask does.
+        UserError: the way that is wanted does not run here, or not as the dense mask does, or would go unread.
     """
     model_arguments, _, training = arguments
+    refuse_unread_way(training.tree_attention, packer)
     asks = packer.takes_ways and (training.tree_attention != "auto" or device.type == "cuda")
     if asks and (batches := plan()):
         largest = max(batches, key=MicroBatch.tokens)
@@ -45,3 +47,11 @@ def fastest_packer(
     plain = alone and model_arguments.quantize == NO_QUANTIZATION and not model_arguments.gradient_checkpointing
     wanted = plain and training.cuda_graphs == "auto" and device.type == "cuda"
     return replace(packer, replays=wanted and can_replay(model, packer))
+
+
+def refuse_unread_way(wanted: str, packer: Packer) -> None:
+    """UserError when a way of attention is wanted that a base does not take."""
+    if wanted == "auto" or packer.takes_ways or (wanted == DENSE and packer.shares_prefixes):
+        return
+    told = "takes dense masks alone: choose dense" if packer.shares_prefixes else "shares no prefixes: leave it out"
+    raise UserError(f"--tree_attention {wanted}: this base {told}")

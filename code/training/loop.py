@@ -229,9 +229,10 @@ class Trainer:
 
     def _refuse_unless_finite(self, value: float, name: str, rate: float, ids: Sequence[str]) -> None:
         if not math.isfinite(value):
+            wider = "" if next(self.model.parameters()).dtype == torch.float32 else ", or with --precision fp32"
             raise UserError(
                 f"step {self.progress.step + 1}: the {name} is {value} at the learning rate {rate:.3g}, and the step "
-                "was not made; begin anew with a lower --learning_rate, or with --precision fp32; "
+                f"was not made; begin anew with a lower --learning_rate{wider}; "
                 f"its rows: {', '.join(dict.fromkeys(ids))}"
             )
 

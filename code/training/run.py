@@ -100,7 +100,7 @@ class Run:
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
     also_encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of `score_on` of each other task
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
-    commit: str | None = None  # of the program, as the run began
+    commit: str | None = None  # of the program, as this process began
     selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
     trained_texts: frozenset[str] | None = frozenset()  # digests, see `find_trained_texts`; None: not known
     transitions: TransitionFilter | None = None  # decodes the final answers; fitted once the best epoch is known

@@ -31,7 +31,7 @@ from scoring.metrics import (
 from scoring.prediction_files import VALID_FILE, write_predictions
 from scoring.transitions import TransitionFilter, decode_with, fit_filter, log_p_matrix
 from training.arguments import NOTHING, Arguments, values_of
-from training.checkpoints import save_model
+from training.checkpoints import STATE_FILE, save_model
 from training.decoding import TRANSITIONS_FILE, count_rows, order_of_rows, uses_transitions
 from training.engines import Engine, OptimizerSettings, PlainEngine
 from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of, find_erc_config
@@ -140,9 +140,10 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
 
 
 def open_log(run: Run, folder: Path) -> RunLog:
-    """The log of a run, which also reports to what --report_to names."""
+    """The log of a run, which also reports to what --report_to names; one that begins anew has new curves there."""
     training = run.arguments[2]
-    return RunLog(folder, open_trackers(training.report_to, folder, values_of(run.arguments), training.resume))
+    goes_on = training.resume and (folder / STATE_FILE).is_file()
+    return RunLog(folder, open_trackers(training.report_to, folder, values_of(run.arguments), goes_on))
 
 
 def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -15,7 +15,6 @@ from engine.last_layer import KNOWN, PARTS, computed_where_read
 from engine.packing import (
     PackedBatch,
     batch_loss,
-    kept_logits,
     packer_for,
     pair_log_probabilities,
     sequence_log_probabilities,
@@ -181,20 +180,29 @@ def half_model(kind: str) -> nn.Module:
 
 
 def log_p_of_logits(model: nn.Module, packed: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(pairs,) each, in doubles: as the head rounds its logits, and with those that are read as it would have them."""
-    given, head = [], model.get_output_embeddings()
-    with head.register_forward_hook(lambda _, inputs, __: given.append(inputs[0])):
-        output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
-    read = packed.pair_rows, packed.pair_tokens
-    states, logits = (kept_logits(one, packed).flatten(0, -2).double() for one in (given[0], output.logits))
-    rounded = logits.log_softmax(1)[read]
-    logits[read] = (states[packed.pair_rows] * head.weight[packed.pair_tokens].double()).sum(-1)
-    return rounded, logits.log_softmax(1)[read]
+    """(pairs,) each, in doubles: as the head rounds its logits, and with those that are read as it would have them.
+
+    What the model does to them after its head it does in doubles too.
+    """
+    head, read = model.get_output_embeddings(), (packed.pair_rows, packed.pair_tokens)
+
+    def pass_with(change: Callable) -> torch.Tensor:
+        with head.register_forward_hook(change):
+            output = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False)
+        return output.logits.double().flatten(0, -2).log_softmax(1)[read]
+
+    def exact(_: nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> torch.Tensor:
+        logits, states = made.double(), given[0].flatten(0, -2).double()[packed.pair_rows]
+        logits.view(-1, made.shape[-1])[read] = (states * head.weight[packed.pair_tokens].double()).sum(-1)
+        return logits
+
+    return pass_with(lambda *_: None), pass_with(exact)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "cohere"])
 @pytest.mark.parametrize("packed_as", ["tree", "rows"])
 def test_what_is_read_in_half_precision_is_not_rounded(kind: str, packed_as: str) -> None:
+    """Nor where a model caps its logits (Gemma 2) or scales them (Cohere, Granite) after the head."""
     model = half_model(kind)
     packed = scored_batch(model, packed_as)
     with torch.inference_mode():
@@ -202,15 +210,25 @@ def test_what_is_read_in_half_precision_is_not_rounded(kind: str, packed_as: str
     assert float((rounded - exact).abs().max()) > 0.05
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
     assert float(found.max()) <= 0
+    assert not model.get_output_embeddings()._forward_hooks
 
 
-def test_heads_that_are_no_plain_ones_stand_as_they_are() -> None:
-    """Logits that were changed after the head, and what is learned."""
-    for model, learns in ((half_model("gemma2"), False), (half_model("llama"), True)):
-        packed = scored_batch(model, "tree")
-        with torch.set_grad_enabled(learns):
-            found = pair_log_probabilities(model, packed)
-            logits = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False).logits[0].float()
-            expected = logits.log_softmax(1)[packed.pair_rows, packed.pair_tokens]
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-        assert not model.get_output_embeddings()._forward_hooks
+@pytest.mark.parametrize("packed_as", ["tree", "rows"])
+def test_a_head_that_answers_everywhere_is_read_at_the_same_places(packed_as: str) -> None:
+    """As xLSTM's, which does not look at `logits_to_keep`."""
+    model = half_model("llama")
+    packed = scored_batch(model, packed_as)
+    with torch.inference_mode():
+        expected = pair_log_probabilities(model, packed)
+        plain = model.forward
+        model.forward = lambda logits_to_keep, **given: plain(**given)
+        torch.testing.assert_close(pair_log_probabilities(model, packed), expected, rtol=0.01, atol=0.01)
+
+
+def test_what_is_learned_reads_the_head_as_it_stands() -> None:
+    model = half_model("llama")
+    packed = scored_batch(model, "tree")
+    found = pair_log_probabilities(model, packed)
+    logits = model(**packed.inputs, logits_to_keep=packed.logits_to_keep, use_cache=False).logits[0].float()
+    expected = logits.log_softmax(1)[packed.pair_rows, packed.pair_tokens]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

@@ -75,6 +75,8 @@ KINDS = {
 }
 # Shapes that no base of the table has.
 OTHER_KINDS = {
+    # Logits are scaled after the head.
+    "cohere": ("cohere", GROUPED | {"logit_scale": 0.5}),
     # Layers that see everything have other heads than those with a window; the configuration has no one number.
     "gemma4": (
         "gemma4_text",

@@ -134,6 +134,7 @@ def test_a_base_or_encoder_that_is_not_whole_is_told_at_once(checkout: ShellChec
         folder.mkdir(parents=True)
         (folder / "config.json").touch()
         (folder / "modules.json").touch()
+        (folder / "training_args.bin").touch()  # as trainers leave it beside weights
     lacks = "this folder holds no weights, such as model.safetensors, pytorch_model.bin"
     assert_refused(checkout.run(MODEL_NAME=base), f"MODEL_NAME={base}: {lacks}")
     assert_refused(checkout.run(MODEL_NAME="mine"), f"MODEL_NAME=mine: {lacks}")

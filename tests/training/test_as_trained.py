@@ -300,6 +300,7 @@ class TestFourBits:
         flags = UNSAID | {"checkpoint_dir": quantized}
         assert_one_line_error(place.call("refused", do_train=False, **flags), "weights in 4 bits", LACKING)
         assert_one_line_error(place.call("refused", do_train=False, quantize="none", **flags), "--quantize none")
+        assert_one_line_error(place.call("refused", do_train=False, compile_layers=True, **flags), "layers in 4 bits")
 
     def test_predicting(self, quantized: Path) -> None:
         dialogue = REPOSITORY / "demo" / "dialogue.txt"

@@ -56,11 +56,30 @@ def test_flags_fill_in_what_the_file_leaves_out(configure: Configure, dtype: tor
     assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (1, 1)
 
 
+@pytest.mark.parametrize("section", [None, {}, {"device": "auto"}, {"device": "cpu"}])
+def test_what_the_file_leaves_open_of_the_offload_the_flag_decides(configure: Configure, section: dict | None) -> None:
+    """DeepSpeed itself moves nothing where a file names no device."""
+    given = {"zero_optimization": {"stage": 2, "offload_optimizer": section and section | {"buffer_count": 5}}}
+    found = configure(given, offload_optimizer=True)["zero_optimization"]["offload_optimizer"]
+    assert found["device"] == "cpu" and found.get("buffer_count", 5) == 5
+
+
+@pytest.mark.parametrize(("given", "sums"), [("auto", "fp32"), (None, "fp32"), ("bf16", "bf16")])
+def test_gradients_are_summed_in_fp32_where_the_file_leaves_it_open(
+    configure: Configure, given: str | None, sums: str
+) -> None:
+    section = {"data_types": {"grad_accum_dtype": given}} if given else {"data_types": {}}
+    config = configure({"zero_optimization": {"stage": 2}} | section, torch.bfloat16)
+    assert config["data_types"] == {"grad_accum_dtype": sums}
+
+
 MISSHAPEN = [
     ({"zero_optimization": True}, "zero_optimization is true, allowed is an object"),
     ({"bf16": True, "fp16": [1]}, "bf16 is true, allowed is an object; fp16 is [1], allowed is an object"),
     ({"optimizer": "AdamW", "scheduler": None}, 'optimizer is "AdamW", allowed is an object; scheduler is null'),
     ({"data_types": 5}, "data_types is 5"),
+    ({"zero_optimization": {"offload_optimizer": "cpu"}}, 'zero_optimization.offload_optimizer is "cpu", allowed is'),
+    ({"optimizer": {"params": [0.9]}}, "optimizer.params is [0.9], allowed is an object"),
     ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage is 4, allowed are 0, 1, 2, 3"),
     ({"zero_optimization": {"stage": "2"}}, 'zero_optimization.stage is "2"'),
     ({"zero_optimization": {"stage": True}}, "zero_optimization.stage is true"),
@@ -95,7 +114,8 @@ def test_a_file_for_another_trainer_is_read(configure: Configure) -> None:
             "train_micro_batch_size_per_gpu": "auto",
             "gradient_clipping": 1.0,
             "bf16": {"enabled": "auto"},
-            "optimizer": {"type": "AdamW", "params": {"lr": "auto", "weight_decay": "auto"}},
+            "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": [0.9, 0.95], "eps": 1e-8}},
+            "scheduler": {"type": "auto", "params": {"warmup_num_steps": "auto"}},
             "zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}, "reduce_bucket_size": "auto"},
             "wall_clock_breakdown": False,
         }
@@ -114,6 +134,19 @@ CONTRADICTIONS = {
     "optimizer.type Adam contradicts --learning_rate": {"optimizer": {"type": "Adam"}},
     "optimizer.params.lr 1.0 contradicts --learning_rate 0.0002": {"optimizer": {"params": {"lr": 1.0}}},
     "scheduler.type WarmupLR contradicts --warmup_ratio": {"scheduler": {"type": "WarmupLR"}},
+    "scheduler.params {'warmup_num_steps': 9} contradicts --warmup_ratio": {
+        "scheduler": {"type": "auto", "params": {"warmup_num_steps": 9}}
+    },
+    "optimizer.params.betas is [0.9, 0.999], allowed is [0.9, 0.95]": {
+        "optimizer": {"params": {"betas": [0.9, 0.999]}}
+    },
+    "optimizer.params.eps is 1e-06, allowed is 1e-08": {"optimizer": {"params": {"eps": 1e-6}}},
+    "optimizer.params.momentum is nothing of AdamW's: leave it out": {"optimizer": {"params": {"momentum": 0.9}}},
+    "bf16.check_grad_overflow is false, allowed is true": {"bf16": {"check_grad_overflow": False}},
+    "zero_force_ds_cpu_optimizer is true, allowed is false": {"zero_force_ds_cpu_optimizer": True},
+    "zero_optimization.cpu_offload True contradicts --offload_optimizer False": {
+        "zero_optimization": {"stage": 2, "cpu_offload": True}
+    },
     "offload_optimizer.device cpu contradicts --offload_optimizer False": {
         "zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}
     },

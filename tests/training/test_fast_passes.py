@@ -175,5 +175,17 @@ def test_a_way_that_is_asked_for_is_taken_and_told(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("attention over shared prefixes: segments (segments ")
     with pytest.raises(UserError, match=r"^--tree_attention flex: flex does not run \(NotImplementedError"):
         fastest_packer(model, packer, plan, asked({"tree_attention": "flex"}), CPU, False, True)
-    rows = Packer("rows", PAD)
-    assert fastest_packer(model, rows, plan, asked({"tree_attention": SEGMENTS}), CPU, False, True) == rows
+
+
+def test_a_way_that_a_base_does_not_take_is_refused() -> None:
+    model = tiny_model("llama", "sdpa")
+    rows, dense = Packer("rows", PAD), packer_for(model, "tree", PAD)
+    for packer, way, told in (
+        (rows, SEGMENTS, "shares no prefixes: leave it out"),
+        (rows, DENSE, "shares no prefixes: leave it out"),
+        (dense, BLOCKS, "takes dense masks alone: choose dense"),
+    ):
+        with pytest.raises(UserError, match=f"^--tree_attention {way}: this base {told}$"):
+            fastest_packer(model, packer, plan, asked({"tree_attention": way}), CPU, False, True)
+    for packer, way in ((rows, "auto"), (dense, "auto"), (dense, DENSE)):
+        assert fastest_packer(model, packer, plan, asked({"tree_attention": way}), CPU, False, True) == packer

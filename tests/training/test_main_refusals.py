@@ -120,6 +120,11 @@ def test_missing_flags_are_named() -> None:
             {"decode": "generate", "packing": "rows", "lora": False, "lora_dim": 4, "dora": True},
             ["--dora True: --lora False leaves it unread; --lora_dim 4: --lora False"],
         ),
+        (
+            {"packing": "rows", "tree_attention": "blocks", "cuda_graphs": False},
+            ["--cuda_graphs False: only --packing tree reads it; --tree_attention blocks: only --packing tree reads"],
+        ),
+        ({"quantize": "nf4", "compile_layers": True}, ["--compile_layers True: layers in 4 bits (--quantize nf4)"]),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
@@ -297,7 +302,18 @@ class TestResuming:
         found["fingerprint"] |= {"num_beams": 4, "label_smoothing": 0.1}
         write_atomically(results / "results.json", json.dumps(found))
         assert "finished before" in bench.call(resume=True).stderr
-        assert "finished before" not in bench.call(resume=True, seed=43).stderr
+        told = bench.call(resume=True, seed=43, score_on="valid").stderr
+        assert "finished before" not in told
+        assert "results.json is of a run with other settings, and this one begins anew: score_on was" in told
+        assert "'test', is 'valid'; seed was 42, is 43\n" in told
+
+    def test_a_run_that_is_refused_leaves_the_results_of_the_other(self, bench: Bench) -> None:
+        results = bench.folder / "run" / "results" / "results.json"
+        assert bench.call(do_eval=False).returncode == 0
+        before = results.read_bytes()
+        told = last_line(bench.call(resume=True, score_on="valid"))
+        assert told.startswith("error: cannot resume ") and "score_on was 'test', is 'valid'" in told
+        assert results.read_bytes() == before
 
     def test_a_model_that_is_gone_is_missed_in_one_line(self, bench: Bench) -> None:
         assert bench.call(do_eval=False).returncode == 0

@@ -60,6 +60,7 @@ def test_the_step_is_not_made(spoil: Callable, told: str, dtype: torch.dtype, tm
     line = str(error.value)
     assert line.startswith(f"step {SPOILED_STEP}: the {told}") and "\n" not in line
     assert "learning rate 0.002" in line and "--learning_rate" in line
+    assert ("--precision fp32" in line) == (dtype != torch.float32)
     step = line.rpartition("its rows: ")[2].split(", ")
     assert 1 < len(step) <= 5 and set(step) <= {row.id for row in ROWS}
     state = load_state(tmp_path, {})

@@ -89,6 +89,16 @@ def test_a_run_reports_to_all_that_it_names(stand_ins: dict[str, StandIn], tmp_p
     assert list((results / "tensorboard").glob("events.*"))
 
 
+def test_a_run_that_begins_anew_has_curves_of_its_own(stand_ins: dict[str, StandIn], tmp_path: Path) -> None:
+    """Although it was to go on, beside the results of another one."""
+    base, rows = save_base(tmp_path / "base"), save_rows(tmp_path)
+    for flags in ({}, {"resume": True, "seed": 43}):
+        flags = {"num_train_epochs": 1, "report_to": "wandb"} | flags
+        result = call_script(main_new.main, *main_command(base, rows, tmp_path / "run", **flags))
+        assert result.returncode == 0, result.stderr
+    assert [place["id"] for place in stand_ins["wandb"].opened] == [None, None]
+
+
 def test_a_resumed_run_goes_on_where_it_was(stand_ins: dict[str, StandIn], tmp_path: Path) -> None:
     for resume in (False, True, False):
         open_trackers("wandb,mlflow", tmp_path, {"seed": 1}, resume)[0](STEP)
