@@ -305,8 +305,9 @@ def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, st
     """
     dialogues = read_corpus(dataset)[split]
     spec = find_dataset(dataset)
-    words = {label: label for label in labels} if set(spec.labels) == set(labels) else spec.unified_labels
-    if not words or not set(words.values()) <= set(labels):
+    words = {label: label for label in labels} if set(spec.labels) == set(labels) else spec.unified_labels or {}
+    found = {name: words.get(utterance.label, "") for name, utterance in name_utterances(dataset, dialogues)}
+    if not set(found.values()) <= set(labels):
         told = f"{dataset} has the labels {', '.join(spec.labels)}, and a run answered with {', '.join(labels)}"
         raise UserError(f"{told}: bring the corpus back to what it was, or remove the run's record and answers")
-    return {name: words[utterance.label] for name, utterance in name_utterances(dataset, dialogues)}
+    return found

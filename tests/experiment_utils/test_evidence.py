@@ -22,7 +22,8 @@ from experiment_utils.evidence import (
     valid_answers_file,
     write_answers,
 )
-from experiment_utils.records import Records
+from experiment_utils.records import Records, beside_file
+from scoring.beside import KINDS
 from scoring.metrics import Prediction, evaluate_predictions
 
 LABELS = DATASETS["sample"].labels
@@ -46,6 +47,18 @@ def kept(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_evidence_came_to_is_of_the_utterances_of_its_run(kind: str, kept: Path) -> None:
+    (run,) = Records.read(kept).runs
+    counts, beside = run.counts["sample"].write(), beside_file(kept, run.condition, "sample", run.seed, kind)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    beside.write_text(counts, encoding="utf-8")
+    assert Records.read(kept).runs[0].beside[kind]["sample"].score("weighted_f1") == run.score("sample")
+    beside.write_text("".join(counts.splitlines(keepends=True)[:-1]), encoding="utf-8")
+    with pytest.raises(UserError, match=f"those with {KINDS[kind].called} are of other utterances"):
+        Records.read(kept)
+
+
 def test_a_baseline_is_kept_like_a_run(kept: Path) -> None:
     (record,) = Records.read(kept).baselines("sample")
     assert (record.row, record.valid, record.minutes, record.commit) == ("words", 61.5, 1.5, "abc")
@@ -61,7 +74,8 @@ def test_the_precision_of_a_fine_tuned_encoder_is_the_machines(fast: bool, tmp_p
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("bases.load._has_fast_bf16", lambda: fast)
     run = BaselineRun("finetuned_MiniLM", "sample", "an encoder", "score", 61.5, make_predictions(), 90.0, "abc")
-    kept = keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", tmp_path)
+    keep_baseline(run, LABELS, "python code/baselines.py --dataset sample", tmp_path)
+    (kept,) = Records.read(tmp_path).runs
     assert kept.precision == ("bfloat16" if fast else "float32")
 
 

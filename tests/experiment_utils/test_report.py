@@ -15,7 +15,7 @@ from experiment_utils.breakdowns import break_down, describe_split, read_breakdo
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.overview import BESIDE, OURS, OVERVIEW, list_systems, render_overview
-from experiment_utils.records import Record, Records, beside_file
+from experiment_utils.records import Record, Records
 from experiment_utils.report_answer import list_failed, render_answer
 from experiment_utils.report_figures import FOREST, draw_all, draw_forest, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
@@ -227,19 +227,6 @@ def test_the_overview_has_the_scores_with_evidence_where_every_seed_has_one(kind
     draw_forest(tmp_path / FOREST, [system])
     draw_forest(tmp_path / "other.png", [replace(system, others={})])
     assert (tmp_path / FOREST).read_bytes() != (tmp_path / "other.png").read_bytes()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_evidence_came_to_is_of_the_utterances_of_its_run(kind: str, tmp_path: Path) -> None:
-    facts = describe_split("meld", {"train": (TRAIN,), "test": (TEST,)})
-    run, others = make_run("small/window/meld", 42, 4), make_run("small/window/meld", 42, 8, datasets=("meld", "other"))
-    run.write(tmp_path, {"meld": break_down(PREDICTIONS, facts, LABELS)})
-    beside = beside_file(tmp_path, run.condition, "meld", 42, kind)
-    beside.write_text(others.counts["meld"].write(), encoding="utf-8")
-    assert Records.read(tmp_path).runs[0].beside[kind]["meld"].score("weighted_f1") == pytest.approx(score_of(8))
-    beside.write_text(others.counts["other"].write(), encoding="utf-8")
-    with pytest.raises(UserError, match=f"those with {KINDS[kind].called} are of other utterances"):
-        Records.read(tmp_path)
 
 
 def test_from_three_seeds_on_a_difference_is_tested() -> None:
