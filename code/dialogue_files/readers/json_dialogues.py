@@ -250,6 +250,15 @@ def is_utterance(value: Mapping[str, Any]) -> bool:
     return all(isinstance(one, (str, int)) for one in _said(value))
 
 
+def is_labelled(value: Any) -> bool:
+    """Whether a value is an utterance that has an emotion, or a key for one."""
+    return (
+        isinstance(value, dict)
+        and is_utterance(value)
+        and find_name("emotion", {fold_name(key): key for key in value}) is not None
+    )
+
+
 def _said(value: Mapping[str, Any]) -> list[Any]:
     """What an object has of speaker and utterance, None where it has no such key."""
     keys = {fold_name(key): key for key in value}
