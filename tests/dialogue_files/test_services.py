@@ -146,10 +146,29 @@ def test_what_is_said_on_channels_stands_by_time() -> None:
         (google(("yes", 1, 0), ("yes", 1, 0)), "yes"),
         (google(("yes", 1, 0), ("yes", 1, 1)), "yes yes"),
         (google(("a b", 1, 0), ("c", 1, 1)), "a b c"),
+        (google(("a", 1, 0), ("a b", 1, 0), ("a b c", 1, 0)), "a b c"),
+        (google(("a b", 0, 0), ("c d e", 0, 1)), "a b c d e"),
+        (google(("a b", 1, None), ("a b", 1, None)), "a b a b"),
     ],
 )
 def test_the_last_result_of_google_may_say_all_again(content: dict, answer: str) -> None:
     assert [text for _, text in turns(content)] == [answer]
+
+
+def test_nobody_is_lost_where_the_last_result_goes_on() -> None:
+    assert turns(google(("a b", 0, 0), ("c d e", 1, 1))) == [("0", "a b"), ("1", "c d e")]
+    both = google(("a b", 1, 0), ("c d", 1, 0))
+    for channel, result in enumerate(both["results"], 1):
+        result["channelTag"] = channel
+    one, two = "channel 1/1", "channel 2/1"
+    assert turns(both) == [(one, "a"), (two, "c"), (one, "b"), (two, "d")]
+
+
+def test_a_blank_stands_between_lists_of_one_speaker() -> None:
+    def said(*texts: str) -> dict:
+        return {"speaker": 0, "elements": [{"value": text} for text in texts]}
+
+    assert turns({"monologues": [said("Hi", "."), said("Well", ".", " "), said("So", "?")]}) == [("0", "Hi. Well. So?")]
 
 
 def test_punctuation_stands_where_it_is_attached() -> None:

@@ -100,16 +100,16 @@ _LATEST = 1e18
 
 @dataclass
 class Unit:
-    """An utterance, or a word. time: None where it has none; number: of the list in which it stands.
+    """An utterance, or a word. time: None where it has none; within: the place of the list in which it stands.
 
-    attached: to which of its neighbours without a blank, "previous", "next" or "both"; place: in the file.
+    attached: to which of its neighbours without a blank, "previous", "next" or "both"; line: where it ends, from 1.
     """
 
     speaker: str | None
     channel: str | None
     text: str
     time: float | None
-    number: int
+    within: tuple
     attached: str | None
     line: int
 
@@ -291,7 +291,7 @@ def _unit(
     speaker = _name(_first(chain, layout.speaker), "speaker", document, place) or labels.get(time)
     channel = _name(_first(chain, layout.channel), "channel", document, place)
     attached = known.get("attaches_to", "previous" if known.get("type") == "punctuation" else None)
-    return Unit(speaker, channel, text, time, next(one for one in place if isinstance(one, int)), attached, line)
+    return Unit(speaker, channel, text, time, place[:-1], attached, line)
 
 
 def _name(value: Any, what: str, document: Document, place: tuple) -> str | None:
@@ -323,12 +323,16 @@ def _time(value: Any) -> float | None:
 
 
 def _without_repeated(units: list[Unit]) -> list[Unit]:
-    """Units without those that the last list says again: with the speakers that the others lack, or as they are."""
-    before = [one for one in units if one.number != units[-1].number]
-    last = units[len(before) :]
+    """Units without those that the last list says again, which begins where all begins and is as long."""
+    lists = [list(one) for _, one in groupby(units, key=lambda one: one.within)]
+    if len(lists) < 2 or len({one.channel for one in units}) > 1:
+        return units
+    last, before = lists[-1], units[: -len(lists[-1])]
+    if before[0].time is not None and last[0].time is not None:
+        is_longest = len(last) >= max(map(len, lists))
+        return last if is_longest and last[0].time <= before[0].time else units
     named = [any(one.speaker not in (None, "0") for one in part) for part in (before, last)]
-    again = [[(one.text, one.time) for one in part] for part in (before, last)]
-    return last if named == [False, True] or again[0] == again[1] else units
+    return last if named == [False, True] and len(last) >= len(before) else units
 
 
 def _turns(units: list[Unit], layout: Layout) -> Iterator[Read]:
@@ -358,14 +362,17 @@ def _joined(units: list[Unit], glue: str | None) -> Iterator[Read]:
                 f"what one speaker says in more than {LONGEST_UTTERANCE:,} characters is taken as several turns"
             )
             said, length, before = [], 0, None
-        blank = "" if before is None or not _stand_apart(before, one) else glue
+        blank = "" if before is None else _between(before, one, glue)
         said += blank, one.text
         length, before = length + len(blank) + len(one.text), one
     yield ReadTurn(0, None, before.speaker, "".join(said), before.line)
 
 
-def _stand_apart(first: Unit, second: Unit) -> bool:
-    """Whether a blank is written between two words."""
+def _between(first: Unit, second: Unit, glue: str | None) -> str:
+    """What is written between two words of one speaker; between those of two lists a blank, whatever the glue."""
     if first.attached in ("next", "both") or second.attached in ("previous", "both"):
-        return False
-    return not (_BARE.fullmatch(first.text[-1:]) and _BARE.fullmatch(second.text[:1]))
+        return ""
+    if _BARE.fullmatch(first.text[-1:]) and _BARE.fullmatch(second.text[:1]):
+        return ""
+    has_blank = first.text[-1:].isspace() or second.text[:1].isspace()
+    return glue or " " * (first.within != second.within and not has_blank)
