@@ -281,6 +281,7 @@ DESCRIPTIONS = {
     "licence: 2001-13-45": ": cannot be read (month must be in 1..12), allowed is YAML in UTF-8",
     "licence: \x07": ": cannot be read (special characters are not allowed)",
     "labels: " + 1000 * "[": " line 1: cannot be read (nested too deeply), allowed is YAML in UTF-8",
+    "labels: [calm, NaN]": " line 1: labels: the label 'NaN' is how tables write that there is none",
     "labels: [calm, Invalid]": " line 1: labels: the label 'invalid' stands for",
     "metric: f1": " line 1: metric: 'f1' is not allowed, allowed are weighted_f1, micro_f1_without_neutral",
     "metric: micro_f1_without_neutral": " line 1: metric: micro_f1_without_neutral needs a neutral label",
