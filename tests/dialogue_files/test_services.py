@@ -182,6 +182,9 @@ def test_punctuation_stands_where_it_is_attached() -> None:
 def test_scripts_without_blanks_get_none() -> None:
     words = [("我", "a", 0), ("饿", "a", 1), ("了", "a", 2), ("OK", "a", 3), ("吗", "a", 4)]
     assert turns(amazon(*words)) == [("a", "我饿了 OK 吗")]
+    assert turns(amazon(("我饿了\uff0c", "a", 0), ("你呢\uff1f", "a", 1), ("我", "a", 2))) == [
+        ("a", "我饿了\uff0c你呢\uff1f我")
+    ]
 
 
 def test_what_is_no_speech_is_left_out() -> None:

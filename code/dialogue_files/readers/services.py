@@ -94,7 +94,7 @@ _UNKNOWN = "UU"  # Speechmatics writes it where it could not tell
 _NOT_SAID = (("type", "audio_event"), ("translation_status", "translation"))
 _MARK = re.compile(r"\s*(?:<\w+>|%HESITATION)\s*")  # Soniox's ends of speech, words that Rev.ai and Watson did not get
 _TIME = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s?")
-_BARE = re.compile(f"[{WITHOUT_BLANKS}]")
+_BARE = re.compile(f"[{WITHOUT_BLANKS}\u3001\u3002\uff01-\uff0f\uff1a-\uff20]")  # with marks as wide as letters
 _LATEST = 1e18
 
 
