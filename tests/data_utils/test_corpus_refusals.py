@@ -220,13 +220,19 @@ ALONE = [{"id": f"d{number}", "turns": [turn]} for number, turn in enumerate(TUR
         (
             "all.csv",
             "dialogue,speaker,text,emotion,Split\n" + "".join(f"{n},Ann,Hi {n}.,joy,train\n" for n in "abcd"),
-            1,
+            2,
             "Split",
         ),
         ("all.json", json.dumps(said_with(subset="train"), indent=1), 8, "subset"),
         ("all.jsonl", "\n".join(json.dumps(one | {"split": "test"}) for one in ALONE), 1, "split"),
         ("all.json", json.dumps({"train": TURNS[:3], "dev": TURNS[3:4], "test": TURNS[4:]}), 1, "train, dev, test"),
         ("all.json", json.dumps({"train": TURNS[:1], "valid": TURNS[1:2], "test": TURNS[2:]}), 1, "train, valid, test"),
+        (
+            "all.json",
+            json.dumps({f"n{n}": one | {"split": "train"} for n, one in enumerate(ALONE)}, indent=1),
+            13,
+            "split",
+        ),
     ],
 )
 def test_a_file_that_says_its_splits_is_not_drawn_anew_unasked(
@@ -249,6 +255,8 @@ def test_files_of_three_splits_may_say_so_and_a_dialogue_may_be_called_test(corp
         rows = [(*row, split) for row in rows_of(split, 3)]
         write_table(corpus / f"{split}.csv", rows, (*COLUMNS, "split"))
     assert read_corpus(corpus).spec.name == "mine"
+    (tmp_path / "others.json").write_text(json.dumps(said_with(subset="clean", partition="", split="")), "utf-8")
+    assert sum(map(len, read_corpus(tmp_path / "others.json").splits.values())) == 6
     named = {name: [turn] for name, turn in zip(("test", *"abcde"), TURNS, strict=True)}
     (tmp_path / "all.json").write_text(json.dumps(named), "utf-8")
     assert sum(map(len, read_corpus(tmp_path / "all.json").splits.values())) == 6
@@ -273,6 +281,7 @@ DESCRIPTIONS = {
     "licence: 2001-13-45": ": cannot be read (month must be in 1..12), allowed is YAML in UTF-8",
     "licence: \x07": ": cannot be read (special characters are not allowed)",
     "labels: " + 1000 * "[": " line 1: cannot be read (nested too deeply), allowed is YAML in UTF-8",
+    "labels: [calm, NaN]": " line 1: labels: the label 'NaN' is how tables write that there is none",
     "labels: [calm, Invalid]": " line 1: labels: the label 'invalid' stands for",
     "metric: f1": " line 1: metric: 'f1' is not allowed, allowed are weighted_f1, micro_f1_without_neutral",
     "metric: micro_f1_without_neutral": " line 1: metric: micro_f1_without_neutral needs a neutral label",

@@ -222,7 +222,7 @@ def test_a_json_object_that_is_too_large_to_hold_is_told(tmp_path: Path, monkeyp
     assert count_turns(path, "json").turns == 20_001
 
 
-def turns_in(*dialogues: str | None) -> list[dict[str, str]]:
+def turns_in(*dialogues: object) -> list[dict]:
     """Utterances that name these dialogues."""
     turn = {"speaker": "Ann", "text": "a"}
     return [turn if name is None else {"dialogue_id": name} | turn for name in dialogues]
@@ -236,8 +236,13 @@ def turns_in(*dialogues: str | None) -> list[dict[str, str]]:
         ([turns_in("a", "a"), turns_in(None), turns_in("a")], ["1", "1", "2", "3"]),
         ({"id": "x", "utterances": turns_in("a", "b")}, ["a", "b"]),
         ({"id": "x", "utterances": turns_in(None, None)}, ["x", "x"]),
-        ([{"id": "x", "turns": turns_in("a", None, "b")}, {"id": "y", "turns": turns_in("c")}], ["a", "a", "b", "y"]),
-        ({"x": turns_in("a", "b"), "y": turns_in(None)}, ["a", "b", "y"]),
+        (
+            [{"id": "x", "turns": turns_in("a", None, "b")}, {"id": "y", "turns": turns_in("c")}],
+            ["x/a", "x/a", "x/b", "y"],
+        ),
+        ([{"id": name, "turns": turns_in(1, 2)} for name in "xy"], ["x/1", "x/2", "y/1", "y/2"]),
+        ({"x": turns_in("a", "b"), "y": turns_in(None)}, ["x/a", "x/b", "y"]),
+        ([turns_in(["a"], ["a", "b"])], ["1", "1"]),
         ({"data": [turns_in("a", "b")]}, ["a", "b"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from dialogue_files.readers import services
-from dialogue_files.readers.services import LAYOUTS, MARKS, SERVICES, begin_of, is_service, read_services
+from dialogue_files.readers.services import LAYOUTS, MARKS, SERVICES, is_service, read_services
 from dialogue_files.reading import find_format
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn
@@ -81,7 +82,7 @@ def test_each_row_reads_what_it_says(layout: services.Layout) -> None:
             unit = put(unit, path.split("."), value)
     root, *steps = layout.units.split(".")
     content = put(None, [root, *steps] if root else steps, unit)
-    assert is_service(begin_of(services.stream_json(io.BytesIO(json.dumps(content).encode()))))
+    assert is_service(services.stream_json(io.BytesIO(json.dumps(content).encode())))
     assert turns(content) == [("Ann", "Hi")]
 
 
@@ -94,12 +95,21 @@ def test_each_row_reads_what_it_says(layout: services.Layout) -> None:
         {"segments": [{"speaker": "A", "text": "a", "start": 1}]},
         {"results": [{"speaker": "A", "text": "a"}]},
         [{"speaker": "A", "words": "a"}],
+        [{"speaker": "A", "text": "a", "words": [{"text": "a", "start": 1}]}],
+        {"Transcript": [{"Speaker": "A", "Content": "a"}]},
+        {"transcript": [{"speaker": "A", "text": "a", "start_time": 1, "emotion": "joy"}]},
+        {"sentences": [{"speaker_name": "A", "text": "a", "label": None}]},
     ],
 )
 def test_what_other_readers_read_is_left_to_them(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     assert find_format(path) in ("json", "whisper")
+
+
+def test_who_is_named_is_not_numbered() -> None:
+    segment = {"text": "a", "start": 1, "speaker_id": 3}
+    assert turns({"segments": [segment, segment | {"speaker": "Ann"}]}) == [("3", "a"), ("Ann", "a")]
 
 
 def test_words_of_one_speaker_are_one_turn() -> None:
@@ -136,10 +146,29 @@ def test_what_is_said_on_channels_stands_by_time() -> None:
         (google(("yes", 1, 0), ("yes", 1, 0)), "yes"),
         (google(("yes", 1, 0), ("yes", 1, 1)), "yes yes"),
         (google(("a b", 1, 0), ("c", 1, 1)), "a b c"),
+        (google(("a", 1, 0), ("a b", 1, 0), ("a b c", 1, 0)), "a b c"),
+        (google(("a b", 0, 0), ("c d e", 0, 1)), "a b c d e"),
+        (google(("a b", 1, None), ("a b", 1, None)), "a b a b"),
     ],
 )
 def test_the_last_result_of_google_may_say_all_again(content: dict, answer: str) -> None:
     assert [text for _, text in turns(content)] == [answer]
+
+
+def test_nobody_is_lost_where_the_last_result_goes_on() -> None:
+    assert turns(google(("a b", 0, 0), ("c d e", 1, 1))) == [("0", "a b"), ("1", "c d e")]
+    both = google(("a b", 1, 0), ("c d", 1, 0))
+    for channel, result in enumerate(both["results"], 1):
+        result["channelTag"] = channel
+    one, two = "channel 1/1", "channel 2/1"
+    assert turns(both) == [(one, "a"), (two, "c"), (one, "b"), (two, "d")]
+
+
+def test_a_blank_stands_between_lists_of_one_speaker() -> None:
+    def said(*texts: str) -> dict:
+        return {"speaker": 0, "elements": [{"value": text} for text in texts]}
+
+    assert turns({"monologues": [said("Hi", "."), said("Well", ".", " "), said("So", "?")]}) == [("0", "Hi. Well. So?")]
 
 
 def test_punctuation_stands_where_it_is_attached() -> None:
@@ -153,6 +182,9 @@ def test_punctuation_stands_where_it_is_attached() -> None:
 def test_scripts_without_blanks_get_none() -> None:
     words = [("我", "a", 0), ("饿", "a", 1), ("了", "a", 2), ("OK", "a", 3), ("吗", "a", 4)]
     assert turns(amazon(*words)) == [("a", "我饿了 OK 吗")]
+    assert turns(amazon(("我饿了\uff0c", "a", 0), ("你呢\uff1f", "a", 1), ("我", "a", 2))) == [
+        ("a", "我饿了\uff0c你呢\uff1f我")
+    ]
 
 
 def test_what_is_no_speech_is_left_out() -> None:
@@ -234,4 +266,21 @@ def test_a_beginning_is_enough() -> None:
         yield element
         raise LineError(2, "not JSON")
 
-    assert is_service(begin_of(broken())) and not is_service(begin_of(iter(())))
+    assert is_service(broken()) and not is_service(iter(()))
+
+
+def test_a_file_is_told_by_one_element_at_a_time() -> None:
+    held: list[weakref.ref] = []
+
+    class Held(list):
+        pass
+
+    def elements() -> Any:
+        for _ in range(5):
+            assert not any(one() for one in held)
+            value = Held([{"speaker": "A", "text": "a"}])
+            held.append(weakref.ref(value))
+            yield services.Element(None, False, value, 1)
+            del value
+
+    assert not is_service(elements())

@@ -163,6 +163,8 @@ def find_label_fault(label: str) -> str | None:
     """Why a label cannot stand in a prompt; None: it can."""
     if not label.strip():
         return "a label is empty, allowed is a text"
+    if label_in(label) is None:
+        return f"the label {label!r} is how tables write that there is none, allowed are others"
     if set(label) & set(",<>") or not label.isprintable():
         return f"the label {label!r} has a comma, < or >, as prompts have around labels, or what cannot be printed"
     if len(label) > LONGEST_LABEL:

@@ -1,7 +1,6 @@
 """The files of a corpus of one's own: one for each split, or one that is split by dialogue."""
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from data_utils.corpora.description import Description, Split
 from data_utils.corpora.places import DESCRIPTION_FILE, SUFFIXES, list_visible
 from data_utils.labels import SPLITS
 from dialogue_files.readers.forms import FORMATS, NOT_READ
-from dialogue_files.readers.tables import SPLIT_WORDS
+from dialogue_files.readers.tables import SPLIT_WORDS, splits_named
 from dialogue_files.turns import SpokenTurn
 
 COMMENT_SUFFIXES = (".md",)
@@ -47,8 +46,7 @@ def find_files(corpus: Path, described: Description) -> dict[str, Path]:
 
 def split_of(path: Path) -> str | None:
     """The split whose word stands in the name of a file; None: there is none, or several."""
-    words = set(re.split(r"[\W_]+", path.stem.lower()))
-    named = [name for name, allowed in SPLIT_WORDS.items() if words & set(allowed)]
+    named = splits_named(path.stem)
     return named[0] if len(named) == 1 else None
 
 

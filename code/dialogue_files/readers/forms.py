@@ -49,11 +49,10 @@ class Head:
         """Of a JSON file."""
         return self._read(lambda stream: outline_of(stream_json(stream)), Outline(), guesses=False)
 
-    @cached_property
-    def document(self) -> services.Document:
-        """The first values of a JSON file, where they stand."""
-        nothing = services.Document({}, {})
-        return self._read(lambda stream: services.begin_of(stream_json(stream)), nothing, guesses=False)
+    @property
+    def is_service(self) -> bool:
+        """Whether a JSON file is by a service that transcribes speech."""
+        return self._read(lambda stream: services.is_service(stream_json(stream)), False, guesses=False)
 
     @cached_property
     def outline_of_lines(self) -> Outline:
@@ -269,7 +268,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "channels are speakers; sounds and translations are left out",
             f"the lists and keys of {', '.join(services.SERVICES)}",
             services.read_services,
-            lambda head: services.is_service(head.document),
+            lambda head: head.is_service,
         ),
         "whisper": Form(
             JSON,

@@ -120,6 +120,8 @@ def _dialogue_of_name(element: Element, parts: PartCounter) -> Iterator[Read]:
     turns = element.value if isinstance(element.value, list) else element.value[key] if key else None
     if turns is None:
         raise LineError(element.line, f"{element.key!r} is no dialogue, {FORMS}")
+    if key:
+        yield from splits_said({fold_name(name): name for name in element.value}, element.value, element.line)
     yield from _turns_of_list(turns, element.key, parts, element, [key] if key else [])
 
 
@@ -129,7 +131,7 @@ def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
     if isinstance(value, list):
         yield from _turns_of_list(value, None, parts, element, [])
     elif isinstance(value, dict) and (key := _turn_list(value)) is not None:
-        yield from splits_said({fold_name(name): name for name in value}, element.line)
+        yield from splits_said({fold_name(name): name for name in value}, value, element.line)
         yield from _turns_of_list(value[key], _name_of(value), parts, element, [key])
     elif isinstance(value, dict):
         name = _own_name(value)
@@ -147,7 +149,8 @@ def _name_of(value: Mapping[str, Any]) -> str | None:
 def _own_name(value: Any) -> str | None:
     """The dialogue that an utterance says it is of; None: it says none."""
     key = find_name("dialogue", {fold_name(key): key for key in value}) if isinstance(value, dict) else None
-    return None if key is None or value[key] is None else str(value[key])
+    name = None if key is None else value[key]
+    return None if name is None or isinstance(name, (list, dict)) else str(name)
 
 
 class _BadValue(LineError):
@@ -168,13 +171,13 @@ def _turn_of_element(element: Element, part: int, name: str | None) -> Iterator[
 def _turns_of_list(
     values: list, name: str | None, parts: PartCounter, element: Element, path: list[str]
 ) -> Iterator[Read]:
-    """Those of a list: of one dialogue, or of the several that its utterances say."""
-    said = [_own_name(value) for value in values]
+    """Those of a list: of one dialogue, or of the several that its utterances say, which are the list's ('d1/2')."""
+    of_list, said = name, [_own_name(value) for value in values]
     are_several = len({*said} - {None}) > 1
     part = -1 if are_several else parts.of_dialogue()
     for place, (value, own, line) in enumerate(zip(values, said, element.lines(path), strict=False)):
         if are_several:
-            name = own or name
+            name = name if own is None else own if of_list is None else f"{of_list}/{own}"
             part = parts.of_turn(name)
         try:
             yield from _turn(value, part, name, line)
@@ -191,7 +194,7 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
     if _is_prompt(value, keys):
         yield LeftOut(PROMPTS, line)
         return
-    yield from splits_said(keys, line)
+    yield from splits_said(keys, value, line)
     found = {}
     for meaning in ("speaker", "utterance"):
         key = find_name(meaning, keys)
@@ -248,6 +251,15 @@ def _turn_list(value: Mapping[str, Any]) -> str | None:
 def is_utterance(value: Mapping[str, Any]) -> bool:
     """Whether an object has a speaker and a text of its own."""
     return all(isinstance(one, (str, int)) for one in _said(value))
+
+
+def is_labelled(value: Any) -> bool:
+    """Whether a value is an utterance that has an emotion, or a key for one."""
+    return (
+        isinstance(value, dict)
+        and is_utterance(value)
+        and find_name("emotion", {fold_name(key): key for key in value}) is not None
+    )
 
 
 def _said(value: Mapping[str, Any]) -> list[Any]:

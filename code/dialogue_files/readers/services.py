@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from typing import Any, BinaryIO, NamedTuple
 
 from dialogue_files.readers.chat_exports import UNNAMED
-from dialogue_files.readers.json_dialogues import shown
+from dialogue_files.readers.json_dialogues import is_labelled, shown
 from dialogue_files.readers.json_stream import LARGEST_VALUE, MOST_ELEMENTS, TOO_LARGE, Element, stream_json
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LONGEST_UTTERANCE, WITHOUT_BLANKS, LineError, Read, ReadTurn
@@ -46,68 +46,45 @@ class Layout(NamedTuple):
 
 _AWS = "speaker_label", "start_time", "channel_label"
 _AWS_LABELS = "results.speaker_labels.segments.*.items.*", "start_time"
-_GOOGLE_TIME = "startTime startOffset start_time start_offset"
+_GOOGLE, _GOOGLE_TIME = "Google or NVIDIA Riva", "startTime startOffset start_time start_offset"
 _GOOGLE_SPEAKER, _GOOGLE_CHANNEL = "speakerTag speakerLabel speaker_tag speaker_label", "channelTag channel_tag"
-_BEST = "results.*.alternatives.0"
+_BEST, _SAYS = "results.*.alternatives.0", "alternatives.0.content"
+_DEEPGRAM_WORDS, _CALL_TIME = "results.channels.*.alternatives.0.words.*", "BeginOffsetMillis"
+_RECALL_TIME, _RECALL_NAMES = "start_timestamp.relative", "participant.name participant.id"
+_SYMBL_NAMES = "from.name from.email from.userId from.id"
 # Of a service what says most stands first: its utterances, then its words, then what names nobody.
 LAYOUTS = (
     Layout("Amazon Transcribe", "results.audio_segments.*", "transcript", *_AWS),
-    Layout("Amazon Transcribe", "results.items.*", "alternatives.0.content", *_AWS, " ", "", _AWS_LABELS),
-    Layout("Amazon Transcribe", "results.channel_labels.channels.*.items.*", "alternatives.0.content", *_AWS, " "),
-    Layout("Amazon Transcribe", "Transcript.*", "Content", "ParticipantRole ParticipantId", "BeginOffsetMillis"),
+    Layout("Amazon Transcribe", "results.items.*", _SAYS, *_AWS, " ", "", _AWS_LABELS),
+    Layout("Amazon Transcribe", "results.channel_labels.channels.*.items.*", _SAYS, *_AWS, " "),
+    Layout(
+        "Amazon Transcribe", "Transcript.*", "Content", "ParticipantRole ParticipantId", _CALL_TIME, sign=_CALL_TIME
+    ),
     Layout("Deepgram", "results.utterances.*", "transcript", "speaker", "start", "channel"),
-    Layout(
-        "Deepgram",
-        "results.channels.*.alternatives.0.words.*",
-        "punctuated_word word",
-        "speaker",
-        "start",
-        "channels#",
-        " ",
-    ),
-    Layout(
-        "Google or NVIDIA Riva",
-        f"{_BEST}.words.*",
-        "word",
-        _GOOGLE_SPEAKER,
-        _GOOGLE_TIME,
-        _GOOGLE_CHANNEL,
-        " ",
-        repeats=True,
-    ),
+    Layout("Deepgram", _DEEPGRAM_WORDS, "punctuated_word word", "speaker", "start", "channels#", " "),
+    Layout(_GOOGLE, f"{_BEST}.words.*", "word", _GOOGLE_SPEAKER, _GOOGLE_TIME, _GOOGLE_CHANNEL, " ", repeats=True),
     Layout("IBM Watson", f"{_BEST}.timestamps.*", "0", "speaker", "1", "", " ", "", ("speaker_labels.*", "from")),
-    Layout("Google or NVIDIA Riva", _BEST, "transcript", _GOOGLE_SPEAKER, "", _GOOGLE_CHANNEL),
+    Layout(_GOOGLE, _BEST, "transcript", _GOOGLE_SPEAKER, "", _GOOGLE_CHANNEL),
     Layout("Azure", "recognizedPhrases.*", "nBest.0.display", "speaker", "offsetInTicks offsetMilliseconds", "channel"),
     Layout("Azure", "phrases.*", "text", "speaker", "offsetMilliseconds", "channel", None, "offsetMilliseconds"),
     Layout("Rev.ai", "monologues.*.elements.*", "value", "speaker", "ts", "", ""),
-    Layout(
-        "Speechmatics", "results.*", "alternatives.0.content", "alternatives.0.speaker", "start_time", "channel", " "
-    ),
+    Layout("Speechmatics", "results.*", _SAYS, "alternatives.0.speaker", "start_time", "channel", " "),
     Layout("Gladia", "transcription.utterances.*", "text", "speaker", "start", "channel"),
     Layout("AssemblyAI", "sentences.*", "text", "speaker", sign="words confidence"),
     Layout("ElevenLabs", "words.*", "text", "speaker_id", glue="", sign="type speaker_id"),
     Layout("ElevenLabs", "transcripts.*.words.*", "text", "speaker_id", "start", "channel_index", "", "type"),
     Layout("Soniox", "tokens.*", "text", "speaker", "start_ms", "", "", "start_ms"),
-    Layout(
-        "Symbl.ai",
-        "messages.*",
-        "text",
-        "from.name from.email from.userId from.id",
-        "timeOffset",
-        "",
-        None,
-        "from.id conversationId",
-    ),
+    Layout("Symbl.ai", "messages.*", "text", _SYMBL_NAMES, "timeOffset", sign="from.id conversationId"),
     Layout("Fireflies", "transcript.sentences.*", "text raw_text", "speaker_name speaker_id", "start_time"),
     Layout("Fireflies", "sentences.*", "text raw_text", "speaker_name speaker_id", "start_time", sign="speaker_name"),
     Layout("Sonix", "transcript.*", "text", "speaker", "start_time", sign="speaker start_time"),
     Layout("Webex", "items.*", "text", "personName personEmail", "offsetMillisecond", sign="personName"),
     Layout("Teams", "entries.*", "text", "speakerDisplayName speakerId", "", sign="speakerDisplayName"),
     Layout("Read.ai", "transcript.speaker_blocks.*", "words", "speaker.name", "start_time"),
-    Layout("Recall.ai", ".*.words.*", "text", "participant.name participant.id", "start_timestamp.relative", "", " "),
+    Layout("Recall.ai", ".*.words.*", "text", _RECALL_NAMES, _RECALL_TIME, glue=" ", sign="participant.id"),
     Layout("pyannoteAI", "turnLevelTranscription.*", "text", "speaker"),
     Layout("Insanely Fast Whisper", "speakers.*", "text", "speaker", "timestamp.0", sign="timestamp speaker"),
-    Layout("Mistral", "segments.*", "text", "speaker_id", sign="speaker_id start"),
+    Layout("Mistral", "segments.*", "text", "speaker speaker_id", sign="speaker_id start"),
     Layout("NVIDIA NeMo", "sentences.*", "sentence text", "speaker_label", "start_time", sign="speaker_label"),
     Layout("NVIDIA NeMo", "words.*", "word", "speaker_label", "start_time", "", " ", "speaker_label"),
 )
@@ -117,28 +94,28 @@ _UNKNOWN = "UU"  # Speechmatics writes it where it could not tell
 _NOT_SAID = (("type", "audio_event"), ("translation_status", "translation"))
 _MARK = re.compile(r"\s*(?:<\w+>|%HESITATION)\s*")  # Soniox's ends of speech, words that Rev.ai and Watson did not get
 _TIME = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s?")
-_BARE = re.compile(f"[{WITHOUT_BLANKS}]")
+_BARE = re.compile(f"[{WITHOUT_BLANKS}\u3001\u3002\uff01-\uff0f\uff1a-\uff20]")  # with marks as wide as letters
 _LATEST = 1e18
 
 
 @dataclass
 class Unit:
-    """An utterance, or a word. time: None where it has none; number: of the list in which it stands.
+    """An utterance, or a word. time: None where it has none; within: the place of the list in which it stands.
 
-    attached: to which of its neighbours without a blank, "previous", "next" or "both"; place: in the file.
+    attached: to which of its neighbours without a blank, "previous", "next" or "both"; line: where it ends, from 1.
     """
 
     speaker: str | None
     channel: str | None
     text: str
     time: float | None
-    number: int
+    within: tuple
     attached: str | None
     line: int
 
 
 class Document(NamedTuple):
-    """A file, or how it begins. values: by key; those of a file that is an array under "".
+    """A file, or an element of it. values: by key; those of a file that is an array under "".
 
     lines: where each ends, of a list where each item does.
     """
@@ -147,19 +124,20 @@ class Document(NamedTuple):
     lines: dict[str, int | list[int]]
 
 
-def begin_of(elements: Iterator[Element]) -> Document:
-    """How a file begins; of what is no JSON as much as there is."""
-    document = Document({}, {})
+def is_service(elements: Iterator[Element]) -> bool:
+    """Whether a file that begins so is by one of `SERVICES`; of what is no JSON as much as there is.
+
+    One element is held at a time. What has emotions is a corpus, which services write none of.
+    """
     try:
-        for one in islice(elements, MOST_ELEMENTS):
-            _add(document, one)
+        return any(map(_begins_service, islice(elements, MOST_ELEMENTS)))
     except LineError:
-        pass
-    return document
+        return False
 
 
-def is_service(document: Document) -> bool:
-    """Whether a file that begins so is by one of `SERVICES`."""
+def _begins_service(element: Element) -> bool:
+    document = Document({}, {})
+    _add(document, element)
     return any(_lies_in(document, layout) for layout in LAYOUTS)
 
 
@@ -206,9 +184,11 @@ def _add(document: Document, element: Element) -> None:
 
 
 def _lies_in(document: Document, layout: Layout) -> bool:
-    """Whether a unit with text and the sign of a layout stands in a file."""
+    """Whether a unit with text and the sign of a layout, which is no utterance of a corpus, stands in a file."""
     return any(
-        isinstance(_first(chain[-1:], layout.text), str) and all(_has(chain, key) for key in layout.sign.split())
+        isinstance(_first(chain[-1:], layout.text), str)
+        and all(_has(chain, key) for key in layout.sign.split())
+        and not is_labelled(chain[-1])
         for chain, _ in _chains(document, layout.units)
     )
 
@@ -311,7 +291,7 @@ def _unit(
     speaker = _name(_first(chain, layout.speaker), "speaker", document, place) or labels.get(time)
     channel = _name(_first(chain, layout.channel), "channel", document, place)
     attached = known.get("attaches_to", "previous" if known.get("type") == "punctuation" else None)
-    return Unit(speaker, channel, text, time, next(one for one in place if isinstance(one, int)), attached, line)
+    return Unit(speaker, channel, text, time, place[:-1], attached, line)
 
 
 def _name(value: Any, what: str, document: Document, place: tuple) -> str | None:
@@ -343,12 +323,16 @@ def _time(value: Any) -> float | None:
 
 
 def _without_repeated(units: list[Unit]) -> list[Unit]:
-    """Units without those that the last list says again: with the speakers that the others lack, or as they are."""
-    before = [one for one in units if one.number != units[-1].number]
-    last = units[len(before) :]
+    """Units without those that the last list says again, which begins where all begins and is as long."""
+    lists = [list(one) for _, one in groupby(units, key=lambda one: one.within)]
+    if len(lists) < 2 or len({one.channel for one in units}) > 1:
+        return units
+    last, before = lists[-1], units[: -len(lists[-1])]
+    if before[0].time is not None and last[0].time is not None:
+        is_longest = len(last) >= max(map(len, lists))
+        return last if is_longest and last[0].time <= before[0].time else units
     named = [any(one.speaker not in (None, "0") for one in part) for part in (before, last)]
-    again = [[(one.text, one.time) for one in part] for part in (before, last)]
-    return last if named == [False, True] or again[0] == again[1] else units
+    return last if named == [False, True] and len(last) >= len(before) else units
 
 
 def _turns(units: list[Unit], layout: Layout) -> Iterator[Read]:
@@ -378,14 +362,17 @@ def _joined(units: list[Unit], glue: str | None) -> Iterator[Read]:
                 f"what one speaker says in more than {LONGEST_UTTERANCE:,} characters is taken as several turns"
             )
             said, length, before = [], 0, None
-        blank = "" if before is None or not _stand_apart(before, one) else glue
+        blank = "" if before is None else _between(before, one, glue)
         said += blank, one.text
         length, before = length + len(blank) + len(one.text), one
     yield ReadTurn(0, None, before.speaker, "".join(said), before.line)
 
 
-def _stand_apart(first: Unit, second: Unit) -> bool:
-    """Whether a blank is written between two words."""
+def _between(first: Unit, second: Unit, glue: str | None) -> str:
+    """What is written between two words of one speaker; between those of two lists a blank, whatever the glue."""
     if first.attached in ("next", "both") or second.attached in ("previous", "both"):
-        return False
-    return not (_BARE.fullmatch(first.text[-1:]) and _BARE.fullmatch(second.text[:1]))
+        return ""
+    if _BARE.fullmatch(first.text[-1:]) and _BARE.fullmatch(second.text[:1]):
+        return ""
+    has_blank = first.text[-1:].isspace() or second.text[:1].isspace()
+    return glue or " " * (first.within != second.within and not has_blank)

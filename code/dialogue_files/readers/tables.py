@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dialogue_files.report import Header, LeftOut, Remark, SplitSaid
 from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
@@ -50,8 +50,8 @@ SPLIT_WORDS: Mapping[str, tuple[str, ...]] = {
     "valid": ("valid", "validation", "val", "dev"),
     "test": ("test", "tst"),
 }
-# Columns and keys that say which split a turn or a dialogue is of.
-_SPLIT_NAMES = ("split", "data_split", "subset", "partition")
+# Columns and keys that say which split a turn or a dialogue is of; and those that do where they name one.
+_SPLIT_NAMES, _PERHAPS_SPLITS = ("split", "data_split"), ("subset", "partition")
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Quotes around cells are usual with these; with the others they may as well be what somebody says.
 _QUOTED = frozenset(",;")
@@ -89,9 +89,18 @@ def find_role(names: Mapping[str, str | int]) -> str | int | None:
     return next(roles, None)
 
 
-def splits_said(names: Mapping[str, str], line: int) -> Iterator[SplitSaid]:
+def splits_named(text: str) -> list[str]:
+    """The splits that a word in a text means."""
+    words = set(re.split(r"[\W_]+", text.lower()))
+    return [name for name, allowed in SPLIT_WORDS.items() if words & set(allowed)]
+
+
+def splits_said(names: Mapping[str, str], values: Mapping[str, Any], line: int) -> Iterator[SplitSaid]:
     """What says which split something is of. names: of columns or keys, by what they fold to; line: from 1."""
-    return (SplitSaid(names[name], line) for name in _SPLIT_NAMES if name in names)
+    for folded in (*_SPLIT_NAMES, *_PERHAPS_SPLITS):
+        said = str(values[names[folded]] or "") if folded in names else ""
+        if said.strip() and (folded in _SPLIT_NAMES or splits_named(said)):
+            yield SplitSaid(names[folded], line)
 
 
 class PartCounter:
@@ -135,11 +144,12 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     parts, places = PartCounter(), _find_columns(header, line)
     places = _without_numbered_lines(header, places, stream, form)
     counts = places["time"] if places["turn"] is None else places["turn"]
+    names = {fold_name(name): name for name in header}
     yield Header(tuple(header), line)
-    yield from splits_said({fold_name(name): name for name in header}, line)
     yield from _columns_told(header, places)
     for line, row in islice(read_rows(stream, form), 1, None):
         row = _fitted(row, len(header), line)
+        yield from splits_said(names, dict(zip(header, row, strict=True)), line)
         if places["role"] is not None and row[places["role"]].strip().casefold() in NOBODY:
             yield LeftOut(PROMPTS, line)
             continue
