@@ -5,14 +5,14 @@
     python code/score_with_evidence.py --datasets meld --predictions experiments/<run>/predictions.jsonl
     python code/score_with_evidence.py --datasets meld --predictions test.jsonl --valid valid.jsonl  # and transitions
 
-linear_models: two logistic regressions of train, over words and over sentence vectors, with the turns before. neighbours:
-the labels of the nearest training utterances. No model is asked again: log p of every label is in the answers. The
-weight of the evidence is fixed, as chosen on valid. Answers of valid are scored with other weights too, which is how it
-was chosen; those of test never are. Where transitions decoded a run, its own answers are compared, without them; with
---valid, the same run's answers there, transitions are fitted to either and decode both. Files of committed answers
-(experiments/predictions/<condition>/*.csv.gz) are read too. --output puts the table between the marks of a page; --keep
-lays what committed answers come to beside their records, where `reproduce.py --report` finds it. What a reader of
-another corpus needs is its train: a checkpoint has none, so predict.py answers without.
+linear_models: two logistic regressions of train, over words and over sentence vectors, with the turns before.
+neighbours: the labels of the nearest training utterances. No model is asked again: log p of every label is in the
+answers. The weight of the evidence is fixed, as chosen on valid. Answers of valid are scored with other weights too,
+which is how it was chosen; those of test never are. Where transitions decoded a run, its own answers are compared,
+without them; with --valid, the same run's answers there, transitions are fitted to either and decode both. Files of
+committed answers (experiments/predictions/<condition>/*.csv.gz) are read too. --output puts the table between the marks
+of a page; --keep lays what committed answers come to beside their records, where `reproduce.py --report` finds it. What
+a reader of another corpus needs is its train: a checkpoint has none, so predict.py answers without.
 """
 
 # First of all: from here on Ctrl-C is one line.

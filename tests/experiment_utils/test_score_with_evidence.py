@@ -120,7 +120,9 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
             )
             for seed, own in enumerate(said)
         }
-        return Compared(NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5), {0: pairs[0][1]})
+        return Compared(
+            NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5), {0: pairs[0][1]}
+        )
 
     compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
     header, _, *lines = map(cells, beside.render_comparison(compared).splitlines())

@@ -24,8 +24,8 @@ from experiment_utils.significance import Paired, holm, permutation_p, points_in
 from scoring.baseline_table import WITH_TRANSITIONS
 from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS, Beside, log_shares, with_evidence
 from scoring.contenders import Task
-from scoring.metrics import Prediction, evaluate_predictions
 from scoring.linear_models import linear_evidence
+from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import neighbour_evidence
 from scoring.prediction_files import read_predictions
 from scoring.transitions import count_transitions, decode_with, decode_without, fit_filter, log_p_matrix
