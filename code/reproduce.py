@@ -293,7 +293,9 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], 
         raise UserError(f"--compare {' '.join(names)}: they have no scored rows in common; name two of one dataset")
     for one in (first, second):
         if not shown.ran(one):
-            raise UserError(f"--compare: {one.name} has no record; run it with --condition {one.name}")
+            left_out = "; ".join(line for line in shown.left_out if line.startswith(f"{one.name}, seed "))
+            told = left_out or f"{one.name} has no record; run it with --condition {one.name}"
+            raise UserError(f"--compare: {told}")
     for dataset in shared:
         print("\n".join(describe_comparison(first, second, dataset, shown)))
 

@@ -68,6 +68,7 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
     stage = zero.setdefault("stage", 0)
     if problems := list(_contradictions(config, training, dtype)):
         raise UserError(f"--deepspeed_config {path}: {'; '.join(problems)}")
+    zero.pop("cpu_offload", None)  # DeepSpeed takes no file with both names
     if training.offload_optimizer:
         offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
         zero["offload_optimizer"] = offload | (zero.get("offload_optimizer") or {})

@@ -45,7 +45,7 @@ def test_a_run_that_was_not_scored_on_all_of_its_condition_is_left_out(repositor
     reason = "not shown, as it was not scored on iemocap, which its condition is"
     assert done.returncode == 0
     assert done.stderr.splitlines() == [f"mixed/i, seed 1: {reason}", f"mixed/j, seed 1: {reason}"]
-    assert_one_line_error(call(repository, "--compare", "mixed/i", "mixed/j"), "mixed/i has no record")
+    assert_one_line_error(call(repository, "--compare", "mixed/i", "mixed/j"), f"mixed/i, seed 1: {reason}")
 
 
 def test_a_run_of_another_name_or_split_is_left_out(repository: Path) -> None:

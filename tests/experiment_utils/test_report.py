@@ -379,11 +379,8 @@ def test_a_run_that_failed_is_told_until_it_has_finished() -> None:
     line = "| 2026-01-0{} | abcdef0 | cpu, 2 cores | {}, seed 1 | {} | - | 1.0 |\n"
     failed = "failed with exit status 3"
     log = "# Log\n\n| date | commit | machine | condition | score | valid | minutes |\n|---|---|---|---|---|---|---|\n"
-    log += (
-        line.format(1, "a/b/meld", failed)
-        + line.format(1, "a/c/meld", failed)
-        + line.format(2, "a/c/meld", "meld 1.00")
-    )
+    runs = ((1, "a/b/meld", failed), (1, "a/c/meld", failed), (2, "a/c/meld", "meld 1.00"))
+    log += "".join(line.format(*run) for run in runs)
     assert list(list_failed(log)) == ["a/b/meld, seed 1: failed with exit status 3, 2026-01-01"]
     page = render_answer(CONDITIONS, show(), log)
     assert "1 run failed and did not finish since" in page and "- a/b/meld, seed 1" in page

@@ -64,6 +64,16 @@ def test_what_the_file_leaves_open_of_the_offload_the_flag_decides(configure: Co
     assert found["device"] == "cpu" and found.get("buffer_count", 5) == 5
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_the_offload_is_named_once(configure: Configure, moves: bool) -> None:
+    """DeepSpeed raises where a file has the old name of it beside the new one."""
+    zero = {"stage": 2, "cpu_offload": moves, "offload_optimizer": {"device": "cpu" if moves else "none"}}
+    for given in (zero, {"stage": 2, "cpu_offload": moves}):
+        found = configure({"zero_optimization": given}, offload_optimizer=moves)["zero_optimization"]
+        assert "cpu_offload" not in found
+        assert (found.get("offload_optimizer", {}).get("device") == "cpu") == moves
+
+
 @pytest.mark.parametrize(("given", "sums"), [("auto", "fp32"), (None, "fp32"), ("bf16", "bf16")])
 def test_gradients_are_summed_in_fp32_where_the_file_leaves_it_open(
     configure: Configure, given: str | None, sums: str
