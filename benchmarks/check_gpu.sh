@@ -11,6 +11,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=$(bash envs/setup.sh)
+"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || {
+    echo "error: no CUDA device: benchmarks/run.sh measures a CPU" >&2
+    exit 2
+}
 qlora_base=${QLORA_BASE:-Qwen2.5-0.5B}
 failed=0
 

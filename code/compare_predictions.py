@@ -27,8 +27,8 @@ Pair = tuple[Prediction, Prediction]
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("first", type=Path, metavar="A", help="predictions.jsonl of one run")
-    parser.add_argument("second", type=Path, metavar="B", help="predictions.jsonl of another run over the same rows")
+    parser.add_argument("first", type=Path, help="predictions.jsonl of one run")
+    parser.add_argument("second", type=Path, help="predictions.jsonl of another run over the same rows")
     return parser.parse_args()
 
 

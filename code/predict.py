@@ -107,6 +107,11 @@ def find_contradictions(arguments: Namespace) -> list[str]:
             f"--input_format {arguments.input_format}: --follow True reads {' or '.join(LIVE_FORMATS)}",
         ),
         (
+            arguments.format or named_format(arguments.output),
+            f"--output {arguments.output}: its name says no form that is written, allowed are .jsonl, .csv and .txt, "
+            "or --format",
+        ),
+        (
             not arguments.resume or arguments.output,
             "--resume True: there is nothing to go on with without --output",
         ),
@@ -126,10 +131,15 @@ class _PrintFormats(argparse.Action):
         parser.exit()
 
 
+def named_format(output: Path | None) -> str | None:
+    """The format that an output is named after, the table without a name or suffix; None: nothing is written so."""
+    suffix = output.suffix[1:].lower() if output else ""
+    return "table" if suffix in ("", "txt") else suffix if suffix in OUTPUTS else None
+
+
 def choose_output_format(arguments: Namespace) -> str:
-    """The format that is asked for, else the one that the output is named after, else the table."""
-    suffix = arguments.output.suffix[1:].lower() if arguments.output else ""
-    return arguments.format or (suffix if suffix in OUTPUTS else "table")
+    """The format that is asked for, else the one that the output is named after."""
+    return arguments.format or named_format(arguments.output)
 
 
 def main() -> None:

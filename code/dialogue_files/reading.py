@@ -29,6 +29,8 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
     found = _recognise(suffix, Head(path, encoding))
     if found:
         return found
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, allowed is one file")
     if suffix in NOT_READ:
         raise UserError(f"{path}: {suffix} is not read: {NOT_READ[suffix]}")
     endings = dict.fromkeys(suffix for one in FORMATS.values() if not one.recognise for suffix in one.suffixes[:1])

@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import errors
 
 from bases import fetch as base_sources
+from bases.load import resolve_base
 from bases.table import BASES, Base
 from basics.errors import UserError
 from basics.files import find_repository
@@ -204,6 +205,14 @@ def test_two_bases_of_one_name_that_are_fetched_at_once_get_a_folder_each(
     assert fetch.fetch(fetch.find_base("other/model", tmp_path), tmp_path, "hub") == folders[1]
     # Whoever wants the first would wait for the work of the second.
     assert works == [["model.work"], ["other--model.work"]]
+
+
+def test_a_hub_id_is_told_why_no_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="base nobody/nothing is not in LLM_bases, and HF_HUB_OFFLINE=1"):
+        resolve_base("nobody/nothing")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert resolve_base("nobody/nothing") == "nobody/nothing"
 
 
 def test_encoder_keeps_the_folders_of_its_layers() -> None:

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import main_new
 from bases.adapters import add_lora, count_trainable
 from bases.chatglm.config import ChatGLMConfig
+from bases.chatglm.layout import read_config
 from bases.chatglm.model import ChatGLMForCausalLM
 from bases.load import know_own_architectures, load_model, load_tokenizer, resolve_base
 from basics.errors import UserError
@@ -229,5 +230,7 @@ def test_a_base_of_another_kind_is_not_taken_for_chatglm2(tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text('{"model_type": "llama", "kv_channels": 8}')
     assert resolve_base(str(tmp_path)) == str(tmp_path)
     (tmp_path / "config.json").write_text("not JSON")
-    with pytest.raises(UserError, match="config.json cannot be read"):
+    with pytest.raises(UserError, match="config.json cannot be read .not JSON"):
         resolve_base(str(tmp_path))
+    with pytest.raises(UserError, match="nowhere/config.json cannot be read .No such file or directory.$"):
+        read_config(tmp_path / "nowhere")

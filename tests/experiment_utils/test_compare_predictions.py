@@ -70,7 +70,7 @@ def test_bad_files_and_flags(tmp_path: Path) -> None:
     for arguments, parts in (
         ((good, tmp_path / "none.jsonl"), ["none.jsonl", "No such file"]),
         ((broken, good), ["broken.jsonl line 5"]),
-        ((good,), ["second is missing"]),
+        ((good,), ["second is missing: predictions.jsonl of another run"]),
         ((good, good, "--fast"), ["--fast"]),
     ):
         assert_one_line_error(call_script(compare_predictions.main, *arguments), *parts)

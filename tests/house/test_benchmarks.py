@@ -1,5 +1,8 @@
 """The benchmark counts honestly, and its contenders solve one problem."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from math import isclose
 from pathlib import Path
@@ -29,7 +32,7 @@ from benchmarks.sections import grouping, processing, prompts, retrieval, trl_se
 from benchmarks.sections.first_command import copy_checkout, measure_first_command, render_first_command
 from benchmarks.sections.profile import KINDS, OTHER, build_profiled, kind_of
 from benchmarks.workload import ROWS_PER_STEP, Work, count_work, draw_workload
-from commands import REPOSITORY
+from commands import REPOSITORY, assert_one_line_error
 from data_utils.row_files import read_rows
 from data_utils.row_sets import load_row_sets
 from engine.batching import RowEncoder
@@ -361,3 +364,10 @@ def test_the_first_command_comes_to_a_score(tmp_path: Path) -> None:
     assert 0 <= section["weighted_f1"] <= 100
     _, told = render_first_command({"first_command": section | {"machine": MACHINE, "took": 60}})
     assert f"weighted F1 of {section['weighted_f1']:.2f}" in told and f"({section['rows']} rows, 1 epochs;" in told
+
+
+def test_whole_runs_on_a_gpu_do_not_begin_without_one() -> None:
+    environment = os.environ | {"ERC_PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    command = ["bash", REPOSITORY / "benchmarks/check_gpu.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert_one_line_error(done, "no CUDA device")

@@ -37,7 +37,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise UserError(f"{path} cannot be read ({reason})") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no settings of a model")
     return config
