@@ -34,7 +34,7 @@ from basics.locks import locked
 from basics.markdown import open_section
 from knobs.flags import add_knob
 from knobs.table import KNOBS
-from scoring.beside import KINDS, LINEAR_MODELS
+from scoring.beside import KINDS, PREFERRED
 
 ENCODER = "all-MiniLM-L6-v2"
 
@@ -70,7 +70,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_knob(parser, replace(KNOBS["datasets"], meaning="whose answers are scored, joined by commas"))
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items())
-    parser.add_argument("--evidence", choices=KINDS, default=LINEAR_MODELS, help=f"{kinds} (default: %(default)s)")
+    parser.add_argument("--evidence", choices=KINDS, default=PREFERRED, help=f"{kinds} (default: %(default)s)")
     parser.add_argument("--encoder", default=ENCODER, help="sentence encoder (default: %(default)s)")
     parser.add_argument("--predictions", type=Path, help="predictions.jsonl of a run on one dataset, of valid or test")
     parser.add_argument("--valid", type=Path, help="predictions.jsonl of the same run on valid, beside --predictions")

@@ -19,7 +19,7 @@ from experiment_utils.report_tables import (
 )
 from experiment_utils.significance import Interval, score_interval
 from scoring.baseline_table import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
-from scoring.beside import KINDS
+from scoring.beside import KINDS, PREFERRED
 
 OVERVIEW = "overview"  # beside the groups of figures
 # Baselines that are told most (the turns before by who spoke, and which label follows which); shown beside those that
@@ -68,9 +68,8 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
         "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. *Window*: "
         "the utterance with the 12 turns before it. *Compact*: a shorter prompt of ours; *step_6*: the start of what "
         "it shows moves every six turns. *Transitions*: answers are filtered by which label followed which in the "
-        "training set. *Neighbours*, *linear models*: [evidence beside the model]"
-        "(experiments/README.md#evidence-beside-a-model), without transitions: of the labels of the nearest training "
-        "utterances, or of two logistic regressions. A hyphen: not reported, or not run. "
+        "training set. *Linear models*: beside the model, without transitions, [two logistic regressions of the "
+        "training set](experiments/README.md#evidence-beside-a-model). A hyphen: not reported, or not run. "
         f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here. All runs, "
         "baselines, intervals and tests, and this table as a picture: "
         "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
@@ -177,8 +176,9 @@ def _scores(
 
 
 def _say_others(dataset: str, others: Mapping[str, Mapping[str, Score]]) -> str:
-    said = {kind.removeprefix(f"{OURS}, "): of[dataset].value for kind, of in others.items() if dataset in of}
-    return "".join(f"; {value:.2f} {kind}" for kind, value in said.items())
+    """All but evidence of the kind that valid does not prefer; the tables of groups and the picture have it."""
+    said = {kind: others[kind][dataset].value for kind in (WITHOUT, BESIDE[PREFERRED]) if dataset in others[kind]}
+    return "".join(f"; {value:.2f} {kind.removeprefix(f'{OURS}, ')}" for kind, value in said.items())
 
 
 def _score(counts: Sequence[Counts], metric: str) -> Score:

@@ -21,7 +21,7 @@ from experiment_utils.report_figures import FOREST, draw_all, draw_forest, draw_
 from experiment_utils.report_page import browse_runs, write_page
 from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
 from experiment_utils.report_text import render_report
-from scoring.beside import KINDS
+from scoring.beside import KINDS, PREFERRED
 from scoring.metrics import Prediction
 
 LABELS = ("neutral", "joyful", "sad")
@@ -220,7 +220,8 @@ def test_the_overview_has_the_scores_with_evidence_where_every_seed_has_one(kind
     first, both = [replace(own[0], beside=beside), own[1]], [replace(run, beside=beside) for run in own]
     (system,) = (one for one in list_systems(TABLE, CONDITIONS, show(*both)) if one.kind == OURS)
     assert system.others[BESIDE[kind]]["meld"].value == pytest.approx(score_of(8))
-    assert system.scores["meld"].more == f"; {score_of(8):.2f} with {KINDS[kind].called}"
+    more = f"; {score_of(8):.2f} with {KINDS[kind].called}" if kind == PREFERRED else ""
+    assert system.scores["meld"].more == more
     assert system.meaning.endswith("decode=score, 2 seeds; minutes: meld 20 (2 cores)")
     assert f"with {KINDS[kind].called}" not in render_overview(TABLE, CONDITIONS, show(*first)).split("\n\n")[0]
     assert f"| {score_of(8):.2f} |" in render_group([CONDITIONS["small/window/meld"]], show(*both))
