@@ -188,10 +188,8 @@ def _training_tokens(condition: Condition, base: str) -> float:
 def _scored_tokens(condition: Condition, base: str) -> float:
     """Distinct tokens of the split that chooses, whenever it is scored, and of that which every stage scores last."""
     stages = _stages(condition)
-    scorings, chooses = (
-        sum(_scorings(condition, base, stage) for stage in stages),
-        condition.settings.get("select_on", "valid"),
-    )
+    scorings = sum(_scorings(condition, base, stage) for stage in stages)
+    chooses = condition.settings.get("select_on", "valid")
     total = 0.0
     for dataset in condition.datasets:
         counts = utterances_of(dataset)

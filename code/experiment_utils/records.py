@@ -124,7 +124,7 @@ class Record:
             filtered = content["decode"] == TRANSITIONS and not content["condition"].startswith(f"{BASELINES}/")
             counts = _read_counts(path, datasets, COUNTS, labels)
             without = _read_counts(path, datasets if filtered else (), WITHOUT, labels)
-            beside = {kind: _read_beside(path, counts, kind) for kind in KINDS}
+            beside = {kind: _read_beside(path, counts, kind, labels) for kind in KINDS}
             read = {"counts": counts, "without": without, "beside": beside}
             return cls(**content, **read, labels=labels, datasets=datasets)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
@@ -140,10 +140,10 @@ def _end_of(kind: str) -> str:
     return f".{kind}.csv"
 
 
-def _read_beside(record: Path, counts: Mapping[str, Counts], kind: str) -> dict[str, Counts]:
+def _read_beside(record: Path, counts: Mapping[str, Counts], kind: str, labels: tuple[str, ...]) -> dict[str, Counts]:
     """Dataset -> counts with a kind of evidence, where there are; ValueError: not of the utterances of `counts`."""
     there = [name for name in counts if record.with_name(f"{name}-{record.stem}{_end_of(kind)}").is_file()]
-    found = {name: _read_counts(record, [name], _end_of(kind), counts[name].labels)[name] for name in there}
+    found = _read_counts(record, there, _end_of(kind), labels)
     if not all(found[name].is_paired_with(counts[name]) for name in found):
         raise ValueError(f"those with {KINDS[kind].called} are of other utterances")
     return found

@@ -30,6 +30,7 @@ from scoring.baseline_table import (
     bare_name,
     name_finetuned,
 )
+from scoring.beside import log_shares
 from scoring.contenders import Candidate, Grid, Task, choose
 from scoring.encoder_finetuning import finetuned_encoder
 from scoring.metrics import EvalResult, Prediction, evaluate_predictions
@@ -50,9 +51,7 @@ Candidates = Callable[..., Iterator[Candidate]]
 
 def majority(task: Task, grid: Grid) -> Iterator[Candidate]:
     """The shares of the labels in train, whatever is said."""
-    counts = np.bincount(task.numbers["train"], minlength=len(task.labels)) + 1.0
-    row = np.log(counts / counts.sum())
-    yield Candidate({}, lambda split: np.tile(row, (len(task.numbers[split]), 1)))
+    yield Candidate({}, lambda split: np.tile(log_shares(task), (len(task.numbers[split]), 1)))
 
 
 # Of each of `CONTENDERS`; those of an encoder are bound to one before they are measured.

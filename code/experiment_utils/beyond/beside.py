@@ -74,8 +74,7 @@ class SplitEvidence:
     def __init__(self, spec: DatasetSpec, split: str, kind: str, told: np.ndarray) -> None:
         self.spec, self.split, self.weight = spec, split, KINDS[kind].weight
         corpus = read_corpus(spec.name)
-        named = list(name_utterances(spec.name, corpus[split]))
-        self.gold = {name: one.label for name, one in named}
+        self.gold = {name: one.label for name, one in name_utterances(spec.name, corpus[split])}
         self.told = dict(zip(self.gold, told, strict=True))
         digests, trained = (digest_texts(spec.name, corpus[name]) for name in (split, "train"))
         self.unseen = digests.keys() - set(list_seen(digests, set(trained.values())))
