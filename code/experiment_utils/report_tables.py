@@ -13,7 +13,7 @@ from experiment_utils.dialogue_counts import Counts, macro_f1
 from experiment_utils.records import Record, Records, in_order
 from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Interval, compare_runs, holm
 from results.files import SELECTIONS
-from scoring.beside import KINDS
+from scoring.beside import KINDS, PREFERRED
 
 NOTHING = "-"
 SMALLEST_P = 0.001
@@ -233,7 +233,7 @@ def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
 
 
 def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tuple[tuple[str, str, str], Comparison]]:
-    """((condition, other, dataset), comparison) of every pair that ran."""
+    """((condition, other, dataset), comparison) of every pair that ran, with the preferred evidence too."""
     named = {one.name: one for one in conditions}
     for one in conditions:
         for dataset in one.datasets if shown.ran(one) else ():
@@ -250,6 +250,9 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
                 # A baseline has no seed: it is the same beside every seed of ours.
                 same, mark = dict.fromkeys(ours, best.counts[dataset]), shown.mark([*shown.ran(one), best])
                 yield (one.row, f"{best.row}{mark}", dataset), compare_runs(same, ours, metric)
+                if joint := counts_beside(shown.ran(one), dataset, PREFERRED):
+                    row, seeds = f"{one.row}, with {KINDS[PREFERRED].called}", dict(zip(ours, joint, strict=True))
+                    yield (row, f"{best.row}{mark}", dataset), compare_runs(same, seeds, metric)
 
 
 def mark_comparison(one: Condition, other: Condition, seeds: Collection[int], shown: Shown) -> str:

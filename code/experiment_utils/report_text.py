@@ -46,7 +46,7 @@ choose on, to be scored on.
 - **points**: a condition minus the one beside it, seed by seed, over the seeds that both have, which are named where
   one has more: the scores above are of all of its seeds. With fewer than three seeds there is no interval and no p: how
   far other seeds would lie is not known. p is of the mean over its standard error over dialogues and seeds, corrected
-  by Holm's method over the table.
+  by Holm's method over the table. Baselines stand there without evidence, also beside a model that has it.
 - **decode**: score takes the label of the highest probability; transitions filters these by who felt what before;
   generate reads the generated answer, which counts as wrong where it holds no label.
 - **precision**: in which a run computed, seed by seed where they differ. It follows the machine, and a score with it:

@@ -197,6 +197,10 @@ def test_the_baseline_that_valid_chose_is_the_best() -> None:
     compared = render_comparisons([CONDITIONS["small/window/meld"]], shown)
     points = score_of(8) - score_of(3)
     assert compared.splitlines()[-1] == f"| window | words | meld | {points:+.2f} | {points:+.2f} | - | - |"
+    with_it = make_run("small/window/meld", 42, 8, beside={PREFERRED: make_run("small/window/meld", 42, 9).counts})
+    compared = render_comparisons([CONDITIONS["small/window/meld"]], show(with_it, *baselines))
+    points = f"{score_of(9) - score_of(3):+.2f}"
+    assert compared.splitlines()[-1] == f"| window, with linear models | words | meld | {points} | {points} | - | - |"
     report = render_report(TABLE, CONDITIONS, shown, {})
     assert re.search(
         r"\| meld \| words \| 50.00 \| [^|]+ \| [0-9.]+ \| \*\*chosen on valid\*\* \| what words is \|", report
