@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
 
-from bases.table import BASES, Base
+from bases.table import BASES, NAME_OF_HUB_ID, Base
 from bases.tensor_files import read_header, refuse_cut
 from basics.errors import UserError
 from basics.files import (
@@ -193,13 +193,12 @@ def _free_name(folder: Path) -> Path:
 def find_row(base: str | Path) -> Base | None:
     """The row of a base by its name, its hub id, or a folder that was fetched from there or is called like it."""
     name = str(base)
-    by_hub_id = {row.hub_id: row for row in BASES.values()}
-    found = BASES.get(name) or by_hub_id.get(name)
+    found = BASES.get(NAME_OF_HUB_ID.get(name, name))
     if found or not Path(name).is_dir():
         return found
     folder = Path(name).resolve()
     by_folder = {row.folder: row for row in BASES.values()}
-    return by_hub_id.get(read_source(folder).get("hub_id")) or by_folder.get(folder.name)
+    return BASES.get(NAME_OF_HUB_ID.get(read_source(folder).get("hub_id"))) or by_folder.get(folder.name)
 
 
 def find_folder(base: str) -> Path | None:
