@@ -107,7 +107,7 @@ def find_contradictions(arguments: Namespace) -> list[str]:
             f"--input_format {arguments.input_format}: --follow True reads {' or '.join(LIVE_FORMATS)}",
         ),
         (
-            arguments.format or named_format(arguments.output),
+            choose_output_format(arguments),
             f"--output {arguments.output}: its name says no form that is written, allowed are .jsonl, .csv and .txt, "
             "or --format",
         ),
@@ -137,8 +137,8 @@ def named_format(output: Path | None) -> str | None:
     return "table" if suffix in ("", "txt") else suffix if suffix in OUTPUTS else None
 
 
-def choose_output_format(arguments: Namespace) -> str:
-    """The format that is asked for, else the one that the output is named after."""
+def choose_output_format(arguments: Namespace) -> str | None:
+    """The format that is asked for, else the one that the output is named after, if any."""
     return arguments.format or named_format(arguments.output)
 
 

@@ -171,16 +171,9 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
     for one in conditions:
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.group.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
-        costs = [describe_needs(found)] if found else []
-        base = base_of(one)
-        cells = [
-            one.name,
-            f"table {one.group.table}",
-            base,
-            paper or "no published number",
-            f"{len(one.group.seeds)} seeds",
-        ]
-        print("; ".join([*cells, *costs]))
+        cells = [one.name, f"table {one.group.table}", base_of(one), paper or "no published number"]
+        cells += [f"{len(one.group.seeds)} seeds", *([describe_needs(found)] if found else [])]
+        print("; ".join(cells))
     minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in conditions if one.name in needs)
     print(f"{len(conditions)} conditions, about {minutes / 60:,.0f} hours for all of their seeds", file=sys.stderr)
 

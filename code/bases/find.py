@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
 
-from bases.table import BASES, Base
+from bases.table import BASES, NAME_OF_HUB_ID, Base
 from bases.tensor_files import read_header, refuse_cut
 from basics.errors import UserError
 from basics.files import (
@@ -110,37 +110,42 @@ def describe_wheel(base: Base) -> dict | None:
     return json.loads(json.dumps({name: value for name, value in asdict(base.wheel).items() if value}))
 
 
-def find_incomplete(folder: Path) -> str | None:
-    """What a folder of somebody's own lacks of a model's weights, by a look at names and sizes; None: nothing."""
+def list_weights(folder: Path) -> list[Path]:
+    """The files that libraries load a model of: the whole one, else the shards that an index tells, there or not.
+
+    Empty: it has neither. UserError: as of `shards_of`.
+    """
     for whole, index in WHOLE_OR_INDEX.items():
         if (folder / whole).is_file():
-            return _find_cut([folder / whole])
+            return [folder / whole]
         if (folder / index).is_file():
-            return _find_missing(folder, folder / index)
-    # A sentence encoder may have its weights in folders of its layers.
-    is_there = any(next(folder.rglob(pattern), None) for pattern in ("*.safetensors", "pytorch_model*.bin"))
-    return None if is_there else f"this folder holds no weights, such as {', '.join(WHOLE_OR_INDEX)}"
+            return [folder / name for name in sorted(set(shards_of(folder / index).values()))]
+    return []
 
 
-def _find_missing(folder: Path, index: Path) -> str | None:
+def shards_of(index: Path) -> dict[str, str]:
+    """Weight -> its file, as an index tells; UserError: it tells none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        shards = parse_json(index.read_bytes())["weight_map"]
+        if isinstance(shards, dict) and shards and all(isinstance(name, str) for name in shards.values()):
+            return shards
+    raise UserError(f"{index}: tells no files of weights; get it again")
+
+
+def find_incomplete(folder: Path) -> str | None:
+    """What a folder of somebody's own lacks of a model's weights, by a look at names and sizes; None: nothing."""
     try:
-        names = sorted(set(parse_json(index.read_bytes())["weight_map"].values()))
-        missing = [name for name in names if not (folder / name).is_file()]
-        if not names:
-            raise ValueError("it is empty")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"{index.name} tells no files of weights; get it again"
-    return f"of the weights {', '.join(missing)} is missing" if missing else _find_cut([folder / one for one in names])
-
-
-def _find_cut(paths: Iterable[Path]) -> str | None:
-    try:
-        for path in paths:
+        files = list_weights(folder)
+        if missing := [path.name for path in files if not path.is_file()]:
+            return f"of the weights {', '.join(missing)} is missing"
+        for path in files:
             if path.suffix == ".safetensors":
                 refuse_cut(path)
     except UserError as error:
         return str(error)
-    return None
+    # A sentence encoder may have its weights in folders of its layers.
+    is_there = files or any(next(folder.rglob(pattern), None) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+    return None if is_there else f"this folder holds no weights, such as {', '.join(WHOLE_OR_INDEX)}"
 
 
 def install(built: Path, folder: Path, work: Path) -> Path | None:
@@ -188,13 +193,12 @@ def _free_name(folder: Path) -> Path:
 def find_row(base: str | Path) -> Base | None:
     """The row of a base by its name, its hub id, or a folder that was fetched from there or is called like it."""
     name = str(base)
-    by_hub_id = {row.hub_id: row for row in BASES.values()}
-    found = BASES.get(name) or by_hub_id.get(name)
+    found = BASES.get(NAME_OF_HUB_ID.get(name, name))
     if found or not Path(name).is_dir():
         return found
     folder = Path(name).resolve()
     by_folder = {row.folder: row for row in BASES.values()}
-    return by_hub_id.get(read_source(folder).get("hub_id")) or by_folder.get(folder.name)
+    return BASES.get(NAME_OF_HUB_ID.get(read_source(folder).get("hub_id"))) or by_folder.get(folder.name)
 
 
 def find_folder(base: str) -> Path | None:

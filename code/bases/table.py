@@ -287,4 +287,5 @@ ENCODER_ROWS = (
 )
 
 BASES: Mapping[str, Base] = MappingProxyType({row.name: row for row in ROWS})
+NAME_OF_HUB_ID: Mapping[str, str] = MappingProxyType({row.hub_id: row.name for row in ROWS})  # of bases, by hub id
 ENCODERS: Mapping[str, Base] = MappingProxyType({row.name: row for row in ENCODER_ROWS})

@@ -3,22 +3,20 @@
 import math
 import re
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from bases.find import WHOLE_OR_INDEX, list_weights, shards_of
 from bases.tensor_files import read_header
 from basics.errors import UserError
-from basics.json_files import read_json
 
 NAMED = 3  # weights that a line names
 # Tables that older versions of transformers wrote beside the weights, and newer ones compute.
 OLD_TABLES = re.compile(r"\.(masked_bias|causal_mask|inv_freq|attn\.bias|attention\.bias)$")
-FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-# Index of shards -> the one file that there is without it; the first that exists counts.
-WEIGHT_FILES = {INDEX_FILE: FILE, "pytorch_model.bin.index.json": "pytorch_model.bin"}
 
 
 def text_part(base: str, config) -> dict[str, Any]:
@@ -62,13 +60,13 @@ def names_in_files(base: str) -> set[str]:
     from safetensors import safe_open
     from transformers.utils import cached_file
 
-    files = (*WEIGHT_FILES, *WEIGHT_FILES.values())
+    files = chain.from_iterable(WHOLE_OR_INDEX.items())
     found = (cached_file(base, file, _raise_exceptions_for_missing_entries=False) for file in files)
     path = next((Path(place) for place in found if place), None)
     if path is None:
         return set()
     if path.suffix == ".json":
-        return set(_shards_of(path))
+        return set(shards_of(path))
     if path.suffix == ".bin":
         return set(torch.load(path, map_location="meta", weights_only=True, mmap=True))
     with safe_open(path, framework="pt") as tensors:
@@ -77,23 +75,8 @@ def names_in_files(base: str) -> set[str]:
 
 def count_parameters(base: str) -> int:
     """Numbers in the safetensors files that a base is loaded from; 0 where it has none, or is in no folder."""
-    folder = Path(base)
-    index = folder / INDEX_FILE
-    names = set(_shards_of(index).values()) if index.is_file() else {FILE}
-    return sum(_count_in(folder / name) for name in names if (folder / name).is_file())
-
-
-def _count_in(path: Path) -> int:
-    return sum(math.prod(tensor["shape"]) for tensor in read_header(path)[0].values())
-
-
-def _shards_of(index: Path) -> dict[str, str]:
-    """Weight -> its file, as an index tells; UserError: it is none."""
-    content = read_json(index)
-    shards = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
-        raise UserError(f"{index}: tells no files of weights; get it again")
-    return shards
+    files = (path for path in list_weights(Path(base)) if path.suffix == ".safetensors" and path.is_file())
+    return sum(math.prod(tensor["shape"]) for path in files for tensor in read_header(path)[0].values())
 
 
 def refuse_other_weights(base: str, model: nn.Module, found: dict[str, Any], of_whole: bool) -> None:

@@ -1,6 +1,7 @@
 """Where a model is right: scores by turn position, emotion shift, length, text that train has too, recording."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,12 @@ def describe_split(
 
 def _range_of(value: int, starts: Sequence[int]) -> str:
     """The range that holds a value, its first and last number in words: starts 0, 1, 3 make 0, 1-2, 3 and more."""
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
-        if following is None:
-            return f"{start} and more"
-        if value < following:
-            return str(start) if following == start + 1 else f"{start}-{following - 1}"
-    raise ValueError("starts is empty")
+    place = bisect_right(starts, value)
+    first = starts[place - 1]
+    if place == len(starts):
+        return f"{first} and more"
+    last = starts[place] - 1
+    return str(first) if first == last else f"{first}-{last}"
 
 
 # What is asked -> the answer of one utterance; None where the question has no sense in its dataset.

@@ -136,11 +136,6 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
     return _divide((f1_of_labels(confusion) * occurs).sum(-1), occurs.sum(-1))
 
 
-def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Share of right answers in percent."""
-    return PERCENT * _divide(_sums(confusion)[2].sum(-1), confusion.sum((-1, -2)))
-
-
 def micro_f1_without_neutral(
     confusion: np.ndarray, labels: Sequence[str], metric: str = MICRO_F1_WITHOUT_NEUTRAL
 ) -> np.ndarray:

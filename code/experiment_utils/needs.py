@@ -18,12 +18,12 @@ from data_utils.corpora.registry import find_dataset
 from data_utils.corpora.sizes import has_small_train
 from data_utils.labels import DATASETS
 from data_utils.mixing import SEQUENCE
-from experiment_utils.conditions import EXPERIMENTS, Condition
+from experiment_utils.conditions import Condition
 from experiment_utils.runner import ROWS_OF_SCRIPT
 from knobs.environment import find_default
-from knobs.readers import LABELS, LORA, PLAIN
+from knobs.readers import ALL_PARAMETERS, LABELS, LORA, PLAIN, ZERO_SHOT
 from knobs.table import KNOBS, SMALL
-from planning.data import GIB, TEXTS, Texts
+from planning.data import ACCELERATORS, GIB, TEXTS, Texts
 from planning.texts import texts_of, utterances_of
 
 if TYPE_CHECKING:  # it takes torch, which reading the file does not need
@@ -41,8 +41,8 @@ FEWER_TOKENS = {
 }
 # How many times more are computed where every row of train is drawn for itself, without and with the prediction task.
 DRAWN_ALONE = {"iemocap": (1.10, 1.64), "meld": (1.61, 1.90), "EmoryNLP": (1.58, 1.87)}
-WAY_OF_SETTING = {"lora": "LoRA", "all_parameters": "all parameters", "zero_shot": "LoRA"}
-PASSES = {"lora": 2, "all_parameters": 3, "zero_shot": 2}  # a training step for each forward pass alone
+# Setting -> the planner's way, and how many forward passes alone a training step costs.
+WAY_AND_PASSES = {LORA: ("LoRA", 2), ALL_PARAMETERS: ("all parameters", 3), ZERO_SHOT: ("LoRA", 2)}
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Machine:
 
 
 CPU = Machine("two CPU cores", "cpu", 2048, 0.22)  # measured on an AMD EPYC with bf16 in AVX-512
-CARD = Machine("one A100", "cuda", 4096, 0.35 * 312)
-CARD_MEMORY = 80 * GIB
+A100 = ACCELERATORS["a100"]
+CARD = Machine("one A100", "cuda", 4096, 0.35 * A100.tflops)
 TRAINED_ON_A_CPU = (SMALL, "Gemma-3-270M")
 
 
@@ -86,6 +86,10 @@ def base_of(condition: Condition) -> str:
     return condition.settings.get("MODEL_NAME", SMALL)
 
 
+def _setting_of(condition: Condition) -> str:
+    return condition.settings.get("Experiments_setting", LORA)
+
+
 def _machine_of(base: str) -> Machine:
     return CPU if base in TRAINED_ON_A_CPU else CARD
 
@@ -102,11 +106,12 @@ def _plan(base: str) -> "dict[str, Estimate]":
 
 def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Needs:
     """The needs of one condition. plan: name of a way -> its estimate for an epoch of MELD."""
-    base, setting = base_of(condition), condition.settings.get("Experiments_setting", "lora")
-    machine, estimate = _machine_of(base), plan[WAY_OF_SETTING[setting]]
+    setting, machine = _setting_of(condition), _machine_of(base_of(condition))
+    way, passes = WAY_AND_PASSES[setting]
+    estimate = plan[way]
     per_token = estimate.flops / TEXTS["meld"].distinct()  # of a training step
-    tokens = _training_tokens(condition, base) + _scored_tokens(condition, base) / PASSES[setting]
-    memory = estimate.weights + estimate.libraries if setting == "zero_shot" else estimate.total
+    tokens = _training_tokens(condition) + _scored_tokens(condition) / passes
+    memory = estimate.weights + estimate.libraries if setting == ZERO_SHOT else estimate.total
     return Needs(
         memory_gib=round(memory / GIB, 1),
         minutes=round(tokens * per_token / (machine.tflops * 1e12) / 60, 1),
@@ -116,21 +121,19 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
 
 def _name_machine(machine: Machine, memory: float) -> str:
     """As many cards as hold it between them, its weights and optimizer state divided by ZeRO-3."""
-    cards = math.ceil(memory / CARD_MEMORY)
+    cards = math.ceil(memory / (A100.memory_gib * GIB))
     return machine.name if machine is CPU or cards == 1 else f"{cards} A100s with ZeRO-3"
 
 
-def _epochs(condition: Condition, base: str) -> int:
-    if condition.settings.get("Experiments_setting") == "zero_shot":
-        return 0
-    return _value_of(condition, base, "num_train_epochs")
+def _epochs(condition: Condition) -> int:
+    return 0 if _setting_of(condition) == ZERO_SHOT else _value_of(condition, "num_train_epochs")
 
 
-def _value_of(condition: Condition, base: str, name: str) -> int:
+def _value_of(condition: Condition, name: str) -> int:
     """A whole number that the condition sets, or that its script takes by default."""
     settings = {"dataset": condition.datasets[0], "Experiments_setting": LORA} | dict(condition.settings)
     small = condition.has_own_labels and has_small_train(condition.datasets[0])
-    usual = find_default(KNOBS[name], ROWS_OF_SCRIPT[condition.script], settings, base, small)
+    usual = find_default(KNOBS[name], ROWS_OF_SCRIPT[condition.script], settings, base_of(condition), small)
     return int(condition.settings.get(name, usual))
 
 
@@ -174,21 +177,21 @@ def _share(condition: Condition) -> float:
     return float(condition.settings.get("data_percent", 1))
 
 
-def _training_tokens(condition: Condition, base: str) -> float:
+def _training_tokens(condition: Condition) -> float:
     """Distinct tokens of all epochs and stages."""
     datasets = [dataset for stage in _stages(condition) for dataset in stage]
-    total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition, base)
+    total = sum(_train_tokens_of(condition, dataset) for dataset in datasets) * _epochs(condition)
     if condition.settings.get("speaker_task") == "True":
-        total += _value_of(condition, base, "speaker_epochs") * sum(
+        total += _value_of(condition, "speaker_epochs") * sum(
             texts_of(dataset, plain=True).distinct() for dataset in datasets
         )
     return total * _share(condition)
 
 
-def _scored_tokens(condition: Condition, base: str) -> float:
+def _scored_tokens(condition: Condition) -> float:
     """Distinct tokens of the split that chooses, whenever it is scored, and of that which every stage scores last."""
     stages = _stages(condition)
-    scorings = sum(_scorings(condition, base, stage) for stage in stages)
+    scorings = sum(_scorings(condition, stage) for stage in stages)
     chooses = condition.settings.get("select_on", "valid")
     total = 0.0
     for dataset in condition.datasets:
@@ -198,18 +201,18 @@ def _scored_tokens(condition: Condition, base: str) -> float:
     return total
 
 
-def _scorings(condition: Condition, base: str, stage: Sequence[str]) -> int:
+def _scorings(condition: Condition, stage: Sequence[str]) -> int:
     """How often the weights of a stage are scored on the split that chooses them."""
-    epochs, every = _epochs(condition, base), _value_of(condition, base, "score_every")
+    epochs, every = _epochs(condition), _value_of(condition, "score_every")
     if not every or not epochs:
         return epochs
     tasks = 2 if condition.settings.get("emotion_prediction") == "True" else 1  # as many rows again
     rows = tasks * _share(condition) * sum(_texts_of(condition, dataset).rows for dataset in stage)
-    batch = _value_of(condition, base, "graphics_card") * _value_of(condition, base, "accumulations")
+    batch = _value_of(condition, "graphics_card") * _value_of(condition, "accumulations")
     return math.ceil(epochs * math.ceil(rows / batch) / every)
 
 
-def read_needs(folder: Path = EXPERIMENTS) -> dict[str, Needs]:
+def read_needs(folder: Path) -> dict[str, Needs]:
     """Read the file of a folder; {} where it is not there."""
     path = folder / NEEDS_FILE
     content = read_json(path) if path.is_file() else {}

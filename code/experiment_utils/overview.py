@@ -91,7 +91,7 @@ def render_systems(systems: Sequence[System]) -> str:
 def _cell(score: Score | None) -> str:
     if score is None:
         return NOTHING
-    text = score_cell(score.value, score.interval) if score.interval else f"{score.value:.2f}"
+    text = score_cell(score.value, score.interval)
     return (f"**{text}**" if score.is_chosen else text) + score.more
 
 

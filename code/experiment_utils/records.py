@@ -212,10 +212,9 @@ class Records:
         """In percent, seed by seed."""
         return [run.score(dataset) for run in self.of(condition)]
 
-    def interval(self, condition: str, dataset: str) -> Interval | None:
-        """Of the condition's mean score; None where it has not been run."""
-        runs = [run.counts[dataset] for run in self.of(condition)]
-        return score_interval(runs, self.metric(dataset)) if runs else None
+    def interval(self, condition: str, dataset: str) -> Interval:
+        """Of the mean score of a condition that has been run."""
+        return score_interval([run.counts[dataset] for run in self.of(condition)], self.metric(dataset))
 
     def metric(self, dataset: str) -> str:
         """The headline score of a dataset."""

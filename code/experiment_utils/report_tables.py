@@ -102,8 +102,6 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
     """Mean over seeds, standard deviation from three on, 95% interval; whether a run is stale or was chosen on test."""
     found = shown.records.scores(condition.name, dataset)
     bounds = shown.records.interval(condition.name, dataset)
-    if not found or bounds is None:
-        return "not run"
     seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
     apart = f" ± {stdev(found):.2f}" if len(found) >= SEEDS_FOR_A_TEST else ""
     said = shown.mark(shown.ran(condition))
@@ -139,10 +137,9 @@ def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
 
 def describe_difference(condition: Condition, dataset: str, shown: Shown) -> str:
     """Ours minus the paper's, and whether it is within the spread that the paper's authors state."""
-    found = shown.records.scores(condition.name, dataset)
-    if not found or dataset not in condition.paper:
+    if dataset not in condition.paper:
         return NOTHING
-    difference = mean(found) - condition.paper[dataset]
+    difference = mean(shown.records.scores(condition.name, dataset)) - condition.paper[dataset]
     if dataset in OTHER_RELEASE:
         return f"{difference:+.2f}"
     word = "beyond" if abs(difference) > condition.group.tolerance else "within"
@@ -346,8 +343,8 @@ def group_conditions(conditions: Mapping[str, Condition]) -> dict[str, list[Cond
 
 
 def score_cell(score: float, bounds: Interval | None) -> str:
-    """A score with its interval."""
-    return f"{score:.2f} ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else NOTHING
+    """A score with its interval, where one is known."""
+    return f"{score:.2f}" + (f" ({bounds.low:.2f} to {bounds.high:.2f})" if bounds else "")
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

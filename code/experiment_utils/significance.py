@@ -18,6 +18,7 @@ from basics.errors import UserError
 from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by
 
 RESAMPLES = 10_000
+SEED = 0  # of what is drawn here; other seeds are those of runs
 CONFIDENCE = 0.95
 SEEDS_FOR_A_TEST = 3
 ROUNDING = 1e-9  # points
@@ -87,19 +88,19 @@ class Comparison:
         return float(np.mean(list(self.differences.values())))
 
 
-def score_interval(runs: Sequence[Counts], metric: str, seed: int = 0) -> Interval:
+def score_interval(runs: Sequence[Counts], metric: str) -> Interval:
     """95% interval of the mean score of runs that answered the same dialogues, a run for each seed.
 
     Raises:
         UserError: the runs are of other dialogues or gold labels.
     """
     values = [run.score(metric) for run in runs]
-    return _interval_of(values, _scores_of_resamples(runs, score_by(metric), seed), runs)
+    return _interval_of(values, _scores_of_resamples(runs, score_by(metric)), runs)
 
 
-def label_intervals(runs: Sequence[Counts], seed: int = 0) -> list[tuple[float, Interval]]:
+def label_intervals(runs: Sequence[Counts]) -> list[tuple[float, Interval]]:
     """F1 of every label in percent, the mean over runs, with its interval as of `score_interval`."""
-    resamples = _scores_of_resamples(runs, lambda confusion, labels: f1_of_labels(confusion), seed)
+    resamples = _scores_of_resamples(runs, lambda confusion, labels: f1_of_labels(confusion))
     values = np.array([f1_of_labels(run.confusion) for run in runs])  # (runs, labels)
     return [
         (float(values[:, place].mean()), _interval_of(values[:, place], resamples[..., place], runs))
@@ -113,7 +114,7 @@ def _interval_of(values: Sequence[float], resamples: np.ndarray, runs: Sequence[
     return Interval(max(found.low, 0.0), min(found.high, PERCENT))
 
 
-def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metric: str, seed: int = 0) -> Comparison:
+def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metric: str) -> Comparison:
     """Two conditions, each seed -> counts.
 
     Raises:
@@ -127,11 +128,11 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
     if len(seeds) < SEEDS_FOR_A_TEST:
         paired.check()
         return Comparison(differences, None, None, left_out)
-    found = _Mean.of_differences(paired, seed)
+    found = _Mean.of_differences(paired)
     return Comparison(differences, found.interval, found.p, left_out)
 
 
-def points_interval(datasets: Sequence[Paired], seed: int = 0) -> Interval | None:
+def points_interval(datasets: Sequence[Paired]) -> Interval | None:
     """95% interval of the points by which the second system is better, their mean over datasets, seeds and dialogues.
 
     Datasets are independent of each other. None where one has fewer than three seeds.
@@ -141,7 +142,7 @@ def points_interval(datasets: Sequence[Paired], seed: int = 0) -> Interval | Non
     """
     if any(len(paired.pairs) < SEEDS_FOR_A_TEST for paired in datasets):
         return None
-    return _Mean.together([_Mean.of_differences(paired, seed) for paired in datasets]).interval
+    return _Mean.together([_Mean.of_differences(paired) for paired in datasets]).interval
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,10 @@ class _Mean:
         return cls(float(np.mean(values)), float(np.sqrt(between + within)), freedom)
 
     @classmethod
-    def of_differences(cls, paired: Paired, seed: int) -> Self:
+    def of_differences(cls, paired: Paired) -> Self:
         """Of the points by which the second system is better."""
         runs = [pair[side] for side in (0, 1) for pair in paired.pairs]
-        firsts, seconds = np.split(_scores_of_resamples(runs, score_by(paired.metric), seed), 2)
+        firsts, seconds = np.split(_scores_of_resamples(runs, score_by(paired.metric)), 2)
         return cls.of(paired.differences, seconds - firsts, len(runs[0].dialogues))
 
     @classmethod
@@ -199,7 +200,7 @@ class _Mean:
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
 
-def permutation_p(datasets: Sequence[Paired], seed: int = 0) -> float:
+def permutation_p(datasets: Sequence[Paired]) -> float:
     """Two-sided p that two systems, given as trained, score alike, by the mean of the points over datasets.
 
     The answers to a dialogue change sides with probability 1/2, those of all seeds at once, as they depend on each
@@ -210,7 +211,7 @@ def permutation_p(datasets: Sequence[Paired], seed: int = 0) -> float:
     """
     for paired in datasets:
         paired.check()
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     observed = abs(np.mean([paired.mean for paired in datasets]))
     beyond = 0
     for start in range(0, RESAMPLES, BATCH):
@@ -241,26 +242,26 @@ def _check_paired(runs: Sequence[Counts]) -> None:
             raise UserError(f"the runs are not of the same rows: {what}")
 
 
-def _scores_of_resamples(runs: Sequence[Counts], score: Score, seed: int) -> np.ndarray:
+def _scores_of_resamples(runs: Sequence[Counts], score: Score) -> np.ndarray:
     """(runs, resamples) scores, or (..., labels) of each label; the dialogues of a resample the same for all runs."""
     _check_paired(runs)
     count, shape = len(runs[0].dialogues), runs[0].confusion.shape
     flat = [run.table.reshape(count, -1).astype(float) for run in runs]
     draw = _kept_draws if count <= MOST_KEPT else _draw_dialogues
     parts = []
-    for drawn in draw(count, RESAMPLES, seed):
+    for drawn in draw(count, RESAMPLES):
         parts.append([score((drawn.astype(float) @ of).reshape(-1, *shape), runs[0].labels) for of in flat])
     return np.concatenate(parts, axis=1)
 
 
-def _draw_dialogues(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def _draw_dialogues(count: int, resamples: int) -> Iterator[np.ndarray]:
     """(batch, dialogues) how often a resample has each dialogue, batch by batch."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     for start in range(0, resamples, BATCH):
         # About once: two bytes are plenty.
         yield random.multinomial(count, [1 / count] * count, min(BATCH, resamples - start)).astype(np.uint16)
 
 
 @lru_cache(maxsize=8)  # a report asks hundreds of times for those of three datasets, and drawing is most of the work
-def _kept_draws(count: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
-    return tuple(_draw_dialogues(count, resamples, seed))
+def _kept_draws(count: int, resamples: int) -> tuple[np.ndarray, ...]:
+    return tuple(_draw_dialogues(count, resamples))

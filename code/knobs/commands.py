@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bases.table import ADAPTER_CONFIG, BASES
+from bases.table import ADAPTER_CONFIG, NAME_OF_HUB_ID
 from knobs.checks import Place, is_base_folder
 from knobs.environment import Settings
 from knobs.knob import NOTHING, Knob
@@ -169,7 +169,7 @@ def result_name(base: str, place: Place) -> str:
 
     A hub id that is not in the table is called owner--name, and a folder outside LLM_bases <name>-<digest of its path>.
     """
-    named = {row.hub_id: row.name for row in BASES.values()}.get(base)
+    named = NAME_OF_HUB_ID.get(base)
     # The path is as seen from the repository by now.
     inside = Place(place.repository, place.repository)
     if named is None and is_base_folder(base, inside):

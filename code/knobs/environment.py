@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bases.table import BASES, PRECISIONS
+from bases.table import BASES, NAME_OF_HUB_ID, PRECISIONS
 from data_utils.corpora.places import SMALL_TRAIN, find_corpus
 from data_utils.corpora.sizes import has_small_train
 from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
@@ -119,7 +119,7 @@ def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
 
 def name_of_base(base: str, place: Place) -> str:
     """A base by its name in the table, by hub id too, else by the last part of hub id or path."""
-    named = {row.hub_id: row.name for row in BASES.values()}.get(base)
+    named = NAME_OF_HUB_ID.get(base)
     if named is None and is_base_folder(base, place):
         return place.of_caller(base).resolve().name
     return named or base.rpartition("/")[2]

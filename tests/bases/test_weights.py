@@ -235,6 +235,7 @@ def test_a_base_larger_than_the_card_is_refused_before_it_is_loaded(
     content = len(header).to_bytes(8, "little") + header.encode()
     for name in ("model.safetensors", "consolidated.safetensors", "pytorch_model.bin"):  # of which one is loaded
         (tmp_path / name).write_bytes(content)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "of-another.safetensors"}}')  # unread
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, gib * 2**30))
     check = nullcontext() if fits else pytest.raises(UserError, match=f"cuda:0 has {gib}: choose a smaller base")
     with check:

@@ -7,7 +7,6 @@ from sklearn.metrics import f1_score
 from basics.errors import UserError
 from experiment_utils.dialogue_counts import (
     Counts,
-    accuracy,
     f1_of_labels,
     macro_f1,
     micro_f1_without_neutral,
@@ -36,7 +35,6 @@ def test_scores_are_those_of_the_metrics(seed: int) -> None:
     assert counts.score("weighted_f1") == pytest.approx(result.weighted_f1, abs=1e-9)
     assert counts.score("micro_f1_without_neutral") == pytest.approx(result.micro_f1_without_neutral, abs=1e-9)
     assert float(macro_f1(counts.confusion)) == pytest.approx(result.macro_f1, abs=1e-9)
-    assert float(accuracy(counts.confusion)) == pytest.approx(result.accuracy, abs=1e-9)
     assert f1_of_labels(counts.confusion) == pytest.approx([one.f1 for one in result.per_label.values()], abs=1e-9)
 
 

@@ -7,11 +7,11 @@ import pytest
 
 import reproduce
 from commands import REPOSITORY, call_script
-from experiment_utils.conditions import list_conditions, read_table
+from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
 from experiment_utils.needs import DRAWN_ALONE, FEWER_TOKENS, estimate_all, read_needs
 
 CONDITIONS = list_conditions(read_table())
-NEEDS = read_needs()
+NEEDS = read_needs(EXPERIMENTS)
 SHOWN = ("small/window/meld", "modules/all_modules/meld", "plain/LLaMA2/meld", "scaling_single/0.5/meld")
 
 

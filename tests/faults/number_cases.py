@@ -20,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code")]
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score  # noqa: E402
 
 from data_utils.labels import MICRO_F1_WITHOUT, WEIGHTED_F1  # noqa: E402
-from experiment_utils.dialogue_counts import Counts, accuracy, f1_of_labels, macro_f1  # noqa: E402
+from experiment_utils.dialogue_counts import Counts, f1_of_labels, macro_f1  # noqa: E402
 from scoring.metrics import Prediction, baseline_majority, evaluate_predictions, score_numbers  # noqa: E402
 
 WORDS = ("joy", "rage", "Sad", "fear", "in love", "Überraschung", "5", "nothing", "mad")
@@ -111,7 +111,6 @@ def by_program(case: Case) -> Iterator[Mapping[str, float]]:
     yield {
         "weighted F1": counts.score(WEIGHTED_F1),
         "macro F1": float(macro_f1(counts.confusion)),
-        "accuracy": float(accuracy(counts.confusion)),
         **({"micro F1": counts.score(metric)} if has_micro else {}),
         **{
             f"f1-score of {label}": float(value)

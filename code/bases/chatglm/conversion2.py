@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, read_config
-from bases.find import need_space, remove
-from bases.weights import INDEX_FILE, WEIGHT_FILES
+from bases.find import WHOLE_OR_INDEX, list_weights, need_space, remove
 from basics.errors import UserError, disk_named
 from basics.files import make_folder, replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
@@ -187,13 +186,14 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
 def _finish(source: Path, work: Path, settings: dict[str, Any], shards: list[Path]) -> None:
     """Index, configuration, tokenizer and licences of a folder whose weights are there."""
     from transformers import GlmConfig, GlmForCausalLM
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
     from bases.chatglm.tokenizer2 import convert_tokenizer
 
     config = GlmConfig(**settings)
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in GlmForCausalLM(config).state_dict().items()}
-    write_index(shards, expected, work / INDEX_FILE)
+    write_index(shards, expected, work / SAFE_WEIGHTS_INDEX_NAME)
     further = special_tokens_of(source, read_config(source))
     convert_tokenizer(source / "tokenizer.model", further).save_pretrained(work)
     for licence in source.glob("*LICENSE*"):
@@ -203,20 +203,12 @@ def _finish(source: Path, work: Path, settings: dict[str, Any], shards: list[Pat
 
 def find_shards(folder: Path) -> list[Path]:
     """The weight files of a published folder, in order; UserError when there is none, or one is missing."""
-    for index, single in WEIGHT_FILES.items():
-        if (folder / index).is_file():
-            try:
-                names = sorted(set(parse_json((folder / index).read_bytes())["weight_map"].values()))
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
-                raise UserError(f"{folder / index} does not list the weights: {error!r}") from error
-        elif (folder / single).is_file():
-            names = [single]
-        else:
-            continue
-        if missing := [name for name in names if not (folder / name).is_file()]:
-            raise UserError(f"{folder} lacks {', '.join(missing)}: fetch it again, a download goes on where it stopped")
-        return [folder / name for name in names]
-    raise UserError(f"{folder} holds no weights: neither {' nor '.join(WEIGHT_FILES.values())} nor their shards")
+    shards = list_weights(folder)
+    if not shards:
+        raise UserError(f"{folder} holds no weights: neither {' nor '.join(WHOLE_OR_INDEX)} nor their shards")
+    if missing := [path.name for path in shards if not path.is_file()]:
+        raise UserError(f"{folder} lacks {', '.join(missing)}: fetch it again, a download goes on where it stopped")
+    return shards
 
 
 def convert_shard(shard: Path, target: Path, part_rows: tuple[int, int, int]) -> None:

@@ -34,7 +34,6 @@ from training.erc_config import (
 from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
 CPU = torch.device("cpu")
-ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 CARD, TITLE = "README.md", "\n# InstructERC"
 KEPT = ("LLM_bases", "checkpoint")  # folders of the repository that hold what exports are made from
 # What converters of other programs read of a base, and tokenizers of transformers do not write.
