@@ -306,7 +306,9 @@ def _unknown_keys(config: _AskedConfig, version: str) -> list[str]:
     """One line for each key that DeepSpeed has not asked for, with the nearest that it has."""
     nearest = {key: get_close_matches(key, config.asked, n=1) for key in config if key not in config.asked}
     known = {key: f"did you mean {near[0]}?" if near else "leave it out" for key, near in nearest.items()}
-    return [f"--deepspeed_config: {key} is no key that DeepSpeed {version} reads: {told}" for key, told in known.items()]
+    return [
+        f"--deepspeed_config: {key} is no key that DeepSpeed {version} reads: {told}" for key, told in known.items()
+    ]
 
 
 @torch.no_grad()
