@@ -18,7 +18,7 @@ from experiment_utils.conditions import BENCHMARKS, Condition, Table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.overview import BASELINE, BESIDE, OTHERS, OURS, OVERVIEW, WITHOUT, Score, System, list_systems
 from experiment_utils.records import BASELINES, Record
-from experiment_utils.report_tables import OTHER_RELEASE, Shown, group_conditions
+from experiment_utils.report_tables import OTHER_RELEASE, Shown, group_conditions, name_with_seeds
 from experiment_utils.significance import Interval, compare_runs, label_intervals, score_interval
 from results.figures import OKABE_ITO, axis_name, draw_confusion_matrix, own_style, save_figure
 from scoring.beside import LINEAR_MODELS, NEIGHBOURS
@@ -196,12 +196,11 @@ def draw_panel(axes: Axes, members: Sequence[Condition], shown: Shown, dataset: 
         if paper:
             axes.plot(*zip(*paper, strict=True), "--", color=colour, lw=1, label=f"{title}, {base} (paper)")
         ours = [_bounded(one, dataset, shown) if shown.ran(one) else (np.nan,) * 3 for _, one in points]
-        if any(shown.ran(one) for _, one in points):
+        if seeds := {tuple(run.seed for run in shown.ran(one)) for _, one in points if shown.ran(one)}:
+            name = f"{title} (ours{'; NOT ALL OF THE SAME SEEDS' if len(seeds) > 1 else ''})"
             middle, below, above = zip(*ours, strict=True)
             x = [place for place, _ in points]
-            axes.errorbar(
-                x, middle, (below, above), color=colour, marker="o", ms=4, lw=1.6, capsize=3, label=f"{title} (ours)"
-            )
+            axes.errorbar(x, middle, (below, above), color=colour, marker="o", ms=4, lw=1.6, capsize=3, label=name)
     majority = shown.records.scores(f"{BASELINES}/majority/{dataset}", dataset)
     if majority and all(one.has_own_labels and one.split == "test" for one in members if shown.ran(one)):
         axes.axhline(majority[0], color=OKABE_ITO["black"], lw=0.9, ls=":", label="commonest label of train")
@@ -224,21 +223,22 @@ def _reach(middle: float, interval: Interval) -> tuple[float, float, float]:
 
 
 def draw_differences(path: Path, scene: Scene, other: str) -> None:
-    """Every row minus the one it is compared with: a dot for each seed, the mean, its interval from three seeds on.
+    """Every row minus the one it is compared with: a dot for each seed of both, the mean, its interval from three on.
 
     Beside it, where a run had demonstrations, how often the answer was the demonstration's label.
     """
-    rows = [row for row in scene.runs if row != other]
+    rows = [row for row in reversed(scene.runs) if row != other]
     first = {run.seed: run.counts[scene.dataset] for run in scene.runs[other]}
+    paired = {row: [run for run in scene.runs[row] if run.seed in first] for row in rows}
+    names = name_with_seeds({**paired, other: scene.runs[other]})
     with own_style():
         figure = Figure(figsize=(7.2, 1.2 + 0.45 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        for place, row in enumerate(reversed(rows)):
-            second = {run.seed: run.counts[scene.dataset] for run in scene.runs[row]}
-            if set(first) & set(second):
+        for place, row in enumerate(rows):
+            if second := {run.seed: run.counts[scene.dataset] for run in paired[row]}:
                 _draw_difference(axes, place, first, second, scene, row)
         axes.axvline(0, color=OKABE_ITO["black"], lw=0.9)
-        axes.set_yticks(range(len(rows)), [_name_with_copying(scene.runs[row], row) for row in reversed(rows)])
+        axes.set_yticks(range(len(rows)), [_name_with_copying(paired[row], names[row]) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         points = f"points of {scene.score_name.removesuffix(' (%)')} more than {other}"
         axes.set_xlabel(f"{points}; a dot is a seed, the diamond their mean")
@@ -258,9 +258,9 @@ def _draw_difference(
         axes.hlines(place, found.interval.low, found.interval.high, color=colour, lw=1.6)
 
 
-def _name_with_copying(runs: Sequence[Record], row: str) -> str:
+def _name_with_copying(runs: Sequence[Record], name: str) -> str:
     shares = [run.copying["answered"] for run in runs if run.copying]
-    return f"{row}\ncopies {mean(shares):.0f}% of its demonstrations" if shares else row
+    return f"{name}\ncopies {mean(shares):.0f}% of its demonstrations" if shares else name
 
 
 def draw_labels(path: Path, scene: Scene) -> None:
@@ -271,7 +271,7 @@ def draw_labels(path: Path, scene: Scene) -> None:
         series[row] = [_reach(*found[place]) for place in drawn]
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        _draw_bars(figure.subplots(), list(drawn.values()), series, scene.looks, "F1 (%)")
+        _draw_bars(figure.subplots(), list(drawn.values()), series, scene, "F1 (%)")
         figure.suptitle(f"{scene.title}: F1 of each label (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
@@ -303,7 +303,7 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
                 row: [_bounds_of([one[question][name] for one in of], metric) for name in kept]
                 for row, of in where.items()
             }
-            _draw_bars(axes, keys, series, scene.looks, scene.score_name)
+            _draw_bars(axes, keys, series, scene, scene.score_name)
             axes.set_title(QUESTIONS.get(question, question))
         figure.suptitle(f"{scene.title}: where it is right (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
@@ -320,17 +320,17 @@ def _draw_bars(
     axes: Axes,
     keys: Sequence[str],
     series: Mapping[str, Sequence[tuple[float, float, float]]],
-    looks: Mapping[str, Look],
+    scene: Scene,
     name: str,
 ) -> None:
     """series: row -> (height, how far its interval reaches below, above), one for each key."""
-    width = 0.8 / len(series)
+    width, looks, names = 0.8 / len(series), scene.looks, name_with_seeds(scene.runs)
     for number, (row, values) in enumerate(series.items()):
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(keys))]
         heights, below, above = zip(*values, strict=True) if values else ((), (), ())
         bounds = (below, above) if any(below) or any(above) else None
         look = {"color": looks[row].colour, "hatch": looks[row].hatch, "edgecolor": "white", "lw": 0}
-        axes.bar(places, heights, width, yerr=bounds, label=row, error_kw={"lw": 0.8}, **look)
+        axes.bar(places, heights, width, yerr=bounds, label=names[row], error_kw={"lw": 0.8}, **look)
     axes.set_xticks(range(len(keys)), keys, fontsize=7)
     axes.set_ylabel(name)
     axes.grid(axis="y", color=GREY, linewidth=0.8)

@@ -59,6 +59,15 @@ def _name_runs(runs: Sequence[Record], with_row: bool) -> str:
     return " ".join(filter(None, [runs[0].row * with_row, seeds]))
 
 
+def name_with_seeds(runs: Mapping[str, Sequence[Record]]) -> dict[str, str]:
+    """Row -> what it is called beside the others: with its seeds, where means that stand side by side are of several.
+
+    runs: row -> those that its mean is of.
+    """
+    seeds = {row: ", ".join(str(run.seed) for run in of) or "of both: none" for row, of in runs.items()}
+    return {row: f"{row} (seed {of})" if len({*seeds.values()}) > 1 else row for row, of in seeds.items()}
+
+
 def say_if_on_test(runs: Sequence[Record]) -> str:
     """What is said behind a score whose epoch was chosen on test; else nothing."""
     return ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
@@ -278,16 +287,20 @@ def render_copying(conditions: Sequence[Condition], shown: Shown) -> str:
 
 def render_labels(conditions: Sequence[Condition], shown: Shown) -> str:
     """F1 of every label, the mean over seeds, a table for each dataset and its labels."""
-    tables: dict[tuple[str, tuple[str, ...]], list[list[str]]] = {}
+    tables: dict[tuple[str, tuple[str, ...]], dict[str, list[Record]]] = {}
     for one in conditions:
         for dataset in one.datasets if shown.ran(one) else ():
             runs = shown.ran(one)
-            values = [mean(of) for of in zip(*(run.f1_of_labels(dataset) for run in runs), strict=True)]
-            cells = [one.row, dataset, *(f"{value:.1f}" for value in values)]
-            tables.setdefault((dataset, runs[0].labels), []).append(cells)
-    return "\n\n".join(
-        render_table(("condition, F1 of a label", "dataset", *labels), rows) for (_, labels), rows in tables.items()
-    )
+            tables.setdefault((dataset, runs[0].labels), {})[one.row] = runs
+    return "\n\n".join(_table_of_labels(dataset, labels, runs) for (dataset, labels), runs in tables.items())
+
+
+def _table_of_labels(dataset: str, labels: Sequence[str], runs: Mapping[str, Sequence[Record]]) -> str:
+    rows = []
+    for row, name in name_with_seeds(runs).items():
+        values = [mean(of) for of in zip(*(run.f1_of_labels(dataset) for run in runs[row]), strict=True)]
+        rows.append([name, dataset, *(f"{value:.1f}" for value in values)])
+    return render_table(("condition, F1 of a label", "dataset", *labels), rows)
 
 
 def render_baselines(shown: Shown) -> str:

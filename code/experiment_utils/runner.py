@@ -104,8 +104,10 @@ def comparable_steps(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def job_environment(job: Job, **more: str) -> dict[str, str]:
-    """The caller's environment without any knob that would make it another experiment."""
-    hidden = unheeded_knobs()
+    """The caller's environment without any knob that would make it another experiment, or that it does not read."""
+    settings = resolve(job).settings
+    unread = (knob.name for knob in KNOBS.values() if not any(map(settings.is_read, knob.readers)))
+    hidden = {*unheeded_knobs(), *unread}
     return {name: value for name, value in os.environ.items() if name not in hidden} | job.settings | more
 
 

@@ -37,6 +37,7 @@ from knobs.knob import NOTHING, Knob
 from knobs.readers import (
     ADAPTERS,
     ALL_PARAMETERS,
+    COPYING,
     DEMONSTRATIONS,
     DRAWS,
     EVERY,
@@ -333,7 +334,7 @@ _ROWS = (
     ),
     Knob(
         "stop_on_copying",
-        TRAINING,
+        COPYING,
         YES_NO,
         "",
         "False",

@@ -31,16 +31,10 @@ from scoring.baseline_table import (
     name_finetuned,
 )
 from scoring.beside import log_shares
-from scoring.contenders import Candidate, Grid, Task, choose
+from scoring.contenders import Candidate, Grid, Task, choose, with_transitions
 from scoring.encoder_finetuning import finetuned_encoder
 from scoring.metrics import EvalResult, Prediction, evaluate_predictions
-from scoring.transitions import (
-    TransitionFilter,
-    count_transitions,
-    decode_with,
-    fit_filter,
-    log_p_matrix,
-)
+from scoring.transitions import TransitionFilter
 from scoring.vector_baselines import vectors_with_history
 from scoring.word_baselines import naive_bayes, own_words, words_with_history
 
@@ -118,8 +112,7 @@ def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: 
     began = time.monotonic()
     choice = choose(candidates(task), task)
     plain = {split: predictions_of(task, split, choice.log_p[split]) for split in SCORED}
-    found = _fit_transitions(task, plain["valid"])
-    decoded = {split: decode_with(found, rows, task.orders[split]) for split, rows in plain.items()}
+    found, decoded = with_transitions(task, plain)
     weights = {name: getattr(found, name) for name in ("temperature", "own_weight", "dialogue_weight")}
     own, meaning = _results(task, plain), MEANINGS[bare_name(name)]
     filtered, settings = _results(task, decoded), {**choice.settings, **weights}
@@ -136,11 +129,6 @@ def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: 
             seconds=seconds,
         ),
     )
-
-
-def _fit_transitions(task: Task, valid: Sequence[Prediction]) -> TransitionFilter:
-    counts = count_transitions(task.gold("train"), task.orders["train"], task.labels)
-    return fit_filter(counts, log_p_matrix(valid, task.labels), task.orders["valid"], partial(task.score, "valid"))
 
 
 def predictions_of(task: Task, split: str, log_p: np.ndarray) -> list[Prediction]:

@@ -2,15 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from data_utils.dialogues import Dialogue, Utterance
-from scoring.metrics import score_numbers
-from scoring.transitions import TurnOrder, order_turns, unbroken
+from scoring.metrics import Prediction, score_numbers
+from scoring.transitions import (
+    TransitionFilter,
+    TurnOrder,
+    count_transitions,
+    decode_with,
+    fit_filter,
+    log_p_matrix,
+    order_turns,
+    unbroken,
+)
 
 # log p of what a model holds for impossible: finite, so that it can be written and filtered.
 LOWEST = -1e4
@@ -102,6 +111,19 @@ def choose(candidates: Iterable[Candidate], task: Task) -> Choice:
     if best is None:
         raise ValueError("no candidate to choose")
     return best
+
+
+def with_transitions(
+    task: Task, rows: Mapping[str, Sequence[Prediction]]
+) -> tuple[TransitionFilter, dict[str, list[Prediction]]]:
+    """(the filter of train's transitions that scores best on valid, the scored answers of each split by it).
+
+    rows: of valid, and of what else is to be decoded; as the utterances of each split stand, with log p of every label.
+    """
+    counts = count_transitions(task.gold("train"), task.orders["train"], task.labels)
+    log_p = log_p_matrix(rows["valid"], task.labels)
+    found = fit_filter(counts, log_p, task.orders["valid"], partial(task.score, "valid"))
+    return found, {split: decode_with(found, of_split, task.orders[split]) for split, of_split in rows.items()}
 
 
 def log_probabilities(model: Any, features: Any, size: int) -> np.ndarray:

@@ -200,8 +200,8 @@ def why_unread(values: Mapping[str, Any]) -> dict[str, str]:
     setting = LORA if values["lora"] or not values["do_train"] else ALL_PARAMETERS
     asked = {name: str(knob.default) for name, knob in KNOBS.items()}
     asked |= {name: str(value) for name, value in values.items()}
-    # Whether there are rows of the prediction task, which `beta` weighs, is known when they are read.
-    asked |= {"emotion_prediction": "True", "Experiments_setting": setting}
+    # Whether rows are of the prediction task, which `beta` weighs, or show demonstrations is known when they are read.
+    asked |= {"emotion_prediction": "True", "domain_base": "True", "Experiments_setting": setting}
     unread = {}
     for row in KNOBS.values():
         of_main = [reader for reader in row.readers if reader.program == MAIN]

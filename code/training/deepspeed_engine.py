@@ -11,13 +11,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from basics.errors import UserError
+from basics.errors import UserError, raise_together
 from basics.json_files import parse_json
 from engine.deepspeed_state import adam_parameters, gather_state, restore_state
 from engine.distributed import World
@@ -245,7 +246,7 @@ def start_deepspeed(
     """DeepSpeed's engine around a model and fused AdamW on the named parameters; it says nothing of its own.
 
     Raises:
-        UserError: DeepSpeed does not take a value of its file.
+        UserError: DeepSpeed does not take a value of its file, or never asks for one of its keys.
         RuntimeError: it is no engine of DeepSpeed's, so something else would do its work.
     """
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -263,18 +264,51 @@ def start_deepspeed(
         weight_decay=settings.weight_decay,
         fused=True,
     )
+    asked = _AskedConfig(config)
     try:
         with redirect_stdout(io.StringIO()):
-            engine, *_ = deepspeed.initialize(
-                model=model, optimizer=adam, lr_scheduler=settings.schedule, config=config
-            )
+            engine, *_ = deepspeed.initialize(model=model, optimizer=adam, lr_scheduler=settings.schedule, config=asked)
     except (ValidationError, deepspeed.runtime.config.DeepSpeedConfigError) as error:
         raise UserError(f"--deepspeed_config: DeepSpeed refuses it: {' '.join(str(error).split())[:300]}") from None
+    raise_together(_unknown_keys(asked, deepspeed.__version__))
     if not isinstance(engine, deepspeed.runtime.engine.DeepSpeedEngine):
         raise RuntimeError(f"deepspeed.initialize returned {type(engine)}, which is no engine of DeepSpeed's")
     if config["zero_optimization"]["stage"] == 0:
         _forget_first_step(named, adam)
     return engine
+
+
+class _AskedConfig(dict[str, Any]):
+    """A configuration that notes which keys DeepSpeed asks it for: it has no list of them, and passes over others."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self.asked: set[str] = set()
+
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(key)
+        return super().__contains__(key)
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, otherwise: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, otherwise)
+
+    def keys(self) -> "_AskedConfig":
+        """Itself, so that `key in config.keys()` is noted too."""
+        return self
+
+
+def _unknown_keys(config: _AskedConfig, version: str) -> list[str]:
+    """One line for each key that DeepSpeed has not asked for, with the nearest that it has."""
+    nearest = {key: get_close_matches(key, config.asked, n=1) for key in config if key not in config.asked}
+    known = {key: f"did you mean {near[0]}?" if near else "leave it out" for key, near in nearest.items()}
+    return [
+        f"--deepspeed_config: {key} is no key that DeepSpeed {version} reads: {told}" for key, told in known.items()
+    ]
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.labels import WEIGHTED_F1
+from data_utils.row_files import SPEAKER
 from data_utils.row_sets import RowSets
 from engine.attention import tree_kernel
 from engine.batching import (
@@ -44,7 +45,7 @@ from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
 from scoring.transitions import TransitionFilter
-from training.arguments import NOTHING, Arguments, ModelArguments, name_way, values_of
+from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way, values_of
 from training.checkpoints import is_adapter
 from training.decoding import TRANSITIONS, filter_at_start
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
@@ -160,6 +161,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     model_arguments, data_arguments, training_arguments = arguments
     if training_arguments.do_train:
         refuse_no_choice(training_arguments.select_on, row_sets, data_arguments.data_dir)
+        refuse_nothing_to_copy(training_arguments, row_sets, data_arguments.data_dir)
     device = choose_device()
     check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
@@ -197,6 +199,17 @@ def refuse_no_choice(chooser: str, row_sets: RowSets, folder: str) -> None:
     """UserError when the split by which the best epoch is chosen has no row."""
     if not row_sets.scored[chooser]:
         raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {folder}")
+
+
+def refuse_nothing_to_copy(training: TrainingArguments, row_sets: RowSets, folder: str) -> None:
+    """UserError when a run is to end on copying and the rows that would tell of it show nothing to copy.
+
+    Who speaks is asked without demonstrations in the stage before, which bears the same flags.
+    """
+    rows = row_sets.scored[training.select_on]
+    if training.stop_on_copying and not any(row.demonstrations or row.task == SPEAKER for row in rows):
+        told = f"{training.select_on}.json in {folder} has no demonstration that could be copied"
+        raise UserError(f"--stop_on_copying True: {told}: leave it out, or make rows with --domain_base True")
 
 
 def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:

@@ -194,6 +194,13 @@ def test_each_script_runs_a_condition_dry(name: str, checkout: ShellCheckout, pi
     assert f"--output_dir experiments/{resolve(job).result}" in result.stdout.splitlines()[-1]
 
 
+def test_a_knob_from_outside_reaches_the_conditions_that_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts refuse what they do not read, and one command runs conditions of several kinds."""
+    monkeypatch.setenv("stop_on_copying", "True")
+    heeding = {name for name in CONDITIONS if "stop_on_copying" in runner.job_environment(first_job(name))}
+    assert heeding == {name for name, one in CONDITIONS.items() if one.settings.get("domain_base") == "True"} != set()
+
+
 def test_every_setting_of_a_condition_is_a_knob_and_none_is_passed_on() -> None:
     assert set(KNOBS) > PASSED_ON > {"ERC_PYTHON", "NPROC", "token_budget", "save_steps"}
     named = {key for one in CONDITIONS.values() for key in one.settings}

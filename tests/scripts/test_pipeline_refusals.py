@@ -53,6 +53,7 @@ REFUSALS = [
     "emotion_prediction=1: choose one of False True",
     "pairing=paper: only domain_base=True reads it",
     "encoder=other: only domain_base=True reads it",
+    "stop_on_copying=True: only domain_base=True reads it",
     "speaker_epochs=9: only speaker_task=True reads it",
     "loss=label: choose one of tokens labels",
     "label_smoothing=0.1: only loss=labels reads it",

@@ -103,9 +103,16 @@ def test_values_of_another_kind_are_one_line(configure: Configure, content: dict
         configure(content, torch.bfloat16)
 
 
-def test_what_deepspeed_refuses_is_one_line(tmp_path: Path) -> None:
+REFUSED_BY_DEEPSPEED = {
+    "reduce_bucket_size": {"zero_optimization": {"stage": 2, "reduce_bucket_size": "much"}},
+    "zero_optimisation is no key that DeepSpeed": {"zero_optimisation": {"stage": 2}, "wall_clock_breakdown": False},
+}
+
+
+@pytest.mark.parametrize(("named", "content"), REFUSED_BY_DEEPSPEED.items(), ids=["value", "key"])
+def test_what_deepspeed_refuses_is_one_line(tmp_path: Path, named: str, content: dict[str, Any]) -> None:
     """In a process of its own: DeepSpeed stays where it was once begun."""
-    (tmp_path / "given.json").write_text(json.dumps({"zero_optimization": {"stage": 2, "reduce_bucket_size": "much"}}))
+    (tmp_path / "given.json").write_text(json.dumps(content))
     flags = {"deepspeed_config": tmp_path / "given.json", "num_train_epochs": 1}
     command = main_command(save_base(tmp_path / "base"), save_rows(tmp_path), tmp_path / "run", **flags)
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -113,7 +120,9 @@ def test_what_deepspeed_refuses_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(program, capture_output=True, text=True, timeout=300, env=environment)
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert last.startswith("error: --deepspeed_config") and "reduce_bucket_size" in last
+    assert last.startswith("error: --deepspeed_config") and named in last
+    assert ("did you mean zero_optimization?" in last) == ("zero_optimisation" in content)
+    assert "wall_clock_breakdown" not in last
 
 
 def test_a_file_for_another_trainer_is_read(configure: Configure) -> None:

@@ -124,6 +124,7 @@ def test_missing_flags_are_named() -> None:
             {"packing": "rows", "tree_attention": "blocks", "cuda_graphs": False},
             ["--cuda_graphs False: only --packing tree reads it; --tree_attention blocks: only --packing tree reads"],
         ),
+        ({"stop_on_copying": True}, ["--stop_on_copying True: valid.json", "has no demonstration"]),
         ({"quantize": "nf4", "compile_layers": True}, ["--compile_layers True: layers in 4 bits (--quantize nf4)"]),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,12 @@ from experiment_utils.records import Record, Records, beside_file
 from experiment_utils.significance import Paired, holm, permutation_p, points_interval, score_interval
 from scoring.baseline_table import WITH_TRANSITIONS
 from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS, Beside, log_shares, with_evidence
-from scoring.contenders import Task
+from scoring.contenders import Task, with_transitions
 from scoring.linear_models import linear_evidence
 from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import neighbour_evidence
 from scoring.prediction_files import read_predictions
-from scoring.transitions import count_transitions, decode_with, decode_without, fit_filter, log_p_matrix
+from scoring.transitions import decode_without
 
 # Kind of evidence -> (task, splits, encoder) -> split -> (utterances, labels).
 ASK = {NEIGHBOURS: neighbour_evidence, LINEAR_MODELS: linear_evidence}
@@ -113,7 +112,7 @@ class SplitEvidence:
 
 
 class DatasetEvidence:
-    """Splits of a dataset with what a kind of evidence says of them, and which label followed which in train.
+    """Splits of a dataset with what a kind of evidence says of them.
 
     Raises:
         UserError: train has too little to be asked.
@@ -124,7 +123,6 @@ class DatasetEvidence:
         self.task = Task(dataset, corpus, self.spec.labels, self.spec.metric, DEFAULT_WINDOW, self.spec.neutral)
         told = ASK[kind](self.task, splits, embed)
         self.splits = {split: SplitEvidence(self.spec, split, kind, told[split]) for split in splits}
-        self.transitions = count_transitions(self.task.gold("train"), self.task.orders["train"], self.spec.labels)
 
     def read(self, split: str, path: Path) -> list[Prediction]:
         """A file's answers by their log p alone, as the utterances of the split stand; UserError as of `in_order`."""
@@ -132,10 +130,7 @@ class DatasetEvidence:
 
     def filtered(self, rows: Mapping[str, Sequence[Prediction]]) -> dict[str, list[Prediction]]:
         """The answers on valid and test by transitions, fitted to those on valid."""
-        orders, labels = self.task.orders, self.spec.labels
-        log_p = log_p_matrix(rows["valid"], labels)
-        fitted = fit_filter(self.transitions, log_p, orders["valid"], partial(self.task.score, "valid"))
-        return {split: decode_with(fitted, rows[split], orders[split]) for split in SCORED}
+        return with_transitions(self.task, rows)[1]
 
 
 def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compared]:
