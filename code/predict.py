@@ -98,6 +98,10 @@ def find_contradictions(arguments: Namespace) -> list[str]:
     follow, preview = arguments.follow, arguments.preview
     checks = (
         (follow or arguments.input, "--input is missing: the file of dialogues; or --follow True, which reads stdin"),
+        (
+            follow or arguments.input != Path("-") or arguments.input.exists(),
+            "--input -: stdin is read by --follow True, a turn a line; what is of another form has to lie in a file",
+        ),
         (not follow or not arguments.input, f"--input {arguments.input}: --follow True reads stdin; leave it away"),
         (not follow or not arguments.output, f"--output {arguments.output}: --follow True prints; leave it away"),
         (not follow or not preview, "--preview True: --follow True answers at once; leave one of them away"),

@@ -1,5 +1,6 @@
 """Turns as they come through a pipe, a line at a time: a line that cannot be read is left out, and the rest goes on."""
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -8,6 +9,7 @@ from typing import BinaryIO
 
 from basics.errors import UserError
 from dialogue_files.names import is_name, lists_people
+from dialogue_files.readers.encodings import OLD_ENDS
 from dialogue_files.readers.headings import heading_name, is_label_line
 from dialogue_files.readers.json_dialogues import LiveJson
 from dialogue_files.readers.layouts import Layout, find_layout, layout_of_first
@@ -33,6 +35,8 @@ class LiveLines:
 
     def __init__(self, stream: BinaryIO, form: str | None, report: Report, tell: Callable[[str], None]) -> None:
         is_file = stream.seekable() and form != "jsonl"
+        self.ends = _LineFeeds(stream)
+        stream = io.BufferedReader(self.ends)
         text = FollowedText(find_layout(stream) if is_file else None)
         for remark in text.layout.remarks:
             report.note(remark)
@@ -57,6 +61,8 @@ class LiveLines:
             yield from turns
         for one in chain.from_iterable(reader.end() for reader in self.readers.values()):
             self.report.note(one)
+        if self.ends.are_old:
+            self.report.note(OLD_ENDS)
 
     def _read(self, number: int, line: bytes) -> list[SpokenTurn]:
         text = decode_line(number, line)
@@ -155,3 +161,34 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number, line
         while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
             line = stream.readline(LONGEST_LINE + 1) or b"\n"
+
+
+class _LineFeeds(io.RawIOBase):
+    """A stream whose lines end in line feeds, also where they end as on old Macs: what comes with the first end tells.
+
+    are_old: None as long as no line has ended.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.are_old = stream, None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.stream.seekable()
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.stream.seek(offset, whence)
+
+    def readinto(self, buffer: memoryview) -> int:
+        block = self.stream.read1(len(buffer) - 1)
+        if self.are_old is None and block.endswith(b"\r"):
+            block += self.stream.read1(1)  # perhaps a line feed
+        if self.are_old is None and (b"\r" in block or b"\n" in block):
+            self.are_old = b"\n" not in block
+        buffer[: len(block)] = block.replace(b"\r", b"\n") if self.are_old else block
+        return len(block)

@@ -24,8 +24,8 @@ _OPENERS = _words("""
 # What scripts set before a colon that is said by nobody.
 NOT_SPEAKERS = _words("""
     act agenda cast chapter characters conversation cut date dialog dialogue direction directions duration episode
-    exterior interior interview keywords location minutes note notes part place scene session setting stage summary
-    time title transcript transition
+    exterior interior interview intro keywords location minutes note notes outro part place scene session setting stage
+    summary time title transcript transition
     """)
 # What stands before the names of those who are there; once somebody has spoken they may speak, all at once.
 _LISTS_OF_PEOPLE = _words("absent apologies attendees participants present speakers")
@@ -89,6 +89,11 @@ def is_label(name: str) -> bool:
     if folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")):
         return True
     return _begins_with(NOT_SPEAKERS, name)
+
+
+def is_chapter(line: str) -> bool:
+    """Whether a line is a label and no more, as stands above parts of a recording: 'Chapter 2', 'Intro'."""
+    return is_label(line) and all(word in _OF_HEADINGS or _NUMERAL.fullmatch(word) for word in line.casefold().split())
 
 
 def lists_people(name: str) -> bool:

@@ -216,3 +216,29 @@ def test_numbers_of_lines_are_those_of_a_file_on_stdin() -> None:
     content = "1. Ann: a\n2. Ben: b\nnobody\n"
     assert follow(content, kind=io.BytesIO)[0] == GOOD
     assert [speaker for _, _, speaker, _ in follow(content)[0]] == ["1. Ann", "2. Ben"]
+
+
+@pytest.mark.parametrize("kind", [Pipe, io.BytesIO])
+def test_lines_may_end_as_on_old_macs(kind: type[io.BytesIO]) -> None:
+    """As those of files may; a CR that others have within a line is none."""
+    old = "its lines end as on old Macs, in CR alone"
+    for content in (line() + line("Ben", "b"), "Ann: a\nBen: b\n", "Ann:\n\na\nBen:\nb\n"):
+        found, told, said = follow(content.replace("\n", "\r"), kind=kind)
+        assert (found, told) == (GOOD, []) and said[-1:] == [old]
+        assert old not in follow(content.replace("\n", "\r\n"), kind=kind)[2]
+    assert follow("Ann: a\r\rBen: b", kind=kind)[0] == [GOOD[0], ("2", 0, "Ben", "b")]
+    assert follow("Ann: a\rb\nBen: b\n", kind=kind)[0] == [("1", 0, "Ann", "a b"), GOOD[1]]
+    assert follow(f"Ann: {'x' * 8184}\r\nBen: b\r\n", kind=kind)[0][1] == GOOD[1]
+
+
+def test_lines_of_old_macs_are_read_as_they_come() -> None:
+    class Slow(Pipe):
+        asked = 0
+
+        def read1(self, size: int = -1) -> bytes:
+            self.asked += 1
+            return super().read1(min(size, 1))
+
+    stream = Slow(b"Ann: a\rBen: b\rAnn: c\r")
+    asked = [stream.asked for _ in LiveLines(stream, None, Report(), [].append).turns()]
+    assert asked == [8, 14, 21]  # after the first end it takes a byte to tell that no line feed is of it

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,15 @@ def test_marks_at_the_beginning_of_a_file_are_nothing(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("\ufeff\ufeffspeaker,text\nAnn,a\n", encoding="utf-8")
     assert count_turns(path, "csv").turns == 1
+
+
+@pytest.mark.parametrize("of_file", [list, lambda turns: {"turns": turns}, lambda turns: [turns]])
+def test_a_key_that_all_turns_have_is_folded_once(monkeypatch: pytest.MonkeyPatch, of_file) -> None:
+    """It took more time than all else of a turn; keys of any length would fill memory."""
+    folded, sub = [], re.sub
+    monkeypatch.setattr(re, "sub", lambda pattern, new, text: folded.append(text) or sub(pattern, new, text))
+    short = f"told {of_file([])}"
+    for key in (short, f"{short}{'x' * 101}"):
+        turns = [{"Speaker": "Ann", "text": "a", key: 1}] * 50
+        assert len(read(json.dumps(of_file(turns)), "json")[0]) == 50
+        assert folded.count(key) == 1 if key == short else folded.count(key) > 50

@@ -91,6 +91,20 @@ def test_a_time_below_other_words_makes_no_speaker(text: str, expected: list | N
         assert read(text)[1] == expected
 
 
+@pytest.mark.parametrize("chapter", ["Intro", "Outro", "Chapter 2", "PART III"])
+@pytest.mark.parametrize("gap", ["\n", " ", "\n\u2022 "])
+def test_a_part_of_a_recording_above_a_time_is_nobodys(chapter: str, gap: str) -> None:
+    """Whoever stands below it had been a short message."""
+    said = [(chapter, ""), ("Ann", "a\n"), ("Ben", "b\n"), (chapter, ""), ("Cy", "c\n"), ("Ann", "d\n")]
+    text = "".join(f"{name}{gap}0:0{time}\n{words}" for time, (name, words) in enumerate(said))
+    assert read(text) == ("headings", [("Ann", "a"), ("Ben", "b"), ("Cy", "c"), ("Ann", "d")])
+
+
+def test_what_only_begins_like_a_part_of_a_recording_is_said() -> None:
+    text = "Ann\n0:01\na\nBen\n0:02\nPart of me\n0:03\nb\nAnn\n0:04\nc\n"
+    assert read(text) == ("headings", [("Ann", "a"), ("Ben", "Part of me b"), ("Ann", "c")])
+
+
 def test_times_that_are_said_make_no_headings_of_a_screenplay() -> None:
     scene = "RUTH\nSee you then.\n\nPAUL\nFine.\n\n" * 4
     assert read(f"RUTH\n7:30\n\nPAUL\n8:00 pm\n\n{scene}")[0] == "screenplay"

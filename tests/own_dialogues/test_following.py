@@ -259,6 +259,7 @@ def test_the_script_answers_stdin(trained: Path, monkeypatch: pytest.MonkeyPatch
     for wrong, told in (
         ((), "--input is missing"),
         (("--follow", "True", "--input", "own.txt"), "--input own.txt: --follow True reads stdin"),
+        (("--input", "-"), "--input -: stdin is read by --follow True, a turn a line"),
         (("--follow", "True", "--output", "own.csv"), "--output own.csv: --follow True prints"),
         (("--follow", "True", "--input_format", "vtt"), "--input_format vtt: --follow True reads text or jsonl"),
     ):

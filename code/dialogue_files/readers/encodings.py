@@ -20,6 +20,7 @@ CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "cp
 USUAL = "cp1252"
 _UTF8 = ("utf-8", "utf-8-sig")
 ALLOWED = "allowed is text in one encoding: --encoding says which (utf-8, utf-16-le, cp1252, ...)"
+OLD_ENDS = Remark("its lines end as on old Macs, in CR alone")
 # In these letters that few languages know, in a broken file the commonest bytes of all.
 _IMPLAUSIBLE = {"cp1252": b"\xff\xfe", "cp1250": b"\xff\xfe", "mac_roman": b"\xff\xfe"}
 
@@ -117,7 +118,7 @@ def as_utf8(stream: BinaryIO, guesses: bool, encoding: str | None = None) -> tup
     if encoding in (None, *_UTF8):
         encoding, remarks = _UTF8[0], []
     if old_ends:
-        remarks.append(Remark("its lines end as on old Macs, in CR alone"))
+        remarks.append(OLD_ENDS)
     stream.seek(0)
     if encoding in _UTF8 and not old_ends:
         return stream, remarks

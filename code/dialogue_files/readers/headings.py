@@ -3,10 +3,18 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import BinaryIO
 
-from dialogue_files.names import is_label, is_name, lists_people, name_key, reads_like_sentence, without_aside
+from dialogue_files.names import (
+    is_chapter,
+    is_label,
+    is_name,
+    lists_people,
+    name_key,
+    reads_like_sentence,
+    without_aside,
+)
 from dialogue_files.readers.layouts import HEAD_LINES, find_question, question_remarks
 from dialogue_files.readers.lines import (
     CLOCK,
@@ -56,10 +64,21 @@ def count_times_below(lines: Sequence[str]) -> int:
     lines: without blank ones and outer blanks. Where each stands between two times, as captions are copied, nobody is
     named.
     """
+    lines = _without_chapters(lines)
     times, headings = sum(_TIME_LINE.fullmatch(line) is not None for line in lines), len(_names_above_times(lines))
     kind = commonest_heading(lines)
     others = max(sum(heading_name(line, kind) is not None for line in lines), sum(map(is_named_line, lines)))
     return headings if headings >= FEWEST_STACKED and headings * 2 > times and headings > others else 0
+
+
+def _is_chapter_above(line: str, time: str) -> bool:
+    return is_chapter(line) and _TIME_LINE.fullmatch(time) is not None
+
+
+def _without_chapters(lines: Sequence[str]) -> list[str]:
+    """Lines but for what stands above parts of a recording, 'Chapter 2', with the time below."""
+    chapters = {place for place, pair in enumerate(pairwise(lines)) if _is_chapter_above(*pair)}
+    return [line for place, line in enumerate(lines) if chapters.isdisjoint((place, place - 1))]
 
 
 def _names_above_times(lines: Sequence[str]) -> list[str]:
@@ -87,6 +106,10 @@ def _lines_of(lines: Iterable[tuple[int, str]], joined: Collection[str] | None =
         if not line:
             continue
         may_join = joined is not None and waiting and not is_heading
+        if may_join and _is_chapter_above(waiting[1], line):
+            yield number, f"{waiting[1]} {_TIME_LINE.fullmatch(line)['time']}"
+            waiting, is_heading = None, False
+            continue
         heading = _stacked(waiting[1], line) if may_join else ""
         if heading and (not below_heading or name_key(waiting[1]) in joined):
             waiting, is_heading = (number, heading), True
@@ -149,7 +172,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
     """Turns whose name stands on a line of its own, above the text. The file is one dialogue."""
     head = [line for _, line in _lines_of(islice(read_lines(stream), HEAD_LINES))]
     joins = count_times_below(head) > 0
-    joined = set(map(name_key, _names_above_times(head))) if joins else None
+    joined = set(map(name_key, _names_above_times(_without_chapters(head)))) if joins else None
     kind = 0 if joins else commonest_heading(head)
     with_colon = _HEADINGS[kind] is _NAME_AND_COLON
     known = {
@@ -167,7 +190,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             turn.begin((yield from asides.take_off(name)), number)
         elif turn.speaker is None or FOOTER.fullmatch(line):
             yield LeftOut(NOTICES, number)
-        elif is_direction(line) or is_label_line(line, with_colon):
+        elif is_direction(line) or is_label_line(line, with_colon) or _is_chapter_heading(line, kind):
             yield LeftOut(DIRECTIONS, number)
         elif ONLY_TIMES.fullmatch(line):
             yield LeftOut(TIMES, number)
@@ -192,6 +215,12 @@ def is_label_line(line: str, with_text: bool) -> bool:
     """Whether a line is 'Session 2:', said by nobody; with_text: or 'Session 2: the boat'."""
     named = split_name(line)
     return named is not None and is_label(named[0]) and (with_text or not named[1])
+
+
+def _is_chapter_heading(line: str, kind: int) -> bool:
+    """Whether a line is 'Chapter 2 0:05', where names stand so."""
+    found = _HEADINGS[kind].fullmatch(line)
+    return found is not None and is_chapter(found["name"])
 
 
 class GrowingTurn:

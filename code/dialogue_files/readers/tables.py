@@ -4,11 +4,12 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, BinaryIO
 
 from dialogue_files.report import Header, LeftOut, Remark, SplitSaid
-from dialogue_files.turns import LineError, Read, ReadTurn, read_lines
+from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, read_lines
 
 # What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
 # there counts.
@@ -74,7 +75,15 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 def fold_name(name: str) -> str:
     """`Dialogue ID` -> `dialogue_id`."""
+    return _fold_known(name) if len(name) <= LONGEST_NAME else _fold(name)
+
+
+def _fold(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+# Each turn of JSON has the same keys, which several questions fold anew; long ones are not held.
+_fold_known = lru_cache(256)(_fold)
 
 
 def find_name(meaning: str, names: Mapping[str, str | int]) -> str | int | None:
