@@ -5,10 +5,11 @@
 
 Prints a table and writes experiments/baselines/<dataset>.json, and the answers with log p of every label to
 experiments/baselines/<dataset>/<baseline>/<valid or test>/predictions.jsonl; with the default settings also records for
-`reproduce.py --report`. All settings are chosen on valid, and so is the baseline that counts as the best. Transitions
-filter the answers by which label follows which; they are fitted on train and valid, and never look at a later turn. The
-last line, the correct label of the same speaker's previous utterance, is no baseline but shows what a leak would be
-worth: no model sees correct labels.
+`reproduce.py --report`. Answers by other settings that an earlier run has left there are removed. All settings are
+chosen on valid, and so is the baseline that counts as the best. Transitions filter the answers by which label follows
+which; they are fitted on train and valid, and never look at a later turn. The last line, the correct label of the same
+speaker's previous utterance, is no baseline but shows what a leak would be worth: no model
+sees correct labels.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -20,13 +21,16 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bases.encoder import SentenceEncoder
 from basics.argument_parsing import LineParser, whole_number
+from basics.errors import UserError
 from basics.files import find_repository, make_folder, write_atomically
+from basics.json_files import read_json
 from basics.locks import locked
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import digest_sources, find_original_data, load_dialogues
@@ -37,9 +41,9 @@ from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
 from knobs.writers import add_dataset, add_places, settle_dataset
-from scoring.baseline_table import PREVIOUS_LABEL, WITH_TRANSITIONS, FineTuning
+from scoring.baseline_table import MEANINGS, PREVIOUS_LABEL, WITH_TRANSITIONS, FineTuning, bare_name
 from scoring.contenders import Task
-from scoring.prediction_files import write_predictions
+from scoring.prediction_files import PREDICTIONS_FILE, write_predictions
 from training.decoding import SCORE, TRANSITIONS
 from training.provenance import find_commit
 
@@ -140,14 +144,38 @@ def prepare_finetuning(arguments: Namespace) -> FineTuning | None:
 
 
 def write(arguments: Namespace, found: Sequence["Baseline"]) -> None:
-    """The predictions, then the scores as JSON."""
-    for baseline in found:
-        for split, predictions in baseline.predictions.items():
-            write_predictions(arguments.output / arguments.dataset / baseline.name / split, predictions)
+    """The predictions, then the scores as JSON; predictions by other settings than these do not stay beside them."""
+    folder, scores = arguments.output / arguments.dataset, arguments.output / f"{arguments.dataset}.json"
     encoders = {name: Path(getattr(arguments, name)).name for name in ("encoder", "encoder_finetune")}
     settings = encoders | {"historical_window": arguments.historical_window, "clean_text": arguments.clean_text}
+    if not is_by(settings, scores):
+        remove_predictions(folder)
+    for baseline in found:
+        for split, predictions in baseline.predictions.items():
+            write_predictions(folder / baseline.name / split, predictions)
     content = settings | {baseline.name: describe(baseline) for baseline in found}
-    write_atomically(arguments.output / f"{arguments.dataset}.json", json.dumps(content, indent=2) + "\n")
+    write_atomically(scores, json.dumps(content, indent=2) + "\n")
+
+
+def is_by(settings: Mapping[str, Any], scores: Path) -> bool:
+    """Whether a file of scores is by these settings; the encoder that is fine-tuned stands in its baseline's name."""
+    try:
+        there = read_json(scores)
+    except UserError:
+        return False
+    named = settings.keys() - {"encoder_finetune"}
+    return isinstance(there, dict) and all(there.get(name) == settings[name] for name in named)
+
+
+def remove_predictions(folder: Path) -> None:
+    """Remove those that an earlier run has left, and no other file."""
+    for path in folder.glob(f"*/*/{PREDICTIONS_FILE}"):
+        split, baseline = path.parent, path.parent.parent
+        if split.name in ("valid", "test") and bare_name(baseline.name) in MEANINGS:
+            path.unlink()
+            for emptied in (split, baseline):
+                with suppress(OSError):  # something else lies there
+                    emptied.rmdir()
 
 
 def describe(baseline: "Baseline") -> dict[str, Any]:

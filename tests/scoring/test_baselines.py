@@ -297,6 +297,22 @@ def test_script_prints_and_writes(tmp_path: Path) -> None:
     assert all(len(row.scores) == 7 for row in kept[best[0]]) and kept[PREVIOUS_LABEL][0].scores is None
 
 
+def test_predictions_by_other_settings_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is by the same ones does, as that of an encoder which took its time."""
+    monkeypatch.setattr(baselines, "CONTENDERS", {MAJORITY: CONTENDERS[MAJORITY]})
+    flags = ("--dataset", "sample", "--encoder", "none", "--output", tmp_path)
+    assert call_script(script.main, *flags).returncode == 0
+    of_others, notes = tmp_path / "sample" / "finetuned_x" / "valid", tmp_path / "sample" / "words" / "notes.txt"
+    for path in (of_others / "predictions.jsonl", notes.parent / "test" / "predictions.jsonl", notes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    assert call_script(script.main, *flags).returncode == 0 and of_others.is_dir()
+    assert call_script(script.main, *flags, "--historical_window", 3).returncode == 0
+    left = {path.name: [one.name for one in path.iterdir()] for path in (tmp_path / "sample").iterdir()}
+    assert left.keys() == {MAJORITY, MAJORITY + WITH_TRANSITIONS, PREVIOUS_LABEL, "words"}
+    assert left["words"] == ["notes.txt"] and sorted(left[MAJORITY]) == ["test", "valid"]
+
+
 @pytest.mark.slow
 def test_script_embeds_with_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "CONTENDERS", {name: CONTENDERS[name] for name in (MAJORITY, VECTORS)})
