@@ -55,12 +55,14 @@ class Curve:
     logarithmic: bool = False
 
 
-# The paper's Figure 6 is of the first kind; it gives the other two as tables.
+# The paper's Figure 6 is of the first kind; it gives the last two as tables.
 CURVES: Mapping[str, Curve] = {
     "data_scaling.png": Curve(("scaling", "scaling_small"), "share of the training utterances", logarithmic=True),
+    "equal_steps.png": Curve(("equal_steps",), "share of the training utterances", logarithmic=True),
     "window.png": Curve(("window", "window_small"), "utterances before the target"),
     "alpha.png": Curve(("alpha",), "weight of the prediction task"),
 }
+TABLES_OF_CURVES = frozenset(table for curve in CURVES.values() for table in curve.tables)
 
 Draw = Callable[[Path], None]
 Runs = Mapping[str, Sequence[Record]]  # row -> its runs
@@ -115,10 +117,9 @@ def plan_figures(table: Table, conditions: Mapping[str, Condition], shown: Shown
         ran = [group for group, of in groups.items() for one in of if one in members and shown.ran(one)]
         if len([one for one in members if shown.ran(one)]) > 1:
             found[ran[-1]][name] = partial(draw_curves, members=members, shown=shown, curve=curve)
-    curves = {table for curve in CURVES.values() for table in curve.tables}
     looks = look_of_rows(conditions)
     for group, members in groups.items():
-        if members[0].group.table not in curves:
+        if members[0].group.table not in TABLES_OF_CURVES:
             for dataset in dict.fromkeys(dataset for one in members for dataset in one.datasets):
                 found[group] |= _plan_dataset(group, members, dataset, shown, looks)
     return {group: drawings for group, drawings in found.items() if drawings}
@@ -130,17 +131,8 @@ def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
     Whoever has used up the colours begins again with another hatch, so that no two rows look alike.
     """
     ours = sorted(conditions.values(), key=lambda one: bool(one.paper))
-    rows = dict.fromkeys(one.row for one in ours if not is_number(one.row))
+    rows = dict.fromkeys(one.row for one in ours if one.group.table not in TABLES_OF_CURVES)
     return {row: Look(colour, hatch) for row, (hatch, colour) in zip(rows, product(HATCHES, COLOURS), strict=False)}
-
-
-def is_number(row: str) -> bool:
-    """Whether a row is a point of a curve, which needs no look of its own."""
-    try:
-        float(row)
-    except ValueError:
-        return False
-    return True
 
 
 def _plan_dataset(
@@ -267,8 +259,9 @@ def draw_labels(path: Path, scene: Scene) -> None:
     """F1 of every label, a bar for each condition: the mean over its seeds, with its 95% interval over dialogues."""
     drawn, series = _drawn_labels(scene), {}
     for row in scene.runs:
-        found = label_intervals(scene.counts(row))
-        series[row] = [_reach(*found[place]) for place in drawn]
+        counts = scene.counts(row)
+        found = dict(zip(counts[0].labels, label_intervals(counts), strict=True))
+        series[row] = [_reach(*found[label]) for label in drawn]
     with own_style():
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         _draw_bars(figure.subplots(), list(drawn.values()), series, scene, "F1 (%)")
@@ -277,11 +270,12 @@ def draw_labels(path: Path, scene: Scene) -> None:
         save_figure(figure, path)
 
 
-def _drawn_labels(scene: Scene) -> dict[int, str]:
-    """Number of a label -> what stands below its bars, of those that enough utterances have."""
-    gold = scene.counts(next(iter(scene.runs)))[0]
-    support = gold.confusion.sum(axis=1)
-    return {n: f"{label}\n({support[n]})" for n, label in enumerate(gold.labels) if support[n] >= FEWEST}
+def _drawn_labels(scene: Scene) -> dict[str, str]:
+    """Label -> what stands below its bars, of those that every row has and enough utterances."""
+    gold, *others = (scene.counts(row)[0] for row in scene.runs)
+    support = dict(zip(gold.labels, gold.confusion.sum(axis=1), strict=True))
+    shared = [label for label in gold.labels if all(label in of.labels for of in others)]
+    return {label: f"{label}\n({support[label]})" for label in shared if support[label] >= FEWEST}
 
 
 def draw_breakdowns(path: Path, scene: Scene) -> None:

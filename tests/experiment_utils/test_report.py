@@ -266,6 +266,7 @@ def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.Monk
     runs = [make_run(f"scaling_total/{row}", seed, 6 + seed) for row in ("1", "0.5") for seed in (1, 2)]
     runs += [make_run(f"small/{row}/meld", 42, right) for row, right in (("window", 8), ("plain", 5))]
     runs += [make_run("window/5/meld", 42, 6), make_run("tuning/ours/meld", 42, 6)]
+    runs += [make_run(f"equal_steps/{row}/EmoryNLP", 42, 6) for row in ("1", "0.25")]
     for run in runs:
         run.write(tmp_path, {dataset: where["meld"] for dataset in run.counts})
     shown = Shown(Records.read(tmp_path))
@@ -277,6 +278,7 @@ def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.Monk
         OVERVIEW: [FOREST],
         "scaling_total": ["data_scaling.png"],
         "small": [f"{kind}_small_meld.png" for kind in ("differences", "breakdowns", "labels", "confusion")],
+        "equal_steps": ["equal_steps.png"],
     }, "a row or a point alone has nothing to be compared with"
     drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert drawn == sorted(name for of in names.values() for name in of)

@@ -1,12 +1,14 @@
-"""Means of several seeds that stand side by side, in a table or a figure, tell of which."""
+"""Rows that stand side by side, in a table or a figure, tell of which seeds they are, and are of the same labels."""
 
 from functools import partial
 from pathlib import Path
 
 import pytest
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from experiment_utils import report_figures
+from experiment_utils.dialogue_counts import Counts
 from experiment_utils.report_figures import Draw, Scene, draw_differences, draw_labels, draw_panel, look_of_rows
 from experiment_utils.report_tables import name_with_seeds, render_labels
 from made_records import CONDITIONS, make_run, show
@@ -39,3 +41,23 @@ def test_a_figure_of_several_seeds_names_them(draw: Draw, tmp_path: Path, monkey
     (axes,) = drawn[0].axes
     texts = [*axes.get_legend_handles_labels()[1], *(tick.get_text() for tick in axes.get_yticklabels())]
     assert "plain (seed 42)" in texts
+
+
+def test_a_bar_is_of_the_label_below_it_whatever_order_a_row_has_them_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(report_figures, "FEWEST", 10)
+    monkeypatch.setattr(report_figures, "save_figure", lambda figure, path: drawn.append(figure))
+    answers = [(f"d/{n}", gold, "joyful", 1) for n in range(10) for gold in ("joyful", "sad")]
+    rows = {"window": ("joyful", "sad", "fear"), "plain": ("sad", "joyful")}
+    runs = {
+        row: [make_run(f"small/{row}/meld", 42, 8, counts={"meld": Counts.of(answers, labels)}, labels=labels)]
+        for row, labels in rows.items()
+    }
+    scene = Scene("", "meld", runs, look_of_rows(CONDITIONS), show(*runs["window"], *runs["plain"]))
+    draw_labels(tmp_path / "drawn.png", scene)
+    (axes,) = drawn[0].axes
+    heights = [[bar.get_height() for bar in bars.patches] for bars in axes.containers if isinstance(bars, BarContainer)]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["joyful\n(10)", "sad\n(10)"]
+    assert heights[0] == heights[1] == pytest.approx([200 / 3, 0])

@@ -44,7 +44,7 @@ def make_run(condition: str, seed: int, right: int, **changes: object) -> Record
         "versions": {},
         "commit": "abcdef0123",
     }
-    return Record(condition=condition, seed=seed, counts=counts, **(fields | changes))
+    return Record(**({"condition": condition, "seed": seed, "counts": counts} | fields | changes))
 
 
 def show(*runs: Record, folder: Path = Path()) -> Shown:
