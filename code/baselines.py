@@ -8,8 +8,7 @@ experiments/baselines/<dataset>/<baseline>/<valid or test>/predictions.jsonl; wi
 `reproduce.py --report`. Answers by other settings that an earlier run has left there are removed. All settings are
 chosen on valid, and so is the baseline that counts as the best. Transitions filter the answers by which label follows
 which; they are fitted on train and valid, and never look at a later turn. The last line, the correct label of the same
-speaker's previous utterance, is no baseline but shows what a leak would be worth: no model
-sees correct labels.
+speaker's previous utterance, is no baseline but shows what a leak would be worth: no model sees correct labels.
 """
 
 # First of all: from here on Ctrl-C is one line.

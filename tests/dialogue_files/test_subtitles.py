@@ -248,3 +248,25 @@ def test_blocks_of_a_drawing_take_a_time_that_grows_with_the_line() -> None:
     said_in("ass", "Format: Start, End, Name, Text\nDialogue: 0,1,Ann,{" + r"\p1" * 30_000 + "}a\n")
     said_in("ass", "Format: Start, End, Name, Text\nDialogue: 0,1,Ann,{" + r"\p1" * 30_000 + "\n")
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("form", ["srt", "ass"])
+def test_cues_that_do_not_stand_by_their_times_are_told_of(form: str) -> None:
+    """Those that are shown at once do."""
+    cue = {
+        "srt": "0:00:0{0},000 --> 0:00:0{1},000\n{2}: by {2}\n\n",
+        "ass": "Dialogue: 0:00:0{0}.00,0:00:0{1}.00,{2},by {2}\n",
+    }[form]
+    head = "Format: Start, End, Name, Text\n" if form == "ass" else ""
+    content = head + cue.format(1, 5, "Ann") + cue.format(3, 4, "Ben") + cue.format(3, 4, "Cy")
+    assert remarks_on(form, content) == []
+    told = remarks_on(form, content + cue.format(2, 3, "Di"))
+    line = {"srt": 10, "ass": 5}[form]
+    assert told == [
+        f"warning: line {line}: this cue is shown before the one above it: turns are taken in the order of the file, "
+        "not of times"
+    ]
+
+
+def test_a_cue_of_ass_needs_no_times() -> None:
+    assert said_in("ass", "Format: Start, End, Name, Text\nDialogue: x,,Ann,a\n") == [("Ann", "a")]

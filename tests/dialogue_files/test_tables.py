@@ -167,6 +167,28 @@ def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None
         assert list(count_turns(path, form).report.lines()) == []
 
 
+CHATS = {
+    "discord": {"author": {"name": "Ann"}, "content": "{}", "timestamp": "2024-05-01T10:0{}:00.1+00:00"},
+    "slack": {"type": "message", "user": "Ann", "text": "{}", "ts": "170000000{}.0002"},
+    "telegram": {"type": "message", "date": "", "from": "Ann", "text": "{}", "date_unixtime": "170000000{}"},
+    "convokit": {"id": "{}", "root": "a", "speaker": "Ann", "reply-to": None, "text": "{}", "timestamp": "170000000{}"},
+    "messenger": {"sender_name": "Ann", "content": "{}", "timestamp_ms": "170000000{}000"},
+}
+
+
+@pytest.mark.parametrize("form", CHATS)
+def test_messages_from_the_newest_on_are_told_or_put_right(form: str) -> None:
+    """Of Messenger too where another program has put them right before."""
+    for order in ("321", "123"):
+        messages = [json.loads(json.dumps(CHATS[form]).replace("{}", place)) for place in order]
+        for message in messages if form == "messenger" else []:
+            message["timestamp_ms"] = int(message["timestamp_ms"])
+        turns, told = read(json.dumps(messages if form in ("slack", "convokit") else {"messages": messages}), form)
+        is_told = any(" falls from " in line and "within a dialogue: turns are taken in" in line for line in told)
+        assert "".join(turn.text for turn in turns) == ("123" if form == "messenger" else order)
+        assert is_told == (order == "321" and form != "messenger")
+
+
 @pytest.mark.parametrize(
     "times",
     [

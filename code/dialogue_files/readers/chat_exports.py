@@ -6,6 +6,7 @@ several chats and for ConvoKit.
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from dialogue_files.readers.chats import ATTACHMENTS, NOTICES, REACTIONS
@@ -33,6 +34,7 @@ _SLACK_CHANNEL = re.compile(r"<#[A-Z0-9]+\|([^<>]+)>")
 _SLACK_CALL = re.compile(r"<!(?:[^<>|]*\|@?([^<>]+)|(here|channel|everyone))>")
 _SLACK_KEPT = ("thread_broadcast", "me_message", "file_share")
 _DISCORD_KEPT = frozenset(("Default", "Reply", "0", "19"))
+_WHOLE = re.compile("[0-9]{1,18}")
 SEGMENTS = ("segments", "transcription", "chunks")
 
 
@@ -67,7 +69,14 @@ def _telegram_item(message: Any, part: int, name: str | None, line: int) -> Read
     if not text.strip():
         media = ("photo", "file", "media_type", "location_information", "contact_information", "poll", "sticker_emoji")
         return LeftOut(ATTACHMENTS if any(key in message for key in media) else EMPTY, line)
-    return ReadTurn(part, name, str(message.get("from") or message.get("from_id") or "Deleted Account"), text, line)
+    speaker = str(message.get("from") or message.get("from_id") or "Deleted Account")
+    return _timed(ReadTurn(part, name, speaker, text, line), message, "date_unixtime")
+
+
+def _timed(turn: ReadTurn, message: Mapping[str, Any], key: str) -> ReadTurn:
+    """The turn with what stands in a message under a key for its time, by which it is told where times fall."""
+    time = message.get(key)
+    return replace(turn, turn=(key, str(time)), is_timed=True) if isinstance(time, (str, int, float)) else turn
 
 
 def is_messenger(outline: Outline) -> bool:
@@ -76,8 +85,8 @@ def is_messenger(outline: Outline) -> bool:
 
 
 def read_messenger(stream: BinaryIO) -> Iterator[Read]:
-    """Messages of a chat, which the download has newest first, and in letters that were taken for Latin-1."""
-    yield from grouped(_messenger_items(stream), newest_first=True)
+    """Messages of a chat by their times, the newest first without these, in letters that were taken for Latin-1."""
+    yield from grouped(_messenger_items(stream), by_time=True)
 
 
 def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
@@ -93,7 +102,8 @@ def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
         elif "call_duration" in message or "users" in message or message.get("is_unsent"):
             yield LeftOut(NOTICES, line)
         else:
-            yield _messenger_item(_as_meant(message["sender_name"]), _as_meant(text), line)
+            one = _messenger_item(_as_meant(message["sender_name"]), _as_meant(text), line)
+            yield _timed(one, message, "timestamp_ms") if isinstance(one, ReadTurn) else one
 
 
 def _messenger_item(name: str, text: str, line: int) -> Read:
@@ -143,7 +153,7 @@ def read_slack(stream: BinaryIO) -> Iterator[Read]:
             user = str(message.get("user") or message.get("username") or "unknown")
             if user not in names:
                 yield Remark("people without a profile in the file have the ids that Slack's users.json explains")
-            yield ReadTurn(0, None, names.get(user, user), text, line)
+            yield _timed(ReadTurn(0, None, names.get(user, user), text, line), message, "ts")
 
 
 def _learn_slack_name(message: Mapping[str, Any], names: dict[str, str]) -> None:
@@ -181,7 +191,8 @@ def read_discord(stream: BinaryIO) -> Iterator[Read]:
         elif not message["content"].strip() and any(message.get(key) for key in ("attachments", "stickers", "embeds")):
             yield LeftOut(ATTACHMENTS, line)
         else:
-            yield ReadTurn(0, None, str(author.get("nickname") or author.get("name")), message["content"], line)
+            name = str(author.get("nickname") or author.get("name"))
+            yield _timed(ReadTurn(0, None, name, message["content"], line), message, "timestamp")
 
 
 def is_whisper(outline: Outline) -> bool:
@@ -250,27 +261,34 @@ def _convokit_turns(elements: Iterator[Element]) -> Iterator[Read]:
         if not text.strip():
             yield LeftOut(EMPTY, line)
             continue
-        yield ReadTurn(0, str(conversation), str(speaker), text, line)
+        yield _timed(ReadTurn(0, str(conversation), str(speaker), text, line), one, "timestamp")
 
 
-def grouped(items: Iterator[Read], newest_first: bool = False) -> Iterator[Read]:
-    """Turns of one dialogue after another, though they stand mixed or backwards; they wait on disk, not in memory."""
+def grouped(items: Iterator[Read], by_time: bool = False) -> Iterator[Read]:
+    """Turns of one dialogue after another, though they stand mixed; they wait on disk, not in memory.
+
+    by_time: by whole numbers for their times, those of one time, or without, backwards.
+    """
     import sqlite3  # here: not every Python has it, and the scripts read corpora before they have their own
 
     with sqlite3.connect("") as waiting:  # a database that SQLite keeps in a temporary file
         waiting.execute("CREATE TABLE part (number INTEGER PRIMARY KEY, name TEXT UNIQUE)")
-        waiting.execute("CREATE TABLE turn (part INTEGER, line INTEGER, speaker TEXT, text TEXT)")
+        waiting.execute("CREATE TABLE turn (part, moment INTEGER, speaker, text, line INTEGER, key, written)")
         for one in items:
             if not isinstance(one, ReadTurn):
                 yield one
                 continue
             name = one.dialogue or ""
-            for what, text in (("dialogue", name), ("speaker", one.speaker), ("utterance", one.text)):
+            key, written = one.turn or (None, "")
+            texts = ("dialogue", name), ("speaker", one.speaker), ("utterance", one.text), ("time", written)
+            for what, text in texts:
                 refuse_halves(text, what, one.line)  # SQLite takes none
             waiting.execute("INSERT OR IGNORE INTO part (name) VALUES (?)", (name,))
-            values = (name, one.line, one.speaker, one.text)
-            waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4 FROM part WHERE name = ?1", values)
-        query = "SELECT part, name, speaker, text, line FROM turn JOIN part ON part = number ORDER BY part, turn.rowid"
-        for part, name, *said in waiting.execute(f"{query} {'DESC' if newest_first else 'ASC'}"):
-            yield ReadTurn(part - 1, name or None, *said)
+            moment = int(written) if by_time and _WHOLE.fullmatch(written) else None
+            values = (name, moment, one.speaker, one.text, one.line, key, written)
+            waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM part WHERE name = ?1", values)
+        query = "SELECT part, name, speaker, text, line, key, written FROM turn JOIN part ON part = number"
+        order = f"ORDER BY part, moment, turn.rowid {'DESC' if by_time else 'ASC'}"
+        for part, name, *said, key, written in waiting.execute(f"{query} {order}"):
+            yield ReadTurn(part - 1, name or None, *said, turn=key and (key, written), is_timed=bool(key))
     waiting.close()

@@ -24,6 +24,11 @@ _DRAWS = re.compile(r"\\p(\d)")
 _SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
 
 
+def is_clock(text: str) -> bool:
+    """Whether a text is a time: '0:00:01.50'."""
+    return re.fullmatch(_CLOCK, text) is not None
+
+
 def is_timing(line: str) -> bool:
     """Whether a line is the times of a cue in WebVTT or SRT."""
     return _TIMES.fullmatch(line) is not None
@@ -31,9 +36,13 @@ def is_timing(line: str) -> bool:
 
 @dataclass
 class Cue:
-    """The lines of a cue with their numbers, blank ones too; seconds: of its duration; speaker: if its name tells."""
+    """The lines of a cue with their numbers, blank ones too. speaker: if its name tells.
+
+    begin: when it is shown, in seconds from the beginning, None where that is no time; seconds: for how long.
+    """
 
     line: int
+    begin: float | None
     seconds: float
     speaker: str | None = None
     lines: list[tuple[int, str]] = field(default_factory=list)
@@ -52,8 +61,8 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
                 yield cue
             head.counted |= cue is None and mark.isdigit()
             named = _SPEAKING_MARK.fullmatch(mark)
-            seconds = _seconds(times["end"]) - _seconds(times["begin"])
-            cue, note = Cue(number, seconds, named["name"] if named else None), False
+            begin = _seconds(times["begin"])
+            cue, note = Cue(number, begin, _seconds(times["end"]) - begin, named["name"] if named else None), False
         elif note:
             note = bool(line.strip())
         elif head.webvtt and blank and _NO_CUE.fullmatch(line):
@@ -103,7 +112,8 @@ def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
             lines = [(number, text) for text in re.split(r"\\[Nn]", _without_drawings(cells["Text"]))]
             if len(lines) > MOST_LINES:
                 raise LineError(number, f"a cue of {len(lines):,} lines, allowed are {MOST_LINES:,}")
-            yield Cue(number, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)
+            begin = _seconds(cells["Start"]) if is_clock(cells["Start"]) else None
+            yield Cue(number, begin, 1.0, cells.get("Name") or cells.get("Actor") or None, lines)
 
 
 class _Head:

@@ -48,7 +48,7 @@ class Names:
     """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
 
     brackets: what stands in brackets before speech, or alone on a line, and could be a name. lower: somebody who is
-    named twice is in lower case.
+    named twice is in lower case. falls: line of the first cue that is shown before the one above it; 0: there is none.
     """
 
     counts: Counter = field(default_factory=Counter)
@@ -57,6 +57,7 @@ class Names:
     voices: bool = False
     rolling: bool = False
     lower: bool = False
+    falls: int = 0
 
     def accepts(self, name: str) -> bool:
         """Whether what stands before a colon is a name in this file."""
@@ -92,6 +93,9 @@ def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | 
     names = _survey(cues(stream))
     stream.seek(0)
     voices = _counted(_voices(cues(stream), names), names)
+    if names.falls:
+        told = "this cue is shown before the one above it: turns are taken in the order of the file, not of times"
+        yield Remark(f"warning: line {names.falls}: {told}")
     if names.rolling:
         yield Remark("read as automatic captions, which show a line again: repeated lines are one, up to the next name")
         voices = _joined(voices)
@@ -127,9 +131,11 @@ def _some(names: list[str], shown: int = 2) -> str:
 
 def _survey(cues: Iterable[Cue]) -> Names:
     """The first reading: whether names stand in tags, how often what stands before a colon, whether lines roll."""
-    names, cued, rolled, before, first = Names(), 0, 0, [], ""
+    names, cued, rolled, before, first, begin = Names(), 0, 0, [], "", 0.0
     for cue in cues:
         cued += 1
+        names.falls = names.falls or cue.line * (cue.begin is not None and cue.begin < begin)
+        begin = begin if cue.begin is None else cue.begin
         names.voices |= cue.speaker is not None
         lines = []
         for _, line in cue.lines:
