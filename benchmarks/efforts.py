@@ -3,28 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.arguments import ALWAYS, SECTIONS
 from benchmarks.inputs import KINDS
 from benchmarks.sections.retrieval import SIZES
 from benchmarks.sections.scoring import ScoringEffort
 from benchmarks.sections.training import Effort
-
-# In this order, so that a benchmark that has to be stopped has what takes longest and says most.
-ALWAYS = (
-    "trl_search",
-    "training",
-    "scoring",
-    "windows",
-    "neighbours",
-    "first_command",
-    "profile",
-    "products",
-    "processing",
-    "retrieval",
-    "trees",
-    "prompts",
-)
-ON_DEMAND = ("epochs", "grouping")
-SECTIONS = (*ALWAYS, *ON_DEMAND)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ bash benchmarks/run.sh            # set-up, rows, base, and then this
 PYTHONPATH=code:. python -m benchmarks.measure --effort quick --data data
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -17,10 +16,9 @@ from typing import Any
 
 from bases.load import resolve_base
 from basics.errors import UserError
-from basics.files import find_repository
 from basics.scripts import run_script
-from benchmarks.contenders.training import NAMES
-from benchmarks.efforts import PLANS, SECTIONS, Plan
+from benchmarks.arguments import parse_arguments
+from benchmarks.efforts import PLANS, Plan
 from benchmarks.flops import ModelShape
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.machine import describe_machine, native_precision, slug_of
@@ -157,17 +155,6 @@ class Measurement:
         effort = self.plan.training
         workload = draw_workload(self.inputs.train_rows(DATASET, kind), effort.steps, effort.rows_per_step)
         return TrainingSection(self.inputs.base, workload, self.shape, effort, self.native, LOGS / kind, self.only)
-
-
-def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read and check the command line."""
-    parser = argparse.ArgumentParser(description="Measure this engine beside other ways to train and score.")
-    parser.add_argument("--effort", choices=PLANS, default="default", help="quick shows that it runs, no more")
-    parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
-    parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
-    parser.add_argument("--sections", nargs="*", default=(), choices=SECTIONS, help="only these")
-    parser.add_argument("--contenders", nargs="*", default=(), choices=NAMES, help="train these beside it, no others")
-    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ make_rows() {
 }
 
 python=${BENCHMARK_PYTHON:-$(bash envs/setup.sh)}
+command -v "$python" >/dev/null || {
+    say "error: BENCHMARK_PYTHON=$python: there is no such program"
+    exit 2
+}
 # shellcheck source=envs/allocator.sh
 source envs/allocator.sh # for all contenders alike
 export PYTHONPATH=$PWD/code:$PWD${PYTHONPATH:+:$PYTHONPATH}

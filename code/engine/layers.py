@@ -14,6 +14,7 @@ import platform
 import shutil
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -145,11 +146,13 @@ def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
 def merged_adapters(model: nn.Module) -> Iterator[None]:
     """Inside, the fused LoRA layers of a model in fp32 are one product each, the same but for rounding.
 
-    After it every weight is the tensor that it was before. Other layers stay as they are, and so does all of a model in
-    less than fp32, in which what adapters add would be rounded away, or one too large to be held twice.
+    After it every weight is the tensor that it was before. Other layers stay as they are, as does one whose weight
+    stands elsewhere too (a head that is the embeddings), and so does all of a model in less than fp32, in which what
+    adapters add would be rounded away, or one too large to be held twice.
     """
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
     layers = [layer for layer in model.modules() if isinstance(layer, _fused_linear()) and _can_merge(layer)]
-    frozen = [(layer, layer.base_layer.weight.data) for layer in layers]
+    frozen = [(one, one.base_layer.weight.data) for one in layers if places[id(one.base_layer.weight)] == 1]
     if sum(weight.nbytes for _, weight in frozen) > MOST_HELD_TWICE:
         frozen = []
     try:

@@ -160,8 +160,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     """
     model_arguments, data_arguments, training_arguments = arguments
     if training_arguments.do_train:
-        refuse_no_choice(training_arguments.select_on, row_sets, data_arguments.data_dir)
-        refuse_nothing_to_copy(training_arguments, row_sets, data_arguments.data_dir)
+        refuse_no_choice(training_arguments, row_sets, data_arguments.data_dir)
     device = choose_device()
     check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
@@ -195,20 +194,16 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     return run
 
 
-def refuse_no_choice(chooser: str, row_sets: RowSets, folder: str) -> None:
-    """UserError when the split by which the best epoch is chosen has no row."""
-    if not row_sets.scored[chooser]:
-        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {folder}")
-
-
-def refuse_nothing_to_copy(training: TrainingArguments, row_sets: RowSets, folder: str) -> None:
-    """UserError when a run is to end on copying and the rows that would tell of it show nothing to copy.
+def refuse_no_choice(training: TrainingArguments, row_sets: RowSets, folder: str) -> None:
+    """UserError when the rows by which the best epoch is chosen are none, or cannot tell of copying that is to end it.
 
     Who speaks is asked without demonstrations in the stage before, which bears the same flags.
     """
-    rows = row_sets.scored[training.select_on]
+    chooser, rows = training.select_on, row_sets.scored[training.select_on]
+    if not rows:
+        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {folder}")
     if training.stop_on_copying and not any(row.demonstrations or row.task == SPEAKER for row in rows):
-        told = f"{training.select_on}.json in {folder} has no demonstration that could be copied"
+        told = f"{chooser}.json in {folder} has no demonstration that could be copied"
         raise UserError(f"--stop_on_copying True: {told}: leave it out, or make rows with --domain_base True")
 
 

@@ -166,6 +166,18 @@ def test_adapters_that_stay_beside_their_base(why: str, monkeypatch) -> None:
         assert base.data_ptr() == before
 
 
+def test_an_adapted_head_does_not_change_the_embeddings_that_it_shares() -> None:
+    """Of an adapter that was made elsewhere: here none sits on a head."""
+    torch.manual_seed(0)
+    config = LoraConfig(r=3, target_modules=["q_proj", "lm_head"], init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(tiny_model("llama", tie_word_embeddings=True), config).eval()
+    assert use_fast_lora(model) == LAYERS + 1
+    tokens = torch.arange(3, 20)[None]
+    expected = model(tokens).logits
+    with merged_adapters(model), torch.inference_mode():
+        torch.testing.assert_close(model(tokens).logits, expected)
+
+
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_bias": True}, {"bias": "all"}], ids=str)
 def test_other_kinds_of_lora_keep_pefts_forward(settings: dict) -> None:
     model = adapted_layer(**settings)

@@ -1,6 +1,7 @@
 """A section that fails costs itself alone; windows and the engine of an earlier commit are compared on like terms."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,12 @@ import pytest
 
 from basics.errors import UserError
 from benchmarks import measure
+from benchmarks.arguments import CONTENDERS, SECTIONS
 from benchmarks.contenders import earlier
 from benchmarks.contenders.definition import Contender, Outcome, Setting
 from benchmarks.contenders.reference import build_reference, check_against_reference
-from benchmarks.contenders.training import training_contenders
-from benchmarks.efforts import PLANS, SECTIONS
+from benchmarks.contenders.training import NAMES, training_contenders
+from benchmarks.efforts import PLANS
 from benchmarks.report import OF_A_PROCESSOR, SHARED
 from benchmarks.sections import training, windows
 from benchmarks.sections.training import Effort
@@ -31,6 +33,35 @@ HAS_COMMIT = not subprocess.run(
 def measurement() -> measure.Measurement:
     inputs = SimpleNamespace(base="", data=Path(), encoder=None)
     return measure.Measurement(PLANS["quick"], inputs, "fp32", MACHINE, Path(), Path())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--sections", "trainin"], "argument --sections: invalid choice: 'trainin'"),
+        (["--quick", "--contenders", "everybody"], "argument --contenders: invalid choice: 'everybody'"),
+        (["--fast"], "unknown argument '--fast', allowed are --effort, --base, --data, --sections, --contenders"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_installed(words: list[str], told: str, tmp_path: Path) -> None:
+    """A Python that does not exist would be asked next."""
+    environment = os.environ | {"BENCHMARK_PYTHON": str(tmp_path / "none")}
+    script = ["bash", REPOSITORY / "benchmarks/run.sh", *words]
+    done = subprocess.run(script, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(f"error: {told}"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
+    environment = os.environ | {"BENCHMARK_PYTHON": str(tmp_path / "none")}
+    script = ["bash", REPOSITORY / "benchmarks/run.sh", "--quick"]
+    done = subprocess.run(script, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    told = f"error: BENCHMARK_PYTHON={tmp_path / 'none'}: there is no such program\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+def test_the_contenders_that_may_be_asked_for_are_those_of_the_table() -> None:
+    assert CONTENDERS == NAMES
 
 
 def test_every_section_can_be_measured_and_rendered() -> None:
