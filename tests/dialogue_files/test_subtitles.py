@@ -268,5 +268,13 @@ def test_cues_that_do_not_stand_by_their_times_are_told_of(form: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(("form", "cue"), [("ass", "Dialogue: 0:00,0:01,{},No.\n"), ("vtt", "{}<v {}>No.</v>\n\n")])
+def test_what_another_says_again_is_no_line_that_is_shown_again(form: str, cue: str) -> None:
+    head = {"ass": "Format: Start, End, Name, Text\n", "vtt": "WEBVTT\n\n"}[form]
+    names = ["Ann", "Ben"] * 3
+    content = "".join(cue.format(*["00:01.000 --> 00:02.000\n"] * (form == "vtt"), name) for name in names)
+    assert said_in(form, head + content) == [(name, "No.") for name in names]
+
+
 def test_a_cue_of_ass_needs_no_times() -> None:
     assert said_in("ass", "Format: Start, End, Name, Text\nDialogue: x,,Ann,a\n") == [("Ann", "a")]

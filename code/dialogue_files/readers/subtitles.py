@@ -132,11 +132,13 @@ def _some(names: list[str], shown: int = 2) -> str:
 def _survey(cues: Iterable[Cue]) -> Names:
     """The first reading: whether names stand in tags, how often what stands before a colon, whether lines roll."""
     names, cued, rolled, before, first, begin = Names(), 0, 0, [], "", 0.0
+    voice = None
     for cue in cues:
         cued += 1
         names.falls = names.falls or cue.line * (cue.begin is not None and cue.begin < begin)
         begin = begin if cue.begin is None else cue.begin
         names.voices |= cue.speaker is not None
+        is_others, voice = _voice_of(cue) not in (None, voice), _voice_of(cue)
         lines = []
         for _, line in cue.lines:
             if "<" in line:
@@ -152,12 +154,18 @@ def _survey(cues: Iterable[Cue]) -> Names:
                     names.starts.add(name)
             _note_bracketed(lines[-1], names)
         lines = [line for line in lines if line]
-        rolled += cue.seconds <= SHORT_CUE or (bool(lines) and lines[:1] == before[-1:])
+        rolled += cue.seconds <= SHORT_CUE or (bool(lines) and lines[:1] == before[-1:] and not is_others)
         before = lines
     names.rolling |= cued > 3 and rolled * 2 > cued
     repeated = (name for name, count in names.counts.items() if count > 1 or name == first)
     names.lower = any(name[0].islower() and is_name(name, 2) for name in repeated)
     return names
+
+
+def _voice_of(cue: Cue) -> str | None:
+    """Who begins a cue, where its name or a tag tells."""
+    found = next((_VOICE.search(line) for _, line in cue.lines if "<" in line), None)
+    return cue.speaker or (found and found[1])
 
 
 def _name(named: re.Match[str]) -> str:
