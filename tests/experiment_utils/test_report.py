@@ -12,30 +12,21 @@ from basics.errors import UserError
 from data_utils.dialogues import Dialogue, Utterance
 from experiment_utils import report_figures
 from experiment_utils.breakdowns import break_down, describe_split, read_breakdowns, write_breakdowns
+from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.overview import BESIDE, OURS, OVERVIEW, list_systems, render_overview
 from experiment_utils.records import Record, Records
 from experiment_utils.report_answer import list_failed, render_answer
-from experiment_utils.report_figures import (
-    FOREST,
-    draw_all,
-    draw_forest,
-    draw_panel,
-    look_of_rows,
-    plan_figures,
-)
+from experiment_utils.report_figures import FOREST, draw_all, draw_forest, draw_panel, look_of_rows, plan_figures
 from experiment_utils.report_page import browse_runs, write_page
-from experiment_utils.report_tables import (
-    Shown,
-    describe_p,
-    render_comparisons,
-    render_copying,
-    render_group,
-)
+from experiment_utils.report_tables import Shown, describe_p, render_comparisons, render_copying, render_group
 from experiment_utils.report_text import render_report
-from made_records import CONDITIONS, LABELS, TABLE, make_run, show
 from scoring.beside import KINDS, PREFERRED
 from scoring.metrics import Prediction
+
+LABELS = ("neutral", "joyful", "sad")
+TABLE = read_table()
+CONDITIONS = list_conditions(TABLE)
 
 
 def utterances(*turns: tuple[int, str, str]) -> tuple[Utterance, ...]:
@@ -57,6 +48,45 @@ PREDICTIONS = [
     Prediction(f"meld/d/{turn}", "emotion_recognition", of.label, said)
     for turn, (of, said) in enumerate(zip(TEST.utterances, SAID, strict=True))
 ]
+
+
+def make_run(condition: str, seed: int, right: int, **changes: object) -> Record:
+    """Of ten dialogues of two utterances each, `right` are answered right; of each further dataset one fewer."""
+    datasets = changes.pop("datasets", None) or CONDITIONS[condition].datasets
+    counts = {}
+    for number, dataset in enumerate(datasets):
+        said = [(f"{dataset}/{d}", label, d < right - number) for d in range(10) for label in ("joyful", "sad")]
+        answers = [(name, label, label if is_right else "neutral", 1) for name, label, is_right in said]
+        counts[dataset] = Counts.of(answers, LABELS)
+    fields = {
+        "plan": "0",
+        "command": "bash it",
+        "split": "test",
+        "decode": "score",
+        "selection": "chosen on valid",
+        "labels": LABELS,
+        "date": "2026-01-01",
+        "minutes": 3.0,
+        "training_minutes": 2.0,
+        "batch_size": 4,
+        "training_rows": {"emotion_recognition": 5},
+        "best_epoch": 1,
+        "trainable_parameters": 5,
+        "valid": 40.0,
+        "valid_of": {name: 40.0 - number for number, name in enumerate(datasets)},
+        "copying": None,
+        "datasets": tuple(datasets),
+        "device": "cpu",
+        "processors": 2,
+        "precision": "float32",
+        "versions": {},
+        "commit": "abcdef0123",
+    }
+    return Record(condition=condition, seed=seed, counts=counts, **(fields | changes))
+
+
+def show(*runs: Record, folder: Path = Path()) -> Shown:
+    return Shown(Records(folder, tuple(sorted(runs, key=lambda run: (run.condition, run.seed)))))
 
 
 def make_baseline(name: str, valid: float, right: int) -> Record:
