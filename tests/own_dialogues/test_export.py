@@ -7,6 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 import export
@@ -19,7 +20,7 @@ from commands import assert_one_line_error, call_script
 from own_dialogues.exports import folders
 from own_dialogues.exports.folders import merge
 from own_dialogues.recognizer import EmotionRecognizer
-from tiny_models import main_command, save_base, save_rows
+from tiny_models import main_command, save_base, save_rows, tiny_model
 from training.checkpoints import replaced_folder
 from training.rows.trained_texts import TRAINED_TEXTS_FILE
 
@@ -241,3 +242,15 @@ def test_merging_changes_no_weight_without_an_adapter(place: Place, adapter: Pat
     expected = {name: weight.clone() for name, weight in base.state_dict().items() if "embed" in name or "norm" in name}
     merged = merge(load_adapter(base, str(adapter), trainable=False)).state_dict()
     assert expected and all(torch.equal(merged[name], weight) for name, weight in expected.items())
+
+
+def test_an_adapted_head_is_merged_beside_the_embeddings_that_it_shares(tmp_path: Path) -> None:
+    """Of an adapter that was made elsewhere: here none sits on a head."""
+    torch.manual_seed(0)
+    config = LoraConfig(r=3, target_modules=["q_proj", "lm_head"], init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(tiny_model("llama", tie_word_embeddings=True), config).eval()
+    tokens = torch.arange(3, 20)[None]
+    with torch.inference_mode():
+        expected = model(tokens).logits
+        merge(model).save_pretrained(tmp_path)
+        torch.testing.assert_close(load_model(str(tmp_path), torch.float32, CPU)(tokens).logits, expected)

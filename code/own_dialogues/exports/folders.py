@@ -4,10 +4,12 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bases.adapters import load_adapter
 from bases.find import public_name, sha256_of_weights
@@ -139,12 +141,19 @@ def tokenizer_of(checkpoint: Path, source: str):
 
 
 def merge(model):
-    """The base with the products of its adapters added to its weights: each layer in fp32, rounded once."""
+    """The base with the products of its adapters added to its weights: each layer in fp32, rounded once.
+
+    A head that is the embeddings too becomes a weight of its own, as these are not adapted with it.
+    """
     from peft.tuners.lora import LoraLayer
 
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
     for layer in [module for module in model.modules() if isinstance(module, LoraLayer)]:
-        weight = layer.get_base_layer().weight
-        precision = weight.dtype
+        base = layer.get_base_layer()
+        if places[id(base.weight)] > 1:
+            base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
+            model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
+        precision = base.weight.dtype
         layer.float()
         layer.merge()
         layer.to(precision)
