@@ -39,9 +39,10 @@ from experiment_utils.conditions import (
     list_conditions,
     read_table,
 )
+from experiment_utils.dialogue_counts import Counts
 from experiment_utils.needs import Needs, base_of, estimate_all, read_needs, write_needs
 from experiment_utils.records import Records
-from experiment_utils.report_tables import Shown, describe_p, mark_comparison
+from experiment_utils.report_tables import BY_ITSELF, Shown, describe_p, mark_comparison
 from experiment_utils.reports import (
     log_run,
     look_at,
@@ -61,7 +62,7 @@ from experiment_utils.runner import (
     unheeded_knobs,
     unlogged_seconds,
 )
-from experiment_utils.significance import SEEDS_FOR_A_TEST, Paired, compare_runs, permutation_p
+from experiment_utils.significance import SEEDS_FOR_A_TEST, Comparison, Paired, compare_runs, permutation_p
 from knobs.gpus import visible_gpus
 
 EXIT_FAILED = 1
@@ -276,7 +277,7 @@ def plan_or_reason(job: Job) -> Plan | str:
 
 
 def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], shown: Shown) -> None:
-    """Points apart, seed by seed, and how sure that is, dataset by dataset."""
+    """Points apart, seed by seed, and how sure that is, for each dataset; of own answers too, where both have them."""
     pair = [choose_conditions(conditions, names=[name]) for name in names]
     if any(len(found) != 1 for found in pair):
         raise UserError(f"--compare {' '.join(names)}: name two conditions in full, as --list prints them")
@@ -290,16 +291,17 @@ def print_comparison(conditions: Mapping[str, Condition], names: Sequence[str], 
             told = left_out or f"{one.name} has no record; run it with --condition {one.name}"
             raise UserError(f"--compare: {told}")
     for dataset in shared:
-        print("\n".join(describe_comparison(first, second, dataset, shown)))
+        for way, counts in {"": shown.records.counts, BY_ITSELF: shown.records.own_counts}.items():
+            runs = [counts(one.name, dataset) for one in (first, second)]
+            if all(runs):
+                found = compare_runs(*runs, shown.records.metric(dataset))
+                mark = mark_comparison(second, first, found.differences, shown)
+                print(f"{dataset}{way}: {second.name} is {found.mean:+.2f} points from {first.name}{mark}")
+                print("\n".join(describe_comparison(found, runs, shown.records.metric(dataset))))
 
 
-def describe_comparison(first: Condition, second: Condition, dataset: str, shown: Shown) -> Iterator[str]:
+def describe_comparison(found: Comparison, runs: Sequence[Mapping[int, Counts]], metric: str) -> Iterator[str]:
     """A line for each seed with the test of these two models, then what is known of other seeds."""
-    records, metric = shown.records, shown.records.metric(dataset)
-    runs = [records.counts(one.name, dataset) for one in (first, second)]
-    found = compare_runs(*runs, metric)
-    mark = mark_comparison(second, first, found.differences, shown)
-    yield f"{dataset}: {second.name} is {found.mean:+.2f} points from {first.name}{mark}"
     for seed, points in found.differences.items():
         p = describe_p(permutation_p([Paired([(runs[0][seed], runs[1][seed])], metric)]))
         yield f"  seed {seed}: {points:+.2f}; of these two models, p by permuting whole dialogues: {p}"

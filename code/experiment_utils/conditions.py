@@ -234,7 +234,5 @@ def _called(name: str, conditions: Sequence[Condition]) -> list[Condition]:
     found = [one for one in conditions if f"{one.name}/".startswith(f"{name.rstrip('/')}/")]
     if not found:
         groups = dict.fromkeys(one.name.split("/", 1)[0] for one in conditions)
-        raise UserError(
-            f"--condition {name}: no condition is called or begins so; --list shows all, in {', '.join(groups)}"
-        )
+        raise UserError(f"no condition is called {name} or begins so; --list shows all, in {', '.join(groups)}")
     return found
