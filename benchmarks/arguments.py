@@ -46,7 +46,9 @@ CONTENDERS = (  # of training, in the order of their table
 def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
     """Read and check the command line; UserError has all that is wrong with it."""
     parser = LineParser(
-        prog="benchmarks/run.sh", description="Measure this engine beside other ways to train and score."
+        prog="benchmarks/run.sh",
+        description="Measure this engine beside other ways to train and score.",
+        epilog="--quick or --full, as the first argument, is --effort of that name.",
     )
     parser.add_argument("--effort", choices=EFFORTS, default="default", help="quick shows that it runs, no more")
     parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")

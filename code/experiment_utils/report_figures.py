@@ -1,6 +1,7 @@
 """Figures of a report, drawn from records alone: curves over a setting, differences, labels, where a model is right."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -63,6 +64,7 @@ CURVES: Mapping[str, Curve] = {
     "alpha.png": Curve(("alpha",), "weight of the prediction task"),
 }
 TABLES_OF_CURVES = frozenset(table for curve in CURVES.values() for table in curve.tables)
+_POINT = re.compile(r"\d+(?:\.\d+)?")
 
 Draw = Callable[[Path], None]
 Runs = Mapping[str, Sequence[Record]]  # row -> its runs
@@ -113,16 +115,21 @@ def plan_figures(table: Table, conditions: Mapping[str, Condition], shown: Shown
     if any(system.kind == OURS for system in systems):
         found[OVERVIEW][FOREST] = partial(draw_forest, systems=systems)
     for name, curve in CURVES.items():
-        members = [one for one in conditions.values() if one.group.table in curve.tables]
+        members = [one for of in groups.values() if is_curve(of) for one in of if one.group.table in curve.tables]
         ran = [group for group, of in groups.items() for one in of if one in members and shown.ran(one)]
         if len([one for one in members if shown.ran(one)]) > 1:
             found[ran[-1]][name] = partial(draw_curves, members=members, shown=shown, curve=curve)
     looks = look_of_rows(conditions)
     for group, members in groups.items():
-        if members[0].group.table not in TABLES_OF_CURVES:
+        if not is_curve(members):
             for dataset in dict.fromkeys(dataset for one in members for dataset in one.datasets):
                 found[group] |= _plan_dataset(group, members, dataset, shown, looks)
     return {group: drawings for group, drawings in found.items() if drawings}
+
+
+def is_curve(group: Sequence[Condition]) -> bool:
+    """Whether a group's rows are points of a curve: it is in a table that is drawn so, and they are numbers."""
+    return group[0].group.table in TABLES_OF_CURVES and all(_POINT.fullmatch(one.row) for one in group)
 
 
 def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
@@ -130,8 +137,8 @@ def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
 
     Whoever has used up the colours begins again with another hatch, so that no two rows look alike.
     """
-    ours = sorted(conditions.values(), key=lambda one: bool(one.paper))
-    rows = dict.fromkeys(one.row for one in ours if one.group.table not in TABLES_OF_CURVES)
+    drawn = (one for of in group_conditions(conditions).values() if not is_curve(of) for one in of)
+    rows = dict.fromkeys(one.row for one in sorted(drawn, key=lambda one: bool(one.paper)))
     return {row: Look(colour, hatch) for row, (hatch, colour) in zip(rows, product(HATCHES, COLOURS), strict=False)}
 
 

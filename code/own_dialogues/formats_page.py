@@ -41,8 +41,9 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
   beside one is none.
 - **Messages of system and tools** are known by `role` or `from`; in tables, and where a name stands beside it, only
   with a text called `content` or `value`.
-- **Order**: tables and JSON are taken in the order of the file. Where a column or key numbers the turns or has
-  their times, and falls within a dialogue, it is told. Transcripts of services are put in the order of their times.
+- **Order**: tables, JSON and subtitles are taken in the order of the file. Where what numbers the turns or tells their
+  times (a column, a key, those of cues) falls within a dialogue, it is told. Transcripts of services and Messenger's
+  messages are put in the order of their times.
 - **Memory** does not grow with the file; an element of a JSON list is held as a whole, and so is a service's
   transcript, of 32 Mi characters at most. ConvoKit's turns wait on disk.
 

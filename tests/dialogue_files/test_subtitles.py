@@ -1,6 +1,7 @@
 """Subtitles: whose words a cue holds, and what is said where that is doubtful."""
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -274,6 +275,16 @@ def test_what_another_says_again_is_no_line_that_is_shown_again(form: str, cue: 
     names = ["Ann", "Ben"] * 3
     content = "".join(cue.format(*["00:01.000 --> 00:02.000\n"] * (form == "vtt"), name) for name in names)
     assert said_in(form, head + content) == [(name, "No.") for name in names]
+
+
+@pytest.mark.parametrize("again", ["<v {}>", ""])
+def test_lines_that_are_shown_again_above_another_voice_are_one(again: str) -> None:
+    said = [("Ann", "one"), ("Ben", "two"), ("Ann", "three"), ("Ben", "four"), ("Ann", "five")]
+    cues = ["<v Ann>one\n"]
+    for (before, above), (name, text) in pairwise(said):
+        cues.append(f"{again.format(before)}{above}\n<v {name}>{text}\n")
+    content = "".join(f"00:0{place}.000 --> 00:0{place}.900\n{cue}\n" for place, cue in enumerate(cues))
+    assert said_in("vtt", f"WEBVTT\n\n{content}") == said
 
 
 def test_a_cue_of_ass_needs_no_times() -> None:

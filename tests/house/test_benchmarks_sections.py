@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,15 @@ def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = subprocess.run(script, env=environment, cwd=tmp_path, capture_output=True, text=True)
     told = f"error: BENCHMARK_PYTHON={tmp_path / 'none'}: there is no such program\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+def test_a_machine_without_python_is_told(tmp_path: Path) -> None:
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    script = ["bash", REPOSITORY / "benchmarks/run.sh", "--quick"]
+    done = subprocess.run(script, env={"PATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("error: no Python 3.11 or newer")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_contenders_that_may_be_asked_for_are_those_of_the_table() -> None:

@@ -138,7 +138,8 @@ def _survey(cues: Iterable[Cue]) -> Names:
         names.falls = names.falls or cue.line * (cue.begin is not None and cue.begin < begin)
         begin = begin if cue.begin is None else cue.begin
         names.voices |= cue.speaker is not None
-        is_others, voice = _voice_of(cue) not in (None, voice), _voice_of(cue)
+        begins, ends = _voices_of(cue)
+        is_others, voice = begins not in (None, voice), ends
         lines = []
         for _, line in cue.lines:
             if "<" in line:
@@ -162,10 +163,12 @@ def _survey(cues: Iterable[Cue]) -> Names:
     return names
 
 
-def _voice_of(cue: Cue) -> str | None:
-    """Who begins a cue, where its name or a tag tells."""
-    found = next((_VOICE.search(line) for _, line in cue.lines if "<" in line), None)
-    return cue.speaker or (found and found[1])
+def _voices_of(cue: Cue) -> tuple[str | None, str | None]:
+    """Who begins and who ends a cue, where its name or tags tell."""
+    said = [line for _, line in cue.lines if line.strip()] or [""]
+    tags = [found[1] for line in said if "<" in line for found in _VOICE.finditer(line)]
+    begins = _VOICE.search(said[0])
+    return cue.speaker or (begins and begins[1]), cue.speaker or (tags[-1] if tags else None)
 
 
 def _name(named: re.Match[str]) -> str:
