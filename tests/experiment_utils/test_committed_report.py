@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imread
 
+import reproduce
 from basics.markdown import replace_section
+from commands import call_script
+from data_utils.labels import WEIGHTED_F1
 from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
 from experiment_utils.overview import list_systems, render_overview, render_systems
 from experiment_utils.records import Records
@@ -49,3 +52,13 @@ def test_a_row_that_is_not_for_the_readme_is_a_system_of_the_report() -> None:
     for system in systems:
         assert f"ours: {system} |" in render_systems(list_systems(TABLE, CONDITIONS, shown))
         assert f"ours: {system} |" not in render_overview(TABLE, CONDITIONS, shown)
+
+
+def test_own_answers_are_compared_beside_those_with_transitions() -> None:
+    names = ("modules_full/window/EmoryNLP", "modules_full/window+speaker/EmoryNLP")
+    told = call_script(reproduce.main, "--compare", *names).stdout.splitlines()
+    (first,), (second,) = (Records.read(EXPERIMENTS).of(name) for name in names)
+    filtered = second.score("EmoryNLP") - first.score("EmoryNLP")
+    own = second.without["EmoryNLP"].score(WEIGHTED_F1) - first.without["EmoryNLP"].score(WEIGHTED_F1)
+    assert told[0].startswith(f"EmoryNLP: {names[1]} is {filtered:+.2f} points from {names[0]}")
+    assert told[3].startswith(f"EmoryNLP, without transitions: {names[1]} is {own:+.2f} points from {names[0]}")

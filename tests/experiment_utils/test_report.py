@@ -316,19 +316,6 @@ def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.Monk
     assert draw_all(tmp_path / "none", TABLE, CONDITIONS, show()) == {}
 
 
-@pytest.mark.parametrize(("table", "rows"), [("own", ("1", "2")), ("window", ("short", "long"))])
-def test_rows_are_points_where_they_are_numbers_in_a_table_of_a_curve(table: str, rows: tuple[str, str]) -> None:
-    """What else a file of one's own calls its rows is drawn side by side."""
-    like = CONDITIONS["small/window/meld"]
-    group = like.group.model_copy(update={"table": table, "compare_with": rows[0]})
-    own = {f"own/{row}/meld": replace(like, name=f"own/{row}/meld", row=row, group=group) for row in rows}
-    shown = show(*(replace(make_run("small/window/meld", 42, 8), condition=name) for name in own))
-    assert list(plan_figures(TABLE, own, shown)["own"]) == [
-        f"{kind}_own_meld.png" for kind in ("differences", "breakdowns", "confusion")
-    ]
-    assert look_of_rows(own).keys() == set(rows)
-
-
 def test_no_two_rows_look_alike_and_those_of_a_group_differ_in_colour_where_there_are_enough() -> None:
     conditions, looks = CONDITIONS, look_of_rows(CONDITIONS)
     assert len(set(looks.values())) == len(looks) >= 20

@@ -14,11 +14,10 @@ import pytest
 
 import reproduce
 from basics.errors import UserError
-from commands import assert_one_line_error, call_script
+from commands import assert_one_line_error
 from corpora import write_own_corpus
-from data_utils.labels import WEIGHTED_F1
 from ended_scripts import call, make_repository, ran
-from experiment_utils.conditions import EXPERIMENTS, Condition
+from experiment_utils.conditions import Condition
 from experiment_utils.records import BASELINES, Records
 from experiment_utils.runner import Job, Plan, Runner, comparable_steps
 from knobs.gpus import share_out
@@ -45,16 +44,6 @@ def test_two_conditions_are_compared(repository: Path) -> None:
     assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "elsewhere/h/iemocap"), "in common")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "exact/z"), "no condition is called exact/z or")
-
-
-def test_own_answers_are_compared_beside_those_with_transitions() -> None:
-    names = ("modules_full/window/EmoryNLP", "modules_full/window+speaker/EmoryNLP")
-    told = call_script(reproduce.main, "--compare", *names).stdout.splitlines()
-    (first,), (second,) = (Records.read(EXPERIMENTS).of(name) for name in names)
-    filtered = second.score("EmoryNLP") - first.score("EmoryNLP")
-    own = second.without["EmoryNLP"].score(WEIGHTED_F1) - first.without["EmoryNLP"].score(WEIGHTED_F1)
-    assert told[0].startswith(f"EmoryNLP: {names[1]} is {filtered:+.2f} points from {names[0]}")
-    assert told[3].startswith(f"EmoryNLP, without transitions: {names[1]} is {own:+.2f} points from {names[0]}")
 
 
 def test_known_answers_come_to_known_counts(repository: Path) -> None:

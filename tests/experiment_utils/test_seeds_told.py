@@ -12,7 +12,15 @@ from experiment_utils import report_figures
 from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record, Records
-from experiment_utils.report_figures import Draw, Scene, draw_differences, draw_labels, draw_panel, look_of_rows
+from experiment_utils.report_figures import (
+    Draw,
+    Scene,
+    draw_differences,
+    draw_labels,
+    draw_panel,
+    look_of_rows,
+    plan_figures,
+)
 from experiment_utils.report_tables import Shown, name_with_seeds, render_labels
 
 CONDITIONS = list_conditions(read_table())
@@ -72,3 +80,16 @@ def test_a_bar_is_of_the_label_below_it_whatever_order_a_row_has_them_in(
     heights = [[bar.get_height() for bar in bars.patches] for bars in axes.containers if isinstance(bars, BarContainer)]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["joyful\n(10)", "sad\n(10)"]
     assert heights[0] == heights[1] == pytest.approx([200 / 3, 0])
+
+
+@pytest.mark.parametrize(("table", "rows"), [("own", ("1", "2")), ("window", ("short", "long"))])
+def test_rows_are_points_where_they_are_numbers_in_a_table_of_a_curve(table: str, rows: tuple[str, str]) -> None:
+    """What else a file of one's own calls its rows is drawn side by side."""
+    like = CONDITIONS["small/window/meld"]
+    group = like.group.model_copy(update={"table": table, "compare_with": rows[0]})
+    own = {f"own/{row}/meld": replace(like, name=f"own/{row}/meld", row=row, group=group) for row in rows}
+    shown = show(*(run for name in own for run in make_runs(name, 42)))
+    assert list(plan_figures(read_table(), own, shown)["own"]) == [
+        f"{kind}_own_meld.png" for kind in ("differences", "breakdowns", "labels", "confusion")
+    ]
+    assert look_of_rows(own).keys() == set(rows)
