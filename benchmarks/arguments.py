@@ -59,5 +59,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
     return parser.parse_args(words)
 
 
+def main() -> None:
+    """Say nothing where the command line is right."""
+    parse_arguments()
+
+
 if __name__ == "__main__":
-    run_script(parse_arguments)
+    run_script(main)

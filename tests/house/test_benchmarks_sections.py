@@ -62,10 +62,14 @@ def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_python_is_told(tmp_path: Path) -> None:
+    for name in ("benchmarks/run.sh", "envs/setup.sh"):  # without the environment that a repository may have
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    (programs := tmp_path / "programs").mkdir()
     for name in ("bash", "dirname"):
-        (tmp_path / name).symlink_to(shutil.which(name))
-    script = ["bash", REPOSITORY / "benchmarks/run.sh", "--quick"]
-    done = subprocess.run(script, env={"PATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True)
+        (programs / name).symlink_to(shutil.which(name))
+    script = ["bash", tmp_path / "benchmarks/run.sh", "--quick"]
+    done = subprocess.run(script, env={"PATH": str(programs)}, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("error: no Python 3.11 or newer")
     assert len(done.stderr.splitlines()) == 1
 
