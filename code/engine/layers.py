@@ -142,6 +142,12 @@ def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
     return LoraProduct.apply(x, dropped, base.weight, base.bias, a, b, layer.scaling[name])
 
 
+def shared_weights(model: nn.Module) -> set[int]:
+    """Ids of the weights that stand in several places of a model, such as a head that is the embeddings."""
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    return {weight for weight, count in places.items() if count > 1}
+
+
 @contextmanager
 def merged_adapters(model: nn.Module) -> Iterator[None]:
     """Inside, the fused LoRA layers of a model in fp32 are one product each, the same but for rounding.
@@ -150,9 +156,9 @@ def merged_adapters(model: nn.Module) -> Iterator[None]:
     stands elsewhere too (a head that is the embeddings), and so does all of a model in less than fp32, in which what
     adapters add would be rounded away, or one too large to be held twice.
     """
-    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    shared = shared_weights(model)
     layers = [layer for layer in model.modules() if isinstance(layer, _fused_linear()) and _can_merge(layer)]
-    frozen = [(one, one.base_layer.weight.data) for one in layers if places[id(one.base_layer.weight)] == 1]
+    frozen = [(one, one.base_layer.weight.data) for one in layers if id(one.base_layer.weight) not in shared]
     if sum(weight.nbytes for _, weight in frozen) > MOST_HELD_TWICE:
         frozen = []
     try:

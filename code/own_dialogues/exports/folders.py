@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bases.table import ADAPTER_CONFIG, NO_QUANTIZATION
 from basics.errors import UserError, disk_named, raise_together
 from basics.files import find_repository, public_path, write_atomically
 from basics.json_files import read_json
+from engine.layers import shared_weights
 from knobs.checks import holds_model
 from own_dialogues.checkpoint import check_base_precision, find_base
 from own_dialogues.exports.portable import make_portable
@@ -147,10 +147,10 @@ def merge(model):
     """
     from peft.tuners.lora import LoraLayer
 
-    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    shared = shared_weights(model)
     for layer in [module for module in model.modules() if isinstance(module, LoraLayer)]:
         base = layer.get_base_layer()
-        if places[id(base.weight)] > 1:
+        if id(base.weight) in shared:
             base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
             model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
         precision = base.weight.dtype
