@@ -34,8 +34,8 @@ class RowSettings:
     kind: window (main task), predict (main task, and emotion_prediction in train), speaker or plain.
     historical_window: utterances shown before the target; 0 for speaker and plain, which show none.
     window_step: turns between two moves of the shown history's start, see `window_start`.
-    prompt: form of the main prompt, `paper` or `compact`; rows of other tasks have the paper's words, so predict has no
-        compact form, and no demonstration stands in one.
+    prompt: form of the prompts of recognition and prediction, `paper` or `compact`, which has no place for a
+        demonstration.
     clean_text, check_counts: see `load_dialogues`.
     retrieval: demonstrations in the main prompt, None: none. Rows of emotion_prediction never get any: the
         utterance that would look for them is what they may not show.
@@ -105,7 +105,8 @@ def _prediction_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spe
         # Nothing to predict from: the method puts the main prompt in its place.
         return _recognition_prompt(dialogue, turn, settings, spec)
     speaker = dialogue.utterances[turn].speaker
-    return render_prediction_prompt([render_turn(one.speaker, one.text) for one in history], speaker, spec.labels)
+    shown = [render_turn(one.speaker, one.text) for one in history]
+    return render_prediction_prompt(shown, speaker, spec.labels, settings.prompt)
 
 
 def _plain_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spec: DatasetSpec) -> str:

@@ -5,7 +5,7 @@ Source: the released scripts (LIN-SHANG/InstructERC, commit 44014f1) for the exa
 
 The main prompt has two forms. `paper`: the conversation, then the target utterance once more and the labels, which
 no other turn's prompt can share. `compact`: the labels first, the conversation behind them and a cue, so that all of a
-prompt but the cue begins the next turn's.
+prompt but the cue begins the next turn's; so the prediction task, which has both forms, costs a cue and a label there.
 """
 
 import json
@@ -39,6 +39,9 @@ FORMS = (PAPER, COMPACT)
 # prompt shares; it ends with a colon as the paper's prompts do, so that labels become the same tokens; and it says what
 # is wanted to a base that has not been trained on it.
 CUE = " Emotion:"
+# By the same rules. No part of the digest, by which checkpoints are told apart, as they are never asked it: a change of
+# it counts ROWS_VERSION up.
+COMPACT_PREDICTION = "{start}{history} Next emotion, of Speaker_{speaker}:"
 COMPACT_TEMPLATES = {
     "start": ROLE + "Please select the emotional label of the last utterance of the following conversation, which "
     "involves several speakers, from <{labels}>:",
@@ -57,6 +60,8 @@ TEMPLATE_DIGESTS = {PAPER: TEMPLATE_SHA256, COMPACT: _digest(_OF_TURNS | COMPACT
 
 _PLAIN_START = TEMPLATES["plain"].partition("{")[0]
 _SPEAKER_START = TEMPLATES["speaker"].partition("{")[0]
+_COMPACT_CUE = re.compile(re.escape(CUE) + r"\Z")
+_COMPACT_PREDICTION_CUE = re.compile(r" Next emotion, of Speaker_\d+:\Z")
 _COMPACT_START = re.compile(re.escape(COMPACT_TEMPLATES["start"]).replace(re.escape("{labels}"), "[^<>]*"))
 _TURN_START = re.compile(r'\t Speaker_(\d+):"')
 _RECOGNITION_QUESTION = " ### Please select the emotional label of < "
@@ -94,20 +99,25 @@ def render_recognition_prompt(turns: Sequence[str], labels: Sequence[str], form:
     which shows the target once, a tab inside an utterance is a blank: a tab is what turns are told apart by.
     """
     if form == COMPACT:
-        start = COMPACT_TEMPLATES["start"].format(labels=render_labels(labels))
-        history = render_history([turn.replace("\t", " ") for turn in turns])
-        return COMPACT_TEMPLATES["recognition"].format(start=start, history=history)
+        return COMPACT_TEMPLATES["recognition"].format(**_compact_parts(turns, labels))
     return TEMPLATES["recognition"].format(
         history=render_history(turns), target=turns[-1], labels=render_labels(labels)
     )
 
 
-def render_prediction_prompt(history: Sequence[str], speaker: int, labels: Sequence[str]) -> str:
-    """Return the prompt of emotion_prediction: the emotion of an utterance that is not shown.
+def _compact_parts(turns: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    start = COMPACT_TEMPLATES["start"].format(labels=render_labels(labels))
+    return {"start": start, "history": render_history([turn.replace("\t", " ") for turn in turns])}
+
+
+def render_prediction_prompt(history: Sequence[str], speaker: int, labels: Sequence[str], form: str = PAPER) -> str:
+    """Return the prompt of emotion_prediction in one of `FORMS`: the emotion of an utterance that is not shown.
 
     history: the turns before the target, oldest first, at least one (at turn 0 the method puts the
     main prompt in this one's place). speaker: who says the target.
     """
+    if form == COMPACT:
+        return COMPACT_PREDICTION.format(speaker=speaker, **_compact_parts(history, labels))
     return TEMPLATES["prediction"].format(
         history=render_history(history), speaker=speaker, labels=render_labels(labels)
     )
@@ -199,7 +209,7 @@ def drop_oldest_utterances(prompt: str, count: int) -> str | None:
 
 def _find_droppable(prompt: str) -> tuple[int, list[int]]:
     """Where the history begins, and where each utterance that may go ends, oldest first."""
-    if compact := _compact_turns(prompt):
+    if compact := _compact_turns(prompt) or _compact_turns(prompt, _COMPACT_PREDICTION_CUE):
         return compact[0].start(), [turn.start() for turn in compact[1:]]
     for before, conversation, _ in _without_demonstrations(prompt):
         if ends := _list_droppable(conversation):
@@ -234,10 +244,10 @@ def _list_droppable(prompt: str) -> list[int]:
     return [len(HISTORY_START) + end for end in ends[: len(ends) - kept_turns]]
 
 
-def _compact_turns(prompt: str) -> list[re.Match[str]]:
-    """Where each turn of a prompt in the compact form starts, the target's last; empty for all other prompts."""
+def _compact_turns(prompt: str, cue: re.Pattern[str] = _COMPACT_CUE) -> list[re.Match[str]]:
+    """Where each turn of a prompt in the compact form with that cue starts; empty for all other prompts."""
     start = _COMPACT_START.match(prompt)
-    return list(_TURN_START.finditer(prompt, start.end())) if start and prompt.endswith(CUE) else []
+    return list(_TURN_START.finditer(prompt, start.end())) if start and cue.search(prompt) else []
 
 
 def _find_recognition_history(prompt: str) -> str | None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
 NEEDS_FILE = "needs.json"
-# Distinct tokens with a module for each one without, in the mean of the datasets.
-MORE_TOKENS = {"emotion_prediction": 1.6, "domain_base": 1.3}
+# Distinct tokens with a module for each one without, in the mean of the datasets: module -> form of the prompt -> times.
+MORE_TOKENS = {"emotion_prediction": {"paper": 1.6, "compact": 1.3}, "domain_base": {"paper": 1.3}}
 # How many times fewer distinct tokens other prompts have than the paper's: (prompt, window_step) -> dataset -> times.
 # Counted by the benchmark, as what follows: benchmarks/results/prompts.json and trees.json.
 FEWER_TOKENS = {
@@ -145,8 +145,8 @@ def _texts_of(condition: Condition, dataset: str) -> Texts:
 def _train_tokens_of(condition: Condition, dataset: str) -> float:
     texts = _texts_of(condition, dataset)
     tokens = texts.distinct()
-    for module, factor in MORE_TOKENS.items():
-        tokens *= factor if condition.settings.get(module) == "True" else 1
+    for module, factors in MORE_TOKENS.items():
+        tokens *= factors[_form(condition)] if condition.settings.get(module) == "True" else 1
     if condition.settings.get("loss") == LABELS:
         tokens += texts.other_labels(len(find_dataset(dataset).labels))
     if condition.settings.get("rows_per_dialogue") == "1" and _shows_history(condition):
@@ -159,9 +159,13 @@ def _shows_history(condition: Condition) -> bool:
     return ROWS_OF_SCRIPT[condition.script] != PLAIN
 
 
+def _form(condition: Condition) -> str:
+    return condition.settings.get("prompt", "paper")
+
+
 def _times_fewer(condition: Condition, dataset: str) -> float:
     """By how much the prompts of the condition share more than the paper's."""
-    form = condition.settings.get("prompt", "paper"), condition.settings.get("window_step", "1")
+    form = _form(condition), condition.settings.get("window_step", "1")
     return FEWER_TOKENS.get(form, {}).get(dataset, 1.0) if _shows_history(condition) else 1.0
 
 

@@ -71,19 +71,12 @@ def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
     is_shown = rows == WINDOW and values["domain_base"] == "True"
     if is_shown and values["domain_balance"] == "False" and values["retrieval_seed"] != str(DEFAULT_SEED):
         yield "retrieval_seed", "only domain_balance=True reads it"
-    if rows == WINDOW and values["prompt"] == COMPACT:
-        yield from _find_compact_conflicts(values)
+    if is_shown and values["prompt"] == COMPACT:
+        yield "prompt", f"domain_base=True shows demonstrations, which {COMPACT} has no place for; choose {PAPER}"
     if values.get("decode") == "transitions":
         yield from _find_transition_conflicts(values, rows)
     if rows == MIXED:
         yield from _find_mix_conflicts(values)
-
-
-def _find_compact_conflicts(values: Values) -> Iterator[tuple[str, str]]:
-    if values["domain_base"] == "True":
-        yield "prompt", f"domain_base=True shows demonstrations, which {COMPACT} has no place for; choose {PAPER}"
-    if values["emotion_prediction"] == "True":
-        yield "prompt", f"emotion_prediction=True asks in the paper's words, which {COMPACT} has not; choose {PAPER}"
 
 
 def _find_transition_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:

@@ -138,6 +138,14 @@ def test_compact_rows_begin_with_one_another() -> None:
         assert row.input.endswith(f">:{history} Emotion:")
 
 
+def test_compact_rows_of_prediction_begin_with_the_turn_before() -> None:
+    rows = make_rows(6, kind="predict", prompt="compact", historical_window=2, window_step=3)
+    recognition, prediction = rows[::2], rows[1::2]
+    assert prediction[0].input == recognition[0].input  # nothing stands before it
+    for before, row in zip(recognition[:4], prediction[1:5], strict=True):
+        assert row.input == f"{before.input.removesuffix(' Emotion:')} Next emotion, of Speaker_{int(row.id[-1]) % 2}:"
+
+
 def test_six_turns_share_one_start() -> None:
     """As in the review: 12 to 17 turns before the target; step 1 is the plain window."""
     before = [turn - window_start(turn, 12, 6) for turn in range(40)]

@@ -69,6 +69,13 @@ def test_prediction_prompt_is_the_released_one() -> None:
     )
 
 
+def test_the_compact_prediction_prompt_begins_as_the_prompt_of_the_turn_before() -> None:
+    shown = [render_turn(0, "How?"), render_turn(1, "a\tb")]
+    asked = render_prediction_prompt(shown, 2, LABELS, COMPACT)
+    before = render_recognition_prompt(shown, LABELS, COMPACT).removesuffix(CUE)
+    assert before.endswith('"a b"') and asked == before + " Next emotion, of Speaker_2:"
+
+
 def test_plain_and_speaker_prompts_are_the_released_ones() -> None:
     assert render_plain_prompt("Okay.", LABELS) == ("Please select the emotional label of <Okay.> from <happy, sad>:")
     assert render_speaker_prompt("Okay.", 2) == (
@@ -93,9 +100,9 @@ def test_dropping_equals_rendering_without_the_oldest(shown: list[str]) -> None:
         assert drop_oldest_utterances(render_recognition_prompt(shown, LABELS, form), 1) == (
             render_recognition_prompt(shown[1:], LABELS, form)
         )
-    assert drop_oldest_utterances(render_prediction_prompt(shown, 3, LABELS), 1) == (
-        render_prediction_prompt(shown[1:], 3, LABELS)
-    )
+        assert drop_oldest_utterances(render_prediction_prompt(shown, 3, LABELS, form), 1) == (
+            render_prediction_prompt(shown[1:], 3, LABELS, form)
+        )
 
 
 @given(st.lists(turns, min_size=1, max_size=6), st.sampled_from(["", "last", "role"]))
@@ -108,15 +115,17 @@ def test_dropping_several_equals_dropping_one_after_the_other(shown: list[str], 
         most = most_droppable(prompt)
         assert most == len(one_by_one) - 1
         assert [drop_oldest_utterances(prompt, count) for count in range(most + 2)] == [*one_by_one, None]
-    compact = [render_recognition_prompt(shown[gone:], LABELS, COMPACT) for gone in range(len(shown))]
-    assert [drop_oldest_utterances(compact[0], count) for count in range(len(shown) + 1)] == [*compact, None]
+    recognition = [render_recognition_prompt(shown[gone:], LABELS, COMPACT) for gone in range(len(shown))]
+    prediction = [render_prediction_prompt(shown[gone:], 3, LABELS, COMPACT) for gone in range(len(shown))]
+    for compact in (recognition, prediction):
+        assert [drop_oldest_utterances(compact[0], count) for count in range(len(shown) + 1)] == [*compact, None]
 
 
 @given(turns)
 def test_the_last_turn_stays(turn: str) -> None:
     for form in FORMS:
         assert drop_oldest_utterances(render_recognition_prompt([turn], LABELS, form), 1) is None
-    assert drop_oldest_utterances(render_prediction_prompt([turn], 3, LABELS), 1) is None
+        assert drop_oldest_utterances(render_prediction_prompt([turn], 3, LABELS, form), 1) is None
 
 
 @given(texts)
@@ -154,8 +163,9 @@ def test_the_speaker_is_found_in_recognition_prompts_alone() -> None:
     prompt = render_recognition_prompt([render_turn(3, "Hi."), render_turn(12, "Oh.")], LABELS)
     for position in ("last", "role"):
         assert find_speaker(add_demonstrations(prompt, [("x", "sad")], position)) == 12
-    others = (render_prediction_prompt([render_turn(3, "Hi.")], 1, LABELS), render_plain_prompt("Oh.", LABELS), "Oh.")
-    assert [find_speaker(other) for other in (*others, render_speaker_prompt("Oh.", 2))] == [None] * 4
+    of_next = [render_prediction_prompt([render_turn(3, "Hi.")], 1, LABELS, form) for form in FORMS]
+    others = (*of_next, render_plain_prompt("Oh.", LABELS), "Oh.", render_speaker_prompt("Oh.", 2))
+    assert [find_speaker(other) for other in others] == [None] * 5
 
 
 BARE_TURN = 'Speaker_0:"N/A"'

@@ -224,10 +224,6 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "prompt=compact: domain_base=True shows demonstrations, which compact has no place for; choose paper",
         ),
         (
-            {"prompt": "compact", "emotion_prediction": True},
-            "prompt=compact: emotion_prediction=True asks in the paper's words, which compact has not; choose paper",
-        ),
-        (
             {"prompt": "compact", "script": PLAIN},
             "prompt=compact: Experiments_setting=lora on plain rows has no use for it",
         ),
@@ -259,7 +255,6 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "newline",
         "nothing",
         "compact demonstrations",
-        "compact prediction",
         "compact alone",
         "gpu",
         "score",
