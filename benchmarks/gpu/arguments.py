@@ -1,4 +1,4 @@
-"""What `run_gpu.sh` and `profile_gpu.sh` may be given: `python -m benchmarks.gpu.arguments run_gpu ...` refuses the rest.
+"""What `run_gpu.sh` and `profile_gpu.sh` may be given: `python -m benchmarks.gpu.arguments NAME ...` refuses the rest.
 
 Standard library only: it is asked before anything is installed.
 """
@@ -66,7 +66,7 @@ SCRIPTS = {"run_gpu": parse_measure, "profile_gpu": parse_profile}
 
 
 def main() -> None:
-    """Say nothing where the command line is right; the first argument is the script's name."""
+    """Say nothing where the command line is right; the first argument names the script."""
     SCRIPTS[sys.argv[1]](sys.argv[2:])
 
 
