@@ -1,10 +1,16 @@
 # shellcheck shell=bash
-# Sourced by run.sh and run_gpu.sh: environment, base and rows; sets `python` and goes to the repository.
+# Sourced by run.sh and run_gpu.sh: environment, base and rows; sets `python` and goes to the repository. Its arguments
+# are the module that knows what the script may be given, and what it was given.
 #
 #   BENCHMARK_PYTHON=/path/to/python    use this Python as it is, instead of .venv (see envs/setup.sh)
 #   ERC_ORIGINAL_DATA=/path/to/pickles  as for the scripts of code/
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null
+
+# Wrong arguments are refused, and --help answered, before anything is installed.
+interpreter=$(bash envs/setup.sh --interpreter)
+told=$(PYTHONPATH=code:. "$interpreter" -m "$@")
+[[ -z $told ]] || { printf '%s\n' "$told" && exit; }
 
 base=SmolLM2-135M
 packages=$PWD/benchmarks/.packages

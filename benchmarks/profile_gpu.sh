@@ -10,5 +10,5 @@
 set -euo pipefail
 
 # shellcheck source=benchmarks/prepare.sh
-source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" benchmarks.gpu.arguments profile_gpu "$@"
 exec "$python" -m benchmarks.gpu.profile "$@"

@@ -23,13 +23,8 @@ case ${1:-} in
     --quick | --full) effort=${1#--} && shift ;;
     *) effort=default ;;
 esac
-cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null
-# Wrong arguments are refused, and --help answered, before anything is installed.
-interpreter=$(bash envs/setup.sh --interpreter)
-told=$(PYTHONPATH=code:. "$interpreter" -m benchmarks.arguments --effort "$effort" "$@")
-[[ -z $told ]] || { printf '%s\n' "$told" && exit; }
 # shellcheck source=benchmarks/prepare.sh
-source benchmarks/prepare.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" benchmarks.arguments --effort "$effort" "$@"
 
 if [[ $effort != quick ]]; then
     make_rows meld predict

@@ -6,9 +6,9 @@
 #
 # Needs data/meld/window, or MELD's pickle to make it from, and of LLM_bases/SmolLM2-135M at least configuration
 # and tokenizer: without weights it runs on random ones. TRL is measured where it is installed. Makes
-# results/gpu.json, and README.md from it. Further arguments go to benchmarks/gpu/measure.py.
+# results/gpu.json, and README.md from it. --help says what else it takes.
 set -euo pipefail
 
 # shellcheck source=benchmarks/prepare.sh
-source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh" benchmarks.gpu.arguments run_gpu "$@"
 exec "$python" -m benchmarks.gpu.measure "$@"

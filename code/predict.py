@@ -78,7 +78,6 @@ FLAGS = (
         "transitions: filtered by what was felt before; score: each turn by itself (default: as in training)",
     ),
     ("resume", False, {"type": true_or_false}, "go on with an output that was stopped (default: False)"),
-    ("causal", False, {"action": "store_true"}, "judge a turn without those after it; this is always so"),
 )
 
 

@@ -7,7 +7,6 @@ and the others go on; what is measured is on disk at once. A base of which only 
 are there runs with random weights: speed is the same.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,19 +17,17 @@ import torch
 from bases.load import resolve_base
 from bases.table import LLAMA_7B
 from basics.errors import UserError
-from basics.files import find_repository
 from basics.scripts import run_script
+from benchmarks.gpu.arguments import MEASURED, parse_measure
 from benchmarks.gpu.case import Budget, Case, Measurement
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.machine import describe_machine
 from benchmarks.report import RESULTS, write_pages, write_results
 from benchmarks.workload import draw_workload
 
-STEPS, REPETITIONS = 3, 5
-
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parse_measure()
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device: run benchmarks/run.sh on a CPU, or --device cpu to try this script out")
@@ -48,7 +45,7 @@ def main() -> None:
         for case in _cases(inputs, Path(scratch), arguments.small_only):
             measured["models"][case.name] = found = {}
             measurement.run(case, found)
-    if arguments.output == RESULTS / "gpu.json":
+    if arguments.output == MEASURED:
         write_pages(RESULTS)
 
 
@@ -64,19 +61,6 @@ def _cases(inputs: Inputs, scratch: Path, small_only: bool) -> Iterator[Case]:
         LlamaConfig(**(LLAMA_7B | tokens)).save_pretrained(scratch)
         adapted, without = "q_proj,k_proj,v_proj", frozenset({"released_fp32"})
         yield Case("LLaMA of 7B random weights, LoRA on q, k, v", str(scratch), adapted, without)
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Read and check the command line."""
-    parser = argparse.ArgumentParser(description="Measure this engine beside other ways to train, on a GPU.")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
-    parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
-    parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
-    parser.add_argument("--output", type=Path, default=RESULTS / "gpu.json", help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps a repetition (%(default)s)")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
-    parser.add_argument("--small_only", action="store_true", help="leave the 7B model out")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

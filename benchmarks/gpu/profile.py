@@ -6,7 +6,6 @@ On real-shaped steps and random weights where the base has no others; writes res
 README.md. Every part stands alone: one that fails is printed and the others go on. About five minutes.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ from basics.scripts import run_script
 from benchmarks.ceiling import synchronize
 from benchmarks.contenders.definition import CLIP_NORM, LORA_ALPHA, LORA_RANK, load_weights
 from benchmarks.contenders.engine_loop import training_settings
+from benchmarks.gpu.arguments import PROFILED, parse_profile
 from benchmarks.gpu.attention import forget_peak, peak_memory
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.machine import describe_machine
@@ -333,12 +333,7 @@ def _table(run: Callable[[], Any], device: torch.device, order: str) -> list[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Where the time of a step on a GPU goes.")
-    parser.add_argument("--base", default=str(find_repository() / "LLM_bases" / "SmolLM2-135M"))
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
-    parser.add_argument("--output", type=Path, default=RESULTS / "gpu_profile.json", help="default: %(default)s")
-    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
-    arguments = parser.parse_args()
+    arguments = parse_profile()
     inputs = Inputs(arguments.base, find_repository() / "data")
     workload = draw_workload(inputs.train_rows(DATASET, "window"), STEPS)
     bench = Bench(inputs, torch.device(arguments.device), workload)
@@ -355,7 +350,7 @@ def main() -> None:
         print(f"== {name} ({time.perf_counter() - began:.1f} s)")
         print(json.dumps(bench.found[name], indent=1, default=str))
         write_results(arguments.output, bench.found | {"took": round(time.perf_counter() - started)})
-    if arguments.output == RESULTS / "gpu_profile.json":
+    if arguments.output == PROFILED:
         write_pages(RESULTS)
 
 

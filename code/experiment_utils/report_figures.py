@@ -128,8 +128,10 @@ def plan_figures(table: Table, conditions: Mapping[str, Condition], shown: Shown
 
 
 def is_curve(group: Sequence[Condition]) -> bool:
-    """Whether a group's rows are points of a curve: it is in a table that is drawn so, and they are numbers."""
-    return group[0].group.table in TABLES_OF_CURVES and all(_POINT.fullmatch(one.row) for one in group)
+    """Whether a group's rows are points of a curve: its table is drawn so, and they are different numbers."""
+    rows = {one.row for one in group}
+    are_numbers = all(map(_POINT.fullmatch, rows))
+    return group[0].group.table in TABLES_OF_CURVES and are_numbers and len(set(map(float, rows))) == len(rows)
 
 
 def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:

@@ -1,6 +1,6 @@
 """Scores as Markdown: the paper's number, ours, how sure it is, the command and the commit. Made, never typed."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import mean, stdev
@@ -229,11 +229,9 @@ def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
     rows = []
     for line, compared in found:
         p = NOTHING if compared.p is None else describe_p(next(corrected))
-        bounds = compared.interval
-        interval = f"{bounds.low:+.2f} to {bounds.high:+.2f}" if bounds else NOTHING
-        apart = ", ".join(f"{points:+.2f}" for points in compared.differences.values())
-        apart += f" (seed {', '.join(map(str, compared.differences))})" if compared.left_out else ""
-        rows.append([*line, apart, f"{compared.mean:+.2f}", interval, p])
+        seeds, apart, middle, interval = _describe_points(compared)
+        apart += f" (seed {seeds})" if compared.left_out else ""
+        rows.append([*line, apart, middle, interval, p])
     header = ("condition", "against", "dataset", "points, seed by seed", "mean", "95% interval", "p, Holm")
     return render_table(header, rows) if rows else ""
 
@@ -259,6 +257,32 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
                 if joint := counts_beside(shown.ran(one), dataset, PREFERRED):
                     row, seeds = f"{one.row}, with {KINDS[PREFERRED].called}", dict(zip(ours, joint, strict=True))
                     yield (row, f"{best.row}{mark}", dataset), compare_runs(same, seeds, metric)
+
+
+def render_transitions(conditions: Iterable[Condition], shown: Shown) -> str:
+    """What filtering by transitions gave each condition on test beside its own answers; empty where none was.
+
+    Transitions are fitted to valid, where they cannot lose.
+    """
+    rows = []
+    for one in conditions:
+        for dataset in one.datasets if one.split == "test" else ():
+            if own := shown.records.own_counts(one.name, dataset):
+                filtered = shown.records.counts(one.name, dataset)
+                found = compare_runs(own, {seed: filtered[seed] for seed in own}, shown.records.metric(dataset))
+                mark = shown.mark([run for run in shown.ran(one) if run.seed in own])
+                name = f"{one.name.removesuffix(f'/{dataset}')}{mark}"
+                rows.append([name, dataset + OTHER_RELEASE.get(dataset, ""), *_describe_points(found)])
+    header = ("condition", "dataset", "seeds", "points, seed by seed", "mean", "95% interval")
+    return render_table(header, rows) if rows else ""
+
+
+def _describe_points(found: Comparison) -> list[str]:
+    """Seeds, points of each, their mean and its interval."""
+    points = ", ".join(f"{one:+.2f}" for one in found.differences.values())
+    bounds = found.interval
+    interval = f"{bounds.low:+.2f} to {bounds.high:+.2f}" if bounds else NOTHING
+    return [", ".join(map(str, found.differences)), points, f"{found.mean:+.2f}", interval]
 
 
 def mark_comparison(one: Condition, other: Condition, seeds: Collection[int], shown: Shown) -> str:

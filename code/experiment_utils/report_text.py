@@ -17,6 +17,7 @@ from experiment_utils.report_tables import (
     render_earlier,
     render_group,
     render_labels,
+    render_transitions,
 )
 from results.files import Scorecard
 from results.score_table import print_table
@@ -62,6 +63,10 @@ training utterances, or of two logistic regressions. Minutes are of a whole run,
 cores of a CPU; [LOG.md](LOG.md) has every start of one, with the minutes to its end or stop. The picture shows what the
 table says."""
 
+TRANSITIONS = """\
+On test: the score of the answers that transitions filtered minus that of the model's own, which stand beside them in
+`runs/`. From three seeds on with the interval over seeds and dialogues."""
+
 EARLIER = """\
 Of earlier commits, before answers were kept: nobody can work out an interval or a test of them, so no table above
 rests on them."""
@@ -80,6 +85,8 @@ def render_report(
             parts += [f"## {name_group(members[0])}", members[0].group.note, render_group(members, shown)]
             parts += [render_comparisons(members, shown), render_copying(members, shown), render_labels(members, shown)]
             parts += [_picture(name) for name in figures.get(group, ())]
+    if transitions := render_transitions(conditions.values(), shown):
+        parts += ["## What transitions give", TRANSITIONS, transitions]
     parts += ["## Baselines" * bool(found := render_baselines(shown)), found]
     if earlier := render_earlier(shown):
         parts += ["## Earlier runs, whose answers were not kept", EARLIER, earlier]

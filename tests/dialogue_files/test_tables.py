@@ -189,6 +189,16 @@ def test_messages_from_the_newest_on_are_told_or_put_right(form: str) -> None:
         assert is_told == (order == "321" and form != "messenger")
 
 
+@pytest.mark.parametrize(("order", "wanted"), [("1234", "1234"), ("4321", "1234"), ("1243", "1243"), ("34", "43")])
+def test_messages_of_one_time_stand_as_they_were_said(order: str, wanted: str) -> None:
+    """3 and 4 are of one time: forwards where times rise in the file, else backwards, as Messenger writes them."""
+    messages = [
+        {"sender_name": "Ann", "content": place, "timestamp_ms": 1700000000000 + min(3, int(place))} for place in order
+    ]
+    turns, _ = read(json.dumps({"messages": messages}), "messenger")
+    assert "".join(turn.text for turn in turns) == wanted
+
+
 @pytest.mark.parametrize(
     "times",
     [

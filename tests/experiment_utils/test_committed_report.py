@@ -1,8 +1,10 @@
 """What is committed of runs: report, figures and README are what the records make."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 import reproduce
@@ -13,6 +15,7 @@ from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
 from experiment_utils.overview import list_systems, render_overview, render_systems
 from experiment_utils.records import Records
 from experiment_utils.report_figures import draw_all, plan_figures
+from experiment_utils.report_tables import render_transitions
 from experiment_utils.report_text import render_report, render_sample
 from experiment_utils.reports import README, SAMPLE_MARKS, look_at
 
@@ -62,3 +65,17 @@ def test_own_answers_are_compared_beside_those_with_transitions() -> None:
     own = second.without["EmoryNLP"].score(WEIGHTED_F1) - first.without["EmoryNLP"].score(WEIGHTED_F1)
     assert told[0].startswith(f"EmoryNLP: {names[1]} is {filtered:+.2f} points from {names[0]}")
     assert told[3].startswith(f"EmoryNLP, without transitions: {names[1]} is {own:+.2f} points from {names[0]}")
+
+
+def test_what_transitions_give_is_told_of_test() -> None:
+    shown, name = look_at(CONDITIONS, EXPERIMENTS), "small_compact/compact+step_6/meld"
+    *_, row = render_transitions([CONDITIONS[name]], shown).splitlines()
+    condition, dataset, seeds, points, mean, interval = row.strip("| ").split(" | ")
+    assert (condition, dataset, seeds) == ("small_compact/compact+step_6", "meld", "42, 43, 44")
+    apart = [run.score("meld") - run.without["meld"].score(WEIGHTED_F1) for run in shown.records.of(name)]
+    assert points == ", ".join(f"{one:+.2f}" for one in apart)
+    assert float(mean) == pytest.approx(sum(apart) / 3, abs=0.01)
+    low, high = map(float, interval.split(" to "))
+    assert low < float(mean) < high
+    on_valid = replace(CONDITIONS[name], settings={"score_on": "valid"})
+    assert render_transitions([on_valid], shown) == ""

@@ -17,6 +17,8 @@ from benchmarks.contenders.definition import Contender, Outcome, Setting
 from benchmarks.contenders.reference import build_reference, check_against_reference
 from benchmarks.contenders.training import NAMES, training_contenders
 from benchmarks.efforts import PLANS
+from benchmarks.gpu import profile
+from benchmarks.gpu.arguments import PARTS
 from benchmarks.report import OF_A_PROCESSOR, SHARED
 from benchmarks.sections import training, windows
 from benchmarks.sections.training import Effort
@@ -37,18 +39,22 @@ def measurement() -> measure.Measurement:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("script", "words", "told"),
     [
-        (["--sections", "trainin"], "argument --sections: invalid choice: 'trainin'"),
-        (["--quick", "--contenders", "everybody"], "argument --contenders: invalid choice: 'everybody'"),
-        (["--fast"], "unknown argument '--fast', allowed are --effort, --base, --data, --sections, --contenders"),
+        ("run.sh", "--sections trainin", "argument --sections: invalid choice: 'trainin'"),
+        ("run.sh", "--quick --contenders everybody", "argument --contenders: invalid choice: 'everybody'"),
+        ("run.sh", "--fast", "unknown argument '--fast', allowed are --effort, --base, --data, --sections"),
+        ("run_gpu.sh", "--steps 0", "--steps: '0' is not allowed, allowed are whole numbers from 1"),
+        ("profile_gpu.sh", "--parts way", "argument --parts: invalid choice: 'way'"),
     ],
 )
-def test_wrong_arguments_are_refused_before_anything_is_installed(words: list[str], told: str, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_installed(
+    script: str, words: str, told: str, tmp_path: Path
+) -> None:
     """A Python that does not exist would be asked next."""
     environment = os.environ | {"BENCHMARK_PYTHON": str(tmp_path / "none")}
-    script = ["bash", REPOSITORY / "benchmarks/run.sh", *words]
-    done = subprocess.run(script, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    command = ["bash", REPOSITORY / "benchmarks" / script, *words.split()]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(f"error: {told}"), done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -62,8 +68,9 @@ def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_python_is_told(tmp_path: Path) -> None:
-    for name in ("benchmarks/run.sh", "envs/setup.sh"):  # without the environment that a repository may have
-        (tmp_path / name).parent.mkdir()
+    # Without the environment that a repository may have.
+    for name in ("benchmarks/run.sh", "benchmarks/prepare.sh", "envs/setup.sh"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     (programs := tmp_path / "programs").mkdir()
     for name in ("bash", "dirname"):
@@ -76,6 +83,10 @@ def test_a_machine_without_python_is_told(tmp_path: Path) -> None:
 
 def test_the_contenders_that_may_be_asked_for_are_those_of_the_table() -> None:
     assert CONTENDERS == NAMES
+
+
+def test_the_parts_that_may_be_asked_for_are_those_of_the_profile() -> None:
+    assert tuple(profile.PARTS) == PARTS
 
 
 def test_every_section_can_be_measured_and_rendered() -> None:

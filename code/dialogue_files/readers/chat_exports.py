@@ -85,7 +85,10 @@ def is_messenger(outline: Outline) -> bool:
 
 
 def read_messenger(stream: BinaryIO) -> Iterator[Read]:
-    """Messages of a chat by their times, the newest first without these, in letters that were taken for Latin-1."""
+    """Messages of a chat by their times, in letters that were taken for Latin-1.
+
+    The newest stand first, unless the times of the file say otherwise: by that those of one time are put in order too.
+    """
     yield from grouped(_messenger_items(stream), by_time=True)
 
 
@@ -264,10 +267,17 @@ def _convokit_turns(elements: Iterator[Element]) -> Iterator[Read]:
         yield _timed(ReadTurn(0, str(conversation), str(speaker), text, line), one, "timestamp")
 
 
+# How many turns more are later than the one before them in the file than are earlier.
+_RISING = (
+    "SELECT total((turn.moment > before.moment) - (turn.moment < before.moment)) "
+    "FROM turn JOIN turn AS before ON before.rowid = turn.rowid - 1"
+)
+
+
 def grouped(items: Iterator[Read], by_time: bool = False) -> Iterator[Read]:
     """Turns of one dialogue after another, though they stand mixed; they wait on disk, not in memory.
 
-    by_time: by whole numbers for their times, those of one time, or without, backwards.
+    by_time: by whole numbers for their times; those of one time, or without, backwards where times do not mostly rise.
     """
     import sqlite3  # here: not every Python has it, and the scripts read corpora before they have their own
 
@@ -288,7 +298,8 @@ def grouped(items: Iterator[Read], by_time: bool = False) -> Iterator[Read]:
             values = (name, moment, one.speaker, one.text, one.line, key, written)
             waiting.execute("INSERT INTO turn SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM part WHERE name = ?1", values)
         query = "SELECT part, name, speaker, text, line, key, written FROM turn JOIN part ON part = number"
-        order = f"ORDER BY part, moment, turn.rowid {'DESC' if by_time else 'ASC'}"
+        backwards = by_time and waiting.execute(_RISING).fetchone()[0] <= 0
+        order = f"ORDER BY part, moment, turn.rowid {'DESC' if backwards else 'ASC'}"
         for part, name, *said, key, written in waiting.execute(f"{query} {order}"):
             yield ReadTurn(part - 1, name or None, *said, turn=key and (key, written), is_timed=bool(key))
     waiting.close()
