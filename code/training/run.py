@@ -27,7 +27,6 @@ from data_utils.labels import WEIGHTED_F1
 from data_utils.row_sets import RowSets
 from engine.attention import tree_kernel
 from engine.batching import (
-    TOKEN_BUDGETS,
     EncodedRow,
     MicroBatch,
     RowEncoder,
@@ -44,7 +43,7 @@ from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
 from scoring.transitions import TransitionFilter
-from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way, values_of
+from training.arguments import NOTHING, Arguments, ModelArguments, name_way, values_of
 from training.checkpoints import is_adapter
 from training.decoding import TRANSITIONS, filter_at_start
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
@@ -91,10 +90,10 @@ class Run:
     encoder: RowEncoder
     device: torch.device
     dtype: torch.dtype
-    token_budget: int
     world: World = World()
     deepspeed: dict[str, Any] | None = None  # its configuration; None: plain PyTorch
-    packer: Packer | None = None  # chosen once a model is there to check it on, as is eval_batch_size
+    packer: Packer | None = None  # chosen once a model is there to check it on, as are the two that follow
+    token_budget: int = 0  # of one forward pass
     eval_batch_size: int = 1  # prompts that `generate` answers together
     parameters: int = 0  # of the model with its adapters
     trainable_parameters: int = 0
@@ -153,7 +152,7 @@ class Run:
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:
-    """Chooses device, precision, token budget and engine; loads the tokenizer.
+    """Chooses device, precision and engine; loads the tokenizer.
 
     Raises:
         UserError: a split that is to be scored has no rows; a flag asks for what cannot be had here.
@@ -179,7 +178,6 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         encoder=encoder,
         device=device,
         dtype=dtype,
-        token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
         encoded=encode_splits(encoder, row_sets, arguments),
         also_encoded=encode_other_tasks(encoder, row_sets, training_arguments),

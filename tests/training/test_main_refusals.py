@@ -22,6 +22,8 @@ from tiny_models import LABELS, PAD, VOCABULARY_SIZE, character_tokenizer, main_
 from training.checkpoints import STATE_FILE
 from training.loop import Trainer
 
+ZERO_SHOT = {"do_train": False, "zero_shot": True, "lora": False}
+
 
 class Bench:
     """A base, rows to spoil, and main_new.py on them."""
@@ -127,6 +129,7 @@ def test_missing_flags_are_named() -> None:
         ),
         ({"stop_on_copying": True}, ["--stop_on_copying True: valid.json", "has no demonstration"]),
         ({"beta": 0.3}, ["--beta 0.3: train.json", "has no row of the prediction task", "--emotion_prediction True"]),
+        ({"average_weights": 0.5, "offload_optimizer": True}, ["--average_weights 0.5: DeepSpeed keeps no average"]),
         ({"quantize": "nf4", "compile_layers": True}, ["--compile_layers True: layers in 4 bits (--quantize nf4)"]),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
@@ -163,7 +166,7 @@ def test_rows_that_cannot_be_used_are_refused(bench: Bench, split: str, change, 
     bench.assert_nothing_written()
 
 
-@pytest.mark.parametrize("flags", [{"do_train": False, "zero_shot": True, "lora": False}, {"select_on": "test"}], ids=str)
+@pytest.mark.parametrize("flags", [ZERO_SHOT, {"select_on": "test"}], ids=str)
 def test_a_split_without_rows_is_not_scored_in_silence(bench: Bench, flags: dict) -> None:
     """Else a run would end well, after its training, without any score."""
     bench.spoil("valid", list.clear)
