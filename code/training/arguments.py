@@ -25,7 +25,7 @@ from knobs.readers import ALL_PARAMETERS, LABELS, LORA, MAIN
 from knobs.table import KNOBS
 
 _LENGTHS = ", ".join(f"{name} {one.max_length}" for name, one in ROW_SETS.items())
-NO_AVERAGE = "one process without DeepSpeed keeps an average of weights"
+NO_AVERAGE = "DeepSpeed keeps no average of weights: leave it out"
 RANK = Kind("give the number of a process", r"-?[0-9]{1,6}", int)
 
 

@@ -71,7 +71,8 @@ def refuse_removed(arguments: Arguments) -> None:
 
 def _claim(arguments: Arguments, held: ExitStack) -> None:
     _, _, training = arguments
-    places = {"--output_dir": Path(training.output_dir)}
+    output = Path(training.output_dir)
+    places = {"--output_dir": output}
     if training.do_train:
         places["--model_dir"] = Path(training.model_dir).resolve().parent
     problems = []
@@ -82,12 +83,11 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
         except OSError as error:
             problems.append(f"{name}: {folder} cannot be written to ({error.strerror})")
     raise_together(problems)
-    held.enter_context(alone_in(places["--output_dir"], f"--output_dir {training.output_dir}"))
+    held.enter_context(alone_in(output, f"--output_dir {training.output_dir}"))
     if training.do_train:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
     # What an earlier run found does not stand beside results that are not finished.
-    (Path(training.output_dir) / RESULTS_FILE).unlink(missing_ok=True)
-    output = Path(training.output_dir)
+    (output / RESULTS_FILE).unlink(missing_ok=True)
     if not (training.do_train and training.resume and training.select_on == "valid" and _has_state(output)):
         (output / VALID_FILE).unlink(missing_ok=True)
 

@@ -71,7 +71,7 @@ class Callbacks:
     """What the loop asks of its caller.
 
     evaluate(epoch): scores that go into the record of a scoring; `score` decides which weights are best.
-    keep_best(): saves the model as it is now; `Progress.best_weights` of it. record(kind, values): one line of the log.
+    keep_best(): saves the model as it is now; `Progress.best_weights` of it. record(values): one line of the log.
     """
 
     evaluate: Callable[[float], dict[str, float]]

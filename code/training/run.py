@@ -24,11 +24,9 @@ from bases.table import NO_QUANTIZATION
 from basics.errors import UserError
 from basics.files import find_repository
 from data_utils.labels import WEIGHTED_F1
-from data_utils.row_files import SPEAKER
 from data_utils.row_sets import RowSets
 from engine.attention import tree_kernel
 from engine.batching import (
-    TOKEN_BUDGETS,
     EncodedRow,
     MicroBatch,
     RowEncoder,
@@ -45,7 +43,7 @@ from scoring.label_scoring import DecodeSettings
 from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
 from scoring.transitions import TransitionFilter
-from training.arguments import NOTHING, Arguments, ModelArguments, TrainingArguments, name_way, values_of
+from training.arguments import NOTHING, Arguments, ModelArguments, name_way, values_of
 from training.checkpoints import is_adapter
 from training.decoding import TRANSITIONS, filter_at_start
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
@@ -63,6 +61,7 @@ from training.erc_config import (
 from training.fast_passes import fastest_packer
 from training.provenance import find_commit
 from training.rows.encoding import encode_other_tasks, encode_splits, label_loss_of, make_encoder
+from training.rows.refusals import refuse_unfit_rows
 from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
 
@@ -91,10 +90,10 @@ class Run:
     encoder: RowEncoder
     device: torch.device
     dtype: torch.dtype
-    token_budget: int
     world: World = World()
     deepspeed: dict[str, Any] | None = None  # its configuration; None: plain PyTorch
-    packer: Packer | None = None  # chosen once a model is there to check it on, as is eval_batch_size
+    packer: Packer | None = None  # chosen once a model is there to check it on, as are the two that follow
+    token_budget: int = 0  # of one forward pass
     eval_batch_size: int = 1  # prompts that `generate` answers together
     parameters: int = 0  # of the model with its adapters
     trainable_parameters: int = 0
@@ -153,14 +152,13 @@ class Run:
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:
-    """Chooses device, precision, token budget and engine; loads the tokenizer.
+    """Chooses device, precision and engine; loads the tokenizer.
 
     Raises:
-        UserError: the split that is to choose the best epoch has no rows; a flag asks for what cannot be had here.
+        UserError: a split that is to be scored has no rows; a flag asks for what cannot be had here.
     """
     model_arguments, data_arguments, training_arguments = arguments
-    if training_arguments.do_train:
-        refuse_no_choice(training_arguments, row_sets, data_arguments.data_dir)
+    refuse_unfit_rows(arguments, row_sets)
     device = choose_device()
     check_precision(base, model_arguments.precision)
     dtype = choose_precision(model_arguments.precision, device)
@@ -180,7 +178,6 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
         encoder=encoder,
         device=device,
         dtype=dtype,
-        token_budget=training_arguments.token_budget or TOKEN_BUDGETS[device.type],
         world=world,
         encoded=encode_splits(encoder, row_sets, arguments),
         also_encoded=encode_other_tasks(encoder, row_sets, training_arguments),
@@ -192,19 +189,6 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     )
     refuse_longer_prompts(run)
     return run
-
-
-def refuse_no_choice(training: TrainingArguments, row_sets: RowSets, folder: str) -> None:
-    """UserError when the rows by which the best epoch is chosen are none, or cannot tell of copying that is to end it.
-
-    Who speaks is asked without demonstrations in the stage before, which bears the same flags.
-    """
-    chooser, rows = training.select_on, row_sets.scored[training.select_on]
-    if not rows:
-        raise UserError(f"--select_on {chooser}: {chooser}.json has no row to choose by in {folder}")
-    if training.stop_on_copying and not any(row.demonstrations or row.task == SPEAKER for row in rows):
-        told = f"{chooser}.json in {folder} has no demonstration that could be copied"
-        raise UserError(f"--stop_on_copying True: {told}: leave it out, or make rows with --domain_base True")
 
 
 def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:
@@ -260,7 +244,7 @@ def build_model(run: Run):
     elif arguments.lora and training.do_train:
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
-        model.activation_checkpointing_enable()
+        compute_layers_again(model)
     run.token_budget = training.token_budget or usual_token_budget(model, run.device)
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
     compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
@@ -274,6 +258,14 @@ def build_model(run: Run):
         if run.world.is_first:
             print(f"{trainable:,} of {run.parameters:,} parameters are trained", file=sys.stderr)
     return model
+
+
+def compute_layers_again(model) -> None:
+    """In the backward pass, so that less is kept for it; UserError where the architecture does not do so."""
+    try:
+        model.activation_checkpointing_enable()
+    except ValueError as error:
+        raise UserError(f"--gradient_checkpointing True: {str(error).rstrip('.')}: leave it out") from None
 
 
 def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:

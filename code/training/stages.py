@@ -115,7 +115,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
 
     latest: list[Prediction] = []
 
-    def evaluate(epoch: int) -> dict[str, Any]:
+    def evaluate(_: float) -> dict[str, Any]:
         predictions = latest[:] = score_split(run, model, training.select_on)
         result = evaluate_predictions(predictions, run.row_sets.labels, run.metric)
         quantities = ("weighted_f1", "accuracy", "macro_f1", "micro_f1_without_neutral", "invalid")

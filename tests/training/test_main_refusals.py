@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 import torch
+from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
 import main_new
 from basics.files import sha256_of, write_atomically
@@ -17,9 +18,11 @@ from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
 from results import summary
-from tiny_models import LABELS, main_command, save_base, save_rows
+from tiny_models import LABELS, PAD, VOCABULARY_SIZE, character_tokenizer, main_command, save_base, save_rows
 from training.checkpoints import STATE_FILE
 from training.loop import Trainer
+
+ZERO_SHOT = {"do_train": False, "zero_shot": True, "lora": False}
 
 
 class Bench:
@@ -125,6 +128,8 @@ def test_missing_flags_are_named() -> None:
             ["--cuda_graphs False: only --packing tree reads it; --tree_attention blocks: only --packing tree reads"],
         ),
         ({"stop_on_copying": True}, ["--stop_on_copying True: valid.json", "has no demonstration"]),
+        ({"beta": 0.3}, ["--beta 0.3: train.json", "has no row of the prediction task", "--emotion_prediction True"]),
+        ({"average_weights": 0.5, "offload_optimizer": True}, ["--average_weights 0.5: DeepSpeed keeps no average"]),
         ({"quantize": "nf4", "compile_layers": True}, ["--compile_layers True: layers in 4 bits (--quantize nf4)"]),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
@@ -158,6 +163,14 @@ def change_row(number: int, **changes: str) -> Callable[[list[str]], None]:
 def test_rows_that_cannot_be_used_are_refused(bench: Bench, split: str, change, parts: list[str]) -> None:
     bench.spoil(split, change)
     assert_one_line_error(bench.call(), *parts)
+    bench.assert_nothing_written()
+
+
+@pytest.mark.parametrize("flags", [ZERO_SHOT, {"select_on": "test"}], ids=str)
+def test_a_split_without_rows_is_not_scored_in_silence(bench: Bench, flags: dict) -> None:
+    """Else a run would end well, after its training, without any score."""
+    bench.spoil("valid", list.clear)
+    assert_one_line_error(bench.call(score_on="valid", **flags), "--score_on valid: valid.json has no row to score in")
     bench.assert_nothing_written()
 
 
@@ -215,6 +228,19 @@ def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:
     assert "--lora_module_name query_key_value" in line and "q_proj" in line
     bench.assert_nothing_written()
     assert bench.call(lora_module_name="query_key_value,q_proj", do_eval=False).returncode == 0
+
+
+def test_a_base_that_computes_no_layer_again_says_so(bench: Bench) -> None:
+    config = OpenAIGPTConfig(vocab_size=VOCABULARY_SIZE + 1, n_embd=32, n_layer=2, n_head=4, pad_token_id=PAD)
+    bench.base = bench.folder / "base"
+    OpenAIGPTLMHeadModel(config).save_pretrained(bench.base)
+    character_tokenizer().save_pretrained(bench.base)
+    line = last_line(bench.call(gradient_checkpointing=True))
+    assert line == (
+        "error: --gradient_checkpointing True: OpenAIGPTLMHeadModel does not support activation checkpointing: leave "
+        "it out"
+    )
+    assert not (bench.folder / "run").exists()
 
 
 @pytest.mark.parametrize("place", ["--output_dir", "--model_dir"])

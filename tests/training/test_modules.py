@@ -66,8 +66,8 @@ def test_who_speaks_is_scored_alike_on_every_dataset(place: Path) -> None:
 @pytest.mark.parametrize("retrieval", [None, LETTERS], ids=["no demonstrations", "demonstrations"])
 def test_both_kinds_of_rows_in_one_stage(place: Path, kind: str, retrieval: RetrievalSettings | None) -> None:
     rows = f"{rows_of(place, 'speaker')},{rows_of(place, kind, retrieval)}"
-    results = run(place, f"one_stage_{kind}_{bool(retrieval)}", rows, beta=0.3)
-    predicted = {"emotion_prediction": 27} if kind == "predict" else {}
+    predicted, weights = ({"emotion_prediction": 27}, {"beta": 0.3}) if kind == "predict" else ({}, {})
+    results = run(place, f"one_stage_{kind}_{bool(retrieval)}", rows, **weights)
     assert results["training_rows"] == {"emotion_recognition": 27, "speaker_identification": 27} | predicted
     assert results["rows"] == 13  # emotions choose the epoch and make the headline
     speakers = results["other_tasks"]["speaker_identification"]
