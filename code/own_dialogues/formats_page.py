@@ -50,8 +50,8 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
 What comes out of each example, and of more files of these and other tools:
 [answers.yaml](../tests/dialogue_files/files/answers.yaml).
 
-Columns of tables and keys of JSON go by these names, case, blanks and hyphens aside; of several the first that is there
-counts:"""
+Columns of tables and keys of JSON go by these names, case, blanks, hyphens and capitals in words aside (`dialogueId`); of
+several the first that is there counts:"""
 _NOT_READ = "Not read:"
 
 

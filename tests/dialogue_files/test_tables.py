@@ -11,7 +11,7 @@ from basics.errors import UserError
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.reading import count_turns
 from dialogue_files.report import Report
-from dialogue_files.turns import SpokenTurn, number_turns
+from dialogue_files.turns import LineError, SpokenTurn, number_turns
 
 
 def read(content: str, form: str = "csv") -> tuple[list[SpokenTurn], list[str]]:
@@ -231,3 +231,17 @@ def test_a_key_that_all_turns_have_is_folded_once(monkeypatch: pytest.MonkeyPatc
         turns = [{"Speaker": "Ann", "text": "a", key: 1}] * 50
         assert len(read(json.dumps(of_file(turns)), "json")[0]) == 50
         assert folded.count(key) == 1 if key == short else folded.count(key) > 50
+
+
+@pytest.mark.parametrize("name", ["dialogueId", "ConversationID", "Ticket ID", "call_id"])
+def test_dialogues_are_told_apart_by_what_programs_call_them(name: str) -> None:
+    assert cells(f"{name},authorName,text\nx,Ann,a\ny,Ann,b\n") == [("x", "Ann", "a"), ("y", "Ann", "b")]
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [("csv", "speaker,text,\nAnn,a,\nBen,yes, and no\n"), ("text_table", "| speaker | text |\n| Ann | a \\| b |\n")],
+)
+def test_words_below_no_name_of_a_column_are_not_lost(form: str, content: str) -> None:
+    with pytest.raises(LineError, match="what holds the separator belongs into quotes, and each column needs a name"):
+        read(content, form)
