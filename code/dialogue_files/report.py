@@ -19,6 +19,7 @@ _MOMENT = re.compile(
     r"|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:(?<=:\d\d)\D.*)?)\s*"
 )
 # In a name what may be the time of a turn; phones have no letters beside it.
+FEWEST_ALIKE = 4  # names that differ in numbers alone
 _CHANGING = re.compile(r"\d+s?(?:[.:,/hH-]\d+s?)+|\d+s\b")
 EMPTY = "empty turns"
 
@@ -170,7 +171,7 @@ class Report:
             yield f"warning: more names like these: {len(doubtful) - 3:,}"
 
     def _changing_names(self) -> Iterator[str]:
-        """A warning where names differ in what may be a time alone."""
+        """A warning where names differ in what may be a time alone, or in numbers that may be those of turns."""
         first: dict[str, str] = {}
         for key, (name, _) in self.speakers.items():
             bare = _CHANGING.sub("0", key)
@@ -178,6 +179,12 @@ class Report:
             if other != name:
                 yield f"warning: {other[:60]!r} and {name[:60]!r} are taken for two people: are the numbers times?"
                 return
+        names = [name for name, _ in self.speakers.values()]
+        alike = {re.sub(r"\d+", "", key) for key in self.speakers}
+        are_turns = all(one.count == 1 and not reads_like_sentence(name) for name, one in self.speakers.values())
+        if are_turns and len(alike) * 2 <= len(names) >= FEWEST_ALIKE:
+            told = f"warning: {names[0][:60]!r}, {names[1][:60]!r} and so on are taken for {len(names):,} people"
+            yield f"{told}, each of whom speaks once: are the numbers those of turns?"
 
     def speaker_lines(self) -> Iterator[str]:
         """'Ruth Hale: 12 turns', who speaks most first."""
