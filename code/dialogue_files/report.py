@@ -15,7 +15,7 @@ MOST_COUNTED = 10_000  # turns of a dialogue whose order is watched
 _PLACE_OF_TURN = re.compile(r"\s*(\d{1,6})(?:\.0)?\s*")
 # Of a time no part of a second: where only its digits that are needed are written, letters are not in its order.
 _MOMENT = re.compile(
-    r"\s*(?:(?P<seconds>\d{9,19}(?:\.\d{1,9})?)"
+    r"\s*(?:(?P<seconds>\d{1,19}(?:\.\d{1,9})?)|(?P<clock>(?:\d{1,3}:)?\d{1,2}:\d\d[.,]\d{1,3})"
     r"|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:(?<=:\d\d)\D.*)?)\s*"
 )
 # In a name what may be the time of a turn; phones have no letters beside it.
@@ -99,7 +99,16 @@ def _place_of(written: str, is_time: bool) -> int | Decimal | str | None:
     found = (_MOMENT if is_time else _PLACE_OF_TURN).fullmatch(written)
     if not found:
         return None
-    return (Decimal(found["seconds"]) if found["seconds"] else found["day"]) if is_time else int(found[1])
+    if not is_time:
+        return int(found[1])
+    return found["day"] or _seconds(found["seconds"] or found["clock"].replace(",", "."))
+
+
+def _seconds(clock: str) -> Decimal:
+    seconds = Decimal(0)
+    for part in clock.split(":"):
+        seconds = 60 * seconds + Decimal(part)
+    return seconds
 
 
 @dataclass

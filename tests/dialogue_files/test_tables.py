@@ -146,6 +146,8 @@ def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:
         ("timestamp", [1700000002, 1700000001]),
         ("created_at", ["2024-05-01T10:02:00Z", "2024-05-01T10:01:00Z"]),
         ("date", ["2024-05-02", "2024-05-01"]),
+        ("createdAt", ["2024-05-02", "2024-05-01"]),
+        ("start", [7.5, 1.25]),
     ],
 )
 def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None:
@@ -165,6 +167,14 @@ def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None
             content.replace(json.dumps(times[0]), '"12:05"').replace(str(times[0]), "12:05"), encoding="utf-8"
         )
         assert list(count_turns(path, form).report.lines()) == []
+
+
+def test_tiers_that_stand_one_below_the_other_are_told() -> None:
+    _, told = read("Start Time,speaker,text\n0:00:01.500,Ann,a\n0:01:09.000,Ann,b\n0:00:02.250,Ben,c\n")
+    assert told == [
+        "warning: line 4: 'Start Time' falls from 69.000 to 2.250 within a dialogue: turns are taken in the order of the "
+        "file, not of 'Start Time'"
+    ]
 
 
 CHATS = {

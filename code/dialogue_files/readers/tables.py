@@ -17,7 +17,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "dialogue": (
         *("dialogue", "dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id", "conv_id", "scene_id"),
         *("session_id", "thread_id", "chat_id", "ticket_id", "call_id", "case_id", "meeting_id", "interview_id"),
-        *("conversation_sid", "chat_session"),
+        *("conversation_sid", "chat_session", "video_id"),
     ),
     "speaker": (
         *("speaker", "speaker_name", "name", "character", "author", "role", "from", "speaker_id", "user", "username"),
@@ -44,7 +44,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("turn", "turn_id", "turn_idx", "turn_index", "turn_no", "turn_number", "utterance_id", "utterance_idx"),
         *("utterance_index", "utterance_no", "utterance_number", "utt_id", "utt_idx", "line_no", "line_number"),
     ),
-    "time": ("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent"),
+    "time": (
+        *("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent", "created"),
+        *("start", "start_time", "begin", "begin_time"),
+    ),
 }
 # What tells a split from the others, in names of files and keys.
 SPLIT_WORDS: Mapping[str, tuple[str, ...]] = {
