@@ -51,6 +51,7 @@ _SOUNDS = _words("""
 _DOES = re.compile(r"\S.* \w{3,}ing")  # 'phone ringing', not 'Stephen King'
 _LIKE_DELIVERY = re.compile(r"\w+(?:ly|ing)")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
+_ASIDE_BEFORE = re.compile(r"[(\[]([^()\[\]]{1,40})[)\]]\s+(?=[^\s:：])")
 MOST_ASIDES = 3  # behind a name: 'PAUL (V.O.) (CONT'D) (softly)'
 # Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
 UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
@@ -133,6 +134,12 @@ def is_name(name: str, count: int, lower_names: bool = False) -> bool:
 def without_aside(name: str) -> str:
     """'Paul (Laughing)' and 'PAUL (CONT'D)' are Paul; 'Anna (Sales)' stays, as there may be another Anna."""
     return _split_asides(name)[0]
+
+
+def without_aside_before(text: str) -> str:
+    """'(laughing) Paul: yes' and '[SIGHS] PAUL' without how it is said; '(Anna) yes' stays."""
+    found = _ASIDE_BEFORE.match(text)
+    return text[found.end() :] if found and _is_delivery(found[1]) else text
 
 
 def has_doubtful_aside(name: str) -> bool:

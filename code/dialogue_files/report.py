@@ -15,10 +15,11 @@ MOST_COUNTED = 10_000  # turns of a dialogue whose order is watched
 _PLACE_OF_TURN = re.compile(r"\s*(\d{1,6})(?:\.0)?\s*")
 # Of a time no part of a second: where only its digits that are needed are written, letters are not in its order.
 _MOMENT = re.compile(
-    r"\s*(?:(?P<seconds>\d{9,19}(?:\.\d{1,9})?)"
+    r"\s*(?:(?P<seconds>\d{1,19}(?:\.\d{1,9})?)|(?P<clock>(?:\d{1,3}:)?\d{1,2}:\d\d[.,]\d{1,3})"
     r"|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:(?<=:\d\d)\D.*)?)\s*"
 )
 # In a name what may be the time of a turn; phones have no letters beside it.
+FEWEST_ALIKE = 4  # names that differ in numbers alone
 _CHANGING = re.compile(r"\d+s?(?:[.:,/hH-]\d+s?)+|\d+s\b")
 EMPTY = "empty turns"
 
@@ -98,7 +99,16 @@ def _place_of(written: str, is_time: bool) -> int | Decimal | str | None:
     found = (_MOMENT if is_time else _PLACE_OF_TURN).fullmatch(written)
     if not found:
         return None
-    return (Decimal(found["seconds"]) if found["seconds"] else found["day"]) if is_time else int(found[1])
+    if not is_time:
+        return int(found[1])
+    return found["day"] or _seconds(found["seconds"] or found["clock"].replace(",", "."))
+
+
+def _seconds(clock: str) -> Decimal:
+    seconds = Decimal(0)
+    for part in clock.split(":"):
+        seconds = 60 * seconds + Decimal(part)
+    return seconds
 
 
 @dataclass
@@ -170,7 +180,7 @@ class Report:
             yield f"warning: more names like these: {len(doubtful) - 3:,}"
 
     def _changing_names(self) -> Iterator[str]:
-        """A warning where names differ in what may be a time alone."""
+        """A warning where names differ in what may be a time alone, or in numbers that may be those of turns."""
         first: dict[str, str] = {}
         for key, (name, _) in self.speakers.items():
             bare = _CHANGING.sub("0", key)
@@ -178,6 +188,12 @@ class Report:
             if other != name:
                 yield f"warning: {other[:60]!r} and {name[:60]!r} are taken for two people: are the numbers times?"
                 return
+        names = [name for name, _ in self.speakers.values()]
+        alike = {re.sub(r"\d+", "", key) for key in self.speakers}
+        are_turns = all(one.count == 1 and not reads_like_sentence(name) for name, one in self.speakers.values())
+        if are_turns and len(alike) * 2 <= len(names) >= FEWEST_ALIKE:
+            told = f"warning: {names[0][:60]!r}, {names[1][:60]!r} and so on are taken for {len(names):,} people"
+            yield f"{told}, each of whom speaks once: are the numbers those of turns?"
 
     def speaker_lines(self) -> Iterator[str]:
         """'Ruth Hale: 12 turns', who speaks most first."""

@@ -17,14 +17,16 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
 - **Names** are compared in one Unicode form and, from two letters on, without case (`RUTH` is Ruth), which is told.
 - **Brackets behind a name**, in text and subtitles: how something is said and small letters are left off
   (`Paul (Laughing)` is Paul, `Sam (tenant)` is Sam), other words kept, as there may be another Anna (`Anna (Sales)`).
-  In text it is told where `Sam (tenant)` and `Sam (landlord)` are taken for one.
+  Before it, how something is said is left off too (`(laughing) Paul:`). In text it is told where `Sam (tenant)` and
+  `Sam (landlord)` are taken for one.
 - **Nobody** is `Note:`, `Session 2:` or `[Scene ...]`, and in text `Participants:` before the first turn, or before
   names and the first turn of a dialogue.
 - **Interviews, minutes**: `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number, and
   so are `Q` and `A` before a dot or a gap (`Q. Where?`). What stands above a line `Transcript` is the head of a
   meeting, which is one dialogue. All is told.
 - **Times beside names** are nobody's: `[0:05] Ann:`, and where two people have one and it never falls, which is
-  told, `Ann 10.02:`, `Ann [1.25s]:` or a date. People whose names differ in such a number alone are warned of.
+  told, `Ann 10.02:`, `Ann [1.25s]:` or a date. People whose names differ in such a number alone are warned of, and
+  where all speak once those whose names differ in any. In text `Ann: So [0:05] what?` has no time in what is said.
 - **Lines** end with a line feed, and in text with what else ends them before names and colons of which a line has
   two or more, which is told.
 - **Before a colon**, in text: always a name; one that looks like speech is warned of. In subtitles: a name if it looks
@@ -50,8 +52,8 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
 What comes out of each example, and of more files of these and other tools:
 [answers.yaml](../tests/dialogue_files/files/answers.yaml).
 
-Columns of tables and keys of JSON go by these names, case, blanks and hyphens aside; of several the first that is there
-counts:"""
+Columns of tables and keys of JSON go by these names, case, blanks, hyphens and capitals in words aside (`dialogueId`);
+of several the first that is there counts:"""
 _NOT_READ = "Not read:"
 
 

@@ -289,3 +289,15 @@ def test_lines_that_are_shown_again_above_another_voice_are_one(again: str) -> N
 
 def test_a_cue_of_ass_needs_no_times() -> None:
     assert said_in("ass", "Format: Start, End, Name, Text\nDialogue: x,,Ann,a\n") == [("Ann", "a")]
+
+
+@pytest.mark.parametrize("aside", ["(SIGHS)", "[laughing]"])
+def test_how_it_is_said_may_stand_before_a_name(aside: str) -> None:
+    lines = ("RUTH: One.", "PAUL: Two.", f"{aside} RUTH: Three.", f"{aside} Four.")
+    cues = "".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\n{line}\n\n" for n, line in enumerate(lines, start=1))
+    assert said_in("srt", cues) == [
+        ("RUTH", "One."),
+        ("PAUL", "Two."),
+        ("RUTH", "Three."),
+        ("RUTH", f"{aside} Four."),
+    ]

@@ -11,7 +11,7 @@ from basics.errors import UserError
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.reading import count_turns
 from dialogue_files.report import Report
-from dialogue_files.turns import SpokenTurn, number_turns
+from dialogue_files.turns import LineError, SpokenTurn, number_turns
 
 
 def read(content: str, form: str = "csv") -> tuple[list[SpokenTurn], list[str]]:
@@ -146,6 +146,8 @@ def test_scenes_are_dialogues_where_dialogue_is_what_is_said() -> None:
         ("timestamp", [1700000002, 1700000001]),
         ("created_at", ["2024-05-01T10:02:00Z", "2024-05-01T10:01:00Z"]),
         ("date", ["2024-05-02", "2024-05-01"]),
+        ("createdAt", ["2024-05-02", "2024-05-01"]),
+        ("start", [7.5, 1.25]),
     ],
 )
 def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None:
@@ -165,6 +167,14 @@ def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None
             content.replace(json.dumps(times[0]), '"12:05"').replace(str(times[0]), "12:05"), encoding="utf-8"
         )
         assert list(count_turns(path, form).report.lines()) == []
+
+
+def test_tiers_that_stand_one_below_the_other_are_told() -> None:
+    _, told = read("Start Time,speaker,text\n0:00:01.500,Ann,a\n0:01:09.000,Ann,b\n0:00:02.250,Ben,c\n")
+    assert told == [
+        "warning: line 4: 'Start Time' falls from 69.000 to 2.250 within a dialogue: turns are taken in the order of the "
+        "file, not of 'Start Time'"
+    ]
 
 
 CHATS = {
@@ -241,3 +251,17 @@ def test_a_key_that_all_turns_have_is_folded_once(monkeypatch: pytest.MonkeyPatc
         turns = [{"Speaker": "Ann", "text": "a", key: 1}] * 50
         assert len(read(json.dumps(of_file(turns)), "json")[0]) == 50
         assert folded.count(key) == 1 if key == short else folded.count(key) > 50
+
+
+@pytest.mark.parametrize("name", ["dialogueId", "ConversationID", "Ticket ID", "call_id"])
+def test_dialogues_are_told_apart_by_what_programs_call_them(name: str) -> None:
+    assert cells(f"{name},authorName,text\nx,Ann,a\ny,Ann,b\n") == [("x", "Ann", "a"), ("y", "Ann", "b")]
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [("csv", "speaker,text,\nAnn,a,\nBen,yes, and no\n"), ("text_table", "| speaker | text |\n| Ann | a \\| b |\n")],
+)
+def test_words_below_no_name_of_a_column_are_not_lost(form: str, content: str) -> None:
+    with pytest.raises(LineError, match="what holds the separator belongs into quotes, and each column needs a name"):
+        read(content, form)

@@ -144,3 +144,68 @@ def test_a_short_message_above_the_time_of_the_next_is_said() -> None:
     turns, said = read(text)
     assert turns == [("Ann Fox", "So"), ("Ben Low", "Wow No"), ("Ben Low", "Yes")]
     assert "left out: lines of times 1 (line 7), empty turns 1 (line 10)" in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "**{}** [00:00:07]: a",
+        "**{} (00:07):** a",
+        "**{}:** [00:07] a",
+        "__{}__: a",
+        "{}: [0:05] a",
+        "{}: a #00:00:07-1#",
+        "#00:00:07-1# {}: a",
+        "(laughing) {}: a",
+        "[sighs] {}: a",
+    ],
+)
+def test_marks_around_names_and_times_in_speech_are_nobodys(line: str) -> None:
+    text = "\n".join((line.format("Ann_1 Lee"), "Ben: b", "Ann_1 Lee: [00:09] c [00:12] d"))
+    assert read(text)[0] == [("Ann_1 Lee", "a"), ("Ben", "b"), ("Ann_1 Lee", "c d")]
+
+
+def test_two_times_before_names_are_those_of_turns() -> None:
+    turns, _ = read("0.5 3.2 A: a\n\n3.3 4.5 B: b\n\n4.6 5.5 A: c\n")
+    assert turns == [("A", "a"), ("B", "b"), ("A", "c")]
+
+
+@pytest.mark.parametrize(("last", "is_told"), [("B.4", True), ("B.2", False), ("Cy", False)])
+def test_names_that_may_count_turns_are_told(last: str, is_told: bool) -> None:
+    _, said = read("".join(f"{name}: a\n" for name in ("A.1", "B.2", "A.3", last)))
+    told = "warning: 'A.1', 'B.2' and so on are taken for 4 people, each of whom speaks once: are the numbers those of "
+    assert said == [f"{told}turns?"] * is_told
+
+
+def test_a_head_ends_with_its_label_too() -> None:
+    turns, said = read("Meeting Title: Sync\n\nTranscript:\n\nThem: a\n\nMe: b\n")
+    assert turns == [("Them", "a"), ("Me", "b")]
+    assert said[0] == "up to line 3 it is taken for the head of a transcript, below for one dialogue"
+    assert read("Ann: a\nBen: my - transcript\nAnn: b\nBen: c\n")[0][1] == ("Ben", "my - transcript")
+
+
+def test_marks_of_fountain_are_none_of_a_name() -> None:
+    text = "INT. BOAT\n\nRUTH\nYou are late.\n\n@McCLANE\nYes.\n\nRUTH ^\nNo.\n\nPAUL\nAh.\n"
+    assert read(text)[0] == [("RUTH", "You are late."), ("McCLANE", "Yes."), ("RUTH", "No."), ("PAUL", "Ah.")]
+
+
+def test_what_is_to_be_done_is_not_said() -> None:
+    text = "0:00 - Ann\na\nACTION ITEM: Buy - WATCH: https://fathom.video/x?t=7\n0:12 - Ben\nb\n"
+    assert read(text)[0] == [("Ann", "a"), ("Ben", "b")]
+
+
+def test_a_chat_of_irc_with_dates_and_one_of_discord_of_old() -> None:
+    assert read("[2024-05-01 10:01:05] <@ann> a\n[2024-05-01 10:02:05] <ben> b: c\n")[0] == [
+        ("ann", "a"),
+        ("ben", "b: c"),
+    ]
+    assert read("[01-May-24 10:01 AM] ann\na: b\n\n[01-May-24 10:02 AM] ben\nc\n")[0] == [("ann", "a: b"), ("ben", "c")]
+
+
+@pytest.mark.parametrize(
+    "last", ["Ligação de voz perdida", "Cevapsız sesli arama", "Appel vocal manqué", "Llamada perdida"]
+)
+def test_calls_and_marks_of_edited_messages_in_other_languages(last: str) -> None:
+    head = "13/06/2023 19:3{} - Ana: {}\n"
+    said = ("até logo <Mensagem editada>", "oi <Bu mesaj düzenlendi>", last)
+    assert read("".join(head.format(*one) for one in enumerate(said)))[0] == [("Ana", "até logo"), ("Ana", "oi")]

@@ -19,6 +19,7 @@ WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", 
 # A name ends in what is no blank: then a long row of blanks is looked at once, and not once for each of its parts.
 # 'Ann :)' is a name too: the colon behind one has a blank behind it.
 _WHATSAPP_SAID = re.compile(r"(?:~\s*+)?(?P<name>[^\s:](?:.{0,98}?\S)??)(?P<gap>\s*+):(?:\s+(?P<text>.*))?", re.DOTALL)
+_NICK = re.compile(r"\A<[ @+%&~]?([^<>:|]{1,100})> ")  # of IRC, where its log has dates
 _QUOTE = re.compile('[“”„«»‹›「」『』]|(?<!\\w)"|(?<!\\d)"(?!\\w)')  # not that in 'ד"ר', a title, nor of inches
 # Somebody is said to have done something: a notice, whatever colon comes later in it.
 _WHATSAPP_DONE = re.compile(
@@ -72,11 +73,16 @@ _CALLS = re.compile(
     rf"(?:(?:missed |silenced )?(?:(?:group )?(?:voice|video)|group) call|(?:verpasster )?(?:gruppen-?)?{_ANRUF})"
     rf"(?:[,.] ?(?:{_LASTED}|no answer|keine antwort|(?:tap|click) to call back|zum zurückrufen tippen|focus mode"
     r"|(?:answered|declined) on (?:an)?other device|\d+ (?:joined|invited)))?\.?"
+    r"|(?:llamada|ligação|chamada|appel|chiamata)(?: de (?:voz|vídeo)| vocale?| vidéo)? (?:perdida|manqué|persa)"
+    r"|(?:videollamada perdida|videochiamata persa)|gemiste (?:spraak|video-?)oproep"
+    r"|cevapsız (?:sesli|görüntülü) arama|пропущенный (?:аудио|видео)звонок|nieodebrane połączenie (?:głosowe|wideo)"
     rf"|(?:missed (?:group )?(?:voice|video) call at|verpasster (?:gruppen-?)?{_ANRUF} um) {_CLOCK}(?: uhr)?\.?",
     re.I,
 )
 _EDITED = re.compile(
-    r"<(?:This message was edited|Diese Nachricht wurde bearbeitet|Se editó este mensaje)[^<>]*>$", re.I
+    r"<[^<>]*\b(?:edited|bearbeitet|editó|editada|modifié|modificato|bewerkt|düzenlendi|изменено|diedit|נערכה)\b"
+    r"[^<>]*>$",
+    re.I,
 )
 
 ZOOM = re.compile(
@@ -88,8 +94,9 @@ ZOOM = re.compile(
 )
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
 _ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
+_DISCORD_DATE = rf"(?:{_DATE}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
 DISCORD = re.compile(
-    rf"(?:\[{_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
+    rf"(?:\[{_DISCORD_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
     rf"|(?P<pasted>[^\s:](?:[^:]{{0,98}}?[^\s:])??)\s++—\s++(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
 )
 _DISCORD_DONE = re.compile(r"(?:Joined the server\.|Started a call.*|Pinned a message\.|Added .* to the group\.)")
@@ -155,7 +162,7 @@ def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
 
 def _whatsapp_said(rest: str) -> re.Match[str] | None:
     """Who says what in the rest of a line; None for a notice, whose colon may stand in what it quotes."""
-    said = _WHATSAPP_SAID.fullmatch(rest)
+    said = _WHATSAPP_SAID.fullmatch(_NICK.sub(r"\1: ", rest))
     if said is None or len(_QUOTE.findall(said["name"])) % 2:
         return None
     is_done = _WHATSAPP_DONE.match(said["name"]) or (said["gap"] and _WHATSAPP_FAIT.match(said["name"]))

@@ -341,6 +341,7 @@ NOT_READ: Mapping[str, str] = MappingProxyType(
         ".doc": "save it as plain text (.txt)",
         ".odt": "save it as plain text (.txt)",
         ".rtf": "save it as plain text (.txt)",
+        ".fountain": "name it .txt: it is read as a screenplay",
         ".pdf": "save its text as .txt",
         ".xlsx": "save it as 'CSV UTF-8'",
         ".xls": "save it as 'CSV UTF-8'",

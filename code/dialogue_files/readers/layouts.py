@@ -17,14 +17,14 @@ HEAD_LINES = 500  # by which it is decided how names stand
 NAMES_STAND_IN = 1_000  # characters, the first of a line
 # What tells one turn from the next and no person from another: seconds, a time with a dot or an h, a date.
 _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
-_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:\s*(?:-->|-|–|to)\s*{_SECONDS})?|{DAY})"
+_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:-->|-|–|to)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
 _STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
 FEWEST_STAMPS = 3
 NUMBER = re.compile(
     r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
 )  # before each line of some transcripts
-_END_OF_HEAD = re.compile(r"(?!#)(?:.*[-–—]\s*+|[\W_]*+)transcript", re.I)  # of Markdown a heading is a direction
+_END_OF_HEAD = re.compile(r"(?!#)(?:.*[-–—]\s*+|[\W_]*+)transcript\s*+:?", re.I)  # of Markdown a heading is a direction
 _QUESTION = re.compile(r"(?:(?P<asked>q|question)|a|answer)(?:[ .#]{0,2}(?P<number>\d{1,5}))?", re.I)
 _LETTER = re.compile(r"(?P<name>[QA]\d{0,5})(?:\.\s+|\.?(?:\t|\s{2,}))(?=\S)")
 
@@ -125,13 +125,18 @@ def _find_head(lines: Sequence[str]) -> int:
     """How many lines are the head, see `Layout`: what stands below 'Transcript' before the first turn is of it too."""
     named = [split_name(line) if is_named_line(line) else None for line in lines]
     names = [name_key(without_aside(one[0])) if one else "" for one in named]
-    ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and split_name(line) is None]
+    ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and not _says(line)]
     ends = [place for place in ends if _may_stand_above(list(filter(None, names[:place])), names[place:])]
     if not ends:
         return 0
     below = range(ends[-1] + 1, len(lines))
     first = next(place for place in below if names[place] or ONLY_TIMES.fullmatch(lines[place]))
     return max(place for place in range(first) if lines[place]) + 1
+
+
+def _says(line: str) -> bool:
+    named = split_name(line)
+    return named is not None and bool(named[1])
 
 
 def _may_stand_above(names: Sequence[str], below: Sequence[str]) -> bool:

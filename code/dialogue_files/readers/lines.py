@@ -3,13 +3,20 @@
 import re
 from itertools import accumulate
 
-from dialogue_files.names import is_label, lists_people, reads_like_sentence, without_aside
+from dialogue_files.names import (
+    is_label,
+    lists_people,
+    reads_like_sentence,
+    without_aside,
+    without_aside_before,
+)
 from dialogue_files.turns import LONGEST_NAME
 
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
-_TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{CLOCK})"
+_F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as f4 and easytranscript have it
+_TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{_F4}|{CLOCK})"
 RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
 # What follows the first character of a name, which ends in what is no blank: so a long row of blanks is looked at once.
 REST = rf"(?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：])??"
@@ -24,14 +31,17 @@ _TIME_AFTER_NAME = re.compile(
     rf"(?:\s*+(?:\[{CLOCK}\]|\({CLOCK}\))\s*+[:：]\s*+|\s++{CLOCK}\s*+[:：]\s++)(\S.*)"
 )
 _TIME_AFTER_COLON = re.compile(rf"(?:\[{CLOCK}\]|\({CLOCK}\))\s*")
+_TIME_IN_SPEECH = re.compile(rf"(?:\[{CLOCK}\]|{_F4})\s?")
 ONLY_TIMES = re.compile(rf"{RANGE}")
+# A name in bold type, before its colon or with that, and with a time behind it perhaps.
 _BOLD = re.compile(
-    r"(\*\*?|__?)\s*+([^\s*_:：](?:[^*:：]*?[^\s*:：])??)\s*+(?:[:：]\s*+\1|\1\s*+[:：])\s*(.*)", re.DOTALL
+    rf"(\*\*?|__?)\s*+([^\s*_:：](?:[^*:：]*?[^\s*:：])??(?:\s*+[\[(]{CLOCK}[\])])?)"
+    r"\s*+(?:([:：])\s*+\1|\1(?=\s*+[:：\[(]))\s*+"
 )
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
-    r"|(?:transcription|meeting) ended after .*|.* (?:started|stopped) transcription"
+    r"|.* - watch: https?://\S+|(?:transcription|meeting) ended after .*|.* (?:started|stopped) transcription"
     r"|this editable transcript was computer generated.*|-{2,3} (?:log opened|log closed|day changed)\b.*",
     re.I,
 )
@@ -51,13 +61,15 @@ def split_name(line: str) -> tuple[str, str] | None:
     nick = _NICK.fullmatch(line) if line != whole else None
     if nick:
         return nick["name"], nick["said"]
-    bold = _BOLD.fullmatch(line)
+    line = without_aside_before(line)
+    bold = _BOLD.match(line)
     if bold:
-        return bold[2], bold[3]
+        line = f"{bold[2]}{bold[3] or ''} {line[bold.end() :]}"
     found = _TIME_AFTER_NAME.fullmatch(line) or _NAMED.fullmatch(line)
     if not found:
         return None
     said = found[2] if found.re is _TIME_AFTER_NAME else without_begin(_TIME_AFTER_COLON, found[2])
+    said = _TIME_IN_SPEECH.sub("", said)
     name = found[1].rstrip(" ,") if found.re is _TIME_AFTER_NAME else found[1]
     bare = without_aside(name)
     return _BRACKETS.sub(r"\1", bare) + name[len(bare) :], said

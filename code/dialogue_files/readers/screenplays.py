@@ -15,9 +15,14 @@ SHOUTS_PER_HEADING = 4  # lines in capitals for each name with a time, above whi
 _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
 
 
+def _unforced(line: str) -> str:
+    """A name without Fountain's marks: '@McCLANE' is one whatever its case, 'RUTH ^' speaks beside the one above."""
+    return line.strip().removeprefix("@").removesuffix("^").strip()
+
+
 def is_cue_name(line: str) -> bool:
     """Whether a line of a screenplay is a speaker's name: in capitals, alone, no scene and no cut."""
-    bare = without_aside(line.strip())
+    bare = without_aside(_unforced(line))
     if not _CAPITALS.fullmatch(bare) or SCENE.match(bare) or bare.endswith((".", "!", "?", "-")):
         return False
     return not is_label(bare)
@@ -38,6 +43,10 @@ def is_screenplay(lines: Sequence[str]) -> bool:
     return timed < 2 or timed * SHOUTS_PER_HEADING < cues
 
 
+def _begins_speech(line: str) -> bool:
+    return is_cue_name(line) or (line.startswith("@") and bool(_unforced(line)))
+
+
 def _has_lower(line: str) -> bool:
     return any(map(str.islower, line))
 
@@ -51,9 +60,9 @@ def read_screenplay(stream: BinaryIO) -> Iterator[Read]:
             if turn.text:
                 yield from turn.end()
                 turn.text = ""
-        elif turn.speaker is None and is_cue_name(line) and (begun or not lists_people(line)):
+        elif turn.speaker is None and _begins_speech(line) and (begun or not lists_people(line)):
             begun = True
-            turn.begin((yield from asides.take_off(line)), number)
+            turn.begin((yield from asides.take_off(_unforced(line))), number)
         elif turn.speaker is None or is_direction(line):
             yield LeftOut(DIRECTIONS, number)
         else:

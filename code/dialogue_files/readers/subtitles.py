@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import BinaryIO
 
-from dialogue_files.names import is_name, is_sound, may_be_sound, name_key, without_aside
+from dialogue_files.names import is_name, is_sound, may_be_sound, name_key, without_aside, without_aside_before
 from dialogue_files.readers.cues import Cue, read_cues
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, unescape
@@ -146,7 +146,7 @@ def _survey(cues: Iterable[Cue]) -> Names:
                 names.voices |= _VOICE.search(line) is not None
                 names.rolling |= _WORD_TIME.search(line) is not None
             lines.append(_plain(line))
-            found = _NAMED_LINE.fullmatch(lines[-1]) if lines[-1] not in before else None
+            found = _NAMED_LINE.fullmatch(without_aside_before(lines[-1])) if lines[-1] not in before else None
             name = _name(found) if found else ""
             if found and len(name) <= LONGEST_NAME and (name in names.counts or len(names.counts) < MOST_NAMES):
                 names.counts[name] += 1
@@ -237,7 +237,7 @@ def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, 
             yield _plain(name), _plain(text)
         return
     plain = _plain(line)
-    named = _NAMED_LINE.fullmatch(plain)
+    named = _NAMED_LINE.fullmatch(without_aside_before(plain))
     name = _name(named) if named else ""
     bracketed = _BRACKETED_LINE.fullmatch(plain)
     if bracketed and names.accepts_in_brackets(bracketed["name"]):

@@ -11,17 +11,18 @@ from typing import Any, BinaryIO
 from dialogue_files.report import Header, LeftOut, Remark, SplitSaid
 from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, read_lines
 
-# What a column or key means -> what it may be called, letter case, blanks and hyphens aside; the first that is
-# there counts.
+# What a column or key means -> what it may be called, letter case, blanks, hyphens and capitals in words aside; the
+# first that is there counts.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "dialogue": (
         *("dialogue", "dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id", "conv_id", "scene_id"),
-        *("session_id", "thread_id", "chat_id"),
+        *("session_id", "thread_id", "chat_id", "ticket_id", "call_id", "case_id", "meeting_id", "interview_id"),
+        *("conversation_sid", "chat_session", "video_id"),
     ),
     "speaker": (
         *("speaker", "speaker_name", "name", "character", "author", "role", "from", "speaker_id", "user", "username"),
         *("user_name", "sender", "sender_name", "person", "participant", "sprecher", "rolle", "locuteur", "nom"),
-        *("personnage", "hablante", "nombre", "personaje", "falante", "nome"),
+        *("personnage", "hablante", "nombre", "personaje", "falante", "nome", "speaker_label", "author_name"),
     ),
     "utterance": (
         *(
@@ -43,7 +44,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("turn", "turn_id", "turn_idx", "turn_index", "turn_no", "turn_number", "utterance_id", "utterance_idx"),
         *("utterance_index", "utterance_no", "utterance_number", "utt_id", "utt_idx", "line_no", "line_number"),
     ),
-    "time": ("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent"),
+    "time": (
+        *("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent", "created"),
+        *("start", "start_time", "begin", "begin_time"),
+    ),
 }
 # What tells a split from the others, in names of files and keys.
 SPLIT_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -74,12 +78,12 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 def fold_name(name: str) -> str:
-    """`Dialogue ID` -> `dialogue_id`."""
+    """`Dialogue ID`, `dialogueId` -> `dialogue_id`."""
     return _fold_known(name) if len(name) <= LONGEST_NAME else _fold(name)
 
 
 def _fold(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip().lower())
+    return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower()
 
 
 # Each turn of JSON has the same keys, which several questions fold anew; long ones are not held.
@@ -150,6 +154,8 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     if form.raw:
         yield Remark("quotes are taken as characters of what is said, not as the ends of cells")
     line, header = next(read_rows(stream, form), (1, []))
+    while header and not header[-1].strip():  # what stands below no name would be lost unseen
+        header.pop()
     parts, places = PartCounter(), _find_columns(header, line)
     places = _without_numbered_lines(header, places, stream, form)
     counts = places["time"] if places["turn"] is None else places["turn"]
@@ -280,7 +286,8 @@ def _fitted(row: list[str], width: int, line: int) -> list[str]:
     if len(row) > width and not any(cell.strip() for cell in row[width:]):
         row = row[:width]
     if len(row) != width:
-        why = "what holds the separator belongs into quotes" if len(row) > width else "empty ones need their separators"
+        much = "what holds the separator belongs into quotes, and each column needs a name"
+        why = much if len(row) > width else "empty ones need their separators"
         raise LineError(line, f"{len(row)} cells, but the header has {width}: {why}")
     return row
 
