@@ -19,8 +19,8 @@ _MOMENT = re.compile(
     r"|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:(?<=:\d\d)\D.*)?)\s*"
 )
 # In a name what may be the time of a turn; phones have no letters beside it.
-FEWEST_ALIKE = 4  # names that differ in numbers alone
 _CHANGING = re.compile(r"\d+s?(?:[.:,/hH-]\d+s?)+|\d+s\b")
+FEWEST_ALIKE = 4  # names that differ in numbers alone
 EMPTY = "empty turns"
 
 
