@@ -5,7 +5,8 @@
 #     dataset=meld bash demo/make_adapter.sh         # into demo/adapters/meld: some 25 minutes, or one on a GPU
 #
 # It is small on purpose: rank 8 (override with lora_dim), bf16, and without a tokenizer, which the base brings. Corpora
-# of people are asked as the condition shipped/compact+step_6 of experiments/conditions.yaml says, with the short prompt.
+# of people are learned as the condition shipped/compact+step_6+class_weights of experiments/conditions.yaml says, with
+# the short prompt, and rare labels counting more.
 # Every other knob of code/train_and_inference_Uni.sh works here, too. DRY_RUN=1 prints the commands of the training.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,6 +16,7 @@ export lora_alpha=${lora_alpha:-$lora_dim}
 adapter=demo/adapter
 if [[ $dataset != sample ]]; then
     export prompt=${prompt:-compact} window_step=${window_step:-6} decode=${decode:-transitions}
+    export class_weights=${class_weights:-0.5}
     adapter=demo/adapters/$dataset
 fi
 results=experiments/demo_$dataset

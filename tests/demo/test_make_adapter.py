@@ -142,7 +142,7 @@ def test_the_script_exports_what_was_trained(trained: Path, tmp_path: Path) -> N
 
 
 def test_adapters_of_people_are_trained_as_their_condition_says(checkout: ShellCheckout, pickles: Path) -> None:
-    condition = list_conditions(read_table())["shipped/compact+step_6/meld"]
+    condition = list_conditions(read_table())["shipped/compact+step_6+class_weights/meld"]
     (checkout.root / "demo").mkdir()
     shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", checkout.root / "demo")
     made = checkout.run(script="../demo/make_adapter.sh", dataset="meld", ERC_ORIGINAL_DATA=pickles)
