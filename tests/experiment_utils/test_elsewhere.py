@@ -47,7 +47,7 @@ def test_labels_of_two_corpora_meet_in_the_unified_ones() -> None:
     assert recognizer.asked == [("a", 0, 3, "Calm."), ("a", 1, 5, "Hm."), ("a", 2, 3, "Out!"), ("b", 0, 0, "Great!")]
     # angry and Mad are both mad; of three labels that occur once each two are found; always the first: 1/3 of F1 1/2
     assert (found.utterances, found.weighted_f1) == (3, pytest.approx(200 / 3))
-    assert found.majority == pytest.approx(50 / 3)
+    assert found.majority == 16.6667  # held to four places, as files have it
     assert found.low <= found.weighted_f1 <= found.high
     # without Great!, whose words were trained on, one of two
     assert (found.unseen, found.unseen_f1) == (2, pytest.approx(50))

@@ -29,6 +29,8 @@ COLUMNS = ("dataset", "utterances", "weighted F1 (95% interval)", "always the co
 class Elsewhere:
     """Scores of one split of one dataset in unified labels, weighted F1 in percent; low, high: 95%, over dialogues.
 
+    Numbers are held to four places, so that what is printed is what is read back from a file.
+
     majority: of the commonest label of this split, said to every utterance. unseen: how many utterances have a text
     that the checkpoint was not trained on, unseen_f1 is theirs; None where it does not tell what it was trained on, or
     there is none.
@@ -43,6 +45,11 @@ class Elsewhere:
     majority: float
     unseen: int | None
     unseen_f1: float | None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, float):
+                object.__setattr__(self, name, round(value, 4))
 
 
 def unified_labels(spec: DatasetSpec) -> Mapping[str, str]:
@@ -120,8 +127,5 @@ def _row(one: Elsewhere) -> list[str]:
 
 
 def to_json(scores: Iterable[Elsewhere]) -> list[dict[str, Any]]:
-    """The same as plain data, every number to four places."""
-    return [
-        {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(one).items()}
-        for one in scores
-    ]
+    """The same as plain data."""
+    return [asdict(one) for one in scores]
