@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
 NEEDS_FILE = "needs.json"
-# Distinct tokens with a module for each one without, in the mean of the datasets: module -> form of the prompt -> times.
+# Distinct tokens with a module for each one without, mean of the datasets: module -> form of the prompt -> times.
 MORE_TOKENS = {"emotion_prediction": {"paper": 1.6, "compact": 1.3}, "domain_base": {"paper": 1.3}}
 # How many times fewer distinct tokens other prompts have than the paper's: (prompt, window_step) -> dataset -> times.
 # Counted by the benchmark, as what follows: benchmarks/results/prompts.json and trees.json.

@@ -45,8 +45,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("utterance_index", "utterance_no", "utterance_number", "utt_id", "utt_idx", "line_no", "line_number"),
     ),
     "time": (
-        *("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent", "created"),
-        *("start", "start_time", "begin", "begin_time"),
+        *("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent"),
+        *("created", "start", "start_time", "begin", "begin_time"),
     ),
 }
 # What tells a split from the others, in names of files and keys.
