@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by run.sh and run_gpu.sh: environment, base and rows; sets `python` and goes to the repository. Its arguments
-# are the module that knows what the script may be given, and what it was given.
+# Sourced by run.sh, run_gpu.sh and profile_gpu.sh: environment, base and rows; sets `python` and goes to the
+# repository. Its arguments are the module that knows what the script may be given, and what it was given.
 #
 #   BENCHMARK_PYTHON=/path/to/python    use this Python as it is, instead of .venv (see envs/setup.sh)
 #   ERC_ORIGINAL_DATA=/path/to/pickles  as for the scripts of code/

@@ -2,7 +2,7 @@
 # Trains an adapter that ships with the repository and puts it there, with its card and its scores:
 #
 #     bash demo/make_adapter.sh                      # of the sample corpus, into demo/adapter: some minutes on two cores
-#     dataset=meld bash demo/make_adapter.sh         # into demo/adapters/meld: some 25 minutes, or one on a GPU
+#     dataset=meld bash demo/make_adapter.sh         # into demo/adapters/meld: 45 minutes of one core, or one on a GPU
 #
 # It is small on purpose: rank 8 (override with lora_dim), bf16, and without a tokenizer, which the base brings. Corpora
 # of people are learned as the condition shipped/compact+step_6+class_weights of experiments/conditions.yaml says, with

@@ -146,7 +146,7 @@ def _train_tokens_of(condition: Condition, dataset: str) -> float:
     texts = _texts_of(condition, dataset)
     tokens = texts.distinct()
     for module, factors in MORE_TOKENS.items():
-        tokens *= factors[_form(condition)] if condition.settings.get(module) == "True" else 1
+        tokens *= factors.get(_form(condition), 1) if condition.settings.get(module) == "True" else 1
     if condition.settings.get("loss") == LABELS:
         tokens += texts.other_labels(len(find_dataset(dataset).labels))
     if condition.settings.get("rows_per_dialogue") == "1" and _shows_history(condition):

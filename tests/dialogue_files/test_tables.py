@@ -169,11 +169,12 @@ def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None
         assert list(count_turns(path, form).report.lines()) == []
 
 
-def test_tiers_that_stand_one_below_the_other_are_told() -> None:
-    _, told = read("Start Time,speaker,text\n0:00:01.500,Ann,a\n0:01:09.000,Ann,b\n0:00:02.250,Ben,c\n")
+@pytest.mark.parametrize("column", ["Start Time", "timeStamp", "DateTime"])
+def test_tiers_that_stand_one_below_the_other_are_told(column: str) -> None:
+    _, told = read(f"{column},speaker,text\n0:00:01.500,Ann,a\n0:01:09.000,Ann,b\n0:00:02.250,Ben,c\n")
     assert told == [
-        "warning: line 4: 'Start Time' falls from 69.000 to 2.250 within a dialogue: turns are taken in the order of "
-        "the file, not of 'Start Time'"
+        f"warning: line 4: '{column}' falls from 69.000 to 2.250 within a dialogue: turns are taken in the order of "
+        f"the file, not of '{column}'"
     ]
 
 

@@ -46,7 +46,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ),
     "time": (
         *("timestamp", "timestamp_ms", "ts", "time", "date", "datetime", "created_at", "sent_at", "date_sent"),
-        *("created", "start", "start_time", "begin", "begin_time"),
+        *("created", "start", "start_time", "begin", "begin_time", "time_stamp", "date_time"),
     ),
 }
 # What tells a split from the others, in names of files and keys.
