@@ -146,8 +146,7 @@ def _survey(cues: Iterable[Cue]) -> Names:
                 names.voices |= _VOICE.search(line) is not None
                 names.rolling |= _WORD_TIME.search(line) is not None
             lines.append(_plain(line))
-            found = _NAMED_LINE.fullmatch(without_aside_before(lines[-1])) if lines[-1] not in before else None
-            name = _name(found) if found else ""
+            found, name = _find_name(lines[-1]) if lines[-1] not in before else (None, "")
             if found and len(name) <= LONGEST_NAME and (name in names.counts or len(names.counts) < MOST_NAMES):
                 names.counts[name] += 1
                 first = first or name
@@ -171,8 +170,10 @@ def _voices_of(cue: Cue) -> tuple[str | None, str | None]:
     return cue.speaker or (begins and begins[1]), cue.speaker or (tags[-1] if tags else None)
 
 
-def _name(named: re.Match[str]) -> str:
-    return without_aside(named["inner"] or named["round"] or named["name"])
+def _find_name(plain: str) -> tuple[re.Match[str] | None, str]:
+    """(the line in its parts, who says it) where a name stands before a colon; None and nothing where none does."""
+    named = _NAMED_LINE.fullmatch(without_aside_before(plain))
+    return named, without_aside(named["inner"] or named["round"] or named["name"]) if named else ""
 
 
 def _note_bracketed(line: str, names: Names) -> None:
@@ -237,8 +238,7 @@ def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, 
             yield _plain(name), _plain(text)
         return
     plain = _plain(line)
-    named = _NAMED_LINE.fullmatch(without_aside_before(plain))
-    name = _name(named) if named else ""
+    named, name = _find_name(plain)
     bracketed = _BRACKETED_LINE.fullmatch(plain)
     if bracketed and names.accepts_in_brackets(bracketed["name"]):
         yield bracketed["name"], bracketed["text"]
