@@ -2,13 +2,13 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
-from basics.locks import alone_at, alone_in, lock_beside
+from basics.locks import alone_at, alone_in, lock_beside, remove_abandoned
 from knobs.checks import holds_model
 from scoring.prediction_files import VALID_FILE
 from training.arguments import NOTHING, Arguments
@@ -54,10 +54,8 @@ def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
 
 def forget_claim(arguments: Arguments) -> None:
     """Takes away the lock that a run left which was killed once its results were whole."""
-    lock = _lock_of_model(arguments)
-    if arguments[2].do_train and lock.exists():
-        with suppress(UserError), alone_at(lock, "the model"):
-            pass
+    if arguments[2].do_train:
+        remove_abandoned(_lock_of_model(arguments))
 
 
 def refuse_removed(arguments: Arguments) -> None:

@@ -109,6 +109,13 @@ def test_two_folders_are_not_converted_to_one_at_once(published: Path, native: P
     assert convert_chatglm2(published, target) == target
 
 
+def test_a_lock_goes_that_a_killed_conversion_left_once_it_was_whole(published: Path, tmp_path: Path) -> None:
+    target = convert_chatglm2(published, tmp_path / "native")
+    lock_beside(target).touch()
+    convert_chatglm2(published, target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_what_was_converted_is_found_where_nothing_can_be_written(
     published: Path, native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

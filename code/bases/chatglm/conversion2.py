@@ -22,7 +22,7 @@ from bases.find import WHOLE_OR_INDEX, list_weights, need_space, remove
 from basics.errors import UserError, disk_named
 from basics.files import make_folder, replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
-from basics.locks import alone_at, lock_beside, locked
+from basics.locks import alone_at, lock_beside, locked, remove_abandoned
 
 # Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
 BUILT_IN = {
@@ -78,6 +78,7 @@ def convert_chatglm2(source: Path, target: Path) -> Path:
         with locked(source), alone_at(lock_beside(target), str(target)), disk_named(conversion_folder(target)):
             if not target.exists():  # another one was faster
                 _convert(source, target, record, settings, shards)
+    remove_abandoned(lock_beside(target))  # of one that was killed once `target` was whole
     return _checked_target(target, record)
 
 
