@@ -10,6 +10,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+told=$(PYTHONPATH=code:. "$(bash envs/setup.sh --interpreter)" -m benchmarks.gpu.arguments check_gpu "$@")
+[[ -z $told ]] || { printf '%s\n' "$told" && exit; }
 python=$(bash envs/setup.sh)
 "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || {
     echo "error: no CUDA device: benchmarks/run.sh measures a CPU" >&2
