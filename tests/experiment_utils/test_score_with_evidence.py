@@ -120,9 +120,8 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
             )
             for seed, own in enumerate(said)
         }
-        return Compared(
-            NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, dict.fromkeys(pairs, 1.5), {0: pairs[0][1]}
-        )
+        unseen, valid = dict.fromkeys(pairs, 1.5), {0: -0.25} if dataset == "meld" else {}
+        return Compared(NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, unseen, {0: pairs[0][1]}, valid)
 
     compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
     header, _, *lines = map(cells, beside.render_comparison(compared).splitlines())
@@ -136,6 +135,8 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
     assert named["a/b", "iemocap"]["with transitions too"] == "100.00"
     assert named["a/c", "meld"]["mean, its 95% interval"] == "+0.00 (+0.00 to +0.00)"
     assert named["a/b", "meld"]["points"] == "+50.00, +0.00"
+    assert named["a/b", "meld"]["points on valid"] == "-0.25 of 0"
+    assert named["a/b", "iemocap"]["points on valid"] == together["points on valid"] == "-"
     assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
 
 
@@ -163,10 +164,15 @@ def test_committed_answers_get_transitions_where_those_on_valid_are_there(
 
     monkeypatch.setattr(beside, "valid_answers_file", lies_at)
     header, _, *lines = map(cells, call_script(script.main, "--datasets", "sample").stdout.splitlines())
-    found = {line[0]: dict(zip(header, line, strict=True))["with transitions too"] for line in lines}
+    named = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    found = {name: line["with transitions too"] for name, line in named.items()}
     test = EXPERIMENTS / "predictions/sample/window/sample/sample-seed_42.csv.gz"
     both = call_script(script.main, "--datasets", "sample", "--predictions", test, "--valid", valid)
-    assert found.pop("sample/window") == cells(both.stdout.splitlines()[-1])[-1]
+    ways = {line[0]: line[1:] for line in map(cells, both.stdout.splitlines())}
+    joint = f"with {KINDS[LINEAR_MODELS].called}"
+    assert found.pop("sample/window") == ways[f"{joint}, transitions"][1]
+    on_valid = float(ways[joint][0]) - float(ways["own"][0])
+    assert float(named["sample/window"]["points on valid"]) == pytest.approx(on_valid, abs=0.011) != 0
     assert set(found.values()) == {"-"} and f"{KINDS[LINEAR_MODELS].called} alone" in found
 
 

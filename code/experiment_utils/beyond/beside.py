@@ -1,8 +1,9 @@
 """What evidence of train adds to answers that are there, committed of test or in a file; see scoring.beside."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ class Compared:
 
     kind: of the evidence. condition: of the runs, empty for a baseline and for evidence alone, whose name is empty too.
     metric: the dataset's. pairs: seed -> counts of (own, with evidence). unseen: seed -> points gained on the
-    utterances whose text train does not have. filtered: seed -> counts with evidence and transitions, of runs whose
-    answers on valid are committed.
+    utterances whose text train does not have. filtered: seed -> counts with evidence and transitions, and valid: seed
+    -> points gained on valid, of runs whose answers on valid are committed.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Compared:
     pairs: dict[int, tuple[Counts, Counts]]
     unseen: dict[int, float]
     filtered: dict[int, Counts]
+    valid: dict[int, float]
 
     @property
     def paired(self) -> Paired:
@@ -148,15 +150,17 @@ def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compare
         counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
         name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
         condition = "" if run.is_baseline else run.condition
-        one = named.setdefault(name, Compared(kind, name, condition, dataset, spec.metric, {}, {}, {}))
+        one = named.setdefault(name, Compared(kind, name, condition, dataset, spec.metric, {}, {}, {}, {}))
         one.pairs[run.seed] = counts, Counts.of_predictions(joint, spec.labels)
         one.unseen[run.seed] = evidence.gain_on_unseen(own, joint)
         if (valid := valid_answers_file(EXPERIMENTS, run, dataset)).is_file():
-            rows = {"valid": of.splits["valid"].joined(of.read("valid", valid)), "test": joint}
+            of_valid, on_valid = of.splits["valid"], of.read("valid", valid)
+            rows = {"valid": of_valid.joined(on_valid), "test": joint}
+            one.valid[run.seed] = of_valid.score(rows["valid"]) - of_valid.score(on_valid)
             one.filtered[run.seed] = Counts.of_predictions(of.filtered(rows)["test"], spec.labels)
     yield from named.values()
     alone = Counts.of_predictions(evidence.alone(log_shares(of.task)), spec.labels)
-    yield Compared(kind, "", "", dataset, spec.metric, {0: (alone, alone)}, {}, {})
+    yield Compared(kind, "", "", dataset, spec.metric, {0: (alone, alone)}, {}, {}, {})
 
 
 def keep_counts(compared: Sequence[Compared]) -> None:
@@ -183,16 +187,18 @@ def render_comparison(compared: Sequence[Compared]) -> str:
     tested += [ones for ones in of_name if len(ones) > 1]
     values = [permutation_p([one.paired for one in ones]) for ones in tested]
     lines = [
-        [*(_row(*ones) if len(ones) == 1 else _row_together(ones)), f"{p:.4f}", f"{corrected:.4f}", _unseen(ones)]
+        [*(_row(*ones) if len(ones) == 1 else _row_together(ones)), f"{p:.4f}", f"{corrected:.4f}"]
+        + [_gains(ones, lambda one: one.unseen), _gains(ones, lambda one: one.valid)]
         for ones, p, corrected in zip(tested, values, holm(values), strict=True)
     ]
-    lines += [[*_row(one), "-", "-", "-"] for one in compared if not one.name]
+    lines += [[*_row(one), "-", "-", "-", "-"] for one in compared if not one.name]
     return render_table(_columns(KINDS[compared[0].kind]), lines, numbers=True)
 
 
 def _columns(kind: Beside) -> list[str]:
     found = ["answers of", "dataset", "seeds", "own (W-F1)", f"with {kind.called}", "its 95% interval"]
-    return [*found, "with transitions too", "points", "mean, its 95% interval", "p", "p, Holm", "points on unseen text"]
+    found += ["with transitions too", "points", "mean, its 95% interval", "p", "p, Holm"]
+    return [*found, "points on unseen text", "points on valid"]
 
 
 def _row(one: Compared) -> list[str]:
@@ -230,8 +236,12 @@ def _filtered(one: Compared) -> str:
     scores = [counts.score(one.metric) for counts in one.filtered.values()]
     if not scores:
         return "-"
-    of_seeds = "" if one.filtered.keys() == one.pairs.keys() else f" of {', '.join(map(str, one.filtered))}"
-    return f"{sum(scores) / len(scores):.2f}{of_seeds}"
+    return f"{sum(scores) / len(scores):.2f}{_of_seeds(one.filtered, one)}"
+
+
+def _of_seeds(found: Mapping[int, Any], one: Compared) -> str:
+    """Of which seeds this is, where it is not of all."""
+    return "" if found.keys() == one.pairs.keys() else f" of {', '.join(map(str, found))}"
 
 
 def _mean_points(ones: Sequence[Compared]) -> str:
@@ -242,11 +252,14 @@ def _mean_points(ones: Sequence[Compared]) -> str:
     return f"{mean:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})" if interval else "-"
 
 
-def _unseen(ones: Sequence[Compared]) -> str:
-    """Points on unseen text: of each seed, or of each of several datasets the mean over its seeds."""
-    gains = [list(one.unseen.values()) for one in ones]
-    shown = gains[0] if len(ones) == 1 else [sum(of) / len(of) for of in gains]
-    return ", ".join(f"{gain:+.2f}" for gain in shown)
+def _gains(ones: Sequence[Compared], of: Callable[[Compared], Mapping[int, float]]) -> str:
+    """Points of each seed, or of each of several datasets the mean over its seeds; a hyphen where one has none."""
+    gains = [of(one) for one in ones]
+    if not all(gains):
+        return "-"
+    if len(ones) > 1:
+        return ", ".join(f"{sum(points.values()) / len(points):+.2f}" for points in gains)
+    return ", ".join(f"{points:+.2f}" for points in gains[0].values()) + _of_seeds(gains[0], ones[0])
 
 
 @dataclass(frozen=True)
