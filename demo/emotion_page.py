@@ -3,6 +3,7 @@
 import base64
 import html
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -39,15 +40,19 @@ def answer(
     as no later turn can change them.
     """
     same = 0
-    while same < min(len(turns), len(known)) and known[same].turn == turns[same]:
+    while same < min(len(turns), len(known)) and _is_same(known[same].turn, turns[same]):
         same += 1
-    rows = list(known[:same])
+    rows = [replace(row, turn=turn) for row, turn in zip(known[:same], turns[:same], strict=True)]
     if same:
         yield rows
     size = 1 if len(turns) - same == 1 else TURNS_AT_ONCE  # a single one goes on from what is kept of the turns before
     for new in recognizer.predict_turns(turns, skip=same, size=size, follower=recognizer.follow(rows)):
         rows = [*rows, *new]
         yield rows
+
+
+def _is_same(one: SpokenTurn, other: SpokenTurn) -> bool:
+    return replace(one, line=other.line) == other  # in which line it stands decides nothing
 
 
 def judge_alone(recognizer: EmotionRecognizer, rows: Sequence[TurnEmotion]) -> Emotion | None:

@@ -44,7 +44,7 @@ class OpenedFile:
         """
         with _named(self.path):
             turns = (one for one in read_turns(self.path, self.form, self.encoding) if one.part == part)
-            return [replace(one, part=0, line=0) for one in _within_limits(turns)]
+            return [replace(one, part=0) for one in _within_limits(turns)]
 
 
 def open_file(path: Path, form: str | None = None, encoding: str | None = None) -> OpenedFile:

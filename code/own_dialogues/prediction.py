@@ -21,7 +21,7 @@ from dialogue_files.reading import FileCounts, read_turns
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
-from own_dialogues.writing import OUTPUTS, TurnEmotion, printer
+from own_dialogues.writing import COLUMNS, OUTPUTS, TurnEmotion, printer
 from scoring.transitions import Follower
 from training.decoding import find_filter
 from training.erc_config import ERC_CONFIG_FILE, identify_checkpoint, read_erc_config
@@ -106,7 +106,7 @@ def fingerprint(
         "input": sha256_of(task.source),
         "input format": task.input_format,
         "encoding": task.encoding,
-        "output format": task.output_format,
+        "output format": f"{task.output_format} of {', '.join(COLUMNS)}",
         "checkpoint": identify_checkpoint(checkpoint),
         "base": identify_base(find_base(checkpoint)),
         "erc_config": sha256_of(checkpoint / ERC_CONFIG_FILE),

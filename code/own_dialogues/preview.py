@@ -8,12 +8,13 @@ from pathlib import Path
 from basics.json_files import json_line
 from dialogue_files.reading import FileCounts, read_turns
 from dialogue_files.turns import SpokenTurn
+from own_dialogues.writing import turn_record
 
 
 def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False) -> Iterator[str]:
-    """A line of JSON for each turn, with the keys dialogue, turn, speaker, text."""
+    """A line of JSON for each turn, as far as those of the answers are known before any model is asked."""
     for one in turns:
-        record = {"dialogue": one.dialogue, "turn": one.turn, "speaker": one.speaker, "text": one.text}
+        record = turn_record(one)
         yield (json.dumps(record) if ascii_only else json_line(record)) + "\n"
 
 

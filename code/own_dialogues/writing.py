@@ -16,7 +16,7 @@ from dialogue_files.turns import SpokenTurn
 
 NAME_WIDTH = 14
 PROBABILITY_DIGITS = 6
-COLUMNS = ("dialogue", "turn", "speaker", "text", "emotion", "probability")
+COLUMNS = ("dialogue", "turn", "input_line", "speaker", "text", "emotion", "probability")
 # By these, and by their wide forms, spreadsheets take a cell for a formula, which may run programs or send data away
 # (OWASP, "CSV injection").
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -46,10 +46,15 @@ class TurnEmotion:
     shortened: bool = False
 
 
+def turn_record(turn: SpokenTurn) -> dict[str, Any]:
+    """Which turn, in which line of the input it ends if it comes from one, who, and what."""
+    line = {"input_line": turn.line} if turn.line else {}
+    return {"dialogue": turn.dialogue, "turn": turn.turn, **line, "speaker": turn.speaker, "text": turn.text}
+
+
 def as_record(row: TurnEmotion) -> dict[str, Any]:
-    """One line of JSON Lines: which turn, who, what, the emotion and how probable each label is."""
-    turn = row.turn
-    record = {"dialogue": turn.dialogue, "turn": turn.turn, "speaker": turn.speaker, "text": turn.text}
+    """One line of JSON Lines: a turn, the emotion and how probable each label is."""
+    record = turn_record(row.turn)
     record |= {"emotion": row.emotion, "probability": round(row.probability, PROBABILITY_DIGITS)}
     record["probabilities"] = {label: round(value, PROBABILITY_DIGITS) for label, value in row.probabilities.items()}
     if row.demonstrations:
@@ -71,7 +76,7 @@ def _csv_row(row: TurnEmotion) -> str:
     record = as_record(row)
     shown = json.dumps(record["demonstrations"], ensure_ascii=False) if row.demonstrations else ""
     cut = "true" if row.shortened else ""
-    return _csv_line([*(record[name] for name in COLUMNS), *record["probabilities"].values(), shown, cut])
+    return _csv_line([*(record.get(name, "") for name in COLUMNS), *record["probabilities"].values(), shown, cut])
 
 
 def csv_header(labels: Sequence[str]) -> str:

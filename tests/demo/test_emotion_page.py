@@ -172,12 +172,12 @@ def test_turns_of_a_file_are_asked_as_they_were_read(own: Page, tmp_path: Path) 
     assert choices == [("cat: 2 turns", 0)] and text == "Dr Ann: [sighs] Great!\nBen: Run!"
     assert "Dr: Ann: 1 turn" in preview and "not been asked" in status
     *_, (_, _, (_, rows)) = own.answer(name, text, given, None)
-    assert [(row.turn.dialogue, row.turn.speaker, row.turn.text) for row in rows] == [
-        ("cat", "Dr: Ann", "[sighs] Great!"),
-        ("cat", "Ben", "Run!"),
+    assert [(row.turn.dialogue, row.turn.line, row.turn.speaker, row.turn.text) for row in rows] == [
+        ("cat", 2, "Dr: Ann", "[sighs] Great!"),
+        ("cat", 3, "Ben", "Run!"),
     ]
     *_, (_, _, (_, rows)) = own.answer(name, f"{text}\nAnn: Yes!", given, None)
-    assert [row.turn.speaker for row in rows] == ["Dr Ann", "Ben", "Ann"]
+    assert [(row.turn.speaker, row.turn.line) for row in rows] == [("Dr Ann", 0), ("Ben", 0), ("Ann", 0)]
 
 
 def test_turns_are_added(own: Page) -> None:

@@ -85,7 +85,8 @@ def test_the_preview_shows_what_would_be_judged(monkeypatch: pytest.MonkeyPatch)
     result = call_script(predict.main, "--input", FILES / "text.txt", "--preview", "True", "--checkpoint", "nowhere")
     assert result.returncode == 0, result.stderr
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert rows[0] == {"dialogue": "1", "turn": 0, "speaker": "Ruth", "text": "It is burning!"} and len(rows) == 5
+    first = {"dialogue": "1", "turn": 0, "input_line": 1, "speaker": "Ruth", "text": "It is burning!"}
+    assert rows[0] == first and [row["input_line"] for row in rows] == [1, 3, 4, 7, 9]
     assert result.stderr.splitlines() == [
         "'ruth' is taken for 'Ruth'",
         "'Paul' is taken for 'PAUL'",

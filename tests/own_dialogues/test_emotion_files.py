@@ -16,13 +16,13 @@ LABELS = ("sad", "joyful")
 def made(
     dialogue: str = "a", turn: int = 0, speaker: str = "Ann", text: str = 'He said "no", so', **more
 ) -> TurnEmotion:
-    spoken = SpokenTurn(more.pop("part", 0), dialogue, turn, speaker, 0, text)
+    spoken = SpokenTurn(more.pop("part", 0), dialogue, turn, speaker, 0, text, more.pop("line", 0))
     return TurnEmotion(spoken, "joyful", 0.7512345678, {"sad": 0.2487654322, "joyful": 0.7512345678}, **more)
 
 
 def test_json_lines_hold_everything() -> None:
     shown = (Shown("Yes!", "joyful", 0.5),)
-    second = made(turn=1, text="Ö\u2028", demonstrations=shown, shortened=True)
+    second = made(turn=1, text="Ö\u2028", line=7, demonstrations=shown, shortened=True)
     lines = OUTPUTS["jsonl"].render([made(), second]).split("\n")
     first, second = map(json.loads, lines[:2])
     assert lines[2:] == [""]
@@ -36,15 +36,16 @@ def test_json_lines_hold_everything() -> None:
         "probabilities": {"sad": 0.248765, "joyful": 0.751235},
     }
     assert second["demonstrations"] == [{"text": "Yes!", "label": "joyful", "similarity": 0.5}]
-    assert second["shortened"] is True and second["text"] == "Ö\u2028"
+    assert second["input_line"] == 7 and second["shortened"] is True and second["text"] == "Ö\u2028"
 
 
 def test_csv_can_be_read_back() -> None:
     text = OUTPUTS["csv"].head(LABELS) + OUTPUTS["csv"].render(
-        [made(), made(demonstrations=(Shown("x", "sad", 1.0),), shortened=True)]
+        [made(), made(line=7, demonstrations=(Shown("x", "sad", 1.0),), shortened=True)]
     )
     first, second = csv.DictReader(io.StringIO(text))
     assert (first["shortened"], second["shortened"]) == ("", "true")
+    assert (first["input_line"], second["input_line"]) == ("", "7")
     assert (first["text"], first["emotion"], first["p_sad"], first["demonstrations"]) == (
         'He said "no", so',
         "joyful",
@@ -52,7 +53,7 @@ def test_csv_can_be_read_back() -> None:
         "",
     )
     assert json.loads(second["demonstrations"])[0]["text"] == "x"
-    assert csv_header(LABELS).startswith("dialogue,turn,speaker,text,emotion,probability,p_sad,p_joyful,")
+    assert csv_header(LABELS).startswith("dialogue,turn,input_line,speaker,text,emotion,probability,p_sad,p_joyful,")
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
@@ -62,13 +63,13 @@ def test_no_cell_of_csv_begins_a_formula(sign: str) -> None:
     row = replace(made(said, 0, said, said), emotion=said, probabilities={said: 1.0})
     (head, cells) = csv.reader(io.StringIO(OUTPUTS["csv"].head([said]) + OUTPUTS["csv"].render([row]), newline=""))
     assert not [cell for cell in (*head, *cells) if cell.startswith(sign)]
-    assert [cells[place] for place in (0, 2, 3, 4)] == [f"'{said}"] * 4 and head[6] == f"p_{said}"
+    assert [cells[place] for place in (0, 3, 4, 5)] == [f"'{said}"] * 4 and head[7] == f"p_{said}"
     assert as_cell(f" {said}") == f"' {said}" and as_cell(f"1{said}") == f"1{said}"
 
 
 def test_a_label_with_a_comma_is_one_column() -> None:
     (head,) = csv.reader(io.StringIO(csv_header(["sad, a little"])))
-    assert head[6:] == ["p_sad, a little", "demonstrations", "shortened"]
+    assert head[7:] == ["p_sad, a little", "demonstrations", "shortened"]
 
 
 def test_the_table_heads_each_dialogue_and_obeys_no_text() -> None:

@@ -217,11 +217,14 @@ def test_each_turn_is_answered_before_the_next_is_read(loaded: EmotionRecognizer
 
 
 def test_a_bad_line_is_told_and_left_out(loaded: EmotionRecognizer, capsys: pytest.CaptureFixture) -> None:
-    """The turns around it are answered as if it had not been there."""
+    """The turns around it are answered as if it had not been there, and tell in which line they came."""
     lines = [f"{name}: {text}\n" for name, text in DIALOGUE[:4]]
-    expected = follow(asked_as(loaded), lines)[0]
+    expected = list(map(json.loads, follow(asked_as(loaded), lines)[0].splitlines()))
     printed, seen, done = follow(asked_as(loaded), [*lines[:2], "nobody\n", *lines[2:]])
-    assert printed == expected and seen[:5] == [0, 1, 2, 2, 3] and not done.is_whole
+    rows = list(map(json.loads, printed.splitlines()))
+    assert [row.pop("input_line") for row in rows] == [1, 2, 4, 5]
+    assert [row.pop("input_line") for row in expected] == [1, 2, 3, 4]
+    assert rows == expected and seen[:5] == [0, 1, 2, 2, 3] and not done.is_whole
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("warning: stdin line 3 is left out: 'nobody' is no turn, allowed is 'Name: utterance'")
     with pytest.raises(UserError, match=r"stdin holds no utterance \(left out: lines that cannot be read 1 \(line 1"):

@@ -81,6 +81,10 @@ def test_files_are_written_whole_in_the_form_that_their_name_says(trained: Path,
     with (tmp_path / "emotions.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["emotion"] for row in rows] == [one["emotion"] for one in objects]
+    # An empty line stands before each dialogue: by its line a turn is found again in the input.
+    said = source.read_text(encoding="utf-8").splitlines()
+    assert [said[one["input_line"] - 1] for one in objects] == [f"{one['speaker']}: {one['text']}" for one in objects]
+    assert [row["input_line"] for row in rows] == [str(one["input_line"]) for one in objects]
     assert (tmp_path / "emotions.txt").read_text(encoding="utf-8").startswith("dialogue 1\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["emotions.csv", "emotions.txt", "new"]
     # What it writes it reads.
@@ -158,6 +162,10 @@ def test_nothing_is_gone_on_with_that_came_from_something_else(
     changed.write_text(changed.read_text() + "Ann: Run!\n")
     result = run(trained, changed, "--output", output, "--resume", "True")
     assert_one_line_error(result, "input is another", "--resume False")
+    with monkeypatch.context() as patched:
+        patched.setattr(prediction, "COLUMNS", ("text",))  # as another version has written them
+        result = run(trained, changed, "--output", output, "--resume", "True")
+    assert_one_line_error(result, "output format is another", "--resume False")
     state = tmp_path / "emotions.csv.part.json"
     there = json.loads(state.read_text())
     for other in ([], there | {"marks": []}, there | {"position": {"turns": "1", "bytes": 0}}, {"position": {}}, "{"):
