@@ -8,6 +8,11 @@
 # Please report what it prints, with the card's name, in an issue of the repository.
 # shellcheck disable=SC2317,SC2329  # parts call functions by name
 set -euo pipefail
+case $* in
+    "") ;;
+    -h | --help) sed -n '2,/^# shellcheck/ s/^# \{0,1\}//p' "$0" | sed '$d' && exit ;;
+    *) echo "error: $*: check_gpu.sh takes no arguments, only the variable QLORA_BASE before it; --help explains" >&2 && exit 2 ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=$(bash envs/setup.sh)
