@@ -8,10 +8,13 @@
 # Please report what it prints, with the card's name, in an issue of the repository.
 # shellcheck disable=SC2317,SC2329  # parts call functions by name
 set -euo pipefail
+case $* in
+    "") ;;
+    -h | --help) sed -n '2,/^# shellcheck/ s/^# \{0,1\}//p' "$0" | sed '$d' && exit ;;
+    *) echo "error: $*: check_gpu.sh takes no arguments, only the variable QLORA_BASE before it; --help explains" >&2 && exit 2 ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-told=$(PYTHONPATH=code:. "$(bash envs/setup.sh --interpreter)" -m benchmarks.gpu.arguments check_gpu "$@")
-[[ -z $told ]] || { printf '%s\n' "$told" && exit; }
 python=$(bash envs/setup.sh)
 "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || {
     echo "error: no CUDA device: benchmarks/run.sh measures a CPU" >&2

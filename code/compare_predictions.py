@@ -2,7 +2,7 @@
 
     python code/compare_predictions.py experiments/a/predictions.jsonl experiments/b/predictions.jsonl
 
-Made to compare --decode generate with --decode score; any two runs over the same rows will do.
+The first line says how many labels are equal; below it stands each row that differs: id, target, both labels.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -10,7 +10,7 @@ from basics.scripts import run_script
 
 # isort: split
 import sys
-from argparse import Namespace
+from argparse import Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from basics.argument_parsing import LineParser
@@ -26,7 +26,7 @@ Pair = tuple[Prediction, Prediction]
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = LineParser(description=__doc__.partition("\n")[0])
+    parser = LineParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("first", type=Path, help="predictions.jsonl of one run")
     parser.add_argument("second", type=Path, help="predictions.jsonl of another run over the same rows")
     return parser.parse_args()

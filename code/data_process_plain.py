@@ -14,7 +14,7 @@ def main() -> None:
     def write() -> list:
         from knobs.writers import write_plain_rows
 
-        return write_plain_rows()
+        return write_plain_rows(__doc__)
 
     print_folders(write)
 

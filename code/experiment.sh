@@ -17,7 +17,8 @@ settle() {
     interpreter=$(bash "$repository/envs/setup.sh" --interpreter)
     if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
         sed -n '2,$ s/^# \{0,1\}//p' "$0" | sed '/^shellcheck/,$d'
-        "$interpreter" "$repository/code/settings.py" --table
+        printf '\n'
+        "$interpreter" "$repository/code/settings.py" "$1" --help
         exit
     fi
     assignments=$("$interpreter" "$repository/code/settings.py" "$@") || exit

@@ -4,16 +4,17 @@
     python code/export.py --checkpoint_dir ... --output_dir exports/adapter --kind adapter
     python code/export.py --checkpoint_dir ... --output_dir exports/gguf --kind gguf --precision q8_0
 
-There are three kinds. merged: an adapter added to the weights of its base, or a whole model, as a plain transformers
-folder, which AutoModelForCausalLM of transformers 4 and 5 loads, in the layout that vLLM and llama.cpp's
-convert_hf_to_gguf.py read (neither was run on one; ChatGLM-6B loads with this project alone). An adapter that was
-trained over weights in 4 bits is refused: over whole ones it answers otherwise. adapter: the adapter alone with its
-model card, which names its base. gguf: the merged weights, tokenizer and chat template as one file for llama.cpp, of
-bases that are LLaMA, Qwen 2 or Qwen 3 inside and split text by bytes; q8_0 takes a byte for each weight. The folder
-appears whole or not at all, and its name is printed.
---push_to_hub somebody/some-name uploads it, card and all, to a repository of the model hub, which is private unless it
-is there already.
-Merged weights in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them.
+--kind merged   a plain transformers folder: the adapter added to the weights of its base, or a whole model.
+                AutoModelForCausalLM of transformers 4 and 5 loads it, but for ChatGLM-6B, which loads with this project
+                alone. vLLM and llama.cpp's convert_hf_to_gguf.py read this layout, but were not run on one.
+--kind adapter  the adapter alone, with its model card, which names its base.
+--kind gguf     one file for llama.cpp: merged weights, tokenizer, chat template. For bases that are LLaMA, Qwen 2 or
+                Qwen 3 inside and split text by bytes. q8_0 takes a byte for each weight.
+
+An adapter that was trained over weights in 4 bits is not merged: over whole ones it answers otherwise. Merged weights
+in bf16 are the sums rounded, which hides small updates; --precision fp32 keeps them. The folder appears whole or not at
+all, and its name is printed. --push_to_hub somebody/some-name uploads it, card and all, to a repository of the model
+hub, which is private unless it is there already.
 """
 
 # First of all: from here on Ctrl-C is one line.
@@ -74,7 +75,10 @@ def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--checkpoint_dir", type=Path, required=True, help="folder that main_new.py saved, or name of a shipped one"
+        "--checkpoint_dir",
+        type=Path,
+        required=True,
+        help="name of a shipped one (meld, EmoryNLP, sample), or folder that training saved",
     )
     parser.add_argument("--output_dir", type=Path, required=True, help="folder to write; an earlier export is replaced")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="what to write (default: %(default)s)")

@@ -62,7 +62,12 @@ FLAGS = (
         {"type": whole_number(0)},
         "how many similar training utterances a prompt shows (default: as in training)",
     ),
-    ("original_data", None, {"type": Path}, "folder of the corpora that these come from (default: original_data)"),
+    (
+        "original_data",
+        None,
+        {"type": Path},
+        "folder of the corpora that these come from (default: $ERC_ORIGINAL_DATA, else original_data/)",
+    ),
     ("encoder", None, {}, "sentence encoder that finds these (default: as in training)"),
     ("device", None, {}, "cpu, cuda or cuda:N (default: a GPU where there is one)"),
     (

@@ -92,10 +92,13 @@ def parse_arguments() -> argparse.Namespace:
     add_knob(parser, replace(KNOBS["datasets"], meaning="which corpora are asked, joined by commas"))
     add_knob(parser, KNOBS["check_counts"])
     parser.add_argument(
-        "--checkpoint", help="name of a shipped one, or folder that training saved (default: as predict.py)"
+        "--checkpoint",
+        help="name of a shipped one (meld, EmoryNLP, sample), or folder that training saved (default: as predict.py)",
     )
     parser.add_argument("--split", choices=SPLITS, default=SPLITS[-1], help="what is scored (default: %(default)s)")
-    parser.add_argument("--original_data", type=Path, help="folder of the corpora (default: original_data)")
+    parser.add_argument(
+        "--original_data", type=Path, help="folder of the corpora (default: $ERC_ORIGINAL_DATA, else original_data/)"
+    )
     parser.add_argument("--json", type=Path, help="file for all numbers")
     parser.add_argument(
         "--output", type=Path, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"

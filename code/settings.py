@@ -1,11 +1,13 @@
 """Check the settings of an experiment and print them as variables of a shell; the three scripts call it.
 
     dataset=meld python code/settings.py window --seed 7         # what train_and_inference_Uni.sh is told
+    python code/settings.py window --help                        # the settings that it reads
     python code/settings.py --table                              # the table of settings in code/README.md
 
-Knobs come from the environment, further arguments are those of code/main_new.py. What is wrong is told, a line each,
-with exit code 2, before anything is installed or written. Any Python of 3.11 or newer will do, with the standard
-library alone.
+The first argument is the kind of rows: window, plain (of train_and_inference_Plain.sh) or mixed (of _Mixed.sh). Knobs
+come from the environment, further arguments are those of code/main_new.py. What is wrong is told, a line each, with
+exit code 2, before anything is installed or written. Any Python of 3.11 or newer will do, with the standard library
+alone.
 """
 
 import os
@@ -22,7 +24,7 @@ from knobs.commands import Commands
 from knobs.environment import Settings, read_settings, why_unread
 from knobs.gpus import visible_gpus
 from knobs.readers import MIXED, PLAIN, WINDOW
-from knobs.reference import render_table
+from knobs.reference import render_help, render_table
 from knobs.table import KNOBS
 from training.arguments import find_unusable
 
@@ -47,7 +49,11 @@ def main() -> None:
         print(render_table())
         return
     if kind not in KINDS_OF_ROWS:
-        raise UserError(f"{kind!r}: give the kind of rows, one of {', '.join(KINDS_OF_ROWS)}, or --table")
+        wrong = f"{kind!r} is no kind of rows" if kind else "the kind of rows is missing"
+        raise UserError(f"{wrong}, allowed are {', '.join(KINDS_OF_ROWS)}, or --table")
+    if {"-h", "--help"} & {*further}:
+        print(render_help(kind))
+        return
     place = Place(Path.cwd(), find_repository())
     os.chdir(place.repository)  # further arguments name paths as seen from there
     settings, problems = read_settings(kind, os.environ, place)

@@ -7,8 +7,13 @@
 # It is small on purpose: rank 8 (override with lora_dim), bf16, and without a tokenizer, which the base brings. Corpora
 # of people are learned as the condition shipped/compact+step_6+class_weights of experiments/conditions.yaml says, with
 # the short prompt, and rare labels counting more.
-# Every other knob of code/train_and_inference_Uni.sh works here, too. DRY_RUN=1 prints the commands of the training.
+# Every other knob of code/train_and_inference_Uni.sh works here, too. DRY_RUN=1 prints the commands of the training, and
+# FLAG=0 checks the settings; neither puts anything anywhere.
 set -euo pipefail
+if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
+    sed -n '2,/^set/ s/^# \{0,1\}//p' "$0"
+    exit
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export MODEL_NAME=SmolLM2-135M Experiments_setting=lora dataset=${dataset:-sample} precision=bf16 lora_dim=${lora_dim:-8}
@@ -22,5 +27,5 @@ fi
 results=experiments/demo_$dataset
 model=checkpoint/demo_$dataset
 bash code/train_and_inference_Uni.sh --output_dir "$results" --model_dir "$model" "$@"
-[[ ${DRY_RUN:-0} == 0 ]] || exit 0
+[[ ${DRY_RUN:-0} == 0 && ${FLAG:-1} == 1 ]] || exit 0
 bash demo/ship_adapter.sh "$model" "$results" "$adapter"

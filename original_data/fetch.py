@@ -1,7 +1,9 @@
-"""Get a published pickle: `python original_data/fetch.py meld` (a few seconds; prints the file).
+"""Get the file of a published dataset, a pickle, check it, and print where it lies.
 
-A file is written only when its SHA-256 is the right one. README.md beside this file says where every dataset comes
-from and under which licence.
+    python original_data/fetch.py meld          # also EmoryNLP; a few seconds
+
+It is written only when its SHA-256 is the right one. Of the other datasets it says how to get them; README.md beside
+this file says where every one comes from and under which licence.
 """
 
 import hashlib
@@ -9,7 +11,7 @@ import http.client
 import sys
 import urllib.error
 import urllib.request
-from argparse import Namespace
+from argparse import Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -57,7 +59,7 @@ def main() -> None:
 
 def parse_arguments() -> Namespace:
     """Read and check the command line."""
-    parser = LineParser(description="Get the file of a published dataset, a pickle, and check it.")
+    parser = LineParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=(*PUBLIC, *EXPLAINED), help="name of the dataset")
     parser.add_argument(
         "--original_data", type=Path, default=HERE, help="folder it goes to (default: the one of this script)"

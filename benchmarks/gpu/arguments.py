@@ -1,4 +1,4 @@
-"""What the scripts for a GPU may be given: `python -m benchmarks.gpu.arguments NAME ...` refuses the rest.
+"""What `run_gpu.sh` and `profile_gpu.sh` may be given: `python -m benchmarks.gpu.arguments NAME ...` refuses the rest.
 
 Standard library only: it is asked before anything is installed.
 """
@@ -54,21 +54,15 @@ def parse_profile(words: Sequence[str] | None = None) -> Namespace:
     return parser.parse_args(words)
 
 
-def parse_check(words: Sequence[str] | None = None) -> Namespace:
-    """Read and check the command line of check_gpu.sh, which has no flags; UserError has all that is wrong with it."""
-    description = "Speed, a whole run, memory against the plan, and QLoRA, on a GPU. QLORA_BASE: the base of the last."
-    return LineParser(prog="benchmarks/check_gpu.sh", description=description).parse_args(words)
-
-
 def _parser(script: str, description: str, output: Path) -> LineParser:
-    """What the scripts that measure know."""
+    """What both scripts know."""
     parser = LineParser(prog=f"benchmarks/{script}.sh", description=description)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
     parser.add_argument("--output", type=Path, default=output, help="default: %(default)s")
     return parser
 
 
-SCRIPTS = {"run_gpu": parse_measure, "profile_gpu": parse_profile, "check_gpu": parse_check}
+SCRIPTS = {"run_gpu": parse_measure, "profile_gpu": parse_profile}
 
 
 def main() -> None:

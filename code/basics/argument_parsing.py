@@ -137,7 +137,7 @@ class LineParser(argparse.ArgumentParser):
         problems = [problem for check in self._checks if (problem := check.apply(parsed))]
         problems += [problem for look in self._looks for problem in look(parsed)]
         if unknown:
-            problems.append(f"unknown argument {' '.join(unknown)!r}, allowed are {', '.join(self._names) or 'none'}")
+            problems.append(f"unknown argument {' '.join(unknown)!r}, allowed are {', '.join(self._names)}")
         raise_together(problems)
         return parsed
 

@@ -30,6 +30,24 @@ WITHOUT = "ours, without transitions"
 BESIDE = {name: f"ours, with {kind.called}" for name, kind in KINDS.items()}
 
 
+LEGEND = """\
+Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets stands the \
+95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. A hyphen: not reported, \
+or not run. The words of our lines:
+
+- *window*: the prompt shows the utterance with the 12 turns before it. *compact*: a shorter prompt of ours. *step_6*: \
+the start of what it shows moves every six turns.
+- *class weights*: in training rare labels count more.
+- *transitions*: answers are filtered by which label followed which in the training set.
+- *with linear models*: beside the model, and without transitions, [two logistic regressions of the training set]\
+(experiments/README.md#evidence-beside-a-model)."""
+ELSEWHERE = (
+    "All runs, baselines, intervals and tests, and this table as a picture: "
+    "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
+    "literature mostly reports."
+)
+
+
 @dataclass(frozen=True)
 class Score:
     """On the test set of a benchmark, in percent, the mean over seeds. interval: None of what others report.
@@ -63,21 +81,9 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
     """The README's results: the table of systems, and how much of the paper has been run."""
     published = {(name, score) for one in conditions.values() for name, score in one.paper.items()}
     done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
-    rest = (
-        "Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets "
-        "the 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. *Window*: "
-        "the utterance with the 12 turns before it. *Compact*: a shorter prompt of ours; *step_6*: the start of what "
-        "it shows moves every six turns. *Class weights*: in training rare labels count more. *Transitions*: answers "
-        "are filtered by which label followed which in the training set. *Linear models*: beside the model, without "
-        "transitions, [two logistic regressions of the training set](experiments/README.md#evidence-beside-a-model). "
-        "A hyphen: not reported, or not run. "
-        f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here. All runs, "
-        "baselines, intervals and tests, and this table as a picture: "
-        "[experiments/REPORT.md](experiments/REPORT.md). † Of EmoryNLP the authors pass on another release than the "
-        "literature mostly reports."
-    )
+    run = f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here."
     for_readme = {name: one for name, one in conditions.items() if one.group.rows[one.row].in_readme}
-    return "\n\n".join([render_systems(list_systems(table, for_readme, shown)), rest])
+    return "\n\n".join([render_systems(list_systems(table, for_readme, shown)), LEGEND, f"{run} {ELSEWHERE}"])
 
 
 def render_systems(systems: Sequence[System]) -> str:

@@ -33,7 +33,7 @@ def add_knobs(parser: LineParser, rows: str) -> None:
 def add_knob(parser: LineParser, knob: Knob) -> None:
     """One knob as a flag, with the default that it has outside of every recipe."""
     default = None if knob.default is None else knob.kind.value(knob.default)
-    told = knob.meaning + ("" if default is None else f" (default: {knob.default})")
+    told = knob.told.replace("`", "") + ("" if default is None else f" (default: {knob.default})")
     parser.add_argument(f"--{knob.name}", default=default, help=told, **reading_of(knob.kind))
     if knob.kind.further:
         look_for_datasets(parser, knob.name)

@@ -37,3 +37,9 @@ class Knob:
     def __post_init__(self) -> None:
         if isinstance(self.readers, Reader):
             object.__setattr__(self, "readers", (self.readers,))
+
+    @property
+    def told(self) -> str:
+        """What it is, and beside which other setting alone it is read."""
+        under = self.readers[0].under
+        return f"{self.meaning}; only with `{under}`" if under else self.meaning

@@ -5,7 +5,7 @@ What is said here, and what libraries print when they are imported, goes to stde
 
 import functools
 import sys
-from argparse import Namespace
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ Loader = Callable[..., Any]
 
 def build_row_parser(description: str, rows: str) -> LineParser:
     """Return a parser with the flags of the row writer of a kind of rows: its knobs, and where files are."""
-    parser = LineParser(description=description)
+    parser = LineParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     if rows != MIXED:
         add_dataset(parser)
     add_knobs(parser, rows)
@@ -118,9 +118,9 @@ def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed:
     return make_folders(wanted, arguments.data, prepare)
 
 
-def write_window_rows() -> list[Path]:
+def write_window_rows(description: str) -> list[Path]:
     """The command line of data_process.py -> one folder, or that of the speaker task and it."""
-    arguments = build_row_parser("Write the rows of one dataset and print their folder.", WINDOW).parse_args()
+    arguments = build_row_parser(description, WINDOW).parse_args()
     settle_dataset(arguments)
     refuse_unread(arguments, WINDOW)
     shared = shared_settings(arguments)
@@ -167,17 +167,16 @@ def open_encoder(arguments: Namespace) -> Embed | None:
     return SentenceEncoder(arguments.encoder, arguments.data / ".embeddings")
 
 
-def write_plain_rows() -> list[Path]:
+def write_plain_rows(description: str) -> list[Path]:
     """The command line of data_process_plain.py -> its folder."""
-    arguments = build_row_parser("Write utterance-only rows and print their folder.", PLAIN).parse_args()
+    arguments = build_row_parser(description, PLAIN).parse_args()
     settle_dataset(arguments)
     shared = shared_settings(arguments)
     return make_own_folders([RowSettings(kind=PLAIN, historical_window=0, **shared)], arguments)
 
 
-def write_mixed_rows() -> list[Path]:
+def write_mixed_rows(description: str) -> list[Path]:
     """The command line of data_process_mixed.py -> one folder, or one of each set in turn."""
-    description = "Write rows of several datasets in unified labels and print their folder."
     arguments = build_row_parser(description, MIXED).parse_args()
     refuse_unread(arguments, MIXED)
     settings = MixSettings(

@@ -142,6 +142,17 @@ class EmotionRecognizer:
                 found[row.turn.part].append(Emotion(row.emotion, row.probability, dict(row.probabilities)))
         return found
 
+    def predict_live(self, turns: Iterable[tuple[str, str]]) -> Iterator[Emotion]:
+        """The same for a dialogue whose turns come one by one: each is answered before the next is asked for.
+
+        Only what is new in a turn's prompt is computed.
+
+        Raises:
+            UserError: as `predict`, once the turn that is bad has come.
+        """
+        for (row,) in self.predict_turns(_numbered([turns]), size=1):
+            yield Emotion(row.emotion, row.probability, dict(row.probabilities))
+
     def predict_turns(
         self, turns: Iterable[SpokenTurn], skip: int = 0, size: int = CHUNK_TURNS, follower: Follower | None = None
     ) -> Iterator[list[TurnEmotion]]:
@@ -244,8 +255,8 @@ def _turn_emotion(question: Question, probabilities: dict[str, float], matches) 
     return TurnEmotion(question.turn, best, probabilities[best], probabilities, shown, question.shortened)
 
 
-def _numbered(dialogues: Sequence[Spoken]) -> Iterator[SpokenTurn]:
-    """The turns of dialogues in memory, all of them; UserError names the one that is bad."""
+def _numbered(dialogues: Iterable[Iterable[tuple[str, str]]]) -> Iterator[SpokenTurn]:
+    """The turns of dialogues in memory, all of them, as they are asked for; UserError names the one that is bad."""
     turns = (
         ReadTurn(part, None, speaker, clean(text, "utterance", LONGEST_UTTERANCE, place), place)
         for part, dialogue in enumerate(dialogues)

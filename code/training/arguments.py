@@ -37,7 +37,7 @@ def flag(default: Any, help: str, kind: Kind = TEXT) -> Any:
 def knob(name: str) -> Any:
     """The field of a flag that is a setting of the scripts."""
     row = KNOBS[name]
-    return flag(row.kind.value(row.default), row.meaning, row.kind)
+    return flag(row.kind.value(row.default), row.told.replace("`", ""), row.kind)
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def format_counts(dialogues: Sequence[SourceDialogue]) -> str:
 
 def main() -> None:
     """Read the text, write the pickle, print the counts."""
-    parser = argparse.ArgumentParser(description="Check dialogues.txt and pickle it in MELD's form.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=FOLDER / "dialogues.txt", help="the readable text")
     parser.add_argument("--output", type=Path, default=FOLDER / "sample.pkl", help="the pickle to write")
     parser.add_argument("--csv", type=Path, help="a folder for train.csv, valid.csv and test.csv, beside the pickle")

@@ -160,6 +160,7 @@ def test_help_waits_for_no_library(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ") or name == "code/settings.py"  # which the shell scripts ask
+    assert f"python {name}" in done.stdout  # a command to begin with
 
 
 def test_ctrl_c_ends_a_script_with_one_line(tmp_path: Path) -> None:

@@ -112,6 +112,23 @@ def test_a_card_holds_the_notice_of_the_bases_terms() -> None:
     assert all(base.terms is GEMMA_TERMS for base in BASES.values() if base.licence == "Gemma Terms of Use")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "knobs", "told"),
+    [(["--help"], {}, "Trains an adapter that ships"), ([], {"FLAG": "0"}, "the settings are fine")],
+    ids=["help", "FLAG=0"],
+)
+def test_what_trains_nothing_ships_nothing(
+    checkout: ShellCheckout, arguments: list[str], knobs: dict[str, str], told: str
+) -> None:
+    """Also where an earlier run has left a checkpoint, which would take the place of the adapter that ships."""
+    (checkout.root / "demo").mkdir()
+    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", checkout.root / "demo")
+    (checkout.root / "demo" / "ship_adapter.sh").write_text("echo it took its place\n")
+    done = checkout.run(*arguments, script="../demo/make_adapter.sh", DRY_RUN=0, **knobs)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told in done.stdout and "it took its place" not in done.stdout
+
+
 @pytest.mark.slow
 def test_the_script_exports_what_was_trained(trained: Path, tmp_path: Path) -> None:
     """With an adapter of a tiny base in the place of the one that would be trained."""

@@ -366,8 +366,19 @@ def test_the_first_command_comes_to_a_score(tmp_path: Path) -> None:
     assert f"weighted F1 of {section['weighted_f1']:.2f}" in told and f"({section['rows']} rows, 1 epochs;" in told
 
 
-def test_whole_runs_on_a_gpu_do_not_begin_without_one() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "told"), [([], "no CUDA device"), (["--quick"], "--quick: check_gpu.sh takes no arguments")]
+)
+def test_whole_runs_on_a_gpu_do_not_begin_without_one(arguments: list[str], told: str) -> None:
+    assert_one_line_error(call_check_gpu(*arguments), told)
+
+
+def test_whole_runs_on_a_gpu_are_explained() -> None:
+    done = call_check_gpu("--help")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("On a CUDA GPU, in one command")
+
+
+def call_check_gpu(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"ERC_PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
-    command = ["bash", REPOSITORY / "benchmarks/check_gpu.sh"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert_one_line_error(done, "no CUDA device")
+    command = ["bash", REPOSITORY / "benchmarks/check_gpu.sh", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -46,7 +46,6 @@ def measurement() -> measure.Measurement:
         ("run.sh", "--fast", "unknown argument '--fast', allowed are --effort, --base, --data, --sections"),
         ("run_gpu.sh", "--steps 0", "--steps: '0' is not allowed, allowed are whole numbers from 1"),
         ("profile_gpu.sh", "--parts way", "argument --parts: invalid choice: 'way'"),
-        ("check_gpu.sh", "--base LLaMA2", "unknown argument '--base LLaMA2', allowed are none"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_installed(

@@ -1,5 +1,6 @@
 """The table of knobs: its rows fit each other, main_new.py and code/README.md, and it needs no library."""
 
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields
@@ -12,10 +13,10 @@ from commands import REPOSITORY
 from data_utils.corpora.places import SMALL_TRAIN
 from data_utils.labels import DATASETS
 from data_utils.retrieval import RetrievalSettings
-from knobs.environment import is_read
+from knobs.environment import find_default, is_read
 from knobs.kinds import COUNT, FRACTION, NUMBER, PART, POSITIVE, SEED, SHARE, WHOLE
 from knobs.readers import ALL_PARAMETERS, LORA, MAIN, MIXED, PLAIN, WINDOW, ZERO_SHOT
-from knobs.reference import render_table
+from knobs.reference import render_help, render_table
 from knobs.table import KNOBS
 from training.arguments import GROUPS
 
@@ -44,7 +45,7 @@ def test_every_flag_of_main_new_that_is_a_knob_comes_from_the_table() -> None:
     assert len(read_by_main) > 30 and read_by_main <= set(FLAGS)
     for name in read_by_main - {"max_length"}:  # there 0 is the dataset's own
         assert FLAGS[name].default == KNOBS[name].kind.value(KNOBS[name].default) is not MISSING
-        assert FLAGS[name].metadata == {"help": KNOBS[name].meaning, "kind": KNOBS[name].kind}
+        assert FLAGS[name].metadata == {"help": KNOBS[name].told.replace("`", ""), "kind": KNOBS[name].kind}
         assert type(FLAGS[name].default) is FLAGS[name].type
 
 
@@ -99,6 +100,23 @@ def test_the_page_of_code_shows_the_table() -> None:
     assert render_row(("`seed`", "`42`", "whole number", KNOBS["seed"].meaning)) in table
     page = (REPOSITORY / "code" / "README.md").read_text(encoding="utf-8")
     assert replace_section(page, table, marks="knobs") == page, "python code/settings.py --table prints it"
+
+
+@pytest.mark.parametrize("rows", [WINDOW, PLAIN, MIXED])
+def test_the_help_of_a_script_has_what_it_reads_and_nothing_else(rows: str) -> None:
+    told = render_help(rows)
+    names = set(re.findall(r"^  (\w+)=", told, re.M))
+    read = {knob.name for knob in KNOBS.values() if any(rows in reader.rows for reader in knob.readers)}
+    assert names == read - ({"dataset"} if rows == MIXED else set())  # which is refused there
+    one_line = " ".join(told.split())
+    for name in names:
+        default = find_default(KNOBS[name], rows, {}, "")
+        assert default is None or re.search(rf" {name}=.*?\(default: {re.escape(default)}[;)]", one_line)
+    epochs = {PLAIN: "6; with SmolLM2-135M: 2; with SmolLM2-135M and small_train: 3", MIXED: "8; "}.get(rows, "6; ")
+    assert f"passes over train (default: {epochs}" in one_line
+    length = {PLAIN: "300)", MIXED: "1200)"}.get(rows, "1024; with iemocap: 1200)")
+    assert f"the oldest turns are left out (default: {length}" in one_line
+    assert max(map(len, told.splitlines())) <= 80 and "|" not in told and "`" not in told
 
 
 def test_settings_need_the_standard_library_alone() -> None:

@@ -194,6 +194,18 @@ def follow(recognizer: EmotionRecognizer, lines: list[str], input_format=None, o
     return printed.getvalue(), source.seen, done
 
 
+def test_from_python_each_turn_is_answered_before_the_next_is_asked_for(loaded: EmotionRecognizer) -> None:
+    asked = []
+    turns = (asked.append(turn) or turn for turn in DIALOGUE)
+    answers = asked_as(loaded).predict_live(turns)
+    for number, expected in enumerate(asked_as(loaded).predict(DIALOGUE), start=1):
+        emotion, probability, probabilities = next(answers)
+        assert len(asked) == number and emotion == expected.emotion and probabilities[emotion] == probability
+        assert probability == pytest.approx(expected.probability, abs=1e-5)
+    with pytest.raises(UserError, match="turn 2 of a dialogue: "):
+        list(asked_as(loaded).predict_live([DIALOGUE[0], ("Ann", " ")]))
+
+
 @pytest.mark.parametrize("form", ["text", "jsonl"])
 def test_each_turn_is_answered_before_the_next_is_read(loaded: EmotionRecognizer, form: str) -> None:
     recognizer = asked_as(loaded)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from corpora import write_own_corpus
-from shell_checkout import MIXED, PLAIN, ShellCheckout, training_command
+from shell_checkout import MIXED, PLAIN, UNI, ShellCheckout, training_command
 
 # Stands in for envs/setup.sh and the python that it names: writes down what it was asked to run.
 STUB_SETUP = """\
@@ -50,6 +50,14 @@ def test_default_commands(checkout: ShellCheckout) -> None:
     epochs = EPOCHS.search(result.stdout)
     assert epochs
     assert result.stdout == SAMPLE_COMMANDS.format(checkout=checkout.root, epochs=epochs.group())
+
+
+@pytest.mark.parametrize("script", [UNI, PLAIN, MIXED])
+def test_a_script_explains_itself_and_the_settings_that_it_reads(checkout: ShellCheckout, script: str) -> None:
+    told = checkout.run("--seed", "7", "--help", script=script)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"bash code/{script}" in told.stdout and "\n  num_train_epochs=WHOLE_NUMBER\n" in told.stdout
+    assert ("\n  speaker_task=" in told.stdout) == (script == UNI)
 
 
 def test_a_knob_that_came_later_is_said_where_it_is_not_as_usual(checkout: ShellCheckout) -> None:
