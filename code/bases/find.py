@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from basics.files import (
 from basics.json_files import parse_json
 
 SOURCE_FILE = "SOURCE.json"
+OFFLINE_VARIABLES, OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("1", "ON", "TRUE", "YES")
 AUTO = "auto"
 # Files of weights, in the order in which libraries look for them.
 WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin", "*.safetensors", "pytorch_model*.bin", "*.gguf")
@@ -208,6 +210,15 @@ def find_folder(base: str) -> Path | None:
     named = [Path(base), bases / base, *([bases / row.folder] if row else [])]
     fetched = (folder for folder in bases.glob("*/") if read_source(folder).get("hub_id") == base)
     return next((folder for folder in chain(named, fetched) if (folder / "config.json").is_file()), None)
+
+
+def offline_by() -> str:
+    """The variable that keeps the model hub from being asked, as huggingface_hub reads it: `HF_HUB_OFFLINE=1`; or "".
+
+    The first of the two that is set decides.
+    """
+    name, said = next(((name, said) for name in OFFLINE_VARIABLES if (said := os.environ.get(name))), ("", ""))
+    return f"{name}={said}" if said.upper() in OFFLINE else ""
 
 
 def check_precision(base: str, wanted: str) -> None:
