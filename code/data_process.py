@@ -11,18 +11,17 @@ With --speaker_task True or True_mixed two folders are printed, joined by a comm
 first. An unchanged folder is left as it is. Source: the three tasks of arXiv 2309.11911.
 """
 
-from basics.scripts import print_folders, run_script
+from pathlib import Path
+
+from basics.scripts import prints_folders, run_script
 
 
-def main() -> None:
+@prints_folders
+def main() -> list[Path]:
     """Arguments -> folders of rows."""
+    from knobs.writers import write_window_rows
 
-    def write() -> list:
-        from knobs.writers import write_window_rows
-
-        return write_window_rows()
-
-    print_folders(write)
+    return write_window_rows()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bases.table import BASES, NAME_OF_HUB_ID, PRECISIONS
+from bases.table import BASES, ENCODERS, NAME_OF_HUB_ID, PRECISIONS
 from data_utils.corpora.places import SMALL_TRAIN, find_corpus
 from data_utils.corpora.sizes import has_small_train
-from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
+from knobs.checks import Place, check_value, find_conflicts, is_own_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.knob import NOTHING, Knob
 from knobs.readers import MIXED, WINDOW, Reader
@@ -120,7 +120,7 @@ def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
 def name_of_base(base: str, place: Place) -> str:
     """A base by its name in the table, by hub id too, else by the last part of hub id or path."""
     named = NAME_OF_HUB_ID.get(base)
-    if named is None and is_base_folder(base, place):
+    if named is None and is_own_folder(base, place):
         return place.of_caller(base).resolve().name
     return named or base.rpartition("/")[2]
 
@@ -171,8 +171,8 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     is_path = (
         (knob.kind.path and knob.kind is not PROGRAM)
         or (knob.kind is PROGRAM and "/" in (value or ""))
-        or (knob.kind is BASE and is_base_folder(value or "", place))
-        or (knob.kind is ENCODER and is_encoder_folder(value or "", place))
+        or (knob.kind is BASE and is_own_folder(value or "", place))
+        or (knob.kind is ENCODER and is_own_folder(value or "", place, ENCODERS))
     )
     if not value or value == NOTHING or not is_path:
         return value
