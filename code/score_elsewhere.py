@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def main() -> None:
     write_section = open_section(arguments.output, MARKS)
 
     # Late: --help and what is wrong with a flag need no torch.
-    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
+    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, unified_labels
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.recognizer import EmotionRecognizer
     from training.erc_config import read_erc_config
@@ -68,7 +68,7 @@ def main() -> None:
         scores.append(score_elsewhere(recognizer, learned, specs[name], arguments.split, dialogues, trained))
     table = render_elsewhere(scores)
     if arguments.json:
-        write_atomically(arguments.json, json.dumps(to_json(scores), indent=1) + "\n")
+        write_atomically(arguments.json, json.dumps([asdict(one) for one in scores], indent=1) + "\n")
     if arguments.output:
         write_section(f"{table}\n\n{tell(folder, scores)}")
     print(table)

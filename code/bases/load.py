@@ -137,7 +137,7 @@ def load_tokenizer(base: str):
 
 
 def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: str = NO_QUANTIZATION):
-    """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits.
+    """The base on `device`, with the attention of `prepare_attention`; `quantize`: its frozen weights in 4 bits.
 
     Raises:
         UserError: it cannot be loaded, or its weights are not, one for one, those of its files.
@@ -158,7 +158,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     if quantize != NO_QUANTIZATION:
         with explained(f"the model {base} in 4 bits"):
             check_quantized(model, quantize)
-    prepare_attention(model, device)
+    prepare_attention(model)
     model.config.use_cache = False
     return model if options else model.to(device)
 
@@ -194,7 +194,7 @@ def positions_of(base: str) -> int | None:
     return next((number for name in POSITIONS if (number := getattr(config, name, None))), None)
 
 
-def prepare_attention(model, device: torch.device) -> None:
+def prepare_attention(model) -> None:
     """Attention over prefix trees that takes a plan or a mask, where the architecture takes attention functions.
 
     Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more
