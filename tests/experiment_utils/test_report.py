@@ -121,14 +121,6 @@ def test_answers_to_each_question(tmp_path: Path) -> None:
         read_breakdowns(tmp_path / "a.csv.gz", LABELS)
 
 
-@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x1eb", 'a,"b"'])
-def test_a_dialogue_of_any_name_comes_back(name: str, tmp_path: Path) -> None:
-    counts = Counts.of([(f"own/{name}", LABELS[0], None, 2), ("own/z", LABELS[1], LABELS[0], 1)], LABELS)
-    write_breakdowns(tmp_path / "a.csv.gz", {"text": {"not in train": counts}})
-    again = read_breakdowns(tmp_path / "a.csv.gz", LABELS)["text"]["not in train"]
-    assert again.is_paired_with(counts) and (again.table == counts.table).all()
-
-
 def test_iemocaps_recordings_are_told_apart() -> None:
     splits = {"train": (TRAIN,), "test": (replace(TEST, dialogue_id="Ses05F_script01_1"), TEST)}
     facts = describe_split("iemocap", splits)
