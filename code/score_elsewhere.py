@@ -70,12 +70,15 @@ def main() -> None:
     if arguments.json:
         write_atomically(arguments.json, json.dumps([asdict(one) for one in scores], indent=1) + "\n")
     if arguments.output:
-        write_section(f"{table}\n\n{tell(folder, scores)}")
+        write_section(f"{table}\n\n{describe_rows_and_limits(folder, scores)}")
     print(table)
 
 
-def tell(folder: Path, scores: Sequence["Elsewhere"]) -> str:
-    """What writes the rows that a checkpoint is scored on, and a line for each thing to know of it; Markdown."""
+def describe_rows_and_limits(folder: Path, scores: Sequence["Elsewhere"]) -> str:
+    """Markdown below the table: the command that writes the rows of the checkpoint's own test, then its limits.
+
+    scores: those of the table, which the limits mention.
+    """
     from own_dialogues.facts import find_facts
 
     facts = find_facts(folder)

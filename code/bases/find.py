@@ -243,9 +243,9 @@ def identify_base(base: str) -> str:
 
 
 def sha256_of_weights(folder: str | Path) -> str | None:
-    """The SHA-256 of a file of weights, of an adapter its own; of several files, of what sha256sum says of them.
+    """The SHA-256 of a folder's weights: of the one file, or of the lines that sha256sum prints of several.
 
-    None: there are none, as of a hub id that is not in a folder.
+    In a folder of an adapter these are the adapter's weights. None: there are no weights, as for a hub id.
     """
     found = ([*sorted(Path(folder).glob(pattern))] for pattern in WEIGHTS)
     files = next(filter(None, found), [])

@@ -66,10 +66,11 @@ class Settings:
 def find_default(
     knob: Knob, rows: str, values: Mapping[str, str | None], base: str, small_train: bool = False
 ) -> str | None:
-    """The most particular default of a knob: of base and setting, size of train or rows, then of one of them.
+    """The default of a knob, as its most specific recipe has it; the knob's own where no recipe applies.
 
-    base: its own recipe counts, or that of the base which its row of the table names. small_train: see
-    `has_small_train`.
+    First those of the base together with the setting, a small train, or the kind of rows; then those of the rows, the
+    base, the dataset, and the setting alone. base: some have the recipes of another, which their row of the table
+    names. small_train: see `has_small_train`.
     """
     base = (BASES[base].recipe or base) if base in BASES else base
     setting, dataset = values.get("Experiments_setting"), values.get("dataset")
