@@ -10,18 +10,17 @@ speaker rows comes first. With --prompt compact and --window_step 6 prompts have
 scoring compute once. Source: the three tasks of arXiv 2309.11911.
 """
 
-from basics.scripts import print_folders, run_script
+from pathlib import Path
+
+from basics.scripts import prints_folders, run_script
 
 
-def main() -> None:
+@prints_folders
+def main() -> list[Path]:
     """Arguments -> folders of rows."""
+    from knobs.writers import write_window_rows
 
-    def write() -> list:
-        from knobs.writers import write_window_rows
-
-        return write_window_rows(__doc__)
-
-    print_folders(write)
+    return write_window_rows(__doc__)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,17 @@ with one that is scored, of any of the sets (code/audit.py counts them); manifes
 Source: the unified label mapping and data scaling of arXiv 2309.11911.
 """
 
-from basics.scripts import print_folders, run_script
+from pathlib import Path
+
+from basics.scripts import prints_folders, run_script
 
 
-def main() -> None:
+@prints_folders
+def main() -> list[Path]:
     """Arguments -> folders of rows."""
+    from knobs.writers import write_mixed_rows
 
-    def write() -> list:
-        from knobs.writers import write_mixed_rows
-
-        return write_mixed_rows(__doc__)
-
-    print_folders(write)
+    return write_mixed_rows(__doc__)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,17 @@
 This is the published "LoRA + Backbone" baseline of arXiv 2309.11911, whose prompts show no history.
 """
 
-from basics.scripts import print_folders, run_script
+from pathlib import Path
+
+from basics.scripts import prints_folders, run_script
 
 
-def main() -> None:
+@prints_folders
+def main() -> list[Path]:
     """Arguments -> folders of rows."""
+    from knobs.writers import write_plain_rows
 
-    def write() -> list:
-        from knobs.writers import write_plain_rows
-
-        return write_plain_rows(__doc__)
-
-    print_folders(write)
+    return write_plain_rows(__doc__)
 
 
 if __name__ == "__main__":

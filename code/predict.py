@@ -140,7 +140,7 @@ class _PrintFormats(argparse.Action):
 
 
 def named_format(output: Path | None) -> str | None:
-    """The format that an output is named after, the table without a name or suffix; None: nothing is written so."""
+    """The format that the suffix of an output names: `table` without a suffix or an output; None: no format has it."""
     suffix = output.suffix[1:].lower() if output else ""
     return "table" if suffix in ("", "txt") else suffix if suffix in OUTPUTS else None
 

@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def main() -> None:
     write_section = open_section(arguments.output, MARKS)
 
     # Late: --help and what is wrong with a flag need no torch.
-    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, to_json, unified_labels
+    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, unified_labels
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.recognizer import EmotionRecognizer
     from training.erc_config import read_erc_config
@@ -68,14 +68,17 @@ def main() -> None:
         scores.append(score_elsewhere(recognizer, learned, specs[name], arguments.split, dialogues, trained))
     table = render_elsewhere(scores)
     if arguments.json:
-        write_atomically(arguments.json, json.dumps(to_json(scores), indent=1) + "\n")
+        write_atomically(arguments.json, json.dumps([asdict(one) for one in scores], indent=1) + "\n")
     if arguments.output:
-        write_section(f"{table}\n\n{tell(folder, scores)}")
+        write_section(f"{table}\n\n{describe_rows_and_limits(folder, scores)}")
     print(table)
 
 
-def tell(folder: Path, scores: Sequence["Elsewhere"]) -> str:
-    """What writes the rows that a checkpoint is scored on, and a line for each thing to know of it; Markdown."""
+def describe_rows_and_limits(folder: Path, scores: Sequence["Elsewhere"]) -> str:
+    """Markdown below the table: the command that writes the rows of the checkpoint's own test, then its limits.
+
+    scores: those of the table, which the limits mention.
+    """
     from own_dialogues.facts import find_facts
 
     facts = find_facts(folder)

@@ -40,7 +40,7 @@ def build_engine(setting: Setting) -> Repetition:
     if "attention" in options:
         model.set_attn_implementation(options["attention"])
     else:
-        prepare_attention(model, device)
+        prepare_attention(model)
     pad_token_id = model.config.pad_token_id or 0
     model.config.use_cache = False
     torch.manual_seed(SEED)

@@ -33,7 +33,7 @@ def build_attention(setting: Setting) -> Callable[[str, int], AttentionOutcome]:
     """options: adapted (layers). Returns a function of a way's name and a number of repetitions."""
     device = setting.torch_device
     model = load_weights(setting.base, setting.dtype, device)
-    prepare_attention(model, device)
+    prepare_attention(model)
     model.config.use_cache = False
     torch.manual_seed(SEED)
     model = add_lora(model, LORA_RANK, LORA_ALPHA, 0.0, setting.options["layers"]).train()

@@ -71,7 +71,7 @@ class Bench:
         self.model = None
         forget_peak(self.device)
         model = load_weights(self.inputs.base, torch.bfloat16, self.device)
-        prepare_attention(model, self.device)
+        prepare_attention(model)
         model.config.use_cache = False
         torch.manual_seed(SEED)
         self.model = add_lora(model, LORA_RANK, LORA_ALPHA, DROPOUT, "all").train()

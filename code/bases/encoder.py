@@ -1,14 +1,13 @@
 """Texts -> unit vectors by a sentence-transformers encoder, kept on disk under a hash of encoder and texts."""
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bases.find import SOURCE_FILE
+from bases.find import SOURCE_FILE, offline_by
 from bases.table import ENCODERS
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_text, write_atomically
@@ -30,11 +29,13 @@ def resolve_encoder(name: str) -> str:
             return str(folder)
     if name in ENCODERS:
         raise UserError(f"encoder {name} is not in LLM_bases: run `python LLM_bases/fetch.py {name}` first")
-    if name.count("/") == 1 and not Path(name).exists() and os.environ.get("HF_HUB_OFFLINE") != "1":
+    offline = offline_by()
+    may_be_hub_id = name.count("/") == 1 and not Path(name).exists()
+    if may_be_hub_id and not offline:
         return name
     raise UserError(
         f"encoder {name}: neither a folder with a modules.json nor one of {', '.join(ENCODERS)}"
-        + (", and HF_HUB_OFFLINE=1 keeps the hub from being asked" if name.count("/") == 1 else "")
+        + (f", and {offline} keeps the hub from being asked" if may_be_hub_id else "")
     )
 
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from basics.files import (
 from basics.json_files import parse_json
 
 SOURCE_FILE = "SOURCE.json"
+OFFLINE_VARIABLES, OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("1", "ON", "TRUE", "YES")
 AUTO = "auto"
 # Files of weights, in the order in which libraries look for them.
 WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin", "*.safetensors", "pytorch_model*.bin", "*.gguf")
@@ -210,6 +212,15 @@ def find_folder(base: str) -> Path | None:
     return next((folder for folder in chain(named, fetched) if (folder / "config.json").is_file()), None)
 
 
+def offline_by() -> str:
+    """The variable that keeps the model hub from being asked, as huggingface_hub reads it: `HF_HUB_OFFLINE=1`; or "".
+
+    The first of the two that is set decides.
+    """
+    name, said = next(((name, said) for name in OFFLINE_VARIABLES if (said := os.environ.get(name))), ("", ""))
+    return f"{name}={said}" if said.upper() in OFFLINE else ""
+
+
 def check_precision(base: str, wanted: str) -> None:
     """UserError when a precision is wanted in which the base is known to overflow."""
     row = find_row(base)
@@ -232,9 +243,9 @@ def identify_base(base: str) -> str:
 
 
 def sha256_of_weights(folder: str | Path) -> str | None:
-    """The SHA-256 of a file of weights, of an adapter its own; of several files, of what sha256sum says of them.
+    """The SHA-256 of a folder's weights: of the one file, or of the lines that sha256sum prints of several.
 
-    None: there are none, as of a hub id that is not in a folder.
+    In a folder of an adapter these are the adapter's weights. None: there are no weights, as for a hub id.
     """
     found = ([*sorted(Path(folder).glob(pattern))] for pattern in WEIGHTS)
     files = next(filter(None, found), [])

@@ -7,12 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from bases.load import NO_FOREIGN_CODE
+from bases.table import PLAIN_TOKENIZER_CLASS, TOKENIZER_NOTES
 from basics.errors import UserError
 from basics.files import write_atomically
-
-# Both exist from transformers 4 to 5, and both take the pre-tokenizer from tokenizer.json as it stands.
-# Other classes (GPT2Tokenizer) put their own in its place.
-PLAIN_TOKENIZER_CLASS = "PreTrainedTokenizerFast"
 
 SINGLE_DIGITS = {"type": "Digits", "individual_digits": True}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -87,7 +84,7 @@ def _repair_tokenizer(folder: Path, repairs: dict, max_length: int) -> None:
     tokenizer["model"].update(continuing_subword_prefix=None, end_of_word_suffix=None)
     write_atomically(path, json.dumps(tokenizer, ensure_ascii=False, indent=2) + "\n")
     changes = {"tokenizer_class": PLAIN_TOKENIZER_CLASS, "model_max_length": max_length}
-    _change_tokenizer_config(folder, changes, dropped=("backend", "is_local", "local_files_only"))
+    _change_tokenizer_config(folder, changes, dropped=TOKENIZER_NOTES)
 
 
 def check_tokenizer(folder: Path, text: str, ids: tuple[int, ...]) -> None:

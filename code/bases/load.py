@@ -1,6 +1,5 @@
 """A base by name or folder -> tokenizer and model, on its device, in its precision, in 4 bits if asked."""
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 
 from bases.chatglm.layout import refuse_unconverted
-from bases.find import AUTO, find_folder, find_row
+from bases.find import AUTO, find_folder, find_row, offline_by
 from bases.quantization import NF4_SIZE, check_quantized, quantized_options
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from bases.weights import count_parameters, refuse_other_weights, text_part
@@ -33,13 +32,13 @@ def resolve_base(name_or_path: str) -> str:
     if folder := find_folder(name_or_path):
         refuse_unconverted(folder)
         return str(folder)
-    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    offline = offline_by()
     row = find_row(name_or_path)
     if row and (offline or name_or_path in BASES):
         raise UserError(f"base {name_or_path} is not in LLM_bases: run `python LLM_bases/fetch.py {row.name}` first")
     if name_or_path.count("/") == 1 and not Path(name_or_path).exists():
         if offline:
-            raise UserError(f"base {name_or_path} is not in LLM_bases, and HF_HUB_OFFLINE=1 asks no hub for it")
+            raise UserError(f"base {name_or_path} is not in LLM_bases, and {offline} asks no hub for it")
         return name_or_path
     raise UserError(
         f"base {name_or_path}: neither a folder with a config.json nor one of {', '.join(BASES)}; "
@@ -138,7 +137,7 @@ def load_tokenizer(base: str):
 
 
 def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: str = NO_QUANTIZATION):
-    """The base with the attention that fits it and the device best; `quantize`: its frozen weights in 4 bits.
+    """The base on `device`, with the attention of `prepare_attention`; `quantize`: its frozen weights in 4 bits.
 
     Raises:
         UserError: it cannot be loaded, or its weights are not, one for one, those of its files.
@@ -159,7 +158,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     if quantize != NO_QUANTIZATION:
         with explained(f"the model {base} in 4 bits"):
             check_quantized(model, quantize)
-    prepare_attention(model, device)
+    prepare_attention(model)
     model.config.use_cache = False
     return model if options else model.to(device)
 
@@ -195,7 +194,7 @@ def positions_of(base: str) -> int | None:
     return next((number for name in POSITIONS if (number := getattr(config, name, None))), None)
 
 
-def prepare_attention(model, device: torch.device) -> None:
+def prepare_attention(model) -> None:
     """Attention over prefix trees that takes a plan or a mask, where the architecture takes attention functions.
 
     Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more

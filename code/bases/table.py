@@ -30,6 +30,11 @@ GGUF_STORAGES = {
 }
 NO_QUANTIZATION, NF4 = "none", "nf4"
 ADAPTER_CONFIG = "adapter_config.json"  # of an adapter in the PEFT format
+# Exists from transformers 4 to 5, and takes the pre-tokenizer from tokenizer.json as it stands; other classes
+# (GPT2Tokenizer) put their own in its place.
+PLAIN_TOKENIZER_CLASS = "PreTrainedTokenizerFast"
+# What transformers 5 notes in tokenizer_config.json of how it has loaded a tokenizer.
+TOKENIZER_NOTES = ("backend", "is_local", "local_files_only")
 QUANTIZATIONS = (NO_QUANTIZATION, NF4)
 
 

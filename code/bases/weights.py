@@ -1,4 +1,4 @@
-"""The weights of a base are those of its files, or it is refused; and where those of a text part stand in a whole."""
+"""Refuses a base whose weights were not all loaded from its files; and finds those of a text part in a larger base."""
 
 import math
 import re
@@ -20,9 +20,9 @@ OLD_TABLES = re.compile(r"\.(masked_bias|causal_mask|inv_freq|attn\.bias|attenti
 
 
 def text_part(base: str, config) -> dict[str, Any]:
-    """What to load of a base that also sees or hears: the part that reads text, under the names it has there.
+    """Arguments of from_pretrained that load only the text part of a base that also takes images or sound.
 
-    Empty for others, and where the library takes the text part by itself.
+    Empty for other bases, and where the library loads the text part by itself.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
@@ -37,10 +37,10 @@ def text_part(base: str, config) -> dict[str, Any]:
 
 
 def names_in_whole(names: Iterable[str], model: nn.Module) -> dict[str, str]:
-    """How the weights of a whole are called -> how those of its text part are: `^model\\.text_model\\.` -> `model.`
+    """Prefix of names in the whole base, as a pattern -> that in its text part: `^model\\.text_model\\.` -> `model.`
 
-    Of each branch of the text part (its blocks, its head) the names end alike in both, and the way there is the one
-    under which the whole has most of them.
+    names: of the weights in the whole. model: the text part. For each of its branches (its blocks, its head) the names
+    end alike in both; of several prefixes that are possible, the one under which the whole has most of them is taken.
     """
     names = set(names)
     mapping = {}

@@ -1,6 +1,6 @@
-"""What one program at a time may do in a folder; a program that is killed gives its locks back by itself.
+"""Locks between programs, on a folder or a file; the lock of a program that is killed is free again at once.
 
-Where a file system knows no locks, one at a time is up to the user.
+On a file system without locks nothing is locked, and the user sees to it that one program writes at a time.
 """
 
 import fcntl
@@ -17,24 +17,24 @@ FOLDER, FILE = os.O_RDONLY | os.O_DIRECTORY, os.O_RDWR | os.O_CREAT
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Waits until nobody else is inside. folder: is there; FileNotFoundError: it is no longer."""
+    """Holds the lock of an existing folder, once others have given it back; FileNotFoundError where it is gone."""
     with _closing(_take(folder, FOLDER, fcntl.LOCK_EX)):
         yield
 
 
 @contextmanager
 def locked_by(file: Path) -> Iterator[None]:
-    """Waits until nobody else is inside. file: is made, and stays."""
+    """Holds the lock of a file, once others have given it back; the file is made where it lacks, and stays."""
     with _closing(_take(file, FILE, fcntl.LOCK_EX)):
         yield
 
 
 @contextmanager
 def alone_in(folder: Path, what: str) -> Iterator[None]:
-    """Nobody else writes `what` meanwhile. folder: is there.
+    """Holds the lock of an existing folder without waiting. what: named in the error, as what is written there.
 
     Raises:
-        UserError: somebody else does, or has just put it elsewhere.
+        UserError: another program holds it, or has just moved or removed the folder.
     """
     with _closing(_take_at_once(folder, FOLDER, what)):
         yield
@@ -42,10 +42,10 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def alone_at(file: Path, what: str) -> Iterator[None]:
-    """Nobody else writes `what` meanwhile. file: is made, and taken away.
+    """Holds the lock of a file without waiting; the file is made, and removed at the end. what: as for `alone_in`.
 
     Raises:
-        UserError: somebody else does.
+        UserError: another program holds it.
     """
     with _closing(_take_at_once(file, FILE, what)) as descriptor:
         try:
@@ -56,7 +56,7 @@ def alone_at(file: Path, what: str) -> Iterator[None]:
 
 
 def lock_beside(folder: Path) -> Path:
-    """A file for `alone_at` where the folder itself is to be replaced."""
+    """The file beside a folder to lock with `alone_at`, where the folder itself, and so its lock, is to be replaced."""
     return folder.with_name(f".{folder.name}.lock")
 
 

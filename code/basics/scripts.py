@@ -7,6 +7,7 @@ import select
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout, suppress
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -103,15 +104,20 @@ def _forget_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def print_folders(make: Callable[[], list[Path]]) -> None:
-    """Print the folders that `make` returns, joined by commas, as the one line on stdout.
+def prints_folders(make: Callable[[], list[Path]]) -> Callable[[], None]:
+    """Make a main function print the folders that it returns, joined by commas, as the one line on stdout.
 
     Whatever it or the libraries that it imports print goes to stderr: the caller of such a script captures stdout.
     """
-    asks_for_help = {"-h", "--help"} & set(sys.argv)
-    with nullcontext() if asks_for_help else redirect_stdout(sys.stderr):
-        folders = make()
-    print(",".join(map(str, folders)))
+
+    @wraps(make)
+    def main() -> None:
+        asks_for_help = {"-h", "--help"} & set(sys.argv)
+        with nullcontext() if asks_for_help else redirect_stdout(sys.stderr):
+            folders = make()
+        print(",".join(map(str, folders)))
+
+    return main
 
 
 def _leave_with_line(message: str) -> None:

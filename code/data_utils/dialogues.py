@@ -213,8 +213,8 @@ def count_split(dialogues: Sequence[Dialogue], labels: Sequence[str]) -> SplitCo
 
 def _refuse_other_numbering(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path: Path) -> None:
     """UserError where every split has the counts of the release, but under other labels."""
-    pairs = [(counts[split].per_label, expected.per_label) for split, expected in (spec.expected or {}).items()]
-    if not pairs or any(known is None or sorted(found) != sorted(known) for found, known in pairs):
+    pairs = [(counts[split].per_label, expected.per_label) for split, expected in spec.expected.items()]
+    if any(sorted(found) != sorted(known) for found, known in pairs):
         return
     there, here = (list(zip(*columns, strict=True)) for columns in zip(*pairs, strict=True))
     if there == here or sorted(there) != sorted(here):
@@ -241,12 +241,12 @@ def _tell_other_file(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path:
 
 def _check_counts(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path: Path) -> None:
     differences = []
-    for split, expected in (spec.expected or {}).items():
+    for split, expected in spec.expected.items():
         found = counts[split]
         differences += [
             f"{split} {field}: expected {getattr(expected, field)}, found {getattr(found, field)}"
             for field in ("dialogues", "utterances", "per_label")
-            if getattr(expected, field) not in (None, getattr(found, field))
+            if getattr(expected, field) != getattr(found, field)
         ]
     if differences:
         raise UserError(

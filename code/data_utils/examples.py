@@ -190,7 +190,10 @@ def build_examples(
 
 
 def show_demonstrations(row: Example, demonstrations: Mapping[str, Sequence[Match]], position: str) -> Example:
-    """The row, if it is of the main task with what was retrieved for it (row id -> matches) in its prompt."""
+    """The row with its demonstrations in the prompt; rows of other tasks than recognition stay as they are.
+
+    demonstrations: row id -> what was retrieved for it. position: see `RetrievalSettings`.
+    """
     if row.task != RECOGNITION:
         return row
     matches = demonstrations[row.id]

@@ -26,11 +26,11 @@ SEVEN_SLOTS = ("speakers", "labels", "sentiments", "sentences", "train", "test",
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Size of one split; `per_label` follows the label order. None = not known beforehand."""
+    """Size of one split: its dialogues, its utterances with a label, and these label by label, in label order."""
 
     dialogues: int
-    utterances: int | None = None
-    per_label: tuple[int, ...] | None = None
+    utterances: int
+    per_label: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class DatasetSpec:
     slots: meaning of each place of the pickled list; none: it is a corpus of one's own, in files (`corpora`).
     speakers: how many speakers the speaker prompt offers, `Speaker_0` first.
     max_length: prompt and target in tokens, as in the released scripts.
-    expected: split -> its size, None where no release is fixed.
+    expected: split -> its size; empty where no release is fixed.
     metric: the headline score, WEIGHTED_F1 or MICRO_F1_WITHOUT and a label.
     speaker_encoding: LETTERS, ONE_HOT or ZERO_OR_OTHER.
     unified: index -> unified label; none: it cannot be mixed with others.
@@ -70,7 +70,7 @@ class DatasetSpec:
     slots: tuple[str, ...]
     speakers: int
     max_length: int
-    expected: Mapping[str, SplitCounts] | None
+    expected: Mapping[str, SplitCounts]
     metric: str
     speaker_encoding: str
     unified: tuple[str, ...] = ()
@@ -237,7 +237,7 @@ UNIFIED = DatasetSpec(
     slots=(),
     speakers=0,
     max_length=1200,
-    expected=None,
+    expected=MappingProxyType({}),
     metric=WEIGHTED_F1,
     speaker_encoding="",
     unified=UNIFIED_PROMPT_LABELS,

@@ -17,6 +17,7 @@ import numpy as np
 
 from basics.errors import UserError
 from data_utils.dialogues import Dialogue, row_id
+from data_utils.draws import DEFAULT_SEED
 from data_utils.texts import fold_text
 
 PAPER, ALL = "paper", "all"
@@ -53,7 +54,7 @@ class RetrievalSettings:
     position: str = LAST
     balance: bool = True
     exclude_identical: bool = False
-    seed: int = 42
+    seed: int = DEFAULT_SEED
 
     @property
     def folder_suffix(self) -> str:
@@ -63,7 +64,7 @@ class RetrievalSettings:
         parts += [self.position] if self.position != LAST else []
         parts += [] if self.balance else ["unbalanced"]
         parts += ["distinct"] if self.exclude_identical else []
-        parts += [f"seed_{self.seed}"] if self.seed != 42 else []
+        parts += [f"seed_{self.seed}"] if self.seed != DEFAULT_SEED else []
         return "_".join([*parts, re.sub(r"[^\w.-]", "-", PurePath(self.encoder).name)])
 
 

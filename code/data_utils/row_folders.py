@@ -68,7 +68,10 @@ def prepare_folder(
 
 @dataclass(frozen=True)
 class Content:
-    """Of a folder. rows: split -> rows. described: further keys of the manifest. word: makes the whole of a row."""
+    """What is written into a folder of rows.
+
+    rows: split -> rows. described: further keys of the manifest. word: makes the complete row, its prompt included.
+    """
 
     rows: Mapping[str, Sequence[PlannedRow]]
     described: Mapping[str, Any]

@@ -173,7 +173,7 @@ class MicroBatch:
     rows: tuple[EncodedRow, ...]
     continuations: tuple[tuple[tuple[int, ...], ...], ...]  # per row: its target, or every label
     weights: tuple[float, ...]  # per row: its share of the step's loss; 0 for rows that only pad
-    wanted: tuple[tuple[float, ...], ...] = ()  # per row: see `LabelLoss.wanted`; none where each is learned by itself
+    wanted: tuple[tuple[float, ...], ...] = ()  # per row: see `LabelLoss.wanted`; empty without LabelLoss
 
     def tree(self) -> PrefixTree:
         return PrefixTree.from_rows([row.prompt for row in self.rows], self.continuations)
@@ -184,7 +184,7 @@ class MicroBatch:
         return [len(row.prompt) + len(choice) - 1 for row, choices in every for choice in choices]
 
     def tokens(self, shares_prefixes: bool = True) -> int:
-        """How many the model computes: nodes of the tree, or of padded rows all, what pads them too."""
+        """How many tokens the model computes: nodes of the prefix tree, or those of all rows, padding included."""
         return len(self.tree()) if shares_prefixes else sum(self.lengths()) + self.padding()
 
     def padding(self) -> int:

@@ -22,7 +22,7 @@ from basics.errors import UserError, raise_together
 from basics.scripts import EXIT_USER_ERROR
 from basics.stopping import exit_code_of
 from data_utils.row_files import Example
-from engine.processes import Beside, Crew, end_with_first, started_as, stay_on_own_cores
+from engine.processes import Crew, LaunchedCrew, end_with_first, started_as, stay_on_own_cores
 
 # Longer than the first process needs to write the largest base to a slow disk.
 PATIENCE = timedelta(hours=2)
@@ -47,7 +47,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    crew: Crew | Beside | None = field(default=None, compare=False)
+    crew: Crew | LaunchedCrew | None = field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -55,7 +55,7 @@ class World:
         return self.rank == 0
 
     def look(self) -> None:
-        """Whether all the others are there; costs nothing worth mentioning."""
+        """UserError when another process has ended; cheap enough to call at every step."""
         if self.crew:
             self.crew.look()
 
@@ -63,7 +63,7 @@ class World:
     def all_here(self) -> Iterator[None]:
         """Inside, an error that comes of another's end is a UserError that says so.
 
-        Every method that talks to the others does so; it is for what talks to them by itself, as DeepSpeed.
+        The methods here that talk to the others do this by themselves; it is for other code that does, as DeepSpeed.
         """
         try:
             yield
@@ -142,7 +142,7 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
     missing = [name for name in RENDEZVOUS if name not in os.environ]
     if size > 1 and missing:
         raise UserError(f"WORLD_SIZE is {size} but {', '.join(missing)} is not set: start the run with `deepspeed`")
-    crew = Beside(launcher_number("RANK"), size) if size > 1 else None
+    crew = LaunchedCrew(launcher_number("RANK"), size) if size > 1 else None
     _meet_launched(crew)
     atexit.register(_leave_group)
     world = World(torch.distributed.get_rank(), size, crew)
@@ -151,7 +151,7 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
     return world
 
 
-def _meet_launched(crew: Beside | None) -> None:
+def _meet_launched(crew: LaunchedCrew | None) -> None:
     """Forms the group where the launcher says; crew: None in a run of one process, which meets nobody."""
     place = {} if crew else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
     if torch.cuda.is_available():
@@ -223,7 +223,7 @@ def _talk_on_this_machine() -> None:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-def _meet(crew: Crew | Beside, form: Callable[[], None]) -> None:
+def _meet(crew: Crew | LaunchedCrew, form: Callable[[], None]) -> None:
     """Forms the group, apart from this thread.
 
     gloo waits for hours for who has ended in the middle of it, and no signal is heard meanwhile.

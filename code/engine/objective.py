@@ -1,4 +1,4 @@
-"""What training minimises where it is not the usual: labels held against each other, classes that weigh more."""
+"""Losses beside the usual one of each target: cross-entropy over the labels of a task, and weights of classes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelLoss:
-    """Cross-entropy over all labels of a row's task: of softmax over log p(label | prompt), by which labels are scored.
+    """Cross-entropy over all labels of a row's task, after a softmax over the log p(label | prompt) that scoring uses.
 
-    choices: task -> label -> its token ids, the end of the answer among them. smoothing: the share of what is wanted
-    that all labels of the task get alike, the right one too; the right one gets the rest.
+    choices: task -> label -> its token ids, the end of the answer among them. smoothing: label smoothing, the
+    probability that is spread evenly over all labels of the task, the right one too; the right one gets the rest.
     """
 
     choices: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -24,7 +24,7 @@ class LabelLoss:
         return tuple(self.choices[task].values())
 
     def wanted(self, task: str, label: str) -> tuple[float, ...]:
-        """What each of them is to get; the sum is 1."""
+        """The target probability of every label, in the order of the prompt; `label` is the right one."""
         labels = self.choices[task]
         spread = self.smoothing / len(labels)
         return tuple(spread + (1 - self.smoothing) * (one == label) for one in labels)
@@ -42,7 +42,7 @@ def log_shares(log_p: Tensor, rows: Tensor) -> Tensor:
 
 
 def class_factors(labels: Sequence[str], power: float) -> dict[str, float]:
-    """Label -> its share among `labels` to the power of -`power`, times what makes the mean over `labels` 1."""
+    """Label -> its weight: its share among `labels` to the power of -`power`, scaled to a mean of 1 over `labels`."""
     shares = {label: count / len(labels) for label, count in Counter(labels).items()}
     mean = sum(share ** (1 - power) for share in shares.values())
     return {label: share**-power / mean for label, share in shares.items()}

@@ -24,8 +24,8 @@ class PackedBatch:
     """Model inputs and the (logit row, token) pairs to read from the output.
 
     `logits_to_keep` restricts the language-model head to the positions that predict something; `pair_rows`
-    index the kept logits, flattened over batch and position. sequence_rows, wanted: of rows whose labels are held
-    against each other; None: each sequence is learned by itself.
+    index the kept logits, flattened over batch and position. sequence_rows, wanted: under `LabelLoss`, where a sequence
+    is one label of a row; None: the loss is that of each sequence by itself.
     """
 
     inputs: dict[str, Any]
@@ -37,7 +37,7 @@ class PackedBatch:
     sequences: int
     tokens: int  # tokens that the model computes, padding included
     sequence_rows: Tensor | None = None  # (sequences,) int64: the row of each
-    wanted: Tensor | None = None  # (sequences,) float32: what it is to get of its row, times the row's weight
+    wanted: Tensor | None = None  # (sequences,) float32: target probability of the label, times the row's weight
 
     def to(self, device: torch.device) -> "PackedBatch":
         return PackedBatch(**{name: _move(value, device) for name, value in vars(self).items()})
@@ -79,7 +79,7 @@ class Packer:
 
     def pack(self, batch: MicroBatch) -> PackedBatch:
         packed = pack_tree(batch, self) if self.shares_prefixes else pack_rows(batch, self.pad_token_id)
-        return held_against_each_other(packed, batch) if batch.wanted else packed
+        return with_label_loss(packed, batch) if batch.wanted else packed
 
 
 def can_share_prefixes(model) -> bool:
@@ -245,8 +245,8 @@ def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
     )
 
 
-def held_against_each_other(packed: PackedBatch, batch: MicroBatch) -> PackedBatch:
-    """The same with what every sequence is to get of its row; sequences are numbered row by row."""
+def with_label_loss(packed: PackedBatch, batch: MicroBatch) -> PackedBatch:
+    """The packed batch with what `LabelLoss` needs: each sequence's row and target probability, row by row."""
     counts = [len(choices) for choices in batch.continuations]
     wanted = np.concatenate(batch.wanted) * np.repeat(batch.weights, counts)
     rows = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))

@@ -5,7 +5,8 @@ Ctrl-C and SIGTERM reach it alone. The others hold the end of a pipe, and end wh
 ended. What they print is kept for when one of them fails. One that is stopped and does not go on is ended, and so the
 run. The first may be stopped (Ctrl-Z, then `fg`): the others wait for it.
 
-`Beside`: the launcher ends all when one has ended, but does not see that one is stopped. So each watches the next.
+`LaunchedCrew`: the launcher ends all when one has ended, but does not see that one is stopped. So each watches the
+next.
 """
 
 import os
@@ -117,7 +118,7 @@ class Crew:
             os.close(self.logs.pop())
 
 
-class Beside:
+class LaunchedCrew:
     """The others of this run on this machine, seen from one of those that a launcher has started.
 
     Whoever watches one that stays stopped ends it and itself, with one line, at once: who waits for the stopped one, in

@@ -75,7 +75,7 @@ class Sizes:
 
 
 def step_of(count: int) -> int:
-    """How far apart the sizes are there."""
+    """The distance between the sizes that `rounded` allows around a count: a quarter of an octave, 8 at the least."""
     return max(8, 1 << max(0, count.bit_length() - 3))
 
 

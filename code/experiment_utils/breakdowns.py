@@ -108,7 +108,8 @@ def write_breakdowns(path: Path, breakdowns: Breakdowns) -> None:
     lines = [",".join(("question", "answer to it", *COLUMNS))]
     for question, answers in breakdowns.items():
         for answer, counts in answers.items():
-            lines += [f"{question},{answer},{line}" for line in counts.write().splitlines()[1:]]
+            # Not splitlines(): the name of a dialogue may hold U+0085 or U+2028, which are no ends of a line here.
+            lines += [f"{question},{answer},{line}" for line in counts.write().split("\n")[1:-1]]
     text = "".join(f"{line}\n" for line in lines)
     write_packed(path, text)
 
@@ -117,7 +118,7 @@ def read_breakdowns(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Co
     """What `write_breakdowns` wrote, in its order; UserError names a file that cannot be read."""
     texts: dict[str, dict[str, list[str]]] = {}
     try:
-        for line in read_packed(path).splitlines()[1:]:
+        for line in read_packed(path).removesuffix("\n").split("\n")[1:]:
             question, answer, counts = line.split(",", 2)
             texts.setdefault(question, {}).setdefault(answer, [",".join(COLUMNS)]).append(counts)
         return {

@@ -118,17 +118,17 @@ def describe_scores(condition: Condition, dataset: str, shown: Shown) -> str:
 
 
 def counts_without(runs: Sequence[Record], dataset: str) -> list[Counts]:
-    """Of the model's own answers, seed by seed; none where not all scores are decoded with transitions."""
+    """Counts of runs without the filter of transitions, seed by seed; empty where not all runs were decoded with it."""
     return _of_all([run.without for run in runs], dataset)
 
 
 def counts_beside(runs: Sequence[Record], dataset: str, kind: str) -> list[Counts]:
-    """With a kind of evidence, seed by seed; none where not all runs were scored so."""
+    """The counts of runs with a kind of evidence added, seed by seed; empty where not all runs were scored so."""
     return _of_all([run.beside.get(kind, {}) for run in runs], dataset)
 
 
 def _of_all(found: Sequence[Mapping[str, Counts]], dataset: str) -> list[Counts]:
-    """None where some have none: means that stand side by side are of the same seeds."""
+    """Empty where one run has no counts: means that stand side by side are of the same seeds."""
     return [of[dataset] for of in found] if all(dataset in of for of in found) else []
 
 

@@ -1,7 +1,7 @@
 """Whether the value of a knob can work here: what the disk, the tables of bases and datasets, and other knobs say."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,27 +97,32 @@ def _find_mix_conflicts(values: Values) -> Iterator[tuple[str, str]]:
         yield "train_on", "only mix=single reads it"
 
 
-def is_base_folder(value: str, place: Place) -> bool:
-    """Whether a base is named by its folder. One of the table is meant by its name, whatever the folder holds."""
-    return value not in BASES and bool(value) and place.of_caller(value).is_dir()
-
-
-def is_encoder_folder(value: str, place: Place) -> bool:
-    """The same of an encoder."""
-    return value not in ENCODERS and bool(value) and place.of_caller(value).is_dir()
+def is_own_folder(value: str, place: Place, table: Container[str] = BASES) -> bool:
+    """Whether a base, or an encoder, is named by its folder; a name of the table means the row, whatever lies here."""
+    return value not in table and bool(value) and place.of_caller(value).is_dir()
 
 
 def _check_base(value: str, values: Values, place: Place) -> Iterator[str]:
-    fetched = value and (place.repository / "LLM_bases" / value / "config.json").is_file()
-    if is_base_folder(value, place):
-        if not (place.of_caller(value) / "config.json").is_file():
-            yield "this folder holds no config.json, so no transformers model"
+    yield from _check_model(value, place, BASES, ("config.json",), "transformers model")
+
+
+def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
+    yield from _check_model(value, place, ENCODERS, ("modules.json", "config.json"), "sentence encoder")
+
+
+def _check_model(value: str, place: Place, table: Collection[str], signs: Sequence[str], what: str) -> Iterator[str]:
+    """signs: files by any of which a folder shows that it holds one; what was fetched has the first."""
+    fetched = value and (place.repository / "LLM_bases" / value / signs[0]).is_file()
+    if is_own_folder(value, place, table):
+        folder = place.of_caller(value)
+        if any((folder / name).is_file() for name in signs):
+            yield from _find_incomplete(folder, place)
         else:
-            yield from _find_incomplete(place.of_caller(value), place)
-    elif fetched and value not in BASES:
+            yield f"this folder holds no {signs[0]}, so no {what}"
+    elif fetched and value not in table:
         yield from _find_incomplete(place.repository / "LLM_bases" / value, place)
-    elif not fetched and value not in BASES and not kinds.HUB_ID.fullmatch(value):
-        yield f"choose one of {' '.join(BASES)}, a folder with a transformers model, or a hub id (owner/name)"
+    elif not fetched and value not in table and not kinds.HUB_ID.fullmatch(value):
+        yield f"choose one of {' '.join(table)}, a folder with a {what}, or a hub id (owner/name)"
 
 
 def _find_incomplete(folder: Path, place: Place) -> Iterator[str]:
@@ -125,19 +130,6 @@ def _find_incomplete(folder: Path, place: Place) -> Iterator[str]:
     is_fetched = folder.resolve().parent == place.repository / "LLM_bases" and read_source(folder).get("hub_id")
     if not is_fetched and (problem := find_incomplete(folder)):
         yield problem
-
-
-def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
-    fetched = value and (place.repository / "LLM_bases" / value / "modules.json").is_file()
-    if is_encoder_folder(value, place):
-        if not any((place.of_caller(value) / name).is_file() for name in ("modules.json", "config.json")):
-            yield "this folder holds no modules.json, so no sentence encoder"
-        else:
-            yield from _find_incomplete(place.of_caller(value), place)
-    elif fetched and value not in ENCODERS:
-        yield from _find_incomplete(place.repository / "LLM_bases" / value, place)
-    elif not fetched and value not in ENCODERS and not kinds.HUB_ID.fullmatch(value):
-        yield f"choose one of {' '.join(ENCODERS)}, a folder with a sentence encoder, or a hub id (owner/name)"
 
 
 def _check_dataset(value: str, values: Values, place: Place, mixed: bool) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bases.table import ADAPTER_CONFIG, NAME_OF_HUB_ID
-from knobs.checks import Place, is_base_folder
+from knobs.checks import Place, is_own_folder
 from knobs.environment import Settings
 from knobs.knob import NOTHING, Knob
 from knobs.readers import ALL_PARAMETERS, LORA, MAIN, MIXED, WRITER, ZERO_SHOT
@@ -172,7 +172,7 @@ def result_name(base: str, place: Place) -> str:
     named = NAME_OF_HUB_ID.get(base)
     # The path is as seen from the repository by now.
     inside = Place(place.repository, place.repository)
-    if named is None and is_base_folder(base, inside):
+    if named is None and is_own_folder(base, inside):
         folder = inside.of_caller(base).resolve()
         if folder.parent == (place.repository / "LLM_bases").resolve():
             return folder.name

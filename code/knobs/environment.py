@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bases.table import BASES, NAME_OF_HUB_ID, PRECISIONS
+from bases.table import BASES, ENCODERS, NAME_OF_HUB_ID, PRECISIONS
 from data_utils.corpora.places import SMALL_TRAIN, find_corpus
 from data_utils.corpora.sizes import has_small_train
-from knobs.checks import Place, check_value, find_conflicts, is_base_folder, is_encoder_folder
+from knobs.checks import Place, check_value, find_conflicts, is_own_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.knob import NOTHING, Knob
 from knobs.readers import MIXED, WINDOW, Reader
@@ -66,10 +66,11 @@ class Settings:
 def find_default(
     knob: Knob, rows: str, values: Mapping[str, str | None], base: str, small_train: bool = False
 ) -> str | None:
-    """The most particular default of a knob: of base and setting, size of train or rows, then of one of them.
+    """The default of a knob, as its most specific recipe has it; the knob's own where no recipe applies.
 
-    base: its own recipe counts, or that of the base which its row of the table names. small_train: see
-    `has_small_train`.
+    First those of the base together with the setting, a small train, or the kind of rows; then those of the rows, the
+    base, the dataset, and the setting alone. base: some have the recipes of another, which their row of the table
+    names. small_train: see `has_small_train`.
     """
     base = (BASES[base].recipe or base) if base in BASES else base
     setting, dataset = values.get("Experiments_setting"), values.get("dataset")
@@ -120,7 +121,7 @@ def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
 def name_of_base(base: str, place: Place) -> str:
     """A base by its name in the table, by hub id too, else by the last part of hub id or path."""
     named = NAME_OF_HUB_ID.get(base)
-    if named is None and is_base_folder(base, place):
+    if named is None and is_own_folder(base, place):
         return place.of_caller(base).resolve().name
     return named or base.rpartition("/")[2]
 
@@ -171,8 +172,8 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     is_path = (
         (knob.kind.path and knob.kind is not PROGRAM)
         or (knob.kind is PROGRAM and "/" in (value or ""))
-        or (knob.kind is BASE and is_base_folder(value or "", place))
-        or (knob.kind is ENCODER and is_encoder_folder(value or "", place))
+        or (knob.kind is BASE and is_own_folder(value or "", place))
+        or (knob.kind is ENCODER and is_own_folder(value or "", place, ENCODERS))
     )
     if not value or value == NOTHING or not is_path:
         return value

@@ -1,7 +1,7 @@
 """Knobs as flags of a command line: for the row writers, and for main_new.py's dataclasses."""
 
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from basics.argument_parsing import LineParser
@@ -71,5 +71,5 @@ def _condition(knob: Knob) -> str:
 
 
 def _is_for_writer(knob: Knob, rows: str) -> bool:
-    programs: Mapping[str, bool] = {WRITER: True, SCRIPT: knob.name == "encoder"}
-    return any(programs.get(reader.program, False) and rows in reader.rows for reader in knob.readers)
+    program = SCRIPT if knob.name == "encoder" else WRITER
+    return any(reader.program == program and rows in reader.rows for reader in knob.readers)

@@ -26,7 +26,7 @@ def visible_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[str, ...]:
-    """The same from what nvidia-smi lists. there: number -> UUID. wanted: the variable, None: it is not set."""
+    """What `visible_gpus` returns, from what is listed. there: number -> UUID. wanted: the variable; None: not set."""
     if wanted is None:
         return tuple(there)
     found: list[str] = []

@@ -116,7 +116,7 @@ def render_table(rows: Iterable[TurnEmotion]) -> str:
 
 
 def no_header(labels: Sequence[str]) -> str:
-    """What begins a file of the other formats."""
+    """The head of a format whose files begin with their first row."""
     return ""
 
 

@@ -106,8 +106,8 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
     packer = packer_for(model, "tree" if row is None or row.shares_prefixes else "rows", 0)
     if load.device.type == "cuda" and packer.shares_prefixes and attends_in_runs(model):
         packer = replace(packer, way=SEGMENTS)
-    most = EAGER_TOKEN_BUDGET if packer.additive else load.token_budget
-    batch = typical_batch(load.texts, min(most, load.token_budget), load.labels)
+    budget = min(load.token_budget, EAGER_TOKEN_BUDGET) if packer.additive else load.token_budget
+    batch = typical_batch(load.texts, budget, load.labels)
     tree = batch.tree()
     trainable, parameters = count_trainable(model)
     linear = [module.weight for module in decoder_layers(model).modules() if is_linear(module)]

@@ -53,7 +53,7 @@ def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
 
     with META:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    prepare_attention(model, device)
+    prepare_attention(model)
     takes_ways = model.config._attn_implementation == tree_attention.NAME
     if device.type == "cuda" and takes_ways and not attends_in_runs(model):
         AttentionInterface.register(STAND_IN, attend_on_paper)

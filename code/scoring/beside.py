@@ -1,14 +1,14 @@
-"""What may be said beside a model at the answer, by the same training utterances: the kinds of it, and how it counts.
+"""Evidence from the training utterances that is added to a model's scores of the labels: its kinds and their weights.
 
-InstructERC shows a model what was retrieved from train (arXiv 2309.11911, section 3.2), and a small one learns to copy
-it. Here prompts and training stay as they are. What train has to say comes in at the answer, as evidence beside the
-model's own,
+InstructERC puts utterances that were retrieved from train into the prompt (arXiv 2309.11911, section 3.2), and a small
+model learns to copy their labels. Here prompts and training stay as they are. The evidence is added when the answer is
+chosen, which is the label with the greatest
 
-    log p(label) + weight x log(P(label | what train says) / P(label)),
+    log p(label) + weight x log(P(label | evidence) / P(label)),
 
-where P(label) is the label's share of train. So what says no more than the shares do says nothing, and rare labels
-have as much to say as common ones. The weights were chosen on valid of MELD, EmoryNLP and IEMOCAP together, see
-experiments/README.md. kNN-LM (arXiv 1911.00172) mixes the two probabilities instead.
+where p is the model's and P(label) the label's share of train. Evidence that only repeats these shares adds nothing,
+and rare labels gain as much by it as common ones. The weights were chosen on valid of MELD, EmoryNLP and IEMOCAP
+together, see experiments/README.md. kNN-LM (arXiv 1911.00172) mixes the two probabilities instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ PREFERRED = LINEAR_MODELS  # by valid of the three datasets together
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A kind of evidence. called: in tables; meaning: in a line; weight: of it beside the model's own log p."""
+class EvidenceKind:
+    """A kind of evidence. called: its name in tables; meaning: in a line; weight: its factor in that sum."""
 
     called: str
     meaning: str
     weight: float
 
 
-KINDS: Mapping[str, Beside] = {
-    NEIGHBOURS: Beside("neighbours", "the labels of the nearest training utterances", 0.7),
-    LINEAR_MODELS: Beside(
+KINDS: Mapping[str, EvidenceKind] = {
+    NEIGHBOURS: EvidenceKind("neighbours", "the labels of the nearest training utterances", 0.7),
+    LINEAR_MODELS: EvidenceKind(
         "linear models", "two logistic regressions of train, over words and over sentence vectors with history", 1.4
     ),
 }
@@ -49,9 +49,9 @@ def log_shares(task: Task) -> np.ndarray:
 def with_evidence(
     predictions: Sequence[Prediction], evidence: np.ndarray, labels: Sequence[str], weight: float
 ) -> list[Prediction]:
-    """The predictions with log p of both together, and the label of which that is greatest; ties to the earlier one.
+    """The predictions with the evidence added to log p, and the label that is then greatest; of equals the first.
 
-    evidence: (predictions, labels) log(P(label | what train says) / P(label)); the labels in prompt order.
+    evidence: (predictions, labels) log(P(label | evidence) / P(label)); the labels in prompt order.
     """
     return [_judged(row, told, labels, weight) for row, told in zip(predictions, evidence, strict=True)]
 

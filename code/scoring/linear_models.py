@@ -1,4 +1,4 @@
-"""Two linear models of train speak at the answer: what they make of an utterance and its history, beside a model.
+"""Evidence of two linear models that were fitted to train, to be added to a model's scores (scoring.beside).
 
 They are the baselines `words_history` and `vectors_history` with settings that are fixed for every dataset: logistic
 regressions over TF-IDF of words and pairs of words, and over sentence vectors, each of the utterance, of the same

@@ -133,7 +133,7 @@ def name_metric(metric: str) -> str:
 
 
 def short_name(metric: str) -> str:
-    """The same where there is little room."""
+    """The name of a metric where there is little room, as in heads of columns."""
     return "W-F1" if metric == WEIGHTED_F1 else "micro F1"
 
 
@@ -168,8 +168,7 @@ def edit_distance(first: str, second: str) -> int:
 def unique_predictions(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Keep the first prediction of every (id, task), in order.
 
-    Several processes pad their share with repeated rows. Repeats may differ in the last digits of their
-    scores; ValueError when they differ in target or label.
+    Repeats may differ in the last digits of their scores; ValueError when they differ in target or label.
     """
     kept: dict[tuple[str, str], Prediction] = {}
     for prediction in predictions:

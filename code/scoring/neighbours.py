@@ -1,9 +1,9 @@
-"""The nearest utterances of train speak at the answer: what their labels say is added to a model's log p.
+"""Evidence of the labels of the nearest training utterances, to be added to a model's scores (scoring.beside).
 
 InstructERC shows retrieved utterances with their labels in the prompt (arXiv 2309.11911, section 3.2). Here they come
-in as evidence beside the model's own (scoring.beside): P(label | neighbours) is the share of the nearest utterances'
-labels, weighed by likeness and smoothed towards P(label), that of train. The settings are fixed: they were chosen on
-valid of MELD, EmoryNLP and IEMOCAP together, see experiments/README.md.
+in when the answer is chosen: P(label | neighbours) is the share of the nearest utterances' labels, weighed by likeness
+and smoothed towards P(label), that of train. The settings are fixed: they were chosen on valid of MELD, EmoryNLP and
+IEMOCAP together, see experiments/README.md.
 """
 
 from collections.abc import Iterable, Sequence

@@ -55,7 +55,10 @@ class TurnOrder:
 
 
 def unbroken(places: Iterable[tuple[Hashable, int]]) -> list[tuple[Hashable, int]]:
-    """(dialogue, how many gaps it has had) of (dialogue, turn) each, in order: who spoke in a gap is not known."""
+    """Each (dialogue, turn) -> (dialogue, number): turns with the same pair follow each other without a gap.
+
+    The number counts gaps; a dialogue is cut at each, since nobody knows who spoke there. places: in order.
+    """
     found, before, gaps = [], None, 0
     for dialogue, turn in places:
         gaps += (dialogue, turn - 1) != before

@@ -1,4 +1,4 @@
-"""A checkpoint to start from decides what its training decided: flags that are not said are its own, others refused."""
+"""Flags that a checkpoint settles (--checkpoint_dir): its values count where nobody said any; others are refused."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,10 +16,10 @@ COMPARED_LATER = "lora_module_name"
 
 
 def as_trained(arguments: Arguments, said: Said) -> Arguments:
-    """The arguments of a run, those of its checkpoint among them.
+    """The arguments of a run, with the checkpoint's values for the flags that it settles and that were not said.
 
     Raises:
-        UserError: flags were said otherwise than the checkpoint was trained, or it is not what it says of itself.
+        UserError: a flag was said that contradicts the checkpoint, or the checkpoint's files are not those it names.
     """
     start = arguments[0].checkpoint_dir
     if start == NOTHING:
@@ -49,9 +49,9 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
 
 
 def decided_by(start: str, config: ErcConfig | None) -> dict[str, Any]:
-    """Flag -> its value, as far as a checkpoint decides it.
+    """Flag -> its value, for the flags that a checkpoint settles.
 
-    How a whole model was quantized or adapted says nothing of the adapters that are put on it.
+    Only an adapter settles those of LoRA and quantization: on a whole model, adapters of any kind may be put.
     """
     asked: Mapping[str, Any] = {}
     if config:

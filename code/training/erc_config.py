@@ -29,7 +29,7 @@ ERC_CONFIG_FILE = "erc_config.json"
 # which were 1 and `paper` before. `encoder` came later, and is unknown where it lacks.
 VERSION = 4
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
-KINDS_THAT_FEEL = ("window", "predict", "plain")
+EMOTION_KINDS = ("window", "predict", "plain")
 # File of a checkpoint -> its key for the base; an adapter's own file comes first.
 BASE_RECORDS = {ADAPTER_CONFIG: "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
 # What decides an answer beside the weights: configurations and tokenizers, by how files of them are called.
@@ -130,14 +130,14 @@ def read_erc_config(folder: Path) -> ErcConfig:
             f"{folder} is no checkpoint to predict with: {ERC_CONFIG_FILE} cannot be read, it is not there; training "
             "writes it beside the weights since this program can predict, so train anew or name another folder"
         )
-    if config.kind not in KINDS_THAT_FEEL:
-        allowed = ", ".join(KINDS_THAT_FEEL)
+    if config.kind not in EMOTION_KINDS:
+        allowed = ", ".join(EMOTION_KINDS)
         raise UserError(f"{folder} was trained on {config.kind} rows, allowed are checkpoints of {allowed} rows")
     return config
 
 
 def find_erc_config(folder: str | Path) -> ErcConfig | None:
-    """The same of a checkpoint of any rows; None: it has no such file, being from elsewhere.
+    """What erc_config.json says of a checkpoint, whatever rows it was trained on; None: there is no such file.
 
     Raises:
         UserError: the file cannot be read, or was written by a newer program.

@@ -33,7 +33,7 @@ STEPS_PACKED_AHEAD = 3
 class TrainingSettings:
     """One fine-tuning run.
 
-    batch_size: rows of an optimizer step, over all processes. label_loss: what rows are held to; None: their targets.
+    batch_size: rows of an optimizer step, over all processes. label_loss: None: each row's target alone counts.
     score_every: optimizer steps between two scorings, the last step is scored in any case; 0: the end of every epoch
     is. patience: scorings in a row without a better score that end the run; 0: none do.
     """
@@ -99,12 +99,7 @@ class Trainer:
         fingerprint: dict[str, Any],
     ) -> None:
         self.model, self.engine, self.rows, self.packer = model, engine, rows, packer
-        self.settings, self.callbacks, self.folder, self.fingerprint = (
-            settings,
-            callbacks,
-            folder,
-            fingerprint,
-        )
+        self.settings, self.callbacks, self.folder, self.fingerprint = settings, callbacks, folder, fingerprint
         self.device = next(model.parameters()).device
         self.steps_per_epoch = steps_in_epoch(len(rows), settings.batch_size)
         self.total_steps = self.steps_per_epoch * settings.epochs

@@ -244,7 +244,7 @@ def build_model(run: Run):
     elif arguments.lora and training.do_train:
         model = adapt(model, arguments, run.base, speaks=run.world.is_first)
     if arguments.gradient_checkpointing:
-        compute_layers_again(model)
+        enable_gradient_checkpointing(model)
     run.token_budget = training.token_budget or usual_token_budget(model, run.device)
     rows = len(run.row_sets.train) * training.num_train_epochs if training.do_train else 0
     compilable = not shards_weights(run.deepspeed) and arguments.quantize == NO_QUANTIZATION
@@ -260,8 +260,8 @@ def build_model(run: Run):
     return model
 
 
-def compute_layers_again(model) -> None:
-    """In the backward pass, so that less is kept for it; UserError where the architecture does not do so."""
+def enable_gradient_checkpointing(model) -> None:
+    """Has layers computed again in the backward pass, so that less is kept; UserError where the architecture cannot."""
     try:
         model.activation_checkpointing_enable()
     except ValueError as error:

@@ -227,7 +227,7 @@ def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:
 
 
 def forget(values: dict[str, Any]) -> None:
-    """What the other processes do with what the first one records."""
+    """Drops what is to be recorded: only the first process keeps a log."""
 
 
 def fit_transitions(run: Run, model) -> None:

@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import errors
 
 from bases import fetch as base_sources
+from bases.encoder import resolve_encoder
 from bases.load import resolve_base
 from bases.table import BASES, Base
 from basics.errors import UserError
@@ -207,11 +208,17 @@ def test_two_bases_of_one_name_that_are_fetched_at_once_get_a_folder_each(
     assert works == [["model.work"], ["other--model.work"]]
 
 
-def test_a_hub_id_is_told_why_no_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match="base nobody/nothing is not in LLM_bases, and HF_HUB_OFFLINE=1"):
+@pytest.mark.parametrize("said", ["HF_HUB_OFFLINE=1", "HF_HUB_OFFLINE=true", "TRANSFORMERS_OFFLINE=ON"])
+def test_a_hub_id_is_told_why_no_hub_is_asked(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As huggingface_hub reads these variables, which would fail later and tell of a connection."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert resolve_base("nobody/nothing") == resolve_encoder("nobody/nothing") == "nobody/nothing"
+    monkeypatch.setenv(*said.split("="))
+    with pytest.raises(UserError, match=f"base nobody/nothing is not in LLM_bases, and {said}"):
         resolve_base("nobody/nothing")
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with pytest.raises(UserError, match=f"encoder nobody/nothing: neither .*, and {said} keeps"):
+        resolve_encoder("nobody/nothing")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # of the two that are set the first decides
     assert resolve_base("nobody/nothing") == "nobody/nothing"
 
 

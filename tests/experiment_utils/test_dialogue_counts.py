@@ -1,10 +1,13 @@
 """Counts by dialogue: their scores are scikit-learn's, and they come back from their file as they were."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
 from basics.errors import UserError
+from experiment_utils.breakdowns import read_breakdowns, write_breakdowns
 from experiment_utils.dialogue_counts import (
     Counts,
     f1_of_labels,
@@ -69,3 +72,11 @@ def test_what_is_no_file_of_counts() -> None:
         Counts.read("dialogue,label,answer,count\nd,sad,sad,many\n", LABELS)
     with pytest.raises(UserError, match="'mad' is not among the labels neutral, joyful, sad"):
         Counts.read("dialogue,label,answer,count\nd,sad,mad,1\n", LABELS)
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x1eb", 'a,"b"'])
+def test_a_dialogue_of_any_name_comes_back(name: str, tmp_path: Path) -> None:
+    counts = Counts.of([(f"own/{name}", LABELS[0], None, 2), ("own/z", LABELS[1], LABELS[0], 1)], LABELS)
+    write_breakdowns(tmp_path / "a.csv.gz", {"text": {"not in train": counts}})
+    again = read_breakdowns(tmp_path / "a.csv.gz", LABELS)["text"]["not in train"]
+    assert again.is_paired_with(counts) and (again.table == counts.table).all()

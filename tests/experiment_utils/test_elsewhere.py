@@ -63,7 +63,7 @@ def test_what_was_trained_on_may_be_unknown_or_everything() -> None:
 
 def test_mixed_rows_have_the_unified_labels_already() -> None:
     assert elsewhere.unified_labels(UNIFIED) == {label: label for label in UNIFIED.labels}
-    own = DatasetSpec("mine", ("good", "bad"), (), 2, 100, None, WEIGHTED_F1, "")
+    own = DatasetSpec("mine", ("good", "bad"), (), 2, 100, {}, WEIGHTED_F1, "")
     with pytest.raises(UserError, match="mine has no unified labels; corpus.yaml maps"):
         elsewhere.unified_labels(own)
 

@@ -97,7 +97,7 @@ def tiny(kind: str, **changes: Any):
         raise ValueError(f"{parameters:,} parameters")
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
-    prepare_attention(model, CPU)
+    prepare_attention(model)
     return model.eval()
 
 

@@ -102,8 +102,8 @@ class Case:
 
 
 def build_case(kind: str, packing: str, way: str) -> Case:
-    """Before there is a card: the model with its attention as on one, and rows."""
-    model = tiny_model(kind, device=CARD).to(torch.bfloat16)
+    """Before there is a card: the model, and rows."""
+    model = tiny_model(kind).to(torch.bfloat16)
     if way != "all":
         model = add_lora(model, 4, 4, 0.05, "all", dora=way == "dora")
     if way == "checkpointing":

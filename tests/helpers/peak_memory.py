@@ -31,7 +31,7 @@ def resident(field: str) -> int:
 def train(config: dict, way: Way, dtype: torch.dtype, tokens: int) -> None:
     """Two steps of a random model; the peak counts from before the first."""
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=dtype)
-    prepare_attention(model, torch.device("cpu"))
+    prepare_attention(model)
     if way.lora:
         model = add_lora(model, 16, 16, 0.05, "all")
     if way.checkpointing:

@@ -114,14 +114,14 @@ def character_tokenizer(
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
 
 
-def tiny_model(kind: str, attention: str | None = None, seed: int = 0, device: torch.device = CPU, **changes):
-    """A random model in fp32, its attention chosen as for a real base on a device, or `attention` ("sdpa", "eager")."""
+def tiny_model(kind: str, attention: str | None = None, seed: int = 0, **changes):
+    """A random model in fp32, its attention chosen as for a real base, or `attention` ("sdpa", "eager")."""
     name, settings = (KINDS | OTHER_KINDS)[kind]
     tokens = {"vocab_size": VOCABULARY_SIZE + 1, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
     config = AutoConfig.for_model(name, **settings | tokens | {"initializer_range": 0.15} | changes)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
-    prepare_attention(model, device)
+    prepare_attention(model)
     if attention:
         model.set_attn_implementation(attention)
     model.config.use_cache = False

@@ -280,5 +280,5 @@ def order_unified(described: Description, labels: tuple[str, ...], neutral: str 
 
 def own_spec(name: str, **known: Any) -> DatasetSpec:
     """The description of a corpus of one's own, with what all of them have in common."""
-    usual = {"slots": (), "expected": None, "speaker_encoding": "", "max_length": OWN_MAX_LENGTH}
+    usual = {"slots": (), "expected": {}, "speaker_encoding": "", "max_length": OWN_MAX_LENGTH}
     return DatasetSpec(name=name, **usual | {"speaker_offset": OWN_SPEAKER_OFFSET} | known)

@@ -10,6 +10,7 @@ from data_utils.corpora.places import DESCRIPTION_FILE, SUFFIXES, list_visible
 from data_utils.labels import SPLITS
 from dialogue_files.readers.forms import FORMATS, NOT_READ
 from dialogue_files.readers.tables import SPLIT_WORDS, splits_named
+from dialogue_files.reading import counted
 from dialogue_files.turns import SpokenTurn
 
 COMMENT_SUFFIXES = (".md",)
@@ -80,7 +81,7 @@ def split_by_dialogue(
     count = len(dialogues)
     if count < len(SPLITS):
         raise UserError(
-            f"{path}: holds {count} dialogue{'s' * (count > 1)}, allowed are {len(SPLITS)} or more, as one file is "
+            f"{path}: holds {counted(count, 'dialogue')}, allowed are {len(SPLITS)} or more, as one file is "
             "split by dialogue; a column or key dialogue tells them apart"
         )
     sizes = {name: max(1, round(split.shares[name] * count)) for name in ("valid", "test")}

@@ -22,8 +22,7 @@ def has_small_train(dataset: str, original_data: Path | None = None) -> bool:
     reads it for its rows says what is wrong. original_data: see `corpora.places.list_places`.
     """
     if dataset in DATASETS:
-        expected = DATASETS[dataset].expected
-        return bool(expected) and expected["train"].utterances < FEW_UTTERANCES
+        return DATASETS[dataset].expected["train"].utterances < FEW_UTTERANCES
     corpus = find_corpus(dataset, original_data)
     try:
         files = find_files(corpus, Description(corpus, dataset)) if corpus else {}

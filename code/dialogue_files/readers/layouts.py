@@ -58,7 +58,7 @@ class Layout:
 
 
 def find_layout(stream: BinaryIO) -> Layout:
-    """By what comes before a line that cannot be read; the stream stays where it is."""
+    """How the lines of a file are laid out, by those at its beginning that can be read; the stream is not moved."""
     start, lines = stream.tell(), []
     with suppress(LineError):
         lines.extend(line[:NAMES_STAND_IN].strip() for _, line in islice(read_lines(stream), HEAD_LINES))
@@ -71,7 +71,7 @@ def find_layout(stream: BinaryIO) -> Layout:
 
 
 def layout_of_first(line: str) -> Layout:
-    """What the first turn alone tells: 'Q1: Where?' and 'Q. Where?' begin questions and answers."""
+    """The layout, as far as the first turn shows it: 'Q1: Where?' and 'Q. Where?' begin questions and answers."""
     is_lettered = line.startswith("Q") and _LETTER.match(line) is not None and not is_named_line(line)
     named = split_name(with_colon(line) if is_lettered else line)
     name = without_aside(named[0]) if named else ""

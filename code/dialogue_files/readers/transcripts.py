@@ -50,7 +50,7 @@ def read_plain_text(stream: BinaryIO) -> Iterator[Read]:
 
 
 class LiveText:
-    """The same of lines that come one by one; layout: of those that can be read before they are."""
+    """Reads `Name: utterance` lines one by one, as `read_plain_text` does. layout: as far as it is known beforehand."""
 
     def __init__(self, layout: Layout) -> None:
         self.set_layout(layout)
@@ -62,7 +62,7 @@ class LiveText:
         return other
 
     def set_layout(self, layout: Layout) -> None:
-        """How lines are marked, known before any turn is."""
+        """Sets how lines are laid out, before the first turn is read."""
         self.layout, self.asides = layout, Asides(layout.question)
 
     def read(self, number: int, line: str) -> Iterator[Read]:
@@ -147,7 +147,7 @@ def _is_list(text: str) -> bool:
 
 
 class Asides:
-    """What stands in brackets behind names, by a key of the name: where it differs, there may be two of the name.
+    """Takes brackets off names, 'Ann (laughing)' -> 'Ann', and tells once where they may have kept two Anns apart.
 
     question: see `Layout`.
     """

@@ -1,4 +1,4 @@
-"""What evidence of train adds to answers that are there, committed of test or in a file; see scoring.beside."""
+"""What evidence of train (scoring.beside) adds to answers that exist: those committed of test, or those of a file."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from experiment_utils.evidence import answers_file, read_answers, read_corpus, v
 from experiment_utils.records import Record, Records, beside_file
 from experiment_utils.significance import Paired, holm, permutation_p, points_interval, score_interval
 from scoring.baseline_table import WITH_TRANSITIONS
-from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS, Beside, log_shares, with_evidence
+from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS, EvidenceKind, log_shares, with_evidence
 from scoring.contenders import Task, with_transitions
 from scoring.linear_models import linear_evidence
 from scoring.metrics import Prediction, evaluate_predictions
@@ -195,7 +195,7 @@ def render_comparison(compared: Sequence[Compared]) -> str:
     return render_table(_columns(KINDS[compared[0].kind]), lines, numbers=True)
 
 
-def _columns(kind: Beside) -> list[str]:
+def _columns(kind: EvidenceKind) -> list[str]:
     found = ["answers of", "dataset", "seeds", "own (W-F1)", f"with {kind.called}", "its 95% interval"]
     found += ["with transitions too", "points", "mean, its 95% interval", "p", "p, Holm"]
     return [*found, "points on unseen text", "points on valid"]
@@ -264,7 +264,10 @@ def _gains(ones: Sequence[Compared], of: Callable[[Compared], Mapping[int, float
 
 @dataclass(frozen=True)
 class Weighed:
-    """Answers of one run. scores: weight of the evidence -> the dataset's metric in percent."""
+    """The answers of one run, scored with several weights of the evidence.
+
+    scores: weight -> the dataset's metric in percent.
+    """
 
     dataset: str
     split: str

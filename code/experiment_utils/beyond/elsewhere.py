@@ -7,7 +7,7 @@ never answered, and counts as missed.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from basics.errors import UserError
 from basics.markdown import render_table
@@ -124,8 +124,3 @@ def _row(one: Elsewhere) -> list[str]:
     unseen = "not known" if one.unseen_f1 is None else f"{one.unseen_f1:.2f} ({one.unseen:,})"
     scored = f"{one.weighted_f1:.2f} ({one.low:.2f} to {one.high:.2f})"
     return [f"{one.dataset}, {one.split}", f"{one.utterances:,}", scored, f"{one.majority:.2f}", unseen]
-
-
-def to_json(scores: Iterable[Elsewhere]) -> list[dict[str, Any]]:
-    """The same as plain data."""
-    return [asdict(one) for one in scores]

@@ -1,20 +1,18 @@
 """An exported folder, its model card with it -> a repository of the model hub."""
 
-import os
 from pathlib import Path
 
+from bases.find import offline_by
 from basics.errors import UserError
 from knobs.kinds import HUB_ID
-
-OFFLINE = ("1", "ON", "TRUE", "YES")  # as huggingface_hub reads it
 
 
 def check_hub(repository: str) -> None:
     """UserError, before anything is exported, when a name is no repository's or nobody may be asked."""
     if not HUB_ID.fullmatch(repository):
         raise UserError(f"--push_to_hub {repository}: give the name of a repository, as somebody/some-name")
-    if (said := os.environ.get("HF_HUB_OFFLINE", "")).upper() in OFFLINE:
-        raise UserError(f"--push_to_hub {repository}: HF_HUB_OFFLINE={said} keeps the hub from being asked; unset it")
+    if offline := offline_by():
+        raise UserError(f"--push_to_hub {repository}: {offline} keeps the hub from being asked; unset it")
 
 
 def push_to_hub(folder: Path, repository: str) -> str:

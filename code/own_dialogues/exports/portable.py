@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bases.table import ADAPTER_CONFIG
+from bases.table import ADAPTER_CONFIG, PLAIN_TOKENIZER_CLASS, TOKENIZER_NOTES
 from basics.files import write_atomically
 from basics.json_files import read_json
 from training.erc_config import TOKENIZER_CONFIG
 
 # A class of transformers 5 alone -> one that 4 has as well, and that obeys tokenizer.json in both.
-OLDER_CLASSES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
-# What transformers 5 notes of how it has loaded a tokenizer.
-NOTES = ("backend", "is_local", "local_files_only")
+OLDER_CLASSES = {"TokenizersBackend": PLAIN_TOKENIZER_CLASS}
 
 
 def make_portable(folder: Path) -> None:
@@ -45,7 +43,7 @@ def with_older_names(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_older_tokenizer(config: Mapping[str, Any]) -> dict[str, Any]:
     """A tokenizer_config.json whose class exists in transformers 4, with further marks under their older name."""
-    changed = {name: value for name, value in config.items() if name not in NOTES}
+    changed = {name: value for name, value in config.items() if name not in TOKENIZER_NOTES}
     if (named := config.get("tokenizer_class")) in OLDER_CLASSES:
         changed["tokenizer_class"] = OLDER_CLASSES[named]
     if isinstance(config.get("extra_special_tokens"), list):

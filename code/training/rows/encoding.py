@@ -54,7 +54,7 @@ def weigh_classes(rows: list[EncodedRow], power: float) -> list[EncodedRow]:
 
 
 def label_loss_of(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> LabelLoss | None:
-    """What `--loss labels` holds rows to; None: each to its target alone."""
+    """The loss of `--loss labels`; None where each row is trained on its target alone."""
     if training.loss != LABELS or not training.do_train:
         return None
     choices = {
