@@ -23,7 +23,7 @@ from data_utils.dialogues import digest_sources
 from data_utils.examples import ROWS_VERSION
 from experiment_utils.conditions import Condition
 from knobs.checks import Place
-from knobs.commands import DECIDED_BY_START, Commands, leaves_the_result
+from knobs.commands import DECIDED_BY_START, Commands, has_no_effect_on_result
 from knobs.environment import UNSET_BY_NOTHING, read_settings
 from knobs.gpus import share_out
 from knobs.readers import MIXED, PLAIN, WINDOW, ZERO_SHOT
@@ -31,7 +31,7 @@ from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
 
 # Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
-_FLAGS = tuple(knob.name for knob in KNOBS.values() if leaves_the_result(knob) and knob.name != "resume")
+_FLAGS = tuple(knob.name for knob in KNOBS.values() if has_no_effect_on_result(knob) and knob.name != "resume")
 PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS} - {"train_on"})
 # The scripts add these by themselves, as the machine has it; a run that asks for a file of DeepSpeed's bears it in its
 # name.
