@@ -93,7 +93,7 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
 
 
 def tell_dealing(run: Run) -> None:
-    """Prints how many more tokens the first epoch takes as its rows are dealt to several processes."""
+    """Prints what dealing the rows of the first epoch to several processes costs, see `Dealing`."""
     training, rows = run.arguments[2], run.encoded["train"]
     plan = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
     steps = [[rows[index] for index in step] for step in plan]
