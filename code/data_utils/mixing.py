@@ -71,7 +71,7 @@ def one_after_the_other(settings: MixSettings) -> list[MixSettings]:
 
 
 def specs_of_mix(datasets: Sequence[str], original_data: Path | None = None) -> dict[str, DatasetSpec]:
-    """Dataset -> its description; the speakers of each corpus of one's own come behind those of the one before.
+    """Dataset -> its description; each corpus of one's own numbers its speakers after those of the one before it.
 
     Raises:
         UserError: a dataset is not known, or has no unified labels.
@@ -88,7 +88,7 @@ def specs_of_mix(datasets: Sequence[str], original_data: Path | None = None) -> 
 
 
 def unify(spec: DatasetSpec, dialogue: Dialogue) -> Dialogue:
-    """The dialogue with unified labels and speaker numbers that no other of the paper's sets begins with."""
+    """The dialogue with unified labels, and with `speaker_offset` added to the numbers of its speakers."""
     labels, offset = spec.unified_labels, spec.speaker_offset
     utterances = (
         replace(one, speaker=one.speaker + offset, label=one.label and labels[one.label]) for one in dialogue.utterances
@@ -117,12 +117,13 @@ def unified_rows(
 def leave_out_shared(
     dialogues: Mapping[str, Splits], trained: Sequence[str]
 ) -> tuple[dict[str, Splits], dict[str, dict[str, int]]]:
-    """(dataset -> splits, of which train lacks what shares a scene with valid or test of any set; what was left out).
+    """Takes dialogues out of train that share a scene with valid or test of any of the datasets.
 
-    trained: the sets that train comes from; of each, the numbers of dialogues and utterances that were left out.
+    trained: the datasets that train comes from. Returns (dataset -> splits, dataset -> {"dialogues", "utterances"}:
+    how many of its train were left out).
 
     Raises:
-        UserError: nothing is left of a set.
+        UserError: no training dialogue of a dataset is left.
     """
     scored = [one for of_set in dialogues.values() for split in ("valid", "test") for one in of_set[split]]
     kept, left_out = dict(dialogues), {}

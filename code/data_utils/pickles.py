@@ -63,14 +63,14 @@ def name_slots(content: Any, spec: DatasetSpec, path: Path) -> Slots:
 
 
 def _refuse_repeated_turns(slots: Slots, path: Path) -> None:
-    """UserError where one list is the turns of so many dialogues that they are more than a file of this size holds."""
+    """UserError where dialogues share so many lists of turns that they have more turns than the file has bytes."""
     turns = sum(len(column) for column in slots["sentences"].values() if type(column) in (list, tuple))
     if turns > path.stat().st_size:
         raise UserError(f"{path}: has {turns:,} turns, allowed are at most as many as the file has bytes")
 
 
 def find_problems(slots: Slots, spec: DatasetSpec) -> Iterator[str]:
-    """Every fault of the named slots as 'where: what, what is allowed'; of turns only where the splits have none."""
+    """Every fault of the slots as 'where: what, what is allowed'; turns are checked if the splits have no fault."""
     problem = None
     for problem in _find_split_problems(slots):
         yield problem

@@ -4,8 +4,9 @@ Source: the released scripts (LIN-SHANG/InstructERC, commit 44014f1) for the exa
 2309.11911 for their meaning. A "turn" here is one utterance already rendered by `render_turn`.
 
 The main prompt has two forms. `paper`: the conversation, then the target utterance once more and the labels, which
-no other turn's prompt can share. `compact`: the labels first, the conversation behind them and a cue, so that all of a
-prompt but the cue begins the next turn's; so the prediction task, which has both forms, costs a cue and a label there.
+no other turn's prompt can share. `compact`: the labels first, then the conversation, then a cue, so that a prompt
+without its cue is the beginning of the next turn's prompt. A row of the prediction task, which has both forms too, then
+costs only a cue and a label more.
 """
 
 import json
@@ -39,8 +40,8 @@ FORMS = (PAPER, COMPACT)
 # prompt shares; it ends with a colon as the paper's prompts do, so that labels become the same tokens; and it says what
 # is wanted to a base that has not been trained on it.
 CUE = " Emotion:"
-# By the same rules. No part of the digest, by which checkpoints are told apart, as they are never asked it: a change of
-# it counts ROWS_VERSION up.
+# By the same rules. It is not in the digests below, by which checkpoints are compared, since checkpoints are not scored
+# on it: whoever changes it counts ROWS_VERSION up.
 COMPACT_PREDICTION = "{start}{history} Next emotion, of Speaker_{speaker}:"
 COMPACT_TEMPLATES = {
     "start": ROLE + "Please select the emotional label of the last utterance of the following conversation, which "
@@ -53,7 +54,7 @@ def _digest(templates: dict[str, str]) -> str:
     return sha256_of_text(json.dumps(templates, sort_keys=True))
 
 
-# Of each form: changes with any of its templates, so that rows made from older ones are seen to be stale.
+# A digest of the templates of each form: rows that were made from other templates are stale.
 TEMPLATE_SHA256 = _digest(TEMPLATES)
 _OF_TURNS = {name: TEMPLATES[name] for name in ("turn", "turn_in_history")}
 TEMPLATE_DIGESTS = {PAPER: TEMPLATE_SHA256, COMPACT: _digest(_OF_TURNS | COMPACT_TEMPLATES)}
@@ -149,7 +150,7 @@ CONTENT_FREE = "N/A"
 
 
 def without_content(prompt: str, labels: Sequence[str]) -> str:
-    """Return the prompt that asks the same of nothing: what a model answers to it is its bias.
+    """Return the prompt with "N/A" in place of conversation and utterance: what a model answers to it is its bias.
 
     It keeps the question's form and the demonstrations, which are part of the context whose bias is measured.
     Source: contextual calibration (arXiv 2102.09690), whose content-free text this is.
@@ -165,7 +166,7 @@ def without_content(prompt: str, labels: Sequence[str]) -> str:
 
 
 def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
-    """A prompt's question of nothing, None when it is none of recognition, plain or speaker."""
+    """The question with "N/A" as its utterance; None when the prompt is none of recognition, plain or speaker."""
     if _compact_turns(prompt):
         return render_recognition_prompt([render_turn(0, CONTENT_FREE)], labels, COMPACT)
     if prompt.startswith(_PLAIN_START):
@@ -178,7 +179,7 @@ def _bare_question(prompt: str, labels: Sequence[str]) -> str | None:
 
 
 def find_speaker(prompt: str) -> int | None:
-    """Return the number of who says the target utterance of a recognition prompt; None in all other prompts."""
+    """Return the number of the speaker of a recognition prompt's target utterance; None for all other prompts."""
     if compact := _compact_turns(prompt):
         return int(compact[-1].group(1))
     for _, conversation, _ in _without_demonstrations(prompt):
@@ -218,7 +219,7 @@ def _find_droppable(prompt: str) -> tuple[int, list[int]]:
 
 
 def _without_demonstrations(prompt: str) -> Iterator[tuple[str, str, str]]:
-    """(text after the role sentence, prompt without demonstrations, text after it), as often as it can be read so."""
+    """(demonstrations before, prompt without any, demonstrations after): each way in which a prompt can be cut so."""
     yield "", prompt, ""
     for marker in re.finditer(re.escape("\nDemonstration:\n<"), prompt):
         yield "", prompt[: marker.start()], prompt[marker.start() :]

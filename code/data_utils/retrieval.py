@@ -22,13 +22,13 @@ from data_utils.texts import fold_text
 
 PAPER, ALL = "paper", "all"
 LAST, ROLE = "last", "role"
-FIRST_LOOK = 12  # texts looked at beyond those asked for, before there is reason for more
+FIRST_LOOK = 12  # texts that the first search asks for beyond `count`
 TOLERANCE = 1e-5  # beyond what the rounding of float32 does to a product of unit vectors
 BLOCK_NUMBERS = 2**23  # held at once while products are summed
 
 
 class Embed(Protocol):
-    """A sentence encoder. identity: what decides its vectors."""
+    """A sentence encoder. identity: equal for encoders that give equal vectors."""
 
     identity: str
 
@@ -58,7 +58,7 @@ class RetrievalSettings:
 
     @property
     def folder_suffix(self) -> str:
-        """How a folder of rows with these demonstrations is told from others: what differs from the default."""
+        """The part of a folder's name that tells these settings: the encoder, and what differs from the default."""
         parts = ["demonstrations", self.pairing]
         parts += [f"top_{self.count}"] if self.count != 1 else []
         parts += [self.position] if self.position != LAST else []
@@ -70,9 +70,9 @@ class RetrievalSettings:
 
 @dataclass(frozen=True)
 class Entry:
-    """An utterance of the domain base, or one that looks for demonstrations there.
+    """An utterance of the domain base, or one that demonstrations are looked for.
 
-    dialogue: its split and dialogue, of which it is shown no other utterance.
+    dialogue: `<split>/<dialogue>`; an utterance is never shown others of the same one.
     """
 
     id: str
@@ -83,7 +83,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Match:
-    """A demonstration of one query. similarity: cosine, -1 to 1."""
+    """A demonstration that was found for an utterance. similarity: cosine, -1 to 1."""
 
     entry: Entry
     similarity: float
@@ -99,7 +99,7 @@ def entries_of(dataset: str, split: str, dialogues: Iterable[Dialogue]) -> list[
 
 
 def balance_labels(entries: Sequence[Entry], labels: Sequence[str], seed: int) -> list[Entry]:
-    """As many entries of each label as the rarest has, in their order; UserError when a label has none."""
+    """Draws as many entries of each label as the rarest label has; they stay in order. UserError: a label has none."""
     by_label: dict[str | None, list[int]] = defaultdict(list)
     for index, entry in enumerate(entries):
         by_label[entry.label].append(index)
@@ -118,8 +118,8 @@ def balance_labels(entries: Sequence[Entry], labels: Sequence[str], seed: int) -
 class DemonstrationIndex:
     """The domain base, each distinct text of it embedded once; exact search by cosine.
 
-    What is found for a query does not depend on what else is asked with it: texts are searched, not entries, and
-    those of one text, or of texts that are as near, come in the order of the base.
+    What is found for a query does not depend on the other queries of a call: texts are searched, not entries, and
+    entries of the same text, or of equally near texts, come in the order of the base.
     """
 
     def __init__(self, entries: Sequence[Entry], embed: Embed) -> None:
@@ -130,7 +130,7 @@ class DemonstrationIndex:
     def search(
         self, queries: Sequence[Entry], count: int, own_label: bool = False, exclude_identical: bool = False
     ) -> list[tuple[Match, ...]]:
-        """The `count` nearest entries of each query, nearest first; equally near ones in the base's order.
+        """For each query the `count` nearest entries, nearest first; equally near ones in the base's order.
 
         own_label: only entries of the query's label.
 
@@ -226,7 +226,7 @@ def nearest(queries: np.ndarray, base: np.ndarray, count: int) -> tuple[np.ndarr
     """(indices, similarities), each (queries, count): the largest inner products, largest first, to 6 decimals.
 
     queries (queries, width), base (entries, width), float32. Block by block: the whole score matrix is never
-    held. Equal products come in the base's order; which of those as large as the last one are left out is open.
+    held. Equal products come in the base's order; of those that equal the smallest one returned, any may be left out.
     """
     import faiss
 
@@ -256,9 +256,9 @@ Found = dict[str, tuple[Match, ...]]  # row id -> demonstrations
 def find_demonstrations(
     labels: Sequence[str], entries: Mapping[str, Sequence[Entry]], settings: RetrievalSettings, embed: Embed
 ) -> tuple[dict[str, Found], dict[str, dict[str, float]]]:
-    """(split -> row id -> demonstrations, all of them from train; split -> `describe_matches`).
+    """(split -> row id -> demonstrations, split -> what `describe_matches` says of them).
 
-    entries: split -> its utterances; those of train are what is trained on, and alone demonstrate.
+    entries: split -> its utterances. Only those of train, which are the ones trained on, become demonstrations.
 
     Raises:
         UserError: a label of a balanced base is empty, or a row has too few demonstrations to choose from.
@@ -279,9 +279,9 @@ def find_demonstrations(
 
 
 def describe_matches(queries: Mapping[str, Entry], found: Mapping[str, Sequence[Match]]) -> dict[str, float]:
-    """What the nearest matches give away, as shares of all queries (id -> query, id -> matches).
+    """How like the queries the nearest match of each is. queries: id -> query. found: id -> its matches, nearest first.
 
-    label_agreement: its label is the gold one. identical_text: it has the query's text.
+    label_agreement, identical_text: share of queries with the label, the text, of that match. mean_similarity: cosine.
     """
     pairs = [(query, found[name][0]) for name, query in queries.items()]
     quantities = {

@@ -26,7 +26,7 @@ _ROW_ID = re.compile(r".+/.+/[0-9]+", re.DOTALL)
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What a prompt demonstrates with: an utterance of train, its label, its cosine to the row's utterance."""
+    """An utterance of train that a prompt shows. id: of its row. similarity: cosine to the row's own utterance."""
 
     id: str
     label: str

@@ -81,7 +81,7 @@ class Content:
 def build_folder(folder: Path, origin: Mapping[str, Any], make: Callable[[], Content]) -> Path:
     """Return `folder` with the rows that `make` returns, made only where `origin` or a file has changed."""
     if is_current(folder, origin):
-        # A process that was killed as it took away what it had replaced.
+        # Left by a process that was killed while it removed the folder that it had replaced.
         shutil.rmtree(folder / _REPLACED, ignore_errors=True)
         return folder
     content = make()

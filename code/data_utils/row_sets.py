@@ -23,12 +23,11 @@ SCORED_TASKS = (RECOGNITION, SPEAKER)
 class RowSets:
     """What is trained on and what is scored.
 
-    train: all tasks. scored: `valid` and `test` rows of the task that is scored. labels: what the scored task chooses
-    from, in prompt order. also_scored: split -> task -> the rows of other tasks, and what those choose from; they
-    choose no epoch. choices: task -> what its rows choose from. spec: of the dataset of the rows. own: corpora of
-    one's own among the datasets that rows are of, by name. texts: row id -> digest of its utterance's text.
-    row_settings: what the rows of the scored task were made with, as their manifest says. encoder: what knows the files
-    of the encoder that found their demonstrations; None: they have none.
+    train: rows of all tasks. scored: `valid` and `test` -> rows of the task that is scored. labels: the answers of that
+    task, in prompt order. also_scored: split -> task -> (rows, answers) of the other tasks; no epoch is chosen by them.
+    choices: task -> its answers. spec: of the dataset of the rows. own: name -> corpus of one's own, of those among the
+    datasets. texts: row id -> digest of its utterance's text. row_settings: `arguments` of the manifest of the scored
+    task's rows. encoder: `SentenceEncoder.identity` of the one that found demonstrations; None: there are none.
     """
 
     train: tuple[Example, ...]
@@ -45,7 +44,7 @@ class RowSets:
 
     @property
     def metric(self) -> str:
-        """Headline score of the scored task: of emotions the dataset's; of who speaks there is no neutral answer."""
+        """Headline score of the scored task: the dataset's for emotions, weighted F1 for speakers (none is neutral)."""
         return WEIGHTED_F1 if self.scored["test"][0].task == SPEAKER else self.spec.metric
 
     @property
@@ -54,12 +53,12 @@ class RowSets:
         return frozenset(self.texts[row.id] for row in self.train)
 
     def seen(self, split: str, trained: Collection[str]) -> frozenset[str]:
-        """The ids of the scored rows of a split whose text is among those that were trained on (digests)."""
+        """The ids of the scored rows of a split whose text was trained on. trained: digests of texts."""
         return frozenset(list_seen({row.id: self.texts[row.id] for row in self.scored[split]}, trained))
 
 
 def _folders_in(data_dir: str) -> list[Path]:
-    """Those that commas join, of which a folder's own path may hold some: what has a manifest is a folder."""
+    """The folders of a list joined by commas. A path may have commas of its own: it ends where there is a manifest."""
     folders: list[Path] = []
     parts: list[str] = []
     for part in data_dir.split(","):
@@ -76,8 +75,8 @@ def load_row_sets(data_dir: str, dataset: str) -> RowSets:
 
     Raises:
         UserError: a folder without a manifest, of another dataset, or made by another version of the code; folders
-            of different draws; a row that cannot be read (file and line); a file that is not the one its manifest
-            tells of; a row given twice; no row to train on or to score; a target that is no answer to its task.
+            of different draws; a row that cannot be read (file and line), or whose text no manifest has; a file that
+            is not the one its manifest records; a row given twice; no row to train on or to score; a wrong target.
     """
     folders = _folders_in(data_dir)
     manifests = [_checked_manifest(folder, dataset) for folder in folders]
@@ -125,7 +124,7 @@ def _checked_manifest(folder: Path, dataset: str) -> dict[str, Any]:
 def _rows_of_tasks(
     rows: Sequence[Example], choices: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[tuple[Example, ...], tuple[str, ...]]]:
-    """Task -> its rows and what it chooses from, of the tasks that the rows have."""
+    """Task -> (its rows, its answers), of those tasks of `choices` that have rows."""
     found = {task: tuple(row for row in rows if row.task == task) for task in choices}
     return {task: (of_task, choices[task]) for task, of_task in found.items() if of_task}
 
@@ -154,7 +153,10 @@ def _texts_of(manifests: Iterable[Mapping[str, Any]], splits: Mapping[str, Seque
 
 
 def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:
-    """The description of what rows are of; UserError: neither the program nor a manifest knows it."""
+    """The description of the dataset of rows; UserError: neither the program nor a manifest knows it.
+
+    own: name -> corpus of one's own, of the manifests.
+    """
     spec = ROW_SETS.get(dataset) or own.get(dataset)
     if spec is None:
         raise unknown_dataset(dataset)
@@ -162,7 +164,7 @@ def find_spec(dataset: str, own: Mapping[str, DatasetSpec]) -> DatasetSpec:
 
 
 def _refuse_different_draws(manifests: Sequence[Mapping[str, Any]], data_dir: str) -> None:
-    """Rows of several tasks are of one train."""
+    """UserError where folders were made of different draws of train."""
     draws = {read_draw(manifest.get("arguments", {})) for manifest in manifests}
     if len(draws) > 1:
         told = " and ".join(sorted(f"--data_percent {one.fraction:g} --seed {one.seed}" for one in draws))

@@ -84,7 +84,7 @@ class _ForeignGlobal(Exception):
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    """UnpicklingError for what is no usual key: to hash tuples in each other takes a time that doubles with each."""
+    """UnpicklingError for keys other than int and str: the time to hash nested tuples doubles with each level."""
     for key in keys:
         if type(key) not in (int, str):
             raise pickle.UnpicklingError(f"a {type(key).__name__} as a key or in a set")
@@ -95,7 +95,7 @@ def _check_number(number: Any) -> None:
         raise pickle.UnpicklingError(f"a whole number of {number.bit_length():,} bits")
 
 
-# Opcode -> of what is on the stack, the keys that it hashes.
+# Opcode -> the keys that it hashes, taken from the stack.
 _HASHED: dict[bytes, Callable[[list[Any]], list[Any]]] = {
     pickle.SETITEM: lambda stack: stack[-2:-1],
     pickle.SETITEMS: lambda stack: stack[::2],
@@ -130,7 +130,7 @@ _LOADS: dict[int, Load] = {
 }
 
 
-# The one in Python, as joblib does: that in C makes room for a memo of as many places as a number in the file says.
+# The unpickler in Python, as in joblib: the one in C allocates as large a memo as a number in the file asks for.
 class _SafeUnpickler(pickle._Unpickler):
     dispatch = {
         **_LOADS,
@@ -152,7 +152,7 @@ def load_safely(path: Path) -> Any:
     """
     content = Path(path).read_bytes()
     try:
-        # Of bytes in memory no more can be taken than there are, whatever length is claimed.
+        # From bytes in memory no more is allocated than there is, whatever length the pickle claims.
         return _SafeUnpickler(io.BytesIO(content)).load()
     except _ForeignGlobal as error:
         raise UserError(

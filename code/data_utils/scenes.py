@@ -24,7 +24,7 @@ def long_turns(dialogue: Dialogue) -> list[Turn]:
 
 
 def share_scenes(dialogues: Iterable[Dialogue], others: Sequence[Dialogue]) -> dict[int, tuple[int, ...]]:
-    """Place of a dialogue -> places of the others that it shares a scene with, where there are any."""
+    """Index of a dialogue -> indices of the `others` that it shares a scene with; without dialogues that share none."""
     places: dict[Turn, set[int]] = defaultdict(set)
     for place, other in enumerate(others):
         for turn in long_turns(other):
@@ -39,13 +39,13 @@ def share_scenes(dialogues: Iterable[Dialogue], others: Sequence[Dialogue]) -> d
 
 
 def without_shared(dialogues: Sequence[Dialogue], scored: Sequence[Dialogue]) -> tuple[Dialogue, ...]:
-    """The dialogues that share no scene with any that is scored."""
+    """The dialogues that share no scene with any of `scored`."""
     shared = share_scenes(dialogues, scored)
     return tuple(dialogue for place, dialogue in enumerate(dialogues) if place not in shared)
 
 
 def count_repeated(dialogues: Iterable[Dialogue], known: Collection[Turn]) -> tuple[int, int]:
-    """Of the dialogues of two longer turns or more: (those half or more of whose longer turns are known, all)."""
+    """(dialogues at least half of whose longer turns are in `known`, all), of those with two longer turns or more."""
     turns = [of_one for dialogue in dialogues if len(of_one := long_turns(dialogue)) >= SHARED_TURNS]
     repeated = [2 * sum(turn in known for turn in of_one) >= len(of_one) for of_one in turns]
     return sum(repeated), len(turns)

@@ -1,4 +1,4 @@
-"""Turns as they come through a pipe, a line at a time: a line that cannot be read is left out, and the rest goes on."""
+"""Reads turns from a pipe, line by line; a line that cannot be read is left out, and reading goes on."""
 
 import io
 import re
@@ -18,19 +18,19 @@ from dialogue_files.readers.transcripts import LiveText
 from dialogue_files.report import EMPTY, LeftOut, Remark, Report
 from dialogue_files.turns import LONGEST_LINE, LineError, Read, ReadTurn, SpokenTurn, TurnCounter, decode_line
 
-# In these a line is a turn, or a dialogue, and can be read before the next one is there.
+# Forms in which each line is a turn, or a dialogue, and can be read before the next line is there.
 LIVE_FORMATS = ("text", "jsonl")
 UNREADABLE = "lines that cannot be read"
-MOST_AT_FIRST = 20  # such lines before any turn; after these it is another form, and so will be all that comes
-# '[0:05] Ann:', '[They laugh.]' and '{They laugh.}' are text; what has single quotes is meant as JSON, and none.
+MOST_AT_FIRST = 20  # unreadable lines before any turn; then it is taken for another form, and reading ends
+# '[0:05] Ann:', '[They laugh.]' and '{They laugh.}' are text; with single quotes it is meant as JSON, but is none.
 _OBJECT = re.compile(r"\s*(?:\[\s*)?\{\s*[\"']")
 _JSON = re.compile(r"\s*(?:\{\s*(?:[\"'}]|$)|\[\s*(?:[\[{\"'\]]|$))")
 
 
 class LiveLines:
-    """The turns of a stream. form: one of `LIVE_FORMATS`; None: that of the first line in which a turn is found.
+    """Reads the turns of a stream. form: one of `LIVE_FORMATS`; None: told by the lines up to the first turn.
 
-    tell: gets a line for each line that is left out.
+    tell: called with a warning for each line that is left out.
     """
 
     def __init__(self, stream: BinaryIO, form: str | None, report: Report, tell: Callable[[str], None]) -> None:
@@ -46,10 +46,10 @@ class LiveLines:
         self.counter = TurnCounter(report)
 
     def turns(self) -> Iterator[SpokenTurn]:
-        """Each before the next line is read.
+        """Yields each turn before the next line is read.
 
         Raises:
-            UserError: no line to come will be read either: it is no UTF-8, or none of the first lines could be read.
+            UserError: the stream is not UTF-8 text, or none of the first `MOST_AT_FIRST` lines could be read.
         """
         for number, line in _lines(self.stream):
             try:
@@ -90,19 +90,19 @@ class LiveLines:
 
 
 class FollowedText(LiveText):
-    """Lines of text that come one by one; what stands below the first of them that is 'Ann:' tells where names stand.
+    """Lines of text that come one by one, with names before the text or on lines of their own.
 
-    Where that is no 'Name: utterance', each line below a name is a turn, and blank lines end no dialogue. layout: None
-    where no line is known before it comes, and the first that says anything tells how they are marked.
+    The line below the first 'Ann:' decides: where it is no 'Name: utterance', each line below a name is a turn, and
+    blank lines end no dialogue. layout: None where nothing is known beforehand; the first turn then tells it.
     """
 
     def __init__(self, layout: Layout | None = None) -> None:
         super().__init__(layout or Layout())
-        self.is_marked, self.is_headed = layout is not None, None  # None: no line has told it
-        self.name, self.silent = "", 0  # the name above, and its line while nothing is said below
+        self.is_marked, self.is_headed = layout is not None, None  # None: not decided yet
+        self.name, self.silent = "", 0  # the name above; its line as long as no text stands below it, else 0
 
     def read(self, number: int, line: str) -> Iterator[Read]:
-        """What a line is; LineError when it is no turn and nothing else."""
+        """What a line holds: turns, remarks, what is left out; LineError where it cannot be read."""
         text = line.strip()
         if self.is_headed is False or number <= self.layout.head:
             yield from super().read(number, line)
@@ -115,7 +115,7 @@ class FollowedText(LiveText):
             yield from self._read_said(number, text)
 
     def _read_said(self, number: int, text: str) -> Iterator[Read]:
-        """What no line has told of before the first one of its kind, and what a name may stand above."""
+        """A line with speech: text below a name, or 'Name: utterance'. The first one decides where names stand."""
         is_named = is_named_line(text) and is_name(split_name(text)[0], 1)
         is_below = bool(self.name) and not is_named
         if self.is_headed is None:
@@ -142,19 +142,19 @@ class FollowedText(LiveText):
         self.silent = 0
 
     def end(self) -> Iterator[Read]:
-        """What is to be said at the end."""
+        """What is left to report at the end of the stream."""
         yield from self._end_silence()
         yield from super().end()
 
 
 def _name_above(text: str) -> str | None:
-    """The name of 'Ann:' or 'Ann (0:05):', alone on its line; without the colon it may as well be said by somebody."""
+    """'Ann' of 'Ann:' or 'Ann (0:05):' alone on a line; None for others: without a colon it may be what is said."""
     name = heading_name(text) if text.endswith((":", "\uff1a")) else None
     return None if name is None or lists_people(name) else name
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line); of one that is too long a part, which is too long as well."""
+    """(number from 1, line); a line that is too long is cut, but still too long, so that it is refused."""
     number = 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
@@ -164,9 +164,9 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 class _LineFeeds(io.RawIOBase):
-    """A stream whose lines end in line feeds, also where they end as on old Macs: what comes with the first end tells.
+    """A stream whose lines end in line feeds: where the first line ends in CR alone, as on old Macs, all CRs become LF.
 
-    are_old: None as long as no line has ended.
+    are_old: whether that is so; None as long as no line has ended.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

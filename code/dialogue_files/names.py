@@ -1,4 +1,4 @@
-"""Names of speakers: which spellings are one person, and what before a colon is a name and what is speech."""
+"""Names of speakers: which spellings are one person, and whether the text before a colon is a name or speech."""
 
 import re
 import unicodedata
@@ -16,20 +16,20 @@ _SENTENCE_WORDS = _words("""
     """)
 # Lower-case parts of names, and of what scripts call people: 'Ludwig van Beethoven', 'Man in the Hat'.
 _PARTICLES = _words("al and bin da de del della den der di du el en in la le of on ten ter the van von y zu")
-# What introduces speech, unless somebody is called so again and again ('Question:' and 'Answer:').
+# Words before a colon that are speech, unless they stand there again and again ('Question:' and 'Answer:').
 _OPENERS = _words("""
     answer attention breaking caution example fact first fyi hint http https imagine listen look no now ok okay plan
     please problem ps p.s. question re remember result rule second so third tip truth update wait warning well yes
     """)
-# What scripts set before a colon that is said by nobody.
+# Words before a colon in scripts that are no speaker.
 NOT_SPEAKERS = _words("""
     act agenda cast chapter characters conversation cut date dialog dialogue direction directions duration episode
     exterior interior interview intro keywords location minutes note notes outro part place scene session setting stage
     summary time title transcript transition
     """)
-# What stands before the names of those who are there; once somebody has spoken they may speak, all at once.
+# Words before a list of those who are there; further down, where turns have begun, they may be speakers.
 _LISTS_OF_PEOPLE = _words("absent apologies attendees participants present speakers")
-# What follows these in headings, beside numerals; one other name makes people of them: 'Stage Manager'.
+# Words of which headings consist, beside numerals; with any other word they are a person: 'Stage Manager'.
 _OF_HEADINGS = NOT_SPEAKERS | _words("""
     card cards list number page
     one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
@@ -38,7 +38,7 @@ _OF_HEADINGS = NOT_SPEAKERS | _words("""
     """)
 _NUMERAL = re.compile(r".*\d.*|[ivxl]+|[a-z]")
 _MARKS_OF_SCRIPTS = _words("cont'd cont’d contd continued o.c. o.s. off os v.o. vo filtered inaudible crosstalk")
-# How something is said, by its first word; another word with a capital may be what tells people apart: 'Anna (Sales)'.
+# First words of asides on how something is said; others with a capital may tell people apart: 'Anna (Sales)'.
 _DELIVERY = re.compile(
     r"(?:chuckl|cough|cry|gasp|giggl|grin|groan|hum|interrupt|laugh|mumbl|murmur|mutter|nod|paus|scream|shout|shrug|sigh"
     r"|sing|smil|sniff|snort|sob|stammer|weep|whisper|yawn|yell)(?:s|es|e|\w?ing|ter)?|cries|applause|beat"
@@ -52,26 +52,26 @@ _DOES = re.compile(r"\S.* \w{3,}ing")  # 'phone ringing', not 'Stephen King'
 _LIKE_DELIVERY = re.compile(r"\w+(?:ly|ing)")
 _ASIDE = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
 _ASIDE_BEFORE = re.compile(r"[(\[]([^()\[\]]{1,40})[)\]]\s+(?=[^\s:：])")
-MOST_ASIDES = 3  # behind a name: 'PAUL (V.O.) (CONT'D) (softly)'
-# Marks that show nothing and stand around names that were copied; joiners stay, as letters and emoji need them.
+MOST_ASIDES = 3  # after a name: 'PAUL (V.O.) (CONT'D) (softly)'
+# Invisible characters around names that were copied; joiners are not among them, as letters and emoji need them.
 UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 LONGEST_ASIDE = 40  # characters
 MOST_WORDS = 5
 
 
 def name_key(name: str) -> str:
-    """Equal for spellings of one person: in NFC, with single blanks, without case from two letters on."""
+    """A key that is equal for all spellings of a name: in NFC, with single blanks, case-folded from two letters on."""
     composed = unicodedata.normalize("NFC", " ".join(name.split()))
     return composed.casefold() if sum(map(str.isalpha, composed)) > 1 else composed
 
 
 def fold_label(text: str) -> str:
-    """A label, or what else stands on a line, as all spellings that look alike: in NFC, with single blanks."""
+    """A label or line with single blanks and in NFC, so that spellings that look alike are equal."""
     return unicodedata.normalize("NFC", " ".join(UNSEEN.sub("", text).split()))
 
 
 def reads_like_sentence(name: str) -> bool:
-    """Whether what stands before a colon rather begins a sentence: 'The truth is', 'I told him'."""
+    """Whether the text before a colon begins a sentence, and is no name: 'The truth is', 'I told him'."""
     *others, name = name.split(",")  # 'Nora Bell, Tim Rowe' speak at once
     if any(map(reads_like_sentence, others)):
         return True
@@ -85,7 +85,7 @@ def reads_like_sentence(name: str) -> bool:
 
 
 def is_label(name: str) -> bool:
-    """Whether it is no person but a heading of scripts: 'Note', 'Session 2', 'INT. KITCHEN', 'Date of interview'."""
+    """Whether a name is a heading, and no person: 'Note', 'Session 2', 'INT. KITCHEN', 'Date of interview'."""
     folded = name.strip().casefold()
     if folded.startswith(("int.", "ext.", "fade in", "fade out", "cut to")):
         return True
@@ -93,12 +93,12 @@ def is_label(name: str) -> bool:
 
 
 def is_chapter(line: str) -> bool:
-    """Whether a line is a label and no more, as stands above parts of a recording: 'Chapter 2', 'Intro'."""
+    """Whether a whole line is such a heading, as above parts of a recording: 'Chapter 2', 'Intro'."""
     return is_label(line) and all(word in _OF_HEADINGS or _NUMERAL.fullmatch(word) for word in line.casefold().split())
 
 
 def lists_people(name: str) -> bool:
-    """Whether it stands before a list of people, at the head of minutes: 'Participants', 'Apologies for absence'."""
+    """Whether a name introduces a list of people, as in minutes: 'Participants', 'Apologies for absence'."""
     return _begins_with(_LISTS_OF_PEOPLE, name)
 
 
@@ -110,14 +110,14 @@ def _begins_with(words: frozenset[str], name: str) -> bool:
 
 
 def _ends_a_name(word: str) -> bool:
-    """Whether a word makes a person of what begins headings: 'Manager' after 'Stage'."""
+    """Whether a word makes a person of a word of headings: 'Manager' after 'Stage'."""
     bare = word.strip(",.;-#()")
     folded = bare.casefold()
     return bare[:1].isupper() and folded not in _OF_HEADINGS and not _NUMERAL.fullmatch(folded)
 
 
 def is_name(name: str, count: int, lower_names: bool = False) -> bool:
-    """Whether what stands before a colon in speech is a speaker's name.
+    """Whether the text before a colon is a speaker's name.
 
     count: how often it stands there in the file. lower_names: other speakers of the file are written in lower case.
     """
@@ -132,18 +132,18 @@ def is_name(name: str, count: int, lower_names: bool = False) -> bool:
 
 
 def without_aside(name: str) -> str:
-    """'Paul (Laughing)' and 'PAUL (CONT'D)' are Paul; 'Anna (Sales)' stays, as there may be another Anna."""
+    """A name without brackets on how it is said: 'Paul (Laughing)' -> 'Paul'; 'Anna (Sales)' stays."""
     return _split_asides(name)[0]
 
 
 def without_aside_before(text: str) -> str:
-    """'(laughing) Paul: yes' and '[SIGHS] PAUL' without how it is said; '(Anna) yes' stays."""
+    """A line without brackets before the name: '(laughing) Paul: yes' -> 'Paul: yes'; '(Anna) yes' stays."""
     found = _ASIDE_BEFORE.match(text)
     return text[found.end() :] if found and _is_delivery(found[1]) else text
 
 
 def has_doubtful_aside(name: str) -> bool:
-    """Whether what is taken off may tell people apart: 'Sam (tenant)', but not 'Sam (laughing)'."""
+    """Whether brackets that `without_aside` removes may tell people apart: 'Sam (tenant)', not 'Sam (laughing)'."""
     return any(
         not _is_delivery(aside) and not any(map(_LIKE_DELIVERY.fullmatch, aside.split()))
         for aside in _split_asides(name)[1]
@@ -151,7 +151,7 @@ def has_doubtful_aside(name: str) -> bool:
 
 
 def _split_asides(name: str) -> tuple[str, list[str]]:
-    """The name without what is taken off at its end, and that."""
+    """(name without the brackets at its end, the texts in them, last first)."""
     asides: list[str] = []
     while len(asides) < MOST_ASIDES and (found := _ASIDE.fullmatch(name)):
         if not (_is_delivery(found[2]) or _is_small(found[2])):
@@ -173,11 +173,11 @@ def _is_delivery(aside: str) -> bool:
 
 
 def is_sound(text: str) -> bool:
-    """Whether words in brackets are certainly none of a name: 'SIGHS', 'SOFT MUSIC', 'PHONE RINGING'."""
+    """Whether text in brackets is certainly a sound, and no name: 'SIGHS', 'SOFT MUSIC', 'PHONE RINGING'."""
     words = text.casefold().split()
     return _is_delivery(text) or not _SOUNDS.isdisjoint(words) or _DOES.fullmatch(" ".join(words)) is not None
 
 
 def may_be_sound(name: str) -> bool:
-    """Whether a name is one word that subtitles have for a sound: 'MUSIC', but not 'LAUGHING MAN'."""
+    """Whether a name is a single word that subtitles also use for a sound: 'MUSIC', but not 'LAUGHING MAN'."""
     return len(name.split()) == 1 and is_sound(name)

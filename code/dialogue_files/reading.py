@@ -1,7 +1,7 @@
-"""One's own dialogues from files, turn by turn: which form a file is of, what is in it, what is said of it.
+"""Reads one's own dialogues from files: finds the form of a file, and yields its turns.
 
-A turn is all that is held of a file (of JSON a value, of a dialogue its speakers' names), so its size does not matter.
-The forms and their readers are in readers/forms.py; demo/FORMATS.md is made of that table.
+Only a turn of a file is in memory at a time (of JSON a value), and the names of a dialogue's speakers, so its size does
+not matter. The forms and their readers are in readers/forms.py; demo/FORMATS.md is made from that table.
 """
 
 import io
@@ -18,9 +18,9 @@ from dialogue_files.turns import LineError, SpokenTurn, number_turns
 
 
 def find_format(path: Path, wanted: str | None = None, encoding: str | None = None) -> str:
-    """The form that is asked for, else that of the file's name which its beginning shows; UserError: there is none.
+    """The name of a file's form: `wanted`, if given, else by its suffix and its beginning. UserError: there is none.
 
-    encoding: what the file is said to be in; None: as `as_utf8` finds.
+    encoding: of the file; None: as `as_utf8` finds it.
     """
     if wanted:
         return wanted
@@ -41,12 +41,12 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
 
 
 def find_text_form(text: str) -> str:
-    """The form of a text that somebody has typed or pasted: one of those of .txt."""
+    """The name of the form of a text that was typed or pasted: one of those for .txt."""
     return _recognise(".txt", Head.of_text(text))
 
 
 def _recognise(suffix: str, head: Head) -> str | None:
-    """The first form of a suffix that a beginning is of; None: no form has the suffix."""
+    """The first form with this suffix that recognises the beginning; None: no form has the suffix."""
     forms = ((name, one) for name, one in FORMATS.items() if suffix in one.suffixes)
     return next((name for name, one in forms if one.recognise is None or one.recognise(head)), None)
 
@@ -54,7 +54,7 @@ def _recognise(suffix: str, head: Head) -> str | None:
 def read_turns(
     path: Path, name: str, encoding: str | None = None, report: Report | None = None
 ) -> Iterator[SpokenTurn]:
-    """The turns of a file of the form `name`; encoding: see `find_format`; report: gets what there is to say of it.
+    """The turns of a file. name: of its form. encoding: see `find_format`. report: collects remarks and counts.
 
     Raises:
         UserError: the file cannot be opened or read, or a line of it is bad (file, form and line are named).
@@ -76,7 +76,7 @@ def read_turns(
 
 
 def _others(path: Path, name: str) -> str:
-    """The form that a file of its name is of when nothing in it is recognised, where another was; else empty."""
+    """The form that takes any file of this suffix, where `name` is one that was recognised; else empty."""
     suffix = Path(path).suffix.lower()
     form = FORMATS[name]
     if form.recognise is None or suffix not in form.suffixes:
@@ -90,7 +90,7 @@ def _way_out(path: Path, name: str) -> str:
 
 
 def read_text(text: str, report: Report | None = None) -> list[SpokenTurn]:
-    """The turns of a text that somebody has typed or pasted; UserError names the line of a bad one."""
+    """The turns of a text that was typed or pasted; UserError names a bad line."""
     try:
         form = FORMATS[find_text_form(text)]
         return list(number_turns(form.read(io.BytesIO(text.encode("utf-8", "replace"))), report))
@@ -99,13 +99,13 @@ def read_text(text: str, report: Report | None = None) -> list[SpokenTurn]:
 
 
 def counted(number: int, what: str) -> str:
-    """'1 dialogue', '1,200 dialogues'."""
+    """A number and a noun: '1 dialogue', '1,200 dialogues'."""
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @dataclass(frozen=True)
 class FileCounts:
-    """Size of a file of dialogues, and what there is to say of it. speakers: the most of any dialogue."""
+    """Size of a file of dialogues, and the report on it. speakers: of the dialogue that has most."""
 
     dialogues: int
     turns: int
@@ -119,7 +119,7 @@ class FileCounts:
 
 
 def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCounts:
-    """Read a file once from end to end, so that a bad line is found before hours are spent on those before it.
+    """Reads a file from end to end and counts, so that a bad line is found before any time is spent on prediction.
 
     encoding: see `find_format`.
 
@@ -141,7 +141,7 @@ def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCount
 
 
 def warn_of_speakers(speakers: int, known: int, kind: str, offset: int = 0) -> None:
-    """Say so when a dialogue has more speakers than training can have shown; plain prompts show none.
+    """Warns on stderr when a dialogue has more speakers than training prompts can have had; not for plain prompts.
 
     offset: the number of the first speaker in prompts.
     """

@@ -1,4 +1,4 @@
-"""What there is to say of a file that was read: who speaks how often, what was left out, which way it was taken."""
+"""The report on a file that was read: who speaks how often, what was left out, how doubtful parts were taken."""
 
 import re
 from collections.abc import Iterator
@@ -8,25 +8,26 @@ from decimal import Decimal
 from basics.errors import as_line
 from dialogue_files.names import name_key, reads_like_sentence
 
-MOST_NAMES = 10_000  # counted of a file
-MOST_REMARKS = 8  # told of a file
+MOST_NAMES = 10_000  # speakers of a file that are counted
+MOST_REMARKS = 8  # remarks on a file that are told
 MOST_COUNTED = 10_000  # turns of a dialogue whose order is watched
-# Larger ones are no places of turns, but what a database or a network has given.
+# The number of a turn; larger ones are ids of a database or a network, and need not ascend.
 _PLACE_OF_TURN = re.compile(r"\s*(\d{1,6})(?:\.0)?\s*")
-# Of a time no part of a second: where only its digits that are needed are written, letters are not in its order.
+# A time in seconds, by a clock, or with a date. The last is compared as text, so fractions of a second, which may have
+# any number of digits, are left off.
 _MOMENT = re.compile(
     r"\s*(?:(?P<seconds>\d{1,19}(?:\.\d{1,9})?)|(?P<clock>(?:\d{1,3}:)?\d{1,2}:\d\d[.,]\d{1,3})"
     r"|(?P<day>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:(?<=:\d\d)\D.*)?)\s*"
 )
-# In a name what may be the time of a turn; phones have no letters beside it.
+# Numbers in a name that may be the time of its turn.
 _CHANGING = re.compile(r"\d+s?(?:[.:,/hH-]\d+s?)+|\d+s\b")
-FEWEST_ALIKE = 4  # names that differ in numbers alone
+FEWEST_ALIKE = 4  # names that differ only in numbers, from which on these may count turns
 EMPTY = "empty turns"
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something in a file that nobody says. kind: of several ('notices'); line: from 1."""
+    """A part of a file that was left out, as it is no speech. kind: 'notices', 'times', ...; line: from 1."""
 
     kind: str
     line: int
@@ -34,7 +35,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Remark:
-    """How a file is taken where it could be read in another way. of_file: of the whole of it, and always told."""
+    """A line on how a file is read where it could be read otherwise. of_file: on the whole file, so always told."""
 
     text: str
     of_file: bool = False
@@ -42,7 +43,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Header:
-    """What the columns of a table are called; line: from 1."""
+    """The header of a table. names: of the columns; line: from 1."""
 
     names: tuple[str, ...]
     line: int
@@ -50,7 +51,7 @@ class Header:
 
 @dataclass(frozen=True)
 class SplitSaid:
-    """What in a file says which split a turn or dialogue is of: a column, or a key or keys. line: from 1."""
+    """A column or key of a file that names the split of a turn or dialogue. line: where first, from 1."""
 
     name: str
     line: int
@@ -58,7 +59,7 @@ class SplitSaid:
 
 @dataclass
 class Counted:
-    """How often, and where first (a line from 1; 0: unknown)."""
+    """Counts something. first: the line where it was first met, from 1; 0: not known."""
 
     first: int
     count: int = 0
@@ -66,9 +67,9 @@ class Counted:
 
 @dataclass
 class Order:
-    """Whether turns ascend by the numbers that a file gives them; the first fall within a dialogue is kept.
+    """Checks whether the numbers or times of turns ascend in each dialogue. fault: text on the first that does not.
 
-    A number that comes back is no fall: such columns count otherwise, by scene or by speaker.
+    A number that was there before is no fault: such columns count by scene or by speaker.
     """
 
     fault: str = ""
@@ -77,9 +78,9 @@ class Order:
     seen: set[int | Decimal | str] = field(default_factory=set)
 
     def follow(self, part: int, name: str, written: str, line: int, is_time: bool = False) -> None:
-        """A turn of the dialogue `part`; name: of the column or key that counts the turns, in which is `written`.
+        """Takes the next turn. part: its dialogue. name: of the column or key. written: its value there.
 
-        is_time: it says when they are said.
+        is_time: whether that is a time.
         """
         number = None if self.fault else _place_of(written, is_time)
         if number is None:
@@ -95,7 +96,7 @@ class Order:
 
 
 def _place_of(written: str, is_time: bool) -> int | Decimal | str | None:
-    """What can be compared of a turn's number or time; None: nothing."""
+    """The value by which a turn's number or time is compared; None: it is neither."""
     found = (_MOMENT if is_time else _PLACE_OF_TURN).fullmatch(written)
     if not found:
         return None
@@ -113,18 +114,18 @@ def _seconds(clock: str) -> Decimal:
 
 @dataclass
 class Report:
-    """Grows while a file is read; of a large one only counts, some names and some remarks are held."""
+    """Collects what is told of a file while it is read; only so many names and remarks are held."""
 
     left_out: dict[str, Counted] = field(default_factory=dict)
     remarks: dict[str, None] = field(default_factory=dict)
-    speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # by name_key: as first written, turns
+    speakers: dict[str, tuple[str, Counted]] = field(default_factory=dict)  # name_key -> (first spelling, turns)
     order: Order = field(default_factory=Order)
     header: Header | None = None
     split: SplitSaid | None = None  # the first
     has_more: bool = False  # remarks that are not held
 
     def note(self, one: LeftOut | Remark | Header | SplitSaid) -> None:
-        """Count what was left out, or keep a remark, the header or what tells of splits."""
+        """Takes up a part that was left out, a remark, the header, or a column or key of splits."""
         if isinstance(one, SplitSaid):
             self.split = self.split or one
             return
@@ -140,12 +141,12 @@ class Report:
         self.left_out.setdefault(one.kind, Counted(one.line)).count += 1
 
     def spelling(self, speaker: str) -> str:
-        """A name as the file has written it first."""
+        """The spelling in which the file first has a name."""
         found = self.speakers.get(name_key(speaker))
         return found[0] if found else speaker
 
     def speak(self, speaker: str, line: int) -> None:
-        """A turn of a speaker."""
+        """Counts a turn of a speaker."""
         key = name_key(speaker)
         if key in self.speakers or len(self.speakers) < MOST_NAMES:
             self.speakers.setdefault(key, (speaker, Counted(line)))[1].count += 1
@@ -159,7 +160,7 @@ class Report:
         return ", ".join(parts)
 
     def lines(self) -> Iterator[str]:
-        """What the user is told: the way that was taken, what was left out, names that are perhaps none."""
+        """The lines that the user is told: remarks, what was left out, warnings of doubtful order and names."""
         yield from map(as_line, self.remarks)
         if self.has_more:
             yield f"and more remarks like these, of which {MOST_REMARKS} are told"
@@ -180,7 +181,7 @@ class Report:
             yield f"warning: more names like these: {len(doubtful) - 3:,}"
 
     def _changing_names(self) -> Iterator[str]:
-        """A warning where names differ in what may be a time alone, or in numbers that may be those of turns."""
+        """A warning where names differ only in numbers that may be times, or may count turns."""
         first: dict[str, str] = {}
         for key, (name, _) in self.speakers.items():
             bare = _CHANGING.sub("0", key)
@@ -196,7 +197,7 @@ class Report:
             yield f"{told}, each of whom speaks once: are the numbers those of turns?"
 
     def speaker_lines(self) -> Iterator[str]:
-        """'Ruth Hale: 12 turns', who speaks most first."""
+        """Lines such as 'Ruth Hale: 12 turns', those with most turns first."""
         ranked = sorted(self.speakers.values(), key=lambda pair: -pair[1].count)
         for name, one in ranked[:100]:
             yield f"{as_line(name)}: {one.count:,} turn{'s' if one.count > 1 else ''}"

@@ -1,4 +1,4 @@
-"""One's own dialogues as a stream of turns, whatever file they come from: cleaned, checked, speakers numbered."""
+"""Turns of one's own dialogues, from whatever file: names and texts are cleaned and checked, speakers numbered."""
 
 import html
 import re
@@ -11,15 +11,15 @@ from basics.files import is_unicode
 from dialogue_files.names import UNSEEN, name_key
 from dialogue_files.report import EMPTY, Header, LeftOut, Remark, Report, SplitSaid
 
-# What a turn may be at most; a file beyond these is hardly one of dialogues, and memory stays bounded.
+# The limits of a turn: a file beyond them hardly holds dialogues, and memory stays bounded.
 LONGEST_LINE = 8 << 20  # bytes
 LONGEST_NAME = 100  # characters, of a speaker or a dialogue
 LONGEST_UTTERANCE = 10_000  # characters
 MOST_SPEAKERS = 1_000  # of a dialogue
-MOST_MARKS = 1_000  # characters of a name with what shows nothing
-# Scripts that write no blanks between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters.
+MOST_MARKS = 1_000  # characters of a name, invisible ones and combining marks among them
+# Letters of scripts that write no blanks between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters.
 WITHOUT_BLANKS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-NAMES_REMEMBERED = 65_536  # dialogues among which a name may not come back
+NAMES_REMEMBERED = 65_536  # the latest dialogues, whose names may not come back
 
 UTF8 = "allowed is UTF-8"
 AS_UTF8 = (
@@ -31,9 +31,9 @@ _LINE_BREAKS = re.compile(r"[\r\n\t\v\f]+")
 
 
 class LineError(Exception):
-    """A line (from 1) that cannot be read, and why; whoever knows the file's name makes a UserError of it.
+    """A line (from 1) cannot be read; becomes a UserError where the name of the file is known.
 
-    in_files: what else can be done about it, behind the problem, where the line is one of a file.
+    problem: why, and what is allowed. in_files: advice that is appended, except for lines that come through a pipe.
     """
 
     def __init__(self, line: int, problem: str, in_files: str = "") -> None:
@@ -45,10 +45,9 @@ class LineError(Exception):
 class ReadTurn:
     """A turn as a reader finds it.
 
-    part: counts the dialogues of a file from 0. dialogue: its name, None where the file gives none.
-    line: where the turn ends in the file, from 1; 0: it comes from no file. emotion: its label in a corpus, None where
-    the file has none. turn: the column or key that counts turns, and what stands there; None: there is none. is_timed:
-    it says when they are said.
+    part: number of its dialogue in the file, from 0. dialogue: its name, None where the file gives none. line: where
+    the turn ends in the file, from 1; 0: it comes from no file. emotion: its label, None where the file has none. turn:
+    (column or key that counts turns, value there); None: there is none. is_timed: whether that value is a time.
     """
 
     part: int
@@ -63,10 +62,10 @@ class ReadTurn:
 
 @dataclass(frozen=True, slots=True)
 class SpokenTurn:
-    """A turn that can be asked about.
+    """A turn that was cleaned, checked and numbered.
 
-    dialogue: its name, or its number from 1. turn: from 0. number: the speaker's, from 0 in order of appearance
-    in the dialogue, as the corpora number them.
+    part, line, emotion: see `ReadTurn`. dialogue: its name, or its number from 1. turn: number of the turn in it, from
+    0. number: of the speaker, from 0 in order of appearance in the dialogue, as the corpora number them.
     """
 
     part: int
@@ -79,11 +78,11 @@ class SpokenTurn:
     emotion: str | None = None
 
 
-Read = ReadTurn | LeftOut | Remark | Header | SplitSaid  # what a reader yields: turns, and what there is to say
+Read = ReadTurn | LeftOut | Remark | Header | SplitSaid  # what a reader yields: turns, and what the report takes
 
 
 def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
-    r"""(number from 1, line with its end) of UTF-8 text; only \n ends a line. LineError for what is no such text."""
+    r"""(number from 1, line with its end) of UTF-8 text; only \n ends a line. LineError: no UTF-8, or too long."""
     number = 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
@@ -91,7 +90,7 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def decode_line(number: int, line: bytes) -> str:
-    """A line of UTF-8 text; number: from 1, the first may have marks before it. LineError for what is no such text."""
+    """A line as text, without a byte order mark in line 1. number: from 1. LineError: it is no UTF-8, or too long."""
     if len(line) > LONGEST_LINE:
         raise LineError(number, f"longer than {LONGEST_LINE:,} bytes, allowed are shorter lines")
     if b"\0" in line:
@@ -104,13 +103,13 @@ def decode_line(number: int, line: bytes) -> str:
 
 
 def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterator[SpokenTurn]:
-    """The turns with clean names and texts, turns and speakers counted in each dialogue; the rest goes to the report.
+    """The turns with clean names and texts, turns and speakers numbered in each dialogue; the rest goes to `report`.
 
-    A name is one person's in whatever Unicode form and case, and is shown as the file first has it.
+    Names that differ only in Unicode form or case are one person, shown as the file first has the name.
 
     Raises:
-        LineError: a name is empty, a name or text is too long or no text; a dialogue has too many speakers; a
-            dialogue's turns do not stand together.
+        LineError: a name is empty, or a name or text too long or no Unicode; a dialogue has too many speakers, or its
+            turns do not stand together.
     """
     counter = TurnCounter(Report() if report is None else report)
     for one in items:
@@ -119,7 +118,7 @@ def number_turns(items: Iterable[Read], report: Report | None = None) -> Iterato
 
 
 class TurnCounter:
-    """Numbers turns, see `number_turns`. A turn that is refused changes nothing for those after it."""
+    """Numbers turns one by one, see `number_turns`; one that raises LineError does not change the numbers of others."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -128,13 +127,13 @@ class TurnCounter:
         self._begun: dict[str, None] = {}
 
     def take(self, one: Read) -> SpokenTurn | None:
-        """A turn that can be asked about; None: there is none, and the report has it. LineError as `number_turns`."""
+        """The numbered turn; None where `one` is none or empty, and went to the report. LineError as `number_turns`."""
         turn = self._number(one)
         self._note(one, turn)
         return turn
 
     def take_all(self, items: Iterable[Read]) -> list[SpokenTurn]:
-        """The turns of a line: all, or LineError and none is counted."""
+        """The numbered turns of a line; where one of them raises LineError, none is counted."""
         before, read = (self._part, self._dialogue, self._place, dict(self._numbers)), list(items)
         try:
             turns = list(map(self._number, read))
@@ -192,13 +191,15 @@ class TurnCounter:
 
 
 def clean(text: str, what: str, longest: int, line: int) -> str:
-    """Outer blanks away, line breaks as one blank, names in NFC and without marks that show nothing.
+    """A text without outer blanks and line breaks; a name also in NFC and without invisible characters.
+
+    what: "speaker", "dialogue" or "utterance", for errors. longest: in characters.
 
     Raises:
-        LineError: nothing is left, or too much, or half a surrogate pair.
+        LineError: nothing is left, or it is too long, or has half a surrogate pair.
     """
     cleaned = _LINE_BREAKS.sub(" ", text.strip())
-    # To put the marks of one letter in order takes a time that grows with the square of their number.
+    # NFC sorts the marks of a letter, in a time that grows with the square of their number.
     if what == "speaker" and len(cleaned) <= MOST_MARKS:
         cleaned = unicodedata.normalize("NFC", UNSEEN.sub("", cleaned)).strip()
     if not cleaned:
@@ -210,11 +211,11 @@ def clean(text: str, what: str, longest: int, line: int) -> str:
 
 
 def refuse_halves(text: str, what: str, line: int) -> None:
-    """LineError for half a surrogate pair, which nothing can write."""
+    """LineError where a text has half a surrogate pair, which cannot be written as UTF-8."""
     if not is_unicode(text):
         raise LineError(line, f"the {what} holds half of a surrogate pair, allowed is Unicode text")
 
 
 def unescape(text: str) -> str:
-    """Text without the references of HTML; of a number that no character has, as long as it may be, a mark."""
+    """The text with HTML references replaced by their characters; numbers of 8 digits or more become U+FFFD."""
     return html.unescape(_LONG_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -1,4 +1,4 @@
-"""A moving average of the weights that are trained: it is scored and kept, while training goes on from the weights."""
+"""A moving average of the trained weights, which is scored and saved, while training goes on with the weights."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ class MovingAverage:
     """Means of weights over the steps so far, in which a step counts `decay` times as much as the one after it.
 
     The weights before the first step do not count: after one step the means are the weights themselves.
-    names, masters: of the weights, in fp32. weights: the same as the model holds them, which may be in less.
+    names: of the weights. masters: they in fp32. weights: they in the model, perhaps in lower precision.
     """
 
     def __init__(
@@ -24,14 +24,14 @@ class MovingAverage:
 
     @torch.no_grad()
     def add_step(self) -> None:
-        """Counts the weights as they are now."""
+        """Adds the weights as they are now to the means."""
         self.steps += 1
         share = (1 - self.decay) / (1 - self.decay**self.steps)
         torch._foreach_lerp_(self.means, self.masters, share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the model has the means for weights, but before the first step; afterwards its own again."""
+        """Inside, the model's weights are the means (its own before the first step); afterwards its own again."""
         if not self.steps:
             yield
             return

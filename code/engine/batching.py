@@ -22,14 +22,14 @@ EAGER_TOKEN_BUDGET = 1024
 class EncodedRow:
     """One training or scoring row as token ids.
 
-    without_content: the tokens of a prompt like this one that holds no utterance, where they were asked for.
+    without_content: tokens of `prompts.without_content` of its prompt; None: not asked for.
     """
 
     id: str
     task: str
     prompt: tuple[int, ...]
     target: tuple[int, ...]  # the label's tokens and EOS, or what ends a turn of the chat
-    weight: float  # factor of the row's loss: 1, alpha for emotion-prediction rows; times that of its class, if asked
+    weight: float  # factor of the row's loss: 1, --beta for emotion-prediction rows; times that of its class, if asked
     utterances_dropped: int  # oldest history utterances left out so that prompt and target fit
     label: str = ""  # the target in words
     without_content: tuple[int, ...] | None = None
@@ -48,11 +48,11 @@ class RowEncoder:
     """Turns prompts and labels into token ids, the same way for training, scoring and generation.
 
     The prompt carries the tokenizer's own leading tokens (BOS, [gMASK]<sop>, ...), never a closing EOS. The
-    target is encoded apart and ends with EOS. Byte-level tokenizers write a label after a colon with a leading
-    blank, as SentencePiece does by itself: so the label is one word to the model, not the middle of one. Marks of
-    the tokenizer that stand in an utterance are text.
-    chat: the prompt is a user's turn of the tokenizer's chat template, and the label the whole answer, which ends
-    as its turn does; ValueError when the tokenizer has no template.
+    target is encoded apart and ends with EOS. With byte-level tokenizers the label gets a leading blank, which
+    SentencePiece adds by itself: so it is a word of its own to the model. Control tokens that are spelt out in an
+    utterance are read as text.
+    chat: the prompt is the user's turn of the tokenizer's chat template, and the label the whole answer, with that
+    template's end of a turn; ValueError when the tokenizer has no template.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RowEncoder:
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, each with its leading special tokens and without a closing EOS."""
         if not prompts:
-            return []  # tokenizers cannot take none; a process may have no row
+            return []  # tokenizers refuse an empty list, but a process may have no row
         if self.frame:
             return [self.turn.read(prompt) for prompt in prompts]
         encoded = self._encode_texts(prompts)
@@ -83,7 +83,7 @@ class RowEncoder:
         return [ids[:-1] if ids and ids[-1] == closing else ids for ids in encoded]
 
     def _encode_texts(self, texts: Sequence[str], **options: bool) -> list[list[int]]:
-        """Ids of what people wrote: marks in it are text."""
+        """Token ids of texts; control tokens that are spelt out in them are read as text."""
         return self.text_tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
 
     def encode(
@@ -92,7 +92,7 @@ class RowEncoder:
         """Encodes rows; a prompt that is too long loses its oldest history, never its question.
 
         `choices` are labels that a prompt will be scored on: room is kept for the longest, so that a prompt
-        reads the same in training and in scoring. calibrate: with the prompt without content beside each.
+        reads the same in training and in scoring. calibrate: also encode the prompt without content of each.
 
         Raises:
             UserError: a prompt without any history and its target do not fit into `max_length` tokens.
@@ -112,7 +112,7 @@ class RowEncoder:
     def _with_bare_prompts(
         self, rows: Sequence[EncodedRow], examples: Sequence[Example], choices: Sequence[str]
     ) -> list[EncodedRow]:
-        """The rows with their prompts without content; each of these is encoded once, however many rows share it."""
+        """The rows with `without_content`; equal ones are encoded once."""
         texts = [without_content(example.input, choices) for example in examples]
         distinct = {text: replace(example, input=text) for example, text in zip(examples, texts, strict=True)}
         encoded = zip(distinct, self.encode(list(distinct.values()), choices), strict=True)
@@ -120,7 +120,7 @@ class RowEncoder:
         return [replace(row, without_content=tokens[text]) for row, text in zip(rows, texts, strict=True)]
 
     def _fit(self, example: Example, prompt: list[int], room: int) -> tuple[list[int], int]:
-        """The longest prompt that fits, and how many utterances it lost: found by halves, as tokenizing takes long."""
+        """(the longest prompt that fits, how many utterances it lost), by bisection, as tokenizing takes long."""
         if len(prompt) <= room:
             return prompt, 0
         most = most_droppable(example.input)
@@ -179,7 +179,7 @@ class MicroBatch:
         return PrefixTree.from_rows([row.prompt for row in self.rows], self.continuations)
 
     def lengths(self) -> list[int]:
-        """Tokens of each row with each continuation, whose last one is not read."""
+        """Tokens of each row with each continuation, without the last one, which is only predicted."""
         every = zip(self.rows, self.continuations, strict=True)
         return [len(row.prompt) + len(choice) - 1 for row, choices in every for choice in choices]
 
@@ -188,7 +188,7 @@ class MicroBatch:
         return len(self.tree()) if shares_prefixes else sum(self.lengths()) + self.padding()
 
     def padding(self) -> int:
-        """How many tokens pad the shorter rows, where each stands by itself."""
+        """How many padding tokens there are in padded rows."""
         lengths = self.lengths()
         return max(lengths) * len(lengths) - sum(lengths)
 
@@ -203,11 +203,11 @@ def training_batches(
 ) -> list[MicroBatch]:
     """Splits one optimizer step into micro-batches of about `token_budget` tokens, `micro_steps` of them or more.
 
-    Fewer where the step has fewer rows than `micro_steps`. rows_of_step: how many it has where `rows` are a part of
-    them, which one process computes; None: these are all.
+    Fewer where there are fewer rows than `micro_steps`. rows_of_step: number of rows of the step, where `rows` are only
+    the part of one process; None: these are all.
 
     Row weights are `row.weight / rows of the step`, so that the losses of all micro-batches add up to the step's
-    loss: the mean over its rows. label_loss: every row comes with all labels of its task; None: with its target.
+    loss: the mean over its rows. label_loss: every row is continued by all labels of its task; None: by its target.
     """
     rows_of_step = rows_of_step or len(rows)
     choices = [label_loss.continuations(row.task) if label_loss else (row.target,) for row in rows]
@@ -231,7 +231,7 @@ def training_batches(
 def scoring_batches(
     rows: Sequence[EncodedRow], labels: Sequence[tuple[int, ...]], token_budget: int, share_prefixes: bool
 ) -> list[MicroBatch]:
-    """Batches in which every prompt meets every label; dialogues stay together up to the budget."""
+    """Micro-batches in which every prompt is continued by every label; dialogues stay together up to the budget."""
     choices = tuple(labels)
     batches = []
     for group in _neighbours(rows, choices, token_budget, share_prefixes):
@@ -241,7 +241,7 @@ def scoring_batches(
 
 
 def _neighbours(rows, choices, token_budget: int, share_prefixes: bool) -> list[list[int]]:
-    """Whole dialogues gathered until about 32 rows meet, then split at the budget."""
+    """Row indices of each batch: whole dialogues are gathered up to about 32 rows, then split at the budget."""
     pending: list[int] = []
     groups: list[list[int]] = []
     for dialogue in [*group_by_dialogue(rows), []]:
@@ -274,5 +274,5 @@ def split_rows(
 
 
 def without_weight(batch: MicroBatch) -> MicroBatch:
-    """The same rows counting nothing: what a process runs while others, whose weights it holds parts of, have rows."""
+    """The rows with weight 0: run by a process that has none left, while others need its part of the weights."""
     return replace(batch, weights=(0.0,) * len(batch.rows))

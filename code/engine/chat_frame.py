@@ -1,4 +1,4 @@
-"""The frame that a chat template puts around a prompt: a function of the template alone, not of the day."""
+"""The text that a chat template puts around a prompt; it depends on the template alone, not on the date."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from basics.files import sha256_of_text
 from engine.control_tokens import control_tokens
 
 PROMPT, ANSWER, NEXT = "\ufdd0prompt\ufdd1", "\ufdd0answer\ufdd1", "\ufdd0next\ufdd1"
-# Templates that want to know the day are told this one, Llama 3's own where there is no clock; how each asks for it.
+# strftime code -> its value, for templates that write the date: the one that Llama 3's uses where there is no clock.
 DAY = {"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%-m": "7", "%Y": "2024", "%y": "24"}
 DAY |= {"%A": "Friday", "%a": "Fri", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM"}
 FIXED = {"date_string": "26 Jul 2024", "enable_thinking": False, "thinking": False}
@@ -16,9 +16,9 @@ OPEN_THOUGHT, NO_THOUGHT = "<think>", "\n\n</think>\n\n"
 
 @dataclass(frozen=True)
 class ChatFrame:
-    """What stands before a prompt and after it, up to where the answer begins.
+    """The text before a prompt, and after it up to the answer.
 
-    blank: whether the answer begins with a blank. end: the token that ends the answer's turn; None: none does.
+    blank: whether the answer begins with a blank. end: the token that ends the turn of the answer; None: there is none.
     """
 
     before: str
@@ -28,7 +28,7 @@ class ChatFrame:
 
     @property
     def sha256(self) -> str:
-        """Changes with anything of it."""
+        """A digest of all fields."""
         return sha256_of_text("\0".join((self.before, self.after, " " * self.blank, self.end or "")))
 
 
@@ -71,7 +71,7 @@ def _render(tokenizer, turns: list[str], **options: Any) -> str:
     messages = [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
-        # A macro, because the library hands no functions to a template; the line end after it belongs to it.
+        # A macro, because no function can be passed to a template; the line end after it belongs to it.
         day = "".join(f" | replace('{code}', '{value}')" for code, value in DAY.items())
         template = f"{{% macro strftime_now(format) %}}{{{{ format{day} }}}}{{% endmacro %}}\n{template}"
     try:

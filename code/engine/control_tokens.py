@@ -1,4 +1,4 @@
-"""Marks of a tokenizer (`<|im_end|>`, `</s>`, `[gMASK]`) and what people wrote: typed marks stay text."""
+"""Control tokens of a tokenizer, here called marks (`<|im_end|>`, `</s>`): spelt out in a text, they stay text."""
 
 import copy
 import re
@@ -12,8 +12,8 @@ BRACKETED = re.compile(r"<\S+>|\[\S+\]")
 def control_tokens(tokenizer) -> tuple[str, ...]:
     """The tokens that mean something else than their text.
 
-    The special ones, and of the others that were added to the vocabulary those of the form <|...|> and those in
-    brackets that the chat template writes: Qwen3's <think> and <|fim_middle|> are not marked as special.
+    These are the special ones, and of those added to the vocabulary the ones of the form <|...|>, and the ones in
+    brackets that the chat template writes: Qwen3's <think> and <|fim_middle|> are not special.
     """
     template = str(tokenizer.chat_template or "")
     added = tokenizer.added_tokens_decoder.values()
@@ -26,9 +26,9 @@ def control_tokens(tokenizer) -> tuple[str, ...]:
 
 
 def text_tokenizer(tokenizer):
-    """What reads texts with `split_special_tokens`, so that no mark comes of them; mostly the tokenizer itself.
+    """A tokenizer that, with `split_special_tokens`, makes no marks of texts; mostly the given one.
 
-    Else a copy: that option leaves marks that are not special, and those that a unigram model has as pieces.
+    It is a changed copy where that option leaves marks that are not special, or are pieces of a unigram model.
     """
     reached = _reached_by_text(tokenizer, control_tokens(tokenizer))
     if not reached or not tokenizer.is_fast:
@@ -47,7 +47,7 @@ def text_tokenizer(tokenizer):
 
 
 def _reached_by_text(tokenizer, marks: Iterable[str]) -> list[str]:
-    """Those of the marks that come of their own text although special tokens are to be split."""
+    """The marks that their own text still becomes, though special tokens are to be split."""
     marks = list(marks)
     if not marks:
         return []
@@ -57,12 +57,12 @@ def _reached_by_text(tokenizer, marks: Iterable[str]) -> list[str]:
 
 
 class FramedText:
-    """What people wrote between two texts whose marks are marks, as the tokenizer reads the three in one.
+    """Encodes a text between `before` and `after` as one string; marks count in these two, but not in the text.
 
-    Reading it apart would not do: SentencePiece sets a blank before a text, and words grow over a border.
+    Encoding the three apart would give other tokens: SentencePiece adds a blank before a text, and words may join.
     """
 
-    ALIAS = "\ufdd2{}\ufdd3"  # of characters that are none, and in no text
+    ALIAS = "\ufdd2{}\ufdd3"  # noncharacters of Unicode, which are in no text
 
     def __init__(self, tokenizer, before: str, after: str) -> None:
         self.tokenizer, self.before, self.after = tokenizer, before, after
@@ -71,7 +71,7 @@ class FramedText:
         self.own = self.marks.findall(before + after)
 
     def read(self, text: str) -> list[int]:
-        """Token ids of all three; no mark comes of the text, nor of its ends together with what stands beside them."""
+        """Token ids of all three; no mark comes from the text, nor from its ends joined with the texts beside it."""
         whole = self.before + text + self.after
         if len(self.marks.findall(whole)) == len(self.own):
             return self.tokenizer(whole, add_special_tokens=False)["input_ids"]
@@ -86,7 +86,7 @@ class FramedText:
 
     @cached_property
     def _reader(self) -> tuple[Any, dict[str, str], dict[int, int]]:
-        """(what takes no text for a mark, mark of the frame -> its alias there, id of the alias -> id of the mark)."""
+        """(tokenizer without marks in texts, mark of the frame -> alias there, id of an alias -> id of its mark)."""
         from tokenizers import AddedToken
 
         reader, ids = copy.deepcopy(text_tokenizer(self.tokenizer)), {}
@@ -100,7 +100,7 @@ class FramedText:
         return reader, aliases, ids
 
     def _between_marks(self, text: str) -> list[int]:
-        """By a tokenizer in Python, which reads what stands between two marks by itself."""
+        """For tokenizers in Python, which encode the text between two marks by itself anyway."""
         last = max((mark.end() for mark in self.marks.finditer(self.before)), default=0)
         first = next((mark.start() for mark in self.marks.finditer(self.after)), len(self.after))
         head, inner, tail = self.before[:last], self.before[last:] + text + self.after[:first], self.after[first:]

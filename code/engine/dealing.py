@@ -1,4 +1,4 @@
-"""Rows -> the processes that compute them: rows that share prefixes stay together, and nobody has much more to do.
+"""Deals rows to processes: rows that share prefixes stay together, and all processes have about as much to compute.
 
 A step takes as long as its slowest process. So rows are dealt by the nodes of their prefix trees, the largest piece
 first. A piece is what a step holds of one dialogue; where that leaves one process far behind, its largest piece is cut
@@ -25,7 +25,7 @@ class Piece:
 
 
 def deal(costs: Sequence[int], parts: int) -> list[list[int]]:
-    """Indices of the costs, one list a part: the largest first, each to the part that has the least by then."""
+    """Indices of the costs, one list for each part; the largest cost first, each to the part with the least so far."""
     loads = [(0, part) for part in range(parts)]
     shares: list[list[int]] = [[] for _ in range(parts)]
     for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
@@ -39,7 +39,7 @@ def deal_rows(rows: Sequence[EncodedRow], share_prefixes: bool, processes: int) 
     """The rows of a step that each process computes, in the step's order; a process may have none."""
     if processes == 1:
         return [list(rows)]
-    if not share_prefixes:  # nothing is lost by a cut
+    if not share_prefixes:  # without shared prefixes a cut costs nothing
         pieces = [_piece(rows, [index]) for index in range(len(rows))]
         shares = deal([piece.cost for piece in pieces], processes)
     else:
@@ -51,7 +51,7 @@ def deal_rows(rows: Sequence[EncodedRow], share_prefixes: bool, processes: int) 
 def _cut_where_it_pays(
     rows: Sequence[EncodedRow], pieces: list[Piece], processes: int
 ) -> tuple[list[Piece], list[list[int]]]:
-    """The pieces, some of them cut, and who has which."""
+    """(the pieces, some of them cut, for each process the indices of its pieces)."""
     shares = deal([piece.cost for piece in pieces], processes)
     while True:
         slowest = max(shares, key=lambda share: _load(pieces, share))
@@ -97,7 +97,7 @@ def step_batches(
     processes: int,
     label_loss: LabelLoss | None = None,
 ) -> list[list[MicroBatch]]:
-    """The micro-batches of an optimizer step, one list a process, `micro_steps` in each or more; see `deal_rows`."""
+    """The micro-batches of an optimizer step, a list for each process with `micro_steps` or more; see `deal_rows`."""
     return [
         training_batches(share, token_budget, share_prefixes, micro_steps, len(rows), label_loss)
         for share in deal_rows(rows, share_prefixes, processes)
@@ -105,7 +105,7 @@ def step_batches(
 
 
 def in_lockstep(shares: Sequence[Sequence[MicroBatch]]) -> list[list[MicroBatch]]:
-    """As many micro-batches for each process; those that come out short run one that counts nothing."""
+    """Equally many micro-batches for each process; those with fewer get some of weight 0, see `without_weight`."""
     most = max(map(len, shares))
     spare = without_weight(next(share[0] for share in shares if share))
     return [[*share, *[spare] * (most - len(share))] for share in shares]
@@ -125,10 +125,10 @@ def share_of_dialogues(rows: Sequence[EncodedRow], world: World) -> list[Encoded
 
 @dataclass(frozen=True)
 class Dealing:
-    """What a plan of steps costs several processes, in nodes.
+    """The cost of dealing the rows of steps to several processes, in nodes of prefix trees.
 
-    together: those of the steps as whole trees. computed: those of all processes. waited_for: those of the slowest
-    process of each step.
+    together: nodes of the steps, each as one tree. computed: nodes that all processes compute. waited_for: nodes of the
+    slowest process of each step.
     """
 
     processes: int
@@ -138,17 +138,17 @@ class Dealing:
 
     @property
     def repeated(self) -> float:
-        """Nodes that are computed by more than one process, as a share of those of whole trees."""
+        """How many more nodes are computed than the whole trees have, as a share of these."""
         return self.computed / self.together - 1
 
     @property
     def behind(self) -> float:
-        """By how much the slowest has more than the mean, as a share of the mean."""
+        """How many more nodes the slowest process has than the mean, as a share of the mean."""
         return self.waited_for * self.processes / self.computed - 1
 
     @property
     def times(self) -> float:
-        """How many times as fast the steps could be, if nothing but nodes took time."""
+        """How many times as fast as on one process steps are, if only nodes take time."""
         return self.together / self.waited_for
 
     def __str__(self) -> str:
@@ -159,7 +159,7 @@ class Dealing:
 
 
 def measure_dealing(steps: Iterable[Sequence[EncodedRow]], share_prefixes: bool, processes: int) -> Dealing:
-    """Counts over the rows of steps, of an epoch for example."""
+    """The cost of dealing these steps. steps: the rows of each."""
     together = computed = waited_for = 0
     for rows in steps:
         loads = [

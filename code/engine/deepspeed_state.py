@@ -1,6 +1,6 @@
-"""The state of a DeepSpeed engine as whole tensors by name: what `PlainEngine.state` holds, whoever trained.
+"""The state of a DeepSpeed engine as whole tensors by name, in the form of `PlainEngine.state`.
 
-So a run that N processes began is resumed by M, with ZeRO or without. All processes call these functions
+So a run of N processes can be resumed by M, with ZeRO or without. All processes call these functions
 together. ZeRO keeps fp32 masters and moments in flat partitions; DeepSpeed's safe_get and safe_set functions map
 them to parameters. Without ZeRO (stage 0) AdamW holds one master for each parameter.
 """
@@ -43,7 +43,7 @@ def gather_weights(model: nn.Module, trainable_only: bool) -> dict[str, Tensor] 
 def gather_state(named: dict[str, nn.Parameter], adam: torch.optim.Optimizer, stage: int) -> dict[str, Any]:
     """fp32 weights and AdamW moments of every trainable parameter on the first process; empty on the others.
 
-    A weight that has had no gradient, as of an expert that nothing was sent to, has no moments without ZeRO.
+    Without ZeRO, a weight that never had a gradient, such as of an unused expert, has no moments.
     """
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
@@ -86,7 +86,7 @@ def adam_parameters(adam: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _whole_masters(named: dict[str, nn.Parameter], adam: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What AdamW updates without ZeRO: the parameters, or fp32 copies of them in the same order."""
+    """Name -> the tensor that AdamW updates without ZeRO: the parameter, or its fp32 copy."""
     return dict(zip(named, adam_parameters(adam), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The processes of one run: who they are, and what they tell each other.
+"""The processes of one run: how they meet, and how they exchange data.
 
 A launcher (`deepspeed`, torchrun) starts every process with RANK, WORLD_SIZE and LOCAL_RANK in its environment, or
 the first one starts the others by itself (`processes.py`); else a run is one process. Nothing here needs DeepSpeed.
@@ -24,12 +24,12 @@ from basics.stopping import exit_code_of
 from data_utils.row_files import Example
 from engine.processes import Crew, LaunchedCrew, end_with_first, started_as, stay_on_own_cores
 
-# Longer than the first process needs to write the largest base to a slow disk.
+# How long processes wait for each other: longer than writing the largest base to a slow disk takes.
 PATIENCE = timedelta(hours=2)
-SECONDS_BETWEEN_LOOKS = 0.05  # at the others, while they come together
+SECONDS_BETWEEN_LOOKS = 0.05  # between two looks whether the other processes are there, while they meet
 LOOPBACKS = ("lo", "lo0")  # as Linux and macOS call it
 RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-# What a launcher tells in numbers -> the least that it may be.
+# Variables of a launcher that are numbers -> the least allowed.
 NUMBERS = {"WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 1}
 
 Item = TypeVar("Item")
@@ -37,12 +37,12 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, seen from one of them; every method but `look` is to be called by all of them at once.
+    """The processes of a run, seen from one of them; all must call each method together, but for `look`.
 
-    crew: the others, as far as they are on this machine; None: not known, or there are none.
+    crew: the other processes on this machine; None: not known, or there are none.
 
     Raises:
-        UserError: by any method, when one of the crew has ended.
+        UserError: by any method, when a process of the crew has ended.
     """
 
     rank: int = 0
@@ -61,9 +61,9 @@ class World:
 
     @contextmanager
     def all_here(self) -> Iterator[None]:
-        """Inside, an error that comes of another's end is a UserError that says so.
+        """Inside, an error that is due to the end of another process becomes a UserError that says so.
 
-        The methods here that talk to the others do this by themselves; it is for other code that does, as DeepSpeed.
+        Methods of this class do so by themselves; it is for other code that communicates, such as DeepSpeed.
         """
         try:
             yield
@@ -73,13 +73,13 @@ class World:
             self.crew.explain(error)
 
     def wait(self) -> None:
-        """Returns once every process has come here."""
+        """Returns once every process has called it."""
         if self.size > 1:
             with self.all_here():
                 torch.distributed.barrier()
 
     def sum_up(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor, in which the sums over all processes stand by now, the same to the last bit on each."""
+        """Sums the tensor over all processes in place, and returns it; equal to the last bit on each."""
         if self.size > 1:
             with self.all_here():
                 torch.distributed.all_reduce(tensor)
@@ -95,7 +95,7 @@ class World:
         return [item for part in parts for item in part]
 
     def from_first(self, make: Callable[[], Item]) -> Item:
-        """What `make` returns on the first process, which alone calls it."""
+        """Calls `make` on the first process alone, and returns its result on all."""
         made = [make() if self.is_first else None]
         if self.size > 1:
             with self.all_here():
@@ -103,9 +103,9 @@ class World:
         return made[0]
 
     def leave(self) -> None:
-        """Ends the group, once every process has come here.
+        """Ends the group, once every process has called it.
 
-        A process that ends while another still works, or with the group's threads alive, may abort on its way out.
+        A process that ends while another still works, or while threads of the group run, may abort.
         """
         self.wait()
         _leave_group()
@@ -123,14 +123,14 @@ class World:
 def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1) -> World:
     """Meets the other processes that the launcher started, over NCCL on GPUs and gloo on CPUs.
 
-    local_rank: the launcher's flag, for when LOCAL_RANK is not in the environment. alone_too: one process
-    forms a group as well, which DeepSpeed asks for. processes: how many there shall be on this machine's CPU, where no
-    launcher has started any: the first to come here starts the others.
+    local_rank: the launcher's flag, used where LOCAL_RANK is not in the environment. alone_too: form a group of one
+    process too, which DeepSpeed needs. processes: how many to run on this machine's CPU, where no launcher has started
+    any: the first process starts the others.
 
     Raises:
         UserError: there are several processes, but the environment does not say where they meet; or another program
-            is there; or a number of the launcher's is none; or `processes` are asked for where a launcher has come
-            before, or on a GPU.
+            uses that port; or a variable of the launcher is no number; or `processes` are asked for although a launcher
+            has started this one, or on a GPU.
     """
     raise_together(find_launcher_problems())
     size = launcher_number("WORLD_SIZE")
@@ -152,7 +152,7 @@ def join_world(local_rank: int = -1, alone_too: bool = False, processes: int = 1
 
 
 def _meet_launched(crew: LaunchedCrew | None) -> None:
-    """Forms the group where the launcher says; crew: None in a run of one process, which meets nobody."""
+    """Forms the group at the address of the launcher. crew: None in a run of one process."""
     place = {} if crew else {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
     if torch.cuda.is_available():
         device = torch.device("cuda", launcher_number("LOCAL_RANK"))
@@ -171,7 +171,7 @@ def _meet_launched(crew: LaunchedCrew | None) -> None:
 
 
 def _form_at_port(backend: str, **place: Any) -> None:
-    """UserError names the port where the processes were to meet, and another program is."""
+    """Forms the group; UserError names its port where another program uses that."""
     try:
         torch.distributed.init_process_group(backend, timeout=PATIENCE, **place)
     except torch.distributed.DistNetworkError as error:
@@ -184,7 +184,7 @@ def _form_at_port(backend: str, **place: Any) -> None:
 
 
 def _start_world(size: int, launched: int) -> World:
-    """Starts the other processes, or is one of them, and meets them over gloo. launched: by a launcher, how many."""
+    """Starts the other processes, or is one of them, and meets them over gloo. launched: WORLD_SIZE of a launcher."""
     if launched > 1:
         raise UserError(f"--processes {size}: a launcher has started {launched} already: leave one of them away")
     if torch.cuda.is_available():
@@ -213,10 +213,10 @@ def _start_world(size: int, launched: int) -> World:
 
 
 def _talk_on_this_machine() -> None:
-    """gloo uses the loopback, unless GLOO_SOCKET_IFNAME says which interface; for processes of one machine alone.
+    """Has gloo use the loopback interface, unless GLOO_SOCKET_IFNAME is set; for processes of one machine.
 
-    By itself it takes the one that the machine's name leads to: where no name server knows that name it warns, and
-    elsewhere what the processes say would be open to the network.
+    By default gloo takes the interface of the machine's host name: it warns where no name server knows that name, and
+    else the messages of the processes would be open to the network.
     """
     for _, name in socket.if_nameindex():
         if name in LOOPBACKS:
@@ -224,9 +224,9 @@ def _talk_on_this_machine() -> None:
 
 
 def _meet(crew: Crew | LaunchedCrew, form: Callable[[], None]) -> None:
-    """Forms the group, apart from this thread.
+    """Forms the group in another thread.
 
-    gloo waits for hours for who has ended in the middle of it, and no signal is heard meanwhile.
+    gloo waits for hours for a process that has ended meanwhile, and this thread would hear no signal.
     """
     failed: list[Exception] = []
 
@@ -254,7 +254,7 @@ def _meet(crew: Crew | LaunchedCrew, form: Callable[[], None]) -> None:
 
 
 def find_launcher_problems() -> list[str]:
-    """One line for each variable of a launcher that is no number, or one that cannot be."""
+    """One line for each variable of a launcher that is no number, or out of range."""
     problems = []
     for name in NUMBERS:
         try:
@@ -267,10 +267,10 @@ def find_launcher_problems() -> list[str]:
 
 
 def launcher_number(name: str) -> int:
-    """A number of `NUMBERS` as a launcher has left it in the environment; without one the least that it may be.
+    """A variable of `NUMBERS` in the environment; where it is not set, the least allowed.
 
     Raises:
-        UserError: what stands there is no such number.
+        UserError: it is no number, or out of range.
     """
     value = os.environ.get(name) or str(NUMBERS[name])
     if not (value.isascii() and value.isdigit() and int(value) >= NUMBERS[name]):
@@ -286,16 +286,16 @@ def _leave_group() -> None:
 
 
 def _share_cores(neighbours: int) -> None:
-    """Several processes on one machine take an equal part of its cores each, unless OMP_NUM_THREADS says how many.
+    """Gives each process on this machine an equal part of its cores, unless OMP_NUM_THREADS is set.
 
-    Equal, so that all of them round alike.
+    neighbours: number of processes here. Equal parts, so that all of them round alike.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // neighbours))
 
 
 def _silence_transformers() -> None:
-    """The first process says what all of them would."""
+    """Turns off what transformers prints; only the first process prints it."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -303,9 +303,9 @@ def _silence_transformers() -> None:
 
 
 def gather_predictions(mine: Sequence[Item], examples: Sequence[Example], world: World) -> list[Item]:
-    """One prediction for every example, in the examples' order, from the shares of all processes.
+    """One prediction for every example, in the order of the examples, from those of all processes.
 
-    A prediction is anything that bears the id and the task of its row.
+    mine: of this process. A prediction is anything with the id and task of its row.
     """
     found = {(row.id, row.task): row for row in world.gather(mine)}
     return [found[example.id, example.task] for example in examples]

@@ -1,8 +1,8 @@
-"""The last layer of a decoder, computed where its answer is read, and its head, in fp32 for the tokens that are read.
+"""The last layer of a decoder, computed only where the head reads it; and the head in fp32 for tokens that are read.
 
-Of most tokens the last layer is asked for keys and values alone: the head reads a few places, two or so of a row in
-training. So its queries, the way out of its attention and its feed-forward are computed at those places; at the others
-stand zeros, which nobody reads. The answers and gradients are the same.
+The head reads a few places, about two of a row in training; of all other tokens, only keys and values of the last layer
+are needed. So its queries, the output of its attention and its feed-forward are computed at those places alone, and are
+zero at others, which nothing reads. Results and gradients are the same.
 
 A head in 16 bits rounds: logits between 16 and 32 come in steps of an eighth in bf16, and labels tie that are apart. So
 what it makes of the few tokens that are read is computed once more, in fp32.
@@ -28,17 +28,16 @@ PARTS = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 
 
 class Reading:
-    """What the parts of one layer are told. places: (read,) of a row's tokens; None: all are computed."""
+    """Shared by the parts of one layer. places: (read,) int64, of the tokens to compute; None: all."""
 
     places: Tensor | None = None
 
 
 @contextmanager
 def computed_where_read(model: nn.Module, places: Tensor) -> Iterator[None]:
-    """Inside, a forward pass answers at `places` of its rows alone, where the base is a known one.
+    """Inside, the last layer is computed at `places` of its rows only, if it is one of `KNOWN`.
 
-    On a CPU: a GPU takes as long for a few places as for many. Layers that are computed again in the backward pass, and
-    those of whose weights a process has but a part, are left alone.
+    Only on a CPU: a GPU takes as long for a few places as for many. Not with gradient checkpointing or ZeRO-3.
     """
     layer = _last_layer(model) if places.device.type == "cpu" else None
     if layer is None:
@@ -89,10 +88,12 @@ def _read_in_part(whole: type) -> type:
 
 @contextmanager
 def head_in_full(model: nn.Module, rows_in: Callable[[torch.Size], Tensor], tokens: Tensor) -> Iterator[None]:
-    """Inside, where nothing is learned, a head in 16 bits answers in fp32, and unrounded where it is read.
+    """Inside, outside of training, a head in 16 bits returns fp32, and is unrounded where it is read.
 
-    What a model does to logits after its head, as to cap or to scale them, it then does in fp32. A plain head that this
-    process has all of. rows_in: shape of the head's answer -> (pairs,) int64, the row of each pair in it, flattened.
+    What a model does to logits after its head, such as capping or scaling, is then in fp32. Only for a plain head of
+    which this process has all weights.
+
+    rows_in: shape of the head's answer -> (pairs,) int64, the row of each pair in it, flattened.
     tokens: (pairs,) int64, the one that is read there.
     """
     head = None if torch.is_grad_enabled() else model.get_output_embeddings()
@@ -116,6 +117,6 @@ def head_in_full(model: nn.Module, rows_in: Callable[[torch.Size], Tensor], toke
 
 def log_p_of(logits: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
     """(pairs,) float32: log p of each pair's token in its row. logits: (rows, vocabulary)."""
-    # Once for each place, not for each of the tokens that are read there.
+    # Computed once for each place, though several tokens may be read there.
     totals = logits.float().logsumexp(1)
     return logits[rows, tokens].float() - totals[rows]

@@ -29,7 +29,7 @@ from engine.attention import tree_attention
 
 MOST_HELD_TWICE = 2 << 30  # bytes of weights
 ROWS_THAT_PAY = 8_000  # rows of a whole run; on two CPU cores compiling costs about as much as 700 rows
-# What turns into machine code what PyTorch writes for a CPU, or Triton for a GPU; each may name another in a variable.
+# Device -> (variable that may name a compiler, compilers): of what PyTorch writes for a CPU, Triton for a GPU.
 COMPILERS = {"cpu": ("CXX", "clang++" if sys.platform == "darwin" else "g++"), "cuda": ("CC", "gcc", "clang")}
 
 
@@ -79,7 +79,7 @@ def _(rows, adapted, weight, bias, a, b, scale):
 def lora_backward(
     gradient: Tensor, adapted: Tensor, inner: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float, whole: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of what A reads, of A and of B; whole: the first also holds the gradient through W."""
+    """Gradients of the input of A, of A and of B. whole: the first includes the gradient through W."""
     d_inner = (gradient @ b).mul_(scale)
     d_a = d_inner.t() @ adapted
     d_b = (inner.t() @ gradient).mul_(scale).t().contiguous()  # wide times narrow is faster this way round
@@ -143,18 +143,18 @@ def _fused_forward(layer, x: Tensor, *args, **kwargs) -> Tensor:
 
 
 def shared_weights(model: nn.Module) -> set[int]:
-    """Ids of the weights that stand in several places of a model, such as a head that is the embeddings."""
+    """id() of the weights that a model uses in several places, such as a head tied to the embeddings."""
     places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
     return {weight for weight, count in places.items() if count > 1}
 
 
 @contextmanager
 def merged_adapters(model: nn.Module) -> Iterator[None]:
-    """Inside, the fused LoRA layers of a model in fp32 are one product each, the same but for rounding.
+    """Inside, A and B of fused LoRA layers in fp32 are merged into the base weight; results differ by rounding only.
 
-    After it every weight is the tensor that it was before. Other layers stay as they are, as does one whose weight
-    stands elsewhere too (a head that is the embeddings), and so does all of a model in less than fp32, in which what
-    adapters add would be rounded away, or one too large to be held twice.
+    Afterwards every weight is the tensor that it was before. Not merged are: other layers; weights that are used
+    elsewhere too (a head tied to the embeddings); layers below fp32, where the change would be rounded away; and all
+    layers, where their weights together exceed `MOST_HELD_TWICE`.
     """
     shared = shared_weights(model)
     layers = [layer for layer in model.modules() if isinstance(layer, _fused_linear()) and _can_merge(layer)]
@@ -183,7 +183,7 @@ def should_compile(wanted: str, rows: int, device: torch.device) -> bool:
     """Whether to compile for a run over `rows` rows in all; `auto` asks whether it pays and is possible.
 
     Raises:
-        UserError: it is wanted outright, and this machine cannot.
+        UserError: `wanted` is True, and this machine cannot compile.
     """
     if wanted == "False" or (wanted == "auto" and rows < ROWS_THAT_PAY):
         return False
@@ -218,18 +218,15 @@ def compile_layers(model: nn.Module) -> None:
 
 
 def tell_caches_apart() -> None:
-    """From now on compiled code is taken from the disk where it was made for this processor.
+    """From now on, cached compiled code is used only if it was made for this processor.
 
-    PyTorch does not ask: code for wider vectors than this process is to use, as in a home that machines share, gives
-    other numbers without a word.
+    PyTorch does not check that: in a home that machines share, code for wider vectors silently gives other numbers.
     """
     torch.compiler.config.cache_key_tag = identify_processor()
 
 
 def identify_processor() -> str:
-    """A word for what code may be compiled to: of other vectors another one, and where Linux tells also of another
-    processor.
-    """
+    """A text that differs for processors with other vector instructions, and on Linux for other models too."""
     told = Path("/proc/cpuinfo")
     lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
     of_one = {line for line in lines if line.startswith(("model name", "flags", "Features"))}

@@ -1,4 +1,4 @@
-"""Waiting asleep while other programs want the processor, awake while they do not.
+"""Has threads of OpenMP wait asleep while other programs want the processor, and awake while they do not.
 
 The threads of a matrix product wait for each other at its end. Awake they lose no time, but one of them that shares its
 core with another program is waited for by all: measured on two cores, a step beside one busy program takes 3.3 times as
@@ -48,7 +48,7 @@ class Neighbours:
         return self.team is not None
 
     def look(self) -> None:
-        """Weigh what has passed since the last look, a second or more; call it between steps."""
+        """Decides how threads wait, by the time since the last look, a second or more; call it between steps."""
         now = time.monotonic()
         passed = now - self.clock
         if self.held_up is None or passed < 1 or (held_up := seconds_held_up(self.tasks)) is None:
@@ -67,13 +67,13 @@ class Neighbours:
 
 
 def seconds_held_up(tasks: Path) -> float | None:
-    """How long the threads of this process were ready to run and did not, in all; None where nobody says so."""
+    """Seconds that the threads of this process, in all, were ready to run but did not; None: not known."""
     total, known = 0, False
     for task in tasks.iterdir() if tasks.is_dir() else ():
         try:
             total += int((task / "schedstat").read_text().split()[1])
             known = True
-        except (OSError, IndexError, ValueError):  # it has ended, or the kernel keeps no such record
+        except (OSError, IndexError, ValueError):  # the thread has ended, or the kernel keeps no such record
             continue
     return total / NANOSECONDS if known else None
 
@@ -93,6 +93,6 @@ class IdleTeam:
         self.ended.wait()
 
     def end(self) -> None:
-        """Its threads end, and those of others wait awake again."""
+        """Ends its threads, so that others wait awake again."""
         self.ended.set()
         self.thread.join()

@@ -56,8 +56,8 @@ def _move(value: Any, device: torch.device) -> Any:
 class Packer:
     """How a model takes micro-batches.
 
-    kind: `tree` or `rows`. way: of attending over the tree, one of `tree_ways.WAYS`; heads, kv_heads: of most of its
-    layers. dtype: the model's. windows: layer type -> how many tokens its layers see, None: all. additive: the dense
+    kind: `tree` or `rows`. way: of attending over the tree, `DENSE` or one of `tree_ways.WAYS`. heads, kv_heads: of
+    most layers. dtype: the model's. windows: layer type -> tokens that its layers see, None: all. additive: the dense
     mask holds 0 and -inf, which eager attention adds. takes_ways: whether it takes any other way than a dense mask.
     replays: whether passes may be captured on a GPU and replayed, see `engine/replay.py`.
     """
@@ -93,7 +93,7 @@ def adds_its_mask(model) -> bool:
 
 
 def usual_token_budget(model, device: torch.device) -> int:
-    """Tokens of a micro-batch where nobody says how many."""
+    """The default of --token_budget."""
     budget = TOKEN_BUDGETS.get(device.type, TOKEN_BUDGETS["cuda"])
     return min(budget, EAGER_TOKEN_BUDGET) if adds_its_mask(model) else budget
 
@@ -104,7 +104,7 @@ def packer_for(model, kind: str, pad_token_id: int, kernel: bool = False) -> Pac
     kernel: use the C++ operator of tree attention where it is built and takes the model's heads.
 
     Raises:
-        ValueError: its layers attend in a way no tree can hold.
+        ValueError: its layers have a kind of attention that trees cannot have.
     """
     if kind != "tree" or not can_share_prefixes(model):
         return Packer("rows", pad_token_id)
@@ -138,7 +138,7 @@ def pack_tree(batch: MicroBatch, packer: Packer) -> PackedBatch:
 
 
 def packed_with(batch: MicroBatch, plan: tree_ways.Plan) -> PackedBatch:
-    """A tree attended to by this plan, whatever a packer chose."""
+    """The batch as a tree, with this plan of attention."""
     tree = batch.tree()
     return _packed(tree, tree.positions, with_plan(plan), _weights(batch, tree))
 
@@ -149,9 +149,9 @@ def _weights(batch: MicroBatch, tree: PrefixTree) -> np.ndarray:
 
 
 def pack_rest(prompt: TokenRow, continuations: Sequence[TokenRow], kept: int, packer: Packer) -> PackedBatch:
-    """What is left of a prompt whose first `kept` tokens the model knows by their keys and values, and what may follow.
+    """A prompt without its first `kept` tokens, whose keys and values are cached, followed by the continuations.
 
-    Under a dense mask, whatever the packer: it is little, and stands behind keys that are no nodes of its tree.
+    It always has a dense mask: it is small, and attends to cached keys, which are no nodes of its tree.
     """
     tree = PrefixTree.from_rows([prompt[kept:]], [continuations])
 
@@ -165,7 +165,7 @@ def pack_rest(prompt: TokenRow, continuations: Sequence[TokenRow], kept: int, pa
 
 
 def _packed(tree: PrefixTree, positions: np.ndarray, attention: dict[str, Any], weights: np.ndarray) -> PackedBatch:
-    """The nodes of a tree, their positions in their rows, how they attend, the weight of each pair's row."""
+    """A packed tree. positions: (nodes,) in their rows. attention: model inputs. weights: (pairs,) of their rows."""
     nodes, pair_rows = np.unique(tree.pair_nodes, return_inverse=True)
     inputs = {"input_ids": torch.from_numpy(tree.tokens)[None], "position_ids": torch.from_numpy(positions)[None]}
     return PackedBatch(
@@ -194,7 +194,7 @@ def _dense_masks(visibility: Callable[[int | None], np.ndarray], packer: Packer)
 
 
 def with_plan(plan: tree_ways.Plan) -> dict[str, Any]:
-    """What a model is given in place of a mask.
+    """The model inputs for a plan, in place of a mask.
 
     The mask is a stand-in: transformers leaves any 4-D mask alone, and without one it would take positions that jump
     back for several packed samples.
@@ -211,9 +211,8 @@ def _dense_mask(visible: np.ndarray, packer: Packer) -> Tensor:
 def pack_rows(batch: MicroBatch, pad_token_id: int) -> PackedBatch:
     """Every row with every continuation on its own, padded behind its end: the reference, and for any base.
 
-    What stands behind a row is nothing to a causal model, by whatever means it reads: attention, convolution or a
-    state. So no mask has to be obeyed and no position to be said. `logits_to_keep` are the places where any row is
-    read.
+    Padding after a row has no effect on a causal model, with attention, convolution or a state. So neither mask nor
+    positions are needed. `logits_to_keep` are the places where any row is read.
     """
     sequences = [
         ((*row.prompt, *continuation[:-1]), continuation, weight)
@@ -271,15 +270,15 @@ def rows_of_pairs(packed: PackedBatch, shape: torch.Size) -> Tensor:
 
 
 def kept_logits(logits: Tensor, packed: PackedBatch) -> Tensor:
-    """(rows, kept, vocabulary): the logits of the places that were asked for, of a model that gives all as well."""
+    """(rows, kept, vocabulary): the logits of `logits_to_keep`, also where a model returns all."""
     return logits if is_of_kept(logits.shape, packed) else logits[:, packed.logits_to_keep]
 
 
 def is_of_kept(shape: torch.Size, packed: PackedBatch) -> bool:
-    """Whether an answer is of the places that were asked for alone; else it is of all.
+    """Whether logits are of `logits_to_keep` only; else they are of all places.
 
     Raises:
-        ValueError: it is of neither shape, so nobody knows which places it is of.
+        ValueError: they have neither shape.
     """
     rows, tokens = packed.inputs["input_ids"].shape
     if shape[:-1] == (rows, len(packed.logits_to_keep)):
@@ -294,7 +293,7 @@ def is_of_kept(shape: torch.Size, packed: PackedBatch) -> bool:
 def batch_loss(model, packed: PackedBatch) -> Tensor:
     """Scalar: weighted sum over rows of the mean -log p of the row's target tokens, EOS with them.
 
-    Of labels that are held against each other: of the cross-entropy of their shares, softmax over their log p.
+    Under `LabelLoss`: weighted sum over rows of the cross-entropy of softmax over the labels' log p.
     """
     if packed.wanted is not None:
         return -(packed.wanted * log_shares(sequence_log_probabilities(model, packed), packed.sequence_rows)).sum()

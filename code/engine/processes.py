@@ -1,12 +1,12 @@
-"""The other processes of a run, which the first one or a launcher has started, and how the run ends with one of them.
+"""The other processes of a run, started by the first one or a launcher; the run ends when one of them ends.
 
-`Crew`: the same command, for as long as the first one lives. That stays what the shell knows: it alone prints, and
-Ctrl-C and SIGTERM reach it alone. The others hold the end of a pipe, and end when it closes, however the first has
-ended. What they print is kept for when one of them fails. One that is stopped and does not go on is ended, and so the
-run. The first may be stopped (Ctrl-Z, then `fg`): the others wait for it.
+`Crew`: the first process starts the others with the same command. It alone prints, and gets Ctrl-C and SIGTERM. The
+others hold the end of a pipe, and end when it closes, however the first one ended. Their output is kept, and shown when
+one of them fails. One that is suspended (SIGSTOP) and not continued is killed, which ends the run. The first one may be
+suspended (Ctrl-Z, then `fg`): the others wait for it.
 
-`LaunchedCrew`: the launcher ends all when one has ended, but does not see that one is stopped. So each watches the
-next.
+`LaunchedCrew`: the launcher ends all processes when one has ended, but does not notice one that is suspended. So each
+process watches the next.
 """
 
 import os
@@ -27,19 +27,19 @@ import psutil
 from basics.errors import UserError
 from basics.scripts import EXIT_USER_ERROR
 
-STARTED_AS = "ERC_PROCESS"  # variable of the others: their number, and the port where all meet
+STARTED_AS = "ERC_PROCESS"  # variable that the others get: their number, and the port where all meet
 LEFT_ALONE = "another process of this run has ended"
 SECONDS_TO_END = 10
-LOOK_SECONDS, LOOKS_TO_GO_ON = 1.0, 30  # how often it is asked who is stopped, and how many times one may be
+LOOK_SECONDS, LOOKS_TO_GO_ON = 1.0, 30  # seconds between looks for suspended processes; looks before one is killed
 LONGEST_WORDS = 200  # characters of the last line that a process has printed
 STOPPED = "was stopped (SIGSTOP), did not go on and was ended"
 EXIT_OF_FAULTS = 1  # Python's, after an exception that nobody catches
-SAME_FOR_ALL = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # variables of a launcher, by which a run is known
+SAME_FOR_ALL = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # variables of a launcher that all processes of a run share
 CPUS = Path("/sys/devices/system/cpu")
 
 
 class Crew:
-    """The other processes of this run, seen from the first; seen from another one it has nobody.
+    """The other processes of this run, seen from the first one; empty in the others.
 
     count: of all processes. port: where they meet on this machine.
     """
@@ -48,8 +48,8 @@ class Crew:
         self.count = count
         self.logs: list[int] = []  # open files, each with what one of the others has printed
         self.others = [self._start(number, port) for number in range(1, count)]
-        self.stopped: set[int] = set()  # numbers of those that were ended because they did not go on
-        end_who_stays_stopped(
+        self.stopped: set[int] = set()  # numbers of those that were killed because they stayed suspended
+        kill_those_that_stay_stopped(
             {number: psutil.Process(one.pid) for number, one in enumerate(self.others, 1)}, self.stopped.add
         )
 
@@ -72,14 +72,14 @@ class Crew:
             self._tell(ended)
 
     def explain(self, error: Exception) -> NoReturn:
-        """Raises why the processes do not hear from each other, or the error itself if all of them are there."""
+        """Raises a UserError if a process has ended, which explains a failed exchange; else `error` itself."""
         if not self.others:
             raise UserError(f"{LEFT_ALONE} ({error})") from error
         _look_for_a_while(self.look)
         raise error
 
     def _tell(self, ended: Sequence[int]) -> NoReturn:
-        """UserError of the process that ended first, as far as can be known: others may have ended for want of it."""
+        """UserError on the process that probably ended first: others may have ended because of it."""
         reasons = {number: self._reason(number) for number in ended}
         first = min(ended, key=lambda number: (LEFT_ALONE in reasons[number], self.others[number - 1].returncode))
         if self.others[first - 1].returncode == EXIT_OF_FAULTS:
@@ -105,7 +105,7 @@ class Crew:
         return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
 
     def end(self) -> None:
-        """Lets the others end, and sees that they do."""
+        """Closes the pipe, so that the others end, and kills those that do not."""
         for one in self.others:
             one.stdin.close()
         for one in self.others:
@@ -119,10 +119,10 @@ class Crew:
 
 
 class LaunchedCrew:
-    """The others of this run on this machine, seen from one of those that a launcher has started.
+    """The other processes of this run on this machine, seen from one that a launcher has started.
 
-    Whoever watches one that stays stopped ends it and itself, with one line, at once: who waits for the stopped one, in
-    a message or before all have met, may hear no signal for hours. The launcher ends the rest.
+    When the next process stays suspended, this one kills it and itself, with one line: a process that waits for the
+    suspended one may hear no signal for hours. The launcher then ends the rest.
 
     rank: of this process. size: of the whole run.
     """
@@ -131,7 +131,7 @@ class LaunchedCrew:
         self.size, self.others = size, started_beside()
         after = [other for other in self.others if other > rank] or list(self.others)
         if after:
-            end_who_stays_stopped({min(after): self.others[min(after)]}, self._end_both)
+            kill_those_that_stay_stopped({min(after): self.others[min(after)]}, self._end_both)
 
     def _end_both(self, stopped: int) -> NoReturn:
         print(f"error: process {stopped + 1} of {self.size} {STOPPED}", file=sys.stderr, flush=True)
@@ -146,20 +146,20 @@ class LaunchedCrew:
             raise UserError(f"process {' and '.join(ended)} of {self.size} has ended, and this one with it")
 
     def explain(self, error: Exception) -> NoReturn:
-        """Raises which process has ended, so that this one does not hear from it, or the error itself if none has."""
+        """Raises a UserError that names the process that has ended; else `error` itself."""
         _look_for_a_while(self.look)
         raise error
 
     def end(self) -> None:
-        """Leaves that to the launcher."""
+        """Nothing to do: the launcher ends the others."""
 
 
 def started_beside() -> dict[int, psutil.Process]:
-    """Rank -> process of the others that this one's launcher has started on this machine for the same run."""
+    """Rank -> process of the others that the same launcher has started on this machine for this run."""
     beside = {}
     launcher = psutil.Process().parent()
     for one in launcher.children() if launcher else ():
-        with suppress(psutil.Error):  # it has ended, or is somebody else's
+        with suppress(psutil.Error):  # it has ended, or belongs to another user
             told = one.environ()
             is_ours = all(told.get(name, "") == os.environ.get(name, "") for name in SAME_FOR_ALL)
             if is_ours and told.get("RANK", "").isdecimal() and one.pid != os.getpid():
@@ -168,7 +168,7 @@ def started_beside() -> dict[int, psutil.Process]:
 
 
 def _look_for_a_while(look: Callable[[], None]) -> None:
-    """Who hears that another is gone may be quicker than the system, which has yet to take that one away."""
+    """Looks several times, as a broken connection may be noticed before the system reports the process as ended."""
     given_up = time.monotonic() + SECONDS_TO_END
     while time.monotonic() < given_up:
         look()
@@ -180,15 +180,15 @@ def last_words(printed: str) -> str:
     return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
 
 
-def end_who_stays_stopped(others: Mapping[int, psutil.Process], tell: Callable[[int], object]) -> None:
-    """From now on whoever of the others (number -> process) is stopped and does not go on is killed, and told of first.
+def kill_those_that_stay_stopped(others: Mapping[int, psutil.Process], tell: Callable[[int], object]) -> None:
+    """From now on, a process that is suspended and not continued is killed; `tell` is called with its number before.
 
-    Who is stopped answers nobody, and who waits for it looks at nothing else for hours. Only its death is heard of.
+    others: number -> process. Processes that wait for a suspended one notice nothing for hours but its death.
     """
     watched, looks = dict(others), Counter()
 
     def watch() -> None:
-        # Looks are counted, not the time between them: who was stopped together with the others kills nobody.
+        # Looks are counted, and not time: if this process was suspended together with the others, it kills none.
         while watched:
             time.sleep(LOOK_SECONDS)
             for number, one in list(watched.items()):
@@ -219,7 +219,7 @@ def _has_ended(process: psutil.Process) -> bool:
 
 
 def started_as() -> tuple[int, int]:
-    """(number of this process, port); (0, 0) in the first, which nobody of this run has started."""
+    """(number of this process, port where all meet); (0, 0) in the first one."""
     number, _, port = os.environ.get(STARTED_AS, "").partition(" ")
     return (int(number), int(port)) if port else (0, 0)
 
@@ -236,10 +236,10 @@ def end_with_first() -> None:
 
 
 def stay_on_own_cores(number: int, count: int) -> None:
-    """Threads that start from now on run on an equal part of the cores, next to each other on one chip if possible.
+    """Binds threads that start from now on to an equal part of the cores, on one chip if possible.
 
-    Memory is then that of the chip, as Linux gives it out where it is first written. Nothing is done where there are
-    fewer cores than processes, or the system knows no such thing.
+    Memory is then near them, as Linux places it where it is first written. Nothing is done where there are fewer cores
+    than processes, or the system cannot bind threads.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
@@ -249,7 +249,7 @@ def stay_on_own_cores(number: int, count: int) -> None:
 
 
 def own_cores(usable: Sequence[int], number: int, count: int, cpus: Path = CPUS) -> set[int]:
-    """Of the processors that may be used those of one process; empty where there are fewer cores than processes.
+    """The processors of one process, among those that may be used; empty where there are fewer cores than processes.
 
     Processors of one core, which share its arithmetic, stay together.
     """
@@ -262,7 +262,7 @@ def own_cores(usable: Sequence[int], number: int, count: int, cpus: Path = CPUS)
 
 
 def _place(cpu: int, topology: Path) -> tuple[int, int]:
-    """(chip, core) of a processor; where Linux does not say, each is a core of its own."""
+    """(chip, core) of a processor; where Linux does not tell, each counts as a core."""
     try:
         package, core = (int((topology / name).read_text()) for name in ("physical_package_id", "core_id"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
 """Passes of a model captured as CUDA graphs: a small base then takes the time of its kernels, not of their launches.
 
-A graph replays the same kernels on the same addresses, so micro-batches are padded to a few sizes: four an octave. A
-size is met first as it stands, captured the second time, and replayed from then on; the first captured pass is held to
-the plain one. Whatever fails ends in plain passes, with one line on stderr.
+A graph replays the same kernels on the same addresses, so micro-batches are padded to a few sizes: four an octave. The
+first micro-batch of a size runs plainly, the second is captured, and later ones are replayed; the first captured pass
+is compared with a plain one. After any failure passes are plain, with one line on stderr.
 """
 
 import sys
@@ -18,10 +18,10 @@ from engine.attention.tree_ways import DENSE, SEGMENTS
 from engine.packing import PackedBatch, Packer
 
 Run = Callable[[PackedBatch], Tensor]
-WAYS = frozenset({DENSE, SEGMENTS})  # whose inputs can be padded to a size
+WAYS = frozenset({DENSE, SEGMENTS})  # ways of attention whose inputs can be padded
 LARGEST = 2e9  # parameters; above, kernels take longer than their launches
-MOST_SIZES = 24  # graphs of one model; micro-batches of further sizes run as they stand
-TOLERANCE = 0.05  # of what a replayed pass adds up, relative to the plain one: half precision, sums in another order
+MOST_SIZES = 24  # graphs of one model; micro-batches of further sizes run plainly
+TOLERANCE = 0.05  # relative difference of a replayed pass to a plain one: half precision, and another order of sums
 ALIGNMENT = 16  # bytes
 
 
@@ -46,7 +46,7 @@ class Sizes:
 
     @classmethod
     def needed_by(cls, packed: PackedBatch) -> "Sizes":
-        """Those of a micro-batch; nodes are rounded already, as they decide how much of the others pads."""
+        """The sizes of a micro-batch; nodes are already rounded, as the padding of the others depends on them."""
         nodes = rounded(packed.tokens + 1)
         plain = cls(nodes, len(packed.logits_to_keep), len(packed.pair_rows), packed.sequences + 1)
         plan = packed.inputs.get("tree_plan")
@@ -65,12 +65,12 @@ class Sizes:
         return all(room >= needed for room, needed in zip(astuple(self), astuple(other), strict=True))
 
     def with_room(self) -> "Sizes":
-        """These, rounded up; those that differ most between trees of a size by a quarter more."""
+        """The sizes rounded up; those that vary most between trees get a quarter more."""
         roomy = replace(self, runs=self.runs * 5 // 4, gathered=self.gathered * 5 // 4)
         return Sizes(*map(rounded, astuple(roomy)))
 
     def or_more(self, other: "Sizes") -> "Sizes":
-        """The greater of each."""
+        """For each size the greater of the two."""
         return Sizes(*map(max, astuple(self), astuple(other)))
 
 
@@ -115,7 +115,7 @@ def pad_batch(packed: PackedBatch, sizes: Sizes) -> PackedBatch:
 
 
 def _pad_mask(mask: Tensor, more: int) -> Tensor:
-    """(1, 1, nodes, nodes) -> as many more of both, each of which sees itself alone."""
+    """(1, 1, nodes, nodes) -> the mask with `more` nodes, each of which sees only itself."""
     hidden = False if mask.dtype == torch.bool else -torch.inf
     wider = torch.nn.functional.pad(mask, (0, more, 0, more), value=hidden)
     own = torch.arange(mask.shape[-1], wider.shape[-1])
@@ -124,7 +124,7 @@ def _pad_mask(mask: Tensor, more: int) -> Tensor:
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same with every tensor changed, in dictionaries, tuples and dataclasses too."""
+    """A copy of `value` with `change` applied to every tensor, also in dictionaries, tuples and dataclasses."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
@@ -137,7 +137,7 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 class Mirror:
-    """A micro-batch at fixed addresses of a device, written to in one copy."""
+    """A micro-batch at fixed addresses of a device, which one copy overwrites."""
 
     def __init__(self, padded: PackedBatch, device: torch.device) -> None:
         self.device, self.places, self.bytes = device, [], 0
@@ -174,7 +174,7 @@ class CudaGraphs:
         self.device, self.stream, self.pool = device, torch.cuda.Stream(device), None
 
     def beside(self, run: Callable[[], Tensor]) -> Tensor:
-        """Runs on the stream of the captures, as what is captured later has to be tried out there."""
+        """Runs a function on the stream of captures, as it must have run there before it is captured."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             result = run()
@@ -183,7 +183,7 @@ class CudaGraphs:
         return result
 
     def capture(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """(what replays it, the tensor that it then writes to). Whatever it raises, the device is as before."""
+        """(function that replays it, tensor that then holds its result). After an exception the device is as before."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         generator = torch.cuda.default_generators[stream.device_index]
         draws = generator.clone_state()
@@ -191,7 +191,7 @@ class CudaGraphs:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 result = run()
         except BaseException:
-            torch.cuda.set_stream(stream)  # which a capture that broke off keeps, as it keeps the draws to itself
+            torch.cuda.set_stream(stream)  # a capture that broke off keeps the stream and the random state
             generator.graphsafe_set_state(draws)
             raise
         self.pool = self.pool or graph.pool()
@@ -200,7 +200,7 @@ class CudaGraphs:
 
 @dataclass
 class _Size:
-    """What is known of one size."""
+    """The state of one size: met before, captured or not."""
 
     sizes: Sizes
     mirror: Mirror
@@ -230,7 +230,7 @@ class Replayed:
         self.is_held = self.is_off = False
 
     def __call__(self, packed: PackedBatch) -> Tensor:
-        """The result of the pass, which the next call overwrites; as many sequences as the larger size has."""
+        """The result of the pass, padded to the sequences of the size; the next call overwrites it."""
         needed = Sizes.needed_by(packed)
         known = self.sizes.get(needed.nodes)
         if self.is_off or (known is None and len(self.sizes) == MOST_SIZES):
@@ -258,7 +258,7 @@ class Replayed:
         return known.result
 
     def _hold(self, known: _Size) -> str | None:
-        """What is wrong with the replayed pass beside the plain one, on the same draws; what they added is undone."""
+        """How a replayed pass differs from a plain one on the same random numbers; what they added is undone."""
         before, draws = [one.clone() for one in self.sums], _Draws(self.device)
 
         def outcome(run: Callable[[], Tensor | None]) -> list[Tensor]:
@@ -284,7 +284,7 @@ class Replayed:
 
 
 def _distance(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Of all the numbers together, relative; infinite where one is none."""
+    """The relative distance of all numbers together; infinite where one is NaN or infinite."""
     if not expected:
         return 0.0
     found, expected = (torch.cat([one.float().flatten() for one in every]) for every in (found, expected))
@@ -293,7 +293,7 @@ def _distance(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
 
 
 class _Draws:
-    """The state of a device's random numbers."""
+    """The state of a device's random generator, to be restored."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

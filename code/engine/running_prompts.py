@@ -1,7 +1,7 @@
-"""Prompts that go on: keys and values of the last ones are kept, and the next one computes only what is new in it.
+"""Scores prompts one at a time, and keeps keys and values of the last ones: only new tokens of a prompt are computed.
 
-A dialogue that is asked about turn by turn repeats most of its prompt each time. Files and training, where turns are
-there together, share prefixes within a micro-batch instead.
+A dialogue that is predicted turn by turn repeats most of its prompt each time. For files and in training, where all
+turns are known, prefixes are shared within a micro-batch instead.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.packing import Packer, pack_rest, sequence_log_probabilities
 from engine.prefix_tree import TokenRow, common_prefix_length
 
-KEPT = 2  # prompts: that of a dialogue, and one beside it, as another dialogue's or the one without content
+KEPT = 2  # prompts: that of a dialogue, and another, such as the one without content
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class KeptPrompt:
 class RunningPrompts:
     """log p of what may follow prompts that come one at a time, each mostly the beginning of the next.
 
-    A prompt goes on from the kept one with which it shares most; that one goes for it when the larger part of it is
-    shared, else the oldest. packer: of a model that shares prefixes. computed: tokens that the model has computed.
+    A prompt continues the kept one with which it shares most. It replaces that one when the larger part of it is
+    shared, else the oldest. packer: of a model that shares prefixes. computed: number of tokens computed so far.
     """
 
     def __init__(self, model, packer: Packer, most: int = KEPT) -> None:
@@ -49,7 +49,7 @@ class RunningPrompts:
         packed = pack_rest(tokens, continuations, shared, self.packer).to(next(self.model.parameters()).device)
         packed = replace(packed, inputs=packed.inputs | {"past_key_values": cache})
         found = sequence_log_probabilities(self.model, packed)
-        cache.crop(len(tokens) - shared - packed.tokens)  # the continuations go
+        cache.crop(len(tokens) - shared - packed.tokens)  # without the continuations
         self.computed += packed.tokens
         gone = source if source and 2 * shared > len(source.tokens) else None
         others = [one for one in self.kept if one is not gone]
@@ -58,19 +58,19 @@ class RunningPrompts:
 
 
 def count_shared(kept: np.ndarray, prompt: np.ndarray) -> int:
-    """The leading tokens of a prompt that need not be computed again; its last one is, as it says what follows."""
+    """How many leading tokens of a prompt need not be computed again; its last one is always, for its logits."""
     return min(common_prefix_length(kept, prompt), len(prompt) - 1)
 
 
 def _beginning(cache: Any, length: int):
-    """A cache of its own with the first `length` tokens of another.
+    """A new cache with the first `length` tokens of another.
 
-    Every layer keeps all tokens: those that see only some back are told so by their mask, and may be cut anywhere.
+    Every layer has all tokens, so it can be cut anywhere: sliding windows are applied by masks.
     """
     from transformers import DynamicCache
 
     beginning = DynamicCache()
     for number, layer in enumerate(cache.layers if length else ()):
-        if layer.is_initialized:  # one that reads another's keys has none
+        if layer.is_initialized:  # layers that share keys of another have none
             beginning.update(layer.keys[..., :length, :], layer.values[..., :length, :], number)
     return beginning

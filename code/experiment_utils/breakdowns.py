@@ -1,4 +1,4 @@
-"""Where a model is right: scores by turn position, emotion shift, length, text that train has too, recording."""
+"""Scores by kind of utterance: turn position, emotion shift, length, text seen in training, kind of recording."""
 
 import re
 from bisect import bisect_right
@@ -16,10 +16,10 @@ from scoring.metrics import Prediction
 
 @dataclass(frozen=True)
 class TurnFacts:
-    """What is known of an utterance beside its label.
+    """Facts on an utterance, by which scores are broken down.
 
-    turn: from 0. words: parted by blanks. shifts: whether its gold emotion differs from that of the same speaker's
-    previous utterance; None where there is none. seen: its text, letter case and outer blanks aside, was trained on.
+    turn: from 0. words: how many, by blanks. shifts: whether its gold emotion differs from that of the same speaker's
+    previous utterance; None where there is none. seen: its text (as `fold_text` compares) was trained on.
     recording: see `recording_of`.
     """
 
@@ -38,8 +38,8 @@ def describe_split(
 ) -> dict[str, TurnFacts]:
     """Row id -> facts, for the utterances of a split.
 
-    seen: ids of those whose text a run was trained on, `seen_rows` of its results.json; None: those whose text stands
-    in the dataset's own train, all of it.
+    seen: ids of those whose text a run was trained on, `seen_rows` of its results.json; None: taken from all of
+    the dataset's train.
     """
     if seen is None:
         trained = set(digest_texts(dataset, dialogues["train"]).values())
@@ -65,7 +65,7 @@ def _range_of(value: int, starts: Sequence[int]) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-# What is asked -> the answer of one utterance; None where the question has no sense in its dataset.
+# Question -> function that gives an utterance's answer; None where its dataset has none.
 BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str | None]] = {
     "turn position": lambda facts: _range_of(facts.turn, (0, 1, 3, 6, 11, 21)),
     "emotion of the same speaker": lambda facts: {None: "first turn", True: "shifts", False: "stays"}[facts.shifts],
@@ -76,11 +76,11 @@ BREAKDOWNS: Mapping[str, Callable[[TurnFacts], str | None]] = {
 
 
 def _questions_of(facts: Mapping[str, TurnFacts]) -> dict[str, Callable[[TurnFacts], str | None]]:
-    """Those of `BREAKDOWNS` that every utterance answers."""
+    """The questions of `BREAKDOWNS` to which every utterance has an answer."""
     return {name: of for name, of in BREAKDOWNS.items() if None not in map(of, facts.values())}
 
 
-# The order of answers that are no numbers.
+# The order of answers that are words.
 ORDER = ("first turn", "stays", "shifts", "also in train", "not in train", "scripted", "improvised")
 
 
@@ -104,7 +104,7 @@ def break_down(
 
 
 def write_breakdowns(path: Path, breakdowns: Breakdowns) -> None:
-    """As CSV, packed; equal counts make equal bytes."""
+    """Writes them as packed CSV; equal counts make equal bytes."""
     lines = [",".join(("question", "answer to it", *COLUMNS))]
     for question, answers in breakdowns.items():
         for answer, counts in answers.items():
@@ -130,5 +130,5 @@ def read_breakdowns(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Co
 
 
 def answer_order(answer: str) -> int:
-    """Where an answer stands: ranges by their first number, words as in `ORDER`."""
+    """A sort key of answers: ranges by their first number, words as in `ORDER`."""
     return ORDER.index(answer) if answer in ORDER else int(re.match(r"\d+", answer).group())

@@ -1,4 +1,4 @@
-"""Committed counts against committed answers and the pickles: `python code/reproduce.py --check`."""
+"""Checks that committed counts follow from committed answers and the pickles: `python code/reproduce.py --check`."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ ROUNDING = 1e-6  # percent
 
 
 def missing_corpora(records: Records) -> list[str]:
-    """The datasets with answers whose dialogues are not here, by name."""
+    """The datasets that have committed answers, but whose dialogues are not on this machine, sorted."""
     named = sorted({dataset for run in records.runs for dataset in run.counts})
     return [dataset for dataset in named if not _is_here(dataset)]
 
@@ -47,11 +47,10 @@ def _is_here(dataset: str) -> bool:
 
 
 def check_answers(records: Records, unread: Collection[str] = ()) -> Iterator[str]:
-    """A line for whatever is committed of a run that its answers and the pickles do not make.
+    """A line for each committed number of a run that does not follow from its answers and the pickles.
 
-    unread: datasets that are left out. Nobody can work out from answers which epoch was chosen, its score on valid
-    where those answers were not kept, the weights of transitions, what evidence makes of the answers, and how often
-    demonstrations were copied.
+    unread: datasets that are left out. Not checked, as answers do not tell them: the chosen epoch, its score on valid
+    where those answers were not kept, weights of transitions, results with evidence, and the rate of copying.
     """
     named = (answers_file, valid_answers_file)
     known = {file(records.folder, run, dataset) for run in records.runs for dataset in run.counts for file in named}
@@ -84,12 +83,12 @@ def _differing(run: Record, dataset: str, rows: Rows, where: Breakdowns) -> Iter
 
 
 def _chose(run: Record, dataset: str, rows: Rows) -> bool:
-    """Whether answers on valid have the score by which the epoch was chosen."""
+    """Whether answers on valid have the score that the record says the chosen epoch had."""
     return abs(recount(rows, run.labels).score(run.metric(dataset)) - run.valid_of.get(dataset, 0.0)) <= ROUNDING
 
 
 def join_gold(path: Path, dataset: str, split: str, labels: Sequence[str]) -> Rows:
-    """Answers with gold labels; UserError where they are of other utterances than the split's."""
+    """The answers of a file with gold labels; UserError where they are not of the split's utterances."""
     gold, said = gold_labels(dataset, split, labels), read_answers(path)
     if set(gold) != set(said):
         raise UserError(f"{path} is not of the {len(gold)} utterances of {dataset}'s {split}")
@@ -111,9 +110,10 @@ def _is_same(first: Counts, second: Counts) -> bool:
 
 
 def _makes_places(rows: Rows, where: Breakdowns, run: Record, dataset: str) -> bool:
-    """Whether texts were trained on is worked out for runs on the whole of the dataset's own train.
+    """Whether the committed breakdowns follow from the answers.
 
-    Of others the answers to that question must add up to the whole, dialogue by dialogue.
+    Which texts were trained on is known only for runs on the whole train of the dataset. For other runs, the counts of
+    that question must add up to the total, dialogue by dialogue.
     """
     predictions = [Prediction(name, "", label, said.label) for name, (label, said) in rows.items()]
     known, seen = _knows_train(run, dataset), where.get(TEXT_SEEN)
@@ -135,7 +135,7 @@ def _are_like(found: Breakdowns, expected: Breakdowns) -> bool:
 
 
 def _knows_train(run: Record, dataset: str) -> bool:
-    """Whether a run was trained on all utterances of the dataset's own train, and on no other set, before neither."""
+    """Whether a run was trained on all utterances of the dataset's train and nothing else, also in earlier stages."""
     if run.is_baseline:
         return True
     if "checkpoint_dir=" in run.command:
@@ -145,7 +145,7 @@ def _knows_train(run: Record, dataset: str) -> bool:
 
 
 def _makes_without(rows: Rows, run: Record, dataset: str) -> bool:
-    """From log p that are rounded: where they leave several labels first, any of them may have been the answer."""
+    """Whether counts without transitions follow from log p, which are rounded: of equal labels any may be right."""
     likely = {name: said.most_probable for name, (_, said) in rows.items()}
     if not all(likely.values()):
         return False

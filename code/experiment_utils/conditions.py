@@ -17,7 +17,7 @@ EXPERIMENTS = find_repository() / "experiments"
 CONDITIONS_FILE = EXPERIMENTS / "conditions.yaml"
 BENCHMARKS = ("iemocap", "meld", "EmoryNLP")
 
-# Names are words of a command line, and of paths, where dots alone would be another folder.
+# Names are used on command lines and in paths, where dots alone would be another folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
 Script = Literal["Uni", "Plain", "Mixed"]
 Setting = bool | int | float | str
@@ -30,10 +30,10 @@ class _Checked(BaseModel):
 
 
 class Row(_Checked):
-    """One row of a table. paper: dataset -> published weighted F1 in percent. script: where it is not the group's.
+    """One row of a table. paper: dataset -> published weighted F1 in percent. script: None: that of the group.
 
-    start_from: the condition whose model, trained with the same seed, this one goes on from; {dataset} as in settings.
-    in_readme: whether the README's table of systems shows it, as REPORT.md's does.
+    start_from: the condition from whose model, of the same seed, this one starts; {dataset} as in settings. in_readme:
+    whether the README's table of systems shows it too; that of REPORT.md always does.
     """
 
     script: Script | None = None
@@ -46,10 +46,9 @@ class Row(_Checked):
 class Group(_Checked):
     """Rows that differ in a few settings; in a setting, {dataset} stands for the dataset of the run.
 
-    varied: the setting that each dataset of a row is put into, one run for each; none: one run scores them all.
-    note: what must be known to read its numbers.
-    compare_with: the row that the others are tested against. tolerance: the paper's spread in points of weighted F1,
-    as its authors state it.
+    varied: the setting that gets each of the datasets in turn, a run for each; none: one run scores them all. note:
+    text on how to read its numbers. compare_with: the row that the others are tested against. tolerance: the paper's
+    spread in points of weighted F1, as its authors state it.
     """
 
     table: str = Field(pattern=r"^[A-Za-z0-9_]+$")
@@ -73,11 +72,11 @@ class Group(_Checked):
 
 
 class Claim(_Checked):
-    """Scores that somebody else reports. scores: dataset -> weighted F1 in percent, on test.
+    """Scores that others report. scores: dataset -> weighted F1 in percent, on test.
 
-    by: published by their authors, or of InstructERC run again by others. source: where it stands, a link or a paper.
-    base: the model, with its size where it is known. selection, seeds: as the source says, None where it does not.
-    text_only: whether nothing but the transcript is used. in_readme: whether the README shows it, as REPORT.md does.
+    by: "published" by the authors of the system, or InstructERC "run again by others". source: a link or a paper. base:
+    the model, with its size where it is known. selection, seeds: as the source says; None where it does not. text_only:
+    whether only the transcript is used. in_readme: whether the README shows it too; REPORT.md always does.
     """
 
     system: str
@@ -93,7 +92,7 @@ class Claim(_Checked):
 
 
 class Table(_Checked):
-    """The whole file. groups: name -> group. claims: what others report, to stand beside ours."""
+    """The whole file. groups: name -> group. claims: scores that others report."""
 
     groups: dict[Name, Group]
     claims: tuple[Claim, ...] = ()
@@ -104,9 +103,9 @@ class Condition:
     """What one command runs, once for every seed.
 
     name: <group>/<row>/<dataset>, or <group>/<row> where one run scores all datasets. settings: knobs of
-    code/knobs/table.py, without the seed. paper: dataset -> published weighted F1 in percent, empty for our own.
-    compared_with, start_from: the names of the condition that this one is tested against, and of that from whose
-    model it goes on.
+    code/knobs/table.py, without the seed. paper: dataset -> published weighted F1 in percent; empty for our own
+    conditions. compared_with, start_from: names of the condition that this one is tested against, and of the one from
+    whose model it starts.
     """
 
     name: str
@@ -126,12 +125,12 @@ class Condition:
 
     @property
     def has_own_labels(self) -> bool:
-        """Whether answers are in the dataset's own words, not in the unified ones."""
+        """Whether answers are in the dataset's own labels, not in the unified ones."""
         return self.script != "Mixed"
 
 
 def read_table(path: Path = CONDITIONS_FILE) -> Table:
-    """Read and check the file; UserError names every place that is wrong."""
+    """Reads and checks the file; UserError names every place that is wrong."""
     try:
         content, _ = parse_yaml(Path(path).read_text(encoding="utf-8"), refuse_doubled_keys)
         return Table.model_validate(content)
@@ -148,7 +147,7 @@ def list_conditions(table: Table) -> dict[str, Condition]:
     """Name -> condition, in the order of the file.
 
     Raises:
-        UserError: a dataset or a row is not known, or one run is said to score others than it is made of.
+        UserError: a dataset or row is unknown, or the datasets of a run that scores several are not those it mixes.
     """
     found = {}
     for name, group in table.groups.items():
@@ -209,16 +208,16 @@ def _condition(
 
 
 def _other_row(name: str, row: str, other: str | None) -> str | None:
-    """The name of the condition in another row, None for that row itself."""
+    """The name of the condition in the row `other`; None where that is this row."""
     return None if other in (None, row) else "/".join([name.split("/")[0], other, *name.split("/")[2:]])
 
 
 def choose_conditions(
     conditions: Mapping[str, Condition], table: str | None = None, names: Sequence[str] = ()
 ) -> list[Condition]:
-    """Those of a table, and of them those whose names are, or begin with, one of `names`, in the order of `names`.
+    """The conditions of a table (None: of all) whose names equal or begin with one of `names`, in the order of these.
 
-    UserError lists what there is.
+    UserError for an unknown table or name; it lists the known ones.
     """
     tables = list(dict.fromkeys(condition.group.table for condition in conditions.values()))
     if table is not None and table not in tables:

@@ -1,4 +1,4 @@
-"""Answers of a run as counts, dialogue by dialogue: no text, no utterance, and all that a score or interval needs."""
+"""Answers of a run as counts for each dialogue: enough for scores and intervals, and without any text."""
 
 import csv
 import io
@@ -21,10 +21,10 @@ MOST_CELLS = 10_000_000  # of a table
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each dialogue's labels were answered by which.
+    """How often each gold label got each answer, by dialogue.
 
-    dialogues: their names, sorted. labels: in the order of the prompt. table: (dialogues, labels, labels + 1) counts;
-    the last axis is what was said, its last place an answer without a label.
+    dialogues: their names, sorted. labels: in the order of the prompt. table: (dialogues, labels, labels + 1) counts of
+    gold label and answer; the last answer is one without a label.
     """
 
     dialogues: tuple[str, ...]
@@ -50,13 +50,13 @@ class Counts:
 
     @classmethod
     def of_predictions(cls, predictions: Sequence[Prediction], labels: Sequence[str]) -> Self:
-        """A dialogue is what stands in a row's id before the last slash."""
+        """The counts of predictions; a row's id up to the last slash is its dialogue."""
         rows = unique_predictions(predictions)
         return cls.of(((row.id.rpartition("/")[0], row.target, row.label, 1) for row in rows), labels)
 
     @classmethod
     def read(cls, text: str, labels: Sequence[str]) -> Self:
-        """What `write` wrote; UserError for other columns, labels, or counts that are no whole numbers."""
+        """Reads what `write` wrote; UserError for other columns or labels, or counts that are no whole numbers."""
         lines = csv.DictReader(io.StringIO(text))
         try:
             if tuple(lines.fieldnames or ()) != COLUMNS:
@@ -70,7 +70,7 @@ class Counts:
 
     @classmethod
     def sum_of(cls, parts: Iterable[Self]) -> Self:
-        """Of parts with the same labels; a dialogue may be in several."""
+        """The sum of counts with the same labels; a dialogue may be in several."""
         parts = list(parts)
         labels = parts[0].labels
         places = ((part, *place) for part in parts for place in np.argwhere(part.table))
@@ -89,7 +89,7 @@ class Counts:
         return stream.getvalue()
 
     def evaluate(self) -> EvalResult:
-        """Scores as of one prediction for every answer, in no order of turns."""
+        """All scores, as of one prediction for every answer."""
         answers = (*self.labels, None)
         rows = [
             Prediction(f"{self.dialogues[d]}/{t}/{s}/{copy}", "", self.labels[t], answers[s])
@@ -114,12 +114,12 @@ class Counts:
         return same and bool((self.table.sum(axis=2) == other.table.sum(axis=2)).all())
 
     def score(self, metric: str) -> float:
-        """In percent, over all dialogues."""
+        """The score by a metric, in percent, over all dialogues."""
         return float(score_by(metric)(self.confusion, self.labels))
 
 
 def f1_of_labels(confusion: np.ndarray) -> np.ndarray:
-    """(..., labels, labels + 1) counts -> (..., labels) F1 in percent, 0 where a label neither stands nor is said."""
+    """(..., labels, labels + 1) counts -> (..., labels) F1 in percent, 0 for a label that is never gold nor answer."""
     support, said, hits = _sums(confusion)
     return PERCENT * _divide(2 * hits, support + said)
 
@@ -151,12 +151,12 @@ Score = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 
 
 def score_by(metric: str) -> Score:
-    """What computes a metric from counts."""
+    """The function that computes a metric from counts."""
     return weighted_f1 if metric == WEIGHTED_F1 else partial(micro_f1_without_neutral, metric=metric)
 
 
 def _sums(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How often each label stands in the gold, is said, and is both."""
+    """(how often each label is gold, is the answer, is both)."""
     square = confusion[..., :-1]
     return confusion.sum(-1), square.sum(-2), np.diagonal(square, axis1=-2, axis2=-1)
 

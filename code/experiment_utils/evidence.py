@@ -1,9 +1,9 @@
-"""From a run's folder to what is committed of it, and from the committed answers back to the counts.
+"""Writes what is committed of a run, from its folder; and reads committed answers back.
 
     predictions/<condition>/<dataset>-seed_<n>.csv.gz        id, answer, log p of each label, rounded; no text, no gold
-    predictions/<condition>/<dataset>-seed_<n>.valid.csv.gz  the same of valid, of the epoch that it chose
+    predictions/<condition>/<dataset>-seed_<n>.valid.csv.gz  the same on valid, of the chosen epoch
 
-Whoever has the pickles works the counts out anew: `python code/reproduce.py --check`.
+With the pickles, the counts can be computed from them: `python code/reproduce.py --check`.
 """
 
 import csv
@@ -36,16 +36,16 @@ from training.provenance import environment_report
 
 ANSWERS = "predictions"
 LOG_P_DECIMALS = 4
-TEXT_SEEN = "text"  # the question after it
-# Of results.json as they are.
+TEXT_SEEN = "text"  # the question of `BREAKDOWNS` on texts that were trained on
+# Keys of results.json that a record takes over.
 KEPT = ("selection", "commit", "device", "processors", "precision", "best_epoch", "trainable_parameters", "split")
 KEPT += ("versions", "training_rows")
 
 
 def keep_run(job: Job, run: Path, folder: Path) -> None:
-    """Write record, counts and answers of a finished run into `folder`. run: where its results lie.
+    """Writes record, counts and answers of a finished run into `folder`. run: the folder of its results.
 
-    Nothing is written where another program has begun it anew meanwhile.
+    Nothing is written where another program has begun the run anew meanwhile.
     """
     manifest = read_manifest(run)
     try:
@@ -76,7 +76,7 @@ def keep_run(job: Job, run: Path, folder: Path) -> None:
 
 
 def make_record(job: Job, run: Path) -> Record:
-    """What a run came to, from the files that it left."""
+    """The record of a run, from the files in its folder."""
     return _describe(job, run, *_read_run(run))
 
 
@@ -87,7 +87,7 @@ def _read_run(run: Path) -> tuple[dict[str, Any], dict[str, list[Prediction]]]:
 
 
 def _read_valid(run: Path, record: Record) -> dict[str, list[Prediction]]:
-    """Dataset -> the answers by which valid chose the epoch, none where they were not kept, or are those scored."""
+    """Dataset -> answers on valid of the chosen epoch; {} where they were not kept, or are the scored ones."""
     kept = record.split != "valid" and (run / VALID_FILE).is_file()
     found = split_by_dataset(read_predictions(run / VALID_FILE)) if kept else {}
     return {dataset: found.get(dataset, []) for dataset in record.counts}
@@ -128,10 +128,10 @@ def _describe(job: Job, run: Path, results: Mapping[str, Any], rows: Mapping[str
 
 @dataclass(frozen=True)
 class BaselineRun:
-    """What a baseline came to on a dataset. row: its name. meaning: in words, with what valid chose for it.
+    """The result of a baseline on a dataset. row: its name. meaning: in words, with the settings that valid chose.
 
-    valid: score there in percent. predictions: of test, a row for each utterance. seconds: that it took. commit: of the
-    program, as it began. sources: see `dialogues.digest_sources`, as it began.
+    valid: score on valid in percent. predictions: on test, one for each utterance. seconds: of fitting and scoring.
+    commit, sources: of the program, and `dialogues.digest_sources`, when it began.
     """
 
     row: str
@@ -146,7 +146,7 @@ class BaselineRun:
 
 
 def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder: Path) -> None:
-    """Write record, counts and answers of a baseline beside those of conditions; it has no seed, and is called 0."""
+    """Writes record, counts and answers of a baseline beside those of conditions; its seed is 0, as it has none."""
     from bases.load import choose_device  # takes torch, which reports do without
 
     bare, minutes = bare_name(run.row), round(run.seconds / 60, 1)
@@ -186,7 +186,7 @@ def keep_baseline(run: BaselineRun, labels: Sequence[str], command: str, folder:
 
 
 def _precision_of(contender: str) -> str:
-    """In which numbers a baseline was computed here, as torch calls it; none of the leak bound, which computes none."""
+    """The precision of a baseline here, in torch's words; empty for the leak bound, which computes nothing."""
     if contender == FINE_TUNED:  # it follows the machine, as a run does
         from bases.load import choose_device, choose_precision
 
@@ -200,12 +200,12 @@ def own_metrics(datasets: Iterable[str]) -> dict[str, str]:
 
 
 def _score_on_valid(epoch: Mapping[str, Any], dataset: str) -> float:
-    """Of one set's rows where there are several; else of all rows, by which the epoch was chosen."""
+    """The score of an epoch on valid: of this dataset's rows where there are several, else of all rows."""
     return epoch.get(f"valid_{dataset}", epoch["score"])
 
 
 def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple[str, ...] | None) -> Breakdowns:
-    """Counts by place; without the question of texts seen where a run does not know them, or was not trained."""
+    """The breakdowns of a dataset's rows; without that of seen texts where a run does not know its texts."""
     # The run that wrote the rows has checked their counts, or was told not to.
     facts = split_facts(dataset, record.split, seen or (), check_counts=False)
     found = break_down(rows, facts, record.labels)
@@ -217,7 +217,7 @@ def _place(rows: Sequence[Prediction], dataset: str, record: Record, seen: tuple
 def split_facts(
     dataset: str, split: str, seen: tuple[str, ...] | None = None, check_counts: bool = True
 ) -> Mapping[str, TurnFacts]:
-    """Row id -> what is known of an utterance of a split, from the pickle; UserError where it is not there.
+    """Row id -> facts on the utterances of a split, from the dialogues; UserError where these are not there.
 
     seen: as in `describe_split`. check_counts: as of `load_dialogues`.
     """
@@ -225,7 +225,7 @@ def split_facts(
 
 
 def read_corpus(dataset: str, check_counts: bool = True) -> Mapping[str, Sequence[Dialogue]]:
-    """Split -> dialogues, each pickle read once; UserError where it is not there, or as `load_dialogues`."""
+    """Split -> dialogues; each dataset is read once. UserError where it is not there, or as in `load_dialogues`."""
     return _read_once(dataset, find_original_data(dataset), check_counts)
 
 
@@ -235,12 +235,12 @@ def _read_once(dataset: str, source: Path, check_counts: bool) -> Mapping[str, S
 
 
 def answers_file(folder: Path, record: Record, dataset: str) -> Path:
-    """Where the answers of a run lie."""
+    """The file of a run's committed answers."""
     return folder / ANSWERS / record.condition / f"{dataset}-seed_{record.seed}.csv.gz"
 
 
 def valid_answers_file(folder: Path, record: Record, dataset: str) -> Path:
-    """Where the answers lie by which valid chose a run's epoch; not there for runs from before they were kept."""
+    """The file of a run's answers on valid in the chosen epoch; older runs have none."""
     return folder / ANSWERS / record.condition / f"{dataset}-seed_{record.seed}.valid.csv.gz"
 
 
@@ -252,7 +252,7 @@ def _holds(path: Path, rows: Sequence[Prediction], labels: Sequence[str]) -> boo
 
 
 def write_answers(path: Path, rows: Sequence[Prediction], labels: Sequence[str]) -> None:
-    """Id, answer and, where labels were scored, the rounded log p of each; equal answers make equal bytes."""
+    """Writes id, answer and, where labels were scored, rounded log p of each; equal answers make equal bytes."""
     write_packed(path, _render_answers(rows, labels))
 
 
@@ -270,14 +270,14 @@ def _render_answers(rows: Sequence[Prediction], labels: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is committed of one utterance. label: None where it was given none; log_p: of each label, empty unscored."""
+    """The committed answer to one utterance. label: None: it had none. log_p: of each label; empty if not scored."""
 
     label: str | None
     log_p: Mapping[str, float]
 
     @property
     def most_probable(self) -> list[str]:
-        """The labels that are first but for rounding."""
+        """The labels that are most probable, up to rounding."""
         highest = max(self.log_p.values(), default=0.0)
         return [label for label, value in self.log_p.items() if value >= highest - 2 * 10**-LOG_P_DECIMALS]
 
@@ -299,9 +299,9 @@ def read_answers(path: Path) -> dict[str, Answer]:
 
 
 def gold_labels(dataset: str, split: str, labels: Sequence[str]) -> dict[str, str]:
-    """Row id -> gold label from the pickle, in the unified words where the labels are those.
+    """Row id -> gold label of the dialogues; a unified one, where `labels` are the unified labels.
 
-    UserError where they are neither the dataset's own nor unified, as after a change of a corpus of one's own.
+    UserError where `labels` are neither these nor the dataset's own, as after a change of a corpus of one's own.
     """
     dialogues = read_corpus(dataset)[split]
     spec = find_dataset(dataset)

@@ -1,8 +1,7 @@
-"""What a run of a condition needs, estimated from its base's shape: memory of one process, minutes of one seed.
+"""Estimates what a run of a condition needs, from its base's shape: memory of a process, minutes of one seed.
 
-Kept in experiments/needs.json, which `python code/reproduce.py --estimate` writes. Good for planning on an idle
-machine: windows other than 12 count as 12, and what modules, prompts and the order of rows add or save is a rule of
-thumb.
+`python code/reproduce.py --estimate` writes experiments/needs.json. It is good enough for planning on an idle machine:
+windows other than 12 count as 12, and the effects of modules, prompts and the order of rows are rules of thumb.
 """
 
 import json
@@ -30,24 +29,24 @@ if TYPE_CHECKING:  # it takes torch, which reading the file does not need
     from planning.estimate import Estimate
 
 NEEDS_FILE = "needs.json"
-# Distinct tokens with a module for each one without, mean of the datasets: module -> form of the prompt -> times.
+# Module -> form of the prompt -> factor of distinct tokens with the module, mean over datasets.
 MORE_TOKENS = {"emotion_prediction": {"paper": 1.6, "compact": 1.3}, "domain_base": {"paper": 1.3}}
-# How many times fewer distinct tokens other prompts have than the paper's: (prompt, window_step) -> dataset -> times.
-# Counted by the benchmark, as what follows: benchmarks/results/prompts.json and trees.json.
+# (prompt, window_step) -> dataset -> how many times fewer distinct tokens than with the paper's prompts. This and the
+# next table are counted by the benchmark: benchmarks/results/prompts.json and trees.json.
 FEWER_TOKENS = {
     ("compact", "1"): {"iemocap": 1.19, "meld": 1.70, "EmoryNLP": 1.74},
     ("paper", "6"): {"iemocap": 2.00, "meld": 1.25, "EmoryNLP": 1.25},
     ("compact", "6"): {"iemocap": 2.96, "meld": 2.58, "EmoryNLP": 2.68},
 }
-# How many times more are computed where every row of train is drawn for itself, without and with the prediction task.
+# Dataset -> factor of tokens where rows of train are shuffled one by one, (without, with the prediction task).
 DRAWN_ALONE = {"iemocap": (1.10, 1.64), "meld": (1.61, 1.90), "EmoryNLP": (1.58, 1.87)}
-# Setting -> the planner's way, and how many forward passes alone a training step costs.
+# Setting -> (way of the planner, cost of a training step in forward passes).
 WAY_AND_PASSES = {LORA: ("LoRA", 2), ALL_PARAMETERS: ("all parameters", 3), ZERO_SHOT: ("LoRA", 2)}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run is supposed to take place. tflops: bf16 products that it does a second while training, in 10^12."""
+    """The machine that is assumed for a run. tflops: bf16 operations a second in training, in 10^12."""
 
     name: str
     device: str
@@ -63,7 +62,7 @@ TRAINED_ON_A_CPU = (SMALL, "Gemma-3-270M")
 
 @dataclass(frozen=True)
 class Needs:
-    """memory_gib: of one process. minutes: of a run with one seed, scoring with it. machine: in words."""
+    """The needs of a run. memory_gib: of one process. minutes: of one seed, with scoring. machine: in words."""
 
     memory_gib: float
     minutes: float
@@ -71,9 +70,9 @@ class Needs:
 
 
 def estimate_all(conditions: Sequence[Condition]) -> dict[str, Needs]:
-    """Name of a condition -> its needs; every base is looked at once.
+    """Name of a condition -> its needs; the plan of each base is made once.
 
-    Texts of a corpus of one's own are counted; a condition of a dataset whose texts nobody has counted is left out.
+    Texts of a corpus of one's own are counted now; conditions of datasets without counted texts are left out.
     """
     uncounted = DATASETS.keys() - TEXTS.keys()
     conditions = [one for one in conditions if not uncounted & set(one.datasets)]
@@ -120,7 +119,7 @@ def estimate_needs(condition: Condition, plan: "Mapping[str, Estimate]") -> Need
 
 
 def _name_machine(machine: Machine, memory: float) -> str:
-    """As many cards as hold it between them, its weights and optimizer state divided by ZeRO-3."""
+    """The machine in words, with as many cards as hold the run when ZeRO-3 divides weights and optimizer state."""
     cards = math.ceil(memory / (A100.memory_gib * GIB))
     return machine.name if machine is CPU or cards == 1 else f"{cards} A100s with ZeRO-3"
 
@@ -138,7 +137,7 @@ def _value_of(condition: Condition, name: str) -> int:
 
 
 def _texts_of(condition: Condition, dataset: str) -> Texts:
-    """What the rows of a dataset look like under the condition's script."""
+    """The token counts of a dataset's rows for the condition's script."""
     return texts_of(dataset, plain=not _shows_history(condition))
 
 
@@ -164,7 +163,7 @@ def _form(condition: Condition) -> str:
 
 
 def _times_fewer(condition: Condition, dataset: str) -> float:
-    """By how much the prompts of the condition share more than the paper's."""
+    """How many times fewer distinct tokens the condition's prompts have than the paper's."""
     form = _form(condition), condition.settings.get("window_step", "1")
     return FEWER_TOKENS.get(form, {}).get(dataset, 1.0) if _shows_history(condition) else 1.0
 
@@ -193,7 +192,7 @@ def _training_tokens(condition: Condition) -> float:
 
 
 def _scored_tokens(condition: Condition) -> float:
-    """Distinct tokens of the split that chooses, whenever it is scored, and of that which every stage scores last."""
+    """Distinct tokens that are scored: the split that chooses, each time, and the final one after each stage."""
     stages = _stages(condition)
     scorings = sum(_scorings(condition, stage) for stage in stages)
     chooses = condition.settings.get("select_on", "valid")
@@ -210,21 +209,21 @@ def _scorings(condition: Condition, stage: Sequence[str]) -> int:
     epochs, every = _epochs(condition), _value_of(condition, "score_every")
     if not every or not epochs:
         return epochs
-    tasks = 2 if condition.settings.get("emotion_prediction") == "True" else 1  # as many rows again
+    tasks = 2 if condition.settings.get("emotion_prediction") == "True" else 1  # twice as many rows
     rows = tasks * _share(condition) * sum(_texts_of(condition, dataset).rows for dataset in stage)
     batch = _value_of(condition, "graphics_card") * _value_of(condition, "accumulations")
     return math.ceil(epochs * math.ceil(rows / batch) / every)
 
 
 def read_needs(folder: Path) -> dict[str, Needs]:
-    """Read the file of a folder; {} where it is not there."""
+    """Reads needs.json of a folder; {} where it is not there."""
     path = folder / NEEDS_FILE
     content = read_json(path) if path.is_file() else {}
     return {name: Needs(**of) for name, of in content.items()}
 
 
 def write_needs(needs: Mapping[str, Needs], folder: Path) -> Path:
-    """Write the file of a folder; return its path."""
+    """Writes needs.json into a folder; returns its path."""
     path = folder / NEEDS_FILE
     content = {name: asdict(of) for name, of in needs.items()}
     write_atomically(path, json.dumps(content, indent=1) + "\n")

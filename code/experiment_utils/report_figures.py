@@ -32,10 +32,10 @@ QUESTIONS = {
     "text": "the utterance's text",
     "recording": "IEMOCAP's recordings",
 }
-FEWEST = 30  # utterances of a bin that is drawn
+FEWEST = 30  # utterances that a bar must stand for
 GREY = "#e4e4e4"
 FOREST = "forest.png"
-# Kind of a score -> colour, marker, and how far below the line of its system it stands.
+# Kind of a score -> (colour, marker, distance below the line of its system).
 MARKS = {
     OTHERS: ("black", "D", 0.0),
     BASELINE: ("green", "s", 0.0),
@@ -49,7 +49,7 @@ HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 
 @dataclass(frozen=True)
 class Curve:
-    """Groups whose rows are called by a number, drawn over it. tables: where the groups stand."""
+    """A figure of groups whose rows are named by a number, which is its x axis. tables: of the groups."""
 
     tables: tuple[str, ...]
     axis: str
@@ -72,7 +72,7 @@ Runs = Mapping[str, Sequence[Record]]  # row -> its runs
 
 @dataclass(frozen=True)
 class Look:
-    """What a row is known by in every figure. hatch: of bars, as matplotlib writes it; empty for a plain one."""
+    """The look of a row in all figures. hatch: of its bars, in matplotlib's notation; empty: plain."""
 
     colour: str
     hatch: str
@@ -80,7 +80,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the figures of one dataset in one group share. runs: those of the rows that ran; looks: row -> its look."""
+    """The data of the figures of a dataset in a group. runs: row -> runs, of rows that ran; looks: row -> look."""
 
     title: str
     dataset: str
@@ -90,16 +90,16 @@ class Scene:
 
     @property
     def score_name(self) -> str:
-        """The axis of a score."""
+        """The title of a score's axis."""
         return axis_name(self.shown.records.metric(self.dataset))
 
     def counts(self, row: str) -> list[Counts]:
-        """A row's answers, seed by seed."""
+        """The counts of a row, one for each seed."""
         return [run.counts[self.dataset] for run in self.runs[row]]
 
 
 def draw_all(folder: Path, table: Table, conditions: Mapping[str, Condition], shown: Shown) -> dict[str, list[str]]:
-    """Draw what has run; group, or `OVERVIEW` -> the names of its files, in the order of the report."""
+    """Draws what has run; returns group, or `OVERVIEW` -> names of its files, in the order of the report."""
     planned = plan_figures(table, conditions, shown)
     for drawings in planned.values():
         for name, draw in drawings.items():
@@ -108,7 +108,7 @@ def draw_all(folder: Path, table: Table, conditions: Mapping[str, Condition], sh
 
 
 def plan_figures(table: Table, conditions: Mapping[str, Condition], shown: Shown) -> dict[str, dict[str, Draw]]:
-    """Group -> name of a file -> what draws it. A curve stands with the last group that it shows and that has run."""
+    """Group -> name of a file -> function that draws it. A curve belongs to the last of its groups that has run."""
     groups = group_conditions(conditions)
     found: dict[str, dict[str, Draw]] = {group: {} for group in [OVERVIEW, *groups]}
     systems = list_systems(table, conditions, shown)
@@ -128,16 +128,16 @@ def plan_figures(table: Table, conditions: Mapping[str, Condition], shown: Shown
 
 
 def is_curve(group: Sequence[Condition]) -> bool:
-    """Whether a group's rows are points of a curve: its table is drawn so, and they are different numbers."""
+    """Whether a group's rows are points of a curve: `CURVES` has its table, and their names are different numbers."""
     rows = {one.row for one in group}
     are_numbers = all(map(_POINT.fullmatch, rows))
     return group[0].group.table in TABLES_OF_CURVES and are_numbers and len(set(map(float, rows))) == len(rows)
 
 
 def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
-    """Row -> its look in every figure, by the order of the file, those of ours before those of the paper.
+    """Row -> its look in all figures, in the order of the file, our own rows before those of the paper.
 
-    Whoever has used up the colours begins again with another hatch, so that no two rows look alike.
+    When all colours are used, they begin again with another hatch, so that no two rows look alike.
     """
     drawn = (one for of in group_conditions(conditions).values() if not is_curve(of) for one in of)
     rows = dict.fromkeys(one.row for one in sorted(drawn, key=lambda one: bool(one.paper)))
@@ -147,7 +147,7 @@ def look_of_rows(conditions: Mapping[str, Condition]) -> dict[str, Look]:
 def _plan_dataset(
     group: str, members: Sequence[Condition], dataset: str, shown: Shown, looks: Mapping[str, Look]
 ) -> dict[str, Draw]:
-    """Of two rows or more, which can be compared. The confusion matrix is of the row that others are compared with."""
+    """The figures of a dataset, if it has two rows. The confusion matrix is of the row that others compare with."""
     runs = {one.row: shown.ran(one) for one in members if dataset in one.datasets and shown.ran(one)}
     if len(runs) < 2:
         return {}
@@ -224,9 +224,9 @@ def _reach(middle: float, interval: Interval) -> tuple[float, float, float]:
 
 
 def draw_differences(path: Path, scene: Scene, other: str) -> None:
-    """Every row minus the one it is compared with: a dot for each seed of both, the mean, its interval from three on.
+    """Every row minus the one it is compared with: a dot for each common seed, the mean, from three seeds its interval.
 
-    Beside it, where a run had demonstrations, how often the answer was the demonstration's label.
+    Where runs had demonstrations, also how often the answer was the demonstration's label.
     """
     rows = [row for row in reversed(scene.runs) if row != other]
     first = {run.seed: run.counts[scene.dataset] for run in scene.runs[other]}
@@ -280,7 +280,7 @@ def draw_labels(path: Path, scene: Scene) -> None:
 
 
 def _drawn_labels(scene: Scene) -> dict[str, str]:
-    """Label -> what stands below its bars, of those that every row has and enough utterances."""
+    """Label -> text below its bars, of labels that every row has, and that have enough utterances."""
     gold, *others = (scene.counts(row)[0] for row in scene.runs)
     support = dict(zip(gold.labels, gold.confusion.sum(axis=1), strict=True))
     shared = [label for label in gold.labels if all(label in of.labels for of in others)]
@@ -314,7 +314,7 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
 
 
 def _questions_of(found: Sequence[Breakdowns]) -> list[str]:
-    """Those that split the utterances alike in all runs: what is seen in train depends on what was trained on."""
+    """The questions that divide the utterances equally in all runs; which texts are seen depends on the training."""
     parts = [{question: {name: of.rows for name, of in one[question].items()} for question in one} for one in found]
     return [one for one in QUESTIONS if one in parts[0] and all(part.get(one) == parts[0][one] for part in parts)]
 
@@ -326,7 +326,7 @@ def _draw_bars(
     scene: Scene,
     name: str,
 ) -> None:
-    """series: row -> (height, how far its interval reaches below, above), one for each key."""
+    """Draws bars. series: row -> (height, distance to the interval's lower, upper end), one for each key."""
     width, looks, names = 0.8 / len(series), scene.looks, name_with_seeds(scene.runs)
     for number, (row, values) in enumerate(series.items()):
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(keys))]
@@ -341,7 +341,7 @@ def _draw_bars(
 
 
 def _write_legend(figure: Figure) -> None:
-    """One for all panels, each name once."""
+    """One legend for all panels, with each name once."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     named = {text: handle for handles, texts in found for handle, text in zip(handles, texts, strict=True)}
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
@@ -383,7 +383,7 @@ def _draw_systems(axes: Axes, systems: Sequence[System], dataset: str) -> None:
 
 
 def _draw_score(axes: Axes, place: int, kind: str, score: Score, lowest: float) -> None:
-    """What lies far below all that was measured here is a number at the edge, which leaves room for the rest."""
+    """Draws a score; one below `lowest` is a number at the edge, which leaves room for the rest."""
     name, marker, below = MARKS[kind]
     if score.value < lowest:
         axes.text(lowest + 0.5, place, f"← {score.value:.0f}", va="center", fontsize=7)

@@ -1,6 +1,6 @@
-"""The report as one HTML file that opens from disk: tables, figures, and every scored dialogue with what was said.
+"""The report as one HTML file that opens from disk: tables, figures, and every scored dialogue with the answers.
 
-The page holds utterances of the datasets: it is for whoever has them, and not to be passed on.
+The page holds utterances of the datasets: it must only be given to people who have these.
 """
 
 import base64
@@ -19,7 +19,7 @@ _IMAGE = re.compile(r'src="(figures/[^"]+)"')
 
 
 def write_page(path: Path, report: str, folder: Path, browsed: Sequence[Mapping[str, Any]]) -> None:
-    """Write the page. report: Markdown, whose figures lie in `folder`; browsed: of `browse_runs`.
+    """Writes the page. report: Markdown, with figures in `folder`; browsed: results of `browse_runs`.
 
     `[TOC]` in it becomes links to its headings of the second level.
     """
@@ -40,7 +40,7 @@ def _as_data(image: Path) -> str:
 def browse_runs(
     dataset: str, dialogues: Sequence[Dialogue], runs: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, Any]:
-    """The dialogues of a split with what each run said. runs: name -> its predictions of that dataset."""
+    """The dialogues of a split with the answers of each run, for JSON. runs: name -> predictions on that dataset."""
     said = {name: {row.id: row for row in rows} for name, rows in runs.items()}
     return {
         "dataset": dataset,
@@ -63,9 +63,9 @@ def browse_runs(
 
 
 def _answers_to(said: Mapping[str, Mapping[str, Prediction]], name: str, utterance: Utterance) -> dict[str, Any]:
-    """What each run said of a turn, and its gold label in their words, which may be the unified ones.
+    """The answer of each run to a turn, and its gold label, in the labels of the runs, which may be unified.
 
-    Both empty where it has no label, and so nobody was asked.
+    Empty where the turn has no label, as no run was asked.
     """
     asked = [of[name] for of in said.values()] if utterance.label is not None else []
     return {"label": asked[0].target if asked else "", "said": [one.label for one in asked]}

@@ -1,4 +1,4 @@
-"""Scores as Markdown: the paper's number, ours, how sure it is, the command and the commit. Made, never typed."""
+"""Tables of scores in Markdown: the paper's, ours with its interval, the command and the commit."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ SMALLEST_P = 0.001
 STALE = "; STALE, of other settings or dialogues than today's"
 ON_TEST = "; epoch chosen on TEST"
 BY_ITSELF = ", without transitions"
-# The authors pass on one release of this set; the scores of the literature are of another.
+# Datasets of which the authors pass on another release than that of the scores in the literature -> mark.
 OTHER_RELEASE = {"EmoryNLP": "†"}
 
 
@@ -28,8 +28,8 @@ OTHER_RELEASE = {"EmoryNLP": "†"}
 class Shown:
     """What tables and figures are made from.
 
-    stale: condition and seed of runs of another day's settings or dialogues. earlier: scores without committed answers.
-    left_out: a line for each run that is of no condition any more.
+    stale: (condition, seed) of runs with settings or dialogues that have changed since. earlier: scores without
+    committed answers. left_out: a line for each run whose condition no longer exists.
     """
 
     records: Records
@@ -42,7 +42,7 @@ class Shown:
         return self.records.of(condition.name)
 
     def mark(self, runs: Sequence[Record]) -> str:
-        """What is said behind a number that rests on runs of another day's settings or dialogues, or chosen on test."""
+        """The text after a number that is from stale runs, or runs whose epoch was chosen on test; else empty."""
         old: dict[str, list[Record]] = {}
         for run in runs:
             if (run.condition, run.seed) in self.stale:
@@ -54,26 +54,26 @@ class Shown:
 
 
 def _name_runs(runs: Sequence[Record], with_row: bool) -> str:
-    """Of one condition, by their seeds, which a baseline has not."""
+    """The runs of one condition in words, by their seeds, which baselines do not have."""
     seeds = "" if runs[0].is_baseline else f"seed {', '.join(str(run.seed) for run in runs)}"
     return " ".join(filter(None, [runs[0].row * with_row, seeds]))
 
 
 def name_with_seeds(runs: Mapping[str, Sequence[Record]]) -> dict[str, str]:
-    """Row -> what it is called beside the others: with its seeds, where means that stand side by side are of several.
+    """Row -> its name beside the others: with its seeds, where the rows' means are over different seeds.
 
-    runs: row -> those that its mean is of.
+    runs: row -> the runs of its mean.
     """
     seeds = {row: ", ".join(str(run.seed) for run in of) or "of both: none" for row, of in runs.items()}
     return {row: f"{row} (seed {of})" if len({*seeds.values()}) > 1 else row for row, of in seeds.items()}
 
 
 def say_if_on_test(runs: Sequence[Record]) -> str:
-    """What is said behind a score whose epoch was chosen on test; else nothing."""
+    """The text after a score whose epoch was chosen on test; else empty."""
     return ON_TEST * any(run.selection == SELECTIONS["test"] for run in runs)
 
 
-# What follows the machine, not the condition -> what is said behind a comparison of runs that differ in it.
+# Field of a record that depends on the machine -> text after a comparison of runs that differ in it.
 UNLIKE = {
     "precision": "IN ANOTHER PRECISION",
     "weights": "FROM OTHER WEIGHTS OF THE BASE",
@@ -82,9 +82,9 @@ UNLIKE = {
 
 
 def say_if_unlike(runs: Sequence[Record], others: Sequence[Record], same_base: bool) -> str:
-    """What is said behind a comparison of runs that did not compute alike, with their seeds; else nothing.
+    """The text after a comparison of runs that differ in precision and the like, with their seeds; else empty.
 
-    same_base: they are of one base, whose weights should be the same.
+    same_base: both are of one base, so that their weights should be the same.
     """
     pairs = [(run, other) for run in runs for other in others if run.seed == other.seed]
     said = ""
@@ -96,7 +96,7 @@ def say_if_unlike(runs: Sequence[Record], others: Sequence[Record], same_base: b
 
 
 def render_group(conditions: Sequence[Condition], shown: Shown) -> str:
-    """The table of what has been run of a group, without columns that say nothing; empty where nothing has."""
+    """The table of a group's conditions that ran, without empty columns; empty where none did."""
     pairs = [(one, dataset) for one in conditions if shown.ran(one) for dataset in one.datasets]
     columns = {name: [cell(one, dataset, shown) for one, dataset in pairs] for name, cell in COLUMNS.items()}
     kept = {name: cells for name, cells in columns.items() if set(cells) != {NOTHING}}
@@ -156,7 +156,7 @@ def describe_difference(condition: Condition, dataset: str, shown: Shown) -> str
 
 
 def _baseline(condition: Condition, dataset: str, shown: Shown) -> str:
-    """The one that valid chose; of the split that is scored, and the dataset's own labels alone."""
+    """The score of the baseline that valid chose, see `find_baseline`."""
     best = find_baseline(condition, dataset, shown)
     return f"{best.score(dataset):.2f}{shown.mark([best])}" if best else NOTHING
 
@@ -180,7 +180,7 @@ def _decode(condition: Condition, dataset: str, shown: Shown) -> str:
 
 
 def _of_each(tell: Callable[[Record], str]) -> Callable[[Condition, str, Shown], str]:
-    """Seed by seed, or once where it is the same."""
+    """A column with the text of each run, or once where all are equal."""
 
     def cell(condition: Condition, dataset: str, shown: Shown) -> str:
         found = [tell(run) for run in shown.ran(condition)]
@@ -193,7 +193,7 @@ def _minutes(condition: Condition, dataset: str, shown: Shown) -> str:
     return spread([run.minutes for run in shown.ran(condition) if run.minutes is not None], 1)
 
 
-# Name of a column -> what it says of a condition on a dataset.
+# Name of a column -> function that gives the cell of a condition on a dataset.
 COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
     "condition": lambda condition, dataset, shown: condition.row,
     "dataset": lambda condition, dataset, shown: dataset + OTHER_RELEASE.get(dataset, ""),
@@ -214,12 +214,12 @@ COLUMNS: Mapping[str, Callable[[Condition, str, Shown], str]] = {
 
 
 def short_commit(commit: str | None) -> str:
-    """Seven digits, and a plus where the program had uncommitted changes."""
+    """The first seven digits, and a plus where the program had uncommitted changes."""
     return "unknown" if commit is None else commit[:7] + "+" * commit.endswith("+changes")
 
 
 def render_comparisons(conditions: Sequence[Condition], shown: Shown) -> str:
-    """Each condition that ran against the one that its group names, and against the baseline that valid chose.
+    """The table of comparisons: each condition with the one that its group names, and the baseline that valid chose.
 
     p is corrected by Holm's method over all lines of the table; there is none with fewer than three seeds.
     """
@@ -251,7 +251,7 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
                     pair = (f"{one.row}{BY_ITSELF}", f"{named[other].row}{BY_ITSELF}{mark}", dataset)
                     yield pair, compare_runs(*own, metric)
             if best := find_baseline(one, dataset, shown):
-                # A baseline has no seed: it is the same beside every seed of ours.
+                # A baseline has no seed: it is compared with every seed of ours.
                 same, mark = dict.fromkeys(ours, best.counts[dataset]), shown.mark([*shown.ran(one), best])
                 yield (one.row, f"{best.row}{mark}", dataset), compare_runs(same, ours, metric)
                 if joint := counts_beside(shown.ran(one), dataset, PREFERRED):
@@ -260,9 +260,9 @@ def _compare_all(conditions: Sequence[Condition], shown: Shown) -> Iterator[tupl
 
 
 def render_transitions(conditions: Iterable[Condition], shown: Shown) -> str:
-    """What filtering by transitions gave each condition on test beside its own answers; empty where none was.
+    """The table of points that transitions gave each condition on test; empty where no condition has them.
 
-    Transitions are fitted to valid, where they cannot lose.
+    Not on valid, to which they are fitted, so that they cannot lose there.
     """
     rows = []
     for one in conditions:
@@ -278,7 +278,7 @@ def render_transitions(conditions: Iterable[Condition], shown: Shown) -> str:
 
 
 def _describe_points(found: Comparison) -> list[str]:
-    """Seeds, points of each, their mean and its interval."""
+    """The cells of a comparison: seeds, points of each, their mean, its interval."""
     points = ", ".join(f"{one:+.2f}" for one in found.differences.values())
     bounds = found.interval
     interval = f"{bounds.low:+.2f} to {bounds.high:+.2f}" if bounds else NOTHING
@@ -286,14 +286,14 @@ def _describe_points(found: Comparison) -> list[str]:
 
 
 def mark_comparison(one: Condition, other: Condition, seeds: Collection[int], shown: Shown) -> str:
-    """What is said behind a comparison of two conditions over some seeds: whose runs are not as those of the other."""
+    """The text after a comparison of two conditions over some seeds, see `mark` and `say_if_unlike`."""
     runs, others = ([run for run in shown.ran(each) if run.seed in seeds] for each in (one, other))
     same_base = one.settings.get("MODEL_NAME") == other.settings.get("MODEL_NAME")
     return shown.mark([*runs, *others]) + say_if_unlike(runs, others, same_base)
 
 
 def describe_p(value: float) -> str:
-    """Three decimals; none is called zero, which a p-value is not."""
+    """A p-value with three decimals; never as zero."""
     return f"{value:.3f}" if value >= SMALLEST_P else f"< {SMALLEST_P}"
 
 
@@ -328,7 +328,7 @@ def _table_of_labels(dataset: str, labels: Sequence[str], runs: Mapping[str, Seq
 
 
 def render_baselines(shown: Shown) -> str:
-    """What needs no language model, dataset by dataset; empty where nothing was measured."""
+    """The tables of baselines, one for each dataset; empty where none was measured."""
     rows = []
     for dataset in in_order({*DATASETS, *(name for run in shown.records.runs for name in run.counts)}):
         best = shown.records.best_baseline(dataset)
@@ -343,7 +343,7 @@ def render_baselines(shown: Shown) -> str:
 
 
 def render_earlier(shown: Shown) -> str:
-    """Scores that no committed answers stand behind; empty where there are none."""
+    """The table of scores without committed answers; empty where there are none."""
     rows = [
         [one["condition"], str(one["seed"]), one["split"], one["decode"], f"{one['score']:.2f}", f"{one['valid']:.2f}"]
         + [one["date"], short_commit(one["commit"])]
@@ -354,7 +354,7 @@ def render_earlier(shown: Shown) -> str:
 
 
 def render_claims(claims: Sequence[Claim], datasets: Sequence[str]) -> str:
-    """What others report, with where it stands."""
+    """The table of scores that others report, with their sources."""
     rows = [
         [
             claim.system,

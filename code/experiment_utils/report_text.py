@@ -1,4 +1,4 @@
-"""Records -> the whole of experiments/REPORT.md, and what the README shows of the sample."""
+"""Renders experiments/REPORT.md from records, and the README's part on the sample."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ def _picture(figure: str, shows: str = "") -> str:
 
 
 def name_group(condition: Condition) -> str:
-    """The heading of its group: with the paper's table, where it has numbers of one."""
+    """The heading of a condition's group, with the number of the paper's table, if it has one."""
     group = condition.group
     return f"Table {group.table}: {group.title}" if condition.paper and group.table.isdecimal() else group.title
 
@@ -126,7 +126,7 @@ def render_missing(groups: Mapping[str, Sequence[Condition]], shown: Shown) -> s
 
 
 def render_sample(shown: Shown) -> str:
-    """What the first command prints at its end, from the sample's record; empty where it has not been run."""
+    """The output of the README's first command, from the sample's record; empty where it has not been run."""
     runs = shown.records.of(SAMPLE_RUN)
     if not runs:
         return ""

@@ -1,4 +1,4 @@
-"""Results that lie here -> records and answers -> REPORT.md, figures, README's table, page, log."""
+"""Keeps finished results as records and answers; writes REPORT.md, figures, the README's table, page and log."""
 
 import os
 import platform
@@ -40,10 +40,10 @@ named. Minutes are of that call: of a run that was gone on with, those of its la
 
 
 def report_folder(conditions: Path) -> Path:
-    """Where a file of conditions is reported: the repository's in experiments/, another one in a folder of its name.
+    """The folder of the report on a file of conditions: experiments/ for the repository's, else one of the file's name.
 
     Raises:
-        UserError: another file is called as that folder.
+        UserError: the folder belongs to another file of this name.
     """
     if conditions.resolve() == CONDITIONS_FILE.resolve():
         return EXPERIMENTS
@@ -54,14 +54,14 @@ def report_folder(conditions: Path) -> Path:
 
 
 def update_records(conditions: Mapping[str, Condition], finished: Sequence[tuple[Job, Path]], folder: Path) -> Shown:
-    """Keep what has finished here beside what is committed; what a report shows of both."""
+    """Adds finished runs to the committed records; returns what a report shows of all."""
     for job, run in finished:
         keep_run(job, run, folder)
     return look_at(conditions, folder)
 
 
 def look_at(conditions: Mapping[str, Condition], folder: Path) -> Shown:
-    """The runs of conditions that are still there, and which of them have settings or dialogues of another day."""
+    """Reads the records: the runs of conditions that exist, and which of them are stale."""
     there = Records.read(folder)
     records = there.known(conditions)
     sources = digest_sources({dataset for run in records.runs for dataset in run.sources})
@@ -81,13 +81,13 @@ def _plan_of_today(run: Record, conditions: Mapping[str, Condition]) -> str:
 
 
 def _has_other_dialogues(run: Record, sources: Mapping[str, str]) -> bool:
-    """Whether a corpus of one's own has changed since; of one that is not here nothing is said."""
+    """Whether a corpus of one's own has changed since the run; False where the corpus is not here."""
     return any(sources[dataset] and sources[dataset] != then for dataset, then in run.sources.items())
 
 
 def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown, folder: Path) -> list[Path]:
-    """REPORT.md and its figures, from records alone; the paths written. The README shows the repository's own."""
-    from experiment_utils.report_figures import draw_all  # slow to import, and what only lists conditions does without
+    """Writes REPORT.md, its figures, and for the repository's own conditions the README's part; returns the paths."""
+    from experiment_utils.report_figures import draw_all  # slow to import, and not needed for listing conditions
 
     figures = draw_all(folder / "figures", table, conditions, shown)
     _forget_figures(folder, figures)
@@ -104,7 +104,7 @@ def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown
 
 
 def _forget_figures(folder: Path, figures: Mapping[str, Sequence[str]]) -> None:
-    """Remove pictures of an earlier report that this one does not show."""
+    """Removes figures of an earlier report that this one does not have."""
     shown = {name for names in figures.values() for name in names}
     for path in (folder / "figures").glob("*.png"):
         if path.name not in shown:
@@ -114,7 +114,7 @@ def _forget_figures(folder: Path, figures: Mapping[str, Sequence[str]]) -> None:
 def write_browser(
     conditions: Mapping[str, Condition], shown: Shown, finished: Sequence[tuple[Job, Path]], folder: Path
 ) -> Path:
-    """The HTML page: did it work, the report, and the predictions that lie here; its path."""
+    """Writes the HTML page with the report and the predictions that are on this machine; returns its path."""
     runs: dict[tuple[str, bool, str], dict[str, list[Prediction]]] = {}
     for job, run in finished:
         rows = split_by_dataset(read_predictions(run / PREDICTIONS_FILE))
@@ -135,7 +135,7 @@ def write_browser(
 
 
 def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path) -> None:
-    """One line of LOG.md, added at its end: several programs may log at once."""
+    """Appends a line to LOG.md; several programs may do so at once."""
     path, line = folder / "LOG.md", _describe_run(job, plan, code, minutes) + "\n"
     make_folder(folder)
     with locked(folder):

@@ -1,4 +1,4 @@
-"""Runs jobs, several at once if asked; one that dies leaves the others going, and what is finished is not run again."""
+"""Runs jobs, several at once if asked; a failure leaves the others running, and finished jobs are not run again."""
 
 import itertools
 import json
@@ -23,36 +23,35 @@ from data_utils.dialogues import digest_sources
 from data_utils.examples import ROWS_VERSION
 from experiment_utils.conditions import Condition
 from knobs.checks import Place
-from knobs.commands import DECIDED_BY_START, Commands, leaves_the_result
+from knobs.commands import DECIDED_BY_START, Commands, has_no_effect_on_result
 from knobs.environment import UNSET_BY_NOTHING, read_settings
 from knobs.gpus import share_out
 from knobs.readers import MIXED, PLAIN, WINDOW, ZERO_SHOT
 from knobs.table import KNOBS
 from training.folders import RESULTS_FILE
 
-# Knobs that say where and how a run is computed, not what it comes to: they may be set from outside.
-_FLAGS = tuple(knob.name for knob in KNOBS.values() if leaves_the_result(knob) and knob.name != "resume")
+# Knobs without effect on the result of a run: the caller may set them.
+_FLAGS = tuple(knob.name for knob in KNOBS.values() if has_no_effect_on_result(knob) and knob.name != "resume")
 PASSED_ON = frozenset({*UNSET_BY_NOTHING, *_FLAGS} - {"train_on"})
-# The scripts add these by themselves, as the machine has it; a run that asks for a file of DeepSpeed's bears it in its
-# name.
+# Flags that the scripts add by themselves, as the machine needs. A DeepSpeed file that a run asks for is in its name.
 _PASSED_ON_FLAG = re.compile(rf" --(?:{'|'.join(_FLAGS)}|deepspeed_config|processes) [^\s)]+")
-# The scripts leave these away as soon as the checkpoint to start from is there, which has them.
+# Flags that the scripts leave out once the checkpoint to start from is there, which settles them.
 _FLAG_OF_START = re.compile(rf" --(?:{'|'.join(itertools.chain(*DECIDED_BY_START.values()))}) [^\s)]+")
 _PROGRAM = re.compile(r"code/\w+\.py .*")
 _NAMES = frozenset({*KNOBS, *(knob.also for knob in KNOBS.values() if knob.also)})
 ROWS_OF_SCRIPT = {"Uni": WINDOW, "Plain": PLAIN, "Mixed": MIXED}
-# Decide a result without being in the last part of its folder's name.
+# Knobs that decide the result, but are not in the last part of its folder's name.
 DECIDING = ("MODEL_NAME", "Experiments_setting", "dataset", "datasets", "historical_window")
 PLAN_CHARACTERS = 16
 MANIFEST = "condition.json"
 LOG = "output.log"
-UNLOGGED = ".not-in-the-log"  # lies beside a manifest until the log of all runs has its line
+UNLOGGED = ".not-in-the-log"  # file beside a manifest until LOG.md has the line of the run
 SECONDS_TO_SAVE = 300
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run. name: of the condition and the seed, for people. start: the job from whose model it goes on."""
+    """One run of a condition with one seed. start: the job from whose model it starts; None: the base."""
 
     condition: Condition
     seed: int
@@ -64,7 +63,7 @@ class Job:
 
     @property
     def chain(self) -> "list[Job]":
-        """This job, the one from whose model it goes on, the one before that, and so on."""
+        """This job, the job from whose model it starts, the one before that, and so on."""
         return [self, *(self.start.chain if self.start else ())]
 
     @property
@@ -78,16 +77,16 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What to paste into a shell, in the repository."""
+        """The command to paste into a shell in the repository."""
         settings = (f"{name}={shlex.quote(value)}" for name, value in self.settings.items())
         return " ".join([*settings, "bash", self.script])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job would do.
+    """What a job would run.
 
-    folder: of its results. steps: its commands without what says how to compute, equal for jobs that are one run.
+    folder: of its results. steps: its commands, see `comparable_steps`; equal for jobs that are the same run.
     """
 
     folder: Path
@@ -95,16 +94,16 @@ class Plan:
 
 
 def comparable_steps(lines: Iterable[str]) -> tuple[str, ...]:
-    """The lines that run a program of code/, without the launcher and the flags that say how to compute.
+    """The lines that run a program of code/, without the launcher and the flags that do not affect the result.
 
-    Without those too that a checkpoint to start from decides: they differ by whether it was there.
+    Flags that a checkpoint to start from settles are removed too, as they are given only until it is there.
     """
     found = (_PASSED_ON_FLAG.sub("", match.group()) for line in lines if (match := _PROGRAM.search(line)))
     return tuple(_FLAG_OF_START.sub("", step) if " --checkpoint_dir " in step else step for step in found)
 
 
 def job_environment(job: Job, **more: str) -> dict[str, str]:
-    """The caller's environment without any knob that would make it another experiment, or that it does not read."""
+    """The caller's environment with a job's settings, without knobs that would change it or that it does not read."""
     settings = resolve(job).settings
     unread = (knob.name for knob in KNOBS.values() if not any(map(settings.is_read, knob.readers)))
     hidden = {*unheeded_knobs(), *unread}
@@ -112,12 +111,12 @@ def job_environment(job: Job, **more: str) -> dict[str, str]:
 
 
 def unheeded_knobs() -> list[str]:
-    """Knobs that the caller has set and a condition does not take, as they would make it another experiment."""
+    """Knobs that the caller has set, but that are not passed on, as they would change the experiment."""
     return sorted((_NAMES - PASSED_ON).intersection(os.environ))
 
 
 def plan_job(job: Job) -> Plan:
-    """Ask the script what it would do, which checks the settings too; UserError holds what it refuses."""
+    """Has the script print its commands, which checks the settings too; UserError with what it refuses."""
     unknown = [name for name in job.settings if name not in _NAMES]
     if unknown:
         raise UserError(f"{job.name}: no setting is called {', '.join(unknown)}; code/knobs/table.py has them all")
@@ -138,9 +137,9 @@ def plan_job(job: Job) -> Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. code: the exit status, None when its results were there. seconds: wall clock.
+    """How a job ended. code: exit status; None: its results were there already. seconds: wall clock.
 
-    is_held: it was not begun, as the one from whose model it goes on has not finished.
+    is_held: it was not started, as the job from whose model it starts has not finished.
     """
 
     job: Job
@@ -155,11 +154,11 @@ class Outcome:
 
 
 def is_finished(job: Job, plan: Plan) -> bool:
-    """Whether the folder holds the results of this very run, by its manifest: of these commands, code and corpora."""
+    """Whether the folder holds the results of this run, by its manifest: same commands, code and corpora."""
     manifest = read_manifest(plan.folder)
     if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
         return False
-    # Neither is told by older manifests; a start whose results were removed since may be what it was.
+    # Older manifests tell neither; where the results of the start are gone, it counts as unchanged.
     came_from = (
         (digest_sources(job.condition.datasets), manifest.get("sources")),
         (digest_start(job), manifest.get("start")),
@@ -168,7 +167,7 @@ def is_finished(job: Job, plan: Plan) -> bool:
 
 
 def read_manifest(folder: Path) -> dict | None:
-    """What a folder's manifest says; None where there is none, or the results are not those that it tells of."""
+    """A folder's manifest; None where there is none, or the results are not those that it records."""
     try:
         manifest = parse_json((folder / MANIFEST).read_bytes())
         return manifest if manifest["results_sha256"] == sha256_of(folder / RESULTS_FILE) else None
@@ -182,7 +181,7 @@ def today() -> str:
 
 
 def unlogged_seconds(plan: Plan) -> float | None:
-    """How long a finished run took that was killed before the log of all runs had its line; None for all others."""
+    """The seconds of a run that finished, but was killed before LOG.md had its line; None for all others."""
     manifest = read_manifest(plan.folder) if (plan.folder / UNLOGGED).exists() else None
     return manifest and (manifest.get("seconds") or 0.0)
 
@@ -190,10 +189,9 @@ def unlogged_seconds(plan: Plan) -> float | None:
 def write_manifest(
     plan: Plan, job: Job, seconds: float | None, sources: Mapping[str, str], start: str | None = None
 ) -> None:
-    """Say in the folder what its results came from.
+    """Writes the manifest of a folder of results.
 
-    seconds: None where an earlier run had done a part. sources, start: `digest_sources` and `digest_start`, as the run
-    began.
+    seconds: wall clock; None where it was resumed. sources, start: `digest_sources` and `digest_start` when it began.
     """
     (plan.folder / UNLOGGED).touch()
     content = {
@@ -211,9 +209,9 @@ def write_manifest(
 
 
 def plan_digest(job: Job) -> str:
-    """Of all that decides what a run comes to, as resolved today: the settings, the batch, the code that makes rows.
+    """A digest of all that decides the result of a run: settings with today's defaults, batch, version of the rows.
 
-    Equal for jobs that are one run; another one as soon as a default is another one.
+    Equal for jobs that are the same run; it changes when a default changes.
     """
     commands = resolve(job)
     settings = commands.settings
@@ -227,23 +225,23 @@ def plan_digest(job: Job) -> str:
 
 
 def resolve(job: Job) -> Commands:
-    """What a job's script is told, with every default of today; whether this machine can do it is not asked."""
+    """The commands of a job, with today's defaults; does not check whether this machine can run them."""
     place = Place(find_repository(), find_repository())
-    elsewhere = os.environ.get(ORIGINAL_DATA_VARIABLE)  # how large a train is decides on recipes
+    elsewhere = os.environ.get(ORIGINAL_DATA_VARIABLE)  # recipes depend on the size of train
     corpora = {ORIGINAL_DATA_VARIABLE: elsewhere} if elsewhere else {}
     return Commands(read_settings(ROWS_OF_SCRIPT[job.condition.script], corpora | job.settings, place)[0])
 
 
 def make_job(conditions: Mapping[str, Condition], name: str, seed: int) -> Job:
-    """A condition with a seed, and those that must be run before it with the same one."""
+    """The job of a condition and seed, with the jobs that must run before it."""
     condition = conditions[name]
     return Job(condition, seed, make_job(conditions, condition.start_from, seed) if condition.start_from else None)
 
 
 def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tuple[Job, Path]]:
-    """The runs whose results lie below a folder as they were left, each for every condition that it is the run of.
+    """The finished runs below a folder, unchanged since: (job, folder), for every condition that the run belongs to.
 
-    Of copies of one run the one that lies where its command left it, else the first by its path.
+    Of copies of a run it is the one where its command left it, else the first by path.
     """
     folders = [path.parent for path in sorted(folder.glob(f"**/{MANIFEST}"))]
     read = [(run, manifest) for run in folders if (manifest := read_manifest(run))]
@@ -261,7 +259,7 @@ def find_finished(conditions: Mapping[str, Condition], folder: Path) -> list[tup
 
 
 def digest_start(job: Job) -> str | None:
-    """Of the results of the run from whose model a job goes on; None where there is none, or has not finished."""
+    """A digest of the results of the job's start; None where it has none, or that has not finished."""
     try:
         return job.start and sha256_of(find_repository() / "experiments" / resolve(job.start).result / RESULTS_FILE)
     except OSError:
@@ -269,10 +267,10 @@ def digest_start(job: Job) -> str | None:
 
 
 def _is_sent(group: int, number: int) -> bool:
-    """Whether there was a process of a group to send a signal to; 0 is none and asks."""
+    """Sends a signal to a process group; False where it has no process. number: 0 only asks."""
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
+    except (ProcessLookupError, PermissionError):  # macOS raises the latter for a group that has ended
         return False
     return True
 
@@ -283,10 +281,10 @@ def _more_settings(job: Job, resume: bool) -> dict[str, str]:
 
 @dataclass
 class Runner:
-    """Runs planned jobs. parallel: how many at once. resume: go on where an earlier run stopped.
+    """Runs planned jobs. parallel: how many at once. resume: continue where an earlier run stopped.
 
-    gpus: numbers of those that may be used; jobs that run at once share them out, and no two get the same. Output goes
-    to output.log in the folder of each job's results. announce: called as each job starts.
+    gpus: names of those that may be used; jobs that run at once get different ones. announce: called with job and log
+    when a job starts; its output goes to output.log in the folder of its results.
 
     Raises:
         UserError: there are GPUs, but fewer than jobs at once.
@@ -298,7 +296,7 @@ class Runner:
     gpus: tuple[str, ...] = ()
     running: set[subprocess.Popen] = field(default_factory=set)
     stopping: bool = field(init=False, default=False)
-    told: set[subprocess.Popen] = field(init=False, default_factory=set)  # to stop: a second time would be "at once"
+    told: set[subprocess.Popen] = field(init=False, default_factory=set)  # to stop; a second time means "at once"
     telling: Lock = field(init=False, default_factory=Lock)
     places: Queue[dict[str, str]] = field(default_factory=Queue)
 
@@ -311,7 +309,7 @@ class Runner:
         anew = {plan_digest(job) for job, plan in planned if not (self.resume and is_finished(job, plan))}
         waiting: list[tuple[Job, Plan]] = []
         for job, plan in planned:
-            # What goes on from a model that is made anew is of the one that was there before.
+            # Results that started from a model that is made anew are outdated.
             if anew.isdisjoint(plan_digest(one) for one in job.chain):
                 yield Outcome(job, plan, None, 0.0)
             else:
@@ -327,7 +325,7 @@ class Runner:
     def _run_in_order(
         self, pool: ThreadPoolExecutor, waiting: list[tuple[Job, Plan]], asked: set[str]
     ) -> Iterator[Outcome]:
-        """A job that goes on from the model of another begins when that has finished, and else not at all."""
+        """Runs the jobs; one that starts from the model of another begins only after that has finished."""
         left = {plan_digest(job): (job, plan) for job, plan in waiting}
         anew = set(left)
         pending: dict[Future[Outcome], str] = {}
@@ -341,7 +339,7 @@ class Runner:
                     failed.add(run)
                     yield Outcome(job, plan, None, 0.0, is_held=True)
                 else:
-                    # A state that was saved on the way from another model is no state of this run.
+                    # A state that began from another model is none of this run.
                     goes_on = self.resume and starts[run] not in anew
                     pending[pool.submit(self._run_one, job, plan, goes_on)] = run
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -367,7 +365,7 @@ class Runner:
                 start_new_session=True,  # so that all of its processes can be stopped
             )
             self.running.add(process)
-            if self.stopping:  # it was begun while those that are running were told
+            if self.stopping:  # it was started while the running ones were told to stop
                 self._tell(process)
             code = process.wait()
             self.running.discard(process)
@@ -378,7 +376,7 @@ class Runner:
         return Outcome(job, plan, code, seconds)
 
     def _stop(self) -> None:
-        """Ends the runs, which save where they are, and sees that they do."""
+        """Stops the running jobs, which save their state, and waits until they have ended."""
         self.stopping = True
         begun, given_up = list(self.running), time.monotonic() + SECONDS_TO_SAVE
         for process in begun:

@@ -1,4 +1,4 @@
-"""How sure a score or a difference is. What is drawn anew is the dialogue: utterances of one depend on each other.
+"""Intervals and p-values of scores and differences. Dialogues are resampled, as the utterances of one are dependent.
 
 Fewer than three seeds say nothing about other seeds: their intervals take the trained models as given, and a difference
 between them gets neither interval nor p. From three on a mean over seeds has two levels of chance: its variance is that
@@ -18,7 +18,7 @@ from basics.errors import UserError
 from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by
 
 RESAMPLES = 10_000
-SEED = 0  # of what is drawn here; other seeds are those of runs
+SEED = 0  # of the draws here; elsewhere, seeds are those of runs
 CONFIDENCE = 0.95
 SEEDS_FOR_A_TEST = 3
 ROUNDING = 1e-9  # points
@@ -28,7 +28,7 @@ MOST_KEPT = 1_000  # dialogues whose resamples are kept, in 20 MB
 
 @dataclass(frozen=True)
 class Interval:
-    """95% of them, in percent or points."""
+    """A 95% interval, in percent or points."""
 
     low: float
     high: float
@@ -36,14 +36,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Answers of two given systems on one dataset: of each seed a pair of counts, whose dialogues are the same."""
+    """Answers of two systems on one dataset: for each seed a pair of counts on the same dialogues."""
 
     pairs: Sequence[tuple[Counts, Counts]]
     metric: str
 
     @property
     def differences(self) -> list[float]:
-        """Points by which the second system is better, of each seed."""
+        """Points by which the second system is better, for each seed."""
         return [second.score(self.metric) - first.score(self.metric) for first, second in self.pairs]
 
     @property
@@ -52,11 +52,11 @@ class Paired:
         return float(np.mean(self.differences))
 
     def check(self) -> None:
-        """UserError where not all are of the same dialogues, labels and gold labels."""
+        """UserError where not all counts are of the same dialogues, labels and gold labels."""
         _check_paired([counts for pair in self.pairs for counts in pair])
 
     def permuted(self, swapped: np.ndarray) -> np.ndarray:
-        """(draws, dialogues) of 0 and 1 -> (draws,) means where answers to a dialogue, of all seeds, change sides."""
+        """(draws, dialogues) of 0 and 1 -> (draws,) mean points, answers to dialogues of 1 swapped in all seeds."""
         found = np.zeros(len(swapped))
         for first, second in self.pairs:
             apart = (second.table - first.table).reshape(len(first.dialogues), -1).astype(float)
@@ -74,7 +74,7 @@ class Comparison:
     """One condition against another on the same dialogues, over the seeds that both have.
 
     differences: seed -> points by which the second is better. interval, p: of their mean, p two-sided; None with fewer
-    than three seeds. left_out: seeds that one of them has alone.
+    than three seeds. left_out: seeds that only one of them has.
     """
 
     differences: Mapping[int, float]
@@ -109,13 +109,13 @@ def label_intervals(runs: Sequence[Counts]) -> list[tuple[float, Interval]]:
 
 
 def _interval_of(values: Sequence[float], resamples: np.ndarray, runs: Sequence[Counts]) -> Interval:
-    """Of the mean of runs' scores; see `_Mean.of`."""
+    """The interval of the mean of runs' scores, see `_Mean.of`."""
     found = _Mean.of(values, resamples, len(runs[0].dialogues)).interval
     return Interval(max(found.low, 0.0), min(found.high, PERCENT))
 
 
 def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metric: str) -> Comparison:
-    """Two conditions, each seed -> counts.
+    """Compares two conditions, each given as seed -> counts.
 
     Raises:
         UserError: no seed in common, or other dialogues, labels or gold labels.
@@ -133,9 +133,9 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
 
 
 def points_interval(datasets: Sequence[Paired]) -> Interval | None:
-    """95% interval of the points by which the second system is better, their mean over datasets, seeds and dialogues.
+    """95% interval of the points by which the second system is better, in the mean over datasets and seeds.
 
-    Datasets are independent of each other. None where one has fewer than three seeds.
+    Datasets count as independent. None where one has fewer than three seeds.
 
     Raises:
         UserError: the systems answered other dialogues, or their seeds did.
@@ -164,19 +164,19 @@ class _Mean:
         between = float(np.var(values, ddof=1)) / seeds if seeds >= SEEDS_FOR_A_TEST else 0.0
         within = float(np.var(resamples.mean(axis=0))) * dialogues / max(dialogues - 1, 1)
         doubt = between**2 / max(seeds - 1, 1) + within**2 / max(dialogues - 1, 1)
-        freedom = (between + within) ** 2 / doubt if doubt > 0 else 1.0  # nothing varies: any will do
+        freedom = (between + within) ** 2 / doubt if doubt > 0 else 1.0  # nothing varies: any number will do
         return cls(float(np.mean(values)), float(np.sqrt(between + within)), freedom)
 
     @classmethod
     def of_differences(cls, paired: Paired) -> Self:
-        """Of the points by which the second system is better."""
+        """The mean of the points by which the second system is better."""
         runs = [pair[side] for side in (0, 1) for pair in paired.pairs]
         firsts, seconds = np.split(_scores_of_resamples(runs, score_by(paired.metric)), 2)
         return cls.of(paired.differences, seconds - firsts, len(runs[0].dialogues))
 
     @classmethod
     def together(cls, parts: Sequence[Self]) -> Self:
-        """The mean of independent means."""
+        """The mean of several independent means."""
         variances = np.array([part.error**2 for part in parts])
         doubt = float((variances**2 / np.array([part.freedom for part in parts])).sum())
         freedom = float(variances.sum()) ** 2 / doubt if doubt > 0 else 1.0
@@ -192,7 +192,7 @@ class _Mean:
 
     @property
     def p(self) -> float:
-        """Two-sided, that the mean is 0; 1 where nothing differs and nothing varies."""
+        """The two-sided p that the mean is 0; 1 where nothing differs and nothing varies."""
         from scipy.special import stdtr
 
         if self.error <= ROUNDING:
@@ -203,8 +203,8 @@ class _Mean:
 def permutation_p(datasets: Sequence[Paired]) -> float:
     """Two-sided p that two systems, given as trained, score alike, by the mean of the points over datasets.
 
-    The answers to a dialogue change sides with probability 1/2, those of all seeds at once, as they depend on each
-    other. Of one dataset and one seed it is the test of two given models.
+    The answers to a dialogue are swapped with probability 1/2, those of all seeds together, as they are dependent. With
+    one dataset and one seed, it is the test of two given models.
 
     Raises:
         UserError: the systems answered other dialogues, or their seeds did.
@@ -223,7 +223,7 @@ def permutation_p(datasets: Sequence[Paired]) -> float:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values of one group corrected by Holm's method, in their order; none above 1."""
+    """p-values of one family corrected by Holm's method, in their order; none above 1."""
     corrected = [0.0] * len(values)
     highest = 0.0
     for rank, place in enumerate(np.argsort(values, kind="stable")):
@@ -243,7 +243,7 @@ def _check_paired(runs: Sequence[Counts]) -> None:
 
 
 def _scores_of_resamples(runs: Sequence[Counts], score: Score) -> np.ndarray:
-    """(runs, resamples) scores, or (..., labels) of each label; the dialogues of a resample the same for all runs."""
+    """(runs, resamples[, labels]) scores; a resample has the same dialogues for all runs."""
     _check_paired(runs)
     count, shape = len(runs[0].dialogues), runs[0].confusion.shape
     flat = [run.table.reshape(count, -1).astype(float) for run in runs]
@@ -255,13 +255,13 @@ def _scores_of_resamples(runs: Sequence[Counts], score: Score) -> np.ndarray:
 
 
 def _draw_dialogues(count: int, resamples: int) -> Iterator[np.ndarray]:
-    """(batch, dialogues) how often a resample has each dialogue, batch by batch."""
+    """Batches of (resamples, dialogues): how often a resample has each dialogue."""
     random = np.random.default_rng(SEED)
     for start in range(0, resamples, BATCH):
-        # About once: two bytes are plenty.
+        # Each about once: two bytes are enough.
         yield random.multinomial(count, [1 / count] * count, min(BATCH, resamples - start)).astype(np.uint16)
 
 
-@lru_cache(maxsize=8)  # a report asks hundreds of times for those of three datasets, and drawing is most of the work
+@lru_cache(maxsize=8)  # a report needs those of three datasets hundreds of times, and drawing takes most of the time
 def _kept_draws(count: int, resamples: int) -> tuple[np.ndarray, ...]:
     return tuple(_draw_dialogues(count, resamples))

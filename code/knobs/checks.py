@@ -1,4 +1,4 @@
-"""Whether the value of a knob can work here: what the disk, the tables of bases and datasets, and other knobs say."""
+"""Whether a knob's value can work here, by the disk, the tables of bases and datasets, and the other knobs."""
 
 import shutil
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class Place:
 
 
 def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place) -> Iterator[str]:
-    """Why a value cannot be, in words; nothing when it can."""
+    """Why a value is not allowed, in words; nothing where it is. rows: kind of rows."""
     kind = knob.kind
     if kind is kinds.DATASET and knob.name == "dataset" and rows == MIXED:
         if value != UNIFIED.name:
@@ -58,7 +58,7 @@ def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place)
 
 
 def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
-    """(knob, why its value cannot stand beside those of others)."""
+    """(knob, why its value does not go with those of other knobs)."""
     if rows == WINDOW and values.get("Experiments_setting") == ZERO_SHOT:
         for name in ("speaker_task", "emotion_prediction"):
             if values[name] not in ("None", "False"):
@@ -98,7 +98,7 @@ def _find_mix_conflicts(values: Values) -> Iterator[tuple[str, str]]:
 
 
 def is_own_folder(value: str, place: Place, table: Container[str] = BASES) -> bool:
-    """Whether a base, or an encoder, is named by its folder; a name of the table means the row, whatever lies here."""
+    """Whether a base or an encoder is named by its folder; a name of the table never is, even if a folder has it."""
     return value not in table and bool(value) and place.of_caller(value).is_dir()
 
 
@@ -111,7 +111,7 @@ def _check_encoder(value: str, values: Values, place: Place) -> Iterator[str]:
 
 
 def _check_model(value: str, place: Place, table: Collection[str], signs: Sequence[str], what: str) -> Iterator[str]:
-    """signs: files by any of which a folder shows that it holds one; what was fetched has the first."""
+    """Why a base or encoder is not allowed. signs: files by which a folder is known; fetched ones have the first."""
     fetched = value and (place.repository / "LLM_bases" / value / signs[0]).is_file()
     if is_own_folder(value, place, table):
         folder = place.of_caller(value)
@@ -126,7 +126,7 @@ def _check_model(value: str, place: Place, table: Collection[str], signs: Sequen
 
 
 def _find_incomplete(folder: Path, place: Place) -> Iterator[str]:
-    """What is missing before anything starts; what was fetched is made whole by being fetched again."""
+    """What is missing in a folder of weights; nothing for one that was fetched, as fetching it again completes it."""
     is_fetched = folder.resolve().parent == place.repository / "LLM_bases" and read_source(folder).get("hub_id")
     if not is_fetched and (problem := find_incomplete(folder)):
         yield problem

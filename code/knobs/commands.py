@@ -1,4 +1,4 @@
-"""Settings -> what the scripts need of them: flags of each program, the launcher, the names of the result folders."""
+"""Settings -> what the scripts run: flags of each program, the launcher, the names of the result folders."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ SETTING_FLAGS: Mapping[str, tuple[str, ...]] = {
     ALL_PARAMETERS: ("--lora", "False"),
 }
 OUR_DEEPSPEED = "code/data_utils/deepspeed_config.json"
-# Knobs that the scripts name themselves, and that their commands need.
+# Knobs that the shell scripts read as variables of their own.
 SHOWN = ("FLAG", "DRY_RUN", "MODEL_NAME", "dataset", "datasets", "encoder")
 SHOWN += ("domain_base", "speaker_task", "speaker_epochs", "mode")
-# File of a checkpoint to start from -> the knobs that it decides, which main_new.py reads there and refuses otherwise:
-# the scripts say them only if they were told to.
+# File of a checkpoint to start from -> the knobs that it settles: main_new.py reads them there and refuses others. The
+# scripts pass such a flag on only where the user has set the knob.
 DECIDED_BY_START: Mapping[str, tuple[str, ...]] = {
     ADAPTER_CONFIG: ("lora_dim", "lora_alpha", "lora_dropout", "lora_module_name", "rslora", "dora", "quantize"),
     "erc_config.json": ("max_length", "chat_template", "calibrate", "precision"),
@@ -37,10 +37,10 @@ DIGEST_CHARACTERS = 8
 
 @dataclass(frozen=True)
 class Commands:
-    """What a script is told.
+    """The commands of one experiment.
 
-    gpus: those that it may use, see `visible_gpus`. further: its arguments. port: where the processes of a run meet;
-    empty: DeepSpeed's own choice, which two runs on one machine would share.
+    gpus: those that it may use, see `visible_gpus`. further: arguments of the script itself. port: where the processes
+    of a run meet; empty: DeepSpeed's default, which two runs on one machine would share.
     """
 
     settings: Settings
@@ -55,14 +55,14 @@ class Commands:
 
     @property
     def processes(self) -> int:
-        """On each machine."""
+        """Processes on each machine."""
         return int(self.settings["NPROC"] or (min(len(self.gpus), int(self.settings["graphics_card"])) or 1))
 
     @property
     def needs_deepspeed(self) -> bool:
-        """Whether the launcher of DeepSpeed starts the training: on several GPUs or machines, or where it is asked for.
+        """Whether DeepSpeed's launcher starts the training: on several GPUs or machines, or where a knob asks for it.
 
-        Several processes on a CPU start each other.
+        Of several processes on a CPU, main_new.py starts the others itself.
         """
         asked = self.settings["deepspeed_config"] != NOTHING or self.settings["offload_optimizer"] == "True"
         return (self.processes > 1 and bool(self.gpus)) or bool(self.settings["HOSTFILE"]) or asked
@@ -78,13 +78,13 @@ class Commands:
 
     @property
     def result(self) -> str:
-        """<base>/<setting>/<dataset>/<rows and what differs from the defaults>."""
+        """The folder below experiments/: <base>/<setting>/<dataset>/<rows and what differs from the defaults>."""
         settings = self.settings
         base = result_name(settings["MODEL_NAME"], settings.place)
         return "/".join((base, settings["Experiments_setting"], settings["dataset"], self._variant()))
 
     def _variant(self) -> str:
-        """The rows, then what is not as usual: readable, cut, and a digest of all of it, so that no two share one."""
+        """The kind of rows; then the knobs that differ from their defaults, cut short, and a digest of all of them."""
         settings, changed = self.settings, self.settings.changed
         usual = int(settings.usual("graphics_card")) * int(settings.usual("accumulations"))
         if settings["Experiments_setting"] != ZERO_SHOT and self.batch_size != usual:
@@ -118,7 +118,7 @@ class Commands:
         return flags
 
     def _flags(self, program: str) -> list[str]:
-        """Every knob that the program reads and that decides the result, and others where they are not as usual."""
+        """The flags of a program: knobs that decide the result, and others where they differ from their default."""
         found, decided = [], self._decided_by_start()
         told, left = decided & self.settings.given, decided - self.settings.given
         for knob in KNOBS.values():
@@ -139,7 +139,7 @@ class Commands:
         return {name for file, names in DECIDED_BY_START.items() if (start / file).is_file() for name in names}
 
     def launcher(self) -> list[str]:
-        """What stands between python and code/main_new.py."""
+        """The words of DeepSpeed's launcher between `python` and `code/main_new.py`; none where it is not needed."""
         if not self.needs_deepspeed:
             return []
         hosts, processes = self.settings["HOSTFILE"], self.settings["NPROC"]
@@ -152,7 +152,7 @@ class Commands:
         return [*words, "--num_accelerators", str(self.processes)]
 
     def shell_variables(self) -> str:
-        """All of it as assignments of a shell, one a line."""
+        """All of these as shell assignments, one a line, which the scripts evaluate."""
         values = {name: self.settings[name] for name in SHOWN} | {"summary": self.summary, "result": self.result}
         arrays = {
             "exported": [f"{name}={self.settings[name]}" for name in EXPORTED if self.settings[name]],
@@ -165,12 +165,12 @@ class Commands:
 
 
 def result_name(base: str, place: Place) -> str:
-    """What the result folders call a base: two bases of the same last name share no results.
+    """The name of a base in result folders; bases of the same last name get different ones.
 
     A hub id that is not in the table is called owner--name, and a folder outside LLM_bases <name>-<digest of its path>.
     """
     named = NAME_OF_HUB_ID.get(base)
-    # The path is as seen from the repository by now.
+    # By now the path is relative to the repository, or absolute.
     inside = Place(place.repository, place.repository)
     if named is None and is_own_folder(base, inside):
         folder = inside.of_caller(base).resolve()
@@ -181,12 +181,12 @@ def result_name(base: str, place: Place) -> str:
 
 
 def deciding_arguments(further: Sequence[str]) -> list[str]:
-    """Of the further arguments of a script those that decide the result, without the dashes."""
+    """Those further arguments of a script that decide the result, without leading dashes."""
     return [word.removeprefix("--") for word in _drop_silent(further)]
 
 
 def _drop_silent(words: Sequence[str]) -> Iterator[str]:
-    silent = {f"--{knob.name}" for knob in KNOBS.values() if leaves_the_result(knob)}
+    silent = {f"--{knob.name}" for knob in KNOBS.values() if has_no_effect_on_result(knob)}
     is_value = False
     for word in words:
         if is_value:
@@ -197,6 +197,6 @@ def _drop_silent(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def leaves_the_result(knob: Knob) -> bool:
-    """Whether a flag of main_new.py says where and how a run is computed, not what it comes to."""
+def has_no_effect_on_result(knob: Knob) -> bool:
+    """Whether a flag of main_new.py only says where and how fast a run is computed, not what it results in."""
     return not knob.suffix and any(reader.program == MAIN for reader in knob.readers)

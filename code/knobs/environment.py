@@ -13,13 +13,13 @@ from knobs.knob import NOTHING, Knob
 from knobs.readers import MIXED, WINDOW, Reader
 from knobs.table import KNOBS
 
-# Set to nothing is how a caller unsets these for one command.
+# Knobs that count as unset when they are set to an empty text.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")
-# Kind of rows -> the knob and the value that make several runs of one, each from the model of the one before.
+# Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
 STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
 # A variable of predict.py and the page: no knob of an experiment.
 READ_ELSEWHERE = ("ERC_CHECKPOINT",)
-LONG_WORD = 7  # letters; shorter ones are too easily another word
+LONG_WORD = 7  # letters; shorter names resemble other words too easily
 SIMILAR = 0.9
 
 
@@ -27,9 +27,8 @@ SIMILAR = 0.9
 class Settings:
     """One experiment as asked for: a kind of rows, and a value for every knob.
 
-    values: knob -> text, paths as seen from the repository; None: not set, and without a default. base: its name in
-    the table, see `name_of_base`. place: the folders of the caller and the repository. given: the knobs that were set.
-    small_train: whether recipes are those of a small train.
+    values: knob -> text; None: not set, and without a default. Paths are relative to the repository. base: its name in
+    the table, see `name_of_base`. given: the knobs that were set. small_train: see `has_small_train`.
     """
 
     rows: str
@@ -43,16 +42,16 @@ class Settings:
         return self.values[name] or ""
 
     def is_read(self, reader: Reader) -> bool:
-        """Whether the program of a reader takes its knobs under these settings."""
+        """Whether the program of a reader reads its knobs under these settings."""
         return is_read(reader, self.rows, self.values)
 
     def usual(self, name: str) -> str | None:
-        """The default of a knob beside the dataset, base and setting of these settings."""
+        """The default of a knob for this dataset, base, setting and kind of rows."""
         return find_default(KNOBS[name], self.rows, self.values, self.base, self.small_train)
 
     @property
     def stages(self) -> str:
-        """What makes several runs, each from the model of the one before: 'mode=sequence'; empty: this is one run."""
+        """The knob that splits the experiment into several runs, such as 'mode=sequence'; empty: it is one run."""
         name, value = STAGES.get(self.rows, ("", ""))
         return f"{name}={value}" if name and self[name] == value else ""
 
@@ -80,7 +79,7 @@ def find_default(
 
 
 def is_read(reader: Reader, rows: str, values: Mapping[str, str | None]) -> bool:
-    """Whether a reader takes its knobs for these rows and settings; an unknown setting counts as one that reads all."""
+    """Whether a reader reads its knobs for these rows and values; under an unknown Experiments_setting any does."""
     setting = values["Experiments_setting"]
     known = setting in KNOBS["Experiments_setting"].kind.choices
     name, _, wanted = reader.under.partition("=")
@@ -90,14 +89,14 @@ def is_read(reader: Reader, rows: str, values: Mapping[str, str | None]) -> bool
 
 
 def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tuple[Settings, list[str]]:
-    """(settings, problems in one line each) of a script with such rows.
+    """(settings, problems: one line each) from the environment of a script.
 
-    rows: WINDOW, PLAIN or MIXED. environment: of the caller; what is no knob is left alone, unless it looks like one
-    that is misspelt.
+    rows: the script's kind: WINDOW, PLAIN or MIXED. environment: of the caller; variables that are no knobs are
+    ignored, unless one looks like a misspelt knob.
     """
     given, problems = _given_knobs(environment)
     values: dict[str, str | None] = {}
-    for name in ("MODEL_NAME", "Experiments_setting", "dataset"):  # these decide on the defaults of the others
+    for name in ("MODEL_NAME", "Experiments_setting", "dataset"):  # the defaults of the others depend on these
         values[name] = given.get(name, KNOBS[name].recipes.get(rows, KNOBS[name].default))
     base = name_of_base(values["MODEL_NAME"] or "", place)
     small = _has_small_train(values["dataset"] or "", given.get("ERC_ORIGINAL_DATA"), place)
@@ -119,7 +118,7 @@ def _has_small_train(dataset: str, elsewhere: str | None, place: Place) -> bool:
 
 
 def name_of_base(base: str, place: Place) -> str:
-    """A base by its name in the table, by hub id too, else by the last part of hub id or path."""
+    """The name of a base in the table, also where it is given by hub id; else the last part of its hub id or path."""
     named = NAME_OF_HUB_ID.get(base)
     if named is None and is_own_folder(base, place):
         return place.of_caller(base).resolve().name
@@ -127,7 +126,7 @@ def name_of_base(base: str, place: Place) -> str:
 
 
 def _find_overflow(base: str, precision: str) -> list[str]:
-    """A precision in which the base is known to overflow."""
+    """A line where the base is known to overflow in this precision; else none."""
     row = BASES.get(base)
     if row is None or precision not in PRECISIONS or precision in row.precisions:
         return []
@@ -135,7 +134,7 @@ def _find_overflow(base: str, precision: str) -> list[str]:
 
 
 def _given_knobs(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The knobs that are set, and the problems of those that are set under two names."""
+    """(knob -> text of those that are set, a line for each that is set under two names to two values)."""
     names = [name for name in KNOBS if name in environment]
     given = {name: environment[name] for name in names if environment[name] or name not in UNSET_BY_NOTHING}
     problems = []
@@ -149,7 +148,7 @@ def _given_knobs(environment: Mapping[str, str]) -> tuple[dict[str, str], list[s
 
 
 def _find_problems(knob: Knob, settings: Settings, is_given: bool) -> list[str]:
-    """What is wrong with the value of one knob by itself."""
+    """What is wrong with the value of one knob, a line each; `find_conflicts` compares knobs with each other."""
     value = settings.values[knob.name]
     if not is_given or value is None:
         return []
@@ -160,7 +159,7 @@ def _find_problems(knob: Knob, settings: Settings, is_given: bool) -> list[str]:
 
 
 def why_unread(knob: Knob, settings: Settings) -> str:
-    """The condition that a knob is missing, or the rows and the setting that never read it."""
+    """Why a knob is not read: another knob that it depends on is not set so, or these rows or setting do not use it."""
     missing = [reader.under for reader in knob.readers if settings.is_read(replace(reader, under=""))]
     if missing:
         return f"only {missing[0]} reads it"
@@ -168,7 +167,7 @@ def why_unread(knob: Knob, settings: Settings) -> str:
 
 
 def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
-    """A path of the caller's as it is called in the repository, where the commands run; other values as they are."""
+    """A path of the caller's made relative to the repository, where the commands run; other values stay."""
     is_path = (
         (knob.kind.path and knob.kind is not PROGRAM)
         or (knob.kind is PROGRAM and "/" in (value or ""))
@@ -186,10 +185,10 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
 
 
 def find_misspelt(environment: Mapping[str, str]) -> list[str]:
-    """One line for every variable that is no knob and looks like one.
+    """One line for every variable that is no knob but looks like a misspelt one.
 
     By convention variables of the system and of other programs have capital letters, and most knobs small ones. A
-    variable that is meant for somebody else must not stop a run: CFLAGS is no FLAG, and MODE or SEED may be anybody's.
+    variable of another program must not stop a run: CFLAGS is no FLAG, and MODE or SEED may be of any program.
     """
     names = {word: knob.name for knob in KNOBS.values() for word in (knob.name, *knob.guesses)}
     others = {knob.also for knob in KNOBS.values()} | {*READ_ELSEWHERE}
@@ -204,14 +203,14 @@ def find_misspelt(environment: Mapping[str, str]) -> list[str]:
 
 
 def _is_same_word(name: str, word: str) -> bool:
-    """Whether two names differ by capital letters and underscores alone; a short one in capitals may be anybody's."""
+    """Whether two names differ only in case and underscores; not for a short one in capitals, see `find_misspelt`."""
     if name.replace("_", "").casefold() != word.replace("_", "").casefold():
         return False
     return not name.isupper() or word.isupper() or len(name) >= LONG_WORD
 
 
 def _is_misspelt(name: str, knob: str) -> bool:
-    """Whether a name is a knob's with a slip of the hand; one in capitals only where it begins as ours do."""
+    """Whether a name is nearly a knob's; of names in capitals only one that begins with ERC_ can be."""
     if name[:1] != knob[:1] or (name.isupper() and not name.startswith("ERC_")):
         return False
     if len(name) < LONG_WORD:

@@ -18,20 +18,20 @@ from knobs.table import KNOBS
 
 
 def reading_of(kind: Kind) -> dict[str, Any]:
-    """What argparse is told of a kind: a closed set of words, or a reader."""
+    """The arguments of `add_argument` for a kind of values: `choices` for a closed set of words, else `type`."""
     is_closed = kind.choices and kind.type is str and not kind.many and not kind.further
     return {"choices": kind.choices} if is_closed else {"type": kind.reader}
 
 
 def add_knobs(parser: LineParser, rows: str) -> None:
-    """The flags of the row writer of a kind of rows, `encoder` among them, which the scripts hand on as a folder."""
+    """Adds the flags of the row writer of a kind of rows, also --encoder, for which the scripts give the folder."""
     for knob in KNOBS.values():
         if _is_for_writer(knob, rows):
             add_knob(parser, knob)
 
 
 def add_knob(parser: LineParser, knob: Knob) -> None:
-    """One knob as a flag, with the default that it has outside of every recipe."""
+    """Adds one knob as a flag; its default is that of no recipe."""
     default = None if knob.default is None else knob.kind.value(knob.default)
     told = knob.told.replace("`", "") + ("" if default is None else f" (default: {knob.default})")
     parser.add_argument(f"--{knob.name}", default=default, help=told, **reading_of(knob.kind))
@@ -40,7 +40,7 @@ def add_knob(parser: LineParser, knob: Knob) -> None:
 
 
 def look_for_datasets(parser: LineParser, flag: str) -> None:
-    """Let a parser refuse what is no dataset, and no corpus of one's own, where --original_data says they are."""
+    """Has a parser refuse a name that is no dataset, and no corpus of one's own in the folder of --original_data."""
 
     def look(parsed: Namespace) -> Iterator[str]:
         place, named = getattr(parsed, "original_data", None), getattr(parsed, flag)
@@ -52,7 +52,7 @@ def look_for_datasets(parser: LineParser, flag: str) -> None:
 
 
 def refuse_unread(arguments: Namespace, rows: str) -> None:
-    """UserError when flags of a row writer have no effect beside each other, or cannot stand together."""
+    """UserError when a flag of a row writer has no effect with the others, or contradicts them."""
     given = {name: value for name, value in vars(arguments).items() if name in KNOBS and value is not None}
     texts = {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in given.items()}
     values = {"Experiments_setting": LORA, "train_on": None} | texts

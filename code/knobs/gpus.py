@@ -14,9 +14,9 @@ LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
 def visible_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the GPUs that are there and visible, in the order of CUDA_VISIBLE_DEVICES; none without nvidia-smi.
 
-    A GPU may be named by its number or by the beginning of its UUID, and a part of one (MIG) by its own: each stays as
-    it is named, since CUDA counts in an order of its own. What follows a name of no GPU, or of one that has been named
-    already, is hidden too.
+    A GPU is named by its number or the beginning of its UUID, a part of one (MIG) by its own UUID. Names are returned
+    as they are given, since CUDA may number GPUs otherwise than nvidia-smi. A name that fits no GPU, or one that was
+    named before, ends the list.
     """
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
@@ -42,9 +42,9 @@ def choose_visible(there: Mapping[str, str], wanted: str | None) -> tuple[str, .
 
 
 def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What the environment of each of the jobs at once says of its GPUs, and of the port where its processes meet.
+    """Environment variables for each of `parallel` jobs: its GPUs, and the port where its processes meet.
 
-    A job alone takes what the caller's environment gives it.
+    One job alone gets none: it uses the caller's.
 
     Raises:
         UserError: there are GPUs, but fewer than jobs at once.

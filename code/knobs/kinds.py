@@ -1,4 +1,4 @@
-"""What a knob may be set to: kinds of values, each with its words, its reader and its choices. Text, no files."""
+"""The kinds of values that a knob may have, and how a text is checked and read as one. Looks at no files."""
 
 import argparse
 import math
@@ -16,10 +16,10 @@ from data_utils.labels import DATASETS as CORPORA
 class Kind:
     """Values of one kind.
 
-    meaning: what to give, in words. pattern: the texts that fit, whole. type: of the value that a text stands for.
-    choices: all texts that fit, where they can be listed. many: several of them fit too, each once, joined by
-    commas. further: what else fits, beside the choices. most: the greatest number. path: whether a value is a path of
-    the caller's.
+    meaning: the advice of an error: 'give a whole number, 0 or more'. pattern: a regular expression for the whole text.
+    type: of the value. choices: the texts that are allowed, where they can be listed. many: several of them may be
+    given, joined by commas, each once. further: a pattern of texts that are allowed beside the choices. most: the
+    greatest number. path: whether a value is a path as the caller writes it.
     """
 
     meaning: str
@@ -32,7 +32,7 @@ class Kind:
     path: bool = False
 
     def fits(self, text: str) -> bool:
-        """Whether a text is of this kind."""
+        """Whether a text is allowed."""
         if self.many:
             words = text.split(",")
             return all(map(self._is_choice, words)) and len(set(words)) == len(words)
@@ -44,14 +44,14 @@ class Kind:
         return word in self.choices or bool(self.further and self.further.fullmatch(word))
 
     def value(self, text: str) -> Any:
-        """What a text that fits stands for."""
+        """The value of a text that is allowed."""
         if self.many:
             return tuple(text.split(","))
         return text == "True" if self.type is bool else self.type(text)
 
     @property
     def reader(self) -> Callable[[str], Any]:
-        """The reader of a command line's texts; what does not fit is an ArgumentTypeError."""
+        """The `type` for argparse: text -> value; ArgumentTypeError for a text that is not allowed."""
         return true_or_false if self.type is bool else self._read
 
     def _read(self, text: str) -> Any:
@@ -80,18 +80,18 @@ _REPORT = "(tensorboard|wandb|mlflow)"
 REPORTS = Kind("give of tensorboard wandb mlflow, joined by commas, or none", rf"none|{_REPORT}(,{_REPORT})*")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 TEXT = Kind("give a text")
-# Whether these fit depends on the disk too: knobs.checks looks.
+# Whether such a value is there on disk, knobs.checks looks.
 FILE = Kind("there is no such file", path=True)
 FOLDER = Kind("there is no such folder", path=True)
 PROGRAM = Kind("there is no such program", path=True)
 CHECKPOINT = Kind("give the folder of a model or an adapter", path=True)
 BASE, ENCODER = Kind("give a base"), Kind("give an encoder")
-# Of a corpus of one's own too; whether there is one of the name knobs.checks looks.
+# Names of corpora of one's own are allowed too; whether there is such a corpus, knobs.checks looks.
 _OWN = "or a corpus of your own"
 
 
 def dataset_of(*names: str) -> Kind:
-    """The kind of these datasets and corpora of one's own."""
+    """The kind whose values are these names, or the name of a corpus of one's own."""
     return Kind(f"choose one of {' '.join(names)}, {_OWN}", choices=names, further=NAME)
 
 

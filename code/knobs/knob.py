@@ -15,12 +15,12 @@ Recipe = Mapping[str, str]
 class Knob:
     """One setting.
 
-    suffix: what it is called in the name of a result folder; empty for what leaves the result as it is or stands
-    there already. default: everywhere but where `recipes` says otherwise; None: it has to be said or is left out.
-    recipes: words (a base, a dataset, small_train, a kind of rows, a setting; up to two) -> the default there.
-    readers: in the order of their flags. also: another name under which it may be set. guesses: what people type for
-    it, which is then told to be it. later: runs were kept before there was this knob: as usual it is not said, so that
-    their commands and plans are still those of today; anything else is.
+    suffix: its name in that of a result folder; empty where it does not change the result, or the path names it
+    already. default: used where no recipe applies; None: it must be set, or is left out. recipes: one or two of a base,
+    a dataset, small_train, a kind of rows and a setting, joined by a blank -> the default there. readers: in the order
+    of their flags. also: another name under which it may be set. guesses: names that people type for it; an error then
+    names the right one. later: the knob was added after results had been committed: at its default it is not passed on,
+    so that commands and plans of those runs stay the same.
     """
 
     name: str
@@ -40,6 +40,6 @@ class Knob:
 
     @property
     def told(self) -> str:
-        """What it is, and beside which other setting alone it is read."""
+        """Its meaning, and the other setting without which it is not read."""
         under = self.readers[0].under
         return f"{self.meaning}; only with `{under}`" if under else self.meaning

@@ -1,4 +1,4 @@
-"""Who reads a setting, and under which others: programs, kinds of rows, ways to train."""
+"""Which program reads a setting, and under which conditions: kinds of rows, ways to train, other settings."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ SCRIPT, WRITER, MAIN = "the script", "the row writer", "main_new.py"
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads a knob, and under which settings.
+    """A program that reads a knob, and when it does.
 
-    program: SCRIPT uses it itself, WRITER and MAIN get it as a flag. rows: kinds of rows. settings: values of
-    Experiments_setting. under: `knob=value` that must be set for it, or `knob=value or another`.
+    title: of the group of knobs in help and tables. program: SCRIPT uses it itself, WRITER and MAIN get it as a flag.
+    rows: kinds of rows, settings: values of Experiments_setting with which it is read. under: `knob=value`, or
+    `knob=value or another`, that it depends on; empty: on none.
     """
 
     title: str
@@ -33,7 +34,7 @@ PAIRS = Reader("modules", WRITER, (WINDOW,), _TRAINED, under="domain_base=True")
 FETCHED = Reader("modules", SCRIPT, (WINDOW,), under="domain_base=True")
 SPEAKERS = Reader("modules", SCRIPT, (WINDOW,), _TRAINED, under="speaker_task=True")
 SETS = Reader("several datasets", WRITER, (MIXED,))
-# What is drawn of train is learned, or at least mixed or demonstrated.
+# A draw of train matters where train is learned, mixed, or shown as demonstrations.
 DRAWS = (
     Reader("rows", WRITER, (WINDOW, PLAIN), _TRAINED),
     Reader("rows", WRITER, (MIXED,)),

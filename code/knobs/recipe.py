@@ -1,4 +1,4 @@
-"""The settings of table.py that say how training goes: how long, at which rate, and what it minimises."""
+"""The part of the table of knobs (table.py) on training: how long, at which rate, and what it minimises."""
 
 from data_utils.corpora.places import SMALL_TRAIN
 from knobs.kinds import COUNT, NUMBER, PART, POSITIVE, SHARE, WHOLE, one_of

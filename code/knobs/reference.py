@@ -1,4 +1,4 @@
-"""The knobs in words: the table of code/README.md, and the scripts' --help. Made, never typed."""
+"""Makes the table of knobs in code/README.md, and the --help of the scripts, from the table of knobs."""
 
 import shutil
 import textwrap
@@ -22,7 +22,7 @@ HEAD = (
 
 
 def render_table() -> str:
-    """Every knob by its group, as Markdown: name, default, values, meaning."""
+    """The table of all knobs, by their groups, in Markdown: name, default, values, meaning."""
     rows = []
     for title, group in _groups(tuple(KNOBS.values())):
         rows += [(f"**{title}**", "", "", ""), *map(_row, group)]
@@ -30,7 +30,7 @@ def render_table() -> str:
 
 
 def render_help(rows: str) -> str:
-    """The knobs that a script with this kind of rows reads, by their groups, as --help shows flags."""
+    """The --help of a script with this kind of rows: the knobs that it reads, by their groups."""
     read = tuple(knob for knob in KNOBS.values() if _may_be_set(knob, rows))
     width = shutil.get_terminal_size().columns - 2
     parts = [textwrap.fill(HEAD, width)]
@@ -40,7 +40,7 @@ def render_help(rows: str) -> str:
 
 
 def _may_be_set(knob: Knob, rows: str) -> bool:
-    """Whether a script with this kind of rows reads it, and leaves a choice: of mixed rows `dataset` is `unified`."""
+    """Whether a script with this kind of rows reads a knob that is not fixed there, as `dataset` is for mixed rows."""
     choices, usual = knob.kind.choices, knob.recipes.get(rows)
     return any(rows in reader.rows for reader in knob.readers) and (not choices or usual in (None, *choices))
 
@@ -59,7 +59,7 @@ def _paragraph(knob: Knob, rows: str, width: int) -> str:
 
 
 def _defaults_in(knob: Knob, rows: str) -> str:
-    """What a knob is in a script with this kind of rows where nobody says it, by `find_default`'s order."""
+    """' (default: ...)' of a knob in a script with this kind of rows, by the order of `find_default`; or nothing."""
     found = {"": knob.recipes.get(rows, knob.default)}
     for words, value in knob.recipes.items():
         others = [word for word in words.split() if word != rows]

@@ -1,4 +1,4 @@
-"""Every setting of an experiment, once: its name, who reads it, what it may be, its default, what it means.
+"""The table of knobs: each setting of an experiment with the programs that read it, its values, default and meaning.
 
 The three scripts take these from the environment, code/main_new.py and the row writers as flags; the checks, every
 --help and the README's table are made from this one. A new knob is a new row. Standard library only: it is read
@@ -63,7 +63,7 @@ from knobs.recipe import RECIPE, SMALL
 
 SPLITS_TO_SCORE = one_of("valid", "test")
 
-# The recipes are the paper's and its released scripts' (four cards, two for plain) but for the small bases' own.
+# Defaults and recipes are those of the paper and its released scripts (four cards, two for plain), but for small bases.
 _PAPER_MODULES = "q_proj,k_proj,v_proj,query_key_value"
 _USUAL = CORPORA["sample"].max_length
 _LENGTHS = {name: str(one.max_length) for name, one in CORPORA.items() if one.max_length != _USUAL}

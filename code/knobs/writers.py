@@ -1,6 +1,6 @@
 """The row writers: a command line -> folders of rows, which data_process*.py print.
 
-What is said here, and what libraries print when they are imported, goes to stderr: the scripts see to it.
+data_process*.py send to stderr what is printed here, and what libraries print when they are imported.
 """
 
 import functools
@@ -30,7 +30,7 @@ Loader = Callable[..., Any]
 
 
 def build_row_parser(description: str, rows: str) -> LineParser:
-    """Return a parser with the flags of the row writer of a kind of rows: its knobs, and where files are."""
+    """Return the parser of the row writer of a kind of rows: its knobs, and the flags that name folders."""
     parser = LineParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     if rows != MIXED:
         add_dataset(parser)
@@ -40,7 +40,7 @@ def build_row_parser(description: str, rows: str) -> LineParser:
 
 
 def add_dataset(parser: LineParser) -> None:
-    """--dataset and --corpus: one of them has to be said; see `settle_dataset`."""
+    """Adds --dataset and --corpus; `settle_dataset` sees to it that one of them is given."""
     parser.add_argument(
         "--dataset", type=DATASET.reader, help="name of the dataset, or of a corpus of your own that is known already"
     )
@@ -53,10 +53,10 @@ def add_dataset(parser: LineParser) -> None:
 
 
 def settle_dataset(arguments: Namespace) -> None:
-    """Make --corpus known by its name and say it as the --dataset; check what can be checked without a corpus.
+    """Make --corpus known by its name, and put that name into `arguments.dataset`.
 
     Raises:
-        UserError: neither of them is said, or both; or --original_data beside --corpus; or the corpus is bad.
+        UserError: neither of them is given, or both; or --original_data beside --corpus; or the corpus is bad.
     """
     corpus = arguments.corpus
     if corpus is None and arguments.dataset is None:
@@ -77,7 +77,7 @@ def settle_dataset(arguments: Namespace) -> None:
 
 
 def add_places(parser: LineParser) -> None:
-    """--original_data and --data: where pickles are read and rows written."""
+    """Adds --original_data and --data: where pickles are read, and where rows are written."""
     parser.add_argument(
         "--original_data",
         type=Path,
@@ -92,9 +92,9 @@ def add_places(parser: LineParser) -> None:
 
 
 def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Settings, Loader], Path]) -> list[Path]:
-    """Build or reuse the folders; what they hold is said, a line for each.
+    """Build or reuse the folders of rows; a line on each is printed.
 
-    prepare: settings of a folder, what reads a dataset's dialogues -> the folder.
+    prepare: (settings of a folder, function that reads a dataset's dialogues) -> the folder.
     Raises UserError for bad input and for a path that a comma would cut in two.
     """
     if "," in str(data.absolute()):
@@ -109,7 +109,7 @@ def make_folders(wanted: Sequence[Settings], data: Path, prepare: Callable[[Sett
 
 
 def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed: Embed | None = None) -> list[Path]:
-    """`make_folders` for rows in a dataset's own labels; arguments: with original_data and data."""
+    """`make_folders` for rows in a dataset's own labels. arguments: flags, of which original_data and data count."""
 
     def prepare(settings: RowSettings, load: Loader) -> Path:
         source = arguments.original_data or find_original_data(settings.dataset)
@@ -119,7 +119,7 @@ def make_own_folders(wanted: Sequence[RowSettings], arguments: Namespace, embed:
 
 
 def write_window_rows(description: str) -> list[Path]:
-    """The command line of data_process.py -> one folder, or that of the speaker task and it."""
+    """The command line of data_process.py -> [folder], or [folder of the speaker task, folder]."""
     arguments = build_row_parser(description, WINDOW).parse_args()
     settle_dataset(arguments)
     refuse_unread(arguments, WINDOW)
@@ -138,13 +138,13 @@ def write_window_rows(description: str) -> list[Path]:
 
 
 def shared_settings(arguments: Namespace) -> dict[str, Any]:
-    """What all folders of rows that are written together have in common, the drawn utterances among it."""
+    """The fields of `RowSettings` that all folders of one command have in common."""
     shared = {name: getattr(arguments, name) for name in ("dataset", "clean_text", "check_counts")}
     return shared | {"draw": Draw(arguments.data_percent, arguments.seed)}
 
 
 def retrieval_settings(arguments: Namespace) -> RetrievalSettings | None:
-    """What the flags ask for; None: no demonstrations."""
+    """How demonstrations are retrieved, by the flags; None: there are none."""
     if not arguments.domain_base:
         return None
     return RetrievalSettings(
@@ -159,7 +159,7 @@ def retrieval_settings(arguments: Namespace) -> RetrievalSettings | None:
 
 
 def open_encoder(arguments: Namespace) -> Embed | None:
-    """The sentence encoder, its vectors kept beside the rows; None: nothing is retrieved."""
+    """The sentence encoder, which caches its vectors below --data; None: nothing is retrieved."""
     if not arguments.domain_base:
         return None
     from bases.encoder import SentenceEncoder
@@ -168,7 +168,7 @@ def open_encoder(arguments: Namespace) -> Embed | None:
 
 
 def write_plain_rows(description: str) -> list[Path]:
-    """The command line of data_process_plain.py -> its folder."""
+    """The command line of data_process_plain.py -> [folder]."""
     arguments = build_row_parser(description, PLAIN).parse_args()
     settle_dataset(arguments)
     shared = shared_settings(arguments)
@@ -176,7 +176,7 @@ def write_plain_rows(description: str) -> list[Path]:
 
 
 def write_mixed_rows(description: str) -> list[Path]:
-    """The command line of data_process_mixed.py -> one folder, or one of each set in turn."""
+    """The command line of data_process_mixed.py -> [folder]; with --mode sequence one folder for each dataset."""
     arguments = build_row_parser(description, MIXED).parse_args()
     refuse_unread(arguments, MIXED)
     settings = MixSettings(

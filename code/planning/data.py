@@ -1,4 +1,4 @@
-"""What plans are made of: the texts of an epoch, the ways to train, the GPUs. Data, no logic, no torch."""
+"""The data of the planner: token counts of the datasets, ways to train, GPUs. No logic, no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +12,25 @@ TARGET_TOKENS = 3  # a label and EOS
 
 @dataclass(frozen=True)
 class Texts:
-    """The rows of one epoch. tokens: of a prompt, in the mean; shared: tokens of the rows for each distinct one."""
+    """The rows of one epoch.
+
+    tokens: mean length of a prompt. shared: tokens of the rows per token computed, as a shared prefix is computed once.
+    """
 
     rows: int
     tokens: float
     shared: float
 
     def distinct(self, rows: int | None = None) -> float:
-        """Tokens that the engine computes for all of the rows, or for as many such rows."""
+        """Tokens that the engine computes for `rows` rows like these; None: for all of them."""
         return (self.rows if rows is None else rows) * self.tokens / self.shared
 
     def other_labels(self, labels: int) -> float:
-        """Tokens that come on top where all labels hang under each prompt, in place of its target."""
+        """Tokens that are added when each prompt is followed by all labels, and not by its target alone."""
         return self.rows * (labels - 1) * (TARGET_TOKENS - 1)
 
 
-# Window 12, in the tokens of SmolLM2-135M; shared: in micro-batches of 4096 tokens, 8 rows of a dialogue together.
+# Window 12, counted with the tokenizer of SmolLM2-135M; shared: in micro-batches of 4096 tokens, 8 rows a dialogue.
 TEXTS: Mapping[str, Texts] = MappingProxyType(
     {
         "sample": Texts(431, 167.5, 2.35),
@@ -37,7 +40,7 @@ TEXTS: Mapping[str, Texts] = MappingProxyType(
     }
 )
 
-# The same of prompts that hold the utterance alone.
+# The same for plain prompts, which show the utterance alone.
 PLAIN_TEXTS: Mapping[str, Texts] = MappingProxyType(
     {
         "sample": Texts(431, 36.6, 1.24),
@@ -50,7 +53,7 @@ PLAIN_TEXTS: Mapping[str, Texts] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Way:
-    """A way to train. knobs: what the scripts are told. stage: of ZeRO; None: 2 on several GPUs, none on one."""
+    """A way to train. knobs: settings that choose it. stage: of ZeRO; None: 2 on several GPUs, else 0."""
 
     name: str
     knobs: str = ""
@@ -88,9 +91,9 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Memory of one card in GiB, and its dense products in 10^12 operations a second, as its maker states them.
+    """One GPU, as its maker describes it.
 
-    tflops: in bf16. fp32_tflops: in fp32 without TF32, as runs compute.
+    memory_gib: in GiB. tflops: dense bf16, in 10^12 operations a second. fp32_tflops: in fp32 without TF32.
     """
 
     memory_gib: float

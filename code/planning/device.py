@@ -1,4 +1,4 @@
-"""What a plan has to know of the device: the precision of a run, and how fast this CPU multiplies."""
+"""The precision in which a planned run computes, and how fast this CPU multiplies."""
 
 import time
 
@@ -8,12 +8,12 @@ from bases.load import DTYPES, choose_precision
 
 
 def plan_precision(wanted: str, on_gpu: bool) -> torch.dtype:
-    """In what a run computes: `auto` is bf16 on the GPUs of the table, and on a CPU what this one does best."""
+    """The precision of a run. wanted: --precision; `auto` is bf16 on a GPU, and on a CPU what suits this one best."""
     return DTYPES["bf16"] if on_gpu and wanted == "auto" else choose_precision(wanted, torch.device("cpu"))
 
 
 def measure_tflops(dtype: torch.dtype) -> float:
-    """The fastest of a few square products on this CPU, in 10^12 operations a second."""
+    """The speed of this CPU in 10^12 operations a second: the best of five products of 1024 x 1024 matrices."""
     square = torch.randn(1024, 1024, dtype=dtype)
     seconds = []
     for _ in range(5):

@@ -19,17 +19,17 @@ from engine.packing import packer_for
 from planning.data import GIB, TARGET_TOKENS, WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, attends_in_runs, build_empty, count_saved, load_config
 
-# What Python, the libraries and batches packed ahead hold (measured); on a GPU, its context and the allocator's gaps.
+# Measured. cpu: Python, the libraries, batches packed ahead. cuda: the context, and gaps of the allocator.
 LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
-# 4-bit weights: half a byte each, a byte for every 64 as their scale, four for every 256 of the scales.
+# Bytes of a 4-bit weight: half a byte, a scale of one byte for every 64, and four bytes for every 256 scales.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
-ROWS_TOGETHER = 8  # rows of a dialogue that share what they begin with
+ROWS_TOGETHER = 8  # rows of one dialogue that share a prefix
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is trained on, in what portions, on how many processes of which kind of device."""
+    """The run to plan. token_budget: of a micro-batch. gpus: processes, CPUs' too. rank, dropout, modules: of LoRA."""
 
     texts: Texts
     token_budget: int
@@ -39,23 +39,23 @@ class Workload:
     rank: int = 16
     dropout: float = 0.05
     modules: str = "auto"
-    labels: int = 1  # that hang under each prompt: the target, or all of them
+    labels: int = 1  # sequences that follow each prompt: its target alone, or every label (--loss labels)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model on the meta device: its sizes, and what one micro-batch keeps."""
+    """Sizes of a model on the meta device, in numbers of weights, and of one micro-batch that went through it."""
 
     parameters: int
     trainable: int
-    frozen_linear: int  # weights of the linear layers of all blocks that are not trained
+    frozen_linear: int  # of the linear layers of all blocks
     trained_linear: int
-    head: int  # weights of the language-model head
+    head: int  # of the language-model head
     hidden: int
-    head_widths: int  # heads x width, over all blocks
+    head_widths: int  # sum over all blocks of heads x width of a head
     saved: Saved
-    nodes: int
-    pairs: int  # (node, node) that attend
+    nodes: int  # tokens of the micro-batch, shared ones once
+    pairs: int  # (node, node) of which one attends to the other
     kept: int  # nodes whose logits are read
 
 
@@ -70,9 +70,9 @@ class Estimate:
     optimizer: float
     activations: float
     libraries: float
-    start: float  # before ZeRO-3 has divided the weights, which each process loads whole
+    start: float  # weights as loaded, before ZeRO-3 has divided them
     main_memory: float  # sums of gradients and optimizer state that lie in main memory, not on the GPU
-    saved_state: float  # what a run goes on from: masters and moments, gathered by the first process and put on disk
+    saved_state: float  # on disk, to resume from: fp32 masters and moments, gathered by the first process
     flops: float
 
     @property
@@ -82,7 +82,7 @@ class Estimate:
 
 
 def plan_base(base: str, load: Workload) -> list[Estimate]:
-    """The estimates of every way that makes sense there; models that differ are built once each."""
+    """An estimate for each way to train that the device and the number of processes allow."""
     config, row = load_config(base), find_row(base)
     if row and not row.shares_prefixes:
         load = replace(load, texts=replace(load.texts, shared=1.0))
@@ -97,7 +97,7 @@ def plan_base(base: str, load: Workload) -> list[Estimate]:
 
 
 def measure(base: str, config, way: Way, load: Workload) -> Measured:
-    """Builds the model of a way without weights and runs one micro-batch through it on paper."""
+    """Builds the model of a way without weights, and runs one micro-batch through it on the meta device."""
     model = build_empty(config, load.dtype, load.device)
     head = model.get_output_embeddings().weight
     if way.lora:
@@ -129,10 +129,10 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
 
 
 def typical_batch(texts: Texts, token_budget: int, labels: int = 1) -> MicroBatch:
-    """Rows of the mean length that share as much as the texts do, as many as the budget holds; one at the least.
+    """A micro-batch of made-up rows of mean length, which share as much as the texts; as many as fit, at least one.
 
-    The first of each eight rows is new; the others begin with the same tokens and end in their own. labels: how many
-    hang under each, held against each other where they are several.
+    The first of each eight rows is new; the others begin with the same tokens and end in their own. labels: sequences
+    that follow each prompt; several are trained by `LabelLoss`.
     """
     length = round(texts.tokens)
     own = max(1, round((ROWS_TOGETHER * length / texts.shared - length) / (ROWS_TOGETHER - 1)))
@@ -155,7 +155,7 @@ def typical_batch(texts: Texts, token_budget: int, labels: int = 1) -> MicroBatc
 
 
 def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
-    """The bytes and operations of a way, from what its model was found to hold."""
+    """The bytes and operations of a way to train. found: `measure` of its model."""
     size = load.dtype.itemsize
     # Processes on a CPU train without DeepSpeed unless they are given its file.
     stage = way.stage if way.stage is not None else 2 * (load.gpus > 1 and load.device.type == "cuda")

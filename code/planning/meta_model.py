@@ -44,9 +44,9 @@ def load_config(base: str):
 
 
 def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """The model of a configuration on the meta device, attending as it would on `device`.
+    """The model of a configuration on the meta device, with the attention that it would have on `device`.
 
-    On a GPU run by run in half precision, which keeps no mask; else under SDPA's dense mask.
+    On a GPU in half precision that is a kernel that takes no mask; else SDPA with a dense mask.
     """
     from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM
     from transformers.masking_utils import sdpa_mask
@@ -64,16 +64,16 @@ def build_empty(config, dtype: torch.dtype, device: torch.device) -> nn.Module:
 
 
 def attends_in_runs(model: nn.Module) -> bool:
-    """Whether a GPU's kernel for runs of a tree takes the model: half precision, keys as wide as values."""
+    """Whether the attention kernel without a mask takes the model: half precision, and keys as wide as values."""
     config = model.config.get_text_config()
     takes_ways = config._attn_implementation == tree_attention.NAME
     return takes_ways and next(model.parameters()).dtype in KERNEL_DTYPES and not hasattr(config, "v_head_dim")
 
 
 def add_empty_lora(model: nn.Module, base: str, rank: int, dropout: float, modules: str, quantized: bool) -> nn.Module:
-    """The same with adapters; over a quantized base they stay in fp32 and PEFT's own layers run.
+    """The model with LoRA adapters; over a quantized base they stay in fp32, and PEFT's own layers run.
 
-    PEFT gives adapters the precision of what they sit on, but not on the meta device.
+    Else they are cast here to the base's precision, which PEFT does everywhere but on the meta device.
     """
     dtype = next(model.parameters()).dtype
     with META:
@@ -87,11 +87,13 @@ def add_empty_lora(model: nn.Module, base: str, rank: int, dropout: float, modul
 
 
 class OnPaper(torch.autograd.Function):
-    """Keeps what SDPA's memory-efficient kernel keeps: its inputs, its output, the mask as numbers, a sum per query."""
+    """Attention that computes nothing, but saves what SDPA's memory-efficient kernel saves for the backward pass:
+    query, key, value, answer, one fp32 number per query, and the mask as numbers.
+    """
 
     @staticmethod
     def forward(context, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """(1, heads, nodes, d) each, the mask (1, 1, nodes, nodes)."""
+        """query, key, value, and what is returned: (1, heads, nodes, d). mask: (1, 1, nodes, nodes)."""
         answer = torch.empty_like(query)
         sums = query.new_empty(query.shape[:3], dtype=torch.float32)
         context.save_for_backward(query, key, value, answer, sums, mask.to(query.dtype))
@@ -104,7 +106,7 @@ class OnPaper(torch.autograd.Function):
 
 
 def attend_on_paper(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, **_):
-    """transformers' attention interface; grouped keys and values are repeated, as under a mask."""
+    """`OnPaper` behind transformers' attention interface; grouped keys and values are repeated for all heads."""
     groups = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (key, value))
     answer = OnPaper.apply(query, key, value, attention_mask)
@@ -116,19 +118,22 @@ class Saved:
     """Bytes that a forward pass keeps for the backward pass."""
 
     outside: int  # embeddings, masks, the head and the loss
-    layers: tuple[int, ...]  # by each decoder layer
+    layers: tuple[int, ...]  # one number for each decoder layer
 
     @property
     def total(self) -> int:
         return self.outside + sum(self.layers)
 
     def checkpointed(self, layer_input: int) -> int:
-        """With activation checkpointing: every layer's input, and the one layer that is computed again."""
+        """The bytes with activation checkpointing: every layer's input, and the one layer that is computed again.
+
+        layer_input: bytes of one layer's input.
+        """
         return self.outside + len(self.layers) * layer_input + max(self.layers)
 
 
 def count_saved(model: nn.Module, packed: PackedBatch) -> Saved:
-    """What the loss of one micro-batch keeps, each storage once, parameters left out."""
+    """The bytes that the loss of one micro-batch keeps; each storage counts once, parameters and buffers do not."""
     layers = decoder_layers(model)
     own = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
     places: dict[int, tuple[int, int]] = {}  # storage -> its bytes, the layer that kept it first
@@ -155,5 +160,5 @@ def count_saved(model: nn.Module, packed: PackedBatch) -> Saved:
 
 
 def _storage(tensor: Tensor) -> int:
-    """The address of the storage, which meta tensors have too, where all their data pointers are 0."""
+    """What tells storages apart: meta tensors have one too, while all their data pointers are 0."""
     return tensor.untyped_storage()._cdata

@@ -26,7 +26,7 @@ SHOWN_WAYS = ("LoRA", "QLoRA", "all parameters")
 
 
 def render_plan(title: str, estimates: Sequence[Estimate], memory_gib: float | None, seconds_per_flop: float) -> str:
-    """A line for each way, memory in GiB of one process; then which of them fit into `memory_gib`, if that is given."""
+    """A line for each way to train, then which of them fit into `memory_gib`; None: that line is left out."""
     rows = [COLUMNS, *(_plan_row(one, seconds_per_flop) for one in estimates)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{title}. Estimates, memory in GiB of one process, operations and hours of an epoch."]
@@ -53,7 +53,7 @@ def _plan_row(one: Estimate, seconds_per_flop: float) -> tuple[str, ...]:
 
 
 def name_fitting(estimates: Sequence[Estimate], memory_gib: float) -> str:
-    """The ways that fit; where none does, what the least of them takes."""
+    """The line that names the ways that fit; where none does, the one that takes least, and how much it takes."""
     fitting = [one.way.name for one in estimates if one.total <= memory_gib * GIB]
     if fitting:
         return f"fits {memory_gib:g} GiB: {'; '.join(fitting)}"
@@ -65,7 +65,7 @@ def name_fitting(estimates: Sequence[Estimate], memory_gib: float) -> str:
 
 
 def render_bases(bases: Iterable[Base], plan: Callable[[str, Workload], Sequence[Estimate]]) -> str:
-    """The table of bases in Markdown; a base whose shape is not known has no estimates."""
+    """The README's table of bases, in Markdown; a base whose shape is not known has no estimates. plan: `plan_base`."""
     rows = []
     for base in bases:
         found = {one.way.name: one for one in plan(base.name, README_LOAD)} if base.name in SHAPES else {}

@@ -1,4 +1,4 @@
-"""The rows of a corpus of one's own, counted as `data.TEXTS` has those of the datasets."""
+"""Counts the rows and tokens of a corpus of one's own, as `data.TEXTS` has them for the datasets."""
 
 import random
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from planning.data import PLAIN_TEXTS, TEXTS, Texts
 if TYPE_CHECKING:  # it takes torch, which the known texts do not need
     from engine.batching import EncodedRow
 
-COUNTED_IN = "SmolLM2-135M"  # whose tokens are counted
-BATCH, TOGETHER, BUDGET = 32, 8, 4096  # rows of a step, of a dialogue in it, tokens of a micro-batch
-ENOUGH = 10_000  # rows whose tokens are counted: more say no more of a mean, and take minutes and gigabytes
+COUNTED_IN = "SmolLM2-135M"  # the base whose tokenizer counts
+BATCH, TOGETHER, BUDGET = 32, 8, 4096  # rows of a step, rows of one dialogue in it, tokens of a micro-batch
+ENOUGH = 10_000  # rows whose tokens are counted: more hardly change a mean, and take minutes and gigabytes
 
 
 def texts_of(dataset: str, plain: bool = False) -> Texts:
-    """The rows of an epoch of a dataset, counted where they are of a corpus of one's own. plain: utterances alone.
+    """The rows of an epoch of a dataset; those of a corpus of one's own are counted now. plain: of plain prompts.
 
-    Of a large train the tokens are those of some dialogues, drawn at random.
+    In a large train, tokens are counted in some dialogues only, which are drawn at random.
 
     Raises:
         UserError: there is no corpus of the name, or it cannot be read, or the base that counts tokens is not there.
@@ -33,7 +33,7 @@ def texts_of(dataset: str, plain: bool = False) -> Texts:
 
 
 def utterances_of(dataset: str) -> dict[str, int]:
-    """Split -> its labelled utterances; UserError where there is no corpus of the name, or it cannot be read."""
+    """Split -> number of its labelled utterances; UserError: there is no such corpus, or it cannot be read."""
     if dataset in DATASETS:
         return {split: counts.utterances for split, counts in DATASETS[dataset].expected.items()}
     dialogues = load_dialogues(dataset, find_original_data(dataset))
@@ -53,9 +53,9 @@ def _counted(dataset: str, kind: str) -> Texts:
 
 
 def draw_enough(dialogues: Sequence[Dialogue], enough: int = ENOUGH) -> list[Dialogue]:
-    """All dialogues, or some of them, with `enough` labelled turns or as many as the last one has more.
+    """All dialogues, or as many, drawn at random, as together have `enough` labelled turns or more.
 
-    A longer one is cut behind that many turns.
+    Drawn ones are cut after `enough` turns.
     """
     if count_labels(dialogues).total() <= enough:
         return list(dialogues)
@@ -69,7 +69,7 @@ def draw_enough(dialogues: Sequence[Dialogue], enough: int = ENOUGH) -> list[Dia
 
 
 def count_encoded(rows: "Sequence[EncodedRow]") -> Texts:
-    """The tokens of prompts, and how many they share where a few of a dialogue stand in a batch."""
+    """The mean length of prompts, and how much they share when a few of each dialogue stand in a batch."""
     from engine.batching import plan_steps, training_batches
 
     steps = plan_steps(rows, BATCH, TOGETHER, seed=0, epoch=0)

@@ -11,7 +11,7 @@ from scoring.metrics import NONE_OF_OWN
 from training.arguments import Arguments, TrainingArguments, values_of
 from training.erc_config import ErcConfig
 
-# What the command says of how the weights are asked, and of how answers become scores.
+# Flags of the scoring command: how the weights are asked (from erc_config.json), and how answers become scores.
 ASKED = ("max_length", "precision", "chat_template", "calibrate", "quantize")
 SCORED = ("decode", "num_beams", "max_new_tokens", "repair_answers", "eval_batch_size", "score_on", "packing")
 SCORED += ("token_budget",)
@@ -19,7 +19,7 @@ OWN_CODE, OWN_CORPUS = "Apache-2.0", "CC0 1.0"
 
 
 def render_licences(dataset: str, base: str, own: Mapping[str, DatasetSpec] = NONE_OF_OWN) -> str:
-    """What may be done with the weights, as far as this program knows the licences of what they came from.
+    """The licences of code, base and dataset, as far as this program knows them: they limit the use of the weights.
 
     own: corpora of one's own that they learned from.
     """
@@ -34,7 +34,7 @@ def render_licences(dataset: str, base: str, own: Mapping[str, DatasetSpec] = NO
 
 
 def render_model_card(arguments: Arguments, config: ErcConfig, own: Mapping[str, DatasetSpec] = NONE_OF_OWN) -> str:
-    """What the weights are, what they were trained on, and how to score with them; config: how they are asked.
+    """The README.md of saved weights, in Markdown: base, labels, settings, licences, and the command that scores them.
 
     own: corpora of one's own that they learned from.
     """
@@ -72,7 +72,7 @@ Scored again by
 
 
 def scoring_command(arguments: Arguments, config: ErcConfig) -> str:
-    """What scores the weights again, to the same numbers; folders outside the repository by their own names."""
+    """The command that scores the weights again, to the same numbers; of folders elsewhere only the name."""
     _, data, training = arguments
     flags = {"do_train": False, "checkpoint_dir": training.model_dir, "dataset": data.dataset}
     flags |= {"data_dir": data.data_dir, "model_name_or_path": config.base, "output_dir": "scored", "model_dir": "none"}

@@ -70,7 +70,7 @@ def draw_confusion_matrix(path: Path, result: EvalResult, labels: Sequence[str],
 
 
 def _draw_scale(figure: Figure, axes: Axes, image: AxesImage) -> None:
-    """Draw the colour scale beside the matrix, as high as it."""
+    """Draw the colour scale beside the matrix, equally high."""
     inches_wide = axes.figure.get_figwidth()
     place = axes.inset_axes((1 + 0.15 / inches_wide, 0, 0.14 / inches_wide, 1))
     bar = figure.colorbar(image, cax=place, format=lambda share, _: f"{share:.0%}")
@@ -92,7 +92,7 @@ def _write_cells(axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[S
 
 
 def _percent(share: float) -> str:
-    """A share above nothing never reads as 0%."""
+    """A share in percent; one above 0 is never shown as 0%."""
     return f"{share:.0%}" if share >= 0.005 else "<1%"
 
 
@@ -139,7 +139,7 @@ def draw_learning_curve(
 
 
 def axis_name(metric: str) -> str:
-    """What the axis of a score says."""
+    """The title of a score's axis."""
     return f"{name_metric(metric)} (%)"
 
 
@@ -180,18 +180,18 @@ def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str, b
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """The library's defaults and STYLE inside, whatever the user's matplotlibrc says; as it was after."""
+    """Inside, matplotlib's defaults and STYLE hold, whatever the user's matplotlibrc says."""
     with mpl.style.context(["default", STYLE]):
         yield
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the PNG whole or not at all, with just the room that its content takes."""
+    """Write the PNG whole or not at all, cut to its content."""
     write_atomically(Path(path), to_png(figure, DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.1))
 
 
 def to_png(figure: Figure, dots_per_inch: int, **room: Any) -> bytes:
-    """The picture, without the library's version in it. room: what `Figure.savefig` takes of that."""
+    """The PNG, without matplotlib's version in it. room: arguments of `Figure.savefig` on margins."""
     drawn = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(drawn, format="png", dpi=dots_per_inch, metadata={"Software": None}, **room)

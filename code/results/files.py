@@ -1,4 +1,4 @@
-"""What a run leaves behind: results.json."""
+"""results.json: the scores of a run, and how it is written."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from training.folders import RESULTS_FILE
 UNKNOWN = "unknown"
 NO_TRAINING = "none"
 GIVEN_CHECKPOINT = "given"
-# How the scored model was chosen -> the words that stand wherever its score stands.
+# How the scored model was chosen -> the words that are shown beside its score.
 SELECTIONS: Mapping[str, str] = {
     "valid": "chosen on valid",
     "test": "best epoch chosen on TEST, the paper's way: not a held-out score",
@@ -26,13 +26,12 @@ SELECTIONS: Mapping[str, str] = {
 class Scorecard:
     """The scores of one split, and all that must be read beside them.
 
-    selection: a key of SELECTIONS. seen, unseen: only the rows whose text, letter case and outer blanks
-    aside, the weights were, or were not, trained on; None where there are no such rows. seen_rows: ids of the seen
-    ones; None, and no scores, where it is not known what the weights were trained on. majority: what the commonest
-    label of train scores. by_dataset: the scores of each dataset, where rows come from several. copying: how
-    often the answer is the label of the nearest demonstration, where there are demonstrations. without_transitions:
-    of the model's own answers, where `result` is of those that label transitions made of them.
-    Raises ValueError for an unknown selection.
+    selection: a key of SELECTIONS. seen, unseen: scores of the rows whose text (as `fold_text` compares) the weights
+    were, or were not, trained on; None where there are no such rows. seen_rows: ids of the seen ones; None, and no such
+    scores, where it is not known what the weights were trained on. majority: the score of train's commonest label.
+    by_dataset: dataset -> scores, where rows come from several. copying: how often the answer is the label of the
+    nearest demonstration, where there are demonstrations. without_transitions: scores of the model's own answers, where
+    `result` is of answers after label transitions. Raises ValueError for an unknown selection.
     """
 
     result: EvalResult
@@ -67,7 +66,7 @@ class Scorecard:
 
 
 def _plain_numbers(result: EvalResult) -> dict[str, Any]:
-    """The scores of the whole, without those of each label."""
+    """The scores over all labels, without those of each label."""
     return {name: value for name, value in result.to_dict().items() if not isinstance(value, dict | list)}
 
 

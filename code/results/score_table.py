@@ -44,7 +44,7 @@ def _label_table(result: EvalResult) -> Table:
 
 
 def _summary_table(scorecard: Scorecard) -> Table:
-    """Name, number, note; the name of the headline and the longest words of SELECTIONS just fit the width."""
+    """Rows of (name, number, note); the headline's name and the longest words of SELECTIONS just fit 100 columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(justify="right")

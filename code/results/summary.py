@@ -1,4 +1,4 @@
-"""After the scores: results.json, predictions, figures and the table, from what the stages know."""
+"""What a run leaves behind: results.json, predictions, figures, and the table that it prints."""
 
 import json
 import sys
@@ -57,7 +57,8 @@ def report_run(
 ) -> None:
     """Writes what the run leaves behind to `output_dir`; results.json comes last, so it marks a finished run.
 
-    others: task -> its scores, of rows of other tasks than the scored one.
+    progress: of training; None: nothing was trained. predictions: of `--score_on`; empty: nothing was scored. others:
+    task -> scores of the tasks beside the scored one.
     """
     folder = Path(run.arguments[2].output_dir)
     title = run_title(run)
@@ -84,12 +85,12 @@ def report_run(
 
 
 def finished_before(run: Run) -> bool:
-    """Whether this very run has its results already; then its table is printed again, for `--resume True`.
+    """Whether `output_dir` holds the finished results of an equal run; then its table is printed again.
 
-    Results of a run with other settings are told of, as this one takes their place.
+    For `--resume True`. Results of a run with other settings are warned of, as this run replaces them.
 
     Raises:
-        UserError: that run can still go on, and this one is not it.
+        UserError: the folder also holds the state of a run with other settings, which could still be resumed.
     """
     folder = Path(run.arguments[2].output_dir)
     try:
@@ -119,14 +120,14 @@ def finished_before(run: Run) -> bool:
 
 
 def _forget_state(folder: Path) -> None:
-    """Takes away what a run left that was killed once its results were whole; not what another has begun since."""
+    """Removes the state of a run that was killed after it wrote its results; not that of a run begun since."""
     with suppress(UserError), alone_in(folder, "the state"):
         if (folder / RESULTS_FILE).is_file():
             discard_state(folder)
 
 
 def run_title(run: Run) -> str:
-    """Dataset, base and setting, as figures and table name them."""
+    """'<dataset>, <base>, <setting>', the title of figures and table."""
     model, data, training = run.arguments
     setting = name_way(model)
     if not training.do_train:

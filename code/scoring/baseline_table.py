@@ -1,6 +1,6 @@
-"""The baselines as data: what each is called and is, what valid chooses from, and what decides what it comes to.
+"""The table of baselines: name, meaning, the settings that valid chooses from, and a digest of what decides the result.
 
-Without the libraries that fit them, which take seconds to import: reports read this much alone.
+It does without the libraries that fit them, which take seconds to import, as reports need only the table.
 """
 
 import json
@@ -17,16 +17,16 @@ from scoring.transitions import GRID, SMOOTHING
 MAJORITY, PREVIOUS_LABEL = "majority", "previous_label"
 VECTORS, FINE_TUNED = "vectors_history", "finetuned"
 WITH_TRANSITIONS = "+transitions"
-# Changes with any code that fits or chooses, so that records of older code are seen to be stale.
+# Count it up with any change of the code that fits or chooses: records of older code are then stale.
 BASELINES_VERSION = 2
 PLAN_CHARACTERS = 16
 
 # C: inverse regularisation. class_weight: whether rare labels weigh more in training.
 REGRESSION: Grid = {"class_weight": (None, "balanced"), "C": (0.3, 1.0, 3.0, 10.0)}
-# history_scale: of the history's columns beside the utterance's.
+# history_scale: factor of the columns of the history; those of the utterance have 1.
 HISTORY_REGRESSION: Grid = {"history_scale": (1.0, 0.6, 0.3)} | REGRESSION
-# alpha: how often every word is said to have been seen beside what was counted. The weights are those of the evidence:
-# naive Bayes takes words for independent, and those of a long history would outvote the utterance.
+# alpha: count that is added for every word. The weights are factors of the counts of history and utterance: naive Bayes
+# takes words for independent, so those of a long history would outvote the utterance.
 BAYES: Grid = {
     "alpha": (0.1, 0.3, 1.0, 3.0),
     "history_weight": (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
@@ -39,8 +39,8 @@ EPOCHS: Grid = {"epochs": (1, 2, 3, 4)}
 class FineTuning:
     """How an encoder is fine-tuned.
 
-    encoder: a folder, a name of LLM_bases or a hub id. max_length: tokens of an input,
-    the oldest of the history go first. head_rate: learning rate of the head, which begins at random.
+    encoder: a folder, a name of LLM_bases or a hub id. max_length: tokens of an input; the oldest of the history are
+    dropped first. head_rate: learning rate of the head, which is initialised at random. warmup: share of the steps.
     """
 
     encoder: str
@@ -54,9 +54,9 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Contender:
-    """A baseline before it is fitted. grid: what valid chooses from. precision: of its numbers, as torch calls it.
+    """A kind of baseline. grid: setting -> values that valid chooses from. precision: of its numbers, in torch's words.
 
-    A fine-tuned encoder computes in bf16 where the machine does: its record says which.
+    A fine-tuned encoder computes in bf16 where the machine does; its record tells.
     """
 
     meaning: str
@@ -78,20 +78,20 @@ MEANINGS = {name: contender.meaning for name, contender in CONTENDERS.items()} |
 
 
 def name_finetuned(encoder: str) -> str:
-    """What the baseline of a fine-tuned encoder is called: several may stand side by side."""
+    """The name of the baseline of a fine-tuned encoder, which has that of the encoder in it."""
     return f"{FINE_TUNED}_{Path(encoder).name}"
 
 
 def bare_name(name: str) -> str:
-    """The contender of a baseline, without transitions and encoder."""
+    """The key in `CONTENDERS` of a baseline's name: without `+transitions` and the name of an encoder."""
     bare = name.removesuffix(WITH_TRANSITIONS)
     return FINE_TUNED if bare.startswith(f"{FINE_TUNED}_") else bare
 
 
 def baseline_plan(name: str) -> str:
-    """Digest of what decides, besides its dataset and the code, what a baseline of the reports comes to.
+    """A digest of all settings that decide the scores of a baseline, beside its dataset.
 
-    name: of one of `CONTENDERS` or the leak bound, `+transitions` behind it or not. UserError for another.
+    name: of one of `CONTENDERS` or the leak bound, with or without `+transitions`. UserError for another name.
     """
     bare = bare_name(name)
     if bare not in MEANINGS:

@@ -1,8 +1,8 @@
-"""What any result should beat: answers that need no language model, each with and without label transitions.
+"""Baselines that any result should beat: they need no language model; each is scored with and without transitions.
 
-Every one is fitted on train, its settings are chosen on valid, and it is scored on both.
-Which of them valid would choose is said too. The last, previous_label, is no baseline but a leak bound: the gold label
-of the same speaker's previous utterance (neutral for the first), which no model is given.
+Each is fitted on train, its settings are chosen on valid, and it is scored on valid and test; the one that is best on
+valid is marked. The last, previous_label, is no baseline but a leak bound: the gold label of the same speaker's
+previous utterance (neutral for the first), which no model is given.
 """
 
 import time
@@ -44,11 +44,11 @@ Candidates = Callable[..., Iterator[Candidate]]
 
 
 def majority(task: Task, grid: Grid) -> Iterator[Candidate]:
-    """The shares of the labels in train, whatever is said."""
+    """The one candidate that gives every utterance the shares of train's labels, see `log_shares`."""
     yield Candidate({}, lambda split: np.tile(log_shares(task), (len(task.numbers[split]), 1)))
 
 
-# Of each of `CONTENDERS`; those of an encoder are bound to one before they are measured.
+# Key of `CONTENDERS` -> what makes its candidates; those with an encoder get it in `measure_baselines`.
 CANDIDATES: Mapping[str, Candidates] = {
     MAJORITY: majority,
     "words": own_words,
@@ -62,9 +62,9 @@ CANDIDATES: Mapping[str, Candidates] = {
 
 @dataclass(frozen=True)
 class Baseline:
-    """One way to answer, with what it comes to.
+    """A baseline and its results.
 
-    settings: those that valid chose. results, predictions: of valid and test; predictions with log p of every label
+    settings: those that valid chose. results, predictions: valid and test -> scores, answers with log p of every label
     where there is one. transitions: the filter that decoded them, None: they are the model's own. chosen: whether its
     score on valid is the best of all that were measured. seconds: to fit, choose and score, with and without
     transitions together.
@@ -86,10 +86,10 @@ def measure_baselines(
     finetuning: FineTuning | None = None,
     begin: Callable[[str], None] = lambda name: None,
 ) -> list[Baseline]:
-    """Fit, choose and score every baseline, each followed by itself with transitions; the leak bound is the last.
+    """Fits and scores all baselines, each as it is and then with transitions; the leak bound comes last.
 
-    embed: the sentence encoder of `vectors_history`, None: without it. finetuning: how that of `finetuned_<encoder>` is
-    trained, None: without it. begin: told each name as its turn comes.
+    embed: the sentence encoder of `vectors_history`; None: that baseline is left out. finetuning: settings of
+    `finetuned_<encoder>`; None: it is left out. begin: called with each name when its turn comes.
 
     Raises:
         UserError: train has one label alone, which no classifier learns to tell from others.
@@ -108,7 +108,7 @@ def measure_baselines(
 
 
 def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: Task) -> tuple[Baseline, Baseline]:
-    """One baseline: as it answers by itself, and with transitions."""
+    """One baseline, (as it is, with transitions)."""
     began = time.monotonic()
     choice = choose(candidates(task), task)
     plain = {split: predictions_of(task, split, choice.log_p[split]) for split in SCORED}
@@ -153,7 +153,7 @@ def previous_labels(dialogues: Sequence[Dialogue], otherwise: str) -> list[str]:
 
 
 def leak_bound(task: Task) -> Baseline:
-    """What gold labels would give away."""
+    """The leak bound: answers with the gold label of the same speaker's previous utterance."""
     otherwise = task.neutral or task.labels[int(np.bincount(task.numbers["train"]).argmax())]
     predictions = {
         split: [

@@ -1,4 +1,4 @@
-"""What every baseline has in common: the task that it answers, its candidate settings, and how valid chooses."""
+"""What all baselines share: the task that they answer, candidates with different settings, and the choice by valid."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from scoring.transitions import (
     unbroken,
 )
 
-# log p of what a model holds for impossible: finite, so that it can be written and filtered.
+# log p of a label with probability 0: finite, so that it can be written and filtered.
 LOWEST = -1e4
 
 
@@ -29,7 +29,7 @@ LOWEST = -1e4
 class Task:
     """A dataset with its labels and metric, as a baseline sees it.
 
-    dialogues: of train, valid and test. window: turns before an utterance that may be used. neutral: the label that
+    dialogues: split -> dialogues. window: number of turns before an utterance that may be used. neutral: the label that
     stands for no emotion; None: there is none.
     """
 
@@ -47,12 +47,12 @@ class Task:
                 yield utterance, list(dialogue.utterances[max(0, turn - self.window) : turn])
 
     def texts(self, split: str) -> tuple[list[str], list[int]]:
-        """(all utterances of a split, in order; of each labelled one its place among them, as of `turns`)."""
+        """(texts of all utterances of a split, in order; the index of each labelled one among them)."""
         spoken = [utterance for dialogue in self.dialogues[split] for utterance in dialogue.utterances]
         return [one.text for one in spoken], [place for place, one in enumerate(spoken) if one.label is not None]
 
     def gold(self, split: str) -> list[str]:
-        """Every label, in order."""
+        """The gold label of every labelled utterance, in order."""
         return [utterance.label for dialogue in self.dialogues[split] for _, utterance in dialogue.labelled]
 
     @cached_property
@@ -80,13 +80,13 @@ Grid = Mapping[str, Sequence[Any]]  # setting -> the values that valid chooses f
 
 
 def settings_of(grid: Grid) -> Iterator[dict[str, Any]]:
-    """Every combination, the last setting changing fastest."""
+    """Every combination of the values of a grid; the last setting changes fastest."""
     return (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model under certain settings. log_p: split -> (utterances, labels), asked for while no other is made."""
+    """A fitted model with its settings. log_p: split -> (utterances, labels); call it before the next one is made."""
 
     settings: Mapping[str, Any]
     log_p: Callable[[str], np.ndarray]
@@ -101,7 +101,7 @@ class Choice:
 
 
 def choose(candidates: Iterable[Candidate], task: Task) -> Choice:
-    """The best on valid, the first of equals; ValueError where there is none."""
+    """The candidate that is best on valid, of equals the first; ValueError where there are no candidates."""
     best, highest = None, -np.inf
     for candidate in candidates:
         valid = candidate.log_p("valid")
@@ -116,9 +116,9 @@ def choose(candidates: Iterable[Candidate], task: Task) -> Choice:
 def with_transitions(
     task: Task, rows: Mapping[str, Sequence[Prediction]]
 ) -> tuple[TransitionFilter, dict[str, list[Prediction]]]:
-    """(the filter of train's transitions that scores best on valid, the scored answers of each split by it).
+    """Fits a filter of train's transitions on valid -> (filter, split -> the rows with its answers).
 
-    rows: of valid, and of what else is to be decoded; as the utterances of each split stand, with log p of every label.
+    rows: split, valid among them -> answers with log p of every label, in the order of its utterances.
     """
     counts = count_transitions(task.gold("train"), task.orders["train"], task.labels)
     log_p = log_p_matrix(rows["valid"], task.labels)
@@ -129,7 +129,7 @@ def with_transitions(
 def log_probabilities(model: Any, features: Any, size: int) -> np.ndarray:
     """(rows, labels) log p by a classifier of scikit-learn that was fitted on positions among `size` labels.
 
-    A label that train does not have gets the lowest there is.
+    A label that train does not have gets `LOWEST`.
     """
     found = np.full((features.shape[0], size), LOWEST)
     with np.errstate(divide="ignore"):

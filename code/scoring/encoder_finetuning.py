@@ -1,7 +1,7 @@
 """A sentence encoder fine-tuned with a linear head: an utterance after the turns before it -> its label.
 
-The encoder reads [CLS] history [SEP] utterance [SEP]; every turn begins with the number of its speaker, 0 for who says
-the utterance, the others by how lately they spoke. The head reads the mean of the utterance's own vectors.
+The encoder reads [CLS] history [SEP] utterance [SEP]; every turn begins with a number for its speaker, 0 for that of
+the utterance, the others by how recently they spoke. The head reads the mean of the utterance's own vectors.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ from scoring.baseline_table import FineTuning
 from scoring.contenders import Candidate, Grid, Task
 
 SPECIAL_TOKENS = 3  # [CLS] and two [SEP]
-POOL = 16  # batches whose rows are sorted by length together
+POOL = 16  # number of batches whose rows are sorted by length together
 
 
 @dataclass(frozen=True)
 class Row:
-    """An input. tokens: with the special ones; the utterance's own are tokens[start:end]."""
+    """An input. tokens: ids, special ones included; those of the utterance are tokens[start:end]."""
 
     tokens: tuple[int, ...]
     start: int
@@ -36,7 +36,7 @@ def load_encoder(name: str) -> tuple[Any, Any]:
     """The encoder as transformers loads it, in fp32, and its tokenizer.
 
     Raises:
-        UserError: it is not there, cannot be loaded, or its tokenizer knows no [CLS] and [SEP].
+        UserError: there is no such encoder, or it cannot be loaded, or its tokenizer has no [CLS] and [SEP].
     """
     from transformers import AutoModel, AutoTokenizer
 
@@ -110,7 +110,7 @@ def shuffled_batches(rows: Sequence[Row], size: int, draw: np.random.Generator) 
 
 
 def finetuned_encoder(task: Task, grid: Grid, settings: FineTuning) -> Iterator[Candidate]:
-    """The encoder after each epoch of one training, as many as the grid has of `epochs`.
+    """A candidate after each epoch of one training, for each of `epochs` in the grid.
 
     Raises:
         UserError: see `load_encoder`.
@@ -157,13 +157,13 @@ def _optimizer(model: Classifier, settings: FineTuning, steps: int):
 
 
 def _computing(device: torch.device):
-    """bf16 in the products where the device multiplies in it."""
+    """Inside, matrix products are computed in bf16, where the device has it."""
     dtype = choose_precision("auto", device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
 def _log_p(model: Classifier, rows: Sequence[Row], size: int) -> np.ndarray:
-    """(rows, labels) float64."""
+    """(rows, labels) float64 log p."""
     model.eval()
     order = sorted(range(len(rows)), key=lambda place: len(rows[place].tokens))
     found: dict[int, list[float]] = {}

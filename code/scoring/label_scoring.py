@@ -20,18 +20,18 @@ from scoring.metrics import Prediction, extract_label
 
 REPLAYS_THAT_PAY = 8  # micro-batches from which on capturing a pass is worth its time
 ROWS_THAT_MERGE = 64  # rows from which on merging an adapter is worth its time
-Advance = Callable[[int], None]  # told how many more rows are done
+Advance = Callable[[int], None]  # called with the number of rows that have been finished since the last call
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How labels are read off the model.
+    """How a model is asked for labels.
 
-    packer: how prompts and labels meet the model. token_budget: tokens of one forward pass.
-    eval_batch_size: prompts that `generate` decodes together. repair_answers: an answer without a label
-    becomes the nearest label. calibrate: divide each label's probability by the one that it has under the row's
-    prompt without content, with which it was encoded. world: the processes that score at the same time. running: rows
-    are prompts of a dialogue that goes on, each scored by itself from what is kept of the one before; None: together.
+    packer: makes model inputs of prompts and labels. decode: "score" or "generate". token_budget: tokens of one forward
+    pass. eval_batch_size: prompts that `generate` answers together. repair_answers: an answer without a label becomes
+    the nearest label. calibrate: divide each label's probability by the one that it has after the row's prompt without
+    content. world: the processes that score at the same time. running: score rows one by one, as prompts of a dialogue
+    that goes on, and reuse what was computed for the one before; None: score them together.
     """
 
     packer: Packer
@@ -54,9 +54,9 @@ def predict_labels(
     settings: DecodeSettings,
     advance: Advance = lambda rows: None,
 ) -> list[Prediction]:
-    """One prediction per row, in the rows' order; several processes bring rows of their own each."""
+    """One prediction per row, in the rows' order. rows: those that this process scores."""
     method = {"score": score_labels, "generate": generate_answers}[settings.decode]
-    # Weights that ZeRO-3 gathers in inference mode could not be trained on afterwards.
+    # Weights that ZeRO-3 has gathered in inference mode could no longer be trained.
     sharded = is_sharded(model)
     merging = len(rows) >= ROWS_THAT_MERGE and not settings.running and not sharded
     inference = torch.no_grad() if sharded else torch.inference_mode()
@@ -70,7 +70,7 @@ def predict_labels(
 
 @contextmanager
 def evaluating(model):
-    """Dropout off inside, back as it was after."""
+    """Inside, the model is in evaluation mode; afterwards in the mode that it was in before."""
     was_training = model.training
     model.eval()
     try:
@@ -83,7 +83,7 @@ Outcome = tuple[str | None, dict[str, float] | None, str | None]  # label, log p
 
 
 def _as_many_everywhere(passes: list[Item], model, world: World) -> list[Item]:
-    """The passes of this process, as many as of all others where each needs what the others hold of the weights."""
+    """The passes of this process; under ZeRO-3, where all processes must run equally many, some are repeated."""
     return world.in_step(passes) if is_sharded(model) else passes
 
 
@@ -95,7 +95,7 @@ def score_labels(
     settings: DecodeSettings,
     advance: Advance,
 ) -> list[Outcome]:
-    """The most probable label of each row by log p of all its tokens and EOS; ties go to the earlier label."""
+    """Each row's label of the greatest log p, summed over its tokens and EOS; of equals the first."""
     packer = settings.packer
     device = next(model.parameters()).device
     choices = [encoder.encode_label(label) for label in labels]
@@ -121,7 +121,7 @@ def score_labels(
 
 
 def _most_probable(labels: Sequence[str], scores: torch.Tensor) -> Outcome:
-    """scores: (labels,) log p of each; of equal ones the first label is taken."""
+    """The label of the greatest score, of equals the first. scores: (labels,) log p."""
     found = dict(zip(labels, scores.tolist(), strict=True))
     return max(found, key=found.__getitem__), found, None
 
@@ -129,10 +129,10 @@ def _most_probable(labels: Sequence[str], scores: torch.Tensor) -> Outcome:
 def score_without_content(
     model, encoder: RowEncoder, rows: Sequence[EncodedRow], labels: Sequence[str], settings: DecodeSettings
 ) -> list[dict[str, float]]:
-    """For each row, log p of every label where a prompt like its own holds no utterance.
+    """For each row, log p of every label after its prompt without content (`EncodedRow.without_content`).
 
-    Rows whose prompts differ in the utterances alone share such a prompt, and it is scored once; those with
-    demonstrations have one each. Every process asks for itself: the ranks of ZeRO-3 have to take the same steps.
+    Equal prompts are scored once: those of rows that differ in their utterances alone, and not in demonstrations. Every
+    process does so for its rows, as those of ZeRO-3 must take the same steps.
     """
     distinct = {row.without_content: replace(row, prompt=row.without_content) for row in rows}
     outcomes = score_labels(model, encoder, list(distinct.values()), labels, settings, lambda rows: None)
@@ -141,7 +141,7 @@ def score_without_content(
 
 
 def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
-    """log p minus the bias; the highest label, the first of equals."""
+    """Subtracts the bias from log p, and takes the label that is then greatest; of equals the first."""
     corrected = {label: score - bias[label] for label, score in scores.items()}
     return max(corrected, key=corrected.__getitem__), corrected, None
 
@@ -149,10 +149,10 @@ def calibrated(scores: dict[str, float], bias: dict[str, float]) -> Outcome:
 def mean_target_loss(
     predictions: Sequence[Prediction], encoder: RowEncoder, settings: DecodeSettings, label_loss: LabelLoss | None
 ) -> float | None:
-    """The training loss of scored rows, without dropout and the weights of classes: the mean over rows.
+    """The training loss of scored rows, without dropout and weights: the mean over rows.
 
-    Of -log p a token of the target, EOS too, or of what `label_loss` holds them to. None where log p is not known: of
-    generated answers, and of scores from which a bias was taken.
+    It is -log p per token of the target, EOS included, or the loss of `label_loss`. None where log p of the model are
+    not known: for generated answers, calibrated scores, and without predictions.
     """
     if settings.decode != "score" or settings.calibrate or not predictions:
         return None
@@ -172,7 +172,7 @@ def generate_answers(
     settings: DecodeSettings,
     advance: Advance,
 ) -> list[Outcome]:
-    """The label found in the greedy answer, None where there is none; prompts of like length go together."""
+    """The label in each generated answer (greedy, or by beam search); None without any. Like lengths run together."""
     from transformers import GenerationConfig
 
     tokenizer = encoder.tokenizer
@@ -200,7 +200,7 @@ def generate_answers(
 
 @contextmanager
 def without_own_settings(model):
-    """A checkpoint's generation settings away inside; `generate` would take penalties and forced tokens from them."""
+    """Inside, the checkpoint's own generation settings, such as penalties and forced tokens, do not count."""
     from transformers import GenerationConfig
 
     own = model.generation_config
@@ -229,7 +229,7 @@ def _padded_before(rows: Sequence[EncodedRow], pad_token_id: int, device: torch.
 
 
 def first_step(model, rows: Sequence[EncodedRow], pad_token_id: int) -> torch.Tensor:
-    """(rows, vocabulary) float32 on the CPU: log p of the first token that `generate` would write."""
+    """(rows, vocabulary) float32 on the CPU: log p of the first token of the answer, as `generate` computes it."""
     from transformers import GenerationConfig
 
     told = {"output_logits": True, "return_dict_in_generate": True}

@@ -48,7 +48,7 @@ class Prediction:
 
     def __post_init__(self) -> None:
         for label, score in (self.scores or {}).items():
-            # The largest of several NaN is the first: the model would seem to answer the first label always.
+            # max() of several NaN is the first: the model would seem to answer the first label always.
             if not math.isfinite(score):
                 raise UserError(
                     f"row {self.id}: the log-probability of '{label}' is {score}, not a finite number; "
@@ -70,10 +70,10 @@ class LabelScores:
 class EvalResult:
     """Scores of one set of predictions, in percent.
 
-    metric: the headline score, a dataset's; `score` reads its field.
+    metric: name of the headline score, which `score` returns.
     macro_f1: mean over the labels that occur among the targets.
     micro_f1_without_neutral: DailyDialog's score, without the label that `find_neutral` finds; None: there is none.
-    confusion: (labels, labels + 1) counts; row = target, column = label said, the last column = invalid.
+    confusion: (labels, labels + 1) counts; row = target, column = answer, the last column = invalid.
     """
 
     labels: tuple[str, ...]
@@ -107,7 +107,7 @@ class EvalResult:
 
 @dataclass(frozen=True)
 class MajorityBaseline:
-    """What saying the one `label` to every row scores."""
+    """The scores of answering `label` to every row."""
 
     label: str
     result: EvalResult
@@ -121,14 +121,14 @@ def field_of(metric: str) -> str:
 def find_neutral(labels: Labels, metric: str = MICRO_F1_WITHOUT_NEUTRAL) -> str | None:
     """The label that a metric leaves out: the one in its name, else the one that is called neutral, whatever its case.
 
-    Unified labels have the second where a corpus's own have the first.
+    The name is of a corpus's own label; among unified labels it is the one called neutral.
     """
     named = metric.removeprefix(MICRO_F1_WITHOUT) if metric.startswith(MICRO_F1_WITHOUT) else NEUTRAL
     return next((label for word in (named, NEUTRAL) for label in labels if label.lower() == word.lower()), None)
 
 
 def name_metric(metric: str) -> str:
-    """What tables call it: 'weighted F1', 'micro F1 without neutral'."""
+    """The name of a metric in tables: 'weighted F1', 'micro F1 without neutral'."""
     return "weighted F1" if metric == WEIGHTED_F1 else f"micro F1 without {metric.removeprefix(MICRO_F1_WITHOUT)}"
 
 
@@ -217,7 +217,7 @@ def evaluate_unseen(
 def baseline_majority(
     train_targets: Sequence[str], test_targets: Sequence[str], labels: Labels, metric: str = WEIGHTED_F1
 ) -> MajorityBaseline:
-    """Score the commonest label of train, the first in label order on a tie, said to every row of test.
+    """Score answering the commonest label of train, of equals the first, to every row of test.
 
     Raises UserError when either side is empty or the test side holds a label that is not among `labels`.
     """
@@ -266,7 +266,7 @@ def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels
 
 
 def score_numbers(truth: Sequence[int], said: Sequence[int], labels: Labels, metric: str) -> float:
-    """The headline number alone, in percent, of answers as positions among the labels: for a search over many."""
+    """The headline score alone, in percent; fast, for searches. truth, said: positions among the labels."""
     numbers = range(len(labels))
     if metric == WEIGHTED_F1:
         return _f1_percent(truth, said, numbers, "weighted")
@@ -284,7 +284,7 @@ def _per_label(truth: Sequence[int], said: Sequence[int], numbers: Sequence[int]
 
 
 def _f1_percent(truth: Sequence[int], said: Sequence[int], kept: Sequence[int], average: str) -> float:
-    from sklearn.metrics import f1_score  # slow to import, and what only predicts does without
+    from sklearn.metrics import f1_score  # slow to import, and not needed by prediction
 
     return 100.0 * float(f1_score(truth, said, labels=kept, average=average, zero_division=0.0))
 
@@ -300,8 +300,8 @@ def evaluate_by_dataset(
 ) -> dict[str, EvalResult]:
     """Dataset (first part of a row's id) -> scores of its rows, in the order in which datasets first occur.
 
-    own: corpora of one's own. metric: for rows of a dataset that nobody knows, or that ask who speaks. Raises UserError
-    as `evaluate_predictions`.
+    own: name -> corpus of one's own. metric: for rows of an unknown dataset, or of the speaker task. Raises UserError
+    as `evaluate_predictions` does.
     """
     rows = split_by_dataset(predictions)
     known = {name: spec for name, spec in {**DATASETS, **own}.items() if name in rows and rows[name][0].task != SPEAKER}
@@ -318,15 +318,16 @@ def split_by_dataset(predictions: Sequence[Prediction]) -> dict[str, list[Predic
 
 
 def mean_score(results: Mapping[str, EvalResult]) -> float:
-    """Mean of the datasets' headline scores, each counting the same; by it epochs are compared."""
+    """Mean of the datasets' headline scores, each with the same weight; epochs are compared by it."""
     return sum(result.score for result in results.values()) / len(results)
 
 
 @dataclass(frozen=True)
 class Copying:
-    """Shares of the rows with a demonstration, in percent, by the label of the nearest one.
+    """How often answers copy the label of the nearest demonstration, over the rows that have one.
 
-    answered: the answer is that label. gold: the target is. A model that copies answers far above `gold`.
+    answered, gold: percentage of rows whose answer, whose target, is that label. A model that copies has `answered` far
+    above `gold`. rows: their number.
     """
 
     answered: float

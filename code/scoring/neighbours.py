@@ -18,10 +18,11 @@ from scoring.contenders import Task
 
 @dataclass(frozen=True)
 class NeighbourSettings:
-    """How neighbours are asked, and what they count for.
+    """How the labels of neighbours are weighed.
 
-    count: nearest utterances that are asked, all where train has fewer. temperature: of their cosines, small: the
-    nearest decide. smoothing: how many utterances of train's shares stand beside the neighbours.
+    count: number of nearest utterances, all where train has fewer. temperature: a neighbour weighs exp(cosine /
+    temperature); with a small one the nearest decide. smoothing: number of utterances, with labels as in train, that
+    are added to the neighbours.
     """
 
     count: int = 32
@@ -33,7 +34,7 @@ USUAL = NeighbourSettings()
 
 
 class NearestLabels:
-    """The labelled utterances of train, to be asked what the labels of those nearest to another utterance say."""
+    """An index of the labelled utterances of train, which gives the evidence of those nearest to others."""
 
     def __init__(self, task: Task, embed: Embed, settings: NeighbourSettings = USUAL) -> None:
         base = entries_of(task.dataset, "train", task.dialogues["train"])
@@ -42,10 +43,10 @@ class NearestLabels:
         self.log_shares = log_shares(task)
 
     def evidence(self, queries: Sequence[Entry]) -> np.ndarray:
-        """(utterances, labels) log(P(label | neighbours) / P(label)); none of a query's own dialogue is asked.
+        """(utterances, labels) log(P(label | neighbours) / P(label)); no neighbour is of the query's dialogue.
 
         Raises:
-            UserError: train has too few utterances beside those of a query's own dialogue.
+            UserError: train has too few utterances outside of a query's dialogue.
         """
         found = self.index.search(queries, self.settings.count)
         return np.array([self._ratios(matches) for matches in found]).reshape(len(queries), len(self.labels))

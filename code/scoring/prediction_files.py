@@ -1,4 +1,4 @@
-"""Predictions on disk, JSON Lines with one row each: those that a run ends with, and those by which it was chosen."""
+"""Predictions on disk, in JSON Lines: those of the final score, and those on valid that chose the epoch."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from basics.json_files import parse_json
 from scoring.metrics import Prediction
 
 PREDICTIONS_FILE = "predictions.jsonl"
-VALID_FILE = "predictions_valid.jsonl"  # the model's own answers of the epoch that valid chose
+VALID_FILE = "predictions_valid.jsonl"  # answers on valid, without transitions, of the epoch that valid chose
 SCORE_DECIMALS = 6
 
 

@@ -1,7 +1,7 @@
-"""Once per run, on its largest micro-batches: does a base give packed rows the log p that it gives each row alone?
+"""Checks, once per run on its largest micro-batches, that a base gives packed rows the log p of each row alone.
 
-The measure is a row as it stands: nothing before it, nothing behind it, no mask, no choice of places. A base that
-differs with shared prefixes takes rows; one that differs with rows, or reads ahead, is refused.
+The reference is a row alone: nothing before it, nothing after it, no mask, no positions given. A base that differs with
+shared prefixes gets padded rows; one that differs with padded rows too, or reads ahead, is refused.
 """
 
 import sys
@@ -25,17 +25,17 @@ from engine.running_prompts import RunningPrompts
 from scoring.label_scoring import evaluating, first_step
 
 # Greatest |difference| of a log p, divided by 1 + |log p|. In fp32 a wrong mask or position exceeds it by far; in half
-# precision, tens of roundings, only gross faults do: so it is fp32 wherever the base fits.
+# precision it must allow for many roundings, and only gross faults exceed it. So the check is in fp32 where that fits.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.125, torch.float16: 0.03}
 Answer = TypeVar("Answer")
-# Whether prefixes are shared -> the micro-batches of each kind of pass that is to come: of training, of scoring.
+# Whether prefixes are shared -> micro-batches of the run, one sequence for training and one for scoring.
 Plan = Callable[[bool], Sequence[Sequence[MicroBatch]]]
-ROOM = 1.5  # free memory that fp32 asks for, in sizes of the base in fp32
+ROOM = 1.5  # free memory that the check in fp32 needs, as a multiple of the base's size in fp32
 
 
 @dataclass(frozen=True)
 class Alone:
-    """A row with one continuation, and log p of its tokens as the base reads it by itself."""
+    """A row with one continuation, and the log p of its tokens when it is read alone."""
 
     number: int  # of the sequence in its micro-batch
     row: EncodedRow
@@ -46,12 +46,14 @@ class Alone:
 def packer_that_agrees(
     model, plan: Plan, wanted: str, pad_token_id: int, device: torch.device, kernel: bool = False
 ) -> Packer:
-    """The wanted packer when the base agrees on the largest micro-batches that it makes, else `rows`; stderr says why.
+    """The wanted packer, or that of `rows` where the base gives other log p than alone; stderr then says why.
+
+    wanted: `tree` or `rows`. plan: the micro-batches of the run, of which the largest are checked.
 
     kernel: see `packer_for`.
 
     Raises:
-        UserError: it agrees on rows no more than on the tree, reads ahead, does not run, or is out of memory.
+        UserError: log p are others in padded rows too; or the base reads ahead, does not run, or is out of memory.
     """
     if wanted == "tree" and not can_share_prefixes(model):
         print("this base reads prompts in both directions: no shared prefixes, --packing rows", file=sys.stderr)
@@ -62,7 +64,7 @@ def packer_that_agrees(
 
 
 def prompts_together(model, batches: Iterable[MicroBatch], wanted: int, pad_token_id: int, device: torch.device) -> int:
-    """How many prompts `generate` may take at once: `wanted`, or 1 where what pads a prompt changes its answer."""
+    """How many prompts `generate` may answer at once: `wanted`, or 1 where padding changes an answer."""
     check, batch = _Check(model, pad_token_id, device), max(batches, key=MicroBatch.tokens)
     if wanted == 1 or check.in_best_precision(lambda: check.pads_before(batch)):
         return wanted
@@ -71,9 +73,9 @@ def prompts_together(model, batches: Iterable[MicroBatch], wanted: int, pad_toke
 
 
 def can_go_on(model, row: EncodedRow, choices: Sequence[TokenRow], pad_token_id: int, device: torch.device) -> bool:
-    """Whether a base gives a prompt that goes on from kept keys and values the log p that it has when read alone.
+    """Whether a base gives the same log p to a prompt that goes on from kept keys and values as to one read alone.
 
-    row: its second half goes on from its first. choices: what may follow. Where it does not, stderr says so.
+    row: its second half is read after its first. choices: continuations. Where it does not, stderr says so.
     """
     check = _Check(model, pad_token_id, device)
     trouble = check.in_best_precision(lambda: check.trouble_going_on(row, choices))
@@ -83,7 +85,7 @@ def can_go_on(model, row: EncodedRow, choices: Sequence[TokenRow], pad_token_id:
 
 
 def hardest(batches: Sequence[MicroBatch], shares_prefixes: bool) -> list[MicroBatch]:
-    """The micro-batches that are checked for all: the largest, and of padded rows that with most padding too."""
+    """The micro-batches that are checked: the largest, and in padded rows also the one with most padding."""
     if shares_prefixes:
         return [max(batches, key=MicroBatch.tokens)]
     found = [max(batches, key=lambda batch: batch.tokens(False)), max(batches, key=MicroBatch.padding)]
@@ -91,15 +93,15 @@ def hardest(batches: Sequence[MicroBatch], shares_prefixes: bool) -> list[MicroB
 
 
 class _Check:
-    """One base on some micro-batches."""
+    """The checks of one base."""
 
     def __init__(self, model, pad_token_id: int, device: torch.device, kernel: bool = False) -> None:
         self.model, self.pad_token_id, self.device, self.kernel = model, pad_token_id, device, kernel
-        self.tokens = 0  # of the micro-batch that it is at
-        self.is_causal = False  # as far as is known
+        self.tokens = 0  # of the micro-batch that is being checked
+        self.is_causal = False  # whether it is known not to read ahead
 
     def in_best_precision(self, ask: Callable[[], Answer]) -> Answer:
-        """What `ask` returns with the base in fp32, or in its own precision where it has no room or no such layers."""
+        """Calls `ask` with the base in fp32; in its own precision, where there is no memory or its layers cannot."""
         with evaluating(self.model):
             if holds_half(self.model) and has_room(self.model, self.device):
                 try:
@@ -137,10 +139,10 @@ class _Check:
         return found
 
     def _refuse_reading_ahead(self, one: Alone) -> None:
-        """UserError when log p of a token changes with what stands behind it.
+        """UserError when log p of a token changes with the tokens after it.
 
-        Half of a prompt is read with and without its other half; of a prompt that may be read in both directions
-        the whole, with and without a label.
+        Half of a prompt is read with and without the other half; where a base may read prompts in both directions, the
+        whole prompt with and without a label.
         """
         cut = max(1, len(one.row.prompt) // 2) if can_share_prefixes(self.model) else len(one.row.prompt)
         start, rest = replace(one.row, prompt=one.row.prompt[:cut]), (*one.row.prompt[cut:], *one.continuation)
@@ -172,7 +174,7 @@ class _Check:
         return self._is_same(together.gather(1, best), alone.gather(1, best))
 
     def _trouble(self, kind: str, batch: MicroBatch) -> str | None:
-        """What is wrong with a kind of packing, None when it gives the numbers of each row alone."""
+        """What is wrong with a kind of packing; None where log p are those of each row alone."""
         self.tokens = batch.tokens(kind == "tree")
         alone = self._read_alone(batch)
         try:
@@ -188,7 +190,7 @@ class _Check:
         return None if self._is_same(found, expected) else f"differs by {_difference(found, expected):.1%} in log p"
 
     def trouble_going_on(self, row: EncodedRow, choices: Sequence[TokenRow]) -> str | None:
-        """What is wrong when the second half of a prompt goes on from the first, None when its numbers are right."""
+        """What is wrong when the second half of a prompt is read after the first; None where log p are right."""
         expected = [log_p_alone(self.model, row, choice, self.device).mean() for choice in choices]
         lengths = torch.tensor([len(choice) for choice in choices])
         try:
@@ -209,10 +211,10 @@ def _difference(found: Tensor, expected: Tensor) -> float:
 
 
 def chosen_sequences(batch: MicroBatch) -> list[tuple[int, EncodedRow, tuple[int, ...]]]:
-    """(number in the batch, row, continuation) of up to four: the shortest, the longest, and of the tree that with
-    most other nodes among its own and that with the fewest nodes behind such a gap.
+    """(number in the batch, row, continuation) of up to four sequences: the shortest and the longest; in the tree, the
+    one with most foreign nodes between its own, and the one with fewest nodes after such a gap.
 
-    What goes by a token's place in the pack, as a window of places does, shows there first.
+    A base that goes by a token's place in the pack and not in its row differs there first.
     """
     every = [(row, choice) for row, choices in zip(batch.rows, batch.continuations, strict=True) for choice in choices]
     lengths = [len(row.prompt) + len(choice) for row, choice in every]
@@ -237,7 +239,7 @@ def _branching(tree: PrefixTree, end: int) -> int:
 def log_p_alone(model, row: EncodedRow, continuation: Sequence[int], device: torch.device) -> Tensor:
     """(tokens of the continuation,) float32 on the CPU: log p of each, read with no other row and no mask.
 
-    Of logits as packed rows have them, not rounded by the head: at 400 bf16 has steps of 2, far beyond a tolerance.
+    As for packed rows, logits are not rounded by the head: at 400, bf16 has steps of 2, far beyond a tolerance.
     """
     read = torch.tensor([[*row.prompt, *continuation[:-1]]], device=device)
     tokens = torch.tensor(continuation, device=device)
@@ -253,7 +255,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def holds_half(model) -> bool:
-    """Whether the weights are all in 16 bits or more, and some in 16: those in 4 or 8 have no other precision."""
+    """Whether some weights are in 16 bits, and none in fewer, which could not be widened."""
     kinds = {weight.dtype for weight in model.parameters()}
     return bool(kinds & {*HALF}) and kinds <= {*HALF, torch.float32}
 
@@ -267,7 +269,7 @@ def has_room(model, device: torch.device) -> bool:
 
 @contextmanager
 def widened(model) -> Iterator[None]:
-    """16-bit weights and buffers in fp32 inside; the very same tensors are back after."""
+    """Inside, 16-bit weights and buffers are in fp32; afterwards the very same tensors are back."""
     kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers()) if tensor.dtype in HALF]
     try:
         for tensor, data in kept:

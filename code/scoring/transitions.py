@@ -1,15 +1,14 @@
-"""Decode with transitions: what was felt before says something about what is felt now, and never the reverse.
+"""`--decode transitions`: a filter over labels by which earlier turns of a dialogue inform the next, never the reverse.
 
-A causal filter over labels. In train it is counted which label follows which, from the same speaker's previous turn
-and from the dialogue's last turn. The belief about an utterance is
+In train it is counted which label follows which, after the same speaker's previous turn and after the dialogue's last
+turn. The belief about an utterance is
 
     softmax(log p / temperature + own_weight x evidence(own previous turn) + dialogue_weight x evidence(last turn))
 
 where the evidence of a turn for a label is log(sum over its labels of belief x P(label | its label) / P(label)).
-Beliefs are handed on, not answers; a first turn has no evidence; with both weights 0 a model's own answers stand as
-they are. The temperature keeps beliefs doubtful, so that evidence counts; whoever reads a probability is shown the
-belief without it, softmax(temperature x log belief), which for a first turn is the model's own. Labels are numbers
-here, in prompt order.
+Beliefs are handed on, not answers; a first turn has no evidence; with both weights 0 the answers are the model's own.
+The temperature keeps beliefs doubtful, so that evidence counts. Probabilities that are shown are beliefs without it,
+softmax(temperature x log belief), which for a first turn are the model's own. Labels are numbers here, in prompt order.
 """
 
 import itertools
@@ -29,11 +28,11 @@ from scoring.metrics import Prediction
 
 VERSION = 1
 MOST_COUNTED = 10**12  # transitions of a pair of labels
-# A label counts as if it had been followed so many times by what follows any label.
+# So many counts are added to each label's successors, distributed as the successors of all labels.
 SMOOTHING = 10.0
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 5.0)
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
-# The plainest first, so that of equal scores it is taken.
+# The simplest settings first, so that of equal scores they are taken.
 GRID = np.array(
     sorted(itertools.product(TEMPERATURES, WEIGHTS, WEIGHTS), key=lambda one: (one[1] + one[2], one[0], one[1]))
 )
@@ -43,10 +42,10 @@ Counts = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class TurnOrder:
-    """Which utterances came before which.
+    """For each utterance, which others came before it.
 
-    own: (utterances,) position of the same speaker's previous turn, -1 where there is none. dialogue: (utterances,) of
-    the dialogue's. depth: (utterances,) how many turns of the dialogue came before.
+    own: (utterances,) index of the same speaker's previous turn, -1 where there is none. dialogue: (utterances,) index
+    of the dialogue's previous turn, or -1. depth: (utterances,) number of turns of the dialogue before it.
     """
 
     own: np.ndarray
@@ -68,9 +67,9 @@ def unbroken(places: Iterable[tuple[Hashable, int]]) -> list[tuple[Hashable, int
 
 
 def order_turns(dialogues: Sequence[Hashable], speakers: Sequence[Hashable | None]) -> TurnOrder:
-    """The order of utterances that stand as they were spoken, each dialogue for itself.
+    """The order of utterances, which stand as they were spoken. dialogues: the dialogue of each.
 
-    speakers: of each utterance, numbered or named for each dialogue anew; None: not known, so no turn is their own.
+    speakers: of each utterance, a number or name within its dialogue; None: not known, so it has no previous own turn.
     """
     last: dict[Any, int] = {}
     own, before, depth = [], [], []
@@ -86,8 +85,8 @@ def order_turns(dialogues: Sequence[Hashable], speakers: Sequence[Hashable | Non
 class Transitions:
     """How often a label followed another in gold sequences.
 
-    own: (labels, labels) counts; row = label of the same speaker's previous turn, column = label now. dialogue: the
-    same after the dialogue's last turn.
+    own: (labels, labels) counts; row = label of the same speaker's previous turn, column = label now. dialogue: counts
+    with row = label of the dialogue's last turn, whoever spoke.
     """
 
     labels: tuple[str, ...]
@@ -113,7 +112,7 @@ def _ratios(counts: Counts) -> np.ndarray:
 
 
 def count_transitions(targets: Sequence[str], order: TurnOrder, labels: Sequence[str]) -> Transitions:
-    """Count gold labels after gold labels; ValueError for a target that is none of the labels."""
+    """Counts which gold label follows which; ValueError for a target that is no label. targets: gold labels."""
     numbers = np.array([list(labels).index(target) for target in targets], dtype=int)
     return Transitions(tuple(labels), *(_count(numbers, links, len(labels)) for links in (order.own, order.dialogue)))
 
@@ -129,7 +128,7 @@ def _count(numbers: np.ndarray, links: np.ndarray, size: int) -> Counts:
 class TransitionFilter:
     """Transitions with the temperature and the two weights that valid chose.
 
-    score, score_without: of valid, with the filter and without it, in percent; 0 where nothing was chosen.
+    score, score_without: on valid, with the filter and without it, in percent; 0 where nothing was chosen.
     """
 
     transitions: Transitions
@@ -144,7 +143,7 @@ class TransitionFilter:
         return _softmax(self._logits(log_p, order))
 
     def answers(self, log_p: np.ndarray, order: TurnOrder) -> np.ndarray:
-        """(utterances,) number of the label most believed in; ties go to the earlier label."""
+        """(utterances,) number of the label with the greatest belief; of equals the first."""
         return self._logits(log_p, order).argmax(axis=-1)
 
     def _logits(self, log_p: np.ndarray, order: TurnOrder) -> np.ndarray:
@@ -152,7 +151,7 @@ class TransitionFilter:
         return _filtered(self.transitions, log_p, order, settings)[0]
 
     def step(self, log_p: np.ndarray, own: np.ndarray | None = None, last: np.ndarray | None = None) -> np.ndarray:
-        """(labels,) belief about one utterance. log_p: (labels,). own, last: beliefs of the turns before, or None."""
+        """(labels,) belief about one utterance. log_p: (labels,). own, last: beliefs about earlier turns, or None."""
         logits = np.asarray(log_p, dtype=float) / self.temperature
         if own is not None:
             logits = logits + self.own_weight * _evidence(own, self.transitions.own_ratios)
@@ -165,12 +164,12 @@ class TransitionFilter:
         return _powers(belief, self.temperature)
 
     def believed(self, shown: np.ndarray) -> np.ndarray:
-        """(..., labels) what `shown` gave -> (..., labels) the beliefs."""
+        """The inverse of `shown`: (..., labels) probabilities -> (..., labels) beliefs."""
         return _powers(shown, 1 / self.temperature)
 
     @property
     def chosen(self) -> dict[str, float]:
-        """All but the counts, by name."""
+        """Name -> value of all fields but the counts."""
         return {name: value for name, value in vars(self).items() if name != "transitions"}
 
     def render(self) -> str:
@@ -180,8 +179,9 @@ class TransitionFilter:
 
 
 def _filtered(transitions: Transitions, log_p: np.ndarray, order: TurnOrder, settings: np.ndarray) -> np.ndarray:
-    """(settings, utterances, labels) logarithms of beliefs, each up to a constant; turn after turn, all dialogues at
-    once. settings: (settings, 3) temperature and both weights.
+    """(settings, utterances, labels) log beliefs, up to a constant each; turn by turn, for all dialogues at once.
+
+    settings: (settings, 3) temperature and both weights.
     """
     temperatures, own, dialogue = (column[:, None, None] for column in np.asarray(settings, dtype=float).T)
     logits = np.asarray(log_p, dtype=float)[None] / temperatures
@@ -217,12 +217,12 @@ def _powers(shares: np.ndarray, exponent: float) -> np.ndarray:
 def fit_filter(
     transitions: Transitions, log_p: np.ndarray, order: TurnOrder, score: Callable[[np.ndarray], float]
 ) -> TransitionFilter:
-    """The filter whose answers score best, of a small grid that holds the model's own; ties go to the plainest.
+    """The filter of `GRID` whose answers score best; of equals the first. One of them gives the model's own answers.
 
     log_p: (utterances, labels) of valid. score: (utterances,) answers -> the dataset's metric in percent.
     """
     answers = _filtered(transitions, log_p, order, GRID).argmax(axis=-1)
-    # Many settings answer alike.
+    # Many settings give the same answers, which are scored once.
     distinct, places = np.unique(answers, axis=0, return_inverse=True)
     scores = np.array([score(one) for one in distinct])[places.ravel()]
     best = int(scores.argmax())
@@ -230,16 +230,16 @@ def fit_filter(
 
 
 class Follower:
-    """Beliefs turn after turn, of dialogues that follow each other, as `TransitionFilter.beliefs` has them."""
+    """Applies a filter turn by turn, to dialogues one after another; equals `TransitionFilter.beliefs`."""
 
     def __init__(self, found: TransitionFilter) -> None:
         self.found = found
         self.dialogue: int | None = None
         self.speaker: int | None = None  # who spoke last
-        self.own: dict[int, np.ndarray] = {}  # speaker -> the belief about their last turn
+        self.own: dict[int, np.ndarray] = {}  # speaker -> belief about the speaker's last turn
 
     def follow(self, dialogue: int, speaker: int, scores: Mapping[str, float]) -> dict[str, float]:
-        """log p of every label -> what is shown of the belief about this turn, label -> probability."""
+        """The next turn: label -> log p in, label -> probability to show out, see `TransitionFilter.shown`."""
         labels = self.found.transitions.labels
         log_p = np.array([scores[label] for label in labels])
         is_going_on = dialogue == self.dialogue
@@ -248,7 +248,7 @@ class Follower:
         return dict(zip(labels, self.found.shown(belief).tolist(), strict=True))
 
     def remember(self, dialogue: int, speaker: int, shown: Mapping[str, float]) -> None:
-        """Take over what `follow` has given before."""
+        """Take up a turn for which `follow` returned `shown` in an earlier process."""
         shares = np.array([shown[label] for label in self.found.transitions.labels])
         self._keep(dialogue, speaker, self.found.believed(shares))
 
@@ -260,12 +260,12 @@ class Follower:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What is known of the dialogue that goes on, ready for JSON."""
+        """The beliefs about the dialogue that goes on, ready for JSON."""
         own = {str(speaker): belief.tolist() for speaker, belief in self.own.items()}
         return {"dialogue": self.dialogue, "speaker": self.speaker, "own": own}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken; ValueError, TypeError or KeyError for what is no state."""
+        """Go on from a `state`; ValueError, TypeError or KeyError where it is none."""
         own = {int(speaker): np.array(belief, dtype=float) for speaker, belief in state["own"].items()}
         size = (len(self.found.transitions.labels),)
         began = state["dialogue"] is not None
@@ -289,7 +289,7 @@ def decode_with(found: TransitionFilter, predictions: Sequence[Prediction], orde
 
 
 def decode_without(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The predictions with the label of the greatest log p, as they were before a filter; ties to the earlier label."""
+    """The predictions with the label of the greatest log p, as before a filter; of equals the first."""
     return [replace(row, label=max(row.scores, key=row.scores.__getitem__)) for row in predictions]
 
 

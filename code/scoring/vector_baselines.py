@@ -1,4 +1,4 @@
-"""A baseline of sentence vectors: an utterance's own, with the mean vectors of what was said before it, by whom."""
+"""A baseline of sentence vectors: that of the utterance, and means over the turns before it, by speaker."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from scoring.word_baselines import regressions
 
 
 def vectors_by_speaker(task: Task, split: str, embed: Embed) -> np.ndarray:
-    """(utterances, 3 width): own vector, means of the same speaker's turns in the window and of the others', or 0."""
+    """(utterances, 3 width): own vector, then means of the same speaker's and of others' turns in the window, or 0."""
     texts, places = task.texts(split)
     vectors = embed(texts)
     width = vectors.shape[1]

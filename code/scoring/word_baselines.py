@@ -1,4 +1,4 @@
-"""Baselines of words: an utterance's own, with the words before it by who said them, under scikit-learn's models."""
+"""Baselines of words, by scikit-learn: those of the utterance, and of the turns before it by speaker."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from scoring.baseline_table import REGRESSION
 from scoring.contenders import Candidate, Grid, Task, log_probabilities, settings_of
 
 LETTER, BARE = rf"[^\W\d_{WITHOUT_BLANKS}]", rf"(?=[^\W\d_])[{WITHOUT_BLANKS}]"
-# Letters of any script with their marks; letter by letter where nothing tells words apart.
+# Words of any script, letters with their marks; single letters in scripts without blanks.
 WORD = rf"(?:{LETTER}|')(?:{LETTER}|['{MARKS}])*|{BARE}[{MARKS}]*|[!?！？؟]"
 
 OWN, SAME, OTHERS = range(3)
@@ -24,7 +24,7 @@ Features = Mapping[str, Any]  # split -> (rows, features)
 
 
 def words_by_speaker(task: Task, split: str) -> tuple[list[str], list[str], list[str]]:
-    """Of every utterance: its text, the same speaker's turns in the window, the others'."""
+    """(texts of the utterances, for each the same speaker's turns in the window, those of others)."""
     own, same, others = [], [], []
     for utterance, shown in task.turns(split):
         own.append(utterance.text)
@@ -34,7 +34,7 @@ def words_by_speaker(task: Task, split: str) -> tuple[list[str], list[str], list
 
 
 def count_words(task: Task, vectorizer: type[CountVectorizer], **options: Any) -> Blocks:
-    """The words of every split in three blocks, each with a vocabulary of its own, that of train.
+    """Counts the words of every split in the three blocks; each block has its own vocabulary, from train.
 
     Raises:
         UserError: the utterances of train have no word, or none as often as the options ask.
@@ -45,7 +45,7 @@ def count_words(task: Task, vectorizer: type[CountVectorizer], **options: Any) -
         words = vectorizer(token_pattern=WORD, **options)
         try:
             words.fit(texts["train"][block])
-        except ValueError:  # no word is left, as of the history of single utterances
+        except ValueError:  # no words, as in the history of dialogues of one utterance
             if block == OWN:
                 least = options.get("min_df", 1)
                 raise UserError(
@@ -64,7 +64,7 @@ def weighted(blocks: tuple[sparse.csr_array, ...], weights: tuple[float, ...]) -
 
 
 def regressions(task: Task, features_of: Callable[..., Features], grid: Grid) -> Iterator[Candidate]:
-    """Logistic regressions. features_of: what the grid says of features, beside C and class_weight -> features.
+    """Logistic regressions over a grid. features_of: settings of the grid beside C and class_weight -> features.
 
     Raises:
         UserError: train has one label alone, which no classifier learns to tell from others.
@@ -86,7 +86,7 @@ def regressions(task: Task, features_of: Callable[..., Features], grid: Grid) ->
 
 
 def tf_idf(task: Task) -> Blocks:
-    """Words and pairs of words that train has twice or more, weighed by TF-IDF."""
+    """TF-IDF of words and pairs of words that train has twice or more."""
     return count_words(task, TfidfVectorizer, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
 
 
@@ -108,7 +108,7 @@ def words_with_history(task: Task, grid: Grid) -> Iterator[Candidate]:
 
 
 def naive_bayes(task: Task, grid: Grid, kind: type[MultinomialNB] | type[ComplementNB]) -> Iterator[Candidate]:
-    """Word counts in the same three blocks, counted once; complement naive Bayes is made for uneven labels."""
+    """Naive Bayes over word counts in the three blocks; ComplementNB is made for uneven labels."""
     blocks = count_words(task, CountVectorizer)
     train = weighted(blocks["train"], (1.0, 1.0, 1.0))
     fitted = {alpha: kind(alpha=alpha).fit(train, task.numbers["train"]) for alpha in grid["alpha"]}

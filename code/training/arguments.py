@@ -1,7 +1,7 @@
-"""The flags of main_new.py: three dataclasses, one field a flag. All that cannot be read is told together,
-then all that cannot stand together, then all without effect.
+"""The flags of main_new.py: three dataclasses, one field a flag. Errors are told in three rounds: values
+that cannot be read, then flags that contradict each other or name missing files, then flags without effect.
 
-What a flag means, what it may be and its default stand in knobs.table, where it is a setting of the scripts too.
+A flag that is a setting of the scripts too has its meaning, values and default in knobs.table.
 Standard library only: the scripts check their settings with it before anything is installed.
 """
 
@@ -35,7 +35,7 @@ def flag(default: Any, help: str, kind: Kind = TEXT) -> Any:
 
 
 def knob(name: str) -> Any:
-    """The field of a flag that is a setting of the scripts."""
+    """A dataclass field for a flag that is a setting of the scripts, as knobs.table has it."""
     row = KNOBS[name]
     return flag(row.kind.value(row.default), row.told.replace("`", ""), row.kind)
 
@@ -70,7 +70,7 @@ class DataArguments:
 
 @dataclass(frozen=True)
 class TrainingArguments:
-    """What is done with them, and where the results go."""
+    """What is done with the rows, and where the results go."""
 
     output_dir: str = flag(MISSING, "folder of results.json, predictions, logs and figures")
     model_dir: str = flag(MISSING, "folder of the best adapter or model")
@@ -117,7 +117,7 @@ class TrainingArguments:
 
 
 Arguments = tuple[ModelArguments, DataArguments, TrainingArguments]
-Said = frozenset[str]  # the flags that stand on the command line
+Said = frozenset[str]  # names of the flags that the command line gives, rather than leaves at their default
 GROUPS = (ModelArguments, DataArguments, TrainingArguments)
 
 
@@ -138,11 +138,10 @@ def build_parser(description: str) -> LineParser:
 
 
 def parse_arguments(description: str, command: list[str] | None = None) -> tuple[Arguments, Said]:
-    """Reads and checks the command line; which of its flags were said, and which have their defaults.
+    """Reads and checks a command line (None: this process's) -> (arguments, names of the flags that it gives).
 
     Raises:
-        UserError: every flag with a value that is not allowed, in one line; where there is none, every one without
-            effect.
+        UserError: some flags are not allowed, all of them in one line; or else some have no effect.
     """
     words = sys.argv[1:] if command is None else command
     parsed = _read(description, words)
@@ -152,9 +151,10 @@ def parse_arguments(description: str, command: list[str] | None = None) -> tuple
 
 
 def find_unusable(command: Sequence[str], look: bool = False, unread: bool = False) -> list[str]:
-    """What `parse_arguments` would say of a command; empty when it is fine.
+    """The faults that `parse_arguments` would find in a command, one line each.
 
-    look: only what is not there, by a look at the disk; else all but that. unread: flags without effect, too.
+    look: after reading, only look for files that are missing; False: for every other fault, and not at the disk.
+    unread: also find flags without effect.
     """
     try:
         parsed = _read("", list(command))
@@ -185,7 +185,7 @@ def values_of(arguments: Arguments) -> dict[str, Any]:
 
 
 def _find_unread(arguments: Arguments, said: Said) -> list[str]:
-    """One line per flag that was said, otherwise than by default, and that this run would leave without effect."""
+    """One line per flag that was given a value other than its default, and would have no effect in this run."""
     values = values_of(arguments)
     unread = why_unread(values)
     said_otherwise = (name for name in sorted(said & unread.keys()) if values[name] != _default_of(name))
@@ -193,14 +193,14 @@ def _find_unread(arguments: Arguments, said: Said) -> list[str]:
 
 
 def why_unread(values: Mapping[str, Any]) -> dict[str, str]:
-    """Every flag that a run leaves without effect, whatever it is set to -> why. values: of flags; others: as usual.
+    """Flag that has no effect in a run, whatever its value -> why. values: flag -> value; others have their default.
 
-    What only training reads may be said where nothing is trained: it is the command of a training, to score.
+    Flags that only training reads do not count where nothing is trained: a training's command may score again.
     """
     setting = LORA if values["lora"] or not values["do_train"] else ALL_PARAMETERS
     asked = {name: str(knob.default) for name, knob in KNOBS.items()}
     asked |= {name: str(value) for name, value in values.items()}
-    # Whether rows are of the prediction task, which `beta` weighs, or show demonstrations is known when they are read.
+    # Whether there are rows of the prediction task, for `beta`, or demonstrations is looked at in rows/refusals.py.
     asked |= {"emotion_prediction": "True", "domain_base": "True", "Experiments_setting": setting}
     unread = {}
     for row in KNOBS.values():
@@ -217,7 +217,7 @@ def _default_of(name: str) -> Any:
 
 
 def find_contradictions(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:
-    """One line per flag whose value cannot stand beside the others."""
+    """One line per flag whose value contradicts that of another flag."""
     start = model.checkpoint_dir
     checks = (
         (not (training.zero_shot and training.do_train), "--zero_shot True trains nothing: add --do_train False"),
@@ -257,7 +257,7 @@ def find_contradictions(model: ModelArguments, data: DataArguments, training: Tr
 
 
 def find_missing_files(model: ModelArguments, data: DataArguments, training: TrainingArguments) -> list[str]:
-    """One line per flag that names what is not there."""
+    """One line per flag that names a file or folder that is not there."""
     start, config = model.checkpoint_dir, training.deepspeed_config
     checks = (
         (start == NOTHING or holds_model(start), f"--checkpoint_dir {start}: no adapter or model there; or none"),
@@ -267,7 +267,7 @@ def find_missing_files(model: ModelArguments, data: DataArguments, training: Tra
 
 
 def name_way(arguments: ModelArguments) -> str:
-    """How a model is trained, as tables and figures name it; of adapters that it goes on from, theirs."""
+    """How a model is trained, as tables and figures name it: 'all parameters', 'LoRA', 'QLoRA', 'rsDoRA', ..."""
     if not arguments.lora:
         return "all parameters"
     prefix = "Q" if arguments.quantize != NO_QUANTIZATION else "rs" if arguments.rslora else ""

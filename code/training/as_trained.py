@@ -28,7 +28,7 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
     refuse_changed_files(start, config)
     decided = decided_by(start, config)
     if arguments[2].decode == "generate":
-        decided.pop("calibrate", None)  # an answer that is generated has no probabilities to divide
+        decided.pop("calibrate", None)  # only scores of labels can be calibrated
     given = values_of(arguments)
     given["max_length"] = longest(arguments[1])
     raise_together(
@@ -39,7 +39,7 @@ def as_trained(arguments: Arguments, said: Said) -> Arguments:
         ]
     )
     if not is_adapter(start) and not arguments[2].do_train:
-        decided["lora"] = False  # nothing is put on it
+        decided["lora"] = False  # a whole model that is only scored gets no adapter
     found = {name: value for name, value in decided.items() if name not in said}
     if config:
         found["precision"] = as_in_training(arguments[0].precision, config.precision, choose_device())

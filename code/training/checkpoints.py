@@ -20,19 +20,19 @@ STATE_FILE = "resume.pt"
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the place of `folder` when the block ends well, once it is on the disk.
+    """Yields an empty folder; when the block ends without an error, it is written to disk and replaces `folder`.
 
-    A link stays one, and what it leads to is replaced.
+    Where `folder` is a link, the folder that it leads to is replaced.
 
     Raises:
-        UserError: another program is at it.
+        UserError: another program is replacing it.
     """
     named, folder = folder, folder.resolve()
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     make_folder(new)
     with alone_in(new, str(named)):
         if old.exists() and not folder.exists():
-            os.replace(old, folder)  # the last one was killed between its two steps
+            os.replace(old, folder)  # an earlier program was killed between its two steps
         shutil.rmtree(old, ignore_errors=True)
         _empty(new)
         try:
@@ -67,8 +67,8 @@ def save_model(
 ) -> None:
     """Writes adapter or model and tokenizer in the PEFT or transformers format, and further files.
 
-    texts: asked of the folder with the weights in it: file -> content, written as it is. weights: the state dict
-    to write for a model that does not hold its weights whole (`gather_weights`).
+    base: recorded as the adapter's base. texts: folder with the weights in it -> {name: content} of further files.
+    weights: the state dict to write, where the model does not hold all of its weights (`gather_weights`).
     """
     with disk_named(folder), replaced_folder(folder) as new:
         if hasattr(model, "peft_config"):
@@ -83,7 +83,7 @@ def save_model(
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Writes the training state beside the results; a reader finds the old one or the new one."""
+    """Writes the training state beside the results, whole or not at all."""
     path = folder / STATE_FILE
     with disk_named(path), open_atomically(path) as stream:
         torch.save(state, stream)
@@ -100,7 +100,7 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
     if not path.exists():
         return None
     with readable_state(folder):
-        # Mapped, not read: every process of a run looks, and the state of all parameters is large.
+        # mmap: every process of a run loads it, and the state of all parameters is large.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         there = dict(state["fingerprint"].items())
     if changed := find_changes(there, fingerprint):
@@ -109,7 +109,10 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
 
 
 def find_changes(there: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> list[str]:
-    """How a run differs from an earlier one, by their fingerprints; a flag that has no effect is no difference."""
+    """One line per difference between two runs, by their fingerprints; flags without effect are left out.
+
+    there: of the earlier run.
+    """
     unread = why_unread(fingerprint).keys() if "lora" in fingerprint else ()
     return [
         f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
@@ -120,7 +123,7 @@ def find_changes(there: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> li
 
 @contextmanager
 def readable_state(folder: Path) -> Iterator[None]:
-    """Tells in one line that the state of a run cannot be used, whatever it is that fails in reading it."""
+    """Inside, whatever fails in reading a state becomes a UserError, but for lack of memory and OSErrors of a file."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError):
@@ -137,5 +140,5 @@ def readable_state(folder: Path) -> Iterator[None]:
 
 
 def discard_state(folder: Path) -> None:
-    """Forgets an earlier run."""
+    """Removes the training state of an earlier run, so that none can resume from it."""
     (folder / STATE_FILE).unlink(missing_ok=True)

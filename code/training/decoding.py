@@ -1,7 +1,7 @@
-"""transitions.json beside saved weights: the filter with which answers are read off them, see `scoring.transitions`.
+"""transitions.json beside saved weights: the filter of label transitions for their answers, see `scoring.transitions`.
 
 A run with `--decode transitions` counts labels on its rows of train and chooses the filter on valid, once the best
-epoch is known; whoever asks the weights later takes it from there.
+epoch is known; later scoring and prediction read it from there.
 """
 
 from collections.abc import Sequence
@@ -27,32 +27,31 @@ SCORE, TRANSITIONS = "score", "transitions"
 
 
 def order_of_rows(rows: Sequence[Example]) -> TurnOrder:
-    """Which of the rows of a task was said before which. Plain prompts name no speaker: their turns are nobody's own.
+    """For each row of a task the rows that were said before it. Plain prompts name no speaker, so theirs is unknown.
 
-    Rows of which some are left out, as in a drawn share of train or without a label, are ordered only where they follow
-    each other without a gap.
+    Where turns are missing between rows (not drawn, or without a label), those before the gap do not count.
     """
     places = ((dialogue, int(turn)) for dialogue, _, turn in (row.id.rpartition("/") for row in rows))
     return order_turns(unbroken(places), [find_speaker(row.input) for row in rows])
 
 
-def count_rows(rows: Sequence[Example], labels: Sequence[str]) -> Transitions:
-    """Transitions between the labels of train's rows of the main task."""
+def count_row_transitions(rows: Sequence[Example], labels: Sequence[str]) -> Transitions:
+    """Transitions between the labels of rows; those of the main task count. rows: of train."""
     asked = [row for row in rows if row.task == RECOGNITION]
     return count_transitions([row.target for row in asked], order_of_rows(asked), labels)
 
 
 def uses_transitions(arguments: Arguments, row_sets: RowSets) -> bool:
-    """Whether answers go through a filter; who speaks, the question of a first stage, has no transitions."""
+    """Whether answers go through a filter: `--decode transitions`, and the scored rows ask for emotions."""
     rows = row_sets.scored[arguments[2].score_on]
     return arguments[2].decode == TRANSITIONS and bool(rows) and rows[0].task == RECOGNITION
 
 
 def filter_at_start(arguments: Arguments, row_sets: RowSets) -> TransitionFilter | None:
-    """The filter of the checkpoint that a run only scores; None: there is none yet, or none is asked for.
+    """The filter of the checkpoint that a run only scores; None: training will fit it, or no filter is asked for.
 
     Raises:
-        UserError: it is asked for and not there; or it is to be fitted, and valid has no row.
+        UserError: the checkpoint has none; or it is to be fitted, and valid has no row.
     """
     model, data, training = arguments
     if not uses_transitions(arguments, row_sets):
@@ -67,7 +66,7 @@ def filter_at_start(arguments: Arguments, row_sets: RowSets) -> TransitionFilter
 def find_filter(folder: str | Path, labels: Sequence[str], decode: str | None = None) -> TransitionFilter | None:
     """The filter of a checkpoint, None where it has none or `decode` is "score".
 
-    labels: those that the checkpoint chooses from. decode: None: as in training.
+    labels: those that the checkpoint chooses from. decode: "score" or "transitions"; None: as in training.
 
     Raises:
         UserError: `decode` is "transitions" and there is none, or it cannot be read, or is of other labels.

@@ -26,12 +26,12 @@ from training.arguments import NO_AVERAGE, NOTHING, TrainingArguments
 from training.engines import OptimizerSettings
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "data_utils" / "deepspeed_config.json"
-AUTOMATIC = "auto"  # how the files of other trainers mark what the trainer fills in
+AUTOMATIC = "auto"  # in files of other trainers: a value that the trainer fills in
 NEVER = 1 << 60
 SECTIONS = ("zero_optimization", "bf16", "fp16", "optimizer", "scheduler", "data_types")
-PARTS = ("zero_optimization.offload_optimizer", "optimizer.params")  # of sections; may be null
+PARTS = ("zero_optimization.offload_optimizer", "optimizer.params")  # objects within the sections; they may be null
 STAGES = (0, 1, 2, 3)
-# Place in the file -> what this program does there, whatever the flags; nothing else is an optimizer's here.
+# Place in the file -> the only value allowed there, as the optimizer is this program's.
 FIXED = {
     "optimizer.params.betas": [*OptimizerSettings.betas],
     "optimizer.params.eps": 1e-8,  # PyTorch's
@@ -51,17 +51,17 @@ def wants_deepspeed(training: TrainingArguments) -> bool:
 
 
 def shards_weights(config: dict[str, Any] | None) -> bool:
-    """Whether each process will hold a part of every weight (ZeRO-3); None: no DeepSpeed."""
+    """Whether each process will hold a part of every weight (ZeRO-3). config: None without DeepSpeed."""
     return bool(config) and config["zero_optimization"]["stage"] == 3
 
 
 def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[str, Any]:
-    """The file of `--deepspeed_config` (ours without one), completed by the flags.
+    """The configuration for DeepSpeed: the file of `--deepspeed_config` (without one our own), completed by the flags.
 
-    The micro-batches and the end of a step are the trainer's, so DeepSpeed is told 1 and 1.
+    Its batch sizes are 1, since the trainer forms micro-batches itself and says which one ends a step.
 
     Raises:
-        UserError: the file is no JSON object, or says otherwise than a flag; every such place, in one line.
+        UserError: the file is no JSON object, or contradicts flags; all such places are named in one line.
     """
     path = DEFAULT_CONFIG if training.deepspeed_config == NOTHING else Path(training.deepspeed_config)
     config = _read(path)
@@ -69,7 +69,7 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
     stage = zero.setdefault("stage", 0)
     if problems := list(_contradictions(config, training, dtype)):
         raise UserError(f"--deepspeed_config {path}: {'; '.join(problems)}")
-    zero.pop("cpu_offload", None)  # DeepSpeed takes no file with both names
+    zero.pop("cpu_offload", None)  # the old name of offload_optimizer; DeepSpeed refuses both together
     if training.offload_optimizer:
         offload = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
         zero["offload_optimizer"] = offload | (zero.get("offload_optimizer") or {})
@@ -81,7 +81,7 @@ def deepspeed_config(training: TrainingArguments, dtype: torch.dtype) -> dict[st
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": training.clip_norm,
-        # A step of gradients that are not finite is left out, and told by `DeepSpeedEngine.step`.
+        # A step whose gradients are not finite is left out; `DeepSpeedEngine.step` then returns inf.
         "bf16": {**config.get("bf16", {}), "enabled": dtype == torch.bfloat16, "check_grad_overflow": True},
         "fp16": {**config.get("fp16", {}), "enabled": dtype == torch.float16},
         # PyTorch's fused AdamW runs on CPUs too; DeepSpeed's own would have to be compiled first.
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _misshapen(config: dict[str, Any]) -> Iterator[str]:
-    """One line for each place whose value is of another kind than what is read here."""
+    """One line for each place in the file whose value has the wrong type."""
     for section in SECTIONS:
         if not isinstance(config.get(section, {}), dict):
             yield f"{section} is {json.dumps(config[section])}, allowed is an object"
@@ -170,7 +170,7 @@ def _derived_from_flags(training: TrainingArguments, dtype: torch.dtype) -> dict
 
 
 def _value_at(config: dict[str, Any], place: str) -> Any:
-    """What a file says at a place, its keys joined by dots; None: nothing."""
+    """The value at a place in the file, given as keys joined by dots; None: there is none."""
     given: Any = config
     for key in place.split("."):
         given = given.get(key) if isinstance(given, dict) else None
@@ -205,11 +205,11 @@ class DeepSpeedEngine:
 
     @property
     def overflows_at_times(self) -> bool:
-        """In fp16, as long as DeepSpeed can scale the loss less."""
+        """True in fp16, as long as DeepSpeed can still lower the factor of the loss."""
         return self.model.fp16_enabled() and self.model.optimizer.loss_scale > 1
 
     def step(self) -> float:
-        if self.model.optimizer is self.adam:  # nothing of DeepSpeed's is around AdamW that would know the norm
+        if self.model.optimizer is self.adam:  # DeepSpeed has not wrapped AdamW, and so computes no norm
             norm = float(nn.utils.get_total_norm([w.grad for w in self.named.values() if w.grad is not None]))
             if math.isfinite(norm):
                 self.model.step()
@@ -235,7 +235,7 @@ class DeepSpeedEngine:
         return nullcontext()
 
     def close(self) -> None:
-        """Takes off the hooks by which ZeRO's optimizer and the weights hold each other, out of sight of Python."""
+        """Removes hooks of ZeRO that keep the weights in memory, which Python's garbage collector cannot see."""
         with redirect_stdout(io.StringIO()):
             self.model.destroy()
 
@@ -243,11 +243,11 @@ class DeepSpeedEngine:
 def start_deepspeed(
     model: nn.Module, named: dict[str, nn.Parameter], settings: OptimizerSettings, config: dict[str, Any]
 ):
-    """DeepSpeed's engine around a model and fused AdamW on the named parameters; it says nothing of its own.
+    """DeepSpeed's engine around a model, with fused AdamW on the named parameters; it prints nothing.
 
     Raises:
-        UserError: DeepSpeed does not take a value of its file, or never asks for one of its keys.
-        RuntimeError: it is no engine of DeepSpeed's, so something else would do its work.
+        UserError: DeepSpeed refuses a value of the configuration, or never reads one of its keys.
+        RuntimeError: what it returns is no engine of DeepSpeed's.
     """
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     import deepspeed
@@ -279,7 +279,7 @@ def start_deepspeed(
 
 
 class _AskedConfig(dict[str, Any]):
-    """A configuration that notes which keys DeepSpeed asks it for: it has no list of them, and passes over others."""
+    """A configuration that notes which keys DeepSpeed reads, as it ignores others and has no list of keys."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
@@ -303,7 +303,7 @@ class _AskedConfig(dict[str, Any]):
 
 
 def _unknown_keys(config: _AskedConfig, version: str) -> list[str]:
-    """One line for each key that DeepSpeed has not asked for, with the nearest that it has."""
+    """One line for each key that DeepSpeed has not read, with the nearest that it has."""
     nearest = {key: get_close_matches(key, config.asked, n=1) for key in config if key not in config.asked}
     known = {key: f"did you mean {near[0]}?" if near else "leave it out" for key, near in nearest.items()}
     return [
@@ -313,9 +313,9 @@ def _unknown_keys(config: _AskedConfig, version: str) -> list[str]:
 
 @torch.no_grad()
 def _forget_first_step(named: dict[str, nn.Parameter], adam: torch.optim.Optimizer) -> None:
-    """Without ZeRO and in less than fp32, DeepSpeed makes a step without gradients to have AdamW's state.
+    """Undoes the step without gradients that DeepSpeed makes at its start, without ZeRO and below fp32.
 
-    That step decays the masters and counts in the bias correction of all that follow.
+    It would decay the masters, and count in the bias correction of all later steps.
     """
     for master, weight in zip(adam_parameters(adam), named.values(), strict=True):
         master.copy_(weight)

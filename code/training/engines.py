@@ -22,7 +22,7 @@ ALONE = World()
 class OptimizerSettings:
     """AdamW with betas 0.9 and 0.95, as in the released scripts; linear decay to 0 after the warm-up.
 
-    average: decay a step of the average of weights that is scored and kept; 0: the weights themselves are.
+    average: decay per step of the moving average of the weights, which is then scored and saved; 0: no average.
     """
 
     learning_rate: float
@@ -46,8 +46,8 @@ class Engine(Protocol):
     world_size: int
     model: Any  # what to call for a forward pass that `backward` follows
     learning_rate: float  # of the step that comes next
-    overflows_at_times: bool  # whether gradients that are not finite are no fault, as the loss is then scaled less
-    in_lockstep: bool  # whether all processes have to run as many micro-steps
+    overflows_at_times: bool  # whether gradients may be infinite at times, as the loss is then scaled less
+    in_lockstep: bool  # whether all processes must run equally many micro-steps
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradient of one micro-step; `last` marks the end of the step's micro-steps."""
@@ -56,32 +56,32 @@ class Engine(Protocol):
         """Updates the weights; returns the gradient norm before clipping, and changes nothing if it is not finite."""
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        """The sums over all processes, elementwise."""
+        """The elementwise sum of `value` over all processes."""
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs, beside the number of steps done; the same on every rank count."""
+        """What a resumed run needs, beside the number of steps done; the same for any number of processes."""
 
     def load_state(self, state: dict[str, Any]) -> None: ...
 
     def scored_weights(self) -> AbstractContextManager[None]:
-        """Inside, the model has the weights that are scored and kept."""
+        """Inside, the model has the weights that are scored and saved: its own, or their average."""
 
     def close(self) -> None:
-        """Lets go of the model: what holds its memory from outside is undone."""
+        """Releases the model, so that its memory can be freed."""
 
 
 class MasterWeights:
-    """fp32 copies of trainable weights kept in less; updates smaller than bf16 can hold are not lost."""
+    """fp32 copies of trainable weights in lower precision, so that updates smaller than bf16 can hold are not lost."""
 
     def __init__(self, model: nn.Module) -> None:
         self.names, self.weights = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
         self.masters = [w if w.dtype == torch.float32 else w.detach().float() for w in self.weights]
         self.apart = [(m, w) for m, w in zip(self.masters, self.weights, strict=True) if m is not w]
-        self.scratch: list[Tensor] = []  # of gradients on their way into sums that are held
+        self.scratch: list[Tensor] = []  # fp32 buffers for gradients, where `hold_sums` was called
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
-        """Moves the gradients of one micro-step into fp32 sums."""
+        """Adds the gradients of one micro-step to the fp32 sums, and clears them."""
         if self.scratch:
             self._add_at_once()
             return
@@ -95,7 +95,7 @@ class MasterWeights:
             weight.grad = None
 
     def _add_at_once(self) -> None:
-        """As few kernels as it takes."""
+        """The same for sums that are held, in as few kernels as possible."""
         grown = [(m, w, s) for (m, w), s in zip(self.apart, self.scratch, strict=True) if w.grad is not None]
         if grown:
             masters, weights, scratch = zip(*grown, strict=True)
@@ -105,9 +105,9 @@ class MasterWeights:
 
     @torch.no_grad()
     def sum_over(self, world: World) -> None:
-        """Gives every process the sums of all, in one message; who has no gradient of a weight adds nothing to it.
+        """Sums the gradients over all processes, in one message; a process without a gradient of a weight adds nothing.
 
-        A weight of which nobody has a gradient keeps none, and so neither moves nor decays.
+        A weight without a gradient in any process gets none, and so is neither updated nor decayed.
         """
         if world.size == 1:
             return
@@ -119,20 +119,20 @@ class MasterWeights:
             master.grad = total.view_as(master) if counted else None
 
     def hold_sums(self) -> list[Tensor]:
-        """The sums of gradients at fixed addresses, zero until the first micro-step."""
+        """Keeps the sums of gradients at fixed addresses from now on, zero at first; returns these tensors."""
         for master in self.masters:
             master.grad = torch.zeros_like(master)
         self.scratch = [torch.empty_like(master) for master, _ in self.apart]
         return [master.grad for master in self.masters]
 
     def forget_micro_step(self) -> None:
-        """Drops the gradients of a micro-step that broke off."""
+        """Drops gradients that are not in the sums, as after a micro-step that broke off."""
         for _, weight in self.apart:
             weight.grad = None
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Rounds the masters into the model's weights."""
+        """Copies the masters, rounded, into the model's weights."""
         if self.apart:
             masters, weights = zip(*self.apart, strict=True)
             torch._foreach_copy_(list(weights), list(masters))
@@ -148,7 +148,7 @@ class MasterWeights:
 
 
 class PlainEngine:
-    """Autograd, fused AdamW on fp32 masters. Of several processes each takes the same step, from the same sums."""
+    """`Engine` with PyTorch alone: fused AdamW on fp32 masters; all processes make the same step, from equal sums."""
 
     overflows_at_times = False
     in_lockstep = False
@@ -190,9 +190,9 @@ class PlainEngine:
         return norm
 
     def step_unread(self, loss: Tensor) -> Tensor:
-        """The same for sums that are held, with no number read: a GPU goes on while Python prepares what follows.
+        """`step` after `hold_sums`, without waiting for the GPU: no number is read back.
 
-        Changes nothing if loss or norm is not finite. The norm stays on the device; `schedule` is the caller's to step.
+        Changes nothing if loss or norm is not finite. Returns the norm, on the device. The caller steps `schedule`.
         """
         norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf)
         self.optimizer.grad_scale, self.optimizer.found_inf = None, (~(norm + loss).isfinite()).float()
@@ -210,7 +210,7 @@ class PlainEngine:
         return self.average.in_place() if self.average else nullcontext()
 
     def hold_sums(self) -> list[Tensor]:
-        """From now on gradients are summed at the addresses of these, in fp32, as replayed passes need it."""
+        """See `MasterWeights.hold_sums`; passes that are replayed as CUDA graphs need it."""
         self.holds_sums = True
         return self.masters.hold_sums()
 
@@ -235,11 +235,11 @@ class PlainEngine:
             group["lr"] = rate
 
     def close(self) -> None:
-        """Nothing but this engine holds anything."""
+        """Nothing to do: only this engine holds the model."""
 
 
 def seed_draws(seed: int, *counters: int) -> None:
-    """Makes the draws that follow depend on the seed and the counters alone, so that resuming is exact."""
+    """Seeds torch with a number that depends only on seed and counters, so that a resumed run draws the same."""
     for counter in counters:
         seed = (seed * 1_000_003 + counter) % (1 << 63)
     torch.manual_seed(seed)

@@ -24,15 +24,15 @@ from training.arguments import Arguments, DataArguments
 from training.decoding import TRANSITIONS_FILE
 
 ERC_CONFIG_FILE = "erc_config.json"
-# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 files_sha256: unknown of an older file;
-# 3 also draw, before which demonstrations were of all of train. 4 added window_step and prompt,
-# which were 1 and `paper` before. `encoder` came later, and is unknown where it lacks.
+# 2 added quantize, precision, frame_sha256, base_sha256 and weights_sha256, 3 added files_sha256: older files do not
+# tell them. 3 also added draw: before, demonstrations were of all of train. 4 added window_step and prompt, which were
+# 1 and `paper` before. `encoder` was added without a new number, and is not known where it is missing.
 VERSION = 4
 # Kinds of rows that ask for the emotion of a turn of a dialogue.
 EMOTION_KINDS = ("window", "predict", "plain")
 # File of a checkpoint -> its key for the base; an adapter's own file comes first.
 BASE_RECORDS = {ADAPTER_CONFIG: "base_model_name_or_path", ERC_CONFIG_FILE: "base"}
-# What decides an answer beside the weights: configurations and tokenizers, by how files of them are called.
+# Files that decide an answer beside the weights, by the ends of their names: configurations and tokenizers.
 DECISIVE_ENDINGS = (".json", ".jinja", ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt")
 INDECISIVE = (ERC_CONFIG_FILE, "results.json", "generation_config.json")
 ELSEWHERE_FILE = "elsewhere.json"  # which score_elsewhere.py may lay beside a checkpoint
@@ -42,16 +42,17 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 
 @dataclass(frozen=True)
 class ErcConfig:
-    """How a checkpoint was asked in training.
+    """How a checkpoint was trained, as far as its prompts and scores depend on it.
 
-    labels: in prompt order. kind: of its rows, see `RowSettings`. base: public name of the base. speakers: how
-    many numbers of speakers it can have met. speaker_offset: the number of the first one. retrieval: of the
-    demonstrations in its prompts, None: it saw none. draw: the part of train that it learned from, and was shown
-    demonstrations of. quantize: what its base was stored in. precision: what it was computed in. frame_sha256: of
-    its chat frame. base_sha256, weights_sha256: of the files of weights that it sits on, and of its own. files_sha256:
-    of the other files of it that decide (`decisive_files`). encoder: what knows the files of the encoder that found
-    demonstrations (`SentenceEncoder.identity`). None of these seven: not known. historical_window,
-    window_step: of the history that its prompts show, see `window_start`. prompt: their form, one of `FORMS`.
+    labels: in prompt order. kind: of its rows, see `RowSettings`. base: public name of the base. speakers: how many
+    speaker numbers its prompts can have had. speaker_offset: the first one. retrieval: of the demonstrations in its
+    prompts, None: there were none. draw: the part of train that it learned from, demonstrations included.
+    historical_window, window_step: of the history in its prompts, see `window_start`. prompt: one of `FORMS`.
+
+    The following are None where they are not known, or there is no such thing. quantize: storage of its base.
+    precision: of training. frame_sha256: of its chat frame. base_sha256: of the weights that it was trained from.
+    weights_sha256: of its own weights. files_sha256: see `decisive_files`. encoder: `SentenceEncoder.identity` of the
+    encoder that found demonstrations.
     """
 
     dataset: str
@@ -84,11 +85,11 @@ class ErcConfig:
 
 
 def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConfig:
-    """What the flags and rows of a run say of the checkpoint that it saves; base: its public name."""
+    """The `ErcConfig` of the checkpoint that a run saves, from its flags and rows. base: public name."""
     model, data, training = arguments
     rows, retrieval = row_sets.row_settings, row_sets.row_settings.get("retrieval")
-    # Mixed rows number the speakers of each dataset from an offset of its own; one's own dialogues come as those of the
-    # set that was trained on, or of the first of several.
+    # Mixed rows number the speakers of each dataset from its own offset. Dialogues that are predicted later get the
+    # numbers of the dataset that was trained on, or of the first of several.
     met = rows.get("trained") or rows.get("datasets", [data.dataset])[0]
     numbered_as = DATASETS.get(met) or row_sets.own[met]
     return ErcConfig(
@@ -114,7 +115,7 @@ def erc_config_of(arguments: Arguments, base: str, row_sets: RowSets) -> ErcConf
 
 
 def longest(data: DataArguments) -> int:
-    """--max_length, where 0 is the dataset's own."""
+    """--max_length in tokens; where that is 0, the dataset's own."""
     return data.max_length or (ROW_SETS[data.dataset].max_length if data.dataset in ROW_SETS else OWN_MAX_LENGTH)
 
 
@@ -213,31 +214,31 @@ _KEYS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def decisive_files(folder: str | Path) -> dict[str, str]:
-    """File of a checkpoint -> SHA-256, of each that decides an answer beside the weights.
+    """File name -> SHA-256 of each file of a checkpoint that decides an answer beside the weights.
 
-    Of an adapter's configuration without the place of its base, which may move: that one is known by its weights.
+    In an adapter's configuration the path of its base does not count, as the base may move.
     """
     paths = [path for path in sorted(Path(folder).glob("[!.]*")) if path.name.endswith(DECISIVE_ENDINGS)]
     return {path.name: _digest(path) for path in paths if path.is_file() and path.name not in INDECISIVE}
 
 
 def identify_checkpoint(folder: str | Path) -> str:
-    """What changes with anything in a checkpoint that decides an answer."""
+    """A SHA-256 of the weights and `decisive_files` of a checkpoint: of all that decides its answers."""
     return sha256_of_text(json.dumps([sha256_of_weights(folder), decisive_files(folder)]))
 
 
 def _digest(path: Path) -> str:
     if path.name == ADAPTER_CONFIG:
-        with suppress(ValueError, TypeError):  # what cannot be read is another file than any that could
+        with suppress(ValueError, TypeError):  # a file that is not JSON is compared byte by byte
             content = parse_json(path.read_bytes()) | {"base_model_name_or_path": None}
             return sha256_of_text(json.dumps(content, sort_keys=True))
     return known_sha256(path)
 
 
 def refuse_changed_files(folder: str | Path, config: ErcConfig | None) -> None:
-    """UserError when weights or other files of a checkpoint are not those that its erc_config.json tells of.
+    """UserError when weights or other files of a checkpoint are not those that its erc_config.json records.
 
-    A tokenizer may be left out as a whole: that of the base, from which training had it, is then taken.
+    The tokenizer may be missing as a whole: that of the base, from which training had it, is then used.
     """
     if config and config.weights_sha256 and sha256_of_weights(folder) != config.weights_sha256:
         raise UserError(f"{folder}: its weights are not those that {ERC_CONFIG_FILE} beside them tells of; train anew")
@@ -267,7 +268,7 @@ def refuse_other_frame(folder: str | Path, config: ErcConfig | None, frame: Chat
 
 
 def warn_of_other_rows(folder: str | Path, config: ErcConfig, asked: ErcConfig) -> None:
-    """Says on stderr how rows to be scored differ from those of training; asked: what a run has of them."""
+    """Warns on stderr where rows to be scored differ from those of training. asked: `erc_config_of` those rows."""
     names = ("dataset", "labels", "kind", "historical_window", "window_step", "prompt", "clean_text", "retrieval")
     names += ("draw", "template_sha256")
     pairs = [(name, _as_rows_go(config, name), _as_rows_go(asked, name)) for name in names]
@@ -277,9 +278,9 @@ def warn_of_other_rows(folder: str | Path, config: ErcConfig, asked: ErcConfig) 
 
 
 def _as_rows_go(config: ErcConfig, name: str) -> Any:
-    """A value, without what leaves the scored prompts as they are.
+    """A value, without the parts that do not change scored prompts.
 
-    That is rows of another task, where the encoder lies, and what was drawn of train if no demonstration comes from it.
+    These are: rows of the prediction task, the encoder's path, and the draw where there are no demonstrations.
     """
     value = getattr(config, name)
     if name == "draw":
@@ -296,9 +297,9 @@ def sits_on_other_weights(config: ErcConfig | None, base: str) -> bool:
 
 
 def refuse_other_base(checkpoint: str, base: str) -> None:
-    """UserError when a checkpoint, adapter or whole model, says that it comes from another base.
+    """UserError when a checkpoint, adapter or whole model, records another base than `base` (a public name).
 
-    base: its public name. A model that records no base, as one from elsewhere, is taken as it is.
+    A model from elsewhere, which records no base, is accepted.
     """
     trained_on = _recorded_base(Path(checkpoint))
     if trained_on and not _may_be_same(trained_on, base):
@@ -309,7 +310,7 @@ def refuse_other_base(checkpoint: str, base: str) -> None:
 
 
 def _recorded_base(checkpoint: Path) -> str | None:
-    """What a checkpoint says of its base, None where it says nothing."""
+    """The base that a checkpoint records; None where it records none."""
     for name, key in BASE_RECORDS.items():
         path = checkpoint / name
         if path.is_file():

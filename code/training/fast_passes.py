@@ -1,4 +1,4 @@
-"""How the passes of a run go fastest on its device: the way of attention over shared prefixes, and CUDA graphs."""
+"""Chooses what is fastest on the device of a run: the attention over shared prefixes, and CUDA graphs."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -25,13 +25,14 @@ def fastest_packer(
     compiles: bool,
     alone: bool,
 ) -> Packer:
-    """The same packer with the way of attention that is wanted or fastest, and whether its passes are replayed.
+    """The packer with its way of attention (--tree_attention, or the fastest), and whether CUDA graphs replay passes.
 
-    plan: gives the micro-batches that are to come; the largest is tried out. compiles: whether the run is long enough
-    to compile something for. alone: whether one process trains without DeepSpeed.
+    plan: returns the micro-batches of the run, of which the largest is timed. compiles: whether the run is long enough
+    for compiling to pay. alone: whether one process trains without DeepSpeed.
 
     Raises:
-        UserError: the way that is wanted does not run here, or not as the dense mask does, or would go unread.
+        UserError: the way that --tree_attention names does not run here, or its result differs from that of the dense
+            mask, or the base cannot use it.
     """
     model_arguments, _, training = arguments
     refuse_unread_way(training.tree_attention, packer)
@@ -50,7 +51,7 @@ def fastest_packer(
 
 
 def refuse_unread_way(wanted: str, packer: Packer) -> None:
-    """UserError when a way of attention is wanted that a base does not take."""
+    """UserError when --tree_attention names a way of attention that the base cannot use."""
     if wanted == "auto" or packer.takes_ways or (wanted == DENSE and packer.shares_prefixes):
         return
     told = "takes dense masks alone: choose dense" if packer.shares_prefixes else "shares no prefixes: leave it out"

@@ -1,4 +1,4 @@
-"""The folders that a run writes to, looked at before anything is computed: nothing foreign is replaced."""
+"""The folders that a run writes to: checked and locked before anything is computed, so that nothing foreign is lost."""
 
 import tempfile
 from collections.abc import Iterator
@@ -40,9 +40,9 @@ def find_folder_problems(arguments: Arguments) -> list[str]:
 
 @contextmanager
 def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
-    """Makes sure that the results and the model can be written, and forgets the results of an earlier run.
+    """Checks that results and model can be written, and removes the results.json of an earlier run.
 
-    Inside, no other run writes to them; to be entered by all processes at once.
+    Inside, both folders are locked against other runs. All processes of a run must enter it together.
 
     Raises:
         UserError: a folder cannot be written to, or another run writes to it.
@@ -53,13 +53,13 @@ def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
 
 
 def forget_claim(arguments: Arguments) -> None:
-    """Takes away the lock that a run left which was killed once its results were whole."""
+    """Removes the lock file of a run that was killed after it had written its results."""
     if arguments[2].do_train:
         remove_abandoned(_lock_of_model(arguments))
 
 
 def refuse_removed(arguments: Arguments) -> None:
-    """UserError when what training wrote has been taken away since; results without it are taken back."""
+    """UserError when the log or the model of this run has been removed meanwhile; results.json is removed then, too."""
     training = arguments[2]
     log, model = Path(training.output_dir) / LOG_FILE, Path(training.model_dir)
     if gone := [str(path) for path in (log, model) if not path.exists()]:
@@ -84,7 +84,7 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
     held.enter_context(alone_in(output, f"--output_dir {training.output_dir}"))
     if training.do_train:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
-    # What an earlier run found does not stand beside results that are not finished.
+    # Results of an earlier run must not stand beside the files of an unfinished one.
     (output / RESULTS_FILE).unlink(missing_ok=True)
     if not (training.do_train and training.resume and training.select_on == "valid" and _has_state(output)):
         (output / VALID_FILE).unlink(missing_ok=True)

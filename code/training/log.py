@@ -1,7 +1,7 @@
-"""What a run tells while it goes on: log.jsonl, and the same numbers wherever else they are reported to.
+"""log.jsonl, which grows while a run goes on, and hands its records to the trackers of --report_to.
 
-Every line is written when the call returns: nothing is lost to SIGKILL, and a full disk is met in the loop. A power cut
-takes no line of before the last state.
+Every line is written when the call returns, so that nothing is lost to SIGKILL, and a full disk is an error of the
+training loop. A power cut loses no line from before the last saved state.
 """
 
 import json
@@ -17,9 +17,9 @@ LOG_FILE = "log.jsonl"
 
 
 class RunLog:
-    """Appends records to the log of a run in `folder`, and hands them on; OSError names the file.
+    """Appends records to the log of a run in `folder`, and to its reports; OSError names the file.
 
-    A record has a `kind`, the `step` it was made at, and numbers. reports: of `open_trackers`.
+    A record has a `kind`, the `step` it was made at, and numbers. reports: from `open_trackers`.
     """
 
     def __init__(self, folder: Path, reports: Sequence[Callable[[Mapping[str, Any]], None]] = ()) -> None:
@@ -33,7 +33,7 @@ class RunLog:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Adds bytes to a file, which is made with its folder when it is not there."""
+    """Appends bytes to a file; the file and its folder are made where they are missing."""
     make_folder(path.parent)
     with disk_named(path), open(path, "ab") as stream:
         stream.write(data)
@@ -46,21 +46,21 @@ def sync_log(folder: Path) -> None:
         sync_folder(folder)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a log, none where there is none, without a last one that was not written whole.
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a log, without a last one that is incomplete; none where there is no file.
 
     Raises:
-        UserError: a line in between is no record.
+        UserError: a complete line is no record.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     whole = (line for line in lines if line.endswith(b"\n"))
     return [_parse_record(path, number, line) for number, line in enumerate(whole, start=1)]
 
 
-def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the records that `keep` refuses from a log, and a last one that was not written whole; see `read_lines`."""
+def keep_records(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrites a log with only the records that `keep` accepts, without an incomplete last one; see `read_records`."""
     if path.exists():
-        kept = (json.dumps(record, allow_nan=False) + "\n" for record in read_lines(path) if keep(record))
+        kept = (json.dumps(record, allow_nan=False) + "\n" for record in read_records(path) if keep(record))
         write_atomically(path, "".join(kept))
 
 

@@ -24,7 +24,7 @@ from engine.packing import PackedBatch, Packer, batch_loss
 from engine.replay import Replayed
 from training.checkpoints import discard_state, load_state, readable_state, save_state
 from training.engines import Engine, seed_draws
-from training.log import LOG_FILE, keep_lines, sync_log
+from training.log import LOG_FILE, keep_records, sync_log
 
 STEPS_PACKED_AHEAD = 3
 
@@ -33,9 +33,10 @@ STEPS_PACKED_AHEAD = 3
 class TrainingSettings:
     """One fine-tuning run.
 
-    batch_size: rows of an optimizer step, over all processes. label_loss: None: each row's target alone counts.
-    score_every: optimizer steps between two scorings, the last step is scored in any case; 0: the end of every epoch
-    is. patience: scorings in a row without a better score that end the run; 0: none do.
+    batch_size: rows of an optimizer step, over all processes. token_budget: of a micro-batch. micro_steps: the least
+    number into which a step is cut. save_steps: steps between two saved states; 0: a state is saved after scorings
+    only. label_loss: None: the loss is that of each row's target. score_every: steps between scorings; 0: an epoch.
+    The last step is always scored. patience: scorings in a row without a better score that end the run; 0: none do.
     """
 
     epochs: int
@@ -53,14 +54,14 @@ class TrainingSettings:
 
 @dataclass
 class Progress:
-    """Where a run stands; what is saved and resumed beside the weights."""
+    """How far a run has come; saved beside the weights, and restored on resuming."""
 
     step: int = 0  # optimizer steps finished
-    scored_step: int = 0  # of these, when weights were scored last
-    loss_sum: float = 0.0  # over the steps since then
+    scored_step: int = 0  # the step after which weights were scored last
+    loss_sum: float = 0.0  # of the steps since `scored_step`
     best_epoch: float = 0  # 1 is the end of the first; 0 before any was scored
     best_score: float = -math.inf
-    best_weights: str | None = None  # what knows them from others that may come to lie there; None: not known
+    best_weights: str | None = None  # SHA-256 of those in `model_dir`; None: not known
     without_gain: int = 0  # scorings since the best one
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -70,8 +71,8 @@ class Progress:
 class Callbacks:
     """What the loop asks of its caller.
 
-    evaluate(epoch): scores that go into the record of a scoring; `score` decides which weights are best.
-    keep_best(): saves the model as it is now; `Progress.best_weights` of it. record(values): one line of the log.
+    evaluate(epoch): scores the model; name -> number for the log, of which `score` decides which weights are best.
+    keep_best(): saves the model as it is now, and returns its `Progress.best_weights`. record(values): logs one line.
     """
 
     evaluate: Callable[[float], dict[str, float]]
@@ -107,11 +108,11 @@ class Trainer:
         self.neighbours = Neighbours(self.device)
         self.stop = StopHeld("stops after this step, and saves it")
         self.has_log = False
-        self.asked_by_any = False  # whether a signal had come to any of several processes as the last step was made
+        self.asked_by_any = False  # whether any of several processes had been signalled to stop at the last step
         self.replayed = self._replayed() if packer.replays else None
 
     def run(self) -> Progress:
-        """Trains until the last epoch is done, or patience is; returns the history and the best epoch.
+        """Trains until the last epoch is done or patience runs out; returns the history and the best epoch.
 
         Raises:
             Stopped: by a signal; the last finished step is saved.
@@ -138,11 +139,11 @@ class Trainer:
         if self.engine.rank == 0 and not state:
             discard_state(self.folder)
         if self.engine.rank == 0:
-            keep_lines(self.folder / LOG_FILE, self._lies_behind)
+            keep_records(self.folder / LOG_FILE, self._lies_behind)
             self._look_for_log()
 
     def _lies_behind(self, line: dict[str, Any]) -> bool:
-        """Whether a line of the log tells of what the run need not do again."""
+        """Whether a record of the log is of a step or scoring that a resumed run will not repeat."""
         done = self.progress.scored_step if line["kind"] == "epoch" else self.progress.step
         return line["step"] <= done
 
@@ -170,7 +171,7 @@ class Trainer:
             self._stop_if_asked()
 
     def _run_step(self, batches: list[PackedBatch], ids: Sequence[str]) -> dict[str, float | None]:
-        """One optimizer step over its micro-batches: what the log says of it. ids: of its rows, over all processes.
+        """Makes one optimizer step; returns its record. batches: of this process. ids: of the rows of all processes.
 
         The gradient norm is None where the loss was scaled too high for fp16, so that the step was left out.
 
@@ -178,7 +179,7 @@ class Trainer:
             UserError: loss or gradients are not finite; weights and optimizer are as before the step.
         """
         rate = self.engine.learning_rate
-        # The loss, how many processes are asked to stop, the tokens of each.
+        # [loss, number of processes asked to stop, tokens of each process].
         total = torch.zeros(2 + self.engine.world_size, device=self.device)
         total[2 + self.engine.rank] = sum(batch.tokens for batch in batches)
         for number, packed in enumerate(batches):
@@ -194,7 +195,7 @@ class Trainer:
         return measured | ({"tokens_of_slowest": int(max(tokens))} if len(tokens) > 1 else {})
 
     def _step(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
-        """Moves the weights; (loss, tokens of each process, gradient norm)."""
+        """Updates the weights -> (loss, tokens of each process, gradient norm). total: as made in `_run_step`."""
         loss, asked, *tokens = self.engine.sum_over_ranks(total).tolist()
         self.asked_by_any = asked > 0
         self._refuse_unless_finite(loss, "loss", rate, ids)
@@ -204,7 +205,7 @@ class Trainer:
         return loss, tokens, norm
 
     def _step_unread(self, total: torch.Tensor, rate: float, ids: Sequence[str]) -> tuple[float, list[float], float]:
-        """The same, which reads its numbers once, when all is on its way."""
+        """`_step` that reads all numbers from the device at once, after the whole step has been launched."""
         loss, _, *tokens, norm = torch.cat([total, self.engine.step_unread(total[0])[None]]).tolist()
         self._refuse_unless_finite(loss, "loss", rate, ids)
         self._refuse_unless_finite(norm, "gradient norm", rate, ids)
@@ -212,13 +213,13 @@ class Trainer:
         return loss, tokens, norm
 
     def _pass(self, packed: PackedBatch, last: bool = True) -> torch.Tensor:
-        """The loss of one micro-batch on the device, its gradients added to the step's."""
+        """The loss of one micro-batch, on the device; its gradients are added to those of the step."""
         loss = batch_loss(self.engine.model, packed)
         self.engine.backward(loss, last)
         return loss.detach()
 
     def _replayed(self) -> Replayed:
-        """The same pass, captured as CUDA graphs; for the engine of one process."""
+        """`_pass` captured as CUDA graphs, for the engine of one process."""
         masters = self.engine.masters
         return Replayed(self._pass, self.device, self.engine.hold_sums(), masters.forget_micro_step)
 
@@ -277,8 +278,8 @@ class Trainer:
         self._save()
 
     def _score(self, record: dict[str, Any]) -> bool:
-        """Adds scores to the record, and keeps the best; whether these are. What is saved does not change meanwhile."""
-        # Several processes would not all hear of a signal.
+        """Adds scores to the record; where they are the best so far, saves the model. Returns whether they are."""
+        # Of several processes, a signal may reach only some.
         alone = self.stop.let_through() if self.engine.world_size == 1 else nullcontext()
         with self.engine.scored_weights():
             with alone:
@@ -293,7 +294,7 @@ class Trainer:
         if self.asked_by_any or (self.engine.world_size == 1 and self.stop.number):
             stop = Stopped(self.stop.number or signal.SIGTERM)
             self._save_before(stop)
-            if self.engine.world_size > 1:  # a launcher ends all when one has ended, and the first one writes
+            if self.engine.world_size > 1:  # wait for the first to write: a launcher ends all when one ends
                 self.engine.sum_over_ranks(torch.zeros(1, device=self.device))
             raise stop
 
@@ -310,7 +311,7 @@ class Trainer:
         self.has_log = self.engine.rank == 0 and (self.folder / LOG_FILE).exists()
 
     def _refuse_removed(self) -> None:
-        """UserError when the run's folder has been taken away: a log without its beginning would look like a whole."""
+        """UserError when the log was removed while the run goes on: one without its beginning would look complete."""
         if self.has_log and not (self.folder / LOG_FILE).exists():
             discard_state(self.folder)
             raise UserError(f"{self.folder / LOG_FILE} was removed while this run was writing it: start it again")
@@ -318,7 +319,7 @@ class Trainer:
     def _save(self) -> None:
         state = self.engine.state()  # every rank takes part; one writes
         if self.engine.rank == 0:
-            sync_log(self.folder)  # first: the state says which lines it holds
+            sync_log(self.folder)  # before the state, which counts on these lines
             save_state(
                 self.folder,
                 {"fingerprint": self.fingerprint, "progress": asdict(self.progress), "engine": state},
@@ -327,7 +328,7 @@ class Trainer:
 
 
 def read_progress(saved: Mapping[str, Any], steps_per_epoch: int) -> Progress:
-    """Where a saved state stands; one from before there was `score_every` was scored last when its epoch began."""
+    """The `Progress` in a saved state; one from before `score_every` has an epoch, at whose beginning it was scored."""
     saved = dict(saved)
     if "epoch" in saved:
         saved["scored_step"] = saved.pop("epoch") * steps_per_epoch
@@ -336,7 +337,7 @@ def read_progress(saved: Mapping[str, Any], steps_per_epoch: int) -> Progress:
 
 @contextmanager
 def short_turns() -> Iterator[None]:
-    """Inside, a thread that launches waits for one that packs a tenth as long as Python has it wait."""
+    """Inside, Python switches threads ten times as often: launching waits less for the thread that packs batches."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(usual / 10)
     try:

@@ -1,4 +1,4 @@
-"""What a result says of where it comes from: commit, versions, machine, memory."""
+"""The origin of a result, for results.json: commit, versions, machine, memory."""
 
 import os
 import platform

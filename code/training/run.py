@@ -1,4 +1,4 @@
-"""What the stages of main_new.py share, and the model that they start from and end with."""
+"""What the stages of main_new.py share (`Run`), the model that training starts from, and the best one at its end."""
 
 import gc
 import sys
@@ -66,7 +66,7 @@ from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
 
 # Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
-# are compared by the content of what they lead to.
+# name something that is compared by its content.
 FREE_ON_RESUME = frozenset(
     {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "do_eval", "eval_batch_size"}
     | {"processes", "local_rank"}
@@ -75,14 +75,14 @@ FREE_ON_RESUME = frozenset(
 
 
 def is_as_before(name: str, value: Any) -> bool:
-    """Whether a flag leaves a run as it was before there was this flag, so that runs begun then go on."""
+    """Whether a flag was added `later` (see `Knob`) and has its default: runs from before it can then be resumed."""
     knob = KNOBS.get(name)
     return knob is not None and knob.later and value == knob.kind.value(knob.default)
 
 
 @dataclass
 class Run:
-    """Everything that the stages share."""
+    """Everything that the stages of a run share."""
 
     arguments: Arguments
     base: str
@@ -100,8 +100,8 @@ class Run:
     encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of the splits that the run uses
     also_encoded: dict[str, list[EncodedRow]] = field(default_factory=dict)  # rows of `score_on` of each other task
     whole_checkpoint: str | None = None  # `--checkpoint_dir` that holds a whole model and takes the base's place
-    commit: str | None = None  # of the program, as this process began
-    selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, of the best epoch of this process
+    commit: str | None = None  # of this program, when the process began
+    selected_by: list[Prediction] = field(default_factory=list)  # on `select_on`, if this process had the best epoch
     trained_texts: frozenset[str] | None = frozenset()  # digests, see `find_trained_texts`; None: not known
     transitions: TransitionFilter | None = None  # decodes the final answers; fitted once the best epoch is known
 
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def weights(self) -> str:
-        """Where the weights of the run begin, or what its adapters sit on: the base, or a whole checkpoint."""
+        """The folder of the weights that training starts from or adapters sit on: the base, or a whole checkpoint."""
         return self.whole_checkpoint or self.base
 
     @property
@@ -131,11 +131,11 @@ class Run:
 
     @cached_property
     def label_loss(self) -> LabelLoss | None:
-        """Of `--loss labels`."""
+        """The loss of `--loss labels`; None without it."""
         return label_loss_of(self.encoder, self.row_sets, self.arguments[2])
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the result of training; a run is resumed only under an equal one."""
+        """Name -> value of all that decides the result of training; a run is resumed only with an equal fingerprint."""
         values = values_of(self.arguments).items()
         kept = {name: value for name, value in values if name not in FREE_ON_RESUME and not is_as_before(name, value)}
         start, frame = self.arguments[0].checkpoint_dir, self.encoder.frame
@@ -152,10 +152,11 @@ class Run:
 
 
 def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World) -> Run:
-    """Chooses device, precision and engine; loads the tokenizer.
+    """Chooses device, precision and engine; loads the tokenizer, and encodes the rows. base: its folder.
 
     Raises:
-        UserError: a split that is to be scored has no rows; a flag asks for what cannot be had here.
+        UserError: a split that is to be scored has no rows; a flag asks for something that is not possible here; a
+            prompt is too long for the base; the checkpoint to start from does not go with base or tokenizer.
     """
     model_arguments, data_arguments, training_arguments = arguments
     refuse_unfit_rows(arguments, row_sets)
@@ -192,9 +193,9 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
 
 
 def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encoder: RowEncoder, speaks: bool) -> None:
-    """UserError when the checkpoint to start from was asked in another frame; a warning when it scores other rows.
+    """UserError when the checkpoint to start from had another chat frame; a warning when it scores other rows.
 
-    speaks: whether this process says so.
+    speaks: whether this process prints the warning.
     """
     start, training = arguments[0].checkpoint_dir, arguments[2]
     trained = find_erc_config(start)
@@ -204,14 +205,14 @@ def compare_with_start(arguments: Arguments, base: str, row_sets: RowSets, encod
 
 
 def refuse_longer_prompts(run: Run) -> None:
-    """UserError when a prompt with what is to follow it has more tokens than the base has positions."""
+    """UserError when a prompt and its longest answer have more tokens than the base has positions."""
     encoder, training = run.encoder, run.arguments[2]
     others = run.row_sets.also_scored[training.score_on].values()
     labels = {*run.row_sets.labels, *(label for _, named in others for label in named)}
     longest_label = max(len(encoder.encode_label(label)) for label in labels)
     follow = max(longest_label, training.max_new_tokens + 1 if training.decode == "generate" else 0)
     every = [row for rows in (*run.encoded.values(), *run.also_encoded.values()) for row in rows]
-    # The last token of what follows is written, not read.
+    # The last token of an answer is only predicted, and needs no position.
     most = max((len(row.prompt) + max(len(row.target), follow) - 1 for row in every), default=0)
     positions = positions_of(run.base)
     if positions and most > positions:
@@ -222,10 +223,13 @@ def refuse_longer_prompts(run: Run) -> None:
 
 
 def build_model(run: Run):
-    """The base, or a checkpoint to go on from, with the parameters trainable that the flags name.
+    """The base, or the checkpoint to start from, with those parameters trainable that the flags name.
+
+    Sets the fields of `run` that need a model: packer, token_budget, eval_batch_size, numbers of parameters.
 
     Raises:
-        UserError: the checkpoint is of another base, or an adapter on other layers than the flags name.
+        UserError: the checkpoint is of another base, or an adapter on other layers than the flags name; or the model
+            does not fit the GPU.
     """
     arguments, _, training = run.arguments
     start = arguments.checkpoint_dir
@@ -269,10 +273,10 @@ def enable_gradient_checkpointing(model) -> None:
 
 
 def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
-    """The packer of `--packing`, or `rows` where the base disagrees with it on the largest micro-batches of this run.
+    """(packer, number of prompts that `generate` answers together).
 
-    Or when its row of the table says that it reads a prompt in both directions. With the way of attention and of
-    launching that is fastest here. And how many prompts may be answered together.
+    The packer is that of `--packing`; or `rows`, where the table says that the base does not share prefixes, or where
+    its scores of packed rows differ from those of single rows. It has the attention that is fastest here.
     """
     training = run.arguments[2]
     row = find_row(run.base)
@@ -291,21 +295,21 @@ def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
 
 
 def count_rows(run: Run) -> int:
-    """How many rows the run computes, every epoch's of train among them."""
+    """How many rows the run computes, with those of train once for every epoch."""
     rows = {name: len(of) for name, of in (run.encoded | run.also_encoded).items()}
     return sum(rows.values()) + rows.get("train", 0) * (run.arguments[2].num_train_epochs - 1)
 
 
 def planned_batches(run: Run, share_prefixes: bool) -> list[list[MicroBatch]]:
-    """The micro-batches of the first epoch, and those that score labels."""
+    """[micro-batches of the first epoch, micro-batches that score labels], as far as the run has them."""
     training = run.arguments[2]
     trained = [trained_batches(run, share_prefixes)] if training.do_train else []
-    answers = training.decode == "generate" and training.do_train  # which takes no micro-batches
+    answers = training.decode == "generate" and training.do_train  # generation has no micro-batches
     return trained if answers else [*trained, scored_batches(run, share_prefixes)]
 
 
 def trained_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
-    """Those of the first epoch, of all processes."""
+    """The training micro-batches of the first epoch, of all processes."""
     training, rows = run.arguments[2], run.encoded["train"]
     steps = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
     cuts, processes = training.gradient_accumulation_steps, run.world.size
@@ -321,7 +325,7 @@ def trained_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
 
 
 def scored_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
-    """Those of the splits that are scored, and of other tasks in them."""
+    """The micro-batches that score labels: of the splits that are scored, and of their other tasks."""
     sets, also = run.row_sets, run.row_sets.also_scored[run.arguments[2].score_on]
     scored = [(rows, sets.labels) for split, rows in run.encoded.items() if split != "train"]
     scored += [(rows, also[task][1]) for task, rows in run.also_encoded.items()]
@@ -333,14 +337,14 @@ def scored_batches(run: Run, share_prefixes: bool) -> list[MicroBatch]:
 
 
 def load_best(run: Run):
-    """The best model as it lies on disk: what is scored is what a user will load.
+    """Loads the best model from `model_dir`: what is scored is then what a user will load.
 
-    The caller has let go of the trained one, whose memory is given back first: compiled layers and DeepSpeed's engine
-    lie in circles, which Python frees when it comes to it, and a GPU's allocator does not ask for that. DeepSpeed
-    itself keeps what a process has of the weights in ZeRO-3, and in ZeRO-1 with bf16.
+    The caller must have dropped the trained model. Its memory is freed first: compiled layers and DeepSpeed's engine
+    are reference cycles, for which a GPU's allocator does not wait. With ZeRO-3, and ZeRO-1 in bf16, DeepSpeed still
+    keeps this process's part of the weights.
 
     Raises:
-        UserError: it is gone, as after a resumption with another `--model_dir`.
+        UserError: there is no model, as after resuming with another `--model_dir`.
     """
     folder = run.arguments[2].model_dir
     gc.collect()
@@ -356,9 +360,9 @@ def load_best(run: Run):
 
 
 def adapt(model, arguments: ModelArguments, base: str, speaks: bool):
-    """The model with new adapters, which alone are trainable; base: as it was loaded.
+    """The model with new LoRA adapters, which alone are trainable. base: folder of the base.
 
-    speaks: whether this process says on stderr where they sit, and who decided that.
+    speaks: whether this process prints on stderr which layers have adapters, and why these.
 
     Raises:
         UserError: the model has none of the modules that --lora_module_name names.

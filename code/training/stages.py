@@ -1,4 +1,4 @@
-"""The stages of main_new.py: fine-tuning (engine, settings, what the loop calls back), and scoring a split."""
+"""The stages of main_new.py: fine-tuning (engine, settings, callbacks of the loop), and scoring a split."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ from scoring.prediction_files import VALID_FILE, write_predictions
 from scoring.transitions import TransitionFilter, decode_with, fit_filter, log_p_matrix
 from training.arguments import NOTHING, Arguments, values_of
 from training.checkpoints import STATE_FILE, save_model
-from training.decoding import TRANSITIONS_FILE, count_rows, order_of_rows, uses_transitions
+from training.decoding import TRANSITIONS_FILE, count_row_transitions, order_of_rows, uses_transitions
 from training.engines import Engine, OptimizerSettings, PlainEngine
 from training.erc_config import ERC_CONFIG_FILE, ErcConfig, decisive_files, erc_config_of, find_erc_config
 from training.log import RunLog
@@ -47,13 +47,13 @@ from training.rows.trained_texts import TRAINED_TEXTS_FILE, render_trained_texts
 from training.run import Run
 from training.trackers import open_trackers
 
-COPYING_POINTS = 30.0  # by which copying is above what is right
-# (arguments, how the weights are to be asked) -> the README.md that lies beside them
+COPYING_POINTS = 30.0  # points by which copied labels exceed right ones when the model is said to copy
+# (arguments, erc_config.json, name -> corpus of one's own) -> the README.md beside the weights
 RenderCard = Callable[[Arguments, ErcConfig, Mapping[str, DatasetSpec]], str]
 
 
 def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
-    """Trains, scores the selecting split now and then, keeps the best weights under `model_dir` with their card."""
+    """Trains, scores the split of --select_on now and then, saves the best weights and their card in `model_dir`."""
     model_arguments, _, training = run.arguments
     rows = run.encoded["train"]
     steps = steps_in_epoch(len(rows), training.batch_size) * training.num_train_epochs
@@ -93,7 +93,7 @@ def fine_tune(run: Run, model, render_card: RenderCard) -> Progress:
 
 
 def tell_dealing(run: Run) -> None:
-    """Says what it costs to deal the rows of the first epoch's steps to the processes, by counting tokens."""
+    """Prints what dealing the rows of the first epoch to several processes costs, see `Dealing`."""
     training, rows = run.arguments[2], run.encoded["train"]
     plan = plan_steps(rows, training.batch_size, training.rows_per_dialogue, training.seed, epoch=0)
     steps = [[rows[index] for index in step] for step in plan]
@@ -101,7 +101,7 @@ def tell_dealing(run: Run) -> None:
 
 
 def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
-    """DeepSpeed's for several GPUs or where a flag asks for it, else plain PyTorch."""
+    """The engine: DeepSpeed's for several GPUs or where a flag asks for it, else plain PyTorch."""
     if run.deepspeed is None:
         return PlainEngine(model, optimizer, run.world)
     from training.deepspeed_engine import DeepSpeedEngine
@@ -110,7 +110,7 @@ def start_engine(run: Run, model, optimizer: OptimizerSettings) -> Engine:
 
 
 def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Callbacks:
-    """Scores, saves and logs for the training loop; only the first process writes."""
+    """The training loop's callbacks, which score, save and log; only the first process writes."""
     training = run.arguments[2]
 
     latest: list[Prediction] = []
@@ -131,7 +131,7 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
     def keep_best() -> str | None:
         keep_model(run, model, render_card)
         run.selected_by = list(latest)
-        # Beside the log, which tells whether somebody has taken the folder away: it is not made anew.
+        # Only where the folder is there: whether it was removed is told by the log, and it must not be made anew here.
         if run.world.is_first and training.select_on == "valid" and folder.is_dir():
             write_predictions(folder, latest, VALID_FILE)
         return find_best_weights(run)
@@ -140,19 +140,19 @@ def run_callbacks(run: Run, model, folder: Path, render_card: RenderCard) -> Cal
 
 
 def open_log(run: Run, folder: Path) -> RunLog:
-    """The log of a run, which also reports to what --report_to names; one that begins anew has new curves there."""
+    """The log of a run, which reports to the trackers of --report_to; without resuming, curves begin anew there."""
     training = run.arguments[2]
     goes_on = training.resume and (folder / STATE_FILE).is_file()
     return RunLog(folder, open_trackers(training.report_to, folder, values_of(run.arguments), goes_on))
 
 
 def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """How often the selecting split's answers are their demonstration's label, in percent; empty without any.
+    """How often answers on --select_on are, and should be, their demonstration's label, in percent; {} without any.
 
-    What is far above how often that label is right is said, as the score then is what copying gives.
+    A warning says so where they are that by `COPYING_POINTS` too often: the score is then that of copying.
 
     Raises:
-        UserError: it is, and `--stop_on_copying` asks to stop; what was saved before this epoch ended is still there.
+        UserError: the same, with `--stop_on_copying True`; what was saved before is kept.
     """
     training = run.arguments[2]
     found = measure_copying(run.row_sets.scored[training.select_on], predictions)
@@ -169,10 +169,10 @@ def look_for_copying(run: Run, predictions: Sequence[Prediction]) -> dict[str, f
 
 
 def voting_sets(run: Run, by_dataset: Mapping[str, EvalResult]) -> Mapping[str, EvalResult]:
-    """The datasets whose mean chooses the epoch.
+    """The datasets (name -> scores) whose mean score chooses the epoch.
 
-    Mixed rows of a single set train on it alone while valid holds every set: the others have no vote, unless the run
-    starts from weights that may have learned them, as in a sequence.
+    Where train is of one dataset and valid of several, only that one counts, unless the run starts from a checkpoint,
+    which may have learned the others.
     """
     if run.arguments[0].checkpoint_dir != NOTHING:
         return by_dataset
@@ -181,7 +181,7 @@ def voting_sets(run: Run, by_dataset: Mapping[str, EvalResult]) -> Mapping[str, 
 
 
 def keep_model(run: Run, model, render_card: RenderCard) -> None:
-    """Saves the model as it is now to `model_dir`; it is there when any process returns."""
+    """Saves the model as it is now to `model_dir`; all processes return once it is there."""
     weights = gather_weights(model, trainable_only=hasattr(model, "peft_config"))
     if run.world.is_first:
         # An adapter needs the very weights below it; a whole model names the base whose tokenizer it goes with.
@@ -200,13 +200,13 @@ def keep_model(run: Run, model, render_card: RenderCard) -> None:
 
 
 def find_best_weights(run: Run) -> str | None:
-    """SHA-256 of the weights in `model_dir`, as the file beside them tells; None: there are none."""
+    """SHA-256 of the weights in `model_dir`, as erc_config.json beside them records it; None: it does not."""
     config = find_erc_config(run.arguments[2].model_dir)
     return config and config.weights_sha256
 
 
 def refuse_other_best(run: Run, progress: Progress) -> None:
-    """UserError: what lies in `model_dir` is not what this run has kept there, but another run's, or nothing."""
+    """UserError when `model_dir` no longer holds the model that this run saved there, but another, or none."""
     if run.world.is_first and progress.best_weights not in (None, found := find_best_weights(run)):
         holds = "holds another model than that" if found else "holds no model, where that was"
         told = f"--model_dir {run.arguments[2].model_dir} {holds} of this run's epoch {progress.best_epoch:g}"
@@ -214,7 +214,7 @@ def refuse_other_best(run: Run, progress: Progress) -> None:
 
 
 def describe_checkpoint(run: Run, base: str, folder: Path) -> ErcConfig:
-    """All that decides what the weights in a folder will answer; base: the public name of what they go with."""
+    """The `ErcConfig` of the weights in a folder. base: public name of the base that they go with."""
     frame = run.encoder.frame
     return replace(
         erc_config_of(run.arguments, base, run.row_sets),
@@ -231,7 +231,7 @@ def forget(values: dict[str, Any]) -> None:
 
 
 def fit_transitions(run: Run, model) -> None:
-    """Chooses on valid the filter of `--decode transitions` and lays it beside the best model; model: that one."""
+    """Chooses the filter of `--decode transitions` on valid, and saves it beside the best model, which `model` is."""
     if not fits_transitions(run):
         return
     predictions = run.selected_by if knows_valid(run) else score_split(run, model, "valid")
@@ -246,7 +246,7 @@ def fit_transitions(run: Run, model) -> None:
 
 
 def keep_filter(found: TransitionFilter, folder: Path) -> None:
-    """Lays a filter beside the weights, whose erc_config.json tells of it from then on."""
+    """Writes a filter beside the weights, and its digest into their erc_config.json."""
     write_atomically(folder / TRANSITIONS_FILE, found.render())
     config = find_erc_config(folder)
     if config:
@@ -257,24 +257,24 @@ def _fitted(run: Run, predictions: Sequence[Prediction]) -> TransitionFilter:
     rows, labels = run.row_sets.scored["valid"], run.row_sets.labels
     gold = [labels.index(row.target) for row in rows]
     score = partial(score_numbers, gold, labels=labels, metric=run.metric)
-    transitions = count_rows(run.row_sets.train, labels)
+    transitions = count_row_transitions(run.row_sets.train, labels)
     return fit_filter(transitions, log_p_matrix(predictions, labels), order_of_rows(rows), score)
 
 
 def fits_transitions(run: Run) -> bool:
-    """Whether the run ends with a filter of its own."""
+    """Whether the run fits a filter of label transitions."""
     return run.arguments[2].do_train and uses_transitions(run.arguments, run.row_sets)
 
 
 def knows_valid(run: Run) -> bool:
-    """Whether the predictions of the best epoch on valid are at hand."""
+    """Whether this process has the best epoch's predictions on valid."""
     return bool(run.selected_by) and run.arguments[2].select_on == "valid"
 
 
 def score_finished(run: Run, model) -> list[Prediction]:
-    """Predictions of `--score_on`; those by which the epoch was chosen, where they are of that split.
+    """The predictions of `--score_on`, after the run's filter, where it has one.
 
-    With the answers of the run's filter, where it has one.
+    Those by which the epoch was chosen are used again, where they are of that split.
     """
     split = run.arguments[2].score_on
     predictions = run.selected_by if knows_answers(run) else score_split(run, model, split)
@@ -291,7 +291,7 @@ def score_split(run: Run, model, split: str) -> list[Prediction]:
 def score_rows(
     run: Run, model, rows: Sequence[Example], encoded: Sequence[EncodedRow], labels: Sequence[str], description: str
 ) -> list[Prediction]:
-    """One prediction for every row, in their order; all rows are of one task. encoded: the same as token ids."""
+    """One prediction for every row, in their order; all rows are of one task. encoded: the rows as token ids."""
     share = share_of_dialogues(encoded, run.world)
     with progress_bar(len(share), f"score {description}", "row", silent=not run.world.is_first) as bar:
 
@@ -315,13 +315,13 @@ def score_other_tasks(run: Run, model) -> dict[str, EvalResult]:
 
 
 def is_left_to_score(run: Run) -> bool:
-    """Whether anything is scored after training that was not when the epoch was chosen."""
+    """Whether rows must still be scored after training: for the final score, other tasks, or to fit a filter."""
     split = run.arguments[2].score_on
     wanted = not knows_answers(run) or bool(run.row_sets.also_scored[split])
     return (run.arguments[2].do_eval and wanted) or (fits_transitions(run) and not knows_valid(run))
 
 
 def knows_answers(run: Run) -> bool:
-    """Whether the rows by which the epoch was chosen are those of the final score, and their predictions at hand."""
+    """Whether this process has the predictions of the final score already: --score_on is --select_on."""
     training = run.arguments[2]
     return bool(run.selected_by) and training.score_on == training.select_on

@@ -1,7 +1,7 @@
-"""Where the curves of a run go beside log.jsonl, by --report_to: TensorBoard, Weights & Biases, MLflow.
+"""The trackers of --report_to, which get the records of log.jsonl too: TensorBoard, Weights & Biases, MLflow.
 
-Each is imported when it is asked for. W&B or MLflow failing while a run is going on is told of once and left alone: no
-run ends for its curves. A resumed run goes on in theirs: their names stand in `report_runs.json` beside the log.
+Each is imported when it is asked for. When W&B or MLflow fails while a run goes on, one warning is printed and the
+training goes on without it. A resumed run continues its runs there: `report_runs.json` beside the log has their names.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from typing import Any
 from basics.errors import UserError
 from basics.files import write_atomically
 from basics.json_files import read_json
-from training.log import LOG_FILE, append, read_lines
+from training.log import LOG_FILE, append, read_records
 
 EVENTS_FOLDER = "tensorboard"
 EVENTS = "events.out.tfevents"
@@ -24,27 +24,27 @@ NO_CURVES = frozenset({"kind", "step"})
 NONE, PROJECT, RUNS_FILE = "none", "instructerc", "report_runs.json"
 
 Record = Callable[[Mapping[str, Any]], None]
-# (folder of the run, name of it there or None, settings) -> (what takes records, name of the run there or None)
+# (folder of the run, name of the run in the tracker or None, settings) -> (function that takes a record, that name)
 Opener = Callable[[Path, str | None, Mapping[str, Any]], tuple[Record, str | None]]
 
 
 def open_tensorboard(folder: Path, known: str | None, settings: Mapping[str, Any]) -> tuple[Record, None]:
-    """Events in a folder of the run; a resumed one hides what it does anew."""
+    """Events in the run's folder; a resumed run hides those of steps that it repeats."""
     return EventFile(folder).record, None
 
 
 def open_wandb(folder: Path, known: str | None, settings: Mapping[str, Any]) -> tuple[Record, str]:
-    """A run of the project `instructerc`; WANDB_PROJECT, WANDB_MODE and the like count."""
+    """A run of the project `instructerc`; WANDB_PROJECT, WANDB_MODE and the like are respected."""
     import wandb
 
     place = {"project": os.environ.get("WANDB_PROJECT", PROJECT), "name": _shown_name(folder), "dir": str(folder)}
     run = wandb.init(**place, id=known, resume="allow" if known else None, config=dict(settings))
-    run.define_metric("*", step_metric="step")  # its own count goes up only, a resumed run begins lower
+    run.define_metric("*", step_metric="step")  # W&B's own step never falls, but a resumed run goes back
     return lambda values: run.log(numbers_of(values) | {"step": values["step"]}), run.id
 
 
 def open_mlflow(folder: Path, known: str | None, settings: Mapping[str, Any]) -> tuple[Record, str]:
-    """A run of the experiment `instructerc`; MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and the like count."""
+    """A run of the experiment `instructerc`; MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and the like are respected."""
     import mlflow
 
     mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
@@ -58,7 +58,7 @@ OPENERS: Mapping[str, Opener] = {"tensorboard": open_tensorboard, "wandb": open_
 
 
 def numbers_of(values: Mapping[str, Any]) -> dict[str, float]:
-    """kind/name -> number of a record, without what says where it stands."""
+    """'<kind>/<name>' -> number, for each number in a record but its step."""
     return {
         f"{values['kind']}/{name}": value
         for name, value in values.items()
@@ -85,10 +85,10 @@ def _runs_there(path: Path) -> Mapping[str, str]:
 
 
 def open_trackers(report_to: str, folder: Path, settings: Mapping[str, Any], resume: bool) -> list[Record]:
-    """What takes the records of a run for each of the names in `report_to`; settings: told to those that keep them.
+    """A function that takes records for each name in `report_to`. settings: sent to trackers that show them.
 
     Raises:
-        UserError: one cannot be opened.
+        UserError: a tracker cannot be opened, or report_runs.json is not ours.
     """
     path = folder / RUNS_FILE
     known = _runs_there(path) if resume and path.is_file() else {}
@@ -117,7 +117,7 @@ def _shown_name(folder: Path) -> str:
 
 
 def _kept_from_harm(name: str, record: Record) -> Record:
-    """Takes records until one fails."""
+    """A function that hands records on until one fails; that is one warning, and later records are dropped."""
     failed = False
 
     def take(values: Mapping[str, Any]) -> None:
@@ -135,23 +135,23 @@ def _kept_from_harm(name: str, record: Record) -> Record:
 
 
 class EventFile:
-    """Appends records to a file of TensorBoard's events, on the disk when the call returns: its own writer is a thread.
+    """Appends records to a file of TensorBoard's events; written when the call returns, unlike by its own writer.
 
-    The first one hides what an earlier start has left from that step on; what the log has of the same step, as of one
-    that was made before it was scored, is written again.
+    The first record hides what earlier starts of the run have left from its step on; records of that step that stay
+    in the log, such as of a step that was scored only after resuming, are written again.
     """
 
     def __init__(self, folder: Path) -> None:
-        # TensorBoard reads the files of a folder in the order of their names: also when a clock was set back.
+        # TensorBoard reads files in the order of their names, so numbers must grow even if the clock was set back.
         earlier = (path.name.split(".")[3] for path in (folder / EVENTS_FOLDER).glob(f"{EVENTS}.*.*"))
         number = max([time.time_ns(), *(int(one) + 1 for one in earlier if one.isdecimal())])
         self.path, self.log = folder / EVENTS_FOLDER / f"{EVENTS}.{number}.{os.getpid()}", folder / LOG_FILE
 
     def record(self, values: Mapping[str, Any]) -> None:
-        """Writes one event a number; OSError names the file."""
+        """Appends one event with all numbers of a record; OSError names the file."""
         if not self.path.exists():
             append(self.path, _start_events(values["step"]))
-            for line in read_lines(self.log):
+            for line in read_records(self.log):
                 if line["step"] == values["step"] and line != values:
                     append(self.path, _scalar_event(line))
         append(self.path, _scalar_event(values))

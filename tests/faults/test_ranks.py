@@ -21,7 +21,7 @@ from basics.ports import find_free_ports
 from commands import REPOSITORY
 from engine import distributed, processes
 from engine.distributed import join_world
-from engine.processes import Crew, end_who_stays_stopped, last_words, started_beside
+from engine.processes import Crew, kill_those_that_stay_stopped, last_words, started_beside
 from ranks import Run, compare
 
 STOPS = "print('rows read', flush=True); print(flush=True); os.kill(os.getpid(), 19); sys.stdin.read()"
@@ -83,7 +83,7 @@ def test_one_that_goes_on_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(processes, "LOOKS_TO_GO_ON", 3)
     played = {1: Played("SSrSSrSrSS"), 2: Played("tttttttr"), 3: Played("rSSSr"), 4: Played("rrr")}
     told = []
-    end_who_stays_stopped(played, told.append)
+    kill_those_that_stay_stopped(played, told.append)
     wait_for(lambda: not any(one.is_running() for one in played.values()))
     assert (told, [one.kills for one in played.values()]) == ([3], [0, 0, 1, 0])
 

@@ -20,7 +20,7 @@ from scoring.transitions import TransitionFilter, count_transitions, decode_with
 from tiny_models import DATASET, LABELS, LINES, main_command, save_base, write_pickle
 from tiny_runs import Place
 from training.arguments import parse_arguments
-from training.decoding import TRANSITIONS_FILE, count_rows, filter_at_start, find_filter, order_of_rows
+from training.decoding import TRANSITIONS_FILE, count_row_transitions, filter_at_start, find_filter, order_of_rows
 
 TURNS = [(3, "oh", "Sad"), (1, "no", "Mad"), (3, "hm", "Sad"), (3, "so", "Joyful"), (1, "ha", "Mad")]
 DIALOGUE = Dialogue("d_1", tuple(Utterance(*turn) for turn in TURNS))
@@ -72,7 +72,7 @@ class TestRows:
         assert len(rows) == 20
         gold = [label for _, _, label in TURNS] * 2
         wanted = count_transitions(gold, order_turns([1] * 5 + [2] * 5, [3, 1, 3, 3, 1] * 2), LABELS)
-        assert count_rows(rows, LABELS) == wanted
+        assert count_row_transitions(rows, LABELS) == wanted
         sad, joyful, mad = map(LABELS.index, ("Sad", "Joyful", "Mad"))
         assert wanted.own[sad][sad] == 2 and wanted.own[sad][joyful] == 2 and wanted.own[mad][mad] == 2
         assert wanted.dialogue[joyful][mad] == 2 and sum(map(sum, wanted.dialogue)) == 8
@@ -138,7 +138,7 @@ def test_both_scores_stand_in_the_results_and_in_the_table(place: StickyPlace) -
     assert plain["without_transitions"] is plain["transitions"] is None
     assert filtered["transitions"] == found.chosen and found.own_weight + found.dialogue_weight > 0
     assert found.score_without == max(epoch["score"] for epoch in filtered["epochs"]) < found.score
-    assert found.transitions == count_rows(read_rows(place.rows / "train.json"), LABELS)
+    assert found.transitions == count_row_transitions(read_rows(place.rows / "train.json"), LABELS)
     again = place.finish("filtered", **LEARNS, decode="transitions", resume=True)
     line = next(line for line in again.stdout.splitlines() if line.startswith("W-F1 without transitions"))
     assert line.split()[3] == f"{plain['score']:.2f}"

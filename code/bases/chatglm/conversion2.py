@@ -24,7 +24,7 @@ from basics.files import make_folder, replace_durably, sync_file, sync_tree
 from basics.json_files import parse_json
 from basics.locks import alone_at, lock_beside, locked, remove_abandoned
 
-# Settings that GLM has built in -> the value that they must have; a setting that is not there has it.
+# Settings that are fixed in GLM -> the value that they must have, if they are there.
 BUILT_IN = {
     "add_bias_linear": False,
     "apply_residual_connection_post_layernorm": False,
@@ -45,7 +45,7 @@ RENAMED = {
     "transformer.encoder.final_layernorm.weight": "model.norm.weight",
     "transformer.output_layer.weight": "lm_head.weight",
 }
-# In a layer; several names: the rows are those of the first, then those of the second, ...
+# Published name in a layer -> new names; for several, the rows are those of the first, then of the second, ...
 IN_LAYER = {
     "input_layernorm.weight": ("input_layernorm.weight",),
     "self_attention.query_key_value.weight": tuple(f"self_attn.{part}_proj.weight" for part in "qkv"),
@@ -62,8 +62,8 @@ COMPUTED = "rotary_pos_emb.inv_freq"  # made from the settings, not learned
 def convert_chatglm2(source: Path, target: Path) -> Path:
     """Converts a published folder to `target` and returns it; a conversion that was stopped goes on.
 
-    Only one shard is in memory at a time. `target` appears when it is whole; it is left alone when it is there
-    already and was made from the same files. Of two conversions of a folder at once one waits.
+    Only one shard is in memory at a time. `target` appears when it is complete; one made from the same files is
+    kept. Of two conversions to the same folder at once, one waits.
 
     Raises:
         UserError: this is no published ChatGLM2 or 3, a file is missing or broken, there is too little disk, or
@@ -97,10 +97,10 @@ def _convert(
 
 
 def native_settings(published: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    """The settings of a GlmConfig that computes what the published settings mean.
+    """The settings of an equivalent GlmConfig.
 
     Raises:
-        UserError: these are not settings of ChatGLM2 or 3, or of one that GLM does not compute.
+        UserError: these are no settings of ChatGLM2 or 3, or of a variant that GLM cannot compute.
     """
     if not is_published_chatglm2(published):
         raise UserError(f"{source} is not ChatGLM2 or 3 as published: its config.json is of another model")
@@ -152,7 +152,7 @@ def describe_source(source: Path, shards: list[Path]) -> dict[str, Any]:
 
 
 def special_tokens_of(source: Path, published: Mapping[str, Any]) -> tuple[str, ...]:
-    """The tokens that ChatGLM3 has after those of ChatGLM2; its tokenizer_config.json or its name tells."""
+    """The tokens that ChatGLM3 has after those of ChatGLM2; () for ChatGLM2, by tokenizer_config.json or the name."""
     path = source / "tokenizer_config.json"
     told = path.read_text(encoding="utf-8") if path.is_file() else ""
     named = f"{published.get('_name_or_path', '')} {source.name}".lower()
@@ -166,7 +166,7 @@ def _checked_target(target: Path, record: Mapping[str, Any]) -> Path:
 
 
 def _open_work(target: Path, record: Mapping[str, Any]) -> Path:
-    """The folder beside `target` in which it is made, with what an earlier try on the same files left there."""
+    """The work folder beside `target`; it keeps what an earlier conversion of the same files has done."""
     work = conversion_folder(target)
     if _read_record(work) != record:
         remove(work)
@@ -185,7 +185,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _finish(source: Path, work: Path, settings: dict[str, Any], shards: list[Path]) -> None:
-    """Index, configuration, tokenizer and licences of a folder whose weights are there."""
+    """Writes index, configuration, tokenizer and licences into a folder that has the weights."""
     from transformers import GlmConfig, GlmForCausalLM
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 

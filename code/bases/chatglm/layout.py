@@ -7,9 +7,9 @@ from typing import Any
 from basics.errors import UserError
 from basics.json_files import parse_json
 
-# What ChatGLM2 and 3 have in their config.json and ChatGLM-6B has not.
+# Keys of config.json that ChatGLM2 and 3 have, and ChatGLM-6B has not.
 CHATGLM2_KEYS = frozenset({"padded_vocab_size", "ffn_hidden_size", "kv_channels"})
-# What both publish and ChatGLM-6B does not: that has ice_text.model.
+# Files that ChatGLM2 and 3 have; ChatGLM-6B has ice_text.model instead.
 CHATGLM2_FILES = frozenset({"configuration_chatglm.py", "tokenizer.model"})
 CONVERTER = "LLM_bases/convert_chatglm.py"
 # Setting of ChatGLM-6B -> the values that bases.chatglm.model computes.
@@ -27,7 +27,7 @@ def lists_chatglm2(names: Iterable[str]) -> bool:
 
 
 def conversion_folder(target: Path) -> Path:
-    """Where a conversion to `target` grows."""
+    """The work folder of a conversion to `target`."""
     return target.with_name(f".{target.name}.converting")
 
 
@@ -51,7 +51,7 @@ def refuse_unconverted(folder: Path) -> None:
 
 
 def advise_conversion(folder: str | Path = "FOLDER") -> str:
-    """What to do with a published ChatGLM2 or 3."""
+    """Advice for an error: the command that converts a published ChatGLM2 or 3."""
     return f"convert it once with `python {CONVERTER} {folder}` and use the folder that this prints"
 
 

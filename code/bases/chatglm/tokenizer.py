@@ -23,13 +23,13 @@ _IMAGE_PIECE = re.compile(r"<image_(\d+)>")
 
 
 class PieceTokenizer(PreTrainedTokenizer):
-    """What both have in common around `pieces`, a SentencePiece model, and the tokens beside them."""
+    """What the tokenizers of ChatGLM-6B and ChatGLM2 share: a SentencePiece model, `pieces`, and further tokens."""
 
     model_input_names = ["input_ids", "attention_mask"]
     padding_side = "left"
 
     def get_vocab(self) -> dict[str, int]:
-        """Token -> id, of those beside the pieces too."""
+        """Token -> id, further tokens included."""
         vocabulary = {self._convert_id_to_token(index): index for index in range(self.vocab_size)}
         return vocabulary | self._added_tokens_encoder
 

@@ -21,7 +21,7 @@ PREFIX_PLACES = (1, 3)  # in SPECIAL_TOKENS
 # sentencepiece_model.proto: the kinds of pieces that text is split into, and the kinds of models.
 NORMAL, USER_DEFINED = 1, 4
 UNIGRAM, BPE = 1, 2
-UNREACHABLE = 1e4  # how much less probable than any piece a token is that no text may become
+UNREACHABLE = 1e4  # by how much a token that no text may become is less probable than any piece
 PIECES_TOGETHER = 12
 PROBES = (
     "Now you are expert of sentiment and emotional analysis.",
@@ -121,7 +121,7 @@ def read_model(path: Path, pieces: SentencePieceProcessor) -> Any:
 def make_model(spec: Any, marks: Sequence[str]) -> models.Model | None:
     """BPE or unigram over all pieces and the marks, which no text becomes; None where no fast model does the same.
 
-    Symbols that its maker defined are found before a text is split, which fast tokenizers do in another way.
+    None too where the model has user-defined symbols, which fast tokenizers find in texts in another way.
     """
     if any(piece.type == USER_DEFINED for piece in spec.pieces):
         return None
@@ -141,14 +141,14 @@ def make_model(spec: Any, marks: Sequence[str]) -> models.Model | None:
 
 
 def find_merges(scores: dict[str, float]) -> list[tuple[str, str]]:
-    """Pairs of pieces that make a piece, those of the best piece first: SentencePiece merges the best pair there is."""
+    """Pairs of pieces that form a piece, by its score, best first, as SentencePiece always merges the best pair."""
     ranked = sorted(scores, key=scores.__getitem__, reverse=True)
     cuts = ((piece[:cut], piece[cut:]) for piece in ranked for cut in range(len(piece) - 1, 0, -1))
     return [(left, right) for left, right in cuts if left in scores and right in scores]
 
 
 def make_tokenizer(model: models.Model, spec: Any, pieces: SentencePieceProcessor, prefix: Sequence[str]) -> Tokenizer:
-    """The model with all that stands around it."""
+    """The tokenizer of a model, with normalizer, decoder, marks and prefix."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = make_normalizer(spec.normalizer_spec)
     tokenizer.decoder = make_decoder(spec.normalizer_spec)
@@ -194,7 +194,7 @@ def splits_alike(tokenizer: Tokenizer, pieces: SentencePieceProcessor, spec: Any
 
 
 def wrap(tokenizer: Tokenizer, pieces: SentencePieceProcessor) -> PreTrainedTokenizerFast:
-    """As transformers has it; the unknown token pads, as published."""
+    """The tokenizer as a transformers one; the unknown token pads, as in the published one."""
     unknown, end = pieces.id_to_piece(pieces.unk_id()), pieces.id_to_piece(pieces.eos_id())
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

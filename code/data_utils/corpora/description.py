@@ -1,4 +1,4 @@
-"""corpus.yaml: what somebody says of a corpus of her own. All of it may be left out, and so may the file."""
+"""corpus.yaml, in which users describe a corpus of their own; every key, and the file itself, may be left out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from dialogue_files.names import fold_label
 BY_DIALOGUE, BY_CORPUS = "dialogue", "corpus"
 USUAL_SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 LONGEST_LABEL = 40  # characters
-LONGEST_TEXT = 1_000  # characters, with what shows nothing
+LONGEST_TEXT = 1_000  # characters of a value, those that are not shown among them
 ROUNDING = 1e-6
 _NO_LABELS = ("", "nan", "<na>")  # the last two as pandas writes a cell that is empty, letter case aside
 _TEXT_TAG = "tag:yaml.org,2002:str"
@@ -36,7 +36,7 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 
 @dataclass(frozen=True)
 class Split:
-    """How one file is split by dialogue. shares: of the dialogues, by split; they add up to 1."""
+    """How one file is split by dialogue. shares: split -> its share of the dialogues; they add up to 1."""
 
     shares: Mapping[str, float] = field(default_factory=lambda: USUAL_SHARES)
     seed: int = DEFAULT_SEED
@@ -44,10 +44,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Description:
-    """What is said of a corpus; None or empty where nothing is.
+    """The values of corpus.yaml; None or empty for those that it leaves out.
 
-    path: of the file, or of the corpus without one. labels: in the order of the prompt. speakers: BY_DIALOGUE or
-    BY_CORPUS. unified: own label -> unified label. lines: key -> where it stands, from 1.
+    path: corpus.yaml, or the corpus where there is no such file. labels: in the order of the prompt. speakers:
+    BY_DIALOGUE or BY_CORPUS. unified: own label -> unified label. lines: key -> its line in the file, from 1.
     """
 
     path: Path
@@ -68,11 +68,11 @@ class Description:
 
 
 class _Fault(Exception):
-    """Why a value cannot be, and what can."""
+    """A value is not allowed; the message says why, and which values are."""
 
 
 def read_description(corpus: Path) -> Description:
-    """What corpus.yaml in a folder says; of a folder without one, and of a file, the name alone.
+    """Reads corpus.yaml of a folder; without that file, or where the corpus is one file, only its name is known.
 
     Raises:
         UserError: the file cannot be read, or a key or value of it is not allowed.
@@ -122,7 +122,7 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _lines_of_all(root: Any, path: Path) -> dict[str, int]:
-    """Those of the root; its values that are mappings are looked at too."""
+    """Key -> line of the root, {} where it is no mapping; keys of mappings among its values are checked too."""
     if root.id != "mapping":
         return {}
     for _, value in root.value:
@@ -132,7 +132,7 @@ def _lines_of_all(root: Any, path: Path) -> dict[str, int]:
 
 
 def _lines_of(node: Any, path: Path) -> dict[str, int]:
-    """Key -> line of a mapping as YAML has composed it; UserError: a key is no text, or stands there twice."""
+    """Key -> line of a composed YAML mapping; UserError where a key is no text, or stands there twice."""
     lines: dict[str, int] = {}
     for key, _ in node.value:
         place, named = f"{path} line {key.start_mark.line + 1}", key.value
@@ -250,7 +250,7 @@ def find_neutral(described: Description, labels: tuple[str, ...]) -> str | None:
 
 
 def find_metric(described: Description, neutral: str | None) -> str:
-    """The headline score; UserError: it leaves the neutral label out, and there is none."""
+    """The headline score; UserError where it is the micro F1 without neutral, and no label is the neutral one."""
     if described.metric == WEIGHTED_F1:
         return WEIGHTED_F1
     if neutral is None:
@@ -262,8 +262,8 @@ def order_unified(described: Description, labels: tuple[str, ...], neutral: str 
     """The unified label of each label; none where the corpus has no mapping.
 
     Raises:
-        UserError: labels are not mapped, or what is mapped is no label; a score leaves the neutral label out, which
-            becomes another one.
+        UserError: a label is not mapped, or something is that is no label; or the score leaves the neutral label out,
+            and that label is mapped to something else than neutral.
     """
     if not described.unified:
         return ()
@@ -279,6 +279,6 @@ def order_unified(described: Description, labels: tuple[str, ...], neutral: str 
 
 
 def own_spec(name: str, **known: Any) -> DatasetSpec:
-    """The description of a corpus of one's own, with what all of them have in common."""
+    """The `DatasetSpec` of a corpus of one's own: `known`, and the values that all such corpora share."""
     usual = {"slots": (), "expected": {}, "speaker_encoding": "", "max_length": OWN_MAX_LENGTH}
     return DatasetSpec(name=name, **usual | {"speaker_offset": OWN_SPEAKER_OFFSET} | known)

@@ -17,13 +17,17 @@ COMMENT_SUFFIXES = (".md",)
 
 
 def list_files(corpus: Path, files: Mapping[str, Path]) -> list[Path]:
-    """The description, where there is one, and the files of dialogues."""
+    """The files that a corpus is read from: corpus.yaml, where there is one, and `files`, each once."""
     described = corpus / DESCRIPTION_FILE
     return [*([described] if described.is_file() else []), *dict.fromkeys(files.values())]
 
 
 def find_files(corpus: Path, described: Description) -> dict[str, Path]:
-    """Split -> its file; the same file for all of them where there is one to be split."""
+    """Split -> its file; where one file is to be split, each split has that one.
+
+    Raises:
+        UserError: the folder holds neither one file nor one for each split, or a file that is no dialogue.
+    """
     if corpus.is_file():
         if corpus.suffix.lower() in COMMENT_SUFFIXES:
             raise UserError(

@@ -15,14 +15,14 @@ from data_utils.labels import DATASETS, ROW_SETS
 
 ORIGINAL_DATA_VARIABLE = "ERC_ORIGINAL_DATA"
 DESCRIPTION_FILE = "corpus.yaml"
-# What is said of a corpus that is to be mixed with others.
+# Behind the name of a corpus in the error for one that is to be mixed with others, and cannot be.
 NOT_UNIFIED = f"has no unified labels, so it cannot be mixed; {DESCRIPTION_FILE} maps them, under unified"
-# Of files with an emotion for each turn; which form a file is of its reader finds.
+# Suffixes of files that can hold an emotion for each turn; which form a file has is found when it is read.
 SUFFIXES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".txt")
 # Names stand in paths, in lists joined by commas and in the ids of rows.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 NAME_FORM = "up to 60 letters, digits, _, - and ., a letter or digit first"
-# Datasets by whatever case, as some file systems know none, and words that recipes and result folders have for others.
+# No corpus may have these names, in any letter case: datasets, and words that recipes and result folders use otherwise.
 SMALL_TRAIN = "small_train"  # of recipes, see `corpora.sizes`
 _OTHER_WORDS = ("window", "plain", "mixed", "predict", "speaker", "zero_shot", "lora", "all_parameters", "none")
 TAKEN = (*ROW_SETS, *_OTHER_WORDS, SMALL_TRAIN)
@@ -37,14 +37,14 @@ def list_places(original_data: Path | None = None) -> list[Path]:
 
 
 def is_corpus(path: Path) -> bool:
-    """Whether a path may be a corpus: one file of dialogues, or a folder that holds a description or such files."""
+    """Whether a path may be a corpus: a file with one of `SUFFIXES`, or a folder that holds one or a corpus.yaml."""
     if path.is_file():
         return path.suffix.lower() in SUFFIXES
     return any(one.name == DESCRIPTION_FILE or one.suffix.lower() in SUFFIXES for one in list_visible(path))
 
 
 def list_visible(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted, but for names that begin with a dot, as macOS and editors leave; [] of none."""
+    """The paths in a folder, sorted, without those that begin with a dot; [] where the folder cannot be read."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
@@ -52,12 +52,12 @@ def list_visible(folder: Path) -> list[Path]:
 
 
 def find_misnamed(folder: Path) -> Path | None:
-    """A description that goes by nearly the name of one: corpus.yml, Corpus.yaml."""
+    """A file whose name is nearly corpus.yaml, such as corpus.yml or Corpus.yaml; None: there is none."""
     return next((one for one in list_visible(folder) if one.name.lower() in ("corpus.yaml", "corpus.yml")), None)
 
 
 def may_be_called(name: str) -> bool:
-    """Whether a corpus of one's own can have a name."""
+    """Whether a corpus of one's own may have this name."""
     return bool(NAME.fullmatch(name)) and name.casefold() not in map(str.casefold, TAKEN)
 
 
@@ -76,7 +76,7 @@ def _files_called(name: str, place: Path) -> list[Path]:
 
 
 def list_own(original_data: Path | None = None) -> list[str]:
-    """The names of all corpora of one's own that are there, in the order of the alphabet."""
+    """The names of all corpora of one's own that are found, sorted."""
     return sorted({name for place in list_places(original_data) for name in _names_in(place)})
 
 
@@ -88,14 +88,14 @@ def _names_in(place: Path) -> Iterator[str]:
 
 
 def name_datasets(original_data: Path | None = None) -> str:
-    """The names that are allowed, and how a corpus of one's own gets one."""
+    """Text for an error: the names that are allowed for a dataset, and how a corpus of one's own is made known."""
     own = list_own(original_data)
     more = f", corpora of your own: {', '.join(own)}" if own else ""
     return f"{', '.join(DATASETS)}{more}; `python code/data_process.py --corpus FOLDER` makes another one known"
 
 
 def remember(path: Path, name: str) -> Path:
-    """Where `find_corpus` finds a corpus by its name from now on: a link to it, unless it is found there already.
+    """Links a corpus where `find_corpus` looks, unless it is found already; returns the path that it is found under.
 
     Raises:
         UserError: another corpus has the name, or no link can be made.

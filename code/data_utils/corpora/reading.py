@@ -1,6 +1,6 @@
-"""A corpus of one's own from files of dialogues with emotions, checked as a whole. A turn without one is history.
+"""Reads a corpus of one's own from files of dialogues with emotions. A turn without an emotion is history only.
 
-What is wrong is one line with file and line; what is there, and what is doubtful, is told in words.
+A fault is a UserError of one line that names file and line; sizes, and what is doubtful, are remarks for the user.
 """
 
 import re
@@ -34,13 +34,13 @@ from dialogue_files.reading import counted, find_format, read_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 
-MOST_FOUND_LABELS = 40  # more are hardly labels; who has them lists them
-MOST_NUMBERED = 100  # persons whom the question of who speaks lists
+MOST_FOUND_LABELS = 40  # more are hardly labels, unless corpus.yaml lists them
+MOST_NUMBERED = 100  # speakers that the prompt of the speaker task lists
 LEAST_SPEAKERS = 2
 MOST_TOLD = 5
-LONGEST_WRITTEN = 1_000  # characters of an emotion as a file has it, with blanks and what shows nothing
+LONGEST_WRITTEN = 1_000  # characters of an emotion in a file, blanks and those that are not shown among them
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
-# Which way out predict.py has where a file can be read otherwise; a corpus is what its files are.
+# The end of a remark that names flags of predict.py, by which a file is read otherwise; there are none for a corpus.
 _FLAGS_OF_PREDICT = re.compile(
     r"[;,:] (otherwise: |or say |or read it as another form: )?--(encoding|input_format)\b.*"
 )
@@ -48,19 +48,19 @@ _FLAGS_OF_PREDICT = re.compile(
 
 @dataclass(frozen=True)
 class LabelledDialogue:
-    """A dialogue of a corpus: its name, unlike all others', and its turns; emotion None: heard, and not asked about."""
+    """A dialogue of a corpus. name: unique in the corpus. turns: those without an emotion are history only."""
 
     name: str
     turns: tuple[SpokenTurn, ...]
 
 
 Splits = Mapping[str, tuple[LabelledDialogue, ...]]
-Words = tuple[tuple[str, str], ...]  # who says what, in a dialogue
+Words = tuple[tuple[str, str], ...]  # (speaker, text) of each turn of a dialogue
 
 
 @dataclass(frozen=True)
 class OwnCorpus:
-    """A corpus of one's own as read. files: all that it comes from. remarks: how files were taken, what is doubtful."""
+    """A corpus that was read. files: those that it was read from. remarks: lines on how, and on what is doubtful."""
 
     spec: DatasetSpec
     splits: Splits
@@ -69,7 +69,7 @@ class OwnCorpus:
 
 
 def read_corpus(corpus: Path) -> OwnCorpus:
-    """Read the folder or file of a corpus; read once as long as nothing in it changes.
+    """Read the folder or file of a corpus; what was read is kept as long as none of its files changes.
 
     Raises:
         UserError: a file is missing, of a form without emotions, or bad; a label is unknown; a split is empty.
@@ -114,7 +114,13 @@ def _read(corpus: Path, states: tuple[tuple[Path, int, int], ...]) -> OwnCorpus:
 
 
 def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[tuple[SpokenTurn, ...]]:
-    """The dialogues of a file, in which there are emotions, and nothing of splits if these are drawn unasked."""
+    """The dialogues of a file.
+
+    is_drawn_unasked: its splits are drawn though corpus.yaml does not say so; a file that names splits is refused.
+
+    Raises:
+        UserError: the file cannot be read, or none of its turns has an emotion.
+    """
     form = find_format(path)
     if not FORMATS[form].labelled:
         allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
@@ -141,7 +147,7 @@ def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[t
 
 
 def _apart(turns: Iterable[SpokenTurn], path: Path) -> list[tuple[SpokenTurn, ...]]:
-    """The dialogues of a file; UserError: a name comes back, after more others than readers of streams remember."""
+    """The turns of each dialogue; UserError where one begins again, later than `number_turns` can tell."""
     dialogues = [tuple(of_one) for _, of_one in groupby(turns, key=lambda turn: turn.part)]
     first: dict[str, int] = {}
     for part, (turn, *_) in enumerate(dialogues):
@@ -152,7 +158,7 @@ def _apart(turns: Iterable[SpokenTurn], path: Path) -> list[tuple[SpokenTurn, ..
 
 
 def _no_emotion(first: SpokenTurn, report: Report) -> str:
-    """Line and fault of a file whose turns, of which one is the first, have no emotion."""
+    """'<line>: <fault>' for a file without any emotion. first: its first turn."""
     header, (name, *others) = report.header, SYNONYMS["emotion"]
     if header and not {*map(fold_name, header.names)} & {name, *others}:
         return f"{header.line}: {columns_missing(header.names, ['emotion'])}"
@@ -169,7 +175,7 @@ def _label_of(turn: SpokenTurn, path: Path) -> str | None:
 
 
 def _find_labels(train: Sequence[tuple[SpokenTurn, ...]], path: Path, remarks: list[str]) -> tuple[str, ...]:
-    """The labels that train has, by the alphabet: an order that one utterance more does not change."""
+    """The labels that train has, sorted: that order does not change with the number of utterances."""
     first: dict[str, SpokenTurn] = {}
     for turn in _labelled(train):
         first.setdefault(turn.emotion, turn)
@@ -223,7 +229,7 @@ def _check_labels(
 def _name_dialogues(
     parts: Mapping[str, Sequence[tuple[SpokenTurn, ...]]], files: Mapping[str, Path], remarks: list[str]
 ) -> Splits:
-    """The dialogues by their names; where splits share names, as numbers that begin anew, by split and name.
+    """The dialogues with unique names: their own, or, where a name stands in two splits, `<split>_<name>` for all.
 
     Raises:
         UserError: a dialogue of the same name and words stands in two splits.
@@ -262,7 +268,7 @@ def _words_of(turns: Iterable[SpokenTurn]) -> Words:
 
 
 def _number_persons(splits: Splits, described: Description) -> Splits:
-    """The same with one number for each name in all of the corpus, in order of appearance."""
+    """The dialogues with one number for each speaker of the corpus, by order of appearance; UserError: too many."""
     numbers: dict[str, int] = {}
     for name in SPLITS:
         for turn in _turns_of([dialogue.turns for dialogue in splits[name]]):
@@ -294,7 +300,7 @@ def _make_spec(described: Description, labels: tuple[str, ...], splits: Splits) 
 
 
 def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[str]:
-    """What may be learned badly or not at all, a warning each. is_drawn: the splits were drawn from one file."""
+    """Warnings of what may be learned badly, or not at all. is_drawn: the splits were drawn from one file."""
     counts = {name: _count(one.turns for one in splits[name]) for name in SPLITS}
     for name in SPLITS:
         if len(splits[name]) == 1:
@@ -323,7 +329,7 @@ def doubts(splits: Splits, labels: Sequence[str], is_drawn: bool) -> Iterator[st
 
 
 def _doubled(splits: Splits) -> Iterator[str]:
-    """A warning of what is scored and was said, word for word, in an earlier split too, if under another name."""
+    """Warnings of dialogues of a split that stand, word for word, under another name in an earlier split."""
     before: dict[Words, str] = {}
     for name in SPLITS:
         words = {one.name: _words_of(one.turns) for one in splits[name]}
@@ -334,7 +340,7 @@ def _doubled(splits: Splits) -> Iterator[str]:
 
 
 def describe(corpus: OwnCorpus) -> Iterator[str]:
-    """What people are told of a corpus, in lines: sizes, labels with their shares, then its remarks."""
+    """A corpus in lines for the user: its sizes, its labels with their shares, then the remarks."""
     return map(as_line, _describe(corpus))
 
 

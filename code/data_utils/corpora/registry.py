@@ -10,7 +10,7 @@ from data_utils.corpora.places import find_corpus, name_datasets
 from data_utils.corpora.reading import OwnCorpus, read_corpus
 from data_utils.labels import DATASETS, DatasetSpec
 
-# What a manifest says of a corpus of one's own, so that a run needs no more than its rows.
+# Fields of a corpus of one's own that a manifest records, so that a run needs only the rows, and not the corpus.
 RECORDED = ("labels", "speakers", "speaker_offset", "metric", "unified", "neutral", "licence")
 
 
@@ -20,7 +20,7 @@ def unknown_dataset(name: str, original_data: Path | None = None) -> UserError:
 
 
 def find_own(name: str, original_data: Path | None = None) -> OwnCorpus:
-    """A corpus of one's own; UserError: there is none of this name, or it cannot be read."""
+    """Reads a corpus of one's own; UserError: none lies under this name, or it is bad, or says another name itself."""
     path = find_corpus(name, original_data)
     if path is None:
         raise unknown_dataset(name, original_data)
@@ -39,7 +39,7 @@ def find_dataset(name: str, original_data: Path | None = None) -> DatasetSpec:
 
 
 def record_own(specs: Mapping[str, DatasetSpec]) -> dict[str, Any]:
-    """The key of a manifest for corpora of one's own, as JSON has it; {} where all datasets are the program's."""
+    """{"own_corpora": name -> `RECORDED` fields} for a manifest; {} where no dataset is a corpus of one's own."""
     own = {
         name: {key: list(value) if isinstance(value := getattr(spec, key), tuple) else value for key in RECORDED}
         for name, spec in specs.items()
@@ -49,7 +49,11 @@ def record_own(specs: Mapping[str, DatasetSpec]) -> dict[str, Any]:
 
 
 def recorded_own(manifest: Mapping[str, Any]) -> dict[str, DatasetSpec]:
-    """The corpora of one's own that a manifest tells of, by name; KeyError or TypeError: it is none of ours."""
+    """Name -> corpus of one's own, as `record_own` put them into a manifest.
+
+    Raises:
+        AttributeError, KeyError, TypeError: that part of the manifest was not written by this program.
+    """
     own = manifest.get("own_corpora", {})
     return {name: own_spec(name, **{key: _as_made(said[key]) for key in RECORDED}) for name, said in own.items()}
 

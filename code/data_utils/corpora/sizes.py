@@ -1,4 +1,4 @@
-"""How large a train is, as far as recipes ask, before anything is installed: standard library only."""
+"""Whether a dataset's train is small, which some recipes depend on. Standard library only: nothing is installed yet."""
 
 from functools import lru_cache
 from itertools import islice
@@ -12,14 +12,14 @@ from data_utils.labels import DATASETS
 from dialogue_files.reading import find_format, read_turns
 
 FEW_UTTERANCES = 2000  # the sample has 431; the other datasets have 5,163 and more
-ANY_BYTES = "latin-1"  # where what guesses encodings is not installed: lines and cells are counted, no letter is kept
+ANY_BYTES = "latin-1"  # reads any file without the library that guesses encodings; turns are only counted
 
 
 def has_small_train(dataset: str, original_data: Path | None = None) -> bool:
     """Whether fewer than `FEW_UTTERANCES` utterances of a dataset's train have a label.
 
-    Of one file that is yet to be split, four fifths count as train. False of what is not there or cannot be read: who
-    reads it for its rows says what is wrong. original_data: see `corpora.places.list_places`.
+    Of one file that is yet to be split, four fifths count as train. False where the corpus is not there or cannot be
+    read: what is wrong is told when its rows are made. original_data: see `corpora.places.list_places`.
     """
     if dataset in DATASETS:
         return DATASETS[dataset].expected["train"].utterances < FEW_UTTERANCES
@@ -34,7 +34,7 @@ def has_small_train(dataset: str, original_data: Path | None = None) -> bool:
 
 @lru_cache(maxsize=64)
 def _count(path: Path, changed: int) -> int:
-    """The labelled turns of a file, no more than settle the question. changed: when, in nanoseconds."""
+    """The number of labelled turns of a file, counted until it is not small. changed: mtime in ns, for the cache."""
     try:
         return _count_as(path, None)
     except ImportError:

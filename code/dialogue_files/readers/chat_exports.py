@@ -1,4 +1,4 @@
-"""What programs export as JSON of their own: chats of Telegram, Slack, Discord, transcripts of Whisper, ConvoKit.
+"""Reads JSON that programs export: chats of Telegram, Messenger, Slack and Discord, transcripts of Whisper, ConvoKit.
 
 Each message is read by itself, so that an export of any size can be read. A file is one dialogue, but for exports of
 several chats and for ConvoKit.
@@ -17,8 +17,8 @@ from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unesc
 
 BOTS = "messages of bots"
 UNNAMED = "segments before the first that names who speaks"
-MOST_NAMES = 10_000  # people of a workspace
-# What Messenger and Instagram say in somebody's name: the whole message, or all of it behind the name.
+MOST_NAMES = 10_000  # people of a Slack workspace that are held
+# Messages that Messenger and Instagram write themselves, in somebody's name: with or without that name in the text.
 _MESSENGER_REACTED = re.compile(
     r"Liked a message|(?:Reacted|Hat mit|Reaccionó con|A réagi avec|Ha reagito con|Reagiu com) [^\w\s]{1,20}"
     r" (?:to your message|auf deine Nachricht reagiert|a tu mensaje|à votre message|al tuo messaggio|à sua mensagem)"
@@ -74,7 +74,7 @@ def _telegram_item(message: Any, part: int, name: str | None, line: int) -> Read
 
 
 def _timed(turn: ReadTurn, message: Mapping[str, Any], key: str) -> ReadTurn:
-    """The turn with what stands in a message under a key for its time, by which it is told where times fall."""
+    """The turn with its time, which stands in the message under `key`, so that the report can tell where times fall."""
     time = message.get(key)
     return replace(turn, turn=(key, str(time)), is_timed=True) if isinstance(time, (str, int, float)) else turn
 
@@ -85,9 +85,9 @@ def is_messenger(outline: Outline) -> bool:
 
 
 def read_messenger(stream: BinaryIO) -> Iterator[Read]:
-    """Messages of a chat by their times, in letters that were taken for Latin-1.
+    """Messages of a chat, sorted by time; their letters, UTF-8 that was written as Latin-1, are put right.
 
-    The newest stand first, unless the times of the file say otherwise: by that those of one time are put in order too.
+    Files mostly have the newest message first; messages of the same time are put in order accordingly.
     """
     yield from grouped(_messenger_items(stream), by_time=True)
 
@@ -120,7 +120,7 @@ def _messenger_item(name: str, text: str, line: int) -> Read:
 
 
 def _as_meant(text: str) -> str:
-    """UTF-8 whose bytes were written as Latin-1 letters, as it was meant."""
+    """A text whose UTF-8 bytes were written as Latin-1 letters, decoded as meant."""
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -133,7 +133,7 @@ def is_slack(outline: Outline) -> bool:
 
 
 def read_slack(stream: BinaryIO) -> Iterator[Read]:
-    """Messages of a day of a channel; who came and went, and bots, are left out. Names are those of the profiles."""
+    """Messages of a day of a channel; joins, leaves and bots are left out. Names are those of the profiles."""
     names: dict[str, str] = {}
     for element in stream_json(stream):
         if isinstance(element.value, dict) and len(names) < MOST_NAMES:
@@ -206,9 +206,9 @@ def is_whisper(outline: Outline) -> bool:
 
 
 def read_whisper(stream: BinaryIO) -> Iterator[Read]:
-    """Segments of a transcript; one without a speaker is of whoever spoke last, and left out where nobody has yet.
+    """Segments of a transcript. One without a speaker is of the last speaker, or left out where there is none yet.
 
-    LineError, after the last one, where none has a speaker.
+    LineError, after the last segment, where none has a speaker.
     """
     speaker, first = None, 0
     for element in stream_json(stream, set(SEGMENTS) | {"word_segments"}):
@@ -238,7 +238,7 @@ def is_convokit(outline: Outline) -> bool:
 
 
 def read_convokit(stream: BinaryIO) -> Iterator[Read]:
-    """Utterances of a ConvoKit corpus, which stand by time: each conversation's together, in the order they begin."""
+    """Utterances of a ConvoKit corpus, put together by conversation, in the order in which these begin."""
     elements = stream_json_lines(stream) if _is_lines(stream) else stream_json(stream)
     yield from grouped(_convokit_turns(elements))
 
@@ -267,7 +267,7 @@ def _convokit_turns(elements: Iterator[Element]) -> Iterator[Read]:
         yield _timed(ReadTurn(0, str(conversation), str(speaker), text, line), one, "timestamp")
 
 
-# How many turns more are later than the one before them in the file than are earlier.
+# SQL: number of turns later than the one before them in the file, minus number of those that are earlier.
 _RISING = (
     "SELECT total((turn.moment > before.moment) - (turn.moment < before.moment)) "
     "FROM turn JOIN turn AS before ON before.rowid = turn.rowid - 1"
@@ -275,9 +275,10 @@ _RISING = (
 
 
 def grouped(items: Iterator[Read], by_time: bool = False) -> Iterator[Read]:
-    """Turns of one dialogue after another, though they stand mixed; they wait on disk, not in memory.
+    """Turns whose dialogues stand mixed, put together dialogue by dialogue; they are held on disk, not in memory.
 
-    by_time: by whole numbers for their times; those of one time, or without, backwards where times do not mostly rise.
+    by_time: sort each dialogue by time (whole numbers). Turns of the same time, or without one, keep the order of the
+    file, or are reversed where the times of the file do not mostly rise.
     """
     import sqlite3  # here: not every Python has it, and the scripts read corpora before they have their own
 

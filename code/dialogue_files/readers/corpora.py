@@ -1,7 +1,7 @@
 """Emotion corpora as their owners publish them, where the form is their own: EmoryNLP, IEMOCAP, DailyDialog, ...
 
-MELD's CSV and SemEval-2024's JSON need nothing of their own. Of DailyDialog, EmpatheticDialogues and IEMOCAP the labels
-are elsewhere.
+MELD's CSV and SemEval-2024's JSON are read as any table or JSON. The files of DailyDialog, EmpatheticDialogues and
+IEMOCAP that are read here hold no labels.
 """
 
 import re
@@ -55,7 +55,7 @@ def read_emory_json(stream: BinaryIO) -> Iterator[Read]:
 
 
 def has_columns(line: str, columns: Sequence[str]) -> bool:
-    """Whether the header of a CSV file has all of these."""
+    """Whether the header of a CSV file has all of these columns."""
     return set(columns) <= {fold_name(cell.strip('"')) for cell in line.strip().split(",")}
 
 
@@ -121,7 +121,7 @@ def read_empathetic(stream: BinaryIO) -> Iterator[Read]:
 
 
 def read_iemocap(stream: BinaryIO) -> Iterator[Read]:
-    """Turns of IEMOCAP's transcriptions; a dialogue is what the turns are named after, its speakers are F and M."""
+    """Turns of IEMOCAP's transcriptions; their names begin with that of the dialogue, its speakers are F and M."""
     parts = PartCounter()
     for number, line in read_lines(stream):
         found = IEMOCAP.fullmatch(line.strip())
@@ -144,7 +144,7 @@ def read_daily_dialog(stream: BinaryIO) -> Iterator[Read]:
 def is_ecf(lines: Sequence[str]) -> bool:
     """Whether a file is a part of MECPE's corpus (ECF): a line of two numbers, one of pairs, then the utterances."""
     head, *others = lines[:3] or [""]
-    turns = [line for line in others if not _ECF_PAIRS.fullmatch(line)]  # where there are no pairs, their line is blank
+    turns = [line for line in others if not _ECF_PAIRS.fullmatch(line)]  # without pairs, their line is blank
     return bool(_ECF_HEAD.fullmatch(head.strip()) and turns and _ECF_TURN.fullmatch(turns[0].strip()))
 
 

@@ -15,12 +15,12 @@ _CLOCK = r"(?:\d+:)?\d{1,2}:\d{2}(?:[:.,]\d{1,3})?"
 _TIMES = re.compile(rf"\s*(?P<begin>{_CLOCK})\s*-->\s*(?P<end>{_CLOCK})(?:\s.*)?")
 _SBV_TIMES = re.compile(r"(?P<begin>\d+:\d\d:\d\d\.\d{3}),(?P<end>\d+:\d\d:\d\d\.\d{3})\s*")
 _EXACT = r"\d+:\d\d:\d\d|\d\d:\d\d[.,]\d{3}"
-# Meant as times, whatever is wrong with them.
+# Lines that are meant as times of a cue, but are malformed.
 _BAD_TIMES = re.compile(rf"\s*+({_EXACT})[^\s\-–—=→]*+\s*+(?:-++>?|–|—|=++>|→)\s*+({_EXACT})\S*+\s*+")
 _NO_CUE = re.compile(r"NOTE(?:\s.*)?|STYLE\s*|REGION\s*")
 _ASS_BLOCK = re.compile(r"(\{[^{}]*\})")
 _DRAWS = re.compile(r"\\p(\d)")
-# Webex writes the speaker into the name of the cue.
+# The name of a cue by Webex, which holds the speaker.
 _SPEAKING_MARK = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
 
 
@@ -36,9 +36,10 @@ def is_timing(line: str) -> bool:
 
 @dataclass
 class Cue:
-    """The lines of a cue with their numbers, blank ones too. speaker: if its name tells.
+    """A cue of a subtitle file.
 
-    begin: when it is shown, in seconds from the beginning, None where that is no time; seconds: for how long.
+    lines: (number in the file, text), blank ones too. speaker: from the cue's name, None where it does not tell. begin:
+    when it is shown, in seconds from the beginning, None where that is no time. seconds: for how long.
     """
 
     line: int
@@ -49,7 +50,7 @@ class Cue:
 
 
 def read_cues(stream: BinaryIO) -> Iterator[Cue]:
-    """The cues of a file, one at a time; LineError for lines before the first one that belong to none."""
+    """The cues of a file, one at a time; LineError for lines before the first cue that belong to no header."""
     head = _Head()
     cue, note, blank = None, False, True
     for number, line in read_lines(stream):
@@ -86,7 +87,7 @@ def read_cues(stream: BinaryIO) -> Iterator[Cue]:
 
 
 def _without_drawings(text: str) -> str:
-    r"""A text without what stands between a block with `\p1` and one with `\p0`: lines and curves, said by nobody."""
+    r"""A text without drawings, which stand between a block with `\p1` and one with `\p0`."""
     said, draws = [], False
     for one in _ASS_BLOCK.split(text):
         if one.startswith("{") and (scales := _DRAWS.findall(one)):
@@ -117,13 +118,16 @@ def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
 
 
 class _Head:
-    """What stands before the first cue, and so how cues are marked. counted: by numbers; mark: of the first."""
+    """The lines before the first cue, which show how cues are marked.
+
+    counted: whether cues have numbers. mark: number or name of the first cue.
+    """
 
     def __init__(self) -> None:
         self.webvtt, self.counted, self.mark, self._at, self._inside = False, False, "", 0, False
 
     def read(self, number: int, line: str) -> None:
-        """A line before the first cue; LineError when it can be none."""
+        """Takes a line before the first cue; LineError when no such line is allowed there."""
         line = line.strip()
         if number == 1 and line.startswith("WEBVTT"):
             self.webvtt = self._inside = True
@@ -137,7 +141,7 @@ class _Head:
             self.mark, self._at = line, number
 
     def end(self) -> None:
-        """LineError when a line waits for its cue."""
+        """LineError when a line was taken for the mark of a cue that did not come."""
         if self.mark:
             told = f"no cue begins with {self.mark[:60]!r}, allowed is a line of times with '-->'"
             raise LineError(self._at, told)

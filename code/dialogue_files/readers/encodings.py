@@ -1,4 +1,4 @@
-"""Files as UTF-8, whatever they are in: UTF-16 by its mark, the code pages of spreadsheets and editors by a guess."""
+"""Reads files of other encodings as UTF-8: UTF-16 is known by its mark, code pages are guessed."""
 
 import argparse
 import codecs
@@ -21,15 +21,15 @@ USUAL = "cp1252"
 _UTF8 = ("utf-8", "utf-8-sig")
 ALLOWED = "allowed is text in one encoding: --encoding says which (utf-8, utf-16-le, cp1252, ...)"
 OLD_ENDS = Remark("its lines end as on old Macs, in CR alone")
-# In these letters that few languages know, in a broken file the commonest bytes of all.
+# Code page -> bytes that are rare letters there, but the commonest bytes of broken or binary files.
 _IMPLAUSIBLE = {"cp1252": b"\xff\xfe", "cp1250": b"\xff\xfe", "mac_roman": b"\xff\xfe"}
 
 
 class _Recoded(io.RawIOBase):
-    """A file of another encoding, read as UTF-8; it goes back to its beginning only.
+    """A file of another encoding, read as UTF-8; `seek` goes to its beginning only.
 
-    old_ends: its lines end in CR, and are read as if they ended in LF. Raises LineError where it is not what it is
-    taken for.
+    old_ends: its lines end in CR, and are read as if they ended in LF. Raises LineError where the file is not in that
+    encoding.
     """
 
     def __init__(self, stream: BinaryIO, encoding: str, old_ends: bool) -> None:
@@ -75,7 +75,7 @@ class _Recoded(io.RawIOBase):
         return self._with_ends(text)
 
     def _readable(self, block: bytes, before: tuple[bytes, int]) -> str:
-        """What stands before a fault; nothing of UTF-32 without its mark."""
+        """The text before a byte that cannot be decoded; empty for UTF-32 without its mark."""
         self.decoder.setstate(before)
         try:
             return self.decoder.decode(block)
@@ -87,7 +87,7 @@ class _Recoded(io.RawIOBase):
 
 
 def check_encoding(name: str) -> str:
-    """The name of an encoding of text as Python has it; argparse.ArgumentTypeError: there is none of this name."""
+    """Python's name of a text encoding; argparse.ArgumentTypeError for an unknown one."""
     try:
         codecs.getincrementaldecoder(name)
         "a".encode(name)
@@ -98,10 +98,10 @@ def check_encoding(name: str) -> str:
 
 
 def as_utf8(stream: BinaryIO, guesses: bool, encoding: str | None = None) -> tuple[BinaryIO, list[Remark]]:
-    """The stream, read as UTF-8 from its beginning, and what there is to say of it.
+    """(the stream from its beginning, as UTF-8, remarks on its encoding).
 
-    guesses: whether a code page may be guessed (JSON is in Unicode). encoding: what it is said to be in. What is in no
-    encoding that can be told comes back as it is, and whoever reads it names the line.
+    guesses: whether a code page may be guessed, which it may not for JSON. encoding: of the stream; None: not given. A
+    stream whose encoding cannot be told comes back unchanged, and its reader names the line that is no UTF-8.
     """
     begin = stream.read(BLOCK)
     old_ends = b"\r" in begin and b"\n" not in begin
@@ -126,7 +126,7 @@ def as_utf8(stream: BinaryIO, guesses: bool, encoding: str | None = None) -> tup
 
 
 def _guess(stream: BinaryIO) -> str | None:
-    """The code page of a file that is no UTF-8, None for one that is, or where several fit equally well."""
+    """The code page of a file; None where it is UTF-8, or where several pages fit equally well."""
     if _is_utf8(stream):
         return None
     stream.seek(0)
@@ -154,7 +154,7 @@ def _is_utf8(stream: BinaryIO) -> bool:
 
 
 def _count_utf8(line: bytes) -> int:
-    """Characters beyond ASCII of a line that is UTF-8; 0 for one that is not."""
+    """The number of characters beyond ASCII in a line of UTF-8; 0 for a line that is none."""
     try:
         return sum(not character.isascii() for character in line.decode("utf-8"))
     except UnicodeDecodeError:

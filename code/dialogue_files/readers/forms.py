@@ -1,4 +1,4 @@
-"""The table of forms: each way of writing dialogues down that is read, how it is recognised, and who reads it."""
+"""The table of forms of files: each with its suffixes, how it is recognised, and the function that reads it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
@@ -27,14 +27,14 @@ from dialogue_files.turns import LineError, Read, read_lines
 
 
 class Head:
-    """How a file begins, by which its form is told; of what cannot be read there is nothing."""
+    """The beginning of a file, by which its form is recognised; what cannot be read is empty."""
 
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self.path, self.encoding = path, encoding
 
     @classmethod
     def of_text(cls, text: str) -> "Head":
-        """That of a text which lies in no file."""
+        """The head of a text that is in no file."""
         head = cls(Path())
         head.lines = [line for line in text.split("\n")[: layouts.HEAD_LINES] if line.strip()]
         return head
@@ -46,17 +46,17 @@ class Head:
 
     @cached_property
     def outline(self) -> Outline:
-        """Of a JSON file."""
+        """The outline of a JSON file."""
         return self._read(lambda stream: outline_of(stream_json(stream)), Outline(), guesses=False)
 
     @property
     def is_service(self) -> bool:
-        """Whether a JSON file is by a service that transcribes speech."""
+        """Whether a JSON file is a transcript by a service of `services.SERVICES`."""
         return self._read(lambda stream: services.is_service(stream_json(stream)), False, guesses=False)
 
     @cached_property
     def outline_of_lines(self) -> Outline:
-        """Of a file of JSON Lines."""
+        """The outline of the first lines of a JSON Lines file."""
         return self._read(lambda stream: outline_of(stream_json_lines(stream)), Outline(), guesses=False)
 
     @staticmethod
@@ -66,7 +66,7 @@ class Head:
 
     def _read(self, read: Callable, otherwise: object, guesses: bool) -> object:
         try:
-            if not self.path.is_file():  # what can be read only once is not read here
+            if not self.path.is_file():  # a pipe can be read only once
                 return otherwise
             with open(self.path, "rb") as stream:
                 return read(as_utf8(stream, guesses, self.encoding)[0])
@@ -75,9 +75,10 @@ class Head:
 
 
 class Form(NamedTuple):
-    """A way to write dialogues down. recognise: None for what a file is that no other form of its suffix claims.
+    """A form of files of dialogues.
 
-    labelled: each turn may have an emotion, so that such files can be a corpus.
+    recognise: whether a file is of this form, by its beginning; None: every file with one of the suffixes that no form
+    before it recognises. labelled: whether turns may have an emotion, so that such files can be a corpus.
     """
 
     suffixes: tuple[str, ...]
@@ -334,7 +335,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         ),
     }
 )
-# What people have and this does not read -> what to do about it.
+# Suffix of files that are not read -> what to do instead.
 NOT_READ: Mapping[str, str] = MappingProxyType(
     {
         ".docx": "save it as plain text (.txt)",

@@ -1,4 +1,4 @@
-"""Transcripts in which a name stands on a line of its own, above the text, as transcription services write them."""
+"""Transcripts in which names stand on lines of their own, above the text, as transcription services write them."""
 
 import re
 from collections import Counter
@@ -34,7 +34,7 @@ from dialogue_files.readers.transcripts import Asides
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
-# What stands before a time where it is no name but the day, or speech.
+# Texts before a time that are no name, but a day, or speech.
 _NO_NAME_BEFORE_TIME = re.compile(
     rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
     rf"|(?:\w+,?\s+)?{DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
@@ -42,7 +42,7 @@ _NO_NAME_BEFORE_TIME = re.compile(
     re.I,
 )
 _DATED = re.compile(rf"(?:{_NO_NAME_BEFORE_TIME.pattern}),?\s+{CLOCK}(?:\s*\(.*\))?", re.I)
-# What a name has and a dash has not: a letter, or a telephone's number or an emoji.
+# What a name must have, and a dash has not: a letter, a telephone number, or an emoji.
 _OF_A_NAME = re.compile(r"[^\W\d_]|\+\d|[\u2600-\u27bf\U0001f000-\U0010ffff]")
 _NAME_AND_COLON = re.compile(rf"(?P<name>[^\s:：]{REST})\s*+[:：]")
 # A line that is nothing but a name, with a time before or after it, or with a colon at its end.
@@ -53,16 +53,15 @@ _HEADINGS = (
     _NAME_AND_COLON,
     re.compile(rf"(?P<name>[^\s:：\[(]{REST}),?\s++\[{DAY},?\s{CLOCK}\]\s*[:：]?"),
 )
-FEWEST_STACKED = 2  # names above times, as one may be the title of something
+FEWEST_STACKED = 2  # names above times; a single one may be a title
 _TIME_LINE = re.compile(rf"[\s\-–—•·|]*+(?P<time>{RANGE})")
 TIMED_HEADINGS = [kind for kind, pattern in enumerate(_HEADINGS) if pattern is not _NAME_AND_COLON]
 
 
 def count_times_below(lines: Sequence[str]) -> int:
-    """How many names stand on lines above lines that hold only a time; 0: that is not how these lines are headed.
+    """How many names stand on lines of their own above lines that hold only a time; 0: the file is not laid out so.
 
-    lines: without blank ones and outer blanks. Where each stands between two times, as captions are copied, nobody is
-    named.
+    lines: stripped, without blank ones. Where every line stands between two times, as in copied captions, it is 0.
     """
     lines = _without_chapters(lines)
     times, headings = sum(_TIME_LINE.fullmatch(line) is not None for line in lines), len(_names_above_times(lines))
@@ -76,13 +75,13 @@ def _is_chapter_above(line: str, time: str) -> bool:
 
 
 def _without_chapters(lines: Sequence[str]) -> list[str]:
-    """Lines but for what stands above parts of a recording, 'Chapter 2', with the time below."""
+    """Lines without headings of parts of a recording, 'Chapter 2', and the times below these."""
     chapters = {place for place, pair in enumerate(pairwise(lines)) if _is_chapter_above(*pair)}
     return [line for place, line in enumerate(lines) if chapters.isdisjoint((place, place - 1))]
 
 
 def _names_above_times(lines: Sequence[str]) -> list[str]:
-    """What stands above a line of time and between no two of them, where it may be what somebody says."""
+    """The names above lines of times; not lines between two times, which may be speech."""
     triples = zip(["", *lines], lines, lines[1:], strict=False)
     return [name for before, name, time in triples if _stacked(name, time) and not _TIME_LINE.fullmatch(before)]
 
@@ -95,10 +94,10 @@ def _stacked(name: str, time: str) -> str:
 
 
 def _lines_of(lines: Iterable[tuple[int, str]], joined: Collection[str] | None = None) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, without outer blanks.
+    """Lines that are not blank, stripped.
 
-    joined: keys of names; a name and the time below it are then one line. Right below such a line only these are names,
-    as it may be a short message, with the time of the next one below.
+    joined: None, or keys of names: a name and the time below it then become one line. Right below such a line only
+    names with these keys are joined, as another line may be a short message above the next time.
     """
     waiting, is_heading, below_heading = None, False, False
     for number, line in lines:
@@ -122,7 +121,10 @@ def _lines_of(lines: Iterable[tuple[int, str]], joined: Collection[str] | None =
 
 
 def heading_name(line: str, kind: int | None = None) -> str | None:
-    """The name of a line that holds nothing but a name and perhaps a time, of a kind or any; None: another line."""
+    """The name on a line that holds only a name and perhaps a time; None: another line.
+
+    kind: index of the pattern in `_HEADINGS`; None: any.
+    """
     for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
         found = pattern.fullmatch(line)
         name = found["name"].strip() if found else ""
@@ -133,7 +135,7 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
 
 
 def commonest_heading(lines: Sequence[str]) -> int:
-    """The kind of heading that most lines are of."""
+    """The index in `_HEADINGS` of the pattern that most lines fit."""
     return max(range(len(_HEADINGS)), key=lambda kind: sum(heading_name(line, kind) is not None for line in lines))
 
 
@@ -207,41 +209,41 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
 
 
 def _is_somebody(name: str, known: Collection[str]) -> bool:
-    """Whether what stands before a colon and text is a name, where others stand above; known: keys of those."""
+    """Whether the text before a colon is a name in a file whose other names stand above. known: keys of those."""
     return len(name) <= LONGEST_NAME and (is_name(name, 1) or name_key(without_aside(name)) in known)
 
 
 def is_label_line(line: str, with_text: bool) -> bool:
-    """Whether a line is 'Session 2:', said by nobody; with_text: or 'Session 2: the boat'."""
+    """Whether a line is a heading such as 'Session 2:'; with_text: 'Session 2: the boat' too."""
     named = split_name(line)
     return named is not None and is_label(named[0]) and (with_text or not named[1])
 
 
 def _is_chapter_heading(line: str, kind: int) -> bool:
-    """Whether a line is 'Chapter 2 0:05', where names stand so."""
+    """Whether a line is 'Chapter 2 0:05', in a file whose names stand with times like that."""
     found = _HEADINGS[kind].fullmatch(line)
     return found is not None and is_chapter(found["name"])
 
 
 class GrowingTurn:
-    """A turn whose lines come one by one."""
+    """Builds a turn from lines that come one by one."""
 
     def __init__(self) -> None:
         self.speaker, self.text, self.line = None, "", 0
 
     def begin(self, speaker: str, line: int) -> None:
-        """The next turn is of this speaker."""
+        """Begins the next turn."""
         self.speaker, self.text, self.line = speaker, "", line
 
     def add(self, text: str, line: int) -> None:
-        """One more line of it; LineError when it becomes too long."""
+        """Adds a line to the turn; LineError when it becomes too long."""
         self.text, self.line = f"{self.text} {text}".strip(), line
         if len(self.text) > LONGEST_UTTERANCE:
             told = f"the turn of {self.speaker!r} has more than {LONGEST_UTTERANCE:,} characters: is a name missing?"
             raise LineError(line, told)
 
     def end(self) -> Iterator[ReadTurn]:
-        """The turn, if one has begun."""
+        """Ends the turn, and yields it, if one has begun."""
         if self.speaker is not None:
             yield ReadTurn(0, None, self.speaker, self.text, self.line)
         self.speaker = None

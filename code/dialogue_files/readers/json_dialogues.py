@@ -54,15 +54,15 @@ def read_json_lines(stream: BinaryIO) -> Iterator[Read]:
 
 
 class LiveJson(PartCounter):
-    """Turns of lines of JSON that come one by one."""
+    """Reads turns from lines of JSON that come one by one."""
 
     def read(self, number: int, line: str) -> Iterator[Read]:
-        """Those of a line, which may be blank; LineError when it is nothing that holds any."""
+        """The turns of a line; none of a blank one. LineError when it holds no turns."""
         if line.strip():
             yield from turns_of(decode_json_line(number, line), self)
 
     def end(self) -> Iterator[Read]:
-        """What is to be said at the end."""
+        """What is left to report at the end."""
         yield from ()
 
 
@@ -126,7 +126,7 @@ def _dialogue_of_name(element: Element, parts: PartCounter) -> Iterator[Read]:
 
 
 def turns_of(element: Element, parts: PartCounter) -> Iterator[Read]:
-    """Turns of one value; LineError when it is nothing that holds any."""
+    """Turns of one value: an utterance, a list, or an object with a list. LineError when it is none of these."""
     value = element.value
     if isinstance(value, list):
         yield from _turns_of_list(value, None, parts, element, [])
@@ -147,14 +147,14 @@ def _name_of(value: Mapping[str, Any]) -> str | None:
 
 
 def _own_name(value: Any) -> str | None:
-    """The dialogue that an utterance says it is of; None: it says none."""
+    """The name of the dialogue that an utterance has a key for; None: it has none."""
     key = find_name("dialogue", {fold_name(key): key for key in value}) if isinstance(value, dict) else None
     name = None if key is None else value[key]
     return None if name is None or isinstance(name, (list, dict)) else str(name)
 
 
 class _BadValue(LineError):
-    """A turn's value that cannot be. key: what it stands under, by which its own line is found."""
+    """A value of a turn is not allowed. key: of that value, by which its line is found."""
 
     def __init__(self, line: int, problem: str, key: str) -> None:
         super().__init__(line, problem)
@@ -171,7 +171,7 @@ def _turn_of_element(element: Element, part: int, name: str | None) -> Iterator[
 def _turns_of_list(
     values: list, name: str | None, parts: PartCounter, element: Element, path: list[str]
 ) -> Iterator[Read]:
-    """Those of a list: of one dialogue, or of the several that its utterances say, which are the list's ('d1/2')."""
+    """Turns of a list: one dialogue, or, where its utterances name several, each of these, as '<list>/<dialogue>'."""
     of_list, said = name, [_own_name(value) for value in values]
     are_several = len({*said} - {None}) > 1
     part = -1 if are_several else parts.of_dialogue()
@@ -217,7 +217,7 @@ def _turn(value: Any, part: int, name: str | None, line: int) -> Iterator[Read]:
 
 
 def _is_prompt(value: Mapping[str, Any], keys: Mapping[str, str]) -> bool:
-    """Whether a turn is of the system or of a tool, by the role that is its speaker, or that a message has as well."""
+    """Whether a turn is of the system or of a tool, by its speaker, or by the role of a message that has a name too."""
     speaker = find_name("speaker", keys)
     named = speaker if speaker in (keys.get("role"), keys.get("from")) else find_role(keys)
     role = None if named is None else plain_text(value[named], "speaker")
@@ -225,9 +225,9 @@ def _is_prompt(value: Mapping[str, Any], keys: Mapping[str, str]) -> bool:
 
 
 def plain_text(value: Any, meaning: str) -> str | None:
-    """What a name or a text says: a string, a number that is a name, names or parts of a message in a list.
+    """The text of a speaker or utterance: a string, a number as a name, or a list of names or parts of a message.
 
-    A text that is null is empty. None: it is something else.
+    null as an utterance is empty. None: it is something else.
     """
     if isinstance(value, str):
         return value
@@ -263,13 +263,13 @@ def is_labelled(value: Any) -> bool:
 
 
 def _said(value: Mapping[str, Any]) -> list[Any]:
-    """What an object has of speaker and utterance, None where it has no such key."""
+    """The values of an object for speaker and utterance, None for each that it has no key for."""
     keys = {fold_name(key): key for key in value}
     return [value.get(find_name(meaning, keys)) for meaning in ("speaker", "utterance")]
 
 
 def _holds_columns(value: Mapping[str, Any]) -> bool:
-    """Whether speakers and utterances stand in two objects, or in two lists, which are no parts of one turn."""
+    """Whether speaker and utterance are two objects or two lists: then they are columns of many turns, not one turn."""
     speakers, utterances = _said(value)
     if not isinstance(speakers, list) or not isinstance(utterances, list):
         return isinstance(speakers, dict) and isinstance(utterances, dict)
@@ -277,7 +277,7 @@ def _holds_columns(value: Mapping[str, Any]) -> bool:
 
 
 def objects(values: Any, line: int, what: str) -> list[dict]:
-    """The objects of a list; LineError when it is none, or holds something else. what: as the message calls them."""
+    """A list of objects, checked; LineError when it holds something else, or is no list. what: for the error."""
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise LineError(line, f"{what} are {shown(values)}, allowed is a list of objects")
     return values

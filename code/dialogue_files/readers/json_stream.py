@@ -21,16 +21,17 @@ TOO_LARGE = (
     "list is one value): write JSON Lines, a dialogue on each line"
 )
 MOST_KEYS = 64  # of an object that are held
-MOST_ELEMENTS = 200  # by which the form of a file is told, and the lists that end the search
+MOST_ELEMENTS = 200  # elements that are read to recognise a form
 TELLING_LISTS = frozenset(("messages", "segments", "transcription", "chunks", "episodes", "scenes", "utterances"))
 _DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
 class Element:
-    """A value of a file. key: of the object that it stands in, None in an array; listed: it is of a list under the key.
+    """A value of a file.
 
-    text, first: as it stands in the file, and the line (from 1) where it begins; line: where it ends.
+    key: its key in the file's object; None in an array. listed: whether it is an item of the list under that key.
+    text: as the file has it. first, line: where it begins and ends, from 1.
     """
 
     key: str | None
@@ -42,12 +43,12 @@ class Element:
 
     @property
     def kind(self) -> Any:
-        """What `Outline.kinds` has of it."""
+        """Its entry in `Outline.kinds`."""
         is_list = self.listed or isinstance(self.value, list)
         return "list" if is_list else "dict" if isinstance(self.value, dict) else self.value
 
     def lines(self, path: Sequence[str] = ()) -> Iterator[int]:
-        """Line of the end of each item of the lists that a path of keys leads to; without a path of the value's own."""
+        """The line where each item of a list ends. path: keys that lead to the lists in the value; (): it is a list."""
         if "\n" not in self.text:
             return itertools.repeat(self.line)
         return self._counted(tuple(path))
@@ -59,7 +60,10 @@ class Element:
             yield line
 
     def line_of(self, key: str, path: Sequence[str] = (), place: int | None = None) -> int:
-        """Line in which the value under `key` begins. path, place: of an item of `lines`, from 0; None: of itself."""
+        """The line where the value under `key` begins.
+
+        place: number of the item, from 0, as `lines(path)` counts, whose key it is; None: it is this value's own.
+        """
         if "\n" not in self.text:
             return self.line
         at = 0 if place is None else next(itertools.islice(_spans(self.text, 0, tuple(path)), place, None))[0]
@@ -68,7 +72,7 @@ class Element:
 
 
 def _spans(text: str, at: int, path: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    """Offsets of begin and end of the items of the lists that a path of keys leads to."""
+    """(begin, end) offsets of the items of the lists that a path of keys leads to."""
     at = _past_blanks(text, at)
     if text[at] == "[":
         for begin, end in _items_of(text, at):
@@ -81,12 +85,12 @@ def _spans(text: str, at: int, path: tuple[str, ...]) -> Iterator[tuple[int, int
 
 
 def _begin_of(text: str, at: int, key: str) -> int | None:
-    """Offset of the value under a key of the object at `at`, the last one as for the decoder; None: there is none."""
+    """Offset of the value under a key of the object at `at`; of a repeated key the last, as Python decodes it."""
     return {name: begin for name, begin, _ in _members_of(text, at)}.get(key)
 
 
 def _items_of(text: str, at: int) -> Iterator[tuple[int, int]]:
-    """Offsets of begin and end of each element of the array at `at`."""
+    """(begin, end) offsets of each element of the array at `at`."""
     at = _past_blanks(text, at + 1)
     while text[at] != "]":
         end = _DECODER.raw_decode(text, at)[1]
@@ -96,7 +100,7 @@ def _items_of(text: str, at: int) -> Iterator[tuple[int, int]]:
 
 
 def _members_of(text: str, at: int) -> Iterator[tuple[str, int, int]]:
-    """(key, offsets of begin and end of its value) of the object at `at`."""
+    """(key, begin, end) of each value of the object at `at`, as offsets."""
     at = _past_blanks(text, at + 1)
     while text[at] != "}":
         key, at = _DECODER.raw_decode(text, at)
@@ -114,8 +118,9 @@ def _past_blanks(text: str, at: int) -> int:
 
 
 def stream_json(stream: BinaryIO, listed: Collection[str] | None = None) -> Iterator[Element]:
-    """The elements of an array; of an object its values, of lists under the keys `listed` (None: under any) the items,
-    and of an empty one the list.
+    """The elements of a file that is an array; for an object its values, with lists taken apart into their items.
+
+    listed: the keys whose lists are taken apart; None: all. An empty list is one element.
 
     Raises:
         LineError: the file is no JSON, or a value is too large to be held.
@@ -158,7 +163,7 @@ def _members(text: "_Text", listed: Collection[str] | None) -> Iterator[Element]
 
 
 def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
-    """The values of a file with one on each line, or of a pipe from where it is; blank lines are skipped."""
+    """The values of a file, or of the rest of a pipe, with one on each line; blank lines are skipped."""
     if stream.seekable():
         stream.seek(0)
     for number, line in read_lines(stream):
@@ -167,7 +172,7 @@ def stream_json_lines(stream: BinaryIO) -> Iterator[Element]:
 
 
 def decode_json_line(number: int, line: str) -> Element:
-    """The value on a line (from 1); LineError: there is none."""
+    """The value on a line (number from 1); LineError: it is no JSON."""
     try:
         value = json.loads(line)
         refuse_depth(value, line)
@@ -179,9 +184,10 @@ def decode_json_line(number: int, line: str) -> Element:
 
 @dataclass
 class Outline:
-    """How a file begins. kinds: key -> scalar value, "list" or "dict" (an array has none).
+    """The beginning of a JSON file, by which its form is recognised.
 
-    first: the first object of the list under the key `under`, the last one that was reached; None: of an array, a line.
+    kinds: key of a file that is an object -> scalar value, "list" or "dict". first: the first object of a list.
+    under: the key of that list, the last one that was reached; None: the file is an array, or has one value a line.
     """
 
     is_object: bool = False
@@ -195,7 +201,7 @@ class Outline:
 
 
 def outline_of(elements: Iterator[Element]) -> Outline:
-    """The outline of a file up to its messages, segments or the like; of what is no JSON as much as there is."""
+    """The outline of a file, up to its messages or segments, `MOST_ELEMENTS` elements, or what is no JSON."""
     outline = Outline()
     try:
         for one in itertools.islice(elements, MOST_ELEMENTS):
@@ -216,14 +222,14 @@ def _reason(error: Exception) -> str:
 
 
 class _Text:
-    """A stretch of a JSON file that moves on. line: of the character that is read next, from 1."""
+    """A window that moves over the text of a JSON file. line: of the next character, from 1."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.decoder = stream, codecs.getincrementaldecoder("utf-8-sig")()
         self.text, self.at, self.line, self.ended = "", 0, 1, False
 
     def elements(self, key: str | None, listed: bool) -> Iterator[Element]:
-        """Those of the array that begins here."""
+        """The elements of the array that begins here."""
         self.skip()
         if self.next_character() == "]":
             return self.skip()
@@ -236,7 +242,7 @@ class _Text:
             raise LineError(self.line, "not JSON, allowed is ',' or ']' after an element")
 
     def decode(self, key: str | None, listed: bool) -> Element:
-        """The next value."""
+        """Reads the next value."""
         self.next_character()
         while True:
             try:
@@ -262,7 +268,7 @@ class _Text:
             raise LineError(self.line, f"not JSON ({error})") from None
 
     def next_character(self) -> str:
-        """The next one that is no blank, "" at the end; it stays."""
+        """Skips blanks and returns the next character without taking it; "" at the end."""
         while True:
             while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
                 self.skip()
@@ -271,7 +277,7 @@ class _Text:
             self._read_on()
 
     def skip(self, count: int = 1) -> None:
-        """Leave characters behind."""
+        """Moves on by `count` characters."""
         self.line += self.text.count("\n", self.at, self.at + count)
         self.at += count
 
@@ -282,7 +288,7 @@ class _Text:
             raise LineError(self.line, f"{told}; --input_format jsonl reads one on each line")
 
     def _read_on(self) -> None:
-        # As much again as is waiting: a large value is then tried a few times, not once a block.
+        # Doubles the text, so that a large value is tried a few times, and not once for each block.
         block = self.stream.read(max(BLOCK, len(self.text) - self.at))
         self.ended = not block
         try:

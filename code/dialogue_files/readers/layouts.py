@@ -1,4 +1,4 @@
-"""How the turns of a transcript are marked, as its first lines show: by numbers, letters or times beside names."""
+"""How a transcript marks its turns, by its first lines: with numbers, letters or times beside names."""
 
 import re
 from collections import Counter
@@ -13,9 +13,9 @@ from dialogue_files.readers.lines import DAY, ONLY_TIMES, is_named_line, split_n
 from dialogue_files.report import Remark
 from dialogue_files.turns import LONGEST_NAME, LineError, read_lines
 
-HEAD_LINES = 500  # by which it is decided how names stand
-NAMES_STAND_IN = 1_000  # characters, the first of a line
-# What tells one turn from the next and no person from another: seconds, a time with a dot or an h, a date.
+HEAD_LINES = 500  # the first lines of a file, by which its layout is decided
+NAMES_STAND_IN = 1_000  # the first characters of a line, among which its name stands
+# Texts beside a name that change with every turn and tell no people apart: seconds, a time with a dot or an h, a date.
 _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
 _STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:-->|-|–|to)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
@@ -31,11 +31,12 @@ _LETTER = re.compile(r"(?P<name>[QA]\d{0,5})(?:\.\s+|\.?(?:\t|\s{2,}))(?=\S)")
 
 @dataclass(frozen=True)
 class Layout:
-    """How turns are marked, as the first lines show. is_numbered: by numbers before the names, which ascend.
+    """How a file marks its turns, as its first lines show.
 
-    question: the first of 'Q1', 'A1', 'Q2', which are two people; empty where there are none. head: how many lines are
-    that of a meeting, its title, its date and who was there, up to 'Transcript'. stamped: the first name of those that
-    have a time of another kind beside them, as 'Ann 10.02'. is_lettered: by 'Q.' and 'A.', without a colon.
+    is_numbered: with ascending numbers before names. question: the first of names like 'Q1', 'A1', 'Q2', which are two
+    people; empty: there are none. head: number of lines at the head of minutes (title, date, who was there), up to
+    'Transcript'. stamped: the first name with a time beside it that is written unusually, 'Ann 10.02'; empty: there is
+    none. is_lettered: with 'Q.' and 'A.', without a colon.
     """
 
     is_numbered: bool = False
@@ -46,7 +47,7 @@ class Layout:
 
     @property
     def remarks(self) -> list[Remark]:
-        """What is to be said of it."""
+        """What the report says of this layout."""
         told = f"up to line {self.head} it is taken for the head of a transcript, below for one dialogue"
         head = [Remark(told)] if self.head else []
         numbers = [Remark("numbers before names are taken for those of the lines, and left out")] * self.is_numbered
@@ -82,20 +83,20 @@ def layout_of_first(line: str) -> Layout:
 
 
 def _are_lettered(lines: Iterable[str]) -> bool:
-    """Whether lines begin as 'Q. Where?' and 'A. Here.' do, each at least twice."""
+    """Whether two lines or more begin like 'Q. Where?', and two or more like 'A. Here.'."""
     begins = [_LETTER.match(line) for line in lines if not is_named_line(line)]
     counts = Counter(found["name"][0] for found in begins if found)
     return min(counts["Q"], counts["A"]) > 1
 
 
 def with_colon(line: str) -> str:
-    """'Q. Where?' as 'Q: Where?'."""
+    """'Q. Where?' -> 'Q: Where?'; other lines stay."""
     found = _LETTER.match(line)
     return f"{found['name']}: {line[found.end() :]}" if found else line
 
 
 def without_stamp(name: str) -> tuple[str, float | None]:
-    """The name without the time beside it, and that in seconds or what it counts; None: there is none, or a date."""
+    """(name without the time beside it, that time as a number that grows); None: there is no time, or it is a date."""
     found = _STAMP_BEFORE.fullmatch(name) or _STAMP_AFTER.fullmatch(name)
     if not found:
         return name, None
@@ -104,9 +105,10 @@ def without_stamp(name: str) -> tuple[str, float | None]:
 
 
 def _find_stamped(names: Iterable[str]) -> str:
-    """The first name with a time beside it, where times never fall, two people have one and one several; else empty.
+    """The first name with a time beside it; empty where these numbers are no times.
 
-    'Witch 1.1' and 'Witch 1.2' are two people if the first speaks again, or nobody but witches has a number.
+    They are times where they never fall, two people or more have one, and somebody has several. So 'Witch 1.1' and
+    'Witch 1.2' are two people if the first speaks again, or if only witches have numbers.
     """
     first, last, count, times = "", 0.0, 0, {}
     for name in names:
@@ -122,7 +124,7 @@ def _find_stamped(names: Iterable[str]) -> str:
 
 
 def _find_head(lines: Sequence[str]) -> int:
-    """How many lines are the head, see `Layout`: what stands below 'Transcript' before the first turn is of it too."""
+    """The number of lines at the head, see `Layout`; lines between 'Transcript' and the first turn belong to it."""
     named = [split_name(line) if is_named_line(line) else None for line in lines]
     names = [name_key(without_aside(one[0])) if one else "" for one in named]
     ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and not _says(line)]
@@ -140,14 +142,15 @@ def _says(line: str) -> bool:
 
 
 def _may_stand_above(names: Sequence[str], below: Sequence[str]) -> bool:
-    """Whether lines with names are of a head: fewer than below it, and none of them twice, as those of turns are."""
+    """Whether names may be those of a head: none is there twice, and there are fewer than below it."""
     return len(set(names)) == len(names) < sum(map(bool, below))
 
 
 def find_question(names: Iterable[str]) -> str:
-    """The first name where numbers count questions: they ascend, or begin anew, and an answer has its question's.
+    """The first name of questions, where numbers beside Q and A count questions; else empty.
 
-    Else empty: 'Q1', 'A1' and 'A2' are three people.
+    They do where numbers of questions ascend, or begin anew, and each answer has the number of its question. Else
+    'Q1', 'A1' and 'A2' are three people.
     """
     first, last, numbers, has_answer = "", 0, set(), False
     for name in names:
@@ -164,19 +167,19 @@ def find_question(names: Iterable[str]) -> str:
 
 
 def question_remarks(question: str) -> list[Remark]:
-    """What is to be said of a `Layout.question`."""
+    """What the report says of `Layout.question`."""
     told = f"{question!r} and the like are taken for one who asks and one who answers, whose turns are numbered"
     return [Remark(told)] if question else []
 
 
 def without_number(name: str) -> str:
-    """'Q1' is Q; a name that is none of a question or an answer stays."""
+    """'Q1' -> 'Q'; names that are no question and no answer stay."""
     found = _QUESTION.fullmatch(name)
     return name[: found.start("number")].rstrip(" .#") if found and found["number"] else name
 
 
 def _are_numbered(lines: Iterable[str]) -> bool:
-    """Whether numbers before names ascend, up to a blank line; where they do not, '1. Witch' is somebody's name."""
+    """Whether numbers before names count lines: they ascend up to a blank line. Else '1. Witch' is a name."""
     last, in_block, with_number, without, names = -1, 0, 0, 0, set()
     for text in lines:
         if not text:

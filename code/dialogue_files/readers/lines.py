@@ -1,4 +1,4 @@
-"""Single lines of transcripts: whose words a line holds, and which lines are nobody's."""
+"""Single lines of transcripts: which name a line begins with, and which lines are no speech."""
 
 import re
 from itertools import accumulate
@@ -15,13 +15,13 @@ from dialogue_files.turns import LONGEST_NAME
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
-_F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as f4 and easytranscript have it
+_F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as the programs f4 and easytranscript write it
 _TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{_F4}|{CLOCK})"
 RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
-# What follows the first character of a name, which ends in what is no blank: so a long row of blanks is looked at once.
+# A name after its first character. It ends in no blank, so that a long row of blanks is looked at only once.
 REST = rf"(?:[^:：]{{0,{LONGEST_NAME - 2}}}?[^\s:：])??"
 _NAMED = re.compile(rf"([^\s:：]{REST})\s*+[:：](?!//|(?<=\d[:：])\d)\s*(.*)", re.DOTALL)
-# With a dot or an h, as many write times, only before a name: elsewhere it is a number.
+# Times with a dot or an h; only before a name, as elsewhere they may be numbers.
 _DOTTED = r"\d{1,2}[.hH][0-5]\d(?:[.:][0-5]\d)?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 _TIME_BEFORE = re.compile(
     rf"(?:{RANGE}[\s\-–|]*|(?:\[{_DOTTED}\]|\({_DOTTED}\)|{_DOTTED}(?=\s))[\s\-–|]*)(?=[^\s\d:：\-–|])"
@@ -33,7 +33,7 @@ _TIME_AFTER_NAME = re.compile(
 _TIME_AFTER_COLON = re.compile(rf"(?:\[{CLOCK}\]|\({CLOCK}\))\s*")
 _TIME_IN_SPEECH = re.compile(rf"(?:\[{CLOCK}\]|{_F4})\s?")
 ONLY_TIMES = re.compile(rf"{RANGE}")
-# A name in bold type, before its colon or with that, and with a time behind it perhaps.
+# A name in bold type, its colon in it or after it, and perhaps a time after that.
 _BOLD = re.compile(
     rf"(\*\*?|__?)\s*+([^\s*_:：](?:[^*:：]*?[^\s*:：])??(?:\s*+[\[(]{CLOCK}[\])])?)"
     r"\s*+(?:([:：])\s*+\1|\1(?=\s*+[:：\[(]))\s*+"
@@ -45,17 +45,17 @@ FOOTER = re.compile(
     r"|this editable transcript was computer generated.*|-{2,3} (?:log opened|log closed|day changed)\b.*",
     re.I,
 )
-# Of IRC: what is said, and what is done, behind a time.
+# Lines of IRC: what is said, and what is done, after a time.
 _ENTERED = re.compile(rf"(?:\[{CLOCK}\]|{CLOCK})\s+(?:-!-|\*{{1,3}}|<--|-->(?!\s*[\[(\d]))\s.*")
 _NICK = re.compile(r"<[ @+%&~]?(?P<name>[^\s<>:](?:[^<>:]{0,98}[^\s<>:])?)>\s+(?P<said>\S.*)", re.DOTALL)
-_LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # before each line of a list, or of what is quoted
+_LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # marks of a list or a quotation, before each of its lines
 SCENE = re.compile(
     r"(?:INT|EXT|INT\./EXT|I/E)[. ]|.*\b(?:CUT|FADE|DISSOLVE|SMASH)\b.*(?:TO|IN|OUT)\b.*[:.]?$|THE END\b|ACT\b|SCENE\b"
 )
 
 
 def split_name(line: str) -> tuple[str, str] | None:
-    """(name, what is said) of a line, without times and marks of bold type; None: no name stands in it."""
+    """(name, speech) of a line, without times and marks of bold type; None: it has no name."""
     whole = without_begin(_LISTED, line)
     line = without_begin(_TIME_BEFORE, whole)
     nick = _NICK.fullmatch(line) if line != whole else None
@@ -82,7 +82,7 @@ def without_begin(pattern: re.Pattern[str], text: str) -> str:
 
 
 def is_named_line(line: str) -> bool:
-    """Whether a line is 'Name: utterance' and the name is a person's, and no beginning of a sentence."""
+    """Whether a line is 'Name: utterance', where the name is neither a heading nor the beginning of a sentence."""
     named = split_name(line)
     if named is None or not named[1]:
         return False
@@ -98,7 +98,7 @@ def is_direction(line: str) -> bool:
 
 
 def nobodys_kind(text: str) -> str:
-    """The kind of a line that is certainly no turn, nor of one; empty: it may be."""
+    """The `LeftOut.kind` of a line that is certainly no speech; empty: it may be."""
     if text and is_direction(text):
         return DIRECTIONS
     if ONLY_TIMES.fullmatch(text):

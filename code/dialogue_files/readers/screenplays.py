@@ -11,12 +11,12 @@ from dialogue_files.readers.transcripts import Asides
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import Read, read_lines
 
-SHOUTS_PER_HEADING = 4  # lines in capitals for each name with a time, above which they are the names of a screenplay
+SHOUTS_PER_HEADING = 4  # when there are so many lines in capitals for each name with a time, it is a screenplay
 _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
 
 
 def _unforced(line: str) -> str:
-    """A name without Fountain's marks: '@McCLANE' is one whatever its case, 'RUTH ^' speaks beside the one above."""
+    """A name without Fountain's marks: '@McCLANE' (a name in any case), 'RUTH ^' (who speaks at the same time)."""
     return line.strip().removeprefix("@").removesuffix("^").strip()
 
 
@@ -29,9 +29,9 @@ def is_cue_name(line: str) -> bool:
 
 
 def is_screenplay(lines: Sequence[str]) -> bool:
-    """Whether names stand in capitals above the speech; of `Name: utterance` and of names with times there is little.
+    """Whether names stand in capitals above the speech, with few `Name: utterance` lines and names with times.
 
-    A time that is said ('At 7:30') looks like a name with one, what is shouted like a name in capitals.
+    Few, as a time that is said ('At 7:30') looks like a name with one; and shouted lines look like names in capitals.
     """
     pairs = zip(lines, lines[1:], strict=False)
     cues = sum(is_cue_name(line) and not lists_people(line) and _has_lower(after) for line, after in pairs)

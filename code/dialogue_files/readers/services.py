@@ -1,7 +1,7 @@
-"""Transcripts in JSON as services of speech recognition write them: by a table of where speaker, text and time stand.
+"""Reads transcripts in JSON by services of speech recognition; a table says where each has speaker, text and time.
 
-A file is one dialogue and is held as a whole. What a service calls an utterance is a turn; of words, those of one
-speaker that follow each other are. What is said on several channels is put in the order of its times.
+A file is one dialogue, and is held in memory. An utterance of the service is a turn; where it has only words, those of
+one speaker in a row are one. Speech on several channels is sorted by time.
 """
 
 import re
@@ -21,15 +21,15 @@ MARKS = "sounds, marks and translations"
 
 
 class Layout(NamedTuple):
-    """One way in which a service writes.
+    """The places of speaker, text and time in the JSON of a service.
 
-    A path is keys joined by dots: `*` is each item of a list, a number the one at that place. Of several paths with
-    blanks between them the first that leads to something counts.
+    A path is keys joined by dots: `*` means each item of a list, a number the item at that index. Of several paths,
+    separated by blanks, the first that exists counts.
 
-    units: path to each utterance or word. text, time: paths in a unit. speaker, channel: in a unit, else in what it
-    stands in; `channels#` is the place in the list `channels`. glue: what stands between words; None: a unit is an
-    utterance. sign: paths that are there, in a unit or in what it stands in. labels: path to speakers that stand apart
-    from the words, by times, and the path of the time in one. repeats: the last list may say again all before it.
+    units: path to each utterance or word. text, time: paths in a unit. speaker, channel: paths in a unit, or in what is
+    around it; `channels#` is the index in the list `channels`. glue: text between words; None: units are utterances.
+    sign: paths that must exist, in a unit or around it. labels: (path to speakers that are listed apart from the words,
+    path of the time in one); they belong to the words of the same time. repeats: the last list may repeat all others.
     """
 
     service: str
@@ -52,7 +52,7 @@ _BEST, _SAYS = "results.*.alternatives.0", "alternatives.0.content"
 _DEEPGRAM_WORDS, _CALL_TIME = "results.channels.*.alternatives.0.words.*", "BeginOffsetMillis"
 _RECALL_TIME, _RECALL_NAMES = "start_timestamp.relative", "participant.name participant.id"
 _SYMBL_NAMES = "from.name from.email from.userId from.id"
-# Of a service what says most stands first: its utterances, then its words, then what names nobody.
+# Of each service the most telling layout comes first: utterances, then words, then what names no speaker.
 LAYOUTS = (
     Layout("Amazon Transcribe", "results.audio_segments.*", "transcript", *_AWS),
     Layout("Amazon Transcribe", "results.items.*", _SAYS, *_AWS, " ", "", _AWS_LABELS),
@@ -89,20 +89,21 @@ LAYOUTS = (
     Layout("NVIDIA NeMo", "words.*", "word", "speaker_label", "start_time", "", " ", "speaker_label"),
 )
 SERVICES = tuple(dict.fromkeys(one.service for one in LAYOUTS))
-_WRAPPERS = ("data", "result", "response", "output", "payload")  # what may stand around all of it
-_UNKNOWN = "UU"  # Speechmatics writes it where it could not tell
+_WRAPPERS = ("data", "result", "response", "output", "payload")  # keys under which some programs put the whole JSON
+_UNKNOWN = "UU"  # Speechmatics' speaker where it could not tell
 _NOT_SAID = (("type", "audio_event"), ("translation_status", "translation"))
 _MARK = re.compile(r"\s*(?:<\w+>|%HESITATION)\s*")  # Soniox's ends of speech, words that Rev.ai and Watson did not get
 _TIME = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)s?")
-_BARE = re.compile(f"[{WITHOUT_BLANKS}\u3001\u3002\uff01-\uff0f\uff1a-\uff20]")  # with marks as wide as letters
+_BARE = re.compile(f"[{WITHOUT_BLANKS}\u3001\u3002\uff01-\uff0f\uff1a-\uff20]")  # and full-width punctuation
 _LATEST = 1e18
 
 
 @dataclass
 class Unit:
-    """An utterance, or a word. time: None where it has none; within: the place of the list in which it stands.
+    """An utterance or a word.
 
-    attached: to which of its neighbours without a blank, "previous", "next" or "both"; line: where it ends, from 1.
+    time: None where it has none. within: place of the list that it is an item of. attached: the neighbours from which
+    no blank separates it: "previous", "next", "both", None. line: where it ends in the file, from 1.
     """
 
     speaker: str | None
@@ -115,9 +116,9 @@ class Unit:
 
 
 class Document(NamedTuple):
-    """A file, or an element of it. values: by key; those of a file that is an array under "".
+    """A file, or a part of it. values: key -> value; "" for a file that is an array.
 
-    lines: where each ends, of a list where each item does.
+    lines: key -> the line where its value ends; for a list, of each item.
     """
 
     values: dict[str, Any]
@@ -125,9 +126,9 @@ class Document(NamedTuple):
 
 
 def is_service(elements: Iterator[Element]) -> bool:
-    """Whether a file that begins so is by one of `SERVICES`; of what is no JSON as much as there is.
+    """Whether a file is by one of `SERVICES`, by its elements up to what is no JSON.
 
-    One element is held at a time. What has emotions is a corpus, which services write none of.
+    One element is held at a time. A file with emotions is a corpus, and not by a service.
     """
     try:
         return any(map(_begins_service, islice(elements, MOST_ELEMENTS)))
@@ -142,9 +143,9 @@ def _begins_service(element: Element) -> bool:
 
 
 def read_services(stream: BinaryIO) -> Iterator[Read]:
-    """Turns of a transcript; what is said before anybody is named is left out.
+    """Turns of a transcript; speech before the first speaker is named is left out.
 
-    LineError where it is by no service of the table, or nobody is named.
+    LineError where no service of the table fits, or no speaker is named.
     """
     document, size = Document({}, {}), 0
     for element in stream_json(stream):
@@ -184,7 +185,7 @@ def _add(document: Document, element: Element) -> None:
 
 
 def _lies_in(document: Document, layout: Layout) -> bool:
-    """Whether a unit with text and the sign of a layout, which is no utterance of a corpus, stands in a file."""
+    """Whether a file has a unit with the text and sign of a layout, which is no utterance of a corpus."""
     return any(
         isinstance(_first(chain[-1:], layout.text), str)
         and all(_has(chain, key) for key in layout.sign.split())
@@ -200,7 +201,7 @@ def _has(chain: Sequence[Any], path: str) -> bool:
 
 
 def _chains(document: Document, path: str) -> Iterator[tuple[tuple, tuple]]:
-    """What a path leads to, behind all that it stands in, and its place; also where it all is wrapped."""
+    """([objects around it, ..., value], place) of each value that a path leads to, also below a key of `_WRAPPERS`."""
     root: Any = document.values
     place: tuple = ()
     while isinstance(root, dict):
@@ -227,7 +228,7 @@ def _steps(path: str) -> tuple[str, ...]:
 
 
 def _at(value: Any, steps: Sequence[str]) -> Any:
-    """What steps lead to in a value; None: nothing."""
+    """The value that steps lead to; None: there is none."""
     for step in steps:
         if isinstance(value, dict):
             value = value.get(step)
@@ -239,7 +240,7 @@ def _at(value: Any, steps: Sequence[str]) -> Any:
 
 
 def _first(chain: Sequence[Any], paths: str) -> Any:
-    """What the first of some paths leads to, from the last of a chain on; None: nothing."""
+    """The value of the first path that exists, in the unit or else in the objects around it; None: there is none."""
     for path in paths.split():
         for one in reversed(chain):
             value = _at(one, _steps(path))
@@ -249,9 +250,9 @@ def _first(chain: Sequence[Any], paths: str) -> Any:
 
 
 def _units(document: Document, layout: Layout, notes: list[Read]) -> Iterator[Unit]:
-    """The units of a layout as they stand; notes: gets what is left out.
+    """The units of a layout, in the order of the file. notes: what is left out is appended.
 
-    Speakers are those of the units, else the channels, where there are several.
+    Their speakers are those that the file names, or else the channels, where there are several.
     """
     labels = _labels(document, layout)
     read = [_unit(document, layout, labels, *found, notes) for found in _chains(document, layout.units)]
@@ -263,7 +264,7 @@ def _units(document: Document, layout: Layout, notes: list[Read]) -> Iterator[Un
 
 
 def _labels(document: Document, layout: Layout) -> Mapping[float, str]:
-    """Speakers by the times of what they say, where they stand apart."""
+    """Time -> speaker, where speakers are listed apart from the words."""
     path, time = layout.labels
     found = {}
     for chain, place in _chains(document, path) if path else ():
@@ -315,7 +316,7 @@ def _told(place: tuple) -> str:
 
 
 def _time(value: Any) -> float | None:
-    """Of numbers, and of what is written as '4.87' or '4.870s'; None: it is no time."""
+    """A time as a number, from a number or a text such as '4.87' or '4.870s'; None: it is no time."""
     if isinstance(value, str) and (found := _TIME.fullmatch(value)):
         return float(found[1])
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -323,7 +324,10 @@ def _time(value: Any) -> float | None:
 
 
 def _without_repeated(units: list[Unit]) -> list[Unit]:
-    """Units without those that the last list says again, which begins where all begins and is as long."""
+    """The units of the last list alone, where it says all of the others again; else all.
+
+    It does where it is the longest and begins as early as they do; without times, where it alone names speakers.
+    """
     lists = [list(one) for _, one in groupby(units, key=lambda one: one.within)]
     if len(lists) < 2 or len({one.channel for one in units}) > 1:
         return units
@@ -353,7 +357,7 @@ def _turns(units: list[Unit], layout: Layout) -> Iterator[Read]:
 
 
 def _joined(units: list[Unit], glue: str | None) -> Iterator[Read]:
-    """A turn of units of one speaker; several, where it would be longer than a turn may be."""
+    """One turn from units of one speaker; several, where it would be too long."""
     said, length, before = [], 0, None
     for one in units:
         if before is not None and length + len(one.text) >= LONGEST_UTTERANCE:
@@ -369,7 +373,7 @@ def _joined(units: list[Unit], glue: str | None) -> Iterator[Read]:
 
 
 def _between(first: Unit, second: Unit, glue: str | None) -> str:
-    """What is written between two words of one speaker; between those of two lists a blank, whatever the glue."""
+    """The text between two words of one speaker: `glue`, but a blank between words of two lists."""
     if first.attached in ("next", "both") or second.attached in ("previous", "both"):
         return ""
     if _BARE.fullmatch(first.text[-1:]) and _BARE.fullmatch(second.text[:1]):

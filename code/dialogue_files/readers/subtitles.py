@@ -1,8 +1,8 @@
-"""Who speaks in subtitles, WebVTT, SRT, SBV, ASS, that say so: `<v Name>` or `Name:`. A file is one dialogue.
+"""Reads subtitles that name speakers, as `<v Name>` or `Name:`: WebVTT, SRT, SBV, ASS. A file is one dialogue.
 
-A cue of two voices is two turns; one that names nobody is a turn of whoever spoke last. Automatic captions roll, each
-cue showing the last line again: there a turn goes on until the name changes. The file is read twice, first for the
-names that stand in it.
+A cue with two voices is two turns; a cue without a name is a turn of the last speaker. Automatic captions roll: each
+cue shows the last line again; there, a turn lasts until the name changes. The file is read twice, first to find the
+names in it.
 """
 
 import re
@@ -18,15 +18,15 @@ from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, unescape
 
 SOUNDS = "cues of sounds"
-MOST_NAMES = 10_000  # candidates that are counted
-MOST_NAMELESS = 0.9  # of the cues, where each that says something else is of whoever was named last
-USUAL_WORDS = 4  # of a name; of what is longer, and stands once before a colon, much is speech
+MOST_NAMES = 10_000  # texts before colons that are counted
+MOST_NAMELESS = 0.9  # share of cues without a name, above which a warning is told
+USUAL_WORDS = 4  # of a name; longer texts that stand once before a colon are mostly speech
 SHORT_CUE = 0.05  # seconds; automatic captions have one after each other
 ROLLING_TURN = 1_000  # characters after which a turn of automatic captions ends with the cue
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*+)?[ \t]++([^<>]*+)>")
 _TAG = re.compile(r"</?(?:[bisuvc]|font|lang|ruby|rt|span)(?:[.\s][^<>]*)?>|<\d[\d:.,]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _WORD_TIME = re.compile(r"<\d+:\d\d[\d:.,]*>")
-# At most twelve words, a role in brackets among them; Names.accepts says which of these are names.
+# At most twelve words before a colon, with a role in brackets; Names.accepts decides whether they are a name.
 _NAMED_LINE = re.compile(
     r"(?:(?:-|–|>>++)\s*+)?(?:\[(?P<inner>[^\[\]]{1,60})\]|\((?P<round>[^()]{1,60})\)|"
     r"(?P<name>[^\s:：\[-][^\s:：]*+(?:[ ][^\s:：]++){0,11}+))"
@@ -45,10 +45,12 @@ _SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
 
 @dataclass
 class Names:
-    """What the first reading found. counts: of all that stands before a colon; starts: of these, what begins a cue.
+    """What the first reading found in a file.
 
-    brackets: what stands in brackets before speech, or alone on a line, and could be a name. lower: somebody who is
-    named twice is in lower case. falls: line of the first cue that is shown before the one above it; 0: there is none.
+    counts: texts before colons. starts: those of them that begin a cue. brackets: texts in brackets, before speech or
+    alone on a line, that could be names. voices: there are tags with names. rolling: it is automatic captions. lower:
+    a name that occurs twice is in lower case. falls: line of the first cue that is shown earlier than the one before
+    it; 0: there is none.
     """
 
     counts: Counter = field(default_factory=Counter)
@@ -60,7 +62,7 @@ class Names:
     falls: int = 0
 
     def accepts(self, name: str) -> bool:
-        """Whether what stands before a colon is a name in this file."""
+        """Whether a text before a colon is a name in this file."""
         count = self.counts[name]
         if self.voices or not (count > 1 or name in self.starts):
             return False
@@ -71,23 +73,23 @@ class Names:
 
     @cached_property
     def accepted(self) -> list[str]:
-        """The names before colons; asked for after the first reading."""
+        """The names before colons; read it only after the first reading."""
         return [name for name in self.counts if self.accepts(name)]
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """One for each person of these."""
+        """The keys (`name_key`) of `accepted`."""
         return frozenset(map(name_key, self.accepted))
 
     def accepts_in_brackets(self, name: str) -> bool:
-        """Whether what stands in brackets before speech is a name: '(BEN) No!' where 'BEN:' stands, not '(LAUGHS)'."""
+        """Whether a text in brackets before speech is a name: '(BEN) No!' where 'BEN:' occurs too, not '(LAUGHS)'."""
         return _NUMBERED_SPEAKER.fullmatch(name) is not None or name_key(name) in self.keys
 
 
 def read_captions(stream: BinaryIO, cues: Callable[[BinaryIO], Iterator[Cue]] | None = None) -> Iterator[Read]:
     """Turns of a file of subtitles; LineError where a block is no cue, or nobody has been named yet.
 
-    cues: what finds them; None: WebVTT's, SRT's and SBV's.
+    cues: the function that reads the cues; None: `read_cues`.
     """
     cues = cues or read_cues
     names = _survey(cues(stream))
@@ -130,7 +132,7 @@ def _some(names: list[str], shown: int = 2) -> str:
 
 
 def _survey(cues: Iterable[Cue]) -> Names:
-    """The first reading: whether names stand in tags, how often what stands before a colon, whether lines roll."""
+    """The first reading of a file, see `Names`."""
     names, cued, rolled, before, first, begin = Names(), 0, 0, [], "", 0.0
     voice = None
     for cue in cues:
@@ -163,7 +165,7 @@ def _survey(cues: Iterable[Cue]) -> Names:
 
 
 def _voices_of(cue: Cue) -> tuple[str | None, str | None]:
-    """Who begins and who ends a cue, where its name or tags tell."""
+    """(first speaker, last speaker) of a cue, by its name or tags; None: they do not tell."""
     said = [line for _, line in cue.lines if line.strip()] or [""]
     tags = [found[1] for line in said if "<" in line for found in _VOICE.finditer(line)]
     begins = _VOICE.search(said[0])
@@ -171,7 +173,7 @@ def _voices_of(cue: Cue) -> tuple[str | None, str | None]:
 
 
 def _find_name(plain: str) -> tuple[re.Match[str] | None, str]:
-    """(the line in its parts, who says it) where a name stands before a colon; None and nothing where none does."""
+    """(match, text before the colon) of a line that may begin with a name; (None, "") for other lines."""
     named = _NAMED_LINE.fullmatch(without_aside_before(plain))
     return named, without_aside(named["inner"] or named["round"] or named["name"]) if named else ""
 
@@ -186,7 +188,7 @@ def _note_bracketed(line: str, names: Names) -> None:
 
 @dataclass(frozen=True)
 class Voice:
-    """What one person says in a cue. name: None where the cue does not tell."""
+    """The speech of one person in a cue. name: None where the cue does not tell."""
 
     line: int
     name: str | None
@@ -252,7 +254,7 @@ def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, 
 
 
 def _counted(voices: Iterable[Voice | LeftOut | Remark], names: Names) -> Iterator[Voice | LeftOut | Remark]:
-    """The same, and a warning when hardly a cue is named, or many are not and no name stands twice before a colon."""
+    """Passes voices on; warns when hardly any cue is named, or many are not and no name is before a colon twice."""
     spoken, nameless = 0, 0
     for one in voices:
         if isinstance(one, Voice) and (one.name or one.text):
@@ -269,7 +271,7 @@ def _counted(voices: Iterable[Voice | LeftOut | Remark], names: Names) -> Iterat
 
 
 def _joined(voices: Iterable[Voice | LeftOut | Remark]) -> Iterator[Voice | LeftOut | Remark]:
-    """Those of one person after another as one, up to a length that is still a turn."""
+    """Joins consecutive voices of one person, up to about `ROLLING_TURN` characters."""
     waiting = None
     for one in voices:
         if not isinstance(one, Voice):

@@ -1,4 +1,4 @@
-"""Dialogues in tables by their header, whatever separates and quotes the cells; the names that columns go by."""
+"""Dialogues in tables with a header, whatever separates and quotes the cells; and the known names of columns."""
 
 import csv
 import re
@@ -11,8 +11,7 @@ from typing import Any, BinaryIO
 from dialogue_files.report import Header, LeftOut, Remark, SplitSaid
 from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, read_lines
 
-# What a column or key means -> what it may be called, letter case, blanks, hyphens and capitals in words aside; the
-# first that is there counts.
+# Meaning of a column or key -> its possible names, as `fold_name` writes them; the first that is there counts.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "dialogue": (
         *("dialogue", "dialogue_id", "dialog", "dialog_id", "conversation", "conversation_id", "conv_id", "scene_id"),
@@ -49,24 +48,24 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("created", "start", "start_time", "begin", "begin_time", "time_stamp", "date_time"),
     ),
 }
-# What tells a split from the others, in names of files and keys.
+# Split -> the words that mean it in names of files, columns and keys.
 SPLIT_WORDS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trn"),
     "valid": ("valid", "validation", "val", "dev"),
     "test": ("test", "tst"),
 }
-# Columns and keys that say which split a turn or a dialogue is of; and those that do where they name one.
+# Columns and keys that name the split of a turn or dialogue; and those that do only where their value is a split.
 _SPLIT_NAMES, _PERHAPS_SPLITS = ("split", "data_split"), ("subset", "partition")
 SEPARATORS: Mapping[str, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
-# Quotes around cells are usual with these; with the others they may as well be what somebody says.
+# Separators with which cells are usually quoted; with others, quotes may be part of what is said.
 _QUOTED = frozenset(",;")
-# These name what is said as well, where no other column does.
+# Columns that hold the utterance, where no other one does.
 _SPEECH = ("dialogue", "dialog")
 NOBODY = frozenset(("system", "developer", "tool", "function", "ipython", "observation"))
 PROMPTS = "messages of system and tools"
-# In messages of chat models: who speaks beside what. With other texts people may be in the role of developers.
+# Keys in messages of chat models: role -> text. Beside other texts, a role may be that of a person, such as developer.
 _ROLES = {"role": "content", "from": "value"}
-# How a message of Python's reader of tables begins -> the same in words of a file.
+# Beginning of an error of Python's csv module -> the error in words for the user.
 _ROW_FAULTS: Mapping[str, str] = {
     "new-line character": "a carriage return (CR) stands within the line, allowed are lines that all end in one way",
     "field larger": f"a cell has more than {csv.field_size_limit():,} characters, or a quote without an end",
@@ -78,7 +77,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 def fold_name(name: str) -> str:
-    """`Dialogue ID`, `dialogueId` -> `dialogue_id`."""
+    """The name of a column or key in one spelling: `Dialogue ID`, `dialogueId` -> `dialogue_id`."""
     return _fold_known(name) if len(name) <= LONGEST_NAME else _fold(name)
 
 
@@ -86,30 +85,33 @@ def _fold(name: str) -> str:
     return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower()
 
 
-# Each turn of JSON has the same keys, which several questions fold anew; long ones are not held.
+# Cached: every turn of a JSON file has the same keys, which are folded several times. Long ones are not cached.
 _fold_known = lru_cache(256)(_fold)
 
 
 def find_name(meaning: str, names: Mapping[str, str | int]) -> str | int | None:
-    """What `names` (folded name -> anything) holds for a meaning; None: nothing."""
+    """The value in `names` (folded name -> anything) for a meaning, see `SYNONYMS`; None: there is none."""
     return next((names[synonym] for synonym in SYNONYMS[meaning] if synonym in names), None)
 
 
 def find_role(names: Mapping[str, str | int]) -> str | int | None:
-    """What `names` holds for the role of whoever writes the messages of a chat model; None: they are none."""
+    """The value in `names` for the role in messages of chat models; None: these are no such messages."""
     said = find_name("utterance", names)
     roles = (names[role] for role, text in _ROLES.items() if role in names and text in names and names[text] == said)
     return next(roles, None)
 
 
 def splits_named(text: str) -> list[str]:
-    """The splits that a word in a text means."""
+    """The splits that words in a text name."""
     words = set(re.split(r"[\W_]+", text.lower()))
     return [name for name, allowed in SPLIT_WORDS.items() if words & set(allowed)]
 
 
 def splits_said(names: Mapping[str, str], values: Mapping[str, Any], line: int) -> Iterator[SplitSaid]:
-    """What says which split something is of. names: of columns or keys, by what they fold to; line: from 1."""
+    """The columns or keys that name the split of a turn or dialogue.
+
+    names: folded name -> name. values: name -> value. line: from 1.
+    """
     for folded in (*_SPLIT_NAMES, *_PERHAPS_SPLITS):
         said = str(values[names[folded]] or "") if folded in names else ""
         if said.strip() and (folded in _SPLIT_NAMES or splits_named(said)):
@@ -117,26 +119,26 @@ def splits_said(names: Mapping[str, str], values: Mapping[str, Any], line: int) 
 
 
 class PartCounter:
-    """Counts dialogues: a new one whenever the name of a turn's dialogue is another than the last."""
+    """Numbers dialogues from 0: a new one begins whenever a turn names another dialogue than the last turn."""
 
     def __init__(self) -> None:
         self.part, self._name = -1, ""
 
     def of_turn(self, name: str | None) -> int:
-        """The dialogue of a turn that stands on its own and says which one it belongs to."""
+        """The number of the dialogue of a turn that names it."""
         if self.part < 0 or name != self._name:
             self.part, self._name = self.part + 1, name
         return self.part
 
     def of_dialogue(self) -> int:
-        """A new dialogue, whatever it is called."""
+        """The number of a new dialogue, whatever its name."""
         self.part, self._name = self.part + 1, ""
         return self.part
 
 
 @dataclass(frozen=True)
 class TableForm:
-    """How the cells of a table stand. skipped: lines before the header; raw: quotes are characters."""
+    """How a table is written. skipped: number of lines before the header. raw: quotes are ordinary characters."""
 
     separator: str
     skipped: int
@@ -146,7 +148,7 @@ class TableForm:
 def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
     """Turns of a table with a header; without a column for the dialogue the whole file is one.
 
-    separator: what the name of the file says; the header may say otherwise.
+    separator: as the suffix of the file tells it; the header may show another one.
     """
     form = find_table_form(stream, separator)
     if form.separator != separator:
@@ -178,7 +180,7 @@ def read_table(stream: BinaryIO, separator: str) -> Iterator[Read]:
 
 
 def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str]]]:
-    """(line where it ends, cells) of every row that is not blank, the header's first; LineError: it is no row."""
+    """(line where it ends, cells) of every row that is not blank, from the header on; LineError: it cannot be read."""
     stream.seek(0)
     lines = read_lines(stream)
     for _ in range(form.skipped):
@@ -198,13 +200,13 @@ def read_rows(stream: BinaryIO, form: TableForm) -> Iterator[tuple[int, list[str
 
 
 def _is_rule(row: Sequence[str]) -> bool:
-    """Whether a row is the one below the header of a table in Markdown: `| --- | :-: |`."""
+    """Whether a row is the rule below the header of a Markdown table: `| --- | :-: |`."""
     marks = [cell.strip() for cell in row if cell.strip()]
     return all(mark.strip(":").strip("-") == "" and "-" in mark for mark in marks)
 
 
 def find_table_form(stream: BinaryIO, separator: str) -> TableForm:
-    """What separates the cells, by the header; what quotes are, by all lines."""
+    """How a table is written: the separator by its header, the use of quotes by all lines."""
     stream.seek(0)
     lines = read_lines(stream)
     _, first = next(lines, (1, ""))
@@ -239,7 +241,7 @@ def _places_of(header: Sequence[str]) -> dict[str, int | None]:
 def _without_numbered_lines(
     header: Sequence[str], places: dict[str, int | None], stream: BinaryIO, form: TableForm
 ) -> dict[str, int | None]:
-    """The places, where a column `line` is the utterance only if it is no number of `line,character,dialogue`."""
+    """The places of the columns; a column `line` that only numbers lines is not the utterance."""
     taken = places["utterance"]
     otherwise = _places_of(["" if fold_name(name) == "line" else name for name in header])
     other = otherwise["utterance"]
@@ -259,12 +261,12 @@ def _without_numbered_lines(
 
 
 def _is_mark(cell: str) -> bool:
-    """Whether a cell is a number or the like (`12`, `L1045`)."""
+    """Whether a cell is a number or a mark such as `L1045`."""
     return len(cell.split()) == 1 and any(map(str.isdigit, cell))
 
 
 def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separator: str) -> bool:
-    """Whether every line has all its cells and quotes are not what a program puts around cells that need them."""
+    """Whether quotes are ordinary characters: each line has all its cells, and some quote is needed by no cell."""
     width, characters = header.count(separator), 0
     for _, line in lines:
         if not line.strip():
@@ -293,7 +295,7 @@ def _fitted(row: list[str], width: int, line: int) -> list[str]:
 
 
 def _columns_told(header: Sequence[str], places: Mapping[str, int | None]) -> Iterator[Remark]:
-    """Which column is taken where another one could mean the same."""
+    """Remarks on which column is taken where another one could have the same meaning."""
     for meaning in ("speaker", "utterance"):
         taken = header[places[meaning]]
         others = [name for name in header if fold_name(name) in SYNONYMS[meaning] and name != taken]
@@ -311,7 +313,7 @@ def _find_columns(header: Sequence[str], line: int) -> dict[str, int | None]:
 
 
 def columns_missing(header: Sequence[str], meanings: Sequence[str]) -> str:
-    """What is told of a header that names no column for these."""
+    """The error text for a header without a column for these meanings."""
     allowed = "; ".join(f"{meaning}: {', '.join(SYNONYMS[meaning][:8])}" for meaning in meanings)
     found = ", ".join(header)[:200] or "nothing"
     return f"the header names no {' and no '.join(meanings)} (it names {found}), name the columns so: {allowed}"

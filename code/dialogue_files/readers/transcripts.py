@@ -1,4 +1,4 @@
-"""Dialogues as people and transcription services write them down: a name before a colon and the utterance."""
+"""Reads transcripts by people and transcription services in which a name and a colon stand before each utterance."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -27,7 +27,7 @@ from dialogue_files.readers.lines import (
 from dialogue_files.report import LeftOut, Remark
 from dialogue_files.turns import LONGEST_NAME, MOST_SPEAKERS, LineError, Read, ReadTurn, read_lines
 
-FEW = 5  # dialogues for each with two speakers, from which on blank lines seem to stand between speakers
+FEW = 5  # dialogues for each that has two speakers, from which on blank lines seem to separate turns, not dialogues
 _OTHER_ENDS = re.compile("[\r\v\f\x85\u2028\u2029]+")
 _MARKDOWN_HEADING = re.compile(r"#{1,6}\s")
 _WORD = re.compile(r"[^\W_]")
@@ -54,7 +54,7 @@ class LiveText:
 
     def __init__(self, layout: Layout) -> None:
         self.set_layout(layout)
-        self.part, self.alone, self.speakers = 0, 0, frozenset()  # speakers: of this dialogue, two at most
+        self.part, self.alone, self.speakers = 0, 0, frozenset()  # speakers: the first two of this dialogue
 
     def __copy__(self) -> "LiveText":
         other = object.__new__(type(self))
@@ -66,7 +66,7 @@ class LiveText:
         self.layout, self.asides = layout, Asides(layout.question)
 
     def read(self, number: int, line: str) -> Iterator[Read]:
-        """What a line is; LineError when it is no turn and nothing else."""
+        """What a line holds: turns, remarks, what is left out; LineError where it cannot be read."""
         first, *others = _pieces(line)
         yield from self._read_piece(number, first)
         if others:
@@ -93,7 +93,7 @@ class LiveText:
         yield one
 
     def end(self) -> Iterator[Read]:
-        """What is to be said at the end."""
+        """What is left to report at the end."""
         self._end_dialogue()
         if self.part > 1 and (self.part - self.alone) * FEW <= self.part:
             yield Remark(
@@ -108,9 +108,9 @@ class LiveText:
 
 
 def _pieces(line: str) -> Iterator[str]:
-    """A line, cut before names that follow a mark which other programs end lines with; those of tables never do.
+    """A line, cut where a name follows a character that some programs end lines with, such as CR or U+2028.
 
-    One name alone has nobody beside it, so it may hold such marks itself.
+    A line with one name is not cut, as that name may hold such a character.
     """
     pieces = [one.strip() for one in _OTHER_ENDS.split(line.strip())]
     named = [bool(one) and is_named_line(one) for one in pieces]
@@ -125,7 +125,7 @@ def _pieces(line: str) -> Iterator[str]:
 
 
 def _read_line(part: int, number: int, text: str, begun: bool, opened: bool) -> Read:
-    """What a line is. begun: dialogues stand before its own; opened: a turn of its own does."""
+    """What a line holds. begun: there are dialogues before its own. opened: its dialogue has a turn already."""
     if kind := nobodys_kind(text):
         return LeftOut(kind, number)
     named = split_name(text)
@@ -142,7 +142,7 @@ def _read_line(part: int, number: int, text: str, begun: bool, opened: bool) -> 
 
 
 def _is_list(text: str) -> bool:
-    """Whether it is a list of names; an empty one too, whose names stand below."""
+    """Whether a text is a list of names; an empty one counts, as the names may follow below."""
     return not text.strip() or ("," in text and all(is_name(one, 1) for one in text.split(",")))
 
 
@@ -161,7 +161,7 @@ class Asides:
         return other
 
     def take_off(self, name: str) -> Generator[Remark, None, str]:
-        """The name without it; a remark where it may have told two people apart, once for each name."""
+        """The name without brackets; yields a remark, once for each name, where they may have told two people apart."""
         bare = without_number(without_aside(name)) if self._question else without_aside(name)
         if len(name) > LONGEST_NAME or len(self._first) > MOST_SPEAKERS or not has_doubtful_aside(name):
             return bare

@@ -1,6 +1,6 @@
 """Attention over a packed prefix tree by FlexAttention: a compiled kernel that skips blocks of the mask.
 
-Which blocks of 128 by 128 nodes are seen at all follows from the tree in numpy, in the packing thread.
+Which blocks of 128 by 128 nodes the mask needs is computed from the tree with numpy, in the packing thread.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,17 +13,17 @@ from torch import Tensor
 from engine.prefix_tree import PrefixTree
 
 BLOCK = 128
-ROUNDING = 512  # nodes are padded to a multiple of it, since each length is compiled anew
+ROUNDING = 512  # nodes are padded to a multiple of it, since each new length is compiled
 
 
 @dataclass(frozen=True)
 class FlexPlan:
-    """What decides who sees whom, padded with nodes that see themselves alone."""
+    """Which node attends to which, with padding nodes that attend only to themselves."""
 
     end: Tensor  # (padded nodes,) int64
     positions: Tensor  # (padded nodes,) int64
     counts: Tensor  # (blocks,) int32: how many blocks of keys each block of queries looks at
-    blocks: Tensor  # (blocks, blocks) int32: which, in front
+    blocks: Tensor  # (blocks, blocks) int32: the numbers of these come first in each row
     masks: dict[int | None, object] = field(default_factory=dict)  # window -> BlockMask, made when first asked for
 
     def to(self, device: torch.device) -> "FlexPlan":
@@ -64,14 +64,14 @@ class FlexPlan:
 
 @cache
 def _attention(device: str):
-    """Compiled on a GPU. On a CPU as it is, where it is exact, slow, and has no backward pass."""
+    """FlexAttention, compiled on a GPU. On a CPU it is not: exact, slow, and without a backward pass."""
     from torch.nn.attention.flex_attention import flex_attention
 
     return flex_attention if device == "cpu" else torch.compile(flex_attention, dynamic=False)
 
 
 def plan_flex(tree: PrefixTree) -> FlexPlan:
-    """The plan of a tree: a block of keys is looked at where one of its nodes ends behind the queries' first."""
+    """The plan of a tree: a block of keys is needed where the `end` of one of its nodes is beyond the first query."""
     nodes = -(-len(tree) // ROUNDING) * ROUNDING
     end = np.arange(1, nodes + 1)
     end[: len(tree)] = tree.end

@@ -1,4 +1,4 @@
-"""Attention over a packed prefix tree, one unbranched run of nodes after another, by a kernel for rows of many lengths.
+"""Attention over a packed prefix tree, cut into unbranched runs of nodes, by a kernel for rows of different lengths.
 
 A run is a chain of the tree: each node but the first is the child of the one before it. Its queries see the path to
 the run and the run itself, which is causal attention from the lower right corner: there is no mask. On a GPU all runs
@@ -27,7 +27,7 @@ class SegmentPlan:
     query_starts: Tensor  # (runs + 1,) int32: where the queries of each run begin
     key_starts: Tensor  # (runs + 1,) int32: where its gathered keys begin
     key_rows: Tensor  # (gathered,) int64: the gathered keys that are node 0, then those that are node 1, ...
-    bag_starts: Tensor  # (nodes + 1,) int64: where in `key_rows` those of each node begin, and those that nobody sees
+    bag_starts: Tensor  # (nodes + 1,) int64: where in `key_rows` those of each node begin; last, those of padding
     most_queries: int
     most_keys: int
 
@@ -61,10 +61,10 @@ class SegmentPlan:
         )
 
     def padded(self, nodes: int, runs: int, gathered: int, most_queries: int, most_keys: int) -> "SegmentPlan":
-        """The same runs, one behind them of what pads the nodes, empty runs, and gathered keys that no run sees.
+        """The plan padded to a fixed size, with a run of the added nodes, empty runs, and keys that no run sees.
 
-        So that plans of many trees have one size, which is to be larger in nodes, runs and, by as much as in nodes,
-        gathered keys: ValueError otherwise.
+        nodes, runs, gathered: to pad to. They must be larger than the plan's, gathered keys by as many as nodes or
+        more: ValueError otherwise.
         """
         old_nodes, old_runs, old_gathered = len(self.bag_starts) - 1, len(self.query_starts) - 1, len(self.keys)
         more_nodes, seen = nodes - old_nodes, old_gathered + nodes - old_nodes
@@ -115,7 +115,7 @@ def attend_in_turn(query: Tensor, key: Tensor, value: Tensor, scale: float, wind
 
 
 def _lower_right(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """(queries, keys) bool: the last query sees the last key; with a window no more than so many."""
+    """(queries, keys) bool: a causal mask in which the last query sees the last key. window: keys, None: all."""
     behind = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
     return (behind >= 0) if window is None else (behind >= 0) & (behind < window)
 
@@ -125,7 +125,7 @@ class SegmentAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, plan):
-        """All contiguous, on a GPU, in half precision; as `SegmentPlan.attend`."""
+        """As `SegmentPlan.attend`; all tensors are contiguous, on a GPU, in half precision."""
         keys, values = key.index_select(0, plan.keys), value.index_select(0, plan.keys)
         answer, sums, *state = run_kernel(query, keys, values, scale, window, plan)
         context.save_for_backward(query, key, value, answer, sums, *state)
@@ -144,7 +144,7 @@ class SegmentAttention(torch.autograd.Function):
 
 
 def run_kernel(query, keys, values, scale: float, window: int | None, plan: SegmentPlan) -> tuple[Tensor, ...]:
-    """(answers, logarithms of the softmax's sums, two tensors that the backward pass wants back)."""
+    """(answers, logarithms of the softmax's sums, two tensors of the kernel's state for the backward pass)."""
     return torch.ops.aten._flash_attention_forward(
         query,
         keys,
@@ -185,12 +185,12 @@ def run_kernel_back(
 
 
 def _reach(window: int | None) -> dict[str, int]:
-    """How far the kernel looks back and ahead; -1: all the way."""
+    """The kernel's arguments for a window: how many keys back and ahead; -1: all."""
     return {"window_size_left": -1 if window is None else window - 1, "window_size_right": 0}
 
 
 def _sum_by_node(plan: SegmentPlan, rows: Tensor) -> Tensor:
-    """(gathered, heads, d) -> (nodes, heads, d): gradients of all places where a node's key was read."""
+    """(gathered, heads, d) -> (nodes, heads, d): sums the gradients of all places where a node's key was read."""
     flat = rows.reshape(len(rows), -1)
     summed = torch.nn.functional.embedding_bag(plan.key_rows, flat, plan.bag_starts, mode="sum")
     return summed[:-1].view(-1, *rows.shape[1:])

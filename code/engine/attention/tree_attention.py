@@ -17,7 +17,7 @@ from engine.prefix_tree import BlockBucket, PrefixTree, plan_blocks
 
 NAME = "prefix_tree"
 BLOCK = 64  # queries of a block; measured on two CPU cores: 32 and 128 are slower
-ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop")  # how configurations name it; not drawn here
+ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop")  # names of the setting in configurations; not supported here
 BUCKETS = 6  # groups of blocks by key count; fewer pad more, more run smaller products
 
 # -inf as bits, and their type, since numpy has no bf16.
@@ -28,8 +28,8 @@ _BIAS_BITS = {
 }
 # Model type -> the submodule whose `build_alibi_tensor(mask, heads, dtype)` every forward pass calls.
 ALIBI_MODULES = {"bloom": "transformer"}
-# Model types that go by a token's place in the sequence, whatever position it is given: a window or ALiBi counted over
-# places, a state that reads one token after another, positions of their own. A small pack would not always show it.
+# Model types that go by a token's place in the sequence, and not by its position id: a window or ALiBi counted over
+# places, a recurrent state, positions of their own. The self-check might miss it in a small pack.
 BY_PLACE = frozenset(
     {"bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "gpt_neo", "marian", "mbart", "mpt", "mvp"}
     | {"nemotron", "openai-gpt", "pegasus", "plbart", "rwkv", "trocr", "xlstm"}
@@ -46,8 +46,8 @@ class TreeBucket:
 
     @classmethod
     def from_blocks(cls, bucket: BlockBucket, heads: int, kv_heads: int, dtype: torch.dtype) -> "TreeBucket":
-        """All in numpy: torch operations in the packing thread would start a second team of OpenMP threads,
-        which halves the speed of the model on a CPU."""
+        """The bucket for heads of a layer. In numpy: torch in the packing thread would start a second team of OpenMP
+        threads, which halves the speed of the model on a CPU."""
         group = heads // kv_heads
         blocks, block, width = bucket.visible.shape
         head = np.arange(heads).reshape(1, kv_heads, group, 1)
@@ -68,10 +68,10 @@ class TreeBucket:
 
 @dataclass(frozen=True)
 class TreeLayout:
-    """All buckets of a tree, and the way back from their rows, one bucket after another, to the nodes' vectors.
+    """All buckets of a tree, and where the vectors of each node are among their rows.
 
-    A key's gradient is the sum of the rows that read it: they are listed key by key and summed as bags, which
-    is several times faster than scattering and adds in the same order every time.
+    A key's gradient is the sum over the rows that read it. They are listed key by key and summed as bags, which is
+    several times faster than scattering, and adds in the same order every time.
     """
 
     buckets: tuple[TreeBucket, ...]
@@ -99,8 +99,8 @@ class TreeLayout:
 class TreePlan:
     """How a tree is attended to, shared by all layers of a forward and backward pass that have the same shape.
 
-    blocks: by how far back a layer sees, None: its whole path. layouts: of the shapes met so far, (how far, heads,
-    kv heads); layers of one model may differ, as in Gemma 4.
+    blocks: window -> blocks; None: the whole path. layouts: (window, heads, kv heads) -> layout, of the shapes met so
+    far; layers of one model may differ, as in Gemma 4.
     """
 
     depth: int
@@ -128,12 +128,12 @@ class TreePlan:
 
 
 def shorter_than(depth: int, window: int | None) -> int | None:
-    """The window, None where it hides nothing."""
+    """The window; None where it is as long as the tree is deep, and so hides nothing."""
     return None if window is None or window >= depth else window
 
 
 def find_reach(depth: int, window: int | None, planned: Container[int | None]) -> int | None:
-    """How far back a layer sees in a tree; ValueError when nothing was planned for it."""
+    """The key of `planned` for a layer's window, see `shorter_than`; ValueError when it was not planned."""
     reach = shorter_than(depth, window)
     if reach not in planned:
         raise ValueError(f"a layer sees {window} tokens back, which its configuration does not say")
@@ -143,9 +143,9 @@ def find_reach(depth: int, window: int | None, planned: Container[int | None]) -
 def plan_attention(
     tree: PrefixTree, heads: int, kv_heads: int, dtype: torch.dtype, windows: Iterable[int | None] = (None,)
 ) -> TreePlan:
-    """The plan of a tree for the sliding windows of a model's layers; those of other heads get theirs when they ask.
+    """The plan of a tree for the windows of a model's layers; layouts for other numbers of heads are made on demand.
 
-    heads 0: the configuration does not say how many.
+    heads: of most layers; 0: not known.
     """
     reaches = {shorter_than(tree.depth, window) for window in windows}
     plan = TreePlan(tree.depth, dtype, {reach: plan_blocks(tree, BLOCK, BUCKETS, reach) for reach in reaches})
@@ -155,10 +155,10 @@ def plan_attention(
 
 
 def attention_windows(config) -> dict[str, int | None]:
-    """Layer type -> how many tokens its layers see, the own one among them; None: all before it.
+    """Layer type -> how many tokens a token of its layers sees, itself included; None: all before it.
 
     Raises:
-        ValueError: some layers attend otherwise, or with dropout.
+        ValueError: some layers have another kind of attention, or dropout in it.
     """
     if config.model_type in BY_PLACE or getattr(config, "alibi", False):
         raise ValueError("its layers go by the place of a token in the sequence")
@@ -172,13 +172,13 @@ def attention_windows(config) -> dict[str, int | None]:
 
 
 class TreeAttention(torch.autograd.Function):
-    """softmax(q k' * scale + mask) v of every block; keeps the probabilities for the backward pass."""
+    """softmax(q k' * scale + mask) v, block by block; keeps the probabilities for the backward pass."""
 
     @staticmethod
     def forward(context, query: Tensor, key: Tensor, value: Tensor, scale: float, layout: TreeLayout):
         """query (nodes, heads, d), key (nodes, kv heads, d), value (nodes, kv heads, e) -> (nodes, heads, e).
 
-        All contiguous. d and e differ where keys carry more than values do, as in latent attention.
+        All contiguous. d and e differ where keys are wider than values, as in latent attention.
         """
         answers = _Rows(len(layout.query_rows), value)
         saved = []
@@ -219,14 +219,14 @@ class TreeAttention(torch.autograd.Function):
 
 
 class _Rows:
-    """Vectors of all buckets, one bucket after another, filled in turn."""
+    """A table for the vectors of all buckets, which is filled bucket by bucket."""
 
     def __init__(self, count: int, like: Tensor) -> None:
         self.rows = like.new_empty(count, like.shape[-1])
         self.filled = 0
 
     def next_like(self, block: Tensor) -> Tensor:
-        """Where to write the next bucket, with as many products and rows as `block`: (products, rows, width)."""
+        """The part of the table for the next bucket, (products, rows, width), the first two as of `block`."""
         start, self.filled = self.filled, self.filled + block.shape[0] * block.shape[1]
         return self.rows[start : self.filled].view(*block.shape[:-1], -1)
 
@@ -253,7 +253,7 @@ def tree_attention(module, query, key, value, attention_mask, scaling=None, drop
 
 
 def register() -> str:
-    """Makes the attention known to transformers; returns its name."""
+    """Registers the attention with transformers; returns its name."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -263,7 +263,7 @@ def register() -> str:
 
 
 def follow_depth(model) -> None:
-    """Makes the model read depths off a tree's mask; padded rows and generation stay as they are."""
+    """Has ALiBi of a model use a node's depth, read from the tree's mask; padded rows and generation are unchanged."""
     place = ALIBI_MODULES.get(model.config.model_type)
     if place is not None:
         module = model.get_submodule(place)
@@ -273,15 +273,15 @@ def follow_depth(model) -> None:
 def build_alibi(build_for_rows, mask: Tensor, num_heads: int, dtype: torch.dtype) -> Tensor:
     """(batch * heads, 1, keys): slope of the head times the key's position in its row.
 
-    mask: (batch, tokens) of 0 and 1 goes to `build_for_rows`, the library's own. A tree brings an additive
-    mask, (batch, 1, nodes, keys), in which a node sees its own path: as many nodes as it is deep, and itself. Keys
-    before those of the nodes are of a prompt that all paths begin with.
+    mask: (batch, tokens) of 0 and 1 goes to `build_for_rows`, the library's own function. For a tree it is additive,
+    (batch, 1, nodes, keys): each node sees its path, so that its depth is the number of keys seen, less itself. Keys
+    before those of the nodes are of a prompt with which all paths begin.
     """
     if mask.ndim == 2:
         return build_for_rows(mask, num_heads, dtype)
     # Two tokens: the second has position 1, and so the slope itself.
     slopes = build_for_rows(mask.new_ones(1, 2, dtype=torch.float32), num_heads, torch.float32)[:, 0, 1]
     depth = (mask[:, 0] == 0).sum(-1) - 1  # (batch, nodes)
-    kept = torch.arange(mask.shape[-1] - mask.shape[-2], device=mask.device)  # before all nodes, one after the other
+    kept = torch.arange(mask.shape[-1] - mask.shape[-2], device=mask.device)  # keys of the prompt before all nodes
     depth = torch.cat([kept.expand(len(depth), -1), depth], dim=1)
     return (slopes[None, :, None] * depth[:, None, :]).reshape(-1, 1, depth.shape[-1]).to(dtype)

@@ -1,8 +1,8 @@
 """Attention over a packed prefix tree as one C++ operator, built where a compiler is found; tree_kernel.cpp has it.
 
 What `tree_attention` does in some thirty operations a layer is two calls here, and neither probabilities nor masks are
-kept: the backward pass makes them again from the logarithm of every query's sum. Built once for a machine, in about ten
-seconds, into the user's cache; what is built is held to `tree_attention` before it is used.
+kept: the backward pass computes them again from the logarithm of every query's sum. It is built once for a machine, in
+about ten seconds, into the user's cache, and compared with `tree_attention` before it is used.
 """
 
 import ctypes
@@ -30,9 +30,9 @@ FLAGS = (
     *("-O3", "-march=native", "-std=c++20", "-fPIC", "-shared", "-fopenmp"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
-ROWS_THAT_PAY = 1_000  # rows of a whole run; building costs about as much time as the operator saves in them
+ROWS_THAT_PAY = 1_000  # rows of a run in which the operator saves about the time that building takes
 SECONDS = 300  # that a compiler may take
-WIDTHS = 16  # vectors are transposed in tiles of so many numbers
+WIDTHS = 16  # the width of vectors must be a multiple of it, as they are transposed in tiles
 QUERIES = 96  # of a block, over the heads of a group; measured on two CPU cores: 72 and 144 are slower
 # Largest deviation from `tree_attention` in fp32, of numbers about 1.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 6e-2}
@@ -53,13 +53,13 @@ class _Shape(ctypes.Structure):
 
 
 def is_worth(wanted: str, rows: int, device: torch.device) -> bool:
-    """Whether to use the operator in a run over `rows` rows in all; wanted: as `--compile_layers` says."""
+    """Whether to use the operator in a run over `rows` rows. wanted: value of --compile_layers."""
     return device.type == "cpu" and (wanted == "True" or (wanted == "auto" and rows >= ROWS_THAT_PAY))
 
 
 @cache
 def prepare(dtype: torch.dtype) -> bool:
-    """Whether the operator can be used for numbers of this kind; builds it where that has not been done."""
+    """Whether the operator can be used for this dtype; builds it where that has not been done."""
     library = load() if dtype in TOLERANCE else None
     if library is None or not library.erc_supports(ctypes.c_int64(dtype == torch.float32)):
         return False
@@ -72,7 +72,7 @@ def prepare(dtype: torch.dtype) -> bool:
 
 @cache
 def load() -> ctypes.CDLL | None:
-    """The built operator; None where it cannot be built, which is said."""
+    """The built operator; None where it cannot be built, which stderr then tells."""
     try:
         return ctypes.CDLL(str(build(cache_folder())))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -87,7 +87,7 @@ def cache_folder() -> Path:
 
 
 def build(folder: Path) -> Path:
-    """The operator's library in a folder, compiled where it is not there; it becomes visible when it is whole.
+    """The path of the operator's library in a folder; compiled where it is not there, whole or not at all.
 
     Raises:
         OSError: no compiler, or the folder cannot be written. subprocess.SubprocessError: it does not compile.
@@ -115,7 +115,7 @@ def build(folder: Path) -> Path:
 
 
 def identify(compiler: str) -> str:
-    """What the library is called by: another name for another source, compiler, torch or processor."""
+    """A name for the library that differs with source, compiler, torch and processor."""
     parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, compiler, torch.__version__, identify_processor())
     return sha256_of_text("\n".join(parts))[:16]
 
@@ -124,8 +124,8 @@ def identify(compiler: str) -> str:
 class KernelBlocks:
     """Blocks of consecutive queries and the keys that they see, as the operator reads them.
 
-    starts: (blocks + 1,) int64 first node of each. keys: int32 nodes, those of block b from offsets[b] on. end, depth:
-    (nodes,) int32 of the tree. reach: how many nodes of its path a node sees, 0: all.
+    starts: (blocks + 1,) int64 first node of each block. keys: int32 nodes, those of block b from offsets[b] on. end,
+    depth: (nodes,) int32, of the tree. reach: how many nodes of its path a node sees; 0: all.
     """
 
     starts: np.ndarray
@@ -136,7 +136,7 @@ class KernelBlocks:
     reach: int
 
     def struct(self) -> _Tree:
-        """Pointers into these arrays."""
+        """The C struct with pointers to these arrays."""
         arrays = (self.starts, self.offsets, self.keys, self.end, self.depth)
         pointers = (array.ctypes.data for array in arrays)
         return _Tree(*pointers, len(self.starts) - 1, len(self.end), self.reach)
@@ -144,7 +144,7 @@ class KernelBlocks:
 
 @dataclass(frozen=True)
 class KernelPlan:
-    """How a tree is attended to by the operator. blocks: by how far back a layer sees, None: its whole path."""
+    """The `Plan` of a tree for the operator. blocks: window -> blocks; None: the whole path."""
 
     depth: int
     blocks: dict[int | None, KernelBlocks]
@@ -218,10 +218,10 @@ def _call(name: str, scale: float, blocks: KernelBlocks, query: Tensor, key: Ten
     getattr(load(), name)(ctypes.byref(blocks.struct()), ctypes.byref(shape), *numbers, *pointers)
 
 
-@torch.inference_mode(False)  # whoever asks may be in the middle of scoring
+@torch.inference_mode(False)  # it may be called while rows are scored
 @torch.enable_grad()
 def deviation(dtype: torch.dtype) -> float:
-    """The largest difference to `tree_attention` in fp32, answers and gradients, on a small tree."""
+    """The largest difference of answers and gradients to `tree_attention` in fp32, on a small tree."""
     random = np.random.default_rng(0)
     rows = [[1, 2, *random.integers(3, 5, 40).tolist()] for _ in range(6)]
     tree = PrefixTree.from_rows(rows, [((7, 8, 9),)] * len(rows))

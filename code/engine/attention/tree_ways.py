@@ -32,7 +32,7 @@ class Plan(Protocol):
 
 
 class Shape(Protocol):
-    """What a way asks of a `Packer`."""
+    """The fields of a `Packer` from which plans are made."""
 
     heads: int
     kv_heads: int
@@ -48,7 +48,7 @@ def _plan_kernel(tree: PrefixTree, packer: Shape) -> Plan:
     return tree_kernel.plan_attention(tree, packer.heads // packer.kv_heads, packer.windows.values())
 
 
-# Beside the dense mask, which a model takes as it is; tried in this order, the first of equals is kept.
+# Name -> function that makes a plan, beside the dense mask. They are tried in this order; of equals the first is kept.
 WAYS: dict[str, Callable[[PrefixTree, Shape], Plan]] = {
     SEGMENTS: lambda tree, packer: plan_segments(tree),
     FLEX: lambda tree, packer: plan_flex(tree),
@@ -58,5 +58,5 @@ WAYS: dict[str, Callable[[PrefixTree, Shape], Plan]] = {
 
 
 def usual_way(device: torch.device) -> str:
-    """Where nothing was tried out: blocks on a CPU (or on paper, for one), the dense mask elsewhere."""
+    """The way where none was timed: blocks on a CPU, or for a model on the meta device; elsewhere the dense mask."""
     return BLOCKS if device.type in ("cpu", "meta") else DENSE

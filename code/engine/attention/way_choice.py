@@ -1,7 +1,7 @@
-"""The fastest way to attend over trees on a device, tried out on a micro-batch of the run that is to come.
+"""Chooses the fastest way to attend over trees on a device, by trying each on a micro-batch of the run.
 
-Every way is held to a dense mask in fp32 on the queries, keys and values of the model itself, answers and gradients: it
-may be off by so many times as the dense mask is in the model's own precision. Those that agree are timed.
+Answers and gradients of each way, on queries, keys and values of the model, are compared with a dense mask in fp32: the
+error may be `TIMES_AS_FAR` that of the dense mask in the model's own precision. Ways that agree are timed.
 """
 
 import statistics
@@ -18,15 +18,15 @@ from engine.batching import MicroBatch
 from engine.packing import Packer, packed_with
 from engine.prefix_tree import PrefixTree
 
-TIMES_AS_FAR = 4.0  # as the dense mask in the same precision
+TIMES_AS_FAR = 4.0  # times the error of the dense mask in the same precision
 LEAST = 1e-5  # relative error that anything may have
 REPETITIONS = 7
-COMPILED = frozenset({FLEX})  # worth trying where a run is long enough to compile for
+COMPILED = frozenset({FLEX})  # tried only where a run is long enough for compiling to pay
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a layer asks of the attention: query (nodes, heads, d), key, value (nodes, kv heads, .), all contiguous."""
+    """The inputs of a layer's attention: query (nodes, heads, d), key, value (nodes, kv heads, .), all contiguous."""
 
     query: Tensor
     key: Tensor
@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Tried:
-    """seconds: of an attention and its backward pass, over the kinds of layers; None: it is out, and `why`."""
+    """The outcome of a way. seconds: of forward and backward, over the kinds of layers; None: refused, see `why`."""
 
     way: str
     seconds: float | None
@@ -51,7 +51,7 @@ class Tried:
 
 
 class DensePlan:
-    """The dense mask as a plan: what the others are held to."""
+    """The dense mask as a plan, with which the others are compared."""
 
     def __init__(self, tree: PrefixTree) -> None:
         self.tree, self.device = tree, torch.device("cpu")
@@ -75,7 +75,7 @@ class DensePlan:
 
 
 class Listening(DensePlan):
-    """The dense mask, which keeps what each kind of layer first asked of it."""
+    """The dense mask; records the first inputs of each kind of layer."""
 
     def __init__(self, tree: PrefixTree) -> None:
         super().__init__(tree)
@@ -90,12 +90,12 @@ class Listening(DensePlan):
 def choose_way(
     model, packer: Packer, batch: MicroBatch, device: torch.device, wanted: str, compiles: bool
 ) -> tuple[Packer, list[Tried]]:
-    """The packer with the fastest way that agrees, and what came of each that was tried.
+    """(the packer with the fastest way that agrees, the outcome of each that was tried).
 
     wanted: `auto`, or the one way to try. compiles: whether a way that has to be compiled first is tried too.
 
     Raises:
-        ValueError: the wanted way does not run or agree; it says which and why.
+        ValueError: the wanted way does not run, or does not agree.
     """
     tree = batch.tree()
     listening = Listening(tree)
@@ -121,7 +121,7 @@ def choose_way(
 def try_out(
     plans: dict[str, Callable[[], Plan]], asked: Sequence[Asked], exact: Sequence[list[Tensor]], device: torch.device
 ) -> list[Tried]:
-    """Each way in turn; the first is the dense mask, whose error is the measure."""
+    """Tries each way; the first is the dense mask, by whose error the others are judged."""
     tried: list[Tried] = []
     allowed = [[float("inf")] * len(one) for one in exact]
     for name, make in plans.items():
@@ -141,7 +141,7 @@ def try_out(
 
 
 def _within(errors: Sequence[Sequence[float]], allowed: Sequence[Sequence[float]]) -> bool:
-    """Whether every error is at most what is allowed; none that is no number is."""
+    """Whether every error is at most what is allowed; NaN is not."""
     pairs = zip(errors, allowed, strict=True)
     return all(error <= most for found, limits in pairs for error, most in zip(found, limits, strict=True))
 
@@ -155,7 +155,7 @@ def take(plan: Plan, asked: Asked) -> list[Tensor]:
 
 
 def _upstream(answer: Tensor) -> Tensor:
-    """A gradient of the answer: the same for every way, and of every sign."""
+    """A made-up gradient of the answer, the same for every way, with both signs."""
     numbers = torch.arange(answer.numel(), device=answer.device, dtype=torch.float32)
     return numbers.mul_(12.9898).sin_().view(answer.shape).to(answer.dtype)
 
@@ -165,7 +165,7 @@ def _error(found: Tensor, exact: Tensor) -> float:
 
 
 def _seconds_of(plan: Plan, asked: Asked, device: torch.device) -> float:
-    """The median of some passes there and back after one to warm up, the device's work included."""
+    """The median time of some forward and backward passes, after one to warm up; waits for the device."""
     take(plan, asked)
     return statistics.median(_seconds(lambda: take(plan, asked), device) for _ in range(REPETITIONS))
 

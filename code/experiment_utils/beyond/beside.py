@@ -38,12 +38,12 @@ SCORED = ("valid", "test")
 
 @dataclass(frozen=True)
 class Compared:
-    """Own answers of a model on test, each seed's beside those with evidence.
+    """Answers of a model on test, its own and those with evidence, for each seed.
 
-    kind: of the evidence. condition: of the runs, empty for a baseline and for evidence alone, whose name is empty too.
-    metric: the dataset's. pairs: seed -> counts of (own, with evidence). unseen: seed -> points gained on the
-    utterances whose text train does not have. filtered: seed -> counts with evidence and transitions, and valid: seed
-    -> points gained on valid, of runs whose answers on valid are committed.
+    kind: of the evidence. name: of the model; empty for evidence alone. condition: of the runs; empty for a baseline
+    and for evidence alone. metric: the dataset's. pairs: seed -> counts of (own, with evidence). unseen: seed -> points
+    gained on utterances whose text train does not have. Only of runs whose answers on valid are committed: filtered:
+    seed -> counts with evidence and transitions; valid: seed -> points gained on valid.
     """
 
     kind: str
@@ -58,19 +58,19 @@ class Compared:
 
     @property
     def paired(self) -> Paired:
-        """What is tested: own answers beside those with evidence, of all seeds at once."""
+        """The pairs of all seeds, for tests."""
         return Paired(list(self.pairs.values()), self.metric)
 
     @property
     def means(self) -> tuple[float, float]:
-        """Own score and that with evidence, in percent, means over seeds."""
+        """(own score, score with evidence), in percent, means over seeds."""
         sides = zip(*self.pairs.values(), strict=True)
         own, joint = (sum(counts.score(self.metric) for counts in side) / len(self.pairs) for side in sides)
         return own, joint
 
 
 class SplitEvidence:
-    """A scored split of a dataset, and what a kind of evidence says of each of its utterances."""
+    """A split of a dataset with the evidence of one kind on each utterance. told: (utterances, labels)."""
 
     def __init__(self, spec: DatasetSpec, split: str, kind: str, told: np.ndarray) -> None:
         self.spec, self.split, self.weight = spec, split, KINDS[kind].weight
@@ -81,10 +81,10 @@ class SplitEvidence:
         self.unseen = digests.keys() - set(list_seen(digests, set(trained.values())))
 
     def in_order(self, rows: Sequence[Prediction], path: Path) -> list[Prediction]:
-        """The rows as the utterances stand, with their gold labels.
+        """The rows in the order of the utterances, with gold labels. path: named in errors.
 
         Raises:
-            UserError: there is not one scored answer to each utterance, in the dataset's labels.
+            UserError: the rows are not one scored answer to each utterance, in the dataset's labels.
         """
         named, labels = {row.id: row for row in rows}, set(self.spec.labels)
         scored = all(row.scores is not None and row.scores.keys() == labels for row in rows)
@@ -94,12 +94,12 @@ class SplitEvidence:
         return [replace(named[name], target=label) for name, label in self.gold.items()]
 
     def joined(self, rows: Sequence[Prediction], weight: float | None = None) -> list[Prediction]:
-        """The rows with this evidence beside their log p. weight: None is the usual one of its kind."""
+        """The rows with this evidence added to log p. weight: of the evidence; None: that of its kind."""
         told = np.array([self.told[row.id] for row in rows])
         return with_evidence(rows, told, self.spec.labels, self.weight if weight is None else weight)
 
     def alone(self, shares: np.ndarray) -> list[Prediction]:
-        """What this evidence and the shares of train, (labels,) in log, answer without any model."""
+        """The answers by this evidence and the label shares of train alone. shares: (labels,) log."""
         log_p = dict(zip(self.spec.labels, map(float, shares), strict=True))
         return self.joined([Prediction(name, "", label, None, log_p) for name, label in self.gold.items()], 1.0)
 
@@ -108,16 +108,16 @@ class SplitEvidence:
         return evaluate_predictions(rows, self.spec.labels, self.spec.metric).score
 
     def gain_on_unseen(self, own: Sequence[Prediction], joint: Sequence[Prediction]) -> float:
-        """Points between two answers on the utterances whose text train does not have; 0 where there is none."""
+        """Points that `joint` gains over `own` on utterances whose text train does not have; 0 where there are none."""
         first, second = ([row for row in rows if row.id in self.unseen] for rows in (own, joint))
         return self.score(second) - self.score(first) if first else 0.0
 
 
 class DatasetEvidence:
-    """Splits of a dataset with what a kind of evidence says of them.
+    """Splits of a dataset with the evidence of one kind.
 
     Raises:
-        UserError: train has too little to be asked.
+        UserError: train is too small for this evidence.
     """
 
     def __init__(self, dataset: str, kind: str, embed: Embed, splits: Sequence[str] = SCORED) -> None:
@@ -127,16 +127,16 @@ class DatasetEvidence:
         self.splits = {split: SplitEvidence(self.spec, split, kind, told[split]) for split in splits}
 
     def read(self, split: str, path: Path) -> list[Prediction]:
-        """A file's answers by their log p alone, as the utterances of the split stand; UserError as of `in_order`."""
+        """The answers of a file, without transitions, in the order of the utterances; UserError as in `in_order`."""
         return decode_without(self.splits[split].in_order(_read(path), path))
 
     def filtered(self, rows: Mapping[str, Sequence[Prediction]]) -> dict[str, list[Prediction]]:
-        """The answers on valid and test by transitions, fitted to those on valid."""
+        """The answers on valid and test after transitions, which are fitted on valid."""
         return with_transitions(self.task, rows)[1]
 
 
 def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compared]:
-    """Every run whose answers on test are committed with log p in the dataset's labels, and the baseline of valid."""
+    """Compares every run whose answers on test are committed with log p, and the baseline that valid chose."""
     of, records = DatasetEvidence(dataset, kind, embed), Records.read(EXPERIMENTS)
     evidence, spec = of.splits["test"], of.spec
     runs = [run for run in records.runs if _is_comparable(run, spec)]
@@ -164,7 +164,7 @@ def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compare
 
 
 def keep_counts(compared: Sequence[Compared]) -> None:
-    """Keep what runs come to with evidence beside their records; baselines' stand in the table alone."""
+    """Writes the counts with evidence beside the records of the runs; those of baselines are not kept."""
     for one in compared:
         for seed, (_, joint) in one.pairs.items() if one.condition else ():
             write_atomically(beside_file(EXPERIMENTS, one.condition, one.dataset, seed, one.kind), joint.write())
@@ -176,10 +176,10 @@ def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
 
 
 def render_comparison(compared: Sequence[Compared]) -> str:
-    """A table, a line for each run, and one for each model that was run on several datasets: of all of them together.
+    """A table with a line for each comparison, and one for each model on all of several datasets together.
 
-    Points are of each seed, or of each of several datasets. Their mean has an interval over seeds and dialogues from
-    three seeds on. p as of `permutation_p`, by itself and corrected by Holm's method over the table.
+    Points are shown for each seed, or for each dataset. Their mean has an interval over seeds and dialogues from three
+    seeds on. p: see `permutation_p`; as it is, and corrected by Holm's method over the table.
     """
     tested = [[one] for one in compared if one.name]
     names = dict.fromkeys(one.name for (one,) in tested)
@@ -202,7 +202,7 @@ def _columns(kind: EvidenceKind) -> list[str]:
 
 
 def _row(one: Compared) -> list[str]:
-    """All cells before p."""
+    """The cells of a line before p."""
     interval = score_interval([pair[1] for pair in one.pairs.values()], one.metric)
     own, joint = one.means
     found = [f"{joint:.2f}", f"{interval.low:.2f} to {interval.high:.2f}"]
@@ -214,7 +214,7 @@ def _row(one: Compared) -> list[str]:
 
 
 def _row_together(ones: Sequence[Compared]) -> list[str]:
-    """All cells before p of a model on several datasets: scores are means over them, points are of each."""
+    """The cells before p for a model on several datasets: mean scores over them, points of each."""
     own, joint = (sum(side) / len(ones) for side in zip(*(one.means for one in ones), strict=True))
     points = ", ".join(f"{one.paired.mean:+.2f}" for one in ones)
     datasets = ", ".join(one.dataset for one in ones)
@@ -232,7 +232,7 @@ def _row_together(ones: Sequence[Compared]) -> list[str]:
 
 
 def _filtered(one: Compared) -> str:
-    """The score with evidence and transitions; which seeds, where not all have answers on valid."""
+    """The score with evidence and transitions, with its seeds where not all have committed answers on valid."""
     scores = [counts.score(one.metric) for counts in one.filtered.values()]
     if not scores:
         return "-"
@@ -240,7 +240,7 @@ def _filtered(one: Compared) -> str:
 
 
 def _of_seeds(found: Mapping[int, Any], one: Compared) -> str:
-    """Of which seeds this is, where it is not of all."""
+    """The seeds, in words, where they are not all; else empty."""
     return "" if found.keys() == one.pairs.keys() else f" of {', '.join(map(str, found))}"
 
 
@@ -253,7 +253,7 @@ def _mean_points(ones: Sequence[Compared]) -> str:
 
 
 def _gains(ones: Sequence[Compared], of: Callable[[Compared], Mapping[int, float]]) -> str:
-    """Points of each seed, or of each of several datasets the mean over its seeds; a hyphen where one has none."""
+    """Points of each seed; or, for several datasets, the mean over seeds of each. A hyphen where one has none."""
     gains = [of(one) for one in ones]
     if not all(gains):
         return "-"
@@ -275,10 +275,10 @@ class Weighed:
 
 
 def compare_file(dataset: str, path: Path, kind: str, embed: Embed) -> Weighed:
-    """The answers of a file with other weights where they are of valid; of test without and with the usual one.
+    """Scores the answers of a file: with several weights if they are on valid, else with none and the usual one.
 
     Raises:
-        UserError: the file cannot be read, or holds no scored answers to one of these splits, in the dataset's labels.
+        UserError: the file cannot be read, or is not of scored answers to one of these splits.
     """
     rows = _read(path)
     of_valid = {name for name, _ in name_utterances(dataset, read_corpus(dataset)["valid"])}
@@ -307,9 +307,9 @@ class Decoded:
 
 
 def decode_file(dataset: str, path: Path, valid_path: Path, kind: str, embed: Embed) -> Decoded:
-    """The answers of a run on test and on valid, by themselves and with evidence, transitions, and both.
+    """Scores the answers of a run on valid and test: as they are, with evidence, with transitions, with both.
 
-    The filter is fitted anew for each: on valid, with the transitions of train.
+    The filter is fitted for each on valid, with the transitions of train.
 
     Raises:
         UserError: a file cannot be read, lacks an utterance, or is of another split or dataset.
@@ -326,7 +326,7 @@ def decode_file(dataset: str, path: Path, valid_path: Path, kind: str, embed: Em
 
 
 def _read(path: Path) -> list[Prediction]:
-    """The rows of predictions.jsonl, or of a file of committed answers, which hold no gold labels."""
+    """The rows of predictions.jsonl, or of a file of committed answers, which have no gold labels."""
     if path.suffix != ".gz":
         return read_predictions(path)
     return [Prediction(name, "", "", of.label, of.log_p or None) for name, of in read_answers(path).items()]

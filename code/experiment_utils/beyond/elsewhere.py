@@ -1,6 +1,6 @@
-"""How a checkpoint answers corpora that it has not learned from, in labels that all of them share.
+"""Scores a checkpoint on corpora that it was not trained on, in the unified labels.
 
-Corpora name emotions otherwise: answers and gold labels are compared in the unified labels of the paper's feeling
+Corpora name emotions differently: answers and gold labels are compared in the unified labels of the paper's feeling
 wheel (arXiv 2309.11911, section 4), where MELD's surprise is powerful. A label that the checkpoint does not have is
 never answered, and counts as missed.
 """
@@ -27,13 +27,11 @@ COLUMNS = ("dataset", "utterances", "weighted F1 (95% interval)", "always the co
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Scores of one split of one dataset in unified labels, weighted F1 in percent; low, high: 95%, over dialogues.
+    """The scores of one split of one dataset in unified labels, weighted F1 in percent, rounded to four places.
 
-    Numbers are held to four places, so that what is printed is what is read back from a file.
-
-    majority: of the commonest label of this split, said to every utterance. unseen: how many utterances have a text
-    that the checkpoint was not trained on, unseen_f1 is theirs; None where it does not tell what it was trained on, or
-    there is none.
+    low, high: 95% interval over dialogues. majority: score of answering this split's commonest label. unseen and
+    unseen_f1: number and score of the utterances whose text the checkpoint was not trained on; None where it does not
+    tell its texts, or there are no such utterances.
     """
 
     dataset: str
@@ -67,10 +65,10 @@ def score_elsewhere(
     dialogues: Sequence[Dialogue],
     trained: frozenset[str] | None,
 ) -> Elsewhere:
-    """Asks every turn of some dialogues, with the corpus' own speaker numbers, and scores those with a gold label.
+    """Predicts every turn of dialogues, with the speaker numbers of their corpus, and scores those with a gold label.
 
-    learned: whose labels the recognizer answers with. asked: whose dialogues these are. trained: digests of the texts
-    that it was trained on, None: not known.
+    learned: the dataset in whose labels the recognizer answers. asked: that of the dialogues. trained: digests of the
+    texts that it was trained on; None: not known.
 
     Raises:
         UserError: one of the two has no unified labels; no turn has a label.

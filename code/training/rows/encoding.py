@@ -1,4 +1,4 @@
-"""The rows of a run as token ids, what each counts for, and what it is held to."""
+"""The rows of a run as token ids, their weights, and the loss of `--loss labels`."""
 
 import sys
 from dataclasses import replace
@@ -15,7 +15,10 @@ from training.decoding import uses_transitions
 
 
 def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEncoder:
-    """The base's tokenizer at work; UserError when a chat template is wanted that it does not have."""
+    """The encoder of rows with the base's tokenizer; UserError for --chat_template True where it has no template.
+
+    max_length: tokens of prompt and target. beta: weight of rows of the prediction task. chat: in a chat template.
+    """
     try:
         return RowEncoder(load_tokenizer(base), max_length, {PREDICTION: beta}, chat)
     except ValueError as error:
@@ -23,7 +26,10 @@ def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEnco
 
 
 def encode_splits(encoder: RowEncoder, row_sets: RowSets, arguments: Arguments) -> dict[str, list[EncodedRow]]:
-    """The rows of every split that will be used: what does not fit is found now, not after hours."""
+    """Split -> encoded rows of the task that is scored, train: of all tasks; for each split that the run will use.
+
+    All are encoded at the start, so that a row that does not fit is found before training.
+    """
     training, labels = arguments[2], row_sets.labels
     names = {training.select_on} if training.do_train else set()
     names |= {training.score_on} if training.do_eval else set()
@@ -36,15 +42,15 @@ def encode_splits(encoder: RowEncoder, row_sets: RowSets, arguments: Arguments) 
 def encode_other_tasks(
     encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments
 ) -> dict[str, list[EncodedRow]]:
-    """Task -> its rows of the split that is scored at the end, as early as the others for the same reason."""
+    """Task beside the scored one -> its encoded rows of `--score_on`; at the start too, as in `encode_splits`."""
     others = row_sets.also_scored[training.score_on] if training.do_eval else {}
     return {task: encoder.encode(rows, labels, training.calibrate) for task, (rows, labels) in others.items()}
 
 
 def weigh_classes(rows: list[EncodedRow], power: float) -> list[EncodedRow]:
-    """The rows with their weights times those of their classes, see `class_factors`; 0: as they are.
+    """The rows with their weights times those of their emotions, see `class_factors`; power 0: unchanged.
 
-    A class is an emotion, counted over all rows that name one; rows of speakers keep their weights.
+    Rows of the speaker task neither count nor change.
     """
     labels = [row.label for row in rows if row.task != SPEAKER]
     if not power or not labels:
@@ -64,13 +70,13 @@ def label_loss_of(encoder: RowEncoder, row_sets: RowSets, training: TrainingArgu
 
 
 def count_shortened(encoded: dict[str, list[EncodedRow]]) -> dict[str, dict[str, int]]:
-    """Split -> how many prompts were too long, and how many of their oldest utterances they lost."""
+    """Split -> {"prompts": how many were too long, "utterances": how many of their oldest ones were dropped}."""
     dropped = {name: [row.utterances_dropped for row in rows] for name, rows in encoded.items()}
     return {name: {"prompts": sum(map(bool, lost)), "utterances": sum(lost)} for name, lost in dropped.items()}
 
 
 def report_shortened(encoded: dict[str, list[EncodedRow]]) -> None:
-    """Says for every split how many prompts were too long, if any."""
+    """Prints on stderr, for every split that has any, how many prompts were too long."""
     for name, lost in count_shortened(encoded).items():
         if lost["prompts"]:
             told = f"{lost['prompts']} prompts were too long and lost {lost['utterances']} of their oldest utterances"

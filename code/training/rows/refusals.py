@@ -1,4 +1,4 @@
-"""Rows that do not go with the flags of a run, which is told before anything is loaded."""
+"""Refuses rows that do not go with the flags of a run, before anything is loaded."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def refuse_unfit_rows(arguments: Arguments, row_sets: RowSets) -> None:
 
 
 def _find_empty(training: TrainingArguments, row_sets: RowSets, folder: str) -> Iterator[str]:
-    """One line for each split without a row, of that which chooses the best epoch and that of the final scores."""
+    """One line each where the split of --select_on, or of --score_on, has no row."""
     if training.do_train and not row_sets.scored[training.select_on]:
         yield f"--select_on {training.select_on}: {training.select_on}.json has no row to choose by in {folder}"
     if training.do_eval and not row_sets.scored[training.score_on]:
@@ -24,9 +24,9 @@ def _find_empty(training: TrainingArguments, row_sets: RowSets, folder: str) -> 
 
 
 def _find_idle(training: TrainingArguments, row_sets: RowSets, folder: str) -> Iterator[str]:
-    """One line for each flag of what no row has.
+    """One line for each flag that concerns rows of a kind which the folder does not have.
 
-    Who speaks is asked without demonstrations and predictions in the stage before, which bears the same flags.
+    A first stage of speaker rows is exempt: it gets the flags of the second one, and never has such rows.
     """
     chooser, tasks = training.select_on, {row.task for row in row_sets.train}
     if tasks == {SPEAKER}:

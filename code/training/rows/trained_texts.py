@@ -18,10 +18,10 @@ _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_CHARACTERS}}}")
 
 
 def find_trained_texts(arguments: Arguments, base: str, row_sets: RowSets) -> frozenset[str] | None:
-    """What the scored weights of a run are trained on: its own rows, and all that its checkpoint was; as digests.
+    """Digests of the texts that the scored weights of a run are trained on: its own, and those of its checkpoint.
 
-    None: not known, as the checkpoint does not tell, or a base that was exported from one. Any other base was trained
-    on no row.
+    None: not known, as the checkpoint, or a base that was exported from one, does not tell. Other bases count as
+    trained on none.
 
     Raises:
         UserError: the file of the checkpoint or the base cannot be read.
@@ -43,7 +43,7 @@ def render_trained_texts(digests: Collection[str]) -> str:
 
 
 def read_trained_texts(folder: str | Path) -> frozenset[str] | None:
-    """What the weights in a folder were trained on; None where it does not tell.
+    """Digests of the texts that the weights in a folder were trained on; None where the folder does not tell.
 
     Raises:
         UserError: the file is not one that training wrote.

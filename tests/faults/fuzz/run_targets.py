@@ -37,7 +37,7 @@ from training.checkpoints import load_state, save_state
 from training.decoding import find_filter
 from training.deepspeed_engine import _read as read_deepspeed_config
 from training.erc_config import find_erc_config, read_erc_config, refuse_changed_files, refuse_other_base
-from training.log import LOG_FILE, keep_lines
+from training.log import LOG_FILE, keep_records
 from training.rows.trained_texts import read_trained_texts
 
 REPOSITORY = find_repository()
@@ -133,7 +133,7 @@ def resume_seeds() -> tuple[bytes, ...]:
 def read_log(folder: Path, data: bytes) -> None:
     """log.jsonl of a run that goes on."""
     (folder / LOG_FILE).write_bytes(data)
-    keep_lines(folder / LOG_FILE, lambda line: line["kind"] != "epoch" and line["step"] <= 3)
+    keep_records(folder / LOG_FILE, lambda line: line["kind"] != "epoch" and line["step"] <= 3)
 
 
 def read_rows_of_predictions(folder: Path, data: bytes) -> None:
