@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from bases.chatglm.layout import conversion_folder, is_published_chatglm2, lists_chatglm2, read_config
-from bases.find import describe_files, describe_wheel, need_space, remove, sha256_of_tensors, write_source
+from bases.find import describe_files, describe_wheel, need_space, offline_by, remove, sha256_of_tensors, write_source
 from bases.table import Base
 from bases.wheels import FolderWheel, Wheel, WheelFile, ZippedFolderWheel, wheels_of
 from basics.errors import NO_SPACE_ERRNOS, UserError, disk_named
@@ -120,7 +120,7 @@ def _explain(error: Exception, base: Base) -> UserError | None:
     if isinstance(error, errors.RepositoryNotFoundError):
         return UserError(f"no model at {page}, or one that HF_TOKEN may not read")
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return UserError(f"HF_HUB_OFFLINE is set, so {base.hub_id} cannot be downloaded")
+        return UserError(f"{offline_by()} keeps the hub from being asked, so {base.hub_id} cannot be downloaded")
     if getattr(error, "errno", None) in NO_SPACE_ERRNOS:
         return None
     # The client's own transport errors (no name, refused, timed out) derive from errors.HTTPError.

@@ -122,12 +122,14 @@ def raising(error: Exception):
     [
         (errors.GatedRepoError, ("gated", "Llama 2 Community License", "HF_TOKEN")),
         (errors.RepositoryNotFoundError, ("no model at", "HF_TOKEN")),
-        (errors.OfflineModeIsEnabled, ("HF_HUB_OFFLINE",)),
+        (errors.OfflineModeIsEnabled, ("TRANSFORMERS_OFFLINE=1 keeps",)),
         (errors.HTTPError, ("no answer from the hub",)),
         (ConnectionResetError, ("no answer from the hub",)),
     ],
 )
 def test_trouble_is_explained(error, words, fake_hub: FakeHub, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
     # Some of these want a response of the client's own kind to be made from.
     raised = error.__new__(error)
     Exception.__init__(raised, "what the client said")
@@ -211,7 +213,8 @@ def test_two_bases_of_one_name_that_are_fetched_at_once_get_a_folder_each(
 @pytest.mark.parametrize("said", ["HF_HUB_OFFLINE=1", "HF_HUB_OFFLINE=true", "TRANSFORMERS_OFFLINE=ON"])
 def test_a_hub_id_is_told_why_no_hub_is_asked(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As huggingface_hub reads these variables, which would fail later and tell of a connection."""
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     assert resolve_base("nobody/nothing") == resolve_encoder("nobody/nothing") == "nobody/nothing"
     monkeypatch.setenv(*said.split("="))
     with pytest.raises(UserError, match=f"base nobody/nothing is not in LLM_bases, and {said}"):
