@@ -239,18 +239,26 @@ class Run:
         answered = 0
         for (task, counts), marks in zip(self.files, self.marks, strict=True):
             found = noted.pop(task.output.name, None) if task.output else None
-            if found and not is_changed(marks, found.marks, task.output, anew=True) and _is_whole(task.output, found):
-                self._finished[task.output] = found
-                answered += counts.turns
-                continue
-            with self._alone_with(task):
-                start = find_position(task, marks, self.resume, self.is_several)
-                if self._noted and start == Position():
-                    task.state.unlink(missing_ok=True)  # of another run: not to be found when this one is resumed
-            answered += start.turns
+            with self._alone_with(task):  # of a finished one too: its lock may be left of one that was killed
+                answered += counts.turns if self._is_finished(task, marks, found) else self._find_start(task, marks)
         if self._noted:
             self._noted.write([*self._finished.values(), *noted.values()])
         return answered
+
+    def _is_finished(self, task: FileTask, marks: Mapping[str, Any], found: Finished | None) -> bool:
+        if not found or is_changed(marks, found.marks, task.output, anew=True):
+            return False
+        if not task.output.is_file() or sha256_of(task.output) != found.sha256:
+            return False
+        self._finished[task.output] = found
+        return True
+
+    def _find_start(self, task: FileTask, marks: Mapping[str, Any]) -> int:
+        """The turns that are answered already of a file that is not whole."""
+        start = find_position(task, marks, self.resume, self.is_several)
+        if self._noted and start == Position():
+            task.state.unlink(missing_ok=True)  # of another run: not to be found when this one is resumed
+        return start.turns
 
     def answer(self, recognizer: EmotionRecognizer, answered: int) -> int:
         """Answer and write what is left; how many turns were cut, of all. answered: what `find_starts` has found.
@@ -294,7 +302,3 @@ class Run:
 
 def _alone_writing(output: Path) -> AbstractContextManager[None]:
     return alone_at(lock_beside(output), f"--output {output}")
-
-
-def _is_whole(output: Path, found: Finished) -> bool:
-    return output.is_file() and sha256_of(output) == found.sha256

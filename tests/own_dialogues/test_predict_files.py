@@ -122,6 +122,7 @@ def test_stopped_anywhere_it_goes_on_with_what_is_left(
             assert noted.exists() and written()["long.jsonl"] == whole["long.jsonl"]
     with noted.open("a") as stream:  # killed while it wrote it
         stream.write('{"output": "more.jsonl", "sha')
+    Path("out/.long.jsonl.lock").touch()  # killed when it had noted this one, before it gave its lock back
     result = run(trained, calls, *RESUMED)
     assert result.returncode == 0, result.stderr
     assert written() == whole
