@@ -4,6 +4,7 @@
     python code/predict.py --input chat.txt --preview True       # what would be judged; no model is loaded
     python code/predict.py --checkpoint checkpoint/SmolLM2-135M/lora/meld/window_12 --input scenes.csv \\
         --output emotions.jsonl
+    python code/predict.py --input calls/*.txt --output 'emotions/{name}.jsonl'  # many files by one loaded model
     some_program | python code/predict.py --follow True --format jsonl
 
 A turn is judged by itself and the turns before it: no later one is ever seen. The model is asked as it was trained:
@@ -11,22 +12,25 @@ labels, wording, how many turns a prompt shows and the precision are read from e
 that was trained with decode=transitions also has a filter, transitions.json, by which what was felt before counts.
 A probability is a label's share among these labels. demo/FORMATS.md lists the forms of files that are read.
 With --output the file appears when it is whole, and grows beside its place until then; if it was stopped, --resume True
-goes on from there, to the same bytes. With --follow True turns are read from stdin, one a line, as `Name: utterance`,
-below a line `Name:`, or as a JSON object of speaker and text, and each is answered at once, without computing anew
-what came before it. A line that cannot be read is told on stderr and left out, and the exit code is then 1.
+goes on from there, to the same bytes. Several inputs are all read and checked before the model is loaded, once. Each
+has an output of its own: {name} in --output stands for the input's name without its suffix. --resume True leaves those
+that are finished. Without --output they are printed one after the other.
+With --follow True turns are read from stdin, one a line, as `Name: utterance`, below a line `Name:`, or as a JSON
+object of speaker and text, and each is answered at once, without computing anew what came before it. A line that cannot
+be read is told on stderr and left out, and the exit code is then 1.
 """
 
 import argparse
 import sys
 from argparse import Namespace
-from contextlib import nullcontext
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.argument_parsing import LineParser, true_or_false, whole_number
-from basics.errors import raise_together
+from basics.errors import UserError, as_line, raise_together
 from basics.files import shown_path
-from basics.locks import alone_at, lock_beside
 from basics.scripts import run_script
 from basics.stopping import advised
 from dialogue_files.live import LIVE_FORMATS
@@ -35,6 +39,7 @@ from dialogue_files.reading import FORMATS, FileCounts, count_turns, find_format
 from knobs.table import KNOBS
 from own_dialogues.formats_page import render_formats
 from own_dialogues.preview import print_preview
+from own_dialogues.tasks import NAME, FileTask, check_outputs, find_naming_problems, name_output
 from own_dialogues.writing import OUTPUTS
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
 
 # Name, default, what else argparse is told, meaning.
 FLAGS = (
-    ("input", None, {"type": Path}, "file of dialogues"),
+    ("input", None, {"type": Path, "nargs": "+", "action": "extend"}, "file of dialogues, or several"),
     ("follow", False, {"type": true_or_false}, "answer turns from stdin as they come (default: False)"),
     (
         "checkpoint",
@@ -51,7 +56,7 @@ FLAGS = (
         "name of a shipped one (meld, EmoryNLP, sample), or folder that training saved (default: $ERC_CHECKPOINT, else "
         "the first of meld and sample that ships)",
     ),
-    ("output", None, {"type": Path}, "file to write (default: to the terminal)"),
+    ("output", None, {"type": Path}, "file to write, of several inputs with {name} in it (default: to the terminal)"),
     ("format", None, {"choices": tuple(OUTPUTS)}, "form of the output (default: by its name, else table)"),
     ("input_format", None, {"choices": tuple(FORMATS)}, "form of the input (default: by its name and beginning)"),
     ("encoding", None, {"type": check_encoding}, "encoding of the input (default: UTF-8, or as its bytes tell)"),
@@ -100,13 +105,14 @@ def parse_arguments() -> Namespace:
 def find_contradictions(arguments: Namespace) -> list[str]:
     """One line per flag that cannot stand beside the others."""
     follow, preview = arguments.follow, arguments.preview
+    inputs, output_format = arguments.input or [], choose_output_format(arguments)
     checks = (
-        (follow or arguments.input, "--input is missing: the file of dialogues; or --follow True, which reads stdin"),
+        (follow or inputs, "--input is missing: the file of dialogues; or --follow True, which reads stdin"),
         (
-            follow or arguments.input != Path("-") or arguments.input.exists(),
+            follow or all(one != Path("-") or one.exists() for one in inputs),
             "--input -: stdin is read by --follow True, a turn a line; what is of another form has to lie in a file",
         ),
-        (not follow or not arguments.input, f"--input {arguments.input}: --follow True reads stdin; leave it away"),
+        (not follow or not inputs, f"--input {' '.join(map(str, inputs))}: --follow True reads stdin; leave it away"),
         (not follow or not arguments.output, f"--output {arguments.output}: --follow True prints; leave it away"),
         (not follow or not preview, "--preview True: --follow True answers at once; leave one of them away"),
         (not follow or not arguments.encoding, "--encoding: --follow True reads UTF-8; leave it away"),
@@ -115,9 +121,14 @@ def find_contradictions(arguments: Namespace) -> list[str]:
             f"--input_format {arguments.input_format}: --follow True reads {' or '.join(LIVE_FORMATS)}",
         ),
         (
-            choose_output_format(arguments),
+            output_format,
             f"--output {arguments.output}: its name says no form that is written, allowed are .jsonl, .csv and .txt, "
             "or --format",
+        ),
+        (
+            len(inputs) < 2 or arguments.output or preview or output_format == "table",
+            f"--format {output_format}: rows of {len(inputs)} inputs would not tell their file; allowed are table, or "
+            f"a file for each, as by --output 'emotions/{NAME}.{output_format}'",
         ),
         (
             not arguments.resume or arguments.output,
@@ -128,7 +139,18 @@ def find_contradictions(arguments: Namespace) -> list[str]:
             "--preview True prints JSON Lines: leave --output and --format away, or redirect what it prints",
         ),
     )
-    return [problem for fine, problem in checks if not fine]
+    found = [problem for fine, problem in checks if not fine]
+    return [*found, *find_naming_problems(inputs, arguments.output)]
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file as it was checked. prefix: of what is said of it, so that one knows of which; empty where it is alone."""
+
+    path: Path
+    form: str
+    counts: FileCounts
+    prefix: str
 
 
 class _PrintFormats(argparse.Action):
@@ -151,12 +173,12 @@ def choose_output_format(arguments: Namespace) -> str | None:
 
 
 def main() -> None:
-    """Arguments -> a file of dialogues, or turns as they come."""
+    """Arguments -> files of dialogues, or turns as they come."""
     arguments = parse_arguments()
     if arguments.follow:
         answer_stdin(arguments)
     else:
-        answer_file(arguments)
+        answer_files(arguments)
 
 
 def answer_stdin(arguments: Namespace) -> None:
@@ -179,53 +201,86 @@ def answer_stdin(arguments: Namespace) -> None:
     done = follow_stream(recognizer, sys.stdin.buffer, arguments.input_format, choose_output_format(arguments))
     for line in done.counts.report.lines():
         print(line, file=sys.stderr)
-    print(describe_end(recognizer, done.counts, done.shortened, checkpoint), file=sys.stderr)
+    print(describe_end(recognizer, done.counts.told, done.shortened, checkpoint), file=sys.stderr)
     if not done.is_whole:
         sys.exit(EXIT_INCOMPLETE)
 
 
-def answer_file(arguments: Namespace) -> None:
-    """The input, read once to be checked -> checkpoint -> emotions."""
-    encoding = arguments.encoding
-    input_format = find_format(arguments.input, arguments.input_format, encoding)
-    counts = count_turns(arguments.input, input_format, encoding)
-    for line in counts.report.lines():
-        print(line, file=sys.stderr)
+def read_inputs(arguments: Namespace) -> list[InputFile]:
+    """Every input, read once to be checked; what there is to say of them is told.
+
+    Raises:
+        UserError: some cannot be read; all of these are named.
+    """
+    encoding, read, problems = arguments.encoding, [], []
+    for path in arguments.input:
+        prefix = f"{as_line(str(path))}: " if len(arguments.input) > 1 else ""
+        try:
+            form = find_format(path, arguments.input_format, encoding)
+            read.append(InputFile(path, form, count_turns(path, form, encoding), prefix))
+        except UserError as error:
+            problems.append(str(error))
+        except OSError as error:  # of a name that no file can have
+            problems.append(f"{path}: {error.strerror}")
+    raise_together(problems)
+    for one in read:
+        for line in one.counts.report.lines():
+            print(f"{one.prefix}{line}", file=sys.stderr)
+    return read
+
+
+def answer_files(arguments: Namespace) -> None:
+    """The inputs, all read once to be checked -> checkpoint -> emotions."""
+    inputs, output, encoding = read_inputs(arguments), arguments.output, arguments.encoding
     if arguments.preview:
-        return print_preview(arguments.input, input_format, encoding, counts)
+        for one in inputs:
+            print_preview(one.path, one.form, encoding, one.counts, one.prefix)
+        return
 
     # torch takes its time: what is wrong with the input has been said by now.
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
     from own_dialogues.facts import find_facts
-    from own_dialogues.prediction import FileTask, check_output, find_position, fingerprint, predict_file
+    from own_dialogues.prediction import Run, fingerprint_model
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
 
-    task = FileTask(arguments.input, input_format, arguments.output, choose_output_format(arguments), encoding)
+    tasks = [
+        FileTask(one.path, one.form, name_output(output, one.path), choose_output_format(arguments), encoding)
+        for one in inputs
+    ]
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(checkpoint)
-    warn_of_speakers(counts.speakers, config.speakers, config.kind, config.speaker_offset)
-    check_output(task)
+    for one in inputs:
+        warn_of_speakers(one.counts.speakers, config.speakers, config.kind, config.speaker_offset, one.prefix)
+    check_outputs(tasks)
     source = DemonstrationSource(arguments.demonstrations, arguments.original_data, arguments.encoder)
     place = choose_place(arguments.device, arguments.precision, config.precision)
     ensure_base(checkpoint)
-    marks = fingerprint(task, checkpoint, place, source, arguments.decode) if task.output else {}
-    alone = alone_at(lock_beside(task.output), f"--output {task.output}") if task.output else nullcontext()
-    with alone, advised("the same command with --resume True goes on" if task.output else ""):
-        start = find_position(task, marks, arguments.resume)
+    marks = fingerprint_model(checkpoint, place, source, arguments.decode) if output else None
+    files = list(zip(tasks, (one.counts for one in inputs), strict=True))
+    run = Run(files, output, marks, arguments.resume)
+    with run.alone(), advised("the same command with --resume True goes on" if output else ""):
+        answered = run.find_starts()
         recognizer = EmotionRecognizer.from_pretrained(
             checkpoint, arguments.device, arguments.precision, source, arguments.decode
         )
         print(find_facts(checkpoint, arguments.decode).line, file=sys.stderr)
-        end = predict_file(recognizer, task, counts, marks, start)
-    written = f" -> {task.output}" if task.output else ""
-    print(describe_end(recognizer, counts, end.shortened, checkpoint) + written, file=sys.stderr)
+        shortened = run.answer(recognizer, answered)
+    written = f" -> {run.output}" if output else ""
+    print(describe_end(recognizer, tell_size(inputs), shortened, checkpoint) + written, file=sys.stderr)
 
 
-def describe_end(recognizer: "EmotionRecognizer", counts: FileCounts, shortened: int, checkpoint: Path) -> str:
+def tell_size(inputs: Sequence[InputFile]) -> str:
+    """'3 files, 120 utterances, 9 dialogues'; of one file without the first."""
+    counts = [one.counts for one in inputs]
+    together = FileCounts(sum(one.dialogues for one in counts), sum(one.turns for one in counts), 0)
+    return f"{len(counts)} files, {together.told}" if len(counts) > 1 else together.told
+
+
+def describe_end(recognizer: "EmotionRecognizer", size: str, shortened: int, checkpoint: Path) -> str:
     """What was answered, in one line; shortened: turns that were cut."""
-    told = f"{counts.told}, labels of {recognizer.config.dataset}"
+    told = f"{size}, labels of {recognizer.config.dataset}"
     told += ", with transitions" if recognizer.transitions else ""
     cut = f"; {shortened} were too long for the prompt and cut at their end" if shortened else ""
     return f"{told}, by {shown_path(str(checkpoint))}{cut}"

@@ -30,7 +30,7 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
     if found:
         return found
     if path.is_dir():
-        raise UserError(f"{path} is a folder, allowed is one file")
+        raise UserError(f"{path} is a folder, allowed is a file")
     if suffix in NOT_READ:
         raise UserError(f"{path}: {suffix} is not read: {NOT_READ[suffix]}")
     endings = dict.fromkeys(suffix for one in FORMATS.values() if not one.recognise for suffix in one.suffixes[:1])
@@ -140,14 +140,14 @@ def count_turns(path: Path, name: str, encoding: str | None = None) -> FileCount
     return FileCounts(dialogues, turns, speakers, report)
 
 
-def warn_of_speakers(speakers: int, known: int, kind: str, offset: int = 0) -> None:
+def warn_of_speakers(speakers: int, known: int, kind: str, offset: int = 0, prefix: str = "") -> None:
     """Warns on stderr when a dialogue has more speakers than training prompts can have had; not for plain prompts.
 
-    offset: the number of the first speaker in prompts.
+    offset: the number of the first speaker in prompts. prefix: of the line.
     """
     if kind != "plain" and speakers > known:
         print(
-            f"warning: a dialogue has {speakers} speakers, training knew {known} at most: those that come later "
-            f"are Speaker_{known + offset} and so on to the model, names that it has never seen",
+            f"{prefix}warning: a dialogue has {speakers} speakers, training knew {known} at most: those that come "
+            f"later are Speaker_{known + offset} and so on to the model, names that it has never seen",
             file=sys.stderr,
         )

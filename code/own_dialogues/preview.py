@@ -11,10 +11,14 @@ from dialogue_files.turns import SpokenTurn
 from own_dialogues.writing import turn_record
 
 
-def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False) -> Iterator[str]:
-    """A line of JSON for each turn, as far as those of the answers are known before any model is asked."""
+def render_turns(turns: Iterable[SpokenTurn], ascii_only: bool = False, file: str = "") -> Iterator[str]:
+    """A line of JSON for each turn, as far as those of the answers are known before any model is asked.
+
+    file: it begins with this name of the input; empty: it tells of none.
+    """
+    named = {"input_file": file} if file else {}
     for one in turns:
-        record = turn_record(one)
+        record = named | turn_record(one)
         yield (json.dumps(record) if ascii_only else json_line(record)) + "\n"
 
 
@@ -24,15 +28,17 @@ def summary_lines(counts: FileCounts) -> Iterator[str]:
     yield from counts.report.speaker_lines()
 
 
-def print_preview(path: Path, form: str, encoding: str | None, counts: FileCounts) -> None:
+def print_preview(path: Path, form: str, encoding: str | None, counts: FileCounts, prefix: str = "") -> None:
     """The turns to stdout, who speaks to stderr. encoding: see `find_format`.
+
+    prefix: of each line on stderr, where there are several files; the turns then tell theirs too.
 
     Raises:
         UserError: see `read_turns`.
     """
     ascii_only = "utf" not in (sys.stdout.encoding or "utf-8").lower()
-    for line in render_turns(read_turns(path, form, encoding), ascii_only):
+    for line in render_turns(read_turns(path, form, encoding), ascii_only, str(path) if prefix else ""):
         sys.stdout.write(line)
     sys.stdout.flush()
     for line in summary_lines(counts):
-        print(line, file=sys.stderr)
+        print(f"{prefix}{line}", file=sys.stderr)

@@ -20,6 +20,7 @@ from tiny_chatglm import save_chatglm2
 from tiny_models import DATASET, LINES, main_command, save_base, save_rows, small_dialogues, write_pickle
 
 CODE = REPOSITORY / "code"
+CALLS = {"first": 2, "second": 70, "third": 3}  # turns of files; one is more than a chunk
 TURNS = 1_200
 SPLITS = {"train": (6, 4), "valid": (3, 4), "test": (3, 4)}
 
@@ -116,16 +117,31 @@ def score(place: Path) -> Sequence[Program]:
 
 
 def trained_and_dialogues(place: Path) -> Sequence[Program]:
-    programs, texts = trained(place), list(LINES)
-    turns = (f"{'Ann' if turn % 2 else 'Ben'}: {texts[(turn + turn // 7) % 7]}\n" for turn in range(TURNS))
-    text = "".join(turn if number % 8 else f"\n{turn}" for number, turn in enumerate(turns))
-    (place / "own.txt").write_text(text, encoding="utf-8")
-    return programs
+    (place / "own.txt").write_text(render_dialogues(TURNS), encoding="utf-8")
+    return trained(place)
+
+
+def render_dialogues(count: int) -> str:
+    texts = list(LINES)
+    turns = (f"{'Ann' if turn % 2 else 'Ben'}: {texts[(turn + turn // 7) % 7]}\n" for turn in range(count))
+    return "".join(turn if number % 8 else f"\n{turn}" for number, turn in enumerate(turns))
 
 
 def predict(place: Path) -> Sequence[Program]:
     flags = ["--checkpoint", place / "trained/model", "--input", place / "own.txt", "--precision", "fp32"]
     return [Program([CODE / "predict.py", *flags, "--output", place / "own.jsonl", "--resume", "True"])]
+
+
+def trained_and_calls(place: Path) -> Sequence[Program]:
+    for name, count in CALLS.items():
+        (place / f"{name}.txt").write_text(render_dialogues(count), encoding="utf-8")
+    return trained(place)
+
+
+def predict_several(place: Path) -> Sequence[Program]:
+    inputs = [place / f"{name}.txt" for name in CALLS]
+    flags = ["--checkpoint", place / "trained/model", "--input", *inputs, "--precision", "fp32"]
+    return [Program([CODE / "predict.py", *flags, "--output", place / "out/{name}.jsonl", "--resume", "True"])]
 
 
 def export(place: Path) -> Sequence[Program]:
@@ -236,6 +252,7 @@ JOBS = {
     "deepspeed": Job("training, DeepSpeed", base_and_rows, partial(train, deepspeed_config=DEEPSPEED)),
     "score": Job("scoring", trained, score),
     "predict": Job("prediction", trained_and_dialogues, predict),
+    "predict-several": Job("prediction of several files", trained_and_calls, predict_several),
     "export": Job("export", trained, export),
     "report": Job("report writing", ended_runs, lambda place: reproduce(place, "--report")),
     "reproduce": Job(

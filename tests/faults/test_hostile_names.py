@@ -21,7 +21,8 @@ from commands import call_script
 from dialogue_files.reading import count_turns, find_format
 from experiment_utils.conditions import Condition, Group, Row
 from experiment_utils.runner import Job
-from own_dialogues.prediction import FileTask, Position, check_output, predict_file
+from own_dialogues.prediction import Position, predict_file
+from own_dialogues.tasks import FileTask, check_outputs
 from own_dialogues.writing import FORMULA_SIGNS, OUTPUTS, TurnEmotion, printer
 
 LABELS = ("sad", "joyful")
@@ -124,7 +125,7 @@ def test_preview_prints_lines_that_no_terminal_obeys(hostile: Path) -> None:
 def test_outputs_hold_what_was_said_and_nothing_runs(hostile: Path, form: str) -> None:
     task = FileTask(hostile, find_format(hostile), Path("out") / f"emotions.{form}", form)
     counts = count_turns(hostile, task.input_format)
-    check_output(task)
+    check_outputs([task])
     predict_file(Answering(), task, counts, {}, Position())
     assert sorted(path.name for path in hostile.parent.rglob("*")) == sorted(["out", hostile.name, task.output.name])
     text = task.output.read_bytes().decode()

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "code/export.py": "tests/own_dialogues/test_export.py",
     "score_with_evidence.py": "tests/experiment_utils/test_score_with_evidence.py",
     "code/baselines.py": "tests/scoring/test_baselines.py",
+    "calls/*": "tests/own_dialogues/test_predict_files.py",
     "--output emotions": "tests/own_dialogues/test_emotion_files.py",
     "predict.py --follow": "tests/own_dialogues/test_following.py",
     "demo/app.py": "tests/demo/test_app_browser.py",

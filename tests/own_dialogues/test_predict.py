@@ -20,7 +20,8 @@ from dialogue_files.reading import count_turns
 from own_dialogues import prediction
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource
-from own_dialogues.prediction import FileTask, fingerprint
+from own_dialogues.prediction import fingerprint, fingerprint_model
+from own_dialogues.tasks import FileTask
 from tiny_models import DATASET, LABELS, LINES, main_command
 
 DIALOGUES = 40
@@ -186,7 +187,7 @@ def test_the_base_and_the_demonstrations_decide_too(trained: Path, source: Path,
 
     def marks(count: int | None) -> dict[str, object]:
         place = torch.device("cpu"), torch.float32
-        return fingerprint(task, model, place, DemonstrationSource(count, original_data=pickles))
+        return fingerprint(task, fingerprint_model(model, place, DemonstrationSource(count, original_data=pickles)))
 
     without, before = marks(None), marks(1)
     decisive = {base / "config.json": "base", pickles / "EmoryNLP" / "EmoryNLP.pkl": "demonstrations"}
@@ -319,7 +320,7 @@ def test_what_cannot_be_is_one_line(trained: Path, source: Path, tmp_path: Path)
         ((tmp_path / "own.log",), ("--input_format", ".vtt")),
         ((source, "--resume", "True"), ("--output",)),
         ((source, "--format", "xml"), ("--format", "table, jsonl, csv")),
-        ((tmp_path,), ("is a folder, allowed is one file",)),
+        ((tmp_path,), ("is a folder, allowed is a file",)),
         ((source, "--output", tmp_path), ("is a folder",)),
         ((source, "--output", tmp_path / "own.xlsx"), ("own.xlsx", ".jsonl, .csv and .txt, or --format")),
         ((source, "--output", source), ("would replace the input",)),

@@ -27,7 +27,8 @@ from experiment_utils.evidence import read_answers
 from experiment_utils.records import Record
 from own_dialogues.checkpoint import base_name, check_base_precision
 from own_dialogues.facts import find_facts
-from own_dialogues.prediction import FileTask, _restored, find_position
+from own_dialogues.prediction import _restored, find_position
+from own_dialogues.tasks import FileTask
 from scoring.metrics import split_by_dataset
 from scoring.prediction_files import read_predictions
 from scoring.transitions import Follower

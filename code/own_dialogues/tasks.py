@@ -1,0 +1,164 @@
+"""Which input is answered into which file: named and checked before anything is computed; which are whole."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from basics.errors import UserError, disk_named, raise_together
+from basics.files import make_folder, write_atomically
+from basics.json_files import parse_json
+from basics.locks import lock_beside
+
+NAME = "{name}"  # in --output: the input's name without its suffix
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """What is read and what is written. output: None is stdout. encoding: of the input, None: as it is found."""
+
+    source: Path
+    input_format: str
+    output: Path | None
+    output_format: str
+    encoding: str | None = None
+
+    @property
+    def part(self) -> Path:
+        """Where the output grows until it is whole."""
+        return _beside(self.output, "part")
+
+    @property
+    def state(self) -> Path:
+        """How far `part` is, and what must be the same for it to go on."""
+        return _beside(self.output, "part.json")
+
+
+def _beside(output: Path, ending: str) -> Path:
+    return output.with_name(f"{output.name}.{ending}")
+
+
+def name_output(output: Path | None, source: Path) -> Path | None:
+    """The file that an input is answered into by an --output, which may hold `NAME`."""
+    return output and output.parent / output.name.replace(NAME, source.stem)
+
+
+def find_naming_problems(sources: Sequence[Path], output: Path | None) -> Iterator[str]:
+    """One line per reason why an --output cannot name a file for each input."""
+    if output is None:
+        return
+    if NAME in str(output.parent):
+        yield f"--output {output}: {NAME} may stand in the name of the file, not in that of a folder"
+    elif len(sources) > 1 and NAME not in output.name:
+        yield (
+            f"--output {output}: of {len(sources)} inputs each needs a file of its own, allowed is a name that holds "
+            f"{NAME}, which stands for the input's, as emotions/{NAME}.jsonl"
+        )
+    elif len(sources) > 1:
+        yield from _find_shared_files(sources, output)
+
+
+def _find_shared_files(sources: Sequence[Path], output: Path) -> Iterator[str]:
+    """One line per input for which a file would be written that is also written for one before it."""
+    writers = {FinishedFiles.beside(output): "this run"}
+    for source in sources:
+        own = name_output(output, source)
+        files = own, _beside(own, "part"), _beside(own, "part.json"), lock_beside(own)
+        taken = next((file for file in files if file in writers), None)
+        if taken:
+            yield f"--output {output}: {taken} would be written for {writers[taken]} and for {source}: rename an input"
+        writers |= dict.fromkeys(files, str(source))
+
+
+def check_outputs(tasks: Sequence[FileTask]) -> None:
+    """Find out before anything is computed whether the outputs, all of one folder, can be written.
+
+    Raises:
+        UserError: one is an input or a folder, or their folder cannot be written to.
+    """
+    if tasks[0].output is None:
+        return
+    sources = {_identity(task.source): task.source for task in tasks}
+    raise_together([problem for task in tasks for problem in _find_output_problem(task, sources)])
+    try:
+        make_folder(tasks[0].output.parent)
+        tempfile.TemporaryFile(dir=tasks[0].output.parent).close()
+    except OSError as error:
+        raise UserError(f"--output {tasks[0].output} cannot be written ({error.strerror})") from None
+
+
+def _find_output_problem(task: FileTask, sources: Mapping[tuple[int, int], Path]) -> Iterator[str]:
+    """At most one line. sources: the inputs by `_identity`."""
+    if task.output.is_dir():
+        yield f"--output {task.output} is a folder, allowed is a file"
+        return
+    for written in (task.output, task.part, task.state):
+        if written.exists() and _identity(written) in sources:
+            source = sources[_identity(written)]
+            yield f"--output {task.output} would replace the input {source}, allowed is another file"
+            return
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all names of a file."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An output that is whole, by its name. shortened: turns that were cut. marks: what decided its bytes."""
+
+    output: str
+    sha256: str
+    shortened: int
+    marks: Mapping[str, Any]
+
+
+class FinishedFiles:
+    """A file that tells which outputs of a run over several are whole: a line of JSON for each, while others are not.
+
+    A line that has no end was being written by one that was killed, and tells of nothing.
+    """
+
+    @staticmethod
+    def beside(output: Path) -> Path:
+        """Its place; output: as --output names it, with `NAME`."""
+        return _beside(output, "finished.jsonl")
+
+    def __init__(self, output: Path) -> None:
+        self.path = self.beside(output)
+
+    def read(self) -> dict[str, Finished]:
+        """Name of an output -> what is known of it; UserError: it is not what this program wrote."""
+        if not self.path.is_file():
+            return {}
+        try:
+            whole = self.path.read_bytes().rpartition(b"\n")[0]
+            lines = [Finished(**parse_json(line)) for line in whole.split(b"\n") if line]
+            if not all(type(one.shortened) is int and isinstance(one.marks, dict) for one in lines):
+                raise ValueError
+            return {one.output: one for one in lines}
+        except (ValueError, TypeError):
+            raise UserError(f"{self.path}: not what this program wrote; use --resume False") from None
+
+    def write(self, kept: Sequence[Finished]) -> None:
+        """Put these in the place of all that it told."""
+        if kept:
+            write_atomically(self.path, "".join(map(_line, kept)))
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def add(self, one: Finished) -> None:
+        """Return once the line is on the disk."""
+        with disk_named(self.path), open(self.path, "ab") as stream:
+            stream.write(_line(one).encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _line(one: Finished) -> str:
+    return json.dumps(asdict(one)) + "\n"

@@ -1,0 +1,243 @@
+"""code/predict.py with several inputs: one model, an output for each, stopped and gone on with, what is refused."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import predict
+from basics.locks import alone_at, lock_beside
+from commands import assert_one_line_error, call_script
+from own_dialogues import recognizer as recognizer_module
+from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
+from own_dialogues.tasks import FinishedFiles
+from tiny_models import LINES
+
+TURNS = {"long": CHUNK_TURNS + 6, "short": 3, "more": 5}
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files of dialogues in the current folder, one of them more than a chunk: their paths."""
+    monkeypatch.chdir(tmp_path)
+    Path("calls").mkdir()
+    texts = list(LINES)
+    for name, turns in TURNS.items():
+        said = (f"{'Ann' if turn % 2 else 'Ben'}: {texts[(turn + len(name)) % 7]}\n" for turn in range(turns))
+        Path("calls", f"{name}.txt").write_text("".join(said), encoding="utf-8")
+    return [f"calls/{name}.txt" for name in TURNS]
+
+
+def run(trained: Path, inputs: list[str], *flags: object) -> subprocess.CompletedProcess[str]:
+    command = ["--checkpoint", trained / "run" / "model", "--precision", "fp32", "--input", *inputs, *flags]
+    return call_script(predict.main, *command)
+
+
+OUTPUT = ("--output", "out/{name}.jsonl")
+RESUMED = (*OUTPUT, "--resume", "True")
+
+
+def written() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("out").iterdir()}
+
+
+@pytest.fixture
+def whole(trained: Path, calls: list[str]) -> Iterator[dict[str, bytes]]:
+    """What each input comes to by itself; out/ is then gone."""
+    for path in calls:
+        assert run(trained, [path], *OUTPUT).returncode == 0  # {name} stands for one name too
+    found = written()
+    assert sorted(found) == sorted(f"{name}.jsonl" for name in TURNS)
+    for name in found:
+        Path("out", name).unlink()
+    return found
+
+
+def stop_when(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, calls: int) -> None:
+    """Ctrl-C instead of the call after so many."""
+    real, left = getattr(owner, name), iter(range(calls))
+
+    def called(*arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, called)
+
+
+def test_many_files_by_one_model_come_to_what_each_comes_to(
+    trained: Path, calls: list[str], whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loaded = EmotionRecognizer.from_pretrained, []
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda *how: loaded.append(1) or load(*how))
+    Path(calls[1]).write_text(f"{Path(calls[1]).read_text()}\n({'x' * 9})\nAnn:\n")
+    result = run(trained, calls[:1], "--input", *calls[1:], *OUTPUT)
+    assert result.returncode == 0, result.stderr
+    assert (written(), loaded, result.stdout) == (whole, [1], "")
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("calls/short.txt: left out: ") and "calls/long" not in lines[0]
+    assert lines[-1].startswith(f"3 files, {sum(TURNS.values())} utterances, 3 dialogues, labels of EmoryNLP, by ")
+    assert lines[-1].endswith(" -> out/{name}.jsonl")
+
+
+def test_printed_each_stands_below_its_name(trained: Path, calls: list[str]) -> None:
+    alone = [run(trained, [path]).stdout for path in calls[1:]]
+    result = run(trained, calls[1:])
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"file calls/short.txt\n{alone[0]}\nfile calls/more.txt\n{alone[1]}"
+    for form in ("jsonl", "csv"):
+        assert_one_line_error(run(trained, calls, "--format", form), f"--format {form}: rows of 3 inputs", "{name}")
+
+
+def test_the_preview_tells_the_file_of_each_turn(calls: list[str]) -> None:
+    result = call_script(predict.main, "--input", *calls[1:], "--preview", "True")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["input_file"] for row in rows] == [calls[1]] * 3 + [calls[2]] * 5
+    assert result.stderr.splitlines()[0] == "calls/short.txt: 3 utterances, 1 dialogue"
+    assert result.stderr.splitlines()[3] == "calls/more.txt: 5 utterances, 1 dialogue"
+    alone = call_script(predict.main, "--input", calls[1], "--preview", "True")
+    assert [json.loads(line) for line in alone.stdout.splitlines()] == [
+        {key: value for key, value in row.items() if key != "input_file"} for row in rows[:3]
+    ]
+
+
+def test_stopped_anywhere_it_goes_on_with_what_is_left(
+    trained: Path, calls: list[str], whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("out/short.jsonl").write_text("of an earlier run")
+    stops = [(recognizer_module, "predict_labels", chunks) for chunks in (1, 0, 1)]  # begun, and in the second file
+    stops += [(FinishedFiles, "add", 0), (recognizer_module, "predict_labels", 1)]  # which then is whole, unnoted
+    noted, first = FinishedFiles(Path(OUTPUT[1])).path, None
+    for number, (owner, name, times) in enumerate(stops):
+        with monkeypatch.context() as patched:
+            stop_when(patched, owner, name, times)
+            result = run(trained, calls, *(RESUMED if number else OUTPUT))
+        assert result.returncode == 130 and "--resume True goes on" in result.stderr, result.stderr
+        if number == 1:
+            assert not noted.exists()
+        if number >= 2:
+            first = first or Path("out/long.jsonl").stat()
+            assert noted.exists() and written()["long.jsonl"] == whole["long.jsonl"]
+    with noted.open("a") as stream:  # killed while it wrote it
+        stream.write('{"output": "more.jsonl", "sha')
+    Path("out/.long.jsonl.lock").touch()  # killed when it had noted this one, before it gave its lock back
+    result = run(trained, calls, *RESUMED)
+    assert result.returncode == 0, result.stderr
+    assert written() == whole
+    left = Path("out/long.jsonl").stat()
+    assert (left.st_ino, left.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+
+
+def stopped_in_the_last(trained: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of which the first two outputs are whole."""
+    with monkeypatch.context() as patched:
+        stop_when(patched, recognizer_module, "predict_labels", 3)
+        assert run(trained, calls, *OUTPUT).returncode == 130
+    assert sorted(written()) == ["long.jsonl", "more.jsonl.part", "short.jsonl", "{name}.jsonl.finished.jsonl"]
+
+
+def test_what_is_not_as_it_was_is_answered_anew_and_settings_have_to_be_the_same(
+    trained: Path, calls: list[str], whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_in_the_last(trained, calls, monkeypatch)
+    refused = run(trained, calls, *RESUMED, "--encoding", "cp1252")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(
+        "cannot go on with out/long.jsonl: encoding is another; use the same, or --resume False\n"
+    )
+    Path("out/long.jsonl").write_text("by somebody else")
+    with Path(calls[1]).open("a") as stream:
+        stream.write("Ann: Run!\n")
+    result = run(trained, calls, *RESUMED)
+    assert result.returncode == 0, result.stderr
+    assert written() | {"short.jsonl": whole["short.jsonl"]} == whole
+    assert written()["short.jsonl"].count(b"\n") == TURNS["short"] + 1
+
+
+def test_an_input_that_changes_while_its_answers_grow_is_answered_anew(
+    trained: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        stop_when(patched, recognizer_module, "predict_labels", 1)
+        assert run(trained, calls, *OUTPUT).returncode == 130
+    assert "long.jsonl.part.json" in written()
+    with Path(calls[0]).open("a") as stream:
+        stream.write("Ann: Run!\n")
+    assert run(trained, calls, *RESUMED).returncode == 0
+    assert written()["long.jsonl"].count(b"\n") == TURNS["long"] + 1
+    assert sorted(written()) == sorted(f"{name}.jsonl" for name in TURNS)
+
+
+def test_a_run_from_the_beginning_forgets_the_one_before(
+    trained: Path, calls: list[str], whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what another encoding, or another checkpoint, has made would be refused when this one is resumed."""
+    turned = [*calls[1:], calls[0]]
+    with monkeypatch.context() as patched:
+        stop_when(patched, recognizer_module, "predict_labels", 3)
+        assert run(trained, turned, *OUTPUT, "--encoding", "cp1252").returncode == 130
+    assert {"short.jsonl", "long.jsonl.part.json", "{name}.jsonl.finished.jsonl"} <= set(written())
+    with monkeypatch.context() as patched:
+        stop_when(patched, recognizer_module, "predict_labels", 0)
+        assert run(trained, turned, *OUTPUT).returncode == 130
+    result = run(trained, turned, *RESUMED)
+    assert result.returncode == 0 and written() == whole, result.stderr
+
+
+@pytest.mark.parametrize("other", ["{", "[]", '{"output": "long.jsonl", "sha256": "", "shortened": 0, "marks": []}'])
+def test_notes_that_are_none_are_refused(trained: Path, calls: list[str], other: str) -> None:
+    noted = FinishedFiles(Path(OUTPUT[1])).path
+    noted.parent.mkdir()
+    noted.write_text(f"{other}\n")
+    told = "finished.jsonl: not what this program wrote; use --resume False"
+    assert_one_line_error(run(trained, calls, *RESUMED), told)
+
+
+@pytest.mark.parametrize("name", ["{name}.jsonl", "more.jsonl"])
+def test_of_two_into_the_same_files_the_second_is_refused(trained: Path, calls: list[str], name: str) -> None:
+    """Whether the other one is to write all of them or one."""
+    Path("out").mkdir()
+    with alone_at(lock_beside(Path("out", name)), "it"):
+        result = run(trained, calls, *OUTPUT)
+    assert_one_line_error(result, f"another program is writing --output out/{name}")
+    assert written() == {}
+
+
+def test_every_input_that_cannot_be_read_is_told_and_nothing_is_written(trained: Path, calls: list[str]) -> None:
+    Path("calls/bad.txt").write_text("Ann: a\nnobody\n")
+    Path("calls/doubtful.txt").write_text("Ann: a\nAnn:\n")
+    inputs = [*calls, "calls/doubtful.txt", "calls/bad.txt", "calls/none.txt", "calls", f"{'x' * 300}.txt"]
+    told = ("bad.txt, read as text, line 2", "none.txt: cannot be read", "calls is a folder", "name too long")
+    assert_one_line_error(run(trained, inputs, *OUTPUT), *told)
+    assert not Path("out").exists()
+
+
+def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path, calls: list[str]) -> None:
+    Path("other").mkdir()
+    for name in ("long.vtt", "short.part.txt", "{name}.txt", "a.txt", "b.jsonl"):
+        Path("other", name).write_text("Ann: a\n")
+    cases = [
+        (calls, "out/all.jsonl", "of 3 inputs each needs a file of its own", "emotions/{name}.jsonl"),
+        (calls, "{name}/{name}.jsonl", "not in that of a folder"),
+        (calls[:1], "{name}/all.jsonl", "not in that of a folder"),
+        ([*calls, "other/long.vtt"], "out/{name}.jsonl", "out/long.jsonl would be written for calls/long.txt and for"),
+        ([calls[0], calls[0]], "out/{name}.jsonl", "for calls/long.txt and for calls/long.txt"),
+        ([*calls, "other/short.part.txt"], "out/{name}", "out/short.part would be written for calls/short.txt and"),
+        (calls, "calls/{name}.txt", "replace the input calls/long.txt", "replace the input calls/more.txt"),
+        (["other/a.txt", "other/b.jsonl", calls[1]], "other/{name}.jsonl", "replace the input other/b.jsonl"),
+        (["other/b.jsonl", calls[1], "calls/long.txt"], "calls/{name}.txt", "replace the input calls/short.txt"),
+    ]
+    for inputs, output, *parts in cases:
+        form = ("--input_format", "text", "--format", "jsonl")
+        assert_one_line_error(run(trained, inputs, "--output", output, *form), *parts)
+    assert not Path("out").exists()
+
+
+def test_a_warning_of_speakers_names_its_file(trained: Path, calls: list[str]) -> None:
+    Path(calls[1]).write_text("".join(f"person {number}: Run!\n" for number in range(11)))
+    result = run(trained, calls[1:])
+    assert result.returncode == 0
+    warned = [line for line in result.stderr.splitlines() if "training knew 9 at most" in line]
+    assert len(warned) == 1 and warned[0].startswith("calls/short.txt: warning: a dialogue has 11 speakers")
