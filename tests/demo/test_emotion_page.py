@@ -53,7 +53,7 @@ def test_emotions_appear_one_after_the_other(recognizer: EmotionRecognizer) -> N
     assert shown.count("<li") == shown.count("<pre>") == 20 and shown.count("<meter") == 20 * len(LABELS)
     assert shown.count("data:image/png;base64,") == 2 and 'alt="timeline: turn 0, Ben: ' in shown
     csv, jsonl = (base64.b64decode(link).decode() for link in re.findall(r'href="data:[^,]*,([^"]*)"', shown))
-    assert csv.splitlines()[1].startswith("1,0,Ben,Run 0,") and len(jsonl.splitlines()) == 20
+    assert csv.splitlines()[1].startswith("1,0,,Ben,Run 0,") and len(jsonl.splitlines()) == 20
     assert not re.search("<pre>|<meter|<img", page.render_rows(steps[0], LABELS))
 
 
