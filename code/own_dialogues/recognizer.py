@@ -139,7 +139,7 @@ class EmotionRecognizer:
         found: list[list[Emotion]] = [[] for _ in dialogues]
         for rows in self.predict_turns(_numbered(dialogues)):
             for row in rows:
-                found[row.turn.part].append(Emotion(row.emotion, row.probability, dict(row.probabilities)))
+                found[row.turn.part].append(_emotion(row))
         return found
 
     def predict_live(self, turns: Iterable[tuple[str, str]]) -> Iterator[Emotion]:
@@ -151,7 +151,7 @@ class EmotionRecognizer:
             UserError: as `predict`, once the turn that is bad has come.
         """
         for (row,) in self.predict_turns(_numbered([turns]), size=1):
-            yield Emotion(row.emotion, row.probability, dict(row.probabilities))
+            yield _emotion(row)
 
     def predict_turns(
         self, turns: Iterable[SpokenTurn], skip: int = 0, size: int = CHUNK_TURNS, follower: Follower | None = None
@@ -253,6 +253,10 @@ def _turn_emotion(question: Question, probabilities: dict[str, float], matches) 
     best = max(probabilities, key=probabilities.__getitem__)
     shown = tuple(Shown(match.entry.text, match.entry.label, match.similarity) for match in matches)
     return TurnEmotion(question.turn, best, probabilities[best], probabilities, shown, question.shortened)
+
+
+def _emotion(row: TurnEmotion) -> Emotion:
+    return Emotion(row.emotion, row.probability, dict(row.probabilities))
 
 
 def _numbered(dialogues: Iterable[Iterable[tuple[str, str]]]) -> Iterator[SpokenTurn]:
