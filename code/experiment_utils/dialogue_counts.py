@@ -104,6 +104,11 @@ class Counts:
         return self.table.sum(axis=0)
 
     @property
+    def sums(self) -> np.ndarray:
+        """(3, labels) over all dialogues, see `sum_up`."""
+        return sum_up(self.confusion)
+
+    @property
     def rows(self) -> int:
         """How many utterances were answered."""
         return int(self.table.sum())
@@ -115,38 +120,48 @@ class Counts:
 
     def score(self, metric: str) -> float:
         """The score by a metric, in percent, over all dialogues."""
-        return float(score_by(metric)(self.confusion, self.labels))
+        return float(score_by(metric)(self.sums, self.labels))
 
 
-def f1_of_labels(confusion: np.ndarray) -> np.ndarray:
-    """(..., labels, labels + 1) counts -> (..., labels) F1 in percent, 0 for a label that is never gold nor answer."""
-    support, said, hits = _sums(confusion)
+def sum_up(confusion: np.ndarray) -> np.ndarray:
+    """(..., labels, labels + 1) counts -> (..., 3, labels): how often each label is gold, is the answer, is both.
+
+    All scores follow from them, and what is resampled is less than half as large.
+    """
+    square = confusion[..., :-1]
+    return np.stack([confusion.sum(-1), square.sum(-2), np.diagonal(square, axis1=-2, axis2=-1)], axis=-2)
+
+
+def f1_of_labels(sums: np.ndarray) -> np.ndarray:
+    """(..., 3, labels) sums -> (..., labels) F1 in percent, 0 for a label that is never gold nor answer."""
+    support, said, hits = _apart(sums)
     return PERCENT * _divide(2 * hits, support + said)
 
 
-def weighted_f1(confusion: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """(..., labels, labels + 1) counts -> (...) weighted F1 in percent; equals scikit-learn's."""
-    support = confusion.sum(-1)
-    return _divide((support * f1_of_labels(confusion)).sum(-1), support.sum(-1))
+def weighted_f1(sums: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """(..., 3, labels) sums -> (...) weighted F1 in percent; equals scikit-learn's."""
+    support, _, _ = _apart(sums)
+    return _divide((support * f1_of_labels(sums)).sum(-1), support.sum(-1))
 
 
-def macro_f1(confusion: np.ndarray) -> np.ndarray:
+def macro_f1(sums: np.ndarray) -> np.ndarray:
     """Mean F1 in percent of the labels that occur in the gold."""
-    occurs = confusion.sum(-1) > 0
-    return _divide((f1_of_labels(confusion) * occurs).sum(-1), occurs.sum(-1))
+    support, _, _ = _apart(sums)
+    occurs = support > 0
+    return _divide((f1_of_labels(sums) * occurs).sum(-1), occurs.sum(-1))
 
 
 def micro_f1_without_neutral(
-    confusion: np.ndarray, labels: Sequence[str], metric: str = MICRO_F1_WITHOUT_NEUTRAL
+    sums: np.ndarray, labels: Sequence[str], metric: str = MICRO_F1_WITHOUT_NEUTRAL
 ) -> np.ndarray:
     """DailyDialog's score in percent, or one like it; equals scikit-learn's."""
     neutral = find_neutral(labels, metric)
     kept = [number for number, label in enumerate(labels) if label != neutral]
-    support, said, hits = (of[..., kept].sum(-1) for of in _sums(confusion))
+    support, said, hits = (of[..., kept].sum(-1) for of in _apart(sums))
     return PERCENT * _divide(2 * hits, support + said)
 
 
-# (..., labels, labels + 1) counts, labels -> (...) score in percent.
+# (..., 3, labels) sums, labels -> (...) score in percent.
 Score = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 
 
@@ -155,10 +170,9 @@ def score_by(metric: str) -> Score:
     return weighted_f1 if metric == WEIGHTED_F1 else partial(micro_f1_without_neutral, metric=metric)
 
 
-def _sums(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _apart(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(how often each label is gold, is the answer, is both)."""
-    square = confusion[..., :-1]
-    return confusion.sum(-1), square.sum(-2), np.diagonal(square, axis1=-2, axis2=-1)
+    return sums[..., 0, :], sums[..., 1, :], sums[..., 2, :]
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ class Record:
 
     def f1_of_labels(self, dataset: str) -> list[float]:
         """F1 of every label in percent, in their order."""
-        return f1_of_labels(self.counts[dataset].confusion).tolist()
+        return f1_of_labels(self.counts[dataset].sums).tolist()
 
     def write(self, folder: Path, where: Mapping[str, Breakdowns]) -> None:
         """Writes all files of the run below `folder`, the record last. where: dataset -> breakdowns."""

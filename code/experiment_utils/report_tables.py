@@ -141,7 +141,7 @@ def _mean_of(counts_of: Callable[[Sequence[Record], str], list[Counts]]) -> Call
 
 
 def _macro(condition: Condition, dataset: str, shown: Shown) -> str:
-    return f"{mean(float(macro_f1(run.counts[dataset].confusion)) for run in shown.ran(condition)):.2f}"
+    return f"{mean(float(macro_f1(run.counts[dataset].sums)) for run in shown.ran(condition)):.2f}"
 
 
 def describe_difference(condition: Condition, dataset: str, shown: Shown) -> str:
@@ -335,7 +335,7 @@ def render_baselines(shown: Shown) -> str:
         for run in shown.records.baselines(dataset):
             score = score_cell(run.score(dataset), shown.records.interval(run.condition, dataset))
             score += shown.mark([run])
-            macro = f"{float(macro_f1(run.counts[dataset].confusion)):.2f}"
+            macro = f"{float(macro_f1(run.counts[dataset].sums)):.2f}"
             valid = f"{run.valid:.2f}" if run.valid is not None else NOTHING
             rows.append([dataset, run.row, valid, score, macro, "**chosen on valid**" * (run is best), run.selection])
     header = ("dataset", "baseline", "valid", "test", "macro F1", "", "what it is")

@@ -15,15 +15,15 @@ from typing import Self
 import numpy as np
 
 from basics.errors import UserError
-from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by
+from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by, sum_up
 
 RESAMPLES = 10_000
 SEED = 0  # of the draws here; elsewhere, seeds are those of runs
 CONFIDENCE = 0.95
 SEEDS_FOR_A_TEST = 3
 ROUNDING = 1e-9  # points
-BATCH = 1_000  # resamples at once: of MELD's 280 dialogues and 7 labels, half a megabyte of counts a run
-MOST_KEPT = 1_000  # dialogues whose resamples are kept, in 20 MB
+BATCH = 1_000  # resamples at once: of MELD's 7 labels, 0.2 MB of sums a run
+MOST_KEPT = 1_000  # dialogues whose resamples are kept, in 10 MB
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,9 @@ class Paired:
         """(draws, dialogues) of 0 and 1 -> (draws,) mean points, answers to dialogues of 1 swapped in all seeds."""
         found = np.zeros(len(swapped))
         for first, second in self.pairs:
-            apart = (second.table - first.table).reshape(len(first.dialogues), -1).astype(float)
-            moved = (swapped @ apart).reshape(-1, *first.confusion.shape)
-            sides = [
-                score_by(self.metric)(side, first.labels)
-                for side in (first.confusion + moved, second.confusion - moved)
-            ]
+            apart = sum_up(second.table - first.table).reshape(len(first.dialogues), -1).astype(float)
+            moved = (swapped @ apart).reshape(-1, *first.sums.shape)
+            sides = [score_by(self.metric)(side, first.labels) for side in (first.sums + moved, second.sums - moved)]
             found += sides[1] - sides[0]
         return found / len(self.pairs)
 
@@ -100,8 +97,8 @@ def score_interval(runs: Sequence[Counts], metric: str) -> Interval:
 
 def label_intervals(runs: Sequence[Counts]) -> list[tuple[float, Interval]]:
     """F1 of every label in percent, the mean over runs, with its interval as of `score_interval`."""
-    resamples = _scores_of_resamples(runs, lambda confusion, labels: f1_of_labels(confusion))
-    values = np.array([f1_of_labels(run.confusion) for run in runs])  # (runs, labels)
+    resamples = _scores_of_resamples(runs, lambda sums, labels: f1_of_labels(sums))
+    values = np.array([f1_of_labels(run.sums) for run in runs])  # (runs, labels)
     return [
         (float(values[:, place].mean()), _interval_of(values[:, place], resamples[..., place], runs))
         for place in range(values.shape[1])
@@ -245,23 +242,25 @@ def _check_paired(runs: Sequence[Counts]) -> None:
 def _scores_of_resamples(runs: Sequence[Counts], score: Score) -> np.ndarray:
     """(runs, resamples[, labels]) scores; a resample has the same dialogues for all runs."""
     _check_paired(runs)
-    count, shape = len(runs[0].dialogues), runs[0].confusion.shape
-    flat = [run.table.reshape(count, -1).astype(float) for run in runs]
+    count = len(runs[0].dialogues)
+    sums = np.stack([sum_up(run.table) for run in runs], axis=1)  # (dialogues, runs, 3, labels)
+    flat = sums.reshape(count, -1).astype(float)
     draw = _kept_draws if count <= MOST_KEPT else _draw_dialogues
-    parts = []
-    for drawn in draw(count, RESAMPLES):
-        parts.append([score((drawn.astype(float) @ of).reshape(-1, *shape), runs[0].labels) for of in flat])
-    return np.concatenate(parts, axis=1)
+    parts = [
+        score((drawn.astype(float) @ flat).reshape(-1, *sums.shape[1:]), runs[0].labels)
+        for drawn in draw(count, RESAMPLES)
+    ]
+    return np.ascontiguousarray(np.concatenate(parts).swapaxes(0, 1))
 
 
 def _draw_dialogues(count: int, resamples: int) -> Iterator[np.ndarray]:
     """Batches of (resamples, dialogues): how often a resample has each dialogue."""
     random = np.random.default_rng(SEED)
     for start in range(0, resamples, BATCH):
-        # Each about once: two bytes are enough.
-        yield random.multinomial(count, [1 / count] * count, min(BATCH, resamples - start)).astype(np.uint16)
+        # Each about once: one byte is enough.
+        yield random.multinomial(count, [1 / count] * count, min(BATCH, resamples - start)).astype(np.uint8)
 
 
-@lru_cache(maxsize=8)  # a report needs those of three datasets hundreds of times, and drawing takes most of the time
+@lru_cache(maxsize=32)  # a report needs those of three datasets and of their parts, hundreds of times each
 def _kept_draws(count: int, resamples: int) -> tuple[np.ndarray, ...]:
     return tuple(_draw_dialogues(count, resamples))

@@ -260,9 +260,9 @@ def test_as_many_resamples_are_drawn_as_are_asked_for(monkeypatch: pytest.Monkey
     drawn, plain = [], significance.score_by
 
     def noting(metric: str):
-        def score(confusions: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-            drawn.append(len(confusions))
-            return plain(metric)(confusions, labels)
+        def score(sums: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+            drawn.append(len(sums))
+            return plain(metric)(sums, labels)
 
         return score
 
