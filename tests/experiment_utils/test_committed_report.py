@@ -27,7 +27,10 @@ def test_committed_figures_are_what_the_records_make(tmp_path: Path) -> None:
     """Pixel by pixel but for rounding, which another processor may do otherwise."""
     draw_all(tmp_path, TABLE, CONDITIONS, look_at(CONDITIONS, EXPERIMENTS))
     for path in tmp_path.iterdir():
-        drawn, committed = imread(path), imread(EXPERIMENTS / "figures" / path.name)
+        kept = EXPERIMENTS / "figures" / path.name
+        if path.read_bytes() == kept.read_bytes():
+            continue
+        drawn, committed = imread(path), imread(kept)
         assert drawn.shape == committed.shape, path.name
         assert np.abs(drawn - committed).mean() < 1e-3, f"python code/reproduce.py --report draws {path.name} anew"
 
