@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,7 @@ SMALL = {
 TOKENS = 1024
 # As this processor trains: where it has no products in bf16 they are made of other numbers, which nobody plans.
 COMPUTED = str(choose_precision("auto", torch.device("cpu"))).removeprefix("torch.")
+LEAST, MOST = 0.75, 1.33  # a plan in parts of what was taken
 CASES = [("LoRA", COMPUTED), ("LoRA, checkpointing", COMPUTED), ("all parameters", "float32")]
 
 
@@ -154,17 +156,27 @@ CASES = [("LoRA", COMPUTED), ("LoRA, checkpointing", COMPUTED), ("all parameters
 @pytest.mark.slow
 def test_memory_is_near_measured_peaks() -> None:
     """Processes of their own train; a plan may be above what one took by a third, and below by a quarter."""
-    wanted = {"config": SMALL, "tokens": TOKENS, "cases": CASES}
+    planned = {}
+    for name, dtype in CASES:
+        way = next(way for way in WAYS if way.name == name)
+        load = Workload(TEXTS["meld"], TOKENS, dtype=getattr(torch, dtype), modules="all")
+        found = estimate(measure("tiny", AutoConfig.for_model(**SMALL), way, load), way, load)
+        planned[name, dtype] = found.total - found.libraries
+    peaks = measure_peaks(CASES)
+    # On a busy machine the allocator now and then keeps more, and never less than is needed.
+    if too_much := [case for case in CASES if planned[case] <= LEAST * peaks[case]]:
+        peaks |= measure_peaks(too_much)
+    ratios = {case: planned[case] / peaks[case] for case in CASES}
+    assert all(LEAST < ratio < MOST for ratio in ratios.values()), ratios
+
+
+def measure_peaks(cases: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Bytes that each case takes at most."""
+    wanted = {"config": SMALL, "tokens": TOKENS, "cases": cases}
     script = REPOSITORY / "tests" / "helpers" / "peak_memory.py"
     done = subprocess.run([sys.executable, str(script), json.dumps(wanted)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    ratios = {}
-    for (name, dtype), measured in zip(CASES, json.loads(done.stdout), strict=True):
-        way = next(way for way in WAYS if way.name == name)
-        load = Workload(TEXTS["meld"], TOKENS, dtype=getattr(torch, dtype), modules="all")
-        planned = estimate(measure("tiny", AutoConfig.for_model(**SMALL), way, load), way, load)
-        ratios[name, dtype] = (planned.total - planned.libraries) / measured
-    assert all(0.75 < ratio < 1.33 for ratio in ratios.values()), ratios
+    return dict(zip(cases, json.loads(done.stdout), strict=True))
 
 
 def by_name(base: str, load: Workload) -> dict:
