@@ -35,9 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
+    os.environ |= COMPILING
     config.add_cleanup(compiled.cleanup)
 
 
+# In a new cache PyTorch would compile for 15 seconds to see whether the compiler knows this processor's vectors, and it
+# would start processes to compile in beside those of xdist.
+COMPILING = {"TORCHINDUCTOR_VEC_ISA_OK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 LONGEST_FILES = 60  # as many are told of
 PAGE_TIMEOUT = 90_000  # milliseconds: other programs may run beside it
 # Why a test may be skipped in CI: what its machine has, and what the tests do without. All else must run there.

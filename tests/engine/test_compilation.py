@@ -56,7 +56,9 @@ def train_steps(model: nn.Module) -> list[tuple[float, dict[str, torch.Tensor]]]
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_for_compiling(CPU)), reason="no C++ compiler")
-def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored) -> None:
+def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored, monkeypatch) -> None:
+    """In C++ that is not optimized: a compiler spends most of the time on that, and is not what is tested."""
+    monkeypatch.setenv("TORCHINDUCTOR_DEBUG_COMPILE", "1")
     torch.manual_seed(0)
     model = add_lora(tiny_model("llama"), rank=4, alpha=4, dropout=0.0, modules="all")
     for name, weight in model.named_parameters():
