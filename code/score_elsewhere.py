@@ -44,6 +44,7 @@ def main() -> None:
     write_section = open_section(arguments.output, MARKS)
 
     # Late: --help and what is wrong with a flag need no torch.
+    from data_utils.mixing import specs_of_mix
     from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, unified_labels
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.recognizer import EmotionRecognizer
@@ -53,8 +54,10 @@ def main() -> None:
     folder = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(folder)
     learned = ROW_SETS.get(config.dataset) or find_dataset(config.dataset)
+    learned = replace(learned, speaker_offset=config.speaker_offset)
     for spec in (learned, *specs.values()):
         unified_labels(spec)  # what has none is refused before anything is loaded
+    specs = specs_of_mix(places, arguments.original_data)  # with the speaker numbers that a mix of them has
     corpora = {
         name: load_dialogues(name, place, config.clean_text, arguments.check_counts)[arguments.split]
         for name, place in places.items()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ from basics.errors import UserError
 from commands import assert_one_line_error, call_script
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.labels import DATASETS, UNIFIED, WEIGHTED_F1, DatasetSpec
+from data_utils.mixing import unify
 from data_utils.texts import digest_text
 from dialogue_files.turns import SpokenTurn
 from experiment_utils.beyond import elsewhere
 from own_dialogues.writing import TurnEmotion
 from tiny_models import DATASET
+from training import erc_config
+from training.erc_config import read_erc_config
 
 MELD, EMORY = DATASETS["meld"], DATASETS["EmoryNLP"]
 
@@ -66,6 +70,26 @@ def test_mixed_rows_have_the_unified_labels_already() -> None:
     own = DatasetSpec("mine", ("good", "bad"), (), 2, 100, {}, WEIGHTED_F1, "")
     with pytest.raises(UserError, match="mine has no unified labels; corpus.yaml maps"):
         elsewhere.unified_labels(own)
+
+
+def test_a_mix_is_asked_with_the_speaker_numbers_of_its_rows() -> None:
+    learned = replace(UNIFIED, speaker_offset=MELD.speaker_offset)  # what MELD, the first of the mix, has there
+    recognizer = Answering({text: "neutral" for text in SAID})
+    elsewhere.score_elsewhere(recognizer, learned, EMORY, "test", dialogues(), None)
+    shown = [learned.speaker_offset + number for _, _, number, _ in recognizer.asked]
+    assert shown == [one.speaker for dialogue in dialogues() for one in unify(EMORY, dialogue).utterances]
+
+
+def test_the_checkpoint_of_a_mix_tells_its_first_speaker_number(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(read_erc_config(trained / "run/model"), dataset=UNIFIED.name, speaker_offset=2)
+    monkeypatch.setattr(erc_config, "read_erc_config", lambda folder: config)
+    given = []
+    nothing = elsewhere.Elsewhere(DATASET, "test", 1, 0.0, 0.0, 0.0, 0.0, None, None)
+    monkeypatch.setattr(elsewhere, "score_elsewhere", lambda *values: given.append(values) or nothing)
+    flags = ["--checkpoint", trained / "run/model", "--datasets", DATASET, "--original_data", trained / "original"]
+    assert call_script(score_elsewhere.main, *flags, "--check_counts", "False").returncode == 0
+    ((_, learned, asked, *_),) = given
+    assert (learned.name, learned.speaker_offset, asked) == (UNIFIED.name, 2, EMORY)
 
 
 def test_on_its_own_corpus_it_scores_what_its_run_did(trained: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from scoring.metrics import Prediction, baseline_majority, evaluate_predictions,
 
 if TYPE_CHECKING:
     from own_dialogues.recognizer import EmotionRecognizer
+    from own_dialogues.writing import TurnEmotion
 
 COLUMNS = ("dataset", "utterances", "weighted F1 (95% interval)", "always the commonest label", "unseen text")
 
@@ -67,13 +68,15 @@ def score_elsewhere(
 ) -> Elsewhere:
     """Predicts every turn of dialogues, with the speaker numbers of their corpus, and scores those with a gold label.
 
-    learned: the dataset in whose labels the recognizer answers. asked: that of the dialogues. trained: digests of the
-    texts that it was trained on; None: not known.
+    learned: the dataset in whose labels the recognizer answers, with the `speaker_offset` that it adds to speaker
+    numbers. asked: that of the dialogues. trained: digests of the texts that it was trained on; None: not known.
 
     Raises:
         UserError: one of the two has no unified labels; no turn has a label.
     """
-    predictions = list(_predictions(recognizer, unified_labels(learned), unified_labels(asked), asked.name, dialogues))
+    turns = _turns(dialogues, _first_speaker(learned, asked))
+    rows = (row for chunk in recognizer.predict_turns(turns) for row in chunk)
+    predictions = list(_predictions(rows, unified_labels(learned), unified_labels(asked), asked.name, dialogues))
     result = evaluate_predictions(predictions, UNIFIED.labels)
     interval = score_interval([Counts.of_predictions(predictions, UNIFIED.labels)], result.metric)
     gold = [row.target for row in predictions]
@@ -92,25 +95,30 @@ def score_elsewhere(
     )
 
 
+def _first_speaker(learned: DatasetSpec, asked: DatasetSpec) -> int:
+    """What is added to a corpus's speaker numbers, so that the prompts of a mix have those that the mix gave it."""
+    return asked.speaker_offset - learned.speaker_offset if learned.name == UNIFIED.name else 0
+
+
 def _predictions(
-    recognizer: "EmotionRecognizer",
+    rows: Iterable["TurnEmotion"],
     answers: Mapping[str, str],
     golds: Mapping[str, str],
     dataset: str,
     dialogues: Sequence[Dialogue],
 ) -> Iterator[Prediction]:
-    for rows in recognizer.predict_turns(_turns(dialogues)):
-        for row in rows:
-            gold = dialogues[row.turn.part].utterances[row.turn.turn].label
-            if gold is not None:
-                name = row_id(dataset, row.turn.dialogue, row.turn.turn)
-                yield Prediction(name, "", golds[gold], answers[row.emotion])
+    for row in rows:
+        gold = dialogues[row.turn.part].utterances[row.turn.turn].label
+        if gold is not None:
+            name = row_id(dataset, row.turn.dialogue, row.turn.turn)
+            yield Prediction(name, "", golds[gold], answers[row.emotion])
 
 
-def _turns(dialogues: Iterable[Dialogue]) -> Iterator[SpokenTurn]:
+def _turns(dialogues: Iterable[Dialogue], first_speaker: int) -> Iterator[SpokenTurn]:
     for part, dialogue in enumerate(dialogues):
         for turn, one in enumerate(dialogue.utterances):
-            yield SpokenTurn(part, dialogue.dialogue_id, turn, f"Speaker_{one.speaker}", one.speaker, one.text)
+            number = first_speaker + one.speaker
+            yield SpokenTurn(part, dialogue.dialogue_id, turn, f"Speaker_{one.speaker}", number, one.text)
 
 
 def render_elsewhere(scores: Iterable[Elsewhere]) -> str:
