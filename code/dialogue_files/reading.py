@@ -12,13 +12,19 @@ from pathlib import Path
 
 from basics.errors import UserError
 from dialogue_files.readers.encodings import as_utf8
-from dialogue_files.readers.forms import FORMATS, NOT_READ, Head
+from dialogue_files.readers.forms import FORMATS, NOT_READ, TEXT, Head
+from dialogue_files.readers.no_text import find_other
 from dialogue_files.report import Remark, Report
 from dialogue_files.turns import LineError, SpokenTurn, number_turns
 
+# Suffix of files that are no text -> what to do with one that is named as text.
+WAYS_OUT = NOT_READ | {".json": "put it into a file .json, or .jsonl where each line is an object"}
+
 
 def find_format(path: Path, wanted: str | None = None, encoding: str | None = None) -> str:
-    """The name of a file's form: `wanted`, if given, else by its suffix and its beginning. UserError: there is none.
+    """The name of a file's form: `wanted`, if given, else by its suffix and its beginning.
+
+    UserError: there is none, or what is named as text is none.
 
     encoding: of the file; None: as `as_utf8` finds it.
     """
@@ -26,8 +32,11 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
         return wanted
     path = Path(path)
     suffix = path.suffix.lower()
-    found = _recognise(suffix, Head(path, encoding))
+    head = Head(path, encoding)
+    found = _recognise(suffix, head)
     if found:
+        if suffix in TEXT and (fault := _no_text(head)):
+            raise UserError(f"{path}: {fault}; --input_format text reads it as text all the same")
         return found
     if path.is_dir():
         raise UserError(f"{path} is a folder, allowed is a file")
@@ -41,8 +50,17 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
 
 
 def find_text_form(text: str) -> str:
-    """The name of the form of a text that was typed or pasted: one of those for .txt."""
-    return _recognise(".txt", Head.of_text(text))
+    """The name of the form of a text that was typed or pasted: one of those for .txt. UserError: it is no text."""
+    head = Head.of_text(text)
+    if fault := _no_text(head):
+        raise UserError(fault)
+    return _recognise(".txt", head)
+
+
+def _no_text(head: Head) -> str:
+    """What is wrong with a text that is none, and what to do; empty: nothing."""
+    other = find_other(head.lines)
+    return f"it holds {other[0]}, allowed is text of 'Name: utterance' lines: {WAYS_OUT[other[1]]}" if other else ""
 
 
 def _recognise(suffix: str, head: Head) -> str | None:

@@ -38,7 +38,8 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
 - **Text** is in UTF-8, in UTF-16 or UTF-32 as its first bytes tell, or, but for JSON, in a code page that its letters
   suggest, which is a guess. What is not UTF-8 is told; `--encoding cp1252` names another.
 - **Tables**: what separates the header separates the columns. With tabs and bars, quotes are characters where each line
-  has all its cells and a program would not have quoted so. The rule below a Markdown header (`|---|---|`) is nothing.
+  has all its cells and a program would not have quoted so (Excel quotes each cell with a comma). The rule below a
+  Markdown header (`|---|---|`) is nothing.
   A column `dialogue` (or `dialog`) is what is said where no other column is; a column `line` that holds only numbers
   beside one is none.
 - **Messages of system and tools** are known by `role` or `from`; in tables, and where a name stands beside it, only
@@ -54,7 +55,8 @@ What comes out of each example, and of more files of these and other tools:
 
 Columns of tables and keys of JSON go by these names, case, blanks, hyphens and capitals in words aside (`dialogueId`);
 of several the first that is there counts:"""
-_NOT_READ = "Not read:"
+_NOT_READ = """Not read. JSON, TextGrid, CHAT, RTF, PDF, HTML, XML, and lines that begin with keys in place of names
+(`speaker: Ann`, `text: Hi`) are known by their beginning, and refused, in .txt and .md too:"""
 
 
 def render_formats() -> str:

@@ -248,3 +248,11 @@ def test_quotes_of_a_table_with_tabs() -> None:
     """Those of the last line alone say that they are characters; blank lines say nothing."""
     assert said_in("tsv", 'speaker\tutterance\nAnn\thi\n\nBen\t"Never."\n') == [("Ann", "hi"), ("Ben", '"Never."')]
     assert said_in("tsv", 'speaker\tutterance\nAnn\t"two\nlines"\n') == [("Ann", "two\nlines")]
+
+
+def test_excel_quotes_cells_with_commas_between_tabs() -> None:
+    """Where all that hold a comma are quoted; one that is bare tells that quotes are said."""
+    excel = 'speaker\tutterance\nAnn\t"Well, no"\nBen\tOh\n"Lee, Ann"\t"Yes, ""no"""\n'
+    assert said_in("tsv", excel) == [("Ann", "Well, no"), ("Ben", "Oh"), ("Lee, Ann", 'Yes, "no"')]
+    said = 'speaker\tutterance\nAnn\t"Well, no"\nBen\tOh, well\n'
+    assert said_in("tsv", said) == [("Ann", '"Well, no"'), ("Ben", "Oh, well")]

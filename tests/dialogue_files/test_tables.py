@@ -51,6 +51,11 @@ def test_the_column_of_what_is_said_is_told_where_lines_are_numbers() -> None:
     assert read(NUMBERED["a number"])[1] == [told]
 
 
+def test_two_columns_of_one_name_are_told() -> None:
+    told = "the utterance is taken from the column 'text', not from another 'text', column 3"
+    assert read("speaker,text,text\nAnn,Hi,Salut\n")[1] == [told]
+
+
 @pytest.mark.parametrize("first", ["I am here", "5"])
 def test_lines_are_said_where_one_is_a_text_or_dialogues_are_numbers(first: str) -> None:
     said = [("d1", "Ann", first), ("d1", "Ben", "What?")]

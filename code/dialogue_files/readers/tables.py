@@ -266,8 +266,11 @@ def _is_mark(cell: str) -> bool:
 
 
 def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separator: str) -> bool:
-    """Whether quotes are ordinary characters: each line has all its cells, and some quote is needed by no cell."""
-    width, characters = header.count(separator), 0
+    """Whether quotes are ordinary characters: each line has all its cells, and some quote is needed by no cell.
+
+    Excel also quotes each cell with a comma, whatever separates the columns, so there one without quotes tells.
+    """
+    width, characters, with_comma, bare_comma = header.count(separator), 0, 0, False
     for _, line in lines:
         if not line.strip():
             continue
@@ -276,11 +279,14 @@ def _quotes_are_characters(lines: Iterator[tuple[int, str]], header: str, separa
         for cell in line.rstrip("\r\n").split(separator):
             if not cell.startswith('"'):
                 characters += '"' in cell
+                bare_comma |= "," in cell
             elif re.fullmatch(r'"[^"]*+(?:""[^"]*+)*+"', cell) and len(cell) > 1:
-                characters += not set(cell[1:-1]) & set('"\r')
+                needless = not set(cell[1:-1]) & set('"\r')
+                with_comma += needless and "," in cell
+                characters += needless and "," not in cell
             else:
                 characters += 1
-    return characters > 0
+    return characters > 0 or (with_comma > 0 and bare_comma)
 
 
 def _fitted(row: list[str], width: int, line: int) -> list[str]:
@@ -298,9 +304,13 @@ def _columns_told(header: Sequence[str], places: Mapping[str, int | None]) -> It
     """Remarks on which column is taken where another one could have the same meaning."""
     for meaning in ("speaker", "utterance"):
         taken = header[places[meaning]]
-        others = [name for name in header if fold_name(name) in SYNONYMS[meaning] and name != taken]
+        others = [
+            repr(name) if name != taken else f"another {name!r}, column {place + 1}"
+            for place, name in enumerate(header)
+            if place != places[meaning] and fold_name(name) in SYNONYMS[meaning]
+        ]
         if others:
-            yield Remark(f"the {meaning} is taken from the column {taken!r}, not from {', '.join(map(repr, others))}")
+            yield Remark(f"the {meaning} is taken from the column {taken!r}, not from {', '.join(others)}")
 
 
 def _find_columns(header: Sequence[str], line: int) -> dict[str, int | None]:
