@@ -1,6 +1,7 @@
 """Figures of a run, drawn without a display or pyplot's global state; equal input gives equal bytes."""
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,11 @@ from matplotlib.ticker import MaxNLocator
 
 from basics.files import write_atomically
 from data_utils.labels import WEIGHTED_F1
+from results.fonts import give_fonts
 from scoring.metrics import INVALID, EvalResult, field_of, name_metric
+
+# `give_fonts` says it once, and what helps.
+warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
 
 DOTS_PER_INCH = 200
 CELL_INCHES = 0.72
@@ -194,5 +199,6 @@ def to_png(figure: Figure, dots_per_inch: int, **room: Any) -> bytes:
     """The PNG, without matplotlib's version in it. room: arguments of `Figure.savefig` on margins."""
     drawn = io.BytesIO()
     FigureCanvasAgg(figure)
+    give_fonts(figure)
     figure.savefig(drawn, format="png", dpi=dots_per_inch, metadata={"Software": None}, **room)
     return drawn.getvalue()

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from results import fonts
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from scoring.metrics import Prediction, evaluate_predictions
 
@@ -133,6 +134,45 @@ def test_the_same_bytes_whatever_the_settings_of_the_user(tmp_path, monkeypatch)
     monkeypatch.setitem(mpl.rcParams, "axes.facecolor", "red")
     assert draw_both(tmp_path / "second") == first
     assert mpl.rcParams["font.size"] == 30.0 and mpl.rcParams["text.parse_math"] is True
+
+
+LACKING = "\u2901"  # an arrow that DejaVu Sans has not, and STIX, which comes with matplotlib too, has
+
+
+def draw_label(folder, label) -> None:
+    """A matrix with such a label."""
+    labels = ("neutral", label)
+    result = evaluate_predictions([Prediction("a/b/0", "task", "neutral", label)], labels)
+    draw_confusion_matrix(folder / "a.png", result, labels, "a title")
+
+
+def test_a_label_that_the_font_lacks_is_written_in_another(tmp_path, drawn, capfd, recwarn):
+    draw_label(tmp_path, f"{LACKING} joyful")
+    families = {family for tick in drawn[0].axes[0].get_xticklabels() for family in tick.get_fontfamily()}
+    assert len(families) == 2 and "DejaVu Sans" in families and not any("Last" in family for family in families)
+    assert capfd.readouterr().err == "" and not [str(one.message) for one in recwarn]
+
+
+def test_a_label_that_no_font_has_is_told_once(tmp_path, monkeypatch, capfd):
+    own = [font for font in fonts.fontManager.ttflist if font.name in (fonts.OWN, "Last Resort High-Efficiency")]
+    monkeypatch.setattr(fonts.fontManager, "ttflist", own)
+    fonts._find_fonts.cache_clear()
+    draw_label(tmp_path, f"{LACKING} joyful \u9ad8")
+    draw_label(tmp_path, f"{LACKING} joyful \u9ad8")
+    fonts._find_fonts.cache_clear()
+    told = capfd.readouterr().err
+    assert told.startswith(f"warning: no font here has {LACKING} \u9ad8: figures show boxes") and told.count("\n") == 1
+
+
+def test_matplotlib_does_not_warn_of_each_letter(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from matplotlib.figure import Figure; from results.figures import *;"
+        "figure = Figure(); figure.suptitle('\u9ad8'); save_figure(figure, Path(sys.argv[1]))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, tmp_path / "a.png"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "Glyph" not in done.stderr, done.stderr
 
 
 def test_failed_writing_leaves_the_old_pictures_whole(tmp_path, monkeypatch):
