@@ -1,6 +1,5 @@
 """Figures of a report, drawn from records alone: curves over a setting, differences, labels, where a model is right."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,7 +151,7 @@ def _plan_dataset(
     if len(runs) < 2:
         return {}
     scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, looks, shown)
-    kinds = {"breakdowns": draw_breakdowns}
+    kinds = {"breakdowns": draw_breakdowns} if _questions_of(_breakdowns_of(scene)) else {}
     if len(_drawn_labels(scene)) > 1:
         kinds["labels"] = draw_labels
     other = members[0].group.compare_with
@@ -289,10 +288,10 @@ def _drawn_labels(scene: Scene) -> dict[str, str]:
 
 def draw_breakdowns(path: Path, scene: Scene) -> None:
     """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
-    where = {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
-    questions = _questions_of([one for of in where.values() for one in of])
+    where = _breakdowns_of(scene)
+    questions = _questions_of(where)
     with own_style():
-        rows = math.ceil(len(questions) / 2)
+        rows = (len(questions) + 1) // 2
         figure = Figure(figsize=(8.4, 2.8 * rows), layout="constrained")
         panels = list(figure.subplots(rows, 2, sharey=True, squeeze=False).flat)
         for axes in panels[len(questions) :]:
@@ -313,10 +312,16 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
         save_figure(figure, path)
 
 
-def _questions_of(found: Sequence[Breakdowns]) -> list[str]:
-    """The questions that divide the utterances equally in all runs; which texts are seen depends on the training."""
+def _breakdowns_of(scene: Scene) -> dict[str, list[Breakdowns]]:
+    return {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
+
+
+def _questions_of(where: Mapping[str, Sequence[Breakdowns]]) -> list[str]:
+    """The questions that have a bar, and divide the utterances equally in all runs, as texts seen need not."""
+    found = [one for of in where.values() for one in of]
     parts = [{question: {name: of.rows for name, of in one[question].items()} for question in one} for one in found]
-    return [one for one in QUESTIONS if one in parts[0] and all(part.get(one) == parts[0][one] for part in parts)]
+    shared = [one for one in QUESTIONS if one in parts[0] and all(part.get(one) == parts[0][one] for part in parts)]
+    return [one for one in shared if max(parts[0][one].values(), default=0) >= FEWEST]
 
 
 def _draw_bars(

@@ -301,7 +301,7 @@ def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.Monk
         run.write(tmp_path, {dataset: where["meld"] for dataset in run.counts})
     shown = Shown(Records.read(tmp_path))
     few = plan_figures(TABLE, CONDITIONS, shown)["small"]
-    assert "labels_small_meld.png" not in few, "of ten utterances a label has no bar"
+    assert list(few) == [f"{kind}_small_meld.png" for kind in ("differences", "confusion")], "ten utterances: no bar"
     monkeypatch.setattr(report_figures, "FEWEST", 10)
     names = draw_all(tmp_path / "figures", TABLE, CONDITIONS, shown)
     assert names == {

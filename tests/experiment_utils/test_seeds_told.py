@@ -85,12 +85,17 @@ def test_a_bar_is_of_the_label_below_it_whatever_order_a_row_has_them_in(
 @pytest.mark.parametrize(
     ("table", "rows"), [("own", ("1", "2")), ("window", ("short", "long")), ("window", ("1", "1.0"))]
 )
-def test_rows_are_points_where_they_are_numbers_in_a_table_of_a_curve(table: str, rows: tuple[str, str]) -> None:
+def test_rows_are_points_where_they_are_numbers_in_a_table_of_a_curve(
+    table: str, rows: tuple[str, str], tmp_path: Path
+) -> None:
     """What else a file of one's own calls its rows is drawn side by side, and two rows of one number are."""
     like = CONDITIONS["small/window/meld"]
     group = like.group.model_copy(update={"table": table, "compare_with": rows[0]})
     own = {f"own/{row}/meld": replace(like, name=f"own/{row}/meld", row=row, group=group) for row in rows}
-    shown = show(*(run for name in own for run in make_runs(name, 42)))
+    where = {"meld": Records.read(EXPERIMENTS).breakdowns(COMMITTED, "meld")}
+    for run in (run for name in own for run in make_runs(name, 42)):
+        run.write(tmp_path, where)
+    shown = Shown(Records.read(tmp_path))
     assert list(plan_figures(read_table(), own, shown)["own"]) == [
         f"{kind}_own_meld.png" for kind in ("differences", "breakdowns", "labels", "confusion")
     ]
