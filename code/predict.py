@@ -14,7 +14,7 @@ A probability is a label's share among these labels. demo/FORMATS.md lists the f
 With --output the file appears when it is whole, and grows beside its place until then; if it was stopped, --resume True
 goes on from there, to the same bytes. Several inputs are all read and checked before the model is loaded, once. Each
 has an output of its own: {name} in --output stands for the input's name without its suffix. --resume True leaves those
-that are finished. Without --output they are printed one after the other.
+that a stopped run has finished. Without --output they are printed one after the other.
 With --follow True turns are read from stdin, one a line, as `Name: utterance`, below a line `Name:`, or as a JSON
 object of speaker and text, and each is answered at once, without computing anew what came before it. A line that cannot
 be read is told on stderr and left out, and the exit code is then 1.
@@ -259,15 +259,15 @@ def answer_files(arguments: Namespace) -> None:
     ensure_base(checkpoint)
     marks = fingerprint_model(checkpoint, place, source, arguments.decode) if output else None
     files = list(zip(tasks, (one.counts for one in inputs), strict=True))
-    run = Run(files, output, marks, arguments.resume)
-    with run.alone(), advised("the same command with --resume True goes on" if output else ""):
+    run = Run(files, marks, arguments.resume)
+    with advised("the same command with --resume True goes on" if output else ""):
         answered = run.find_starts()
         recognizer = EmotionRecognizer.from_pretrained(
             checkpoint, arguments.device, arguments.precision, source, arguments.decode
         )
         print(find_facts(checkpoint, arguments.decode).line, file=sys.stderr)
         shortened = run.answer(recognizer, answered)
-    written = f" -> {run.output}" if output else ""
+    written = f" -> {output if len(tasks) > 1 else tasks[0].output}" if output else ""
     print(describe_end(recognizer, tell_size(inputs), shortened, checkpoint) + written, file=sys.stderr)
 
 

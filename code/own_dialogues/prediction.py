@@ -21,7 +21,7 @@ from dialogue_files.reading import FileCounts, read_turns
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
-from own_dialogues.tasks import FileTask, Finished, FinishedFiles
+from own_dialogues.tasks import FileTask
 from own_dialogues.writing import COLUMNS, OUTPUTS, TurnEmotion, printer
 from scoring.transitions import Follower
 from training.decoding import find_filter
@@ -81,15 +81,15 @@ def fingerprint_model(
     }
 
 
-def find_position(task: FileTask, marks: Mapping[str, Any], resume: bool, anew: bool = False) -> Position:
-    """Where to go on; the beginning when nothing is there to go on from.
+def find_position(task: FileTask, marks: Mapping[str, Any], turns: int, anew: bool = False) -> Position:
+    """Where to go on; the beginning when nothing is there to go on from. turns: of the whole input.
 
-    anew: an input that is another by now is answered from its beginning.
+    anew: what is not as it was left, the input or what was made, is answered from its beginning.
 
     Raises:
         UserError: what is there was made from something else; the differences are named.
     """
-    if not resume or task.output is None or not task.state.is_file():
+    if not task.state.is_file():
         return Position()
     try:
         there = parse_json(task.state.read_bytes())
@@ -98,26 +98,16 @@ def find_position(task: FileTask, marks: Mapping[str, Any], resume: bool, anew: 
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{task.state}: not what this program wrote; use --resume False") from None
-    if is_changed(marks, marks_there, task.part, anew):
-        return Position()
-    if not task.part.exists() and task.output.is_file() and task.output.stat().st_size == position.bytes:
-        os.replace(task.output, task.part)  # the last one was killed between its two last steps
-    if not task.part.is_file() or task.part.stat().st_size < position.bytes:
-        raise UserError(f"{task.part} is gone or shorter than {task.state} says; use --resume False")
-    return position
-
-
-def is_changed(marks: Mapping[str, Any], marks_there: Mapping[str, Any], made: Path, anew: bool) -> bool:
-    """Whether what was made has to be made anew, as its input alone is another by now. anew: see `find_position`.
-
-    Raises:
-        UserError: it was made from something else; the differences are named.
-    """
     changed = [name for name in marks if marks_there.get(name) != marks[name]]
     if changed and not (anew and changed == ["input"]):
         told = "; ".join(f"{name} is another" for name in changed)
-        raise UserError(f"cannot go on with {made}: {told}; use the same, or --resume False")
-    return bool(changed)
+        raise UserError(f"cannot go on with {task.output}: {told}; use the same, or --resume False")
+    is_there = task.part.is_file() and task.part.stat().st_size >= position.bytes
+    if is_there or (position.turns == turns and task.is_whole(position.bytes)):
+        return Position() if changed else position
+    if not anew:
+        raise UserError(f"{task.part} is gone or shorter than {task.state} says; use --resume False")
+    return Position()
 
 
 def predict_file(
@@ -201,33 +191,20 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: Map
 
         yield write
     replace_durably(task.part, task.output)
-    task.state.unlink(missing_ok=True)
 
 
 class Run:
     """Files that one model answers, one after the other.
 
-    files: each with its counts, as it was when it was checked. output: as --output names it; model_marks: see
-    `fingerprint_model`, both None where all is printed. Of several outputs those that are whole are noted beside them
-    until all are: so a run that is stopped goes on with the others.
+    files: each with its counts, as it was when it was checked. model_marks: see `fingerprint_model`, None where all is
+    printed. The state of an output stays until all are whole: so a run that is stopped goes on with the others.
     """
 
     def __init__(
-        self,
-        files: Sequence[tuple[FileTask, FileCounts]],
-        output: Path | None,
-        model_marks: Mapping[str, Any] | None,
-        resume: bool,
+        self, files: Sequence[tuple[FileTask, FileCounts]], model_marks: Mapping[str, Any] | None, resume: bool
     ) -> None:
         self.files, self.resume, self.is_several = files, resume, len(files) > 1
-        self.output = output if self.is_several else files[0][0].output
         self.marks = [fingerprint(task, model_marks) if task.output else {} for task, _ in files]
-        self._noted = FinishedFiles(output) if output and self.is_several else None
-        self._finished: dict[Path, Finished] = {}
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Inside, no other program writes this run's output; UserError: one does."""
-        return _alone_writing(self.output) if self.output else nullcontext()
 
     def find_starts(self) -> int:
         """Check that each file can begin, or be gone on with; how many turns are answered already.
@@ -235,30 +212,14 @@ class Run:
         Raises:
             UserError: see `find_position`; or another program is writing one of the files.
         """
-        noted = self._noted.read() if self._noted and self.resume else {}
         answered = 0
         for (task, counts), marks in zip(self.files, self.marks, strict=True):
-            found = noted.pop(task.output.name, None) if task.output else None
-            with self._alone_with(task):  # of a finished one too: its lock may be left of one that was killed
-                answered += counts.turns if self._is_finished(task, marks, found) else self._find_start(task, marks)
-        if self._noted:
-            self._noted.write([*self._finished.values(), *noted.values()])
+            with _alone_writing(task):  # of a whole one too: its lock may be left of one that was killed
+                answered += self._find_start(task, counts, marks).turns
         return answered
 
-    def _is_finished(self, task: FileTask, marks: Mapping[str, Any], found: Finished | None) -> bool:
-        if not found or is_changed(marks, found.marks, task.output, anew=True):
-            return False
-        if not task.output.is_file() or sha256_of(task.output) != found.sha256:
-            return False
-        self._finished[task.output] = found
-        return True
-
-    def _find_start(self, task: FileTask, marks: Mapping[str, Any]) -> int:
-        """The turns that are answered already of a file that is not whole."""
-        start = find_position(task, marks, self.resume, self.is_several)
-        if self._noted and start == Position():
-            task.state.unlink(missing_ok=True)  # of another run: not to be found when this one is resumed
-        return start.turns
+    def _find_start(self, task: FileTask, counts: FileCounts, marks: Mapping[str, Any]) -> Position:
+        return find_position(task, marks, counts.turns, self.is_several) if self.resume else Position()
 
     def answer(self, recognizer: EmotionRecognizer, answered: int) -> int:
         """Answer and write what is left; how many turns were cut, of all. answered: what `find_starts` has found.
@@ -266,18 +227,17 @@ class Run:
         Raises:
             UserError: see `predict_file`; or another program is writing one of the files.
         """
-        shortened = sum(one.shortened for one in self._finished.values())
-        turns = sum(counts.turns for _, counts in self.files)
-        silent = self.output is None and sys.stdout.isatty()  # a bar would stand between the lines
+        if not self.resume:
+            self._forget()  # of those too that are not reached: not to be found when this one is resumed
+        shortened, turns = 0, sum(counts.turns for _, counts in self.files)
+        is_printed = not self.files[0][0].output
+        silent = is_printed and sys.stdout.isatty()  # a bar would stand between the lines
         with progress_bar(turns, "emotions", "turn", answered, silent) as bar:
             for number, (task, counts) in enumerate(self.files):
-                if task.output in self._finished:
-                    continue
-                if self.is_several and not task.output:
+                if self.is_several and is_printed:
                     print("\n" * (number > 0) + f"file {as_line(str(task.source))}", flush=True)
                 shortened += self._answer_file(recognizer, task, counts, self.marks[number], bar.update)
-        if self._noted:
-            self._noted.write([])
+        self._forget()
         return shortened
 
     def _answer_file(
@@ -288,17 +248,18 @@ class Run:
         marks: Mapping[str, Any],
         advance: Callable[[int], object],
     ) -> int:
-        with self._alone_with(task):
-            start = find_position(task, marks, self.resume, self.is_several)
-            end = predict_file(recognizer, task, counts, marks, start, advance)
-            if self._noted:
-                self._noted.add(Finished(task.output.name, sha256_of(task.output), end.shortened, marks))
-        return end.shortened
+        with _alone_writing(task):
+            start = self._find_start(task, counts, marks)
+            if start.turns == counts.turns and task.is_whole(start.bytes):
+                return start.shortened
+            return predict_file(recognizer, task, counts, marks, start, advance).shortened
 
-    def _alone_with(self, task: FileTask) -> AbstractContextManager[None]:
-        """A run of one file holds its lock from the beginning."""
-        return _alone_writing(task.output) if self._noted else nullcontext()
+    def _forget(self) -> None:
+        for task, _ in self.files:
+            if task.output:
+                task.state.unlink(missing_ok=True)
 
 
-def _alone_writing(output: Path) -> AbstractContextManager[None]:
-    return alone_at(lock_beside(output), f"--output {output}")
+def _alone_writing(task: FileTask) -> AbstractContextManager[None]:
+    """Inside, no other program writes this output; UserError: one does."""
+    return alone_at(lock_beside(task.output), f"--output {task.output}") if task.output else nullcontext()

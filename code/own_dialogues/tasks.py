@@ -1,16 +1,13 @@
-"""Which input is answered into which file: named and checked before anything is computed; which are whole."""
+"""Which input is answered into which file: named and checked before anything is computed."""
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from basics.errors import UserError, disk_named, raise_together
-from basics.files import make_folder, write_atomically
-from basics.json_files import parse_json
+from basics.errors import UserError, raise_together
+from basics.files import make_folder
 from basics.locks import lock_beside
 
 NAME = "{name}"  # in --output: the input's name without its suffix
@@ -33,8 +30,12 @@ class FileTask:
 
     @property
     def state(self) -> Path:
-        """How far `part` is, and what must be the same for it to go on."""
+        """How far `part` is, and what must be the same for it to go on; of a whole output until its run ends."""
         return _beside(self.output, "part.json")
+
+    def is_whole(self, size: int) -> bool:
+        """Whether the output has its name, and this many bytes."""
+        return not self.part.exists() and self.output.is_file() and self.output.stat().st_size == size
 
 
 def _beside(output: Path, ending: str) -> Path:
@@ -63,7 +64,7 @@ def find_naming_problems(sources: Sequence[Path], output: Path | None) -> Iterat
 
 def _find_shared_files(sources: Sequence[Path], output: Path) -> Iterator[str]:
     """One line per input for which a file would be written that is also written for one before it."""
-    writers = {FinishedFiles.beside(output): "this run"}
+    writers = {}
     for source in sources:
         own = name_output(output, source)
         files = own, _beside(own, "part"), _beside(own, "part.json"), lock_beside(own)
@@ -106,59 +107,3 @@ def _identity(path: Path) -> tuple[int, int]:
     """The same for all names of a file."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
-
-
-@dataclass(frozen=True)
-class Finished:
-    """An output that is whole, by its name. shortened: turns that were cut. marks: what decided its bytes."""
-
-    output: str
-    sha256: str
-    shortened: int
-    marks: Mapping[str, Any]
-
-
-class FinishedFiles:
-    """A file that tells which outputs of a run over several are whole: a line of JSON for each, while others are not.
-
-    A line that has no end was being written by one that was killed, and tells of nothing.
-    """
-
-    @staticmethod
-    def beside(output: Path) -> Path:
-        """Its place; output: as --output names it, with `NAME`."""
-        return _beside(output, "finished.jsonl")
-
-    def __init__(self, output: Path) -> None:
-        self.path = self.beside(output)
-
-    def read(self) -> dict[str, Finished]:
-        """Name of an output -> what is known of it; UserError: it is not what this program wrote."""
-        if not self.path.is_file():
-            return {}
-        try:
-            whole = self.path.read_bytes().rpartition(b"\n")[0]
-            lines = [Finished(**parse_json(line)) for line in whole.split(b"\n") if line]
-            if not all(type(one.shortened) is int and isinstance(one.marks, dict) for one in lines):
-                raise ValueError
-            return {one.output: one for one in lines}
-        except (ValueError, TypeError):
-            raise UserError(f"{self.path}: not what this program wrote; use --resume False") from None
-
-    def write(self, kept: Sequence[Finished]) -> None:
-        """Put these in the place of all that it told."""
-        if kept:
-            write_atomically(self.path, "".join(map(_line, kept)))
-        else:
-            self.path.unlink(missing_ok=True)
-
-    def add(self, one: Finished) -> None:
-        """Return once the line is on the disk."""
-        with disk_named(self.path), open(self.path, "ab") as stream:
-            stream.write(_line(one).encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
-
-
-def _line(one: Finished) -> str:
-    return json.dumps(asdict(one)) + "\n"

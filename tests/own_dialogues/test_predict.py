@@ -273,13 +273,13 @@ def test_a_file_that_is_replaced_by_one_of_as_many_turns_is_told(
 ) -> None:
     changed, output = tmp_path / "own.txt", tmp_path / "emotions.csv"
     changed.write_bytes(source.read_bytes())
-    find_position = prediction.find_position
+    answer = prediction.predict_file
 
-    def replace_and_find(*asked):
+    def replace_and_answer(*asked):
         write_atomically(changed, changed.read_text().replace("Run", "Walk"))
-        return find_position(*asked)
+        return answer(*asked)
 
-    monkeypatch.setattr(prediction, "find_position", replace_and_find)
+    monkeypatch.setattr(prediction, "predict_file", replace_and_answer)
     result = run(trained, changed, "--output", output)
     assert result.returncode == 2 and not output.exists()
     assert result.stderr.splitlines()[-1] == f"error: {changed} was changed while it was read: run it again"

@@ -10,9 +10,9 @@ import pytest
 import predict
 from basics.locks import alone_at, lock_beside
 from commands import assert_one_line_error, call_script
+from own_dialogues import prediction
 from own_dialogues import recognizer as recognizer_module
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
-from own_dialogues.tasks import FinishedFiles
 from tiny_models import LINES
 
 TURNS = {"long": CHUNK_TURNS + 6, "short": 3, "more": 5}
@@ -108,21 +108,17 @@ def test_stopped_anywhere_it_goes_on_with_what_is_left(
 ) -> None:
     Path("out/short.jsonl").write_text("of an earlier run")
     stops = [(recognizer_module, "predict_labels", chunks) for chunks in (1, 0, 1)]  # begun, and in the second file
-    stops += [(FinishedFiles, "add", 0), (recognizer_module, "predict_labels", 1)]  # which then is whole, unnoted
-    noted, first = FinishedFiles(Path(OUTPUT[1])).path, None
+    stops += [(prediction, "replace_durably", 0), (recognizer_module, "predict_labels", 0)]  # which has all its answers
+    whole_state, first = Path("out/long.jsonl.part.json"), None
     for number, (owner, name, times) in enumerate(stops):
         with monkeypatch.context() as patched:
             stop_when(patched, owner, name, times)
             result = run(trained, calls, *(RESUMED if number else OUTPUT))
         assert result.returncode == 130 and "--resume True goes on" in result.stderr, result.stderr
-        if number == 1:
-            assert not noted.exists()
         if number >= 2:
             first = first or Path("out/long.jsonl").stat()
-            assert noted.exists() and written()["long.jsonl"] == whole["long.jsonl"]
-    with noted.open("a") as stream:  # killed while it wrote it
-        stream.write('{"output": "more.jsonl", "sha')
-    Path("out/.long.jsonl.lock").touch()  # killed when it had noted this one, before it gave its lock back
+            assert whole_state.exists() and written()["long.jsonl"] == whole["long.jsonl"]
+    Path("out/.long.jsonl.lock").touch()  # killed when this one was whole, before it gave its lock back
     result = run(trained, calls, *RESUMED)
     assert result.returncode == 0, result.stderr
     assert written() == whole
@@ -135,7 +131,11 @@ def stopped_in_the_last(trained: Path, calls: list[str], monkeypatch: pytest.Mon
     with monkeypatch.context() as patched:
         stop_when(patched, recognizer_module, "predict_labels", 3)
         assert run(trained, calls, *OUTPUT).returncode == 130
-    assert sorted(written()) == ["long.jsonl", "more.jsonl.part", "short.jsonl", "{name}.jsonl.finished.jsonl"]
+    assert sorted(name for name in written() if not name.endswith(".json")) == [
+        "long.jsonl",
+        "more.jsonl.part",
+        "short.jsonl",
+    ]
 
 
 def test_what_is_not_as_it_was_is_answered_anew_and_settings_have_to_be_the_same(
@@ -178,7 +178,7 @@ def test_a_run_from_the_beginning_forgets_the_one_before(
     with monkeypatch.context() as patched:
         stop_when(patched, recognizer_module, "predict_labels", 3)
         assert run(trained, turned, *OUTPUT, "--encoding", "cp1252").returncode == 130
-    assert {"short.jsonl", "long.jsonl.part.json", "{name}.jsonl.finished.jsonl"} <= set(written())
+    assert {"short.jsonl", "short.jsonl.part.json", "long.jsonl.part.json"} <= set(written())
     with monkeypatch.context() as patched:
         stop_when(patched, recognizer_module, "predict_labels", 0)
         assert run(trained, turned, *OUTPUT).returncode == 130
@@ -186,23 +186,44 @@ def test_a_run_from_the_beginning_forgets_the_one_before(
     assert result.returncode == 0 and written() == whole, result.stderr
 
 
-@pytest.mark.parametrize("other", ["{", "[]", '{"output": "long.jsonl", "sha256": "", "shortened": 0, "marks": []}'])
-def test_notes_that_are_none_are_refused(trained: Path, calls: list[str], other: str) -> None:
-    noted = FinishedFiles(Path(OUTPUT[1])).path
-    noted.parent.mkdir()
-    noted.write_text(f"{other}\n")
-    told = "finished.jsonl: not what this program wrote; use --resume False"
-    assert_one_line_error(run(trained, calls, *RESUMED), told)
+@pytest.mark.parametrize("left", [slice(2, 3), slice(1, 3)])
+def test_a_run_of_some_inputs_leaves_what_is_known_of_the_others(
+    trained: Path, calls: list[str], whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, left: slice
+) -> None:
+    stopped_in_the_last(trained, calls, monkeypatch)
+    first = Path("out/long.jsonl").stat()
+    assert run(trained, calls[left], *RESUMED).returncode == 0
+    assert run(trained, calls, *RESUMED).returncode == 0
+    again = Path("out/long.jsonl").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    assert written() == whole
 
 
-@pytest.mark.parametrize("name", ["{name}.jsonl", "more.jsonl"])
-def test_of_two_into_the_same_files_the_second_is_refused(trained: Path, calls: list[str], name: str) -> None:
-    """Whether the other one is to write all of them or one."""
+def test_of_two_into_the_same_file_the_second_is_refused(trained: Path, calls: list[str]) -> None:
     Path("out").mkdir()
-    with alone_at(lock_beside(Path("out", name)), "it"):
+    with alone_at(lock_beside(Path("out/more.jsonl")), "it"):
         result = run(trained, calls, *OUTPUT)
-    assert_one_line_error(result, f"another program is writing --output out/{name}")
+    assert_one_line_error(result, "another program is writing --output out/more.jsonl")
     assert written() == {}
+
+
+def test_two_whose_inputs_are_others_run_side_by_side(
+    trained: Path, calls: list[str], whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("calls/other.txt").write_text("Ann: Run!\n")
+    answer, beside = prediction.predict_file, []
+
+    def answer_beside(*asked):
+        if not beside:
+            beside.append(None)
+            beside[0] = run(trained, calls[1:], *OUTPUT)
+        return answer(*asked)
+
+    monkeypatch.setattr(prediction, "predict_file", answer_beside)
+    result = run(trained, [calls[0], "calls/other.txt"], *OUTPUT)
+    assert (result.returncode, beside[0].returncode) == (0, 0), result.stderr + beside[0].stderr
+    other = written().pop("other.jsonl")
+    assert written() == whole | {"other.jsonl": other}
 
 
 def test_every_input_that_cannot_be_read_is_told_and_nothing_is_written(trained: Path, calls: list[str]) -> None:

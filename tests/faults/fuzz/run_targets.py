@@ -93,7 +93,7 @@ def read_position(folder: Path, data: bytes) -> None:
     task = FileTask(folder / "in.txt", "text", folder / "out.jsonl", "jsonl")
     task.part.write_bytes(b"x" * 1000)
     task.state.write_bytes(data)
-    position = find_position(task, MARKS, True)
+    position = find_position(task, MARKS, 3)
     _restored(_Followed(), task, position)
 
 
