@@ -10,7 +10,7 @@
 set -euo pipefail
 case $* in
     "") ;;
-    -h | --help) sed -n '2,/^# shellcheck/ s/^# \{0,1\}//p' "$0" | sed '$d' && exit ;;
+    -h | --help) sed -nE '/^(# shellcheck|[^#])/q; 2,$ s/^# ?//p' "$0" && exit ;;
     *) echo "error: $*: check_gpu.sh takes no arguments, only the variable QLORA_BASE before it; --help explains" >&2 && exit 2 ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -16,7 +16,7 @@ settle() {
     local interpreter assignments
     interpreter=$(bash "$repository/envs/setup.sh" --interpreter)
     if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
-        sed -n '2,$ s/^# \{0,1\}//p' "$0" | sed '/^shellcheck/,$d'
+        sed -nE '/^(# shellcheck|[^#])/q; 2,$ s/^# ?//p' "$0"
         printf '\n'
         "$interpreter" "$repository/code/settings.py" "$1" --help
         exit

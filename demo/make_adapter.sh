@@ -11,7 +11,7 @@
 # FLAG=0 checks the settings; neither puts anything anywhere.
 set -euo pipefail
 if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
-    sed -n '2,/^set/ s/^# \{0,1\}//p' "$0"
+    sed -nE '/^(# shellcheck|[^#])/q; 2,$ s/^# ?//p' "$0"
     exit
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

