@@ -40,7 +40,7 @@ from engine.running_prompts import RunningPrompts
 from own_dialogues.checkpoint import check_base_precision, check_weights, find_base, find_checkpoint
 from own_dialogues.demonstrations import AS_TRAINED, DemonstrationSource, Demonstrator, open_demonstrator
 from own_dialogues.prompts import PromptMaker, Question
-from own_dialogues.writing import Shown, TurnEmotion
+from own_dialogues.writing import ShownDemonstration, TurnEmotion
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.self_check import can_go_on, packer_that_agrees
 from scoring.transitions import Follower, TransitionFilter
@@ -251,7 +251,7 @@ def _shares(turn: SpokenTurn, scores: Mapping[str, float], follower: Follower | 
 
 def _turn_emotion(question: Question, probabilities: dict[str, float], matches) -> TurnEmotion:
     best = max(probabilities, key=probabilities.__getitem__)
-    shown = tuple(Shown(match.entry.text, match.entry.label, match.similarity) for match in matches)
+    shown = tuple(ShownDemonstration(match.entry.text, match.entry.label, match.similarity) for match in matches)
     return TurnEmotion(question.turn, best, probabilities[best], probabilities, shown, question.shortened)
 
 

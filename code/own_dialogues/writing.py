@@ -23,7 +23,7 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownDemonstration:
     """A demonstration that stood in a prompt; similarity: cosine to the utterance."""
 
     text: str
@@ -42,7 +42,7 @@ class TurnEmotion:
     emotion: str
     probability: float
     probabilities: Mapping[str, float]
-    demonstrations: tuple[Shown, ...] = ()
+    demonstrations: tuple[ShownDemonstration, ...] = ()
     shortened: bool = False
 
 

@@ -75,7 +75,7 @@ def put(value: Any, steps: list[str], inner: Any) -> Any:
 
 # Words of Watson are lists, which its example has.
 @pytest.mark.parametrize("layout", [one for one in LAYOUTS if one.text != "0"], ids=lambda one: one.units)
-def test_each_row_reads_what_it_says(layout: services.Layout) -> None:
+def test_each_row_reads_what_it_says(layout: services.ServiceLayout) -> None:
     unit: Any = None
     for paths, value in ((layout.sign, "1"), (layout.time, 1), (layout.text, "Hi"), (layout.speaker, "Ann")):
         for path in paths.split()[: None if paths == layout.sign else 1]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dialogue_files.turns import SpokenTurn
-from own_dialogues.writing import OUTPUTS, Shown, TurnEmotion, as_cell, csv_header
+from own_dialogues.writing import OUTPUTS, ShownDemonstration, TurnEmotion, as_cell, csv_header
 
 LABELS = ("sad", "joyful")
 
@@ -21,7 +21,7 @@ def made(
 
 
 def test_json_lines_hold_everything() -> None:
-    shown = (Shown("Yes!", "joyful", 0.5),)
+    shown = (ShownDemonstration("Yes!", "joyful", 0.5),)
     second = made(turn=1, text="Ö\u2028", line=7, demonstrations=shown, shortened=True)
     lines = OUTPUTS["jsonl"].render([made(), second]).split("\n")
     first, second = map(json.loads, lines[:2])
@@ -41,7 +41,7 @@ def test_json_lines_hold_everything() -> None:
 
 def test_csv_can_be_read_back() -> None:
     text = OUTPUTS["csv"].head(LABELS) + OUTPUTS["csv"].render(
-        [made(), made(line=7, demonstrations=(Shown("x", "sad", 1.0),), shortened=True)]
+        [made(), made(line=7, demonstrations=(ShownDemonstration("x", "sad", 1.0),), shortened=True)]
     )
     first, second = csv.DictReader(io.StringIO(text))
     assert (first["shortened"], second["shortened"]) == ("", "true")

@@ -20,7 +20,7 @@ from dialogue_files.turns import LONGEST_UTTERANCE, WITHOUT_BLANKS, LineError, R
 MARKS = "sounds, marks and translations"
 
 
-class Layout(NamedTuple):
+class ServiceLayout(NamedTuple):
     """The places of speaker, text and time in the JSON of a service.
 
     A path is keys joined by dots: `*` means each item of a list, a number the item at that index. Of several paths,
@@ -54,39 +54,47 @@ _RECALL_TIME, _RECALL_NAMES = "start_timestamp.relative", "participant.name part
 _SYMBL_NAMES = "from.name from.email from.userId from.id"
 # Of each service the most telling layout comes first: utterances, then words, then what names no speaker.
 LAYOUTS = (
-    Layout("Amazon Transcribe", "results.audio_segments.*", "transcript", *_AWS),
-    Layout("Amazon Transcribe", "results.items.*", _SAYS, *_AWS, " ", "", _AWS_LABELS),
-    Layout("Amazon Transcribe", "results.channel_labels.channels.*.items.*", _SAYS, *_AWS, " "),
-    Layout(
+    ServiceLayout("Amazon Transcribe", "results.audio_segments.*", "transcript", *_AWS),
+    ServiceLayout("Amazon Transcribe", "results.items.*", _SAYS, *_AWS, " ", "", _AWS_LABELS),
+    ServiceLayout("Amazon Transcribe", "results.channel_labels.channels.*.items.*", _SAYS, *_AWS, " "),
+    ServiceLayout(
         "Amazon Transcribe", "Transcript.*", "Content", "ParticipantRole ParticipantId", _CALL_TIME, sign=_CALL_TIME
     ),
-    Layout("Deepgram", "results.utterances.*", "transcript", "speaker", "start", "channel"),
-    Layout("Deepgram", _DEEPGRAM_WORDS, "punctuated_word word", "speaker", "start", "channels#", " "),
-    Layout(_GOOGLE, f"{_BEST}.words.*", "word", _GOOGLE_SPEAKER, _GOOGLE_TIME, _GOOGLE_CHANNEL, " ", repeats=True),
-    Layout("IBM Watson", f"{_BEST}.timestamps.*", "0", "speaker", "1", "", " ", "", ("speaker_labels.*", "from")),
-    Layout(_GOOGLE, _BEST, "transcript", _GOOGLE_SPEAKER, "", _GOOGLE_CHANNEL),
-    Layout("Azure", "recognizedPhrases.*", "nBest.0.display", "speaker", "offsetInTicks offsetMilliseconds", "channel"),
-    Layout("Azure", "phrases.*", "text", "speaker", "offsetMilliseconds", "channel", None, "offsetMilliseconds"),
-    Layout("Rev.ai", "monologues.*.elements.*", "value", "speaker", "ts", "", ""),
-    Layout("Speechmatics", "results.*", _SAYS, "alternatives.0.speaker", "start_time", "channel", " "),
-    Layout("Gladia", "transcription.utterances.*", "text", "speaker", "start", "channel"),
-    Layout("AssemblyAI", "sentences.*", "text", "speaker", sign="words confidence"),
-    Layout("ElevenLabs", "words.*", "text", "speaker_id", glue="", sign="type speaker_id"),
-    Layout("ElevenLabs", "transcripts.*.words.*", "text", "speaker_id", "start", "channel_index", "", "type"),
-    Layout("Soniox", "tokens.*", "text", "speaker", "start_ms", "", "", "start_ms"),
-    Layout("Symbl.ai", "messages.*", "text", _SYMBL_NAMES, "timeOffset", sign="from.id conversationId"),
-    Layout("Fireflies", "transcript.sentences.*", "text raw_text", "speaker_name speaker_id", "start_time"),
-    Layout("Fireflies", "sentences.*", "text raw_text", "speaker_name speaker_id", "start_time", sign="speaker_name"),
-    Layout("Sonix", "transcript.*", "text", "speaker", "start_time", sign="speaker start_time"),
-    Layout("Webex", "items.*", "text", "personName personEmail", "offsetMillisecond", sign="personName"),
-    Layout("Teams", "entries.*", "text", "speakerDisplayName speakerId", "", sign="speakerDisplayName"),
-    Layout("Read.ai", "transcript.speaker_blocks.*", "words", "speaker.name", "start_time"),
-    Layout("Recall.ai", ".*.words.*", "text", _RECALL_NAMES, _RECALL_TIME, glue=" ", sign="participant.id"),
-    Layout("pyannoteAI", "turnLevelTranscription.*", "text", "speaker"),
-    Layout("Insanely Fast Whisper", "speakers.*", "text", "speaker", "timestamp.0", sign="timestamp speaker"),
-    Layout("Mistral", "segments.*", "text", "speaker speaker_id", sign="speaker_id start"),
-    Layout("NVIDIA NeMo", "sentences.*", "sentence text", "speaker_label", "start_time", sign="speaker_label"),
-    Layout("NVIDIA NeMo", "words.*", "word", "speaker_label", "start_time", "", " ", "speaker_label"),
+    ServiceLayout("Deepgram", "results.utterances.*", "transcript", "speaker", "start", "channel"),
+    ServiceLayout("Deepgram", _DEEPGRAM_WORDS, "punctuated_word word", "speaker", "start", "channels#", " "),
+    ServiceLayout(
+        _GOOGLE, f"{_BEST}.words.*", "word", _GOOGLE_SPEAKER, _GOOGLE_TIME, _GOOGLE_CHANNEL, " ", repeats=True
+    ),
+    ServiceLayout(
+        "IBM Watson", f"{_BEST}.timestamps.*", "0", "speaker", "1", "", " ", "", ("speaker_labels.*", "from")
+    ),
+    ServiceLayout(_GOOGLE, _BEST, "transcript", _GOOGLE_SPEAKER, "", _GOOGLE_CHANNEL),
+    ServiceLayout(
+        "Azure", "recognizedPhrases.*", "nBest.0.display", "speaker", "offsetInTicks offsetMilliseconds", "channel"
+    ),
+    ServiceLayout("Azure", "phrases.*", "text", "speaker", "offsetMilliseconds", "channel", None, "offsetMilliseconds"),
+    ServiceLayout("Rev.ai", "monologues.*.elements.*", "value", "speaker", "ts", "", ""),
+    ServiceLayout("Speechmatics", "results.*", _SAYS, "alternatives.0.speaker", "start_time", "channel", " "),
+    ServiceLayout("Gladia", "transcription.utterances.*", "text", "speaker", "start", "channel"),
+    ServiceLayout("AssemblyAI", "sentences.*", "text", "speaker", sign="words confidence"),
+    ServiceLayout("ElevenLabs", "words.*", "text", "speaker_id", glue="", sign="type speaker_id"),
+    ServiceLayout("ElevenLabs", "transcripts.*.words.*", "text", "speaker_id", "start", "channel_index", "", "type"),
+    ServiceLayout("Soniox", "tokens.*", "text", "speaker", "start_ms", "", "", "start_ms"),
+    ServiceLayout("Symbl.ai", "messages.*", "text", _SYMBL_NAMES, "timeOffset", sign="from.id conversationId"),
+    ServiceLayout("Fireflies", "transcript.sentences.*", "text raw_text", "speaker_name speaker_id", "start_time"),
+    ServiceLayout(
+        "Fireflies", "sentences.*", "text raw_text", "speaker_name speaker_id", "start_time", sign="speaker_name"
+    ),
+    ServiceLayout("Sonix", "transcript.*", "text", "speaker", "start_time", sign="speaker start_time"),
+    ServiceLayout("Webex", "items.*", "text", "personName personEmail", "offsetMillisecond", sign="personName"),
+    ServiceLayout("Teams", "entries.*", "text", "speakerDisplayName speakerId", "", sign="speakerDisplayName"),
+    ServiceLayout("Read.ai", "transcript.speaker_blocks.*", "words", "speaker.name", "start_time"),
+    ServiceLayout("Recall.ai", ".*.words.*", "text", _RECALL_NAMES, _RECALL_TIME, glue=" ", sign="participant.id"),
+    ServiceLayout("pyannoteAI", "turnLevelTranscription.*", "text", "speaker"),
+    ServiceLayout("Insanely Fast Whisper", "speakers.*", "text", "speaker", "timestamp.0", sign="timestamp speaker"),
+    ServiceLayout("Mistral", "segments.*", "text", "speaker speaker_id", sign="speaker_id start"),
+    ServiceLayout("NVIDIA NeMo", "sentences.*", "sentence text", "speaker_label", "start_time", sign="speaker_label"),
+    ServiceLayout("NVIDIA NeMo", "words.*", "word", "speaker_label", "start_time", "", " ", "speaker_label"),
 )
 SERVICES = tuple(dict.fromkeys(one.service for one in LAYOUTS))
 _WRAPPERS = ("data", "result", "response", "output", "payload")  # keys under which some programs put the whole JSON
@@ -184,7 +192,7 @@ def _add(document: Document, element: Element) -> None:
         document.values[key], document.lines[key] = element.value, element.line
 
 
-def _lies_in(document: Document, layout: Layout) -> bool:
+def _lies_in(document: Document, layout: ServiceLayout) -> bool:
     """Whether a file has a unit with the text and sign of a layout, which is no utterance of a corpus."""
     return any(
         isinstance(_first(chain[-1:], layout.text), str)
@@ -249,7 +257,7 @@ def _first(chain: Sequence[Any], paths: str) -> Any:
     return None
 
 
-def _units(document: Document, layout: Layout, notes: list[Read]) -> Iterator[Unit]:
+def _units(document: Document, layout: ServiceLayout, notes: list[Read]) -> Iterator[Unit]:
     """The units of a layout, in the order of the file. notes: what is left out is appended.
 
     Their speakers are those that the file names, or else the channels, where there are several.
@@ -263,7 +271,7 @@ def _units(document: Document, layout: Layout, notes: list[Read]) -> Iterator[Un
         yield replace(one, speaker="/".join(parts) or None)
 
 
-def _labels(document: Document, layout: Layout) -> Mapping[float, str]:
+def _labels(document: Document, layout: ServiceLayout) -> Mapping[float, str]:
     """Time -> speaker, where speakers are listed apart from the words."""
     path, time = layout.labels
     found = {}
@@ -275,7 +283,7 @@ def _labels(document: Document, layout: Layout) -> Mapping[float, str]:
 
 
 def _unit(
-    document: Document, layout: Layout, labels: Mapping, chain: tuple, place: tuple, notes: list[Read]
+    document: Document, layout: ServiceLayout, labels: Mapping, chain: tuple, place: tuple, notes: list[Read]
 ) -> Unit | None:
     unit, line = chain[-1], _line(document, place)
     text = _first(chain[-1:], layout.text)
@@ -339,7 +347,7 @@ def _without_repeated(units: list[Unit]) -> list[Unit]:
     return last if named == [False, True] and len(last) >= len(before) else units
 
 
-def _turns(units: list[Unit], layout: Layout) -> Iterator[Read]:
+def _turns(units: list[Unit], layout: ServiceLayout) -> Iterator[Read]:
     """The turns in the order of their times; a unit without a time or speaker has those of the one before."""
     speaker, time = None, 0.0
     for one in units:
