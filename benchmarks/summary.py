@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from basics.words import counted
 from benchmarks.chart import CHART
 from benchmarks.contenders import scoring, training
 from benchmarks.contenders.definition import ours
@@ -38,7 +39,7 @@ def _describe(sections: Mapping[str, Any]) -> str:
         f"scoring {', '.join(_strongest(_rated(scored, scoring)))}",
     ]
     commits = " and ".join(dict.fromkeys(sections[name]["machine"]["commit"] for name in ("training", "scoring")))
-    where = ", ".join(filter(None, (machine["processor"], machine["unit"], f"{machine['cores']} cores")))
+    where = ", ".join(filter(None, (machine["processor"], machine["unit"], counted(machine["cores"], "core"))))
     told = f"{where}, {trained['precision']}: {'; '.join(parts)}"
     return f"{told} (MELD; medians of the rounds, and their range; commit {commits})."
 

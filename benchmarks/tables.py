@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from basics.markdown import render_table
+from basics.words import counted
 from benchmarks.ceiling import BANDWIDTH
 from benchmarks.figures_of_merit import Merit, Result, Spread, factors, merits
 
@@ -25,7 +26,7 @@ def machine_line(section: Result) -> str:
     """Where, with what and how long a section was measured."""
     machine = section["machine"]
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items() if found)
-    where = machine.get("gpu") or f"{machine['processor']}, {machine['cores']} cores"
+    where = machine.get("gpu") or f"{machine['processor']}, {counted(machine['cores'], 'core')}"
     return f"{where}; {versions}; commit {machine['commit']}; measured in {section['took'] / 60:.0f} minutes."
 
 

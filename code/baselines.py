@@ -13,6 +13,7 @@ speaker's previous utterance, is no baseline but shows what a leak would be wort
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
+from basics.words import counted
 
 # isort: split
 import argparse
@@ -194,7 +195,7 @@ def print_results(dataset: str, found: Sequence["Baseline"]) -> None:
     width = max(map(len, of_name))
     first = found[0].results
     print(
-        f"{dataset}: {first['test'].metric.replace('_', ' ')}, {first['valid'].rows} utterances of valid, "
+        f"{dataset}: {first['test'].metric.replace('_', ' ')}, {counted(first['valid'].rows, 'utterance')} of valid, "
         f"{first['test'].rows} of test; settings chosen on valid"
     )
     print(f"{'':<{width}}  {'by itself':^17}  {'with transitions':^17}")

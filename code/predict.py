@@ -33,6 +33,7 @@ from basics.errors import UserError, as_line, raise_together
 from basics.files import shown_path
 from basics.scripts import run_script
 from basics.stopping import advised
+from basics.words import counted
 from dialogue_files.live import LIVE_FORMATS
 from dialogue_files.readers.encodings import check_encoding
 from dialogue_files.reading import FORMATS, FileCounts, count_turns, find_format, warn_of_speakers
@@ -241,7 +242,7 @@ def answer_files(arguments: Namespace) -> None:
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
     from own_dialogues.demonstrations import DemonstrationSource
     from own_dialogues.facts import find_facts
-    from own_dialogues.prediction import Run, fingerprint_model
+    from own_dialogues.prediction import FileRun, fingerprint_model
     from own_dialogues.recognizer import EmotionRecognizer, choose_place
     from training.erc_config import read_erc_config
 
@@ -259,7 +260,7 @@ def answer_files(arguments: Namespace) -> None:
     ensure_base(checkpoint)
     marks = fingerprint_model(checkpoint, place, source, arguments.decode) if output else None
     files = list(zip(tasks, (one.counts for one in inputs), strict=True))
-    run = Run(files, marks, arguments.resume)
+    run = FileRun(files, marks, arguments.resume)
     with advised("the same command with --resume True goes on" if output else ""):
         answered = run.find_starts()
         recognizer = EmotionRecognizer.from_pretrained(
@@ -282,7 +283,7 @@ def describe_end(recognizer: "EmotionRecognizer", size: str, shortened: int, che
     """What was answered, in one line; shortened: turns that were cut."""
     told = f"{size}, labels of {recognizer.config.dataset}"
     told += ", with transitions" if recognizer.transitions else ""
-    cut = f"; {shortened} were too long for the prompt and cut at their end" if shortened else ""
+    cut = f"; too long for the prompt and cut at their end: {counted(shortened, 'utterance')}" if shortened else ""
     return f"{told}, by {shown_path(str(checkpoint))}{cut}"
 
 

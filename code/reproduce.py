@@ -12,6 +12,7 @@ with its counts to experiments/runs and its answers to experiments/predictions; 
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
+from basics.words import counted
 
 # isort: split
 import argparse
@@ -173,10 +174,11 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
         paper = ", ".join(f"{dataset} {score:.2f} ±{one.group.tolerance:g}" for dataset, score in one.paper.items())
         found = needs.get(one.name)
         cells = [one.name, f"table {one.group.table}", base_of(one), paper or "no published number"]
-        cells += [f"{len(one.group.seeds)} seeds", *([describe_needs(found)] if found else [])]
+        cells += [counted(len(one.group.seeds), "seed"), *([describe_needs(found)] if found else [])]
         print("; ".join(cells))
     minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in conditions if one.name in needs)
-    print(f"{len(conditions)} conditions, about {minutes / 60:,.0f} hours for all of their seeds", file=sys.stderr)
+    hours = counted(round(minutes / 60), "hour")
+    print(f"{counted(len(conditions), 'condition')}, about {hours} for all of their seeds", file=sys.stderr)
 
 
 def describe_needs(found: Needs) -> str:
@@ -196,7 +198,7 @@ def print_check(records: Records) -> list[str]:
     unread = missing_corpora(records)
     troubles = list(check_answers(records, unread))
     checked = sum(len(run.counts.keys() - unread) for run in records.runs)
-    print("\n".join(troubles) or f"{checked} files of answers make the counts that are committed")
+    print("\n".join(troubles) or f"the counts that are committed are those of {counted(checked, 'file')} of answers")
     if unread:
         where = "original_data/README.md says where to get them"
         print(f"not checked, as their pickles are not here: {', '.join(unread)}; {where}", file=sys.stderr)

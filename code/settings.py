@@ -19,6 +19,7 @@ from pathlib import Path
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.scripts import EXIT_USER_ERROR, run_script
+from basics.words import counted
 from knobs.checks import Place
 from knobs.commands import Commands
 from knobs.environment import Settings, read_settings, why_unread
@@ -83,7 +84,9 @@ def find_problems_of_place(commands: Commands) -> list[str]:
             problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
     processes = settings["NPROC"]
     if gpus and processes.isdecimal() and int(processes) > gpus:
-        problems.append(f"NPROC={processes}: {gpus} GPUs are visible, and each process takes one; give {gpus} or fewer")
+        problems.append(
+            f"NPROC={processes}: {counted(gpus, 'visible GPU')}, and each process takes one; give {gpus} or fewer"
+        )
     return problems
 
 

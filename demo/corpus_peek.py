@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 
+from basics.words import counted
 from data_utils.dialogues import Dialogue, count_split
 from data_utils.labels import DatasetSpec
 from data_utils.texts import fold_text
@@ -15,7 +16,8 @@ Splits = Mapping[str, Sequence[Dialogue]]
 def tell_sizes(splits: Splits) -> str:
     """A line for each split: how many dialogues and utterances it has."""
     return "\n".join(
-        f"{name}: {len(dialogues)} dialogues, {sum(len(one.utterances) for one in dialogues)} utterances"
+        f"{name}: {counted(len(dialogues), 'dialogue')}, "
+        + counted(sum(len(one.utterances) for one in dialogues), "utterance")
         for name, dialogues in splits.items()
     )
 
@@ -80,7 +82,7 @@ def share_labels_of_texts(
             found.setdefault(fold_text(one.text), Counter())[one.label] += 1
     commonest = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))[:count]
     return {
-        f"{text} ({under.total()} times)": {label: under[label] / under.total() for label in labels}
+        f"{text} ({counted(under.total(), 'time')})": {label: under[label] / under.total() for label in labels}
         for text, under in commonest
     }
 

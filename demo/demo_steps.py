@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from IPython.display import Image
 
+from basics.words import counted
 from dialogue_files.reading import read_text
 from emotion_figures import draw_emotions, draw_scores
 from own_dialogues.checkpoint import ensure_base, find_checkpoint
@@ -88,7 +89,7 @@ def tell_changes(rows: Sequence[TurnEmotion], alone: Sequence[TurnEmotion]) -> s
     """One sentence: how many turns the history gives another label than they have by themselves."""
     changed = [str(row.turn.turn) for row, bare in zip(rows, alone, strict=True) if row.emotion != bare.emotion]
     which = f" (turn{'s' * (len(changed) > 1)} {', '.join(changed)})" if changed else ""
-    return f"The history changes the label of {len(changed)} of {len(rows)} turns{which}."
+    return f"The history changes the label of {len(changed)} of {counted(len(rows), 'turn')}{which}."
 
 
 def by_turn_and_alone(rows: Sequence[TurnEmotion], alone: Sequence[TurnEmotion]) -> dict[str, Mapping[str, float]]:

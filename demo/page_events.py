@@ -10,6 +10,7 @@ from typing import Any
 import emotion_page as page
 import page_input
 from basics.errors import UserError
+from basics.words import counted
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 from own_dialogues.checkpoint import ensure_base
@@ -99,13 +100,13 @@ class Page:
         try:
             while (found := self._in_turn(self._go_on, visit, name, turns, rows, before)) is not None:
                 rows = found
-                status = page.render_status(f"{len(rows)} of {len(turns)} turns ...", len(rows), len(turns))
+                status = page.render_status(f"{len(rows)} of {counted(len(turns), 'turn')} ...", len(rows), len(turns))
                 yield status, page.render_rows(rows, config.labels), (name, rows)
         finally:
             self.begun.pop(visit, None)
         prompts, alone = self._in_turn(self._look_back, name, rows)
         filtered = ", with transitions" if is_filtered else ""
-        done = page.render_status(f"{len(rows)} turns, labels of {config.dataset}{filtered}; {told}.")
+        done = page.render_status(f"{counted(len(rows), 'turn')}, labels of {config.dataset}{filtered}; {told}.")
         yield done, page.render_rows(rows, config.labels, prompts, alone), (name, rows)
 
     def _look_at(self, name: str) -> tuple[ErcConfig, bool]:
@@ -177,7 +178,9 @@ class Page:
         if not place:
             raise UserError("There is no file yet: open one.")
         found = page_input.open_file(place, form or None, page_input.known_encoding(encoding or ""))
-        choices = [(f"{dialogue}: {turns} turns", part) for part, (dialogue, turns) in enumerate(found.dialogues)]
+        choices = [
+            (f"{dialogue}: {counted(turns, 'turn')}", part) for part, (dialogue, turns) in enumerate(found.dialogues)
+        ]
         return found, choices, *self.choose(found, 0)
 
     def choose(self, opened: OpenedFile, part: int) -> tuple[str, Given, str, str]:

@@ -11,6 +11,7 @@ from shutil import copyfile
 from typing import Any
 
 from basics.files import find_repository
+from basics.words import counted
 from benchmarks.inputs import Inputs
 from benchmarks.rounds import say
 from benchmarks.tables import machine_line
@@ -62,7 +63,7 @@ def render_first_command(results: Mapping[str, Any]) -> list[str]:
     parts = ", ".join(f"{name.replace('_', ' ')} {seconds:.0f} s" for name, seconds in section["parts"].items())
     told = (
         f"`bash {SCRIPT}` took **{section['seconds'] / 60:.1f} minutes** on the sample corpus "
-        f"({section['rows']:,} rows, {section['epochs']} epochs; {parts}) and reached a weighted F1 of "
+        f"({section['rows']:,} rows, {counted(section['epochs'], 'epoch')}; {parts}) and reached a weighted F1 of "
         f"{section['weighted_f1']:.2f} on its test."
     )
     return [f"#### From a set-up checkout to a score\n\n{machine_line(section)}", told]

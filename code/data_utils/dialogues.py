@@ -231,10 +231,10 @@ def _tell_other_file(counts: Mapping[str, SplitCounts], spec: DatasetSpec, path:
     """Warn of a pickle that is not the one whose scores are published, and say how much is in it."""
     if spec.published is None or sha256_of(path) == spec.published.sha256:
         return
-    sizes = ", ".join(f"{split} {one.dialogues} dialogues / {one.utterances}" for split, one in counts.items())
+    sizes = ", ".join(f"{split} {one.dialogues} / {one.utterances}" for split, one in counts.items())
     print(
-        f"warning: {path} is not the published file of {spec.name} (its SHA-256 is another): {sizes} utterances; "
-        "scores on it cannot be compared with published ones",
+        f"warning: {path} is not the published file of {spec.name} (its SHA-256 is another): {sizes} "
+        "(dialogues / utterances); scores on it cannot be compared with published ones",
         file=sys.stderr,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from basics.errors import UserError
 from basics.files import is_unicode
+from basics.words import counted
 from data_utils.labels import LETTERS, ONE_HOT, SPLITS, ZERO_OR_OTHER, DatasetSpec
 
 # Slot name -> its content: a dict dialogue -> list per turn, or a list of dialogue ids for a split.
@@ -50,7 +51,7 @@ def name_slots(content: Any, spec: DatasetSpec, path: Path) -> Slots:
     """Return the places of a pickled list by name; UserError if their number or kind is wrong."""
     wanted = f"a list of {len(spec.slots)} places: {', '.join(spec.slots)}"
     if type(content) is not list or len(content) != len(spec.slots):
-        found = f"{len(content)} places" if type(content) is list else f"a {type(content).__name__}"
+        found = counted(len(content), "place") if type(content) is list else f"a {type(content).__name__}"
         raise UserError(f"{path}: holds {found}, allowed for {spec.name} is {wanted}")
     slots = dict(zip(spec.slots, content, strict=True))
     for name, slot in slots.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from basics.errors import UserError
+from basics.words import counted
 from dialogue_files.readers.encodings import as_utf8
 from dialogue_files.readers.forms import FORMATS, NOT_READ, TEXT, Head
 from dialogue_files.readers.no_text import find_other
@@ -114,11 +115,6 @@ def read_text(text: str, report: Report | None = None) -> list[SpokenTurn]:
         return list(number_turns(form.read(io.BytesIO(text.encode("utf-8", "replace"))), report))
     except LineError as error:
         raise UserError(str(error)) from None
-
-
-def counted(number: int, what: str) -> str:
-    """A number and a noun: '1 dialogue', '1,200 dialogues'."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from basics.errors import as_line
+from basics.words import counted
 from dialogue_files.names import name_key, reads_like_sentence
 
 MOST_NAMES = 10_000  # speakers of a file that are counted
@@ -200,6 +201,6 @@ class Report:
         """Lines such as 'Ruth Hale: 12 turns', those with most turns first."""
         ranked = sorted(self.speakers.values(), key=lambda pair: -pair[1].count)
         for name, one in ranked[:100]:
-            yield f"{as_line(name)}: {one.count:,} turn{'s' if one.count > 1 else ''}"
+            yield f"{as_line(name)}: {counted(one.count, 'turn')}"
         if len(ranked) > 100:
-            yield f"and {len(ranked) - 100:,} more speakers"
+            yield f"and {counted(len(ranked) - 100, 'more speaker')}"

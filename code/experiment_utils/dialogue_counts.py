@@ -162,11 +162,11 @@ def micro_f1_without_neutral(
 
 
 # (..., 3, labels) sums, labels -> (...) score in percent.
-Score = Callable[[np.ndarray, Sequence[str]], np.ndarray]
+Scorer = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 
 
-def score_by(metric: str) -> Score:
-    """The function that computes a metric from counts."""
+def score_by(metric: str) -> Scorer:
+    """The function that computes a metric from sums."""
     return weighted_f1 if metric == WEIGHTED_F1 else partial(micro_f1_without_neutral, metric=metric)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from statistics import mean
 
 from basics.markdown import render_table
+from basics.words import counted
 from experiment_utils.conditions import BENCHMARKS, Claim, Condition, Table
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.records import Record, Records
@@ -115,7 +116,7 @@ def list_systems(table: Table, conditions: Mapping[str, Condition], shown: Shown
 
 def _claimed(claim: Claim) -> System:
     scores = {name: Score(claim.scores[name]) for name in BENCHMARKS if name in claim.scores}
-    seeds = f", {_count_seeds(claim.seeds)}" if claim.seeds else ""
+    seeds = f", {counted(claim.seeds, 'seed')}" if claim.seeds else ""
     name = f"{claim.system}, {claim.by}"
     return System(OTHERS, name, f"{name} ({claim.base})", f"{claim.base}{seeds}", scores, {})
 
@@ -211,15 +212,11 @@ def _describe_places(runs: Sequence[Record]) -> str:
 def _describe_place(run: Record) -> str:
     if run.device != "cpu":
         return run.device
-    return f"{run.processors} core{'s' * (run.processors != 1)}"
+    return counted(run.processors, "core")
 
 
 def _describe_seeds(runs: Mapping[str, Sequence[Record]]) -> str:
     counts = {name: len(of) for name, of in runs.items()}
     if len(set(counts.values())) == 1:
-        return _count_seeds(next(iter(counts.values())))
-    return "; ".join(f"{name} {_count_seeds(count)}" for name, count in counts.items())
-
-
-def _count_seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
+        return counted(next(iter(counts.values())), "seed")
+    return "; ".join(f"{name} {counted(count, 'seed')}" for name, count in counts.items())

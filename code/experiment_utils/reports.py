@@ -10,6 +10,7 @@ from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
 from basics.markdown import RESULTS, put_sections, render_row
+from basics.words import counted
 from data_utils.dialogues import digest_sources
 from experiment_utils.conditions import CONDITIONS_FILE, EXPERIMENTS, Condition, Table
 from experiment_utils.evidence import keep_run, make_record, read_corpus
@@ -148,14 +149,14 @@ def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:
     if code:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        machine = f"{platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"
         cells = [today(), short_commit(find_commit(find_repository())), machine, job.name]
         cells += [f"failed with exit status {code}", "-"]
     else:
         record = make_record(job, plan.folder)
         split = "" if job.condition.split == "test" else f" ({job.condition.split})"
         shown = ", ".join(f"{dataset} {record.score(dataset):.2f}{split}" for dataset in record.counts)
-        machine = f"{record.device}, {record.processors} cores"
+        machine = f"{record.device}, {counted(record.processors, 'core')}"
         valid = "-" if record.valid is None else f"{record.valid:.2f}"
         cells = [record.date, short_commit(record.commit), machine, job.name, shown, valid]
     return render_row([*cells, f"{minutes:.1f}"])

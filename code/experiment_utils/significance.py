@@ -15,7 +15,8 @@ from typing import Self
 import numpy as np
 
 from basics.errors import UserError
-from experiment_utils.dialogue_counts import PERCENT, Counts, Score, f1_of_labels, score_by, sum_up
+from basics.words import counted
+from experiment_utils.dialogue_counts import PERCENT, Counts, Scorer, f1_of_labels, score_by, sum_up
 
 RESAMPLES = 10_000
 SEED = 0  # of the draws here; elsewhere, seeds are those of runs
@@ -235,11 +236,11 @@ def _check_paired(runs: Sequence[Counts]) -> None:
             raise UserError(f"labels {', '.join(run.labels)} and {', '.join(runs[0].labels)}: compare runs of one set")
         if not runs[0].is_paired_with(run):
             alone = len(set(run.dialogues) ^ set(runs[0].dialogues))
-            what = f"{alone} dialogues were scored by one of them alone" if alone else "they differ in gold labels"
+            what = f"one of them alone has {counted(alone, 'dialogue')}" if alone else "they differ in gold labels"
             raise UserError(f"the runs are not of the same rows: {what}")
 
 
-def _scores_of_resamples(runs: Sequence[Counts], score: Score) -> np.ndarray:
+def _scores_of_resamples(runs: Sequence[Counts], score: Scorer) -> np.ndarray:
     """(runs, resamples[, labels]) scores; a resample has the same dialogues for all runs."""
     _check_paired(runs)
     count = len(runs[0].dialogues)

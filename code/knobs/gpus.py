@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from basics.errors import UserError
 from basics.ports import find_free_ports
+from basics.words import counted
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
@@ -53,7 +54,7 @@ def share_out(parallel: int, gpus: Sequence[str]) -> list[dict[str, str]]:
         return [{}]
     if gpus and len(gpus) < parallel:
         raise UserError(
-            f"--jobs {parallel}: {len(gpus)} GPUs are visible, and each run takes one; give {len(gpus)} or fewer"
+            f"--jobs {parallel}: {counted(len(gpus), 'visible GPU')}, and each run takes one; give {len(gpus)} or fewer"
         )
     each = len(gpus) // parallel
     shares = [",".join(gpus[number * each : (number + 1) * each]) for number in range(parallel)]

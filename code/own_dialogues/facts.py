@@ -7,6 +7,7 @@ from typing import Any
 
 from basics.files import find_repository, shown_path
 from basics.json_files import parse_json
+from basics.words import counted
 from data_utils.labels import DATASETS
 from data_utils.row_files import RECOGNITION
 from own_dialogues.shipped import name_of
@@ -63,8 +64,8 @@ class Facts:
     def learned_from(self) -> str:
         """'9,989 utterances of meld (...)', as far as it is known."""
         if self.utterances is not None:
-            return f"{self.utterances:,} utterances of {self.corpus}"
-        return f"{self.texts:,} different utterances of {self.corpus}" if self.texts else self.corpus
+            return f"{counted(self.utterances, 'utterance')} of {self.corpus}"
+        return f"{counted(self.texts, 'different utterance')} of {self.corpus}" if self.texts else self.corpus
 
     @property
     def scored(self) -> str:
@@ -72,7 +73,7 @@ class Facts:
         if self.score is None:
             return "no score lies beside it"
         score = self.score
-        told = f"weighted F1 {score.weighted_f1:.2f}{score.more} on {score.split} ({score.rows:,} utterances)"
+        told = f"weighted F1 {score.weighted_f1:.2f}{score.more} on {score.split} ({counted(score.rows, 'utterance')})"
         return told if score.selection == SELECTIONS["valid"] else f"{told}, {score.selection}"
 
     @property
@@ -102,7 +103,7 @@ class Facts:
 
     def _window(self) -> str:
         turns = self.config.historical_window + self.config.window_step - 1
-        shown = "alone" if self.config.kind == "plain" else f"and the {turns} turns before it at most"
+        shown = "alone" if self.config.kind == "plain" else f"and the {counted(turns, 'turn')} before it at most"
         felt = ", then by what was felt in all turns before" if self.is_filtered else ""
         return f"A turn is judged by itself {shown}{felt}"
 

@@ -17,6 +17,7 @@ from basics.files import replace_durably, sha256_of, sha256_of_text, write_atomi
 from basics.json_files import parse_json
 from basics.locks import alone_at, lock_beside
 from basics.scripts import progress_bar
+from basics.words import counted
 from dialogue_files.reading import FileCounts, read_turns
 from own_dialogues.checkpoint import find_base
 from own_dialogues.demonstrations import DemonstrationSource, identify_demonstrations
@@ -134,7 +135,7 @@ def predict_file(
             position = write(rows, Position(position.turns + len(rows), position.bytes, shortened, beliefs))
             advance(len(rows))
         if position.turns != counts.turns:  # said before the output takes its name
-            told = f"{counts.turns} turns when it was checked, {position.turns} now"
+            told = f"{counted(counts.turns, 'turn')} when it was checked, {position.turns} now"
             raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
         # One that has gone since was whole while it was open.
         if marks and task.source.exists() and sha256_of(task.source) != marks["input"]:
@@ -193,7 +194,7 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: Map
     replace_durably(task.part, task.output)
 
 
-class Run:
+class FileRun:
     """Files that one model answers, one after the other.
 
     files: each with its counts, as it was when it was checked. model_marks: see `fingerprint_model`, None where all is

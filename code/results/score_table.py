@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from basics.words import counted
 from data_utils.labels import WEIGHTED_F1
 from results.files import SELECTIONS, Scorecard
 from scoring.metrics import EvalResult, field_of, mean_score, name_metric, short_name
@@ -20,7 +21,7 @@ def print_table(scorecard: Scorecard, title: str, file: TextIO | None = None) ->
     file: stdout unless given. Where it is no terminal the table is plain text, at most 100 columns wide.
     """
     console = _make_console(file or sys.stdout)
-    console.print(f"{title}: {scorecard.split}, {scorecard.result.rows} utterances", style="bold")
+    console.print(f"{title}: {scorecard.split}, {counted(scorecard.result.rows, 'utterance')}", style="bold")
     console.print(_label_table(scorecard.result))
     console.print()
     console.print(_summary_table(scorecard))
@@ -68,14 +69,16 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
         note = "the model's own answers, before they are filtered"
         rows.append((f"{short} without transitions", _percent(scorecard.without_transitions.score), note))
     if unseen and unseen.rows < result.rows:
-        note = f"the {unseen.rows} utterances whose text was not trained on"
+        note = f"the {counted(unseen.rows, 'utterance')} whose text was not trained on"
         rows.append((f"{short} on unseen text", _percent(unseen.score), note))
     if scorecard.seen and scorecard.seen.rows == result.rows:
         rows.append((f"{short} on unseen text", "-", "the text of every utterance was trained on"))
     if scorecard.seen_rows is None:
         rows.append((f"{short} on unseen text", "unknown", "the checkpoint does not tell what it was trained on"))
     for name, of_set in scorecard.by_dataset.items():
-        rows.append((f"{short_name(of_set.metric)} of {name}", _percent(of_set.score), f"{of_set.rows} utterances"))
+        rows.append(
+            (f"{short_name(of_set.metric)} of {name}", _percent(of_set.score), counted(of_set.rows, "utterance"))
+        )
     if scorecard.by_dataset:
         rows.append(("mean of the sets", _percent(mean_score(scorecard.by_dataset)), "each set counts the same"))
     if scorecard.copying:

@@ -16,6 +16,7 @@ from basics.errors import UserError
 from basics.files import public_path
 from basics.json_files import parse_json
 from basics.locks import alone_in
+from basics.words import counted
 from results.figures import draw_confusion_matrix, draw_learning_curve
 from results.files import (
     GIVEN_CHECKPOINT,
@@ -80,7 +81,8 @@ def report_run(
         print_table(scorecard, title)
     split = run.arguments[2].score_on
     for task, result in others.items():
-        print(f"{task}: weighted F1 {result.weighted_f1:.2f} on {result.rows} rows of {split}", file=sys.stderr)
+        rows = counted(result.rows, "row")
+        print(f"{task}: weighted F1 {result.weighted_f1:.2f} on {rows} of {split}", file=sys.stderr)
     print(f"written: {folder / RESULTS_FILE}", file=sys.stderr)
 
 

@@ -246,7 +246,7 @@ def test_a_file_that_is_not_the_published_one_is_told(write_corpus: WriteCorpus,
     load_dialogues("EmoryNLP", write_corpus(small_corpus()), check_counts=False)
     told = capsys.readouterr().err
     assert told.startswith("warning: ") and told.count("\n") == 1
-    counts = "train 1 dialogues / 3, valid 1 dialogues / 2, test 1 dialogues / 2 utterances"
+    counts = "train 1 / 3, valid 1 / 2, test 1 / 2 (dialogues / utterances)"
     assert "EmoryNLP.pkl is not the published file of EmoryNLP" in told and counts in told
 
 

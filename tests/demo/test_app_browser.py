@@ -170,7 +170,7 @@ def test_a_file_is_shown_before_the_model_is_asked(tab, tmp_path: Path) -> None:
         ("first", "Ben", "'@SUM(A1)"),
     ]
     tab.click("#chooser input")
-    tab.click("text=second: 1 turns")
+    tab.click("text=second: 1 turn")
     tab.wait_for_function("document.querySelector('#dialogue textarea').value === 'Cem: Run!'")
 
 

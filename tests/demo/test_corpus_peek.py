@@ -30,7 +30,7 @@ SECOND = Dialogue("b", (Utterance(0, "Well.", "sad"), Utterance(0, "Oh no.", "sa
 
 def test_sizes() -> None:
     splits = {"train": [FIRST, SECOND], "test": [SECOND]}
-    assert tell_sizes(splits) == "train: 2 dialogues, 6 utterances\ntest: 1 dialogues, 2 utterances"
+    assert tell_sizes(splits) == "train: 2 dialogues, 6 utterances\ntest: 1 dialogue, 2 utterances"
     lengths = count_lengths(splits)
     assert {quantity: dict(of_split["train"]) for quantity, of_split in lengths.items()} == {
         "turns of a dialogue": {4: 1, 2: 1},

@@ -213,7 +213,7 @@ def test_a_model_that_fails_is_told_and_the_page_goes_on(
         *_, (status, result, known) = own.answer(name, "A: b", None, None)
     assert 'role="alert"' in status and told in html.unescape(status) and "<b>" not in status
     assert (result, known) == ("", ("", []))
-    assert "1 turns, labels of" in list(own.answer(name, "A: b", None, known))[-1][0]
+    assert "1 turn, labels of" in list(own.answer(name, "A: b", None, known))[-1][0]
 
 
 def test_only_listed_checkpoints_are_opened(own: Page) -> None:

@@ -188,7 +188,9 @@ class TestTruncation:
         assert capsys.readouterr().err == ""
         report_shortened({"train": [self.WHOLE, replace(self.WHOLE, utterances_dropped=2), self.fit(110)]})
         lost = 2 + self.fit(110).utterances_dropped
-        assert capsys.readouterr().err == f"train: 2 prompts were too long and lost {lost} of their oldest utterances\n"
+        assert (
+            capsys.readouterr().err == f"train: too long: 2 prompts; left out of them: {lost} utterances, the oldest\n"
+        )
 
 
 class TestMicroBatches:

@@ -97,7 +97,7 @@ def test_a_clone_without_the_corpora_checks_what_it_can(tmp_path: Path, monkeypa
     monkeypatch.setenv("ERC_ORIGINAL_DATA", str(tmp_path))
     done = call_script(reproduce.main, "--check")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.rstrip().endswith(" files of answers make the counts that are committed")
+    assert done.stdout.rstrip().endswith(" files of answers")
     assert done.stderr.startswith("not checked, as their pickles are not here: EmoryNLP, iemocap, meld; ")
 
 

@@ -38,6 +38,7 @@ def test_commands_are_printed_and_nothing_runs(repository: Path) -> None:
     assert result.stdout.count("bash ") == 4 and ran(repository) == []
     listed = call(repository, "--list").stdout.splitlines()
     assert len(listed) == 10 and listed[0] == "exact/a/meld; table 1; SmolLM2-135M; meld 80.00 ±0.5; 2 seeds"
+    assert any(line.startswith("far/c/meld; ") and line.endswith("; 1 seed") for line in listed)
 
 
 def test_numbers_beside_the_papers(repository: Path) -> None:

@@ -386,7 +386,7 @@ def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> Non
 
 
 def test_more_runs_at_once_than_gpus_are_refused() -> None:
-    with pytest.raises(UserError, match="--jobs 4: 2 GPUs are visible, and each run takes one; give 2 or fewer"):
+    with pytest.raises(UserError, match="--jobs 4: 2 visible GPUs, and each run takes one; give 2 or fewer"):
         Runner(parallel=4, gpus=("0", "1"))
     assert [set(place) for place in share_out(2, ())] == [{"MASTER_PORT"}] * 2
     assert share_out(1, ("0", "1")) == [{}]

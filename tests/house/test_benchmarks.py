@@ -363,7 +363,7 @@ def test_the_first_command_comes_to_a_score(tmp_path: Path) -> None:
     assert section["seconds"] > section["parts"]["training_steps"] > 0 and section["epochs"] == 1
     assert 0 <= section["weighted_f1"] <= 100
     _, told = render_first_command({"first_command": section | {"machine": MACHINE, "took": 60}})
-    assert f"weighted F1 of {section['weighted_f1']:.2f}" in told and f"({section['rows']} rows, 1 epochs;" in told
+    assert f"weighted F1 of {section['weighted_f1']:.2f}" in told and f"({section['rows']} rows, 1 epoch;" in told
 
 
 @pytest.mark.parametrize(

@@ -99,4 +99,4 @@ def test_the_scripts_hand_them_on(checkout: ShellCheckout, with_four: str) -> No
         "error: CUDA_VISIBLE_DEVICES=GPU-2a3,GPU-3a3: DeepSpeed's launcher knows GPUs by number alone; name them so\n"
     )
     refused = checkout.run(CUDA_VISIBLE_DEVICES="2,3", NPROC=3, DRY_RUN=0, FLAG=0, **knobs)
-    assert refused.stderr == "error: NPROC=3: 2 GPUs are visible, and each process takes one; give 2 or fewer\n"
+    assert refused.stderr == "error: NPROC=3: 2 visible GPUs, and each process takes one; give 2 or fewer\n"

@@ -307,7 +307,7 @@ def test_many_speakers_and_long_utterances_are_told(trained: Path, tmp_path: Pat
     path.write_text("".join(f"person {number}: Run!\n" for number in range(11)) + f"person 0: {'word ' * 500}\n")
     result = run(trained, path)
     assert "a dialogue has 11 speakers, training knew 9 at most" in result.stderr
-    assert "1 were too long for the prompt" in result.stderr.splitlines()[-1]
+    assert "too long for the prompt and cut at their end: 1 utterance" in result.stderr.splitlines()[-1]
 
 
 def test_what_cannot_be_is_one_line(trained: Path, source: Path, tmp_path: Path) -> None:

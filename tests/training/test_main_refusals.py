@@ -220,7 +220,7 @@ def test_no_split_is_encoded_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_history_that_does_not_fit_is_counted(bench: Bench) -> None:
     result = bench.call(max_length=110, do_eval=False)
     assert result.returncode == 0
-    assert "prompts were too long and lost" in result.stderr
+    assert "prompts; left out of them: " in result.stderr
 
 
 def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from basics.errors import UserError
+from basics.words import counted
 from data_utils.corpora.description import Description, Split
 from data_utils.corpora.places import DESCRIPTION_FILE, SUFFIXES, list_visible
 from data_utils.labels import SPLITS
 from dialogue_files.readers.forms import FORMATS, NOT_READ
 from dialogue_files.readers.tables import SPLIT_WORDS, splits_named
-from dialogue_files.reading import counted
 from dialogue_files.turns import SpokenTurn
 
 COMMENT_SUFFIXES = (".md",)

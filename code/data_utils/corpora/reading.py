@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from basics.errors import UserError, as_line
+from basics.words import counted
 from data_utils.corpora.description import (
     BY_CORPUS,
     Description,
@@ -30,7 +31,7 @@ from data_utils.labels import SPLITS, DatasetSpec
 from dialogue_files.names import name_key
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.readers.tables import SYNONYMS, columns_missing, fold_name
-from dialogue_files.reading import counted, find_format, read_turns
+from dialogue_files.reading import find_format, read_turns
 from dialogue_files.report import Report
 from dialogue_files.turns import SpokenTurn
 
@@ -348,7 +349,8 @@ def _describe(corpus: OwnCorpus) -> Iterator[str]:
     spec = corpus.spec
     mixable = "" if spec.unified else "; without unified labels: it cannot be mixed with other corpora"
     licence = f"; licence {spec.licence}" if spec.licence else ""
-    yield f"{spec.name}: {len(spec.labels)} labels, scored by {spec.metric}, {spec.speakers} speakers{licence}{mixable}"
+    speakers = counted(spec.speakers, "speaker")
+    yield f"{spec.name}: {len(spec.labels)} labels, scored by {spec.metric}, {speakers}{licence}{mixable}"
     for name, dialogues in corpus.splits.items():
         counts, turns = _count(one.turns for one in dialogues), sum(len(one.turns) for one in dialogues)
         bare = turns - counts.total()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+from basics.words import counted
 from dialogue_files.readers.json_dialogues import objects, plain_text
 from dialogue_files.readers.json_stream import Outline, stream_json
 from dialogue_files.readers.tables import PartCounter, TableForm, find_table_form, fold_name, read_rows
@@ -82,7 +83,7 @@ def read_emory_table(stream: BinaryIO) -> Iterator[Read]:
             yield Header(tuple(row), line)
             continue
         if len(row) != width:
-            raise LineError(line, f"{len(row)} cells, but the header has {width}")
+            raise LineError(line, f"{counted(len(row), 'cell')}, but the header has {width}")
         text, speaker, *numbers = (row[places[name]] for name in _EMORY_COLUMNS)
         if not all(_NUMBER.fullmatch(number.strip()) for number in numbers):
             raise LineError(line, f"Season, Episode, Scene_ID are {', '.join(numbers)[:60]}, allowed are whole numbers")
@@ -112,7 +113,7 @@ def read_empathetic(stream: BinaryIO) -> Iterator[Read]:
             places = _find_places(row, _EMPATHETIC_COLUMNS, line)
             continue
         if len(row) <= max(places[name] for name in _EMPATHETIC_COLUMNS):
-            raise LineError(line, f"{len(row)} cells, but the header has {len(places)}")
+            raise LineError(line, f"{counted(len(row), 'cell')}, but the header has {len(places)}")
         dialogue, number, speaker, text = (row[places[name]] for name in _EMPATHETIC_COLUMNS)
         turn = (_EMPATHETIC_COLUMNS[1], number)
         yield ReadTurn(
@@ -169,4 +170,5 @@ def read_ecf(stream: BinaryIO) -> Iterator[Read]:
             name, left, part = head[1], int(head[2]), part + 1
             next(lines, None)  # the pairs of emotions and causes
     if left:
-        raise LineError(number, f"conversation {name} ends {left:,} turns too early, allowed is the length in its head")
+        early = counted(left, "turn")
+        raise LineError(number, f"conversation {name} ends {early} too early, allowed is the length in its head")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, BinaryIO
 
+from basics.words import counted
 from dialogue_files.report import Header, LeftOut, Remark, SplitSaid
 from dialogue_files.turns import LONGEST_NAME, LineError, Read, ReadTurn, read_lines
 
@@ -296,7 +297,7 @@ def _fitted(row: list[str], width: int, line: int) -> list[str]:
     if len(row) != width:
         much = "what holds the separator belongs into quotes, and each column needs a name"
         why = much if len(row) > width else "empty ones need their separators"
-        raise LineError(line, f"{len(row)} cells, but the header has {width}: {why}")
+        raise LineError(line, f"{counted(len(row), 'cell')}, but the header has {width}: {why}")
     return row
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from bases.load import load_tokenizer
 from basics.errors import UserError
+from basics.words import counted
 from data_utils.row_files import PREDICTION, SPEAKER
 from data_utils.row_sets import RowSets
 from engine.batching import EncodedRow, RowEncoder
@@ -79,5 +80,6 @@ def report_shortened(encoded: dict[str, list[EncodedRow]]) -> None:
     """Prints on stderr, for every split that has any, how many prompts were too long."""
     for name, lost in count_shortened(encoded).items():
         if lost["prompts"]:
-            told = f"{lost['prompts']} prompts were too long and lost {lost['utterances']} of their oldest utterances"
+            prompts, utterances = counted(lost["prompts"], "prompt"), counted(lost["utterances"], "utterance")
+            told = f"too long: {prompts}; left out of them: {utterances}, the oldest"
             print(f"{name}: {told}", file=sys.stderr)
