@@ -34,7 +34,7 @@ BESIDE = {name: f"ours, with {kind.called}" for name, kind in KINDS.items()}
 LEGEND = """\
 Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets stands the \
 95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. A hyphen: not reported, \
-or not run. The words of our lines:
+or not run. The words of our lines, each with the condition that it is of (`python code/reproduce.py --condition NAME`):
 
 - *window*: the prompt shows the utterance with the 12 turns before it. *compact*: a shorter prompt of ours. *step_6*: \
 the start of what it shows moves every six turns.
@@ -167,9 +167,9 @@ def _ours(members: Sequence[Condition], shown: Shown) -> System:
         dataset: replace(score, more=_say_others(dataset, others) + shown.mark(runs[dataset]))
         for dataset, score in _scores(runs, _counts, shown).items()
     }
-    meaning = f"{first.group.title}, decode={decoded}, {_describe_seeds(runs)}{_describe_minutes(runs)}"
+    meaning = f"decode={decoded}, {_describe_seeds(runs)}{_describe_minutes(runs)}"
     short = "/".join(first.name.split("/")[:2])
-    return System(OURS, f"ours: {short}", short, meaning, scores, others)
+    return System(OURS, f"ours: {first.group.title} (`{short}`)", short, meaning, scores, others)
 
 
 def _counts(runs: Sequence[Record], dataset: str) -> list[Counts]:

@@ -56,8 +56,8 @@ def test_a_row_that_is_not_for_the_readme_is_a_system_of_the_report() -> None:
     systems = {"/".join(one.name.split("/")[:2]) for one in hidden if one.has_own_labels}
     assert {"small_compact/compact+step_6+class_weights", "small/plain"} <= systems
     for system in systems:
-        assert f"ours: {system} |" in render_systems(list_systems(TABLE, CONDITIONS, shown))
-        assert f"ours: {system} |" not in render_overview(TABLE, CONDITIONS, shown)
+        assert f" (`{system}`) |" in render_systems(list_systems(TABLE, CONDITIONS, shown))
+        assert f" (`{system}`) |" not in render_overview(TABLE, CONDITIONS, shown)
 
 
 def test_own_answers_are_compared_beside_those_with_transitions() -> None:
