@@ -302,7 +302,7 @@ def test_figures_are_drawn_from_records(tmp_path: Path, monkeypatch: pytest.Monk
     shown = Shown(Records.read(tmp_path))
     few = plan_figures(TABLE, CONDITIONS, shown)["small"]
     assert list(few) == [f"{kind}_small_meld.png" for kind in ("differences", "confusion")], "ten utterances: no bar"
-    monkeypatch.setattr(report_figures, "FEWEST", 10)
+    monkeypatch.setattr(report_figures, "FEWEST", 1)
     names = draw_all(tmp_path / "figures", TABLE, CONDITIONS, shown)
     assert names == {
         OVERVIEW: [FOREST],
