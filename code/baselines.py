@@ -13,7 +13,6 @@ speaker's previous utterance, is no baseline but shows what a leak would be wort
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
-from basics.words import counted
 
 # isort: split
 import argparse
@@ -32,6 +31,7 @@ from basics.errors import UserError
 from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
+from basics.words import counted
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import digest_sources, find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW

@@ -7,7 +7,6 @@ The first line says how many labels are equal; below it stands each row that dif
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
-from basics.words import counted
 
 # isort: split
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from basics.argument_parsing import LineParser
 from basics.errors import UserError
+from basics.words import counted
 from data_utils.labels import INVALID
 from scoring.metrics import Prediction
 from scoring.prediction_files import read_predictions

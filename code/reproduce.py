@@ -12,15 +12,16 @@ with its counts to experiments/runs and its answers to experiments/predictions; 
 
 # First of all: from here on Ctrl-C is one line.
 from basics.scripts import run_script
-from basics.words import counted
 
 # isort: split
 import argparse
 import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -30,6 +31,7 @@ from basics.errors import UserError
 from basics.files import make_folder
 from basics.locks import locked
 from basics.stopping import advised
+from basics.words import counted
 from experiment_utils.checks import check_answers, missing_corpora
 from experiment_utils.conditions import (
     CONDITIONS_FILE,
@@ -100,7 +102,7 @@ def main() -> None:
             raise UserError("say what to run: --condition NAME or --table NUMBER; --list shows all")
         with advised("the same command with --resume goes on"):
             troubles = run_jobs(jobs, arguments, folder)
-    report(table, conditions, folder)
+    report(table, conditions, folder, arguments.conditions)
     for line in troubles:
         print(line, file=sys.stderr)
     if troubles:
@@ -244,15 +246,18 @@ def unique_runs(planned: Sequence[tuple[Job, Plan]]) -> list[tuple[Job, Plan]]:
     return list({plan.folder: (job, plan) for job, plan in reversed(planned)}.values())[::-1]
 
 
-def report(table: Table, conditions: Mapping[str, Condition], folder: Path) -> None:
+def report(table: Table, conditions: Mapping[str, Condition], folder: Path, described: Path) -> None:
     """Write to `folder` the report of what is committed and of all that has finished here.
 
     One program at a time: one that was slower would else undo the other's, with what had finished when it began.
+    described: the file of the conditions.
     """
     make_folder(folder)
     with locked(folder):
         finished = find_finished(conditions, EXPERIMENTS)
         shown = update_records(conditions, finished, folder)
+        if folder != EXPERIMENTS:
+            shown = replace(shown, command=f"{shown.command} --conditions {shlex.quote(str(described))}")
         written = write_report(table, conditions, shown, folder)
         if finished:
             written.append(write_browser(conditions, shown, finished, folder))

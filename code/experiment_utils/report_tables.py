@@ -29,13 +29,15 @@ class Shown:
     """What tables and figures are made from.
 
     stale: (condition, seed) of runs with settings or dialogues that have changed since. earlier: scores without
-    committed answers. left_out: a line for each run whose condition no longer exists.
+    committed answers. left_out: a line for each run whose condition no longer exists. command: what makes the report,
+    with the file of the conditions where it is one's own.
     """
 
     records: Records
     stale: Collection[tuple[str, int]] = field(default_factory=frozenset)
     earlier: Sequence[Mapping[str, Any]] = ()
     left_out: Sequence[str] = ()
+    command: str = "python code/reproduce.py"
 
     def ran(self, condition: Condition) -> list[Record]:
         """The runs of a condition, by seed."""

@@ -26,9 +26,9 @@ from scoring.metrics import MajorityBaseline
 SAMPLE_RUN = "sample/window/sample"
 
 PREFACE = """\
-Made by `python code/reproduce.py --report` from `runs/`, which holds for every run its record and counts: in each
+Made by `{command} --report` from `runs/`, which holds for every run its record and counts: in each
 dialogue, how often which label was answered with which. Scores, intervals and tests derive from those counts, and these
-from the answers in `predictions/` with the corpora (`python code/reproduce.py --check`). What a record says beyond its
+from the answers in `predictions/` with the corpora (`{command} --check`). What a record says beyond its
 counts rests on the record alone: the score on valid by which an epoch or a baseline was chosen, how often
 demonstrations were copied, and minutes. *Train*, *valid* and *test* are the splits of a corpus, to learn from, to
 choose on, to be scored on.
@@ -76,7 +76,7 @@ def render_report(
     table: Table, conditions: Mapping[str, Condition], shown: Shown, figures: Mapping[str, Sequence[str]]
 ) -> str:
     """The whole of REPORT.md. figures: group -> files of its pictures, drawn from the same records."""
-    parts = ["# Reproduction report", PREFACE]
+    parts = ["# Reproduction report", PREFACE.format(command=shown.command)]
     if pictures := [_picture(name, "All systems") for name in figures.get(OVERVIEW, ())]:
         parts += ["## All systems", SYSTEMS, render_systems(list_systems(table, conditions, shown)), *pictures]
     groups = group_conditions(conditions)
@@ -90,7 +90,8 @@ def render_report(
     parts += ["## Baselines" * bool(found := render_baselines(shown)), found]
     if earlier := render_earlier(shown):
         parts += ["## Earlier runs, whose answers were not kept", EARLIER, earlier]
-    parts += ["## Reported by others", render_claims(table.claims, BENCHMARKS)]
+    if table.claims:
+        parts += ["## Reported by others", render_claims(table.claims, BENCHMARKS)]
     parts += ["## Not run here", render_missing(groups, shown)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -118,7 +119,7 @@ def render_missing(groups: Mapping[str, Sequence[Condition]], shown: Shown) -> s
             if left[one.name] and shown.ran(one)
         ]
         if missing or begun:
-            command = f"`python code/reproduce.py --condition {group}`"
+            command = f"`{shown.command} --condition {group}`"
             count = f"{len(missing)} of {len(members)}"
             rows.append([members[0].group.title, count, str(len(seeds)), command, "; ".join(begun) or NOTHING])
     header = ("group", "conditions not run", "seeds each", "all of them", "seeds not run of the others")

@@ -175,6 +175,16 @@ def test_conditions_need_a_suffix(repository: Path) -> None:
     assert ran(repository) == []
 
 
+def test_a_report_of_ones_own_conditions_names_their_file(repository: Path) -> None:
+    own = repository / "my own.yaml"
+    own.write_text((repository / "conditions.yaml").read_text())
+    call(repository, "--condition", "same", conditions=own.name)
+    report = (repository / "my own" / "REPORT.md").read_text()
+    command = f"python code/reproduce.py --conditions '{own}'"
+    assert all(f"`{command} {ending}`" in report for ending in ("--report", "--check", "--condition dies"))
+    assert "Reported by others" not in report and "`python code/reproduce.py --" not in report.replace(command, "")
+
+
 def test_what_has_finished_is_not_run_again(repository: Path) -> None:
     call(repository, "--condition", "exact", "--seeds", 1)
     result = call(repository, "--condition", "exact", "--resume", "--jobs", 2)
