@@ -140,7 +140,7 @@ BAD = [
     ("text", "".join(f"S{n}: a\n" for n in range(MOST_SPEAKERS + 1)), f"line {MOST_SPEAKERS + 1}: speaker 1001 of"),
     ("csv", "", "line 1: the header names no speaker and no utterance"),
     ("csv", "who,text\nAnn,a\n", "names no speaker (it names who, text)"),
-    ("csv", "speaker,text\nAnn,a\nBen\n", "line 3: 1 cells, but the header has 2"),
+    ("csv", "speaker,text\nAnn,a\nBen\n", "line 3: 1 cell, but the header has 2"),
     ("csv", "speaker,text\nAnn,a,b\n", "line 2: 3 cells, but the header has 2: what holds the separator belongs into"),
     ("csv", 'speaker,text\nAnn,"a"b\n', "line 2: not a row"),
     ("csv", f'speaker,text\nAnn,"{"y" * 200_000}\n', "line 2: not a row of a table: a cell has more than 131,072"),

@@ -66,7 +66,7 @@ REFUSED = [
         f"Ann Bell 0:01\n{LONG}\n{LONG}\n{LONG}\n",
         "line 4: the turn of 'Ann Bell' has more than 10,000 char",
     ),
-    ("csv", "sep=;\nspeaker;text\nAnn;a\nBen\n", "line 4: 1 cells, but the header has 2"),
+    ("csv", "sep=;\nspeaker;text\nAnn;a\nBen\n", "line 4: 1 cell, but the header has 2"),
     ("text", "Ann\n", f"line 1: 'Ann' {NO_TURN}"),
     ("jsonl", f"[]\n{NESTED}", "line 2: not JSON (nested too deeply), allowed is one value on each line"),
     ("json", b"[[]]\xc3", "line 1: not UTF-8 text from here on (unexpected end of data), allowed is UTF-8"),
