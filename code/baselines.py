@@ -196,7 +196,7 @@ def print_results(dataset: str, found: Sequence["Baseline"]) -> None:
     first = found[0].results
     print(
         f"{dataset}: {first['test'].metric.replace('_', ' ')}, {counted(first['valid'].rows, 'utterance')} of valid, "
-        f"{first['test'].rows} of test; settings chosen on valid"
+        f"{first['test'].rows:,} of test; settings chosen on valid"
     )
     print(f"{'':<{width}}  {'by itself':^17}  {'with transitions':^17}")
     print(f"{'baseline':<{width}}  {'valid':>7} {'test':>7}    {'valid':>7} {'test':>7}")

@@ -66,7 +66,7 @@ def render_comparison(pairs: list[Pair]) -> str:
     """The share of equal labels in percent, then one line a row that differs: id, target, label A, label B."""
     apart = [(one, other) for one, other in pairs if one.label != other.label]
     same = len(pairs) - len(apart)
-    lines = [f"same label: {100 * same / len(pairs):.2f}% ({same} of {counted(len(pairs), 'row')})"]
+    lines = [f"same label: {100 * same / len(pairs):.2f}% ({same:,} of {counted(len(pairs), 'row')})"]
     if apart:
         lines.append("id\ttarget\tlabel A\tlabel B")
     lines += ["\t".join((one.id, one.target, one.label or INVALID, other.label or INVALID)) for one, other in apart]

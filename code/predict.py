@@ -261,7 +261,7 @@ def answer_files(arguments: Namespace) -> None:
     marks = fingerprint_model(checkpoint, place, source, arguments.decode) if output else None
     files = list(zip(tasks, (one.counts for one in inputs), strict=True))
     run = FileRun(files, marks, arguments.resume)
-    with advised("the same command with --resume True goes on" if output else ""):
+    with run.alone(), advised("the same command with --resume True goes on" if output else ""):
         answered = run.find_starts()
         recognizer = EmotionRecognizer.from_pretrained(
             checkpoint, arguments.device, arguments.precision, source, arguments.decode

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from basics.argument_parsing import LineParser, whole_number
 from basics.errors import UserError
-from basics.files import make_folder
+from basics.files import make_folder, shown_path
 from basics.locks import locked
 from basics.stopping import advised
 from basics.words import counted
@@ -257,7 +257,7 @@ def report(table: Table, conditions: Mapping[str, Condition], folder: Path, desc
         finished = find_finished(conditions, EXPERIMENTS)
         shown = update_records(conditions, finished, folder)
         if folder != EXPERIMENTS:
-            shown = replace(shown, command=f"{shown.command} --conditions {shlex.quote(str(described))}")
+            shown = replace(shown, command=f"{shown.command} --conditions {shlex.quote(shown_path(str(described)))}")
         written = write_report(table, conditions, shown, folder)
         if finished:
             written.append(write_browser(conditions, shown, finished, folder))

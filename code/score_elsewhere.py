@@ -95,7 +95,8 @@ def describe_rows_and_limits(folder: Path, scores: Sequence["Elsewhere"]) -> str
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
     parser = LineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_knob(parser, replace(KNOBS["datasets"], meaning="which corpora are asked, joined by commas"))
+    asked = "which corpora are asked, joined by commas; for a mix with corpora of one's own all of it, in its order"
+    add_knob(parser, replace(KNOBS["datasets"], meaning=asked))
     add_knob(parser, KNOBS["check_counts"])
     parser.add_argument(
         "--checkpoint",

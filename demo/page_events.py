@@ -100,7 +100,9 @@ class Page:
         try:
             while (found := self._in_turn(self._go_on, visit, name, turns, rows, before)) is not None:
                 rows = found
-                status = page.render_status(f"{len(rows)} of {counted(len(turns), 'turn')} ...", len(rows), len(turns))
+                status = page.render_status(
+                    f"{len(rows):,} of {counted(len(turns), 'turn')} ...", len(rows), len(turns)
+                )
                 yield status, page.render_rows(rows, config.labels), (name, rows)
         finally:
             self.begun.pop(visit, None)

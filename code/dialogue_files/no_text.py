@@ -10,7 +10,7 @@ RECORDS = "records of keys and values"
 SIGNS: Mapping[str, tuple[str, re.Pattern[str]]] = {
     "JSON": (".json", re.compile(r'(?:\[\s*)*\{\s*"')),
     "a TextGrid of Praat": (".textgrid", re.compile(r'(?:File type = )?"ooTextFile')),
-    "CHAT": (".cha", re.compile(r"@(?:UTF8|Begin)\b|\*\w{1,7}:.*\n(?:\t.*\n)*%\w{2,7}:")),
+    "CHAT": (".cha", re.compile(r"@(?:UTF8|Begin)\s*$|\*[A-Z]\w{1,6}:.*\n(?:\t.*\n)*%[a-z]{2,7}:", re.MULTILINE)),
     "RTF": (".rtf", re.compile(r"\{\\rtf\d")),
     "a PDF": (".pdf", re.compile(r"%PDF-\d")),
     "HTML": (".html", re.compile(r"<!doctype html|<html\b", re.IGNORECASE)),
@@ -20,16 +20,25 @@ SIGNS: Mapping[str, tuple[str, re.Pattern[str]]] = {
 _KEY = re.compile(r"(?:- )?([\w ]+?) ?:(?: |$)")
 
 
-def find_other(lines: Sequence[str]) -> tuple[str, str] | None:
-    """What a text really is, and the suffix of such files, by its first lines that are not blank; None: it is text."""
+def find_other(lines: Sequence[str], is_named: bool) -> tuple[str, str] | None:
+    """What a text really is, and the suffix of such files, by its first lines that are not blank; None: it is text.
+
+    is_named: it is taken for text of names with a colon, which keys look like too.
+    """
     beginning = "\n".join(lines)
     found = next(((what, suffix) for what, (suffix, sign) in SIGNS.items() if sign.match(beginning)), None)
-    return found or ((RECORDS, ".yaml") if _holds_records(lines) else None)
+    return found or ((RECORDS, ".yaml") if is_named and _holds_records(lines) else None)
 
 
 def _holds_records(lines: Sequence[str]) -> bool:
-    """Whether a key for the speaker and one for the utterance take turns, where else the names of people stand."""
-    keys = [fold_name(key[1]) for key in map(_KEY.match, map(str.strip, lines)) if key]
+    """Whether keys for the speaker and the utterance take turns from the first line on, and are half of all or more.
+
+    Fewer are those of a form that somebody reads out, or has pasted into a chat.
+    """
+    found = [_KEY.match(line.strip()) for line in lines]
+    keys = [fold_name(key[1]) for key in found if key]
     kinds = [kind for key in keys for kind in ("speaker", "utterance") if key in SYNONYMS[kind]]
     pairs = len(kinds) // 2  # of the last record the head may hold the first key alone
-    return pairs > 1 and kinds[0] != kinds[1] and kinds[: 2 * pairs] == kinds[:2] * pairs
+    if pairs < 2 or not found[0] or 2 * len(kinds) < len(keys):
+        return False
+    return kinds[0] != kinds[1] and kinds[: 2 * pairs] == kinds[:2] * pairs

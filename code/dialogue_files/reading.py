@@ -36,7 +36,7 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
     head = Head(path, encoding)
     found = _recognise(suffix, head)
     if found:
-        if suffix in TEXT and (fault := _no_text(head)):
+        if suffix in TEXT and (fault := _no_text(head, found)):
             raise UserError(f"{path}: {fault}; --input_format text reads it as text all the same")
         return found
     if path.is_dir():
@@ -53,14 +53,15 @@ def find_format(path: Path, wanted: str | None = None, encoding: str | None = No
 def find_text_form(text: str) -> str:
     """The name of the form of a text that was typed or pasted: one of those for .txt. UserError: it is no text."""
     head = Head.of_text(text)
-    if fault := _no_text(head):
+    found = _recognise(".txt", head)
+    if fault := _no_text(head, found):
         raise UserError(fault)
-    return _recognise(".txt", head)
+    return found
 
 
-def _no_text(head: Head) -> str:
-    """What is wrong with a text that is none, and what to do; empty: nothing."""
-    other = find_other(head.lines)
+def _no_text(head: Head, name: str) -> str:
+    """What is wrong with a text that is none, and what to do; empty: nothing. name: of its form, if it is text."""
+    other = find_other(head.lines, name == "text")
     return f"it holds {other[0]}, allowed is text of 'Name: utterance' lines: {WAYS_OUT[other[1]]}" if other else ""
 
 

@@ -236,7 +236,7 @@ def _check_paired(runs: Sequence[Counts]) -> None:
             raise UserError(f"labels {', '.join(run.labels)} and {', '.join(runs[0].labels)}: compare runs of one set")
         if not runs[0].is_paired_with(run):
             alone = len(set(run.dialogues) ^ set(runs[0].dialogues))
-            what = f"one of them alone has {counted(alone, 'dialogue')}" if alone else "they differ in gold labels"
+            what = f"{counted(alone, 'dialogue')} in one of them alone" if alone else "they differ in gold labels"
             raise UserError(f"the runs are not of the same rows: {what}")
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def fingerprint_model(
 def find_position(task: FileTask, marks: Mapping[str, Any], turns: int, anew: bool = False) -> Position:
     """Where to go on; the beginning when nothing is there to go on from. turns: of the whole input.
 
-    anew: what is not as it was left, the input or what was made, is answered from its beginning.
+    anew: where the input, or the size of what was made, is not as it was left, the file is answered from its beginning.
 
     Raises:
         UserError: what is there was made from something else; the differences are named.
@@ -121,6 +121,7 @@ def predict_file(
 ) -> Position:
     """Answer every turn of a file from a position on and write it; returns the end, for who tells the user.
 
+    The state of the output stays beside it: who called removes it.
     counts: of the file as it was when it was checked. advance: is told how many turns have been written.
 
     Raises:
@@ -135,7 +136,7 @@ def predict_file(
             position = write(rows, Position(position.turns + len(rows), position.bytes, shortened, beliefs))
             advance(len(rows))
         if position.turns != counts.turns:  # said before the output takes its name
-            told = f"{counted(counts.turns, 'turn')} when it was checked, {position.turns} now"
+            told = f"{counted(counts.turns, 'turn')} when it was checked, {position.turns:,} now"
             raise UserError(f"{task.source} was changed while it was read ({told}): run it again")
         # One that has gone since was whole while it was open.
         if marks and task.source.exists() and sha256_of(task.source) != marks["input"]:
@@ -198,7 +199,8 @@ class FileRun:
     """Files that one model answers, one after the other.
 
     files: each with its counts, as it was when it was checked. model_marks: see `fingerprint_model`, None where all is
-    printed. The state of an output stays until all are whole: so a run that is stopped goes on with the others.
+    printed. The state of an output stays until all are whole: so a run that is stopped goes on with the others. Of
+    several outputs each is locked while it is written, a single one from the beginning.
     """
 
     def __init__(
@@ -206,6 +208,13 @@ class FileRun:
     ) -> None:
         self.files, self.resume, self.is_several = files, resume, len(files) > 1
         self.marks = [fingerprint(task, model_marks) if task.output else {} for task, _ in files]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Inside, no other program writes the output of a run of one file; UserError: one does."""
+        return nullcontext() if self.is_several else _alone_writing(self.files[0][0])
+
+    def _alone_with(self, task: FileTask) -> AbstractContextManager[None]:
+        return _alone_writing(task) if self.is_several else nullcontext()
 
     def find_starts(self) -> int:
         """Check that each file can begin, or be gone on with; how many turns are answered already.
@@ -215,7 +224,7 @@ class FileRun:
         """
         answered = 0
         for (task, counts), marks in zip(self.files, self.marks, strict=True):
-            with _alone_writing(task):  # of a whole one too: its lock may be left of one that was killed
+            with self._alone_with(task):  # of a whole one too: its lock may be left of one that was killed
                 answered += self._find_start(task, counts, marks).turns
         return answered
 
@@ -228,8 +237,9 @@ class FileRun:
         Raises:
             UserError: see `predict_file`; or another program is writing one of the files.
         """
-        if not self.resume:
-            self._forget()  # of those too that are not reached: not to be found when this one is resumed
+        if not self.resume:  # of those too that are not reached: not to be found when this one is resumed
+            for task, _ in self.files:
+                self._forget(task)
         shortened, turns = 0, sum(counts.turns for _, counts in self.files)
         is_printed = not self.files[0][0].output
         silent = is_printed and sys.stdout.isatty()  # a bar would stand between the lines
@@ -238,7 +248,9 @@ class FileRun:
                 if self.is_several and is_printed:
                     print("\n" * (number > 0) + f"file {as_line(str(task.source))}", flush=True)
                 shortened += self._answer_file(recognizer, task, counts, self.marks[number], bar.update)
-        self._forget()
+        for task, _ in self.files:
+            with suppress(UserError):  # another program answers it anew by now
+                self._forget(task)
         return shortened
 
     def _answer_file(
@@ -249,15 +261,15 @@ class FileRun:
         marks: Mapping[str, Any],
         advance: Callable[[int], object],
     ) -> int:
-        with _alone_writing(task):
+        with self._alone_with(task):
             start = self._find_start(task, counts, marks)
             if start.turns == counts.turns and task.is_whole(start.bytes):
                 return start.shortened
             return predict_file(recognizer, task, counts, marks, start, advance).shortened
 
-    def _forget(self) -> None:
-        for task, _ in self.files:
-            if task.output:
+    def _forget(self, task: FileTask) -> None:
+        if task.output:
+            with self._alone_with(task):
                 task.state.unlink(missing_ok=True)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, fontManager
+from matplotlib.font_manager import FontEntry, findfont, fontManager, weight_dict
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
@@ -28,12 +28,10 @@ def give_fonts(figure: Figure) -> None:
 @cache
 def _find_fonts(letters: frozenset[str]) -> Sequence[str]:
     """Families that have the letters between them, the one with most of them first."""
-    # A "last resort" has every letter, as a box. Upright and of usual weight: what asking for the family gives.
-    fonts = {
-        font.name: font.fname
-        for font in fontManager.ttflist
-        if font.style == "normal" and font.weight in (400, "normal", "regular") and "last" not in font.name.lower()
-    }
+    # A "last resort" has every letter, as a box. Of a family the upright face of a weight nearest the usual is what
+    # asking for it gives.
+    faces = [font for font in fontManager.ttflist if font.style == "normal" and "last" not in font.name.lower()]
+    fonts = {font.name: font.fname for font in sorted(faces, key=_from_usual, reverse=True)}
     having = {name: letters & _letters_of(fonts[name]) for name in sorted(fonts)}
     families, left = [], letters
     while had := [name for name in having if having[name] & left]:
@@ -45,6 +43,15 @@ def _find_fonts(letters: frozenset[str]) -> Sequence[str]:
     return families
 
 
+def _from_usual(font: FontEntry) -> int:
+    weight = weight_dict.get(font.weight, font.weight)
+    return abs(int(weight) - weight_dict["normal"])
+
+
 @cache
 def _letters_of(file: str) -> frozenset[str]:
-    return frozenset(map(chr, FT2Font(file).get_charmap()))
+    """Empty where the file is damaged, or is gone since matplotlib looked for fonts."""
+    try:
+        return frozenset(map(chr, FT2Font(file).get_charmap()))
+    except (OSError, RuntimeError):
+        return frozenset()

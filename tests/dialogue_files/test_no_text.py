@@ -37,6 +37,14 @@ TEXTS = [
     "User: Hi\nAssistant: Go\nUser: Hm\nAssistant: Yes\n",
     "Speaker: Ann Lee\nMessage: none\n\nAnn: Hi\nBen: Go\n",
     "*MOT:\tgo on .\n*CHI:\tno .\n",
+    "Ann: Here it is.\nName: Lee\nMessage: two\nName: Jo\nMessage: one\nBen: Fine.\nAnn: Good.\nBen: Yes.\nAnn: Bye.\n",
+    "@Begin: hi\nBen: Go\n",
+]
+# A form that is read out in others than plain text, and what they are.
+FORM = ("Name: Lee", "Message: two", "Name: Jo", "Message: one")
+WITH_A_FORM = [
+    ("whatsapp", "".join(f"12/31/21, 9:0{minute} PM - Ann: {line}\n" for minute, line in enumerate(FORM))),
+    ("whatsapp", "12/31/21, 9:00 PM - Ann: Orders\n" + "\n".join(FORM) + "\n12/31/21, 9:05 PM - Ben: Fine\n"),
 ]
 
 
@@ -57,3 +65,8 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: str, told: str, enc
 @pytest.mark.parametrize("content", TEXTS, ids=range(len(TEXTS)))
 def test_what_is_text_stays_text(content: str) -> None:
     assert find_text_form(content) == "text"
+
+
+@pytest.mark.parametrize(("form", "content"), WITH_A_FORM)
+def test_a_form_that_somebody_has_pasted_makes_no_records(form: str, content: str) -> None:
+    assert find_text_form(content) == form

@@ -31,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "code"), str(REPOSITORY / "tests" / "helpers")]
 
 from basics.argument_parsing import LineParser, whole_number  # noqa: E402
+from basics.words import counted  # noqa: E402
 from served_page import served  # noqa: E402
 from training.provenance import peak_memory_mib  # noqa: E402
 
@@ -144,7 +145,7 @@ def find_faults(number: int, shown: tuple[str, str] | None, turns: int) -> Itera
     marks = set(re.findall(r"visitor\d{4}", result))
     if marks != {mark_of(number)}:
         yield f"visitor {number} is shown {sorted(marks)}"
-    if f"{turns} turns, labels of" not in status:
+    if f"{counted(turns, 'turn')}, labels of" not in status:
         yield f"visitor {number} is told {status}"
     for markup in ("<script", "<img src=x", "${", "`"):
         if markup in result:

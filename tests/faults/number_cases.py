@@ -110,11 +110,11 @@ def by_program(case: Case) -> Iterator[Mapping[str, float]]:
     counts = Counts.read(Counts.of_predictions(case.predictions, case.labels).write(), case.labels)
     yield {
         "weighted F1": counts.score(WEIGHTED_F1),
-        "macro F1": float(macro_f1(counts.confusion)),
+        "macro F1": float(macro_f1(counts.sums)),
         **({"micro F1": counts.score(metric)} if has_micro else {}),
         **{
             f"f1-score of {label}": float(value)
-            for label, value in zip(case.labels, f1_of_labels(counts.confusion), strict=True)
+            for label, value in zip(case.labels, f1_of_labels(counts.sums), strict=True)
         },
     }
     yield {"weighted F1": counts.evaluate().weighted_f1}

@@ -127,7 +127,8 @@ def test_outputs_hold_what_was_said_and_nothing_runs(hostile: Path, form: str) -
     counts = count_turns(hostile, task.input_format)
     check_outputs([task])
     predict_file(Answering(), task, counts, {}, Position())
-    assert sorted(path.name for path in hostile.parent.rglob("*")) == sorted(["out", hostile.name, task.output.name])
+    made = ["out", hostile.name, task.output.name, task.state.name]
+    assert sorted(path.name for path in hostile.parent.rglob("*")) == sorted(made)
     text = task.output.read_bytes().decode()
     if form == "csv":
         rows = list(csv.reader(io.StringIO(text, newline="")))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,41 @@ def test_of_two_into_the_same_file_the_second_is_refused(trained: Path, calls: l
         result = run(trained, calls, *OUTPUT)
     assert_one_line_error(result, "another program is writing --output out/more.jsonl")
     assert written() == {}
+
+
+def test_what_another_program_has_begun_meanwhile_stays(
+    trained: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("out").mkdir()
+    state, find_starts = Path("out/more.jsonl.part.json"), prediction.FileRun.find_starts
+
+    def begin(asked: prediction.FileRun) -> int:
+        found = find_starts(asked)
+        holding.enter_context(alone_at(lock_beside(Path("out/more.jsonl")), "it"))
+        state.write_text("of another")
+        return found
+
+    monkeypatch.setattr(prediction.FileRun, "find_starts", begin)
+    with ExitStack() as holding:
+        result = run(trained, calls, *OUTPUT)
+    assert result.returncode == 2 and "another program is writing --output out/more.jsonl" in result.stderr
+    assert state.read_text() == "of another"
+
+
+def test_of_one_file_the_output_is_held_while_the_model_is_loaded(
+    trained: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, beside = EmotionRecognizer.from_pretrained, []
+
+    def load_beside(*asked):
+        if not beside:
+            beside.append(None)
+            beside[0] = run(trained, calls[1:2], *OUTPUT)
+        return load(*asked)
+
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", load_beside)
+    assert run(trained, calls[1:2], *OUTPUT).returncode == 0
+    assert_one_line_error(beside[0], "another program is writing --output out/short.jsonl")
 
 
 def test_two_whose_inputs_are_others_run_side_by_side(

@@ -164,6 +164,16 @@ def test_a_label_that_no_font_has_is_told_once(tmp_path, monkeypatch, capfd):
     assert told.startswith(f"warning: no font here has {LACKING} \u9ad8: figures show boxes") and told.count("\n") == 1
 
 
+def test_a_font_that_is_gone_is_passed_over(tmp_path, monkeypatch, drawn):
+    gone = fonts.FontEntry(fname=str(tmp_path / "gone.ttf"), name="Gone")
+    monkeypatch.setattr(fonts.fontManager, "ttflist", [gone, *fonts.fontManager.ttflist])
+    fonts._find_fonts.cache_clear()
+    draw_label(tmp_path, f"{LACKING} joyful")
+    fonts._find_fonts.cache_clear()
+    families = {family for tick in drawn[0].axes[0].get_xticklabels() for family in tick.get_fontfamily()}
+    assert len(families) == 2 and "Gone" not in families
+
+
 def test_matplotlib_does_not_warn_of_each_letter(tmp_path):
     code = (
         "import sys; from pathlib import Path; from matplotlib.figure import Figure; from results.figures import *;"

@@ -122,7 +122,10 @@ def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[t
     Raises:
         UserError: the file cannot be read, or none of its turns has an emotion.
     """
-    form = find_format(path)
+    try:
+        form = find_format(path)
+    except UserError as error:
+        raise UserError(_FLAGS_OF_PREDICT.sub("", str(error))) from None
     if not FORMATS[form].labelled:
         allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
         raise UserError(
