@@ -126,6 +126,10 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "test.csv").rename(folder / "test.srt"),
         "test.srt: is read as srt (editors, WhisperX, YouTube), which has no emotions, allowed in a corpus are",
     ),
+    "JSON in a file of text": (
+        lambda folder: (folder / "test.csv").unlink() or (folder / "test.txt").write_text('[{"speaker": "Ann"}]'),
+        "test.txt: it holds JSON, allowed is text of 'Name: utterance' lines: put it into a file .json, or .jsonl",
+    ),
     "nothing": (edit("test", lambda rows: []), "test.csv: holds no utterance"),
     "one dialogue to split": (only((*TURN, "calm")), "all.csv: holds 1 dialogue, allowed are 3 or more"),
     "one label": (
