@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from basics.errors import UserError
 from data_utils.dialogues import Dialogue, Utterance
@@ -50,6 +52,19 @@ def test_it_is_the_mean_of_both_models_over_the_shares() -> None:
     expected = (words.log_p("test") + vectors.log_p("test")) / 2 - log_shares(asked)
     assert linear_evidence(asked, ["test"], Letters())["test"] == pytest.approx(expected)
     assert not np.allclose(words.log_p("test"), vectors.log_p("test"))
+
+
+def test_fits_sum_by_one_thread_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, threads = LogisticRegression.fit, []
+
+    def noting(model: LogisticRegression, *data: object) -> LogisticRegression:
+        threads.append({pool["num_threads"] for pool in threadpool_info()})
+        return fit(model, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noting)
+    with threadpool_limits(2):
+        linear_evidence(task(dialogue("t", "rage")), ["test"], Letters())
+    assert threads == [{1}, {1}]
 
 
 def test_the_turns_before_are_heard() -> None:
