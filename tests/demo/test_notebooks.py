@@ -51,7 +51,7 @@ def test_peek_shows_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("dataset", "utterances"), [("iemocap", "5163"), ("meld", "9989"), ("EmoryNLP", "7551")])
+@pytest.mark.parametrize(("dataset", "utterances"), [("iemocap", "5,163"), ("meld", "9,989"), ("EmoryNLP", "7,551")])
 def test_peek_runs_on_the_published_ones(original_data: Path, dataset: str, utterances: str) -> None:
     told = output_of(run(PEEK, PEEK_DATASET=dataset, ERC_ORIGINAL_DATA=str(original_data)))
     assert f"{utterances} utterances" in told and told.count("image/png") == 5
@@ -87,7 +87,7 @@ def test_a_question_has_an_answer_and_a_sentence(path: Path) -> None:
 def test_committed_peek_is_of_the_sample() -> None:
     assert "PEEK_DATASET" in PEEK.read_text(encoding="utf-8")
     told = output_of(nbformat.read(PEEK, as_version=4))
-    assert "cat_bowl" in told and "9989" not in told and "5163" not in told
+    assert "cat_bowl" in told and "9,989" not in told and "5,163" not in told
 
 
 def test_a_cell_that_fails_is_one_line(tmp_path: Path) -> None:
