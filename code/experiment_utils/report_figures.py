@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -92,6 +92,12 @@ class Scene:
         """The title of a score's axis."""
         return axis_name(self.shown.records.metric(self.dataset))
 
+    @cached_property
+    def breakdowns(self) -> Mapping[str, Sequence[Breakdowns]]:
+        """Row -> the breakdowns of its runs, read once."""
+        read = self.shown.records.breakdowns
+        return {row: [read(run, self.dataset) for run in of] for row, of in self.runs.items()}
+
     def counts(self, row: str) -> list[Counts]:
         """The counts of a row, one for each seed."""
         return [run.counts[self.dataset] for run in self.runs[row]]
@@ -151,7 +157,7 @@ def _plan_dataset(
     if len(runs) < 2:
         return {}
     scene = Scene(f"{members[0].group.title}\n{dataset}", dataset, runs, looks, shown)
-    kinds = {"breakdowns": draw_breakdowns} if _questions_of(_breakdowns_of(scene)) else {}
+    kinds = {"breakdowns": draw_breakdowns} if _questions_of(scene.breakdowns) else {}
     if len(_drawn_labels(scene)) > 1:
         kinds["labels"] = draw_labels
     other = members[0].group.compare_with
@@ -288,8 +294,7 @@ def _drawn_labels(scene: Scene) -> dict[str, str]:
 
 def draw_breakdowns(path: Path, scene: Scene) -> None:
     """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
-    where = _breakdowns_of(scene)
-    questions = _questions_of(where)
+    questions = _questions_of(scene.breakdowns)
     with own_style():
         rows = (len(questions) + 1) // 2
         figure = Figure(figsize=(8.4, 2.8 * rows), layout="constrained")
@@ -297,23 +302,19 @@ def draw_breakdowns(path: Path, scene: Scene) -> None:
         for axes in panels[len(questions) :]:
             axes.set_visible(False)
         for axes, question in zip(panels, questions, strict=False):
-            answers = next(iter(where.values()))[0][question]
+            answers = next(iter(scene.breakdowns.values()))[0][question]
             kept = sorted((name for name, of in answers.items() if of.rows >= FEWEST), key=answer_order)
             keys = [f"{name}\n({answers[name].rows})" for name in kept]
             metric = scene.shown.records.metric(scene.dataset)
             series = {
                 row: [_bounds_of([one[question][name] for one in of], metric) for name in kept]
-                for row, of in where.items()
+                for row, of in scene.breakdowns.items()
             }
             _draw_bars(axes, keys, series, scene, scene.score_name)
             axes.set_title(QUESTIONS.get(question, question))
         figure.suptitle(f"{scene.title}: where it is right (utterances; fewer than {FEWEST} are left out)", fontsize=10)
         _write_legend(figure)
         save_figure(figure, path)
-
-
-def _breakdowns_of(scene: Scene) -> dict[str, list[Breakdowns]]:
-    return {row: [scene.shown.records.breakdowns(run, scene.dataset) for run in of] for row, of in scene.runs.items()}
 
 
 def _questions_of(where: Mapping[str, Sequence[Breakdowns]]) -> list[str]:

@@ -122,19 +122,9 @@ def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[t
     Raises:
         UserError: the file cannot be read, or none of its turns has an emotion.
     """
-    try:
-        form = find_format(path)
-    except UserError as error:
-        raise UserError(_FLAGS_OF_PREDICT.sub("", str(error))) from None
-    if not FORMATS[form].labelled:
-        allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
-        raise UserError(
-            f"{path}: is read as {form} ({FORMATS[form].made_by}), which has no emotions, allowed in a corpus are "
-            f"{allowed}, with a column or key emotion"
-        )
     report = Report()
     try:
-        read = read_turns(path, form, report=report)
+        read = read_turns(path, _find_labelled_format(path), report=report)
         turns = [replace(turn, emotion=_label_of(turn, path)) for turn in read]
     except UserError as error:
         raise UserError(_FLAGS_OF_PREDICT.sub("", str(error))) from None
@@ -148,6 +138,17 @@ def _read_file(path: Path, remarks: list[str], is_drawn_unasked: bool) -> list[t
         raise UserError(f"{path} line {report.split.line}: {told}; {allowed}, which has them drawn all the same")
     remarks += [f"{path.name}: {_FLAGS_OF_PREDICT.sub('', line)}" for line in report.lines()]
     return _apart(turns, path)
+
+
+def _find_labelled_format(path: Path) -> str:
+    form = find_format(path)
+    if not FORMATS[form].labelled:
+        allowed = ", ".join(name for name, one in FORMATS.items() if one.labelled)
+        raise UserError(
+            f"{path}: is read as {form} ({FORMATS[form].made_by}), which has no emotions, allowed in a corpus are "
+            f"{allowed}, with a column or key emotion"
+        )
+    return form
 
 
 def _apart(turns: Iterable[SpokenTurn], path: Path) -> list[tuple[SpokenTurn, ...]]:
