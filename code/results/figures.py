@@ -1,6 +1,7 @@
 """Figures of a run, drawn without a display or pyplot's global state; equal input gives equal bytes."""
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ STYLE = {
     # A "$" in the name of a model or label is a character, not a formula.
     "text.parse_math": False,
 }
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def draw_confusion_matrix(path: Path, result: EvalResult, labels: Sequence[str], title: str) -> None:
@@ -185,8 +187,11 @@ def _mark_best(axes: Axes, epochs: Sequence[Mapping[str, Any]], quantity: str, b
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """Inside, matplotlib's defaults and STYLE hold, whatever the user's matplotlibrc says."""
-    with mpl.style.context(["default", STYLE]):
+    """Inside, matplotlib's defaults and STYLE hold, whatever the user's matplotlibrc says; other threads wait.
+
+    Settings are the process's: of two threads inside, the first to leave would take STYLE from the other.
+    """
+    with _ONE_AT_A_TIME, mpl.style.context(["default", STYLE]):
         yield
 
 

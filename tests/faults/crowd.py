@@ -12,6 +12,7 @@ out; a page that is no longer there ends it with an error.
 
 import argparse
 import json
+import os
 import re
 import resource
 import statistics
@@ -52,6 +53,9 @@ FILES = (
     "/file=/etc/passwd",
     "/../README.md",
 )
+
+
+Answer = tuple[str, str] | None  # (status, result) as HTML that a visitor is shown at the end
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ def crowd(address: str, visitors: int, visits: int, turns: int) -> Visits:
             shown = ask_until_let_in(page, dialogues[number], f"visitor{number}-{turn}", came)
             came.seconds.append(time.monotonic() - start)
             if shown != alone[number]:
-                came.faults.append(f"visitor {number}, visit {turn}: another page than alone")
+                told = tell_difference(alone[number], shown)
+                came.faults.append(f"visitor {number}, visit {turn}: another page than alone: {told}")
 
     with ThreadPoolExecutor(visitors + 1) as pool:
         vandal = pool.submit(send_unfit, page, over)
@@ -139,7 +144,7 @@ def mark_of(number: int) -> str:
     return f"visitor{number:04d}"
 
 
-def find_faults(number: int, shown: tuple[str, str] | None, turns: int) -> Iterator[str]:
+def find_faults(number: int, shown: Answer, turns: int) -> Iterator[str]:
     """What is wrong with (status, result) that a visitor of this number is shown."""
     status, result = shown or ("nothing", "")
     marks = set(re.findall(r"visitor\d{4}", result))
@@ -150,6 +155,13 @@ def find_faults(number: int, shown: tuple[str, str] | None, turns: int) -> Itera
     for markup in ("<script", "<img src=x", "${", "`"):
         if markup in result:
             yield f"visitor {number}: {markup} is no text"
+
+
+def tell_difference(expected: Answer, found: Answer) -> str:
+    """Where a page begins to be another one, with a little of both from there."""
+    one, other = ("\n".join(page or ("no answer",)) for page in (expected, found))
+    place = len(os.path.commonprefix([one, other]))
+    return f"{one[place : place + 80]!r} became {other[place : place + 80]!r}, after {one[:place][-40:]!r}"
 
 
 def look_at(address: str) -> Page:
@@ -168,7 +180,7 @@ def fetch(address: str, content: Any = None) -> bytes:
         return answer.read()
 
 
-def ask_until_let_in(page: Page, dialogue: str, session: str, came: Visits) -> tuple[str, str] | None:
+def ask_until_let_in(page: Page, dialogue: str, session: str, came: Visits) -> Answer:
     """As `ask_about`; who finds the page full comes again after a second."""
     while True:
         try:
@@ -178,12 +190,12 @@ def ask_until_let_in(page: Page, dialogue: str, session: str, came: Visits) -> t
             time.sleep(1)
 
 
-def ask_about(page: Page, dialogue: str, session: str) -> tuple[str, str] | None:
+def ask_about(page: Page, dialogue: str, session: str) -> Answer:
     """As `ask`, of a dialogue, by one who has opened nothing and knows nothing."""
     return ask(page, [page.checkpoint, dialogue, None, None], session)
 
 
-def ask(page: Page, data: list[Any], session: str) -> tuple[str, str] | None:
+def ask(page: Page, data: list[Any], session: str) -> Answer:
     """(status, result) that are shown at the end; None: the page said that it cannot.
 
     Raises:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib as mpl
 import pytest
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from results import fonts
-from results.figures import draw_confusion_matrix, draw_learning_curve
+from results.figures import STYLE, draw_confusion_matrix, draw_learning_curve, own_style
 from scoring.metrics import Prediction, evaluate_predictions
 
 LABELS = ("neutral", "joyful", "$mad$")
@@ -207,3 +209,23 @@ def test_pictures_need_no_pyplot_and_reports_no_torch():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_threads_that_draw_at_once_keep_the_style_until_they_are_through():
+    def look() -> dict:
+        return {name: mpl.rcParams[name] for name in STYLE}
+
+    def draw() -> dict:
+        with own_style():
+            is_inside.set()
+            has_left.wait(10)
+            return look()
+
+    before, is_inside, has_left = look(), threading.Event(), threading.Event()
+
+    with ThreadPoolExecutor(1) as pool:
+        with own_style():
+            style = pool.submit(draw)
+            is_inside.wait(0.5)
+        has_left.set()
+    assert (style.result(), look()) == (STYLE, before)
