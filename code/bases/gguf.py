@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from bases.load import NO_FOREIGN_CODE
+from bases.load import NO_FOREIGN_CODE, name_accelerator
 from bases.table import PLAIN_TOKENIZER_CLASS, TOKENIZER_NOTES
 from basics.errors import UserError
 from basics.files import write_atomically
@@ -30,6 +30,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         UserError: the file's way of splitting text is not in REPAIRS.
     """
     repairs = _repairs_of(gguf)
+    name_accelerator()
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,

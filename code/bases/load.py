@@ -1,5 +1,6 @@
 """A base by name or folder -> tokenizer and model, on its device, in its precision, in 4 bits if asked."""
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,11 @@ def know_own_architectures() -> None:
     register()
 
 
+def name_accelerator() -> None:
+    """Tells DeepSpeed, which transformers imports to save a model, where it runs: without a GPU it warns otherwise."""
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_tokenizer(base: str):
     """The base's tokenizer, with the EOS and pad tokens of its row (EOS pads where nothing else does)."""
     from transformers import AutoTokenizer
@@ -144,6 +150,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     """
     from transformers import AutoModelForCausalLM
 
+    name_accelerator()
     config = load_config(base)
     options = quantized_options(quantize, dtype, device)
     if device.type == "cuda":

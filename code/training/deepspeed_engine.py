@@ -7,7 +7,6 @@ fit the memory of each process once. What it saves is gradients, moments, master
 import io
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bases.load import name_accelerator
 from basics.errors import UserError, raise_together
 from basics.json_files import parse_json
 from engine.deepspeed_state import adam_parameters, gather_state, restore_state
@@ -249,7 +249,7 @@ def start_deepspeed(
         UserError: DeepSpeed refuses a value of the configuration, or never reads one of its keys.
         RuntimeError: what it returns is no engine of DeepSpeed's.
     """
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    name_accelerator()
     import deepspeed
     from pydantic import ValidationError
 

@@ -1,6 +1,7 @@
 """export.py: merged weights that other programs load, adapters that others can use, and nothing half-written."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -79,6 +80,14 @@ def test_merged_weights_load_without_us_and_say_the_same(place: Place, adapter: 
         found, expected = model(ids).logits, ours(ids).logits
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert float((found - base).abs().max()) > 0.1, "the adapter changed nothing"
+
+
+def test_deepspeed_which_saving_imports_need_not_guess_the_device(
+    place: Place, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)  # it would warn of each guess
+    merged_in_fp32(place, adapter, tmp_path / "merged")
+    assert os.environ["DS_ACCELERATOR"] == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.parametrize("flags", [{}, {"dora": True, "rslora": True}], ids=["LoRA", "rsDoRA"])
