@@ -31,7 +31,7 @@ def find_other(lines: Sequence[str], is_named: bool) -> tuple[str, str] | None:
 
 
 def _holds_records(lines: Sequence[str]) -> bool:
-    """Whether keys for the speaker and the utterance take turns from the first line on, and are half of all or more.
+    """Whether keys for the speaker and the utterance take turns, and are half of all keys or more.
 
     Fewer are those of a form that somebody reads out, or has pasted into a chat.
     """
@@ -39,6 +39,6 @@ def _holds_records(lines: Sequence[str]) -> bool:
     keys = [fold_name(key[1]) for key in found if key]
     kinds = [kind for key in keys for kind in ("speaker", "utterance") if key in SYNONYMS[kind]]
     pairs = len(kinds) // 2  # of the last record the head may hold the first key alone
-    if pairs < 2 or not found[0] or 2 * len(kinds) < len(keys):
+    if pairs < 2 or 2 * len(kinds) < len(keys):
         return False
     return kinds[0] != kinds[1] and kinds[: 2 * pairs] == kinds[:2] * pairs

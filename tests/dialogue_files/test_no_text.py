@@ -28,6 +28,7 @@ OTHERS = [
     ("<!DOCTYPE html>\n<p>Ann: Hi</p>\n", "it holds HTML"),
     ('<?xml version="1.0"?>\n<p>Ann: Hi</p>\n', "it holds XML"),
     ("- speaker: Ann\n  text: Hi\n- speaker: Ben\n  text: Go\n", "it holds records of keys and values"),
+    ("--- # two turns\n- speaker: Ann\n  text: Hi\n- speaker: Ben\n  text: Go\n", "it holds records of keys"),
     ("Name: Ann\nMessage: Hi\n\nName: Ben\nMessage: Go\n\nName: Ann\n", "write it as JSON Lines"),
     ("text: Hi\ntime: 5\nuser: Ann\n\ntext: Go\ntime: 6\nuser: Ben\n", "it holds records of keys and values"),
 ]
@@ -35,6 +36,7 @@ TEXTS = [
     "[Ann comes in.]\nAnn: Hi\nBen: Go\n",
     "[SPEAKER_00]: Hi\n[SPEAKER_01]: Go\n",
     "User: Hi\nAssistant: Go\nUser: Hm\nAssistant: Yes\n",
+    "Speaker: Hi\nSpeaker: Go\nSpeaker: Hm\nSpeaker: Yes\n",
     "Speaker: Ann Lee\nMessage: none\n\nAnn: Hi\nBen: Go\n",
     "*MOT:\tgo on .\n*CHI:\tno .\n",
     "Ann: Here it is.\nName: Lee\nMessage: two\nName: Jo\nMessage: one\nBen: Fine.\nAnn: Good.\nBen: Yes.\nAnn: Bye.\n",
