@@ -14,8 +14,6 @@ OWN = "DejaVu Sans"  # comes with matplotlib, and is what it writes with unless 
 
 def give_fonts(figure: Figure) -> None:
     """Let texts of the figure take letters that OWN lacks from other fonts; where none has them, tell so on stderr."""
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        axis.get_ticklabels()  # makes them
     texts = figure.findobj(Text)
     letters = {letter for text in texts for letter in text.get_text() if letter.isprintable()}
     lacking = frozenset(letters - _letters_of(findfont(OWN)))

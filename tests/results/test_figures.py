@@ -155,6 +155,26 @@ def test_a_label_that_the_font_lacks_is_written_in_another(tmp_path, drawn, capf
     assert capfd.readouterr().err == "" and not [str(one.message) for one in recwarn]
 
 
+def test_of_a_family_the_upright_face_of_the_usual_weight_decides(tmp_path, monkeypatch, drawn):
+    own = [font for font in fonts.fontManager.ttflist if font.name == fonts.OWN]
+    stix = fonts.findfont("STIXGeneral")
+    faces = [fonts.FontEntry(fname=stix, name="Two", weight=500)]
+    faces += [fonts.FontEntry(fname="gone.ttf", name="Two", weight=700)]
+    faces += [fonts.FontEntry(fname="gone.ttf", name="Two", weight=400, style="italic")]
+    monkeypatch.setattr(fonts.fontManager, "ttflist", [*own, *faces])
+    fonts._find_fonts.cache_clear()
+    draw_label(tmp_path, f"{LACKING} joyful")
+    fonts._find_fonts.cache_clear()
+    families = [tick.get_fontfamily() for tick in drawn[0].axes[0].get_xticklabels()]
+    assert families == [["DejaVu Sans", "Two"]] * 2
+
+
+def test_what_is_not_written_needs_no_font(tmp_path, drawn, capfd):
+    draw_label(tmp_path, "joyful\u200b\u2066")
+    families = [tick.get_fontfamily() for tick in drawn[0].axes[0].get_xticklabels()]
+    assert (families, capfd.readouterr().err) == ([["sans-serif"]] * 2, "")
+
+
 def test_a_label_that_no_font_has_is_told_once(tmp_path, monkeypatch, capfd):
     own = [font for font in fonts.fontManager.ttflist if font.name in (fonts.OWN, "Last Resort High-Efficiency")]
     monkeypatch.setattr(fonts.fontManager, "ttflist", own)
