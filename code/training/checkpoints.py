@@ -89,6 +89,16 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         torch.save(state, stream)
 
 
+# Flags that may differ between a run and its resumption: they do not change what is learned but for rounding, or, as
+# paths, name something that is compared by its content.
+FREE_ON_RESUME = frozenset(
+    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "do_eval", "eval_batch_size"}
+    | {"processes", "local_rank", "gradient_accumulation_steps", "token_budget", "gradient_checkpointing"}
+    | {"compile_layers", "tree_attention", "cuda_graphs"}
+    | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir", "report_to"}
+)
+
+
 def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
     """The training state to go on from, None when there is none.
 
@@ -111,12 +121,12 @@ def load_state(folder: Path, fingerprint: dict[str, Any]) -> dict[str, Any] | No
 def find_changes(there: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> list[str]:
     """One line per difference between two runs, by their fingerprints; flags without effect are left out.
 
-    there: of the earlier run.
+    there: of the earlier run; those of earlier versions hold flags that are free now.
     """
     unread = why_unread(fingerprint).keys() if "lora" in fingerprint else ()
     return [
         f"{name} was {there.get(name)!r}, is {fingerprint.get(name)!r}"
-        for name in sorted({*there, *fingerprint}.difference(unread))
+        for name in sorted({*there, *fingerprint}.difference(unread, FREE_ON_RESUME))
         if there.get(name) != fingerprint.get(name)
     ]
 

@@ -44,7 +44,7 @@ from scoring.metrics import Prediction
 from scoring.self_check import packer_that_agrees, prompts_together
 from scoring.transitions import TransitionFilter
 from training.arguments import NOTHING, Arguments, ModelArguments, name_way, values_of
-from training.checkpoints import is_adapter
+from training.checkpoints import FREE_ON_RESUME, is_adapter
 from training.decoding import TRANSITIONS, filter_at_start
 from training.deepspeed_engine import deepspeed_config, shards_weights, wants_deepspeed
 from training.engines import seed_draws
@@ -64,14 +64,6 @@ from training.rows.encoding import encode_other_tasks, encode_splits, label_loss
 from training.rows.refusals import refuse_unfit_rows
 from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
-
-# Flags that may differ between a run and its resumption: they do not change what is learned, or, as paths,
-# name something that is compared by its content.
-FREE_ON_RESUME = frozenset(
-    {"stop_on_copying", "output_dir", "model_dir", "resume", "save_steps", "do_eval", "eval_batch_size"}
-    | {"processes", "local_rank"}
-    | {"deepspeed_config", "offload_optimizer", "data_dir", "model_name_or_path", "checkpoint_dir", "report_to"}
-)
 
 
 def is_as_before(name: str, value: Any) -> bool:

@@ -5,10 +5,10 @@
     python tests/faults/ranks.py --unequal           # more processes than rows
 
 A trial is good when the run ends within a minute of the fault with one line that names the process, no process is left,
-and --resume True, in another number of processes, ends with the answers of a run that nobody disturbed. Its first step
-has the same loss and gradient to rounding: rows that are counted otherwise show there, and not in what AdamW makes of
-them. That divides by the size of a gradient, so that rounding may move a weight of next to none: log p may lie apart by
-twice what one process comes to that adds up the same rows in another order.
+and --resume True, in another number of processes and with micro-batches of another size, ends with the answers of a run
+that nobody disturbed. Its first step has the same loss and gradient to rounding: rows that are counted otherwise show
+there, and not in what AdamW makes of them. That divides by the size of a gradient, so that rounding may move a weight
+of next to none: log p may lie apart by twice what one process comes to that adds up the same rows in another order.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from tiny_models import DATASET, main_command, save_base, save_rows, small_dialo
 
 WITHIN = 60  # seconds from the fault to the end of the run
 SCORES_WITHIN = 1e-4  # or twice what another order of sums does to them, if that is more
+BUDGETS = (0, 100, 400)  # tokens of a micro-batch with which a run is gone on with; 0: as before
 FIRST_STEP_WITHIN = 1e-5  # of its loss and its gradient norm
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 # No dropout: its draws are of each process. Nothing is compiled: each process would be long at it.
@@ -240,9 +241,11 @@ def try_faults(folder: Path, trials: int, seed: int, moments: Sequence[str], lau
         wrong = disturb(run, draws, moment, processes, launched, number)
         if not wrong:
             others = draws.choice([count for count in (1, 2, 3) if count != processes])
-            run.finish(others, resume=True, **({"deepspeed_config": "none"} if launched else {}))
+            budget = draws.choice(BUDGETS)
+            flags = {"deepspeed_config": "none"} if launched else {}
+            run.finish(others, resume=True, token_budget=budget, **flags)
             wrong = compare(run, undisturbed, within)
-            wrong = wrong and f"gone on in {others}: {wrong}"
+            wrong = wrong and f"gone on in {others}, {budget} tokens a micro-batch: {wrong}"
         found[number.name, moment, wrong or "good"] += 1
         if wrong:
             print(f"  trial {trial}: {wrong}", *run.told[-5:], sep="\n    ")

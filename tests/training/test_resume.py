@@ -13,6 +13,15 @@ from tiny_models import main_command, save_base, save_rows
 
 pytestmark = pytest.mark.slow
 
+# What a machine with less memory asks for, and one with other kernels.
+COMPUTED_OTHERWISE = {
+    "token_budget": 60,
+    "gradient_accumulation_steps": 2,
+    "gradient_checkpointing": True,
+    "compile_layers": False,
+    "tree_attention": "dense",
+    "cuda_graphs": False,
+}
 # Four steps an epoch, three epochs; the state is saved after every second step and every epoch. Epoch 2 beats
 # epoch 1, so that a saved model is replaced. Each run goes on where the one before was killed.
 MOMENTS = {
@@ -52,6 +61,9 @@ class Runs:
     def log(self, run: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.read(run, "log.jsonl").splitlines()]
 
+    def answers(self, run: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.read(run, "predictions.jsonl").splitlines()]
+
     def told(self, name: str) -> list[str]:
         """What a process wrote on stdout and stderr."""
         return (self.folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
@@ -75,6 +87,9 @@ def runs(tmp_path_factory) -> Runs:
     plan("killed for good", "other", ("open", "log.jsonl", 4))
     plan("resumed with other flags", "other", resume=True, learning_rate=0.5, batch_size=9, save_steps=1)
     plan("begun anew", "other", resume=False)
+    plan("left alone, without dropout", "alone", lora_dropout=0.0)
+    plan("stopped, without dropout", "smaller", ("open", "log.jsonl", 7), lora_dropout=0.0)
+    plan("gone on with, computed otherwise", "smaller", resume=True, lora_dropout=0.0, **COMPUTED_OTHERWISE)
     plan("no room for the state", "full", largest_file=30_000)
     plan("no room for the model", "full model", largest_file=30_000, save_steps=0, lora=False)
     plan("no room for the log", "full log", largest_file=100)  # less than the first line
@@ -132,6 +147,19 @@ def test_a_run_begun_anew_forgets_the_killed_one(runs: Runs) -> None:
     assert runs.codes["begun anew"] == 0
     assert runs.read("other", "predictions.jsonl") == runs.read("undisturbed", "predictions.jsonl")
     assert [line["step"] for line in runs.log("other") if line["kind"] == "step"] == list(range(1, STEPS + 1))
+
+
+def test_a_run_may_be_gone_on_with_where_it_has_to_be_computed_otherwise(runs: Runs) -> None:
+    assert runs.codes["stopped, without dropout"] == SIGKILL
+    name = "gone on with, computed otherwise"
+    assert runs.codes[name] == 0, runs.told(name)
+    (alone, once), (found, twice) = ((runs.answers(run), runs.log(run)) for run in ("alone", "smaller"))
+    assert [row["label"] for row in found] == [row["label"] for row in alone]
+    for one, other in zip(found, alone, strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-3)
+    once, twice = ([line["loss"] for line in log if line["kind"] == "step"] for log in (once, twice))
+    assert len(once) == STEPS and twice == pytest.approx(once, rel=1e-3)
+    assert twice != once, "to the last digit the same: nothing was computed otherwise"
 
 
 @pytest.mark.parametrize(

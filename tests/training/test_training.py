@@ -190,6 +190,11 @@ def test_a_state_of_another_run_names_every_difference(tmp_path: Path) -> None:
     assert load_state(tmp_path / "elsewhere", {}) is None
 
 
+def test_a_state_may_tell_more_of_how_a_run_was_computed(tmp_path: Path) -> None:
+    save_state(tmp_path, {"fingerprint": {"seed": 1, "token_budget": 0}})  # as earlier versions wrote it
+    assert load_state(tmp_path, {"seed": 1}) is not None
+
+
 UNREADABLE = {
     "empty": lambda whole: b"",
     "no state at all": lambda whole: b"state",
