@@ -236,8 +236,9 @@ def nearest(queries: np.ndarray, base: np.ndarray, count: int) -> tuple[np.ndarr
     rows = max(1, BLOCK_NUMBERS // max(1, count * base.shape[1]))
     for start in range(0, len(queries), rows):
         block = slice(start, start + rows)
-        products = queries[block, None, :].astype(np.float64) * base[indices[block]]
-        similarities[block] = products.sum(axis=-1).round(6)
+        # Products without a name are gone before those of the next block come.
+        sums = (queries[block, None, :].astype(np.float64) * base[indices[block]]).sum(axis=-1)
+        similarities[block] = sums.round(6)
     order = np.lexsort((indices, -similarities))
     return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
 
