@@ -177,6 +177,8 @@ def test_where_nothing_varies_there_is_no_doubt() -> None:
     alike, apart = (compare_runs(scoring(900), scoring(right), WEIGHTED_F1) for right in (900, 901))
     assert (alike.mean, alike.p) == (0.0, 1.0) and apart.mean == pytest.approx(0.1) and apart.p == 0.0
     assert (apart.interval.low, apart.interval.high) == pytest.approx((0.1, 0.1))
+    pairs = [(scoring(900)[seed], scoring(901)[seed]) for seed in range(3)]
+    assert points_interval([Paired(pairs, WEIGHTED_F1)] * 2) == apart.interval
 
 
 def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:
@@ -185,7 +187,7 @@ def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:
     found = compare_runs(first, second, WEIGHTED_F1)
     expected = {seed: second[seed].score(WEIGHTED_F1) - first[seed].score(WEIGHTED_F1) for seed in (1, 2)}
     assert found.differences == expected and found.mean == pytest.approx(sum(expected.values()) / 2)
-    assert found.interval is None and found.p is None
+    assert found.interval is None and found.p is None and found.left_out == (9,)
 
 
 def test_seeds_that_disagree_prove_nothing() -> None:
@@ -290,8 +292,10 @@ def test_runs_that_cannot_be_compared() -> None:
         compare_runs({1: counts}, {1: draw_counts(1, 0.5, dialogues=40)}, WEIGHTED_F1)
     with pytest.raises(UserError, match="labels neutral, joyful, sad and joyful, sad: compare"):
         permuted_p((make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")])))
-    with pytest.raises(UserError, match="gold"):
-        permuted_p((make_counts([("sad", "sad")]), make_counts([("joyful", "sad")])))
+    others = [make_counts([(gold, "sad")]) for gold in PAIR]
+    for compare in (permuted_p, lambda runs: score_interval(runs, WEIGHTED_F1)):
+        with pytest.raises(UserError, match="the same rows: they differ in gold labels$"):
+            compare(others)
     of_others = [
         (draw_counts(seed, 0.5, dialogues), draw_counts(seed, 0.6, dialogues)) for seed, dialogues in ((1, 40), (2, 60))
     ]
@@ -313,8 +317,10 @@ def test_as_many_resamples_are_drawn_as_are_asked_for(monkeypatch: pytest.Monkey
     monkeypatch.setattr(significance, "RESAMPLES", 7)
     monkeypatch.setattr(significance, "BATCH", 3)
     monkeypatch.setattr(significance, "score_by", noting)
-    score_interval([draw_counts(1, 0.5)], WEIGHTED_F1)
+    counts = draw_counts(1, 0.5)
+    score_interval([counts], WEIGHTED_F1)
     assert drawn == [3, 3, 1]
+    assert permuted_p((counts, counts)) == 1.0, "more draws at or beyond 0 than are asked for would make it larger"
 
 
 @pytest.mark.parametrize("dialogues", [10, 50])
