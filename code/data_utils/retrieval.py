@@ -21,7 +21,7 @@ from data_utils.draws import DEFAULT_SEED
 from data_utils.texts import fold_text
 
 PAPER, ALL = "paper", "all"
-LAST, ROLE = "last", "role"
+LAST = "last"
 FIRST_LOOK = 12  # texts that the first search asks for beyond `count`
 TOLERANCE = 1e-5  # beyond what the rounding of float32 does to a product of unit vectors
 BLOCK_NUMBERS = 2**23  # held at once while products are summed

@@ -200,7 +200,8 @@ def test_search_goes_deeper_where_the_first_neighbours_are_excluded() -> None:
 
 def test_too_few_is_one_line_with_the_ways_out() -> None:
     base = [entry(1, "aa", "sad"), entry(2, "ab", "angry")]
-    with pytest.raises(UserError, match=r"sample/d1/0 .label sad.: 0 training.*1 are asked.*--demonstrations"):
+    message = r"^utterance sample/d1/0 .label sad.: 0 training.*1 are asked.*--demonstrations"
+    with pytest.raises(UserError, match=message):
         DemonstrationIndex(base, LetterCounts()).search([base[0]], count=1, own_label=True)
 
 
