@@ -21,7 +21,7 @@ from data_utils.draws import DEFAULT_SEED
 from data_utils.texts import fold_text
 
 PAPER, ALL = "paper", "all"
-LAST, ROLE = "last", "role"
+LAST = "last"
 FIRST_LOOK = 12  # texts that the first search asks for beyond `count`
 TOLERANCE = 1e-5  # beyond what the rounding of float32 does to a product of unit vectors
 BLOCK_NUMBERS = 2**23  # held at once while products are summed
@@ -236,8 +236,9 @@ def nearest(queries: np.ndarray, base: np.ndarray, count: int) -> tuple[np.ndarr
     rows = max(1, BLOCK_NUMBERS // max(1, count * base.shape[1]))
     for start in range(0, len(queries), rows):
         block = slice(start, start + rows)
-        products = queries[block, None, :].astype(np.float64) * base[indices[block]]
-        similarities[block] = products.sum(axis=-1).round(6)
+        # Products without a name are gone before those of the next block come.
+        sums = (queries[block, None, :].astype(np.float64) * base[indices[block]]).sum(axis=-1)
+        similarities[block] = sums.round(6)
     order = np.lexsort((indices, -similarities))
     return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
 

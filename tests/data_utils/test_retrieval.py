@@ -1,6 +1,7 @@
 """Demonstrations against brute force, who may demonstrate whom, and the prompts and rows that hold them."""
 
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -70,6 +71,25 @@ def test_nearest_is_brute_force(queries: int, entries: int, count: int, seed: in
     # Those as large as the last may be cut off anywhere; the others come in the base's order.
     for row, of_row in zip(indices.tolist(), similarities.tolist(), strict=True):
         assert row == sorted(row, key=lambda place: (-of_row[row.index(place)], place))
+
+
+def test_products_that_differ_beyond_six_decimals_are_equal() -> None:
+    base = np.array([[0.5, 0.0], [0.5000003, 0.0], [0.500001, 0.0]], np.float32)
+    indices, similarities = nearest(np.array([[1.0, 0.0]], np.float32), base, 3)
+    assert indices.tolist() == [[2, 0, 1]] and similarities.tolist() == [[0.500001, 0.5, 0.5]]
+
+
+def test_what_is_held_of_products_does_not_grow_with_the_queries() -> None:
+    """All of them would be 134 MB in doubles, and what they are products of 67 MB; a block is half of it."""
+    queries, base = np.ones((16_384, 64), np.float32), np.ones((16, 64), np.float32)
+    nearest(queries[:1], base, 16)
+    tracemalloc.start()
+    try:
+        nearest(queries, base, 16)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 140e6
 
 
 # Few letters: most are as near as many others, some but for the rounding of float32.
@@ -180,7 +200,8 @@ def test_search_goes_deeper_where_the_first_neighbours_are_excluded() -> None:
 
 def test_too_few_is_one_line_with_the_ways_out() -> None:
     base = [entry(1, "aa", "sad"), entry(2, "ab", "angry")]
-    with pytest.raises(UserError, match=r"sample/d1/0 .label sad.: 0 training.*1 are asked.*--demonstrations"):
+    message = r"^utterance sample/d1/0 .label sad.: 0 training.*1 are asked.*--demonstrations"
+    with pytest.raises(UserError, match=message):
         DemonstrationIndex(base, LetterCounts()).search([base[0]], count=1, own_label=True)
 
 

@@ -78,6 +78,17 @@ def test_a_run_that_is_always_right_has_no_spread() -> None:
     assert (found.low, found.high) == (100.0, 100.0)
 
 
+def test_an_interval_ends_where_scores_do() -> None:
+    """One dialogue of twenty is right, or wrong: less than two standard errors from nothing, or from all."""
+    gold = PAIR * 10
+    right, wrong = ([(g, of.get(g, g)) for g in gold] for of in ({}, WRONG))
+    few, most = (
+        score_interval([make_counts(said, PAIR)], WEIGHTED_F1)
+        for said in ([right[0], *wrong[1:]], [wrong[0], *right[1:]])
+    )
+    assert few.low == 0.0 and few.high < 20 and most.low > 80 and most.high == 100.0
+
+
 def test_the_interval_of_the_mean_of_two_runs_is_narrower_than_of_one() -> None:
     """Accuracy of two labels: what varies over dialogues is half of each run's errors."""
     gold = PAIR * 200
@@ -166,6 +177,8 @@ def test_where_nothing_varies_there_is_no_doubt() -> None:
     alike, apart = (compare_runs(scoring(900), scoring(right), WEIGHTED_F1) for right in (900, 901))
     assert (alike.mean, alike.p) == (0.0, 1.0) and apart.mean == pytest.approx(0.1) and apart.p == 0.0
     assert (apart.interval.low, apart.interval.high) == pytest.approx((0.1, 0.1))
+    pairs = [(scoring(900)[seed], scoring(901)[seed]) for seed in range(3)]
+    assert points_interval([Paired(pairs, WEIGHTED_F1)] * 2) == apart.interval
 
 
 def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:
@@ -174,7 +187,7 @@ def test_a_difference_of_few_seeds_has_neither_interval_nor_p() -> None:
     found = compare_runs(first, second, WEIGHTED_F1)
     expected = {seed: second[seed].score(WEIGHTED_F1) - first[seed].score(WEIGHTED_F1) for seed in (1, 2)}
     assert found.differences == expected and found.mean == pytest.approx(sum(expected.values()) / 2)
-    assert found.interval is None and found.p is None
+    assert found.interval is None and found.p is None and found.left_out == (9,)
 
 
 def test_seeds_that_disagree_prove_nothing() -> None:
@@ -205,6 +218,21 @@ def test_permuting_dialogues_is_the_sign_test_where_dialogues_are_single_utteran
     assert permuted_p((pair[0], pair[0])) == 1.0
 
 
+@pytest.mark.parametrize("metric", [WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL])
+def test_a_draw_has_the_points_of_runs_whose_answers_are_swapped(metric: str) -> None:
+    pairs = [(draw_counts(seed, 0.4, 6), draw_counts(seed + 10, 0.8, 6)) for seed in range(2)]
+    draws = np.array([[0] * 6, [1] * 6, [1, 0, 0, 1, 1, 0], [0, 0, 1, 0, 0, 0]])
+
+    def swapped(pair: tuple[Counts, Counts], draw: np.ndarray) -> tuple[Counts, ...]:
+        tables = [one.table for one in pair]
+        sides = (np.where(draw[:, None, None], other, own) for own, other in (tables, tables[::-1]))
+        return tuple(Counts(pair[0].dialogues, LABELS, side) for side in sides)
+
+    expected = [Paired([swapped(pair, draw) for pair in pairs], metric).mean for draw in draws]
+    assert expected[0] == -expected[1] > 0
+    assert Paired(pairs, metric).permuted(draws) == pytest.approx(expected)
+
+
 def test_seeds_that_agree_make_nothing_surer_and_datasets_do() -> None:
     """Three seeds that say the same are one; two datasets, on which a system gains as much, are twice the evidence."""
     pair = (draw_counts(1, 0.6), draw_counts(1, 0.62))
@@ -232,6 +260,24 @@ def test_points_over_datasets_vary_less_than_over_one() -> None:
     assert points_interval([one, Paired(pairs[:2], WEIGHTED_F1)]) is None
 
 
+@pytest.mark.parametrize("of", [10, 1_000])
+def test_how_little_varies_does_not_change_the_degrees_of_freedom(of: int) -> None:
+    """Seeds are better by 1, 2 and 4 answers of 10 or 1,000, in all dialogues alike: 2 degrees for each dataset."""
+
+    def scoring(right: int) -> Counts:
+        said = [(g, *one) for g in PAIR for one in ((g, right), (WRONG[g], of - right))]
+        return Counts.of([(f"d{d}", *one) for d in range(5) for one in said], PAIR)
+
+    one = Paired([(scoring(5), scoring(5 + more)) for more in (1, 2, 4)], WEIGHTED_F1)
+    points = 100 / of * np.array([1, 2, 4])
+    for datasets in (1, 2):
+        reach = t.ppf(0.975, 2 * datasets) * points.std(ddof=1) / np.sqrt(3 * datasets)
+        found = points_interval([one] * datasets)
+        assert found is not None
+        expected = (points.mean() - reach, points.mean() + reach)
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-6)
+
+
 def test_holm_by_hand() -> None:
     """0.01 x 3, 0.03 x 2, then not below: 0.04 -> 0.06."""
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
@@ -246,8 +292,10 @@ def test_runs_that_cannot_be_compared() -> None:
         compare_runs({1: counts}, {1: draw_counts(1, 0.5, dialogues=40)}, WEIGHTED_F1)
     with pytest.raises(UserError, match="labels neutral, joyful, sad and joyful, sad: compare"):
         permuted_p((make_counts([("sad", "sad")], PAIR), make_counts([("sad", "sad")])))
-    with pytest.raises(UserError, match="gold"):
-        permuted_p((make_counts([("sad", "sad")]), make_counts([("joyful", "sad")])))
+    others = [make_counts([(gold, "sad")]) for gold in PAIR]
+    for compare in (permuted_p, lambda runs: score_interval(runs, WEIGHTED_F1)):
+        with pytest.raises(UserError, match="the same rows: they differ in gold labels$"):
+            compare(others)
     of_others = [
         (draw_counts(seed, 0.5, dialogues), draw_counts(seed, 0.6, dialogues)) for seed, dialogues in ((1, 40), (2, 60))
     ]
@@ -269,8 +317,10 @@ def test_as_many_resamples_are_drawn_as_are_asked_for(monkeypatch: pytest.Monkey
     monkeypatch.setattr(significance, "RESAMPLES", 7)
     monkeypatch.setattr(significance, "BATCH", 3)
     monkeypatch.setattr(significance, "score_by", noting)
-    score_interval([draw_counts(1, 0.5)], WEIGHTED_F1)
+    counts = draw_counts(1, 0.5)
+    score_interval([counts], WEIGHTED_F1)
     assert drawn == [3, 3, 1]
+    assert permuted_p((counts, counts)) == 1.0, "more draws at or beyond 0 than are asked for would make it larger"
 
 
 @pytest.mark.parametrize("dialogues", [10, 50])

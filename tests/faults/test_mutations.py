@@ -1,11 +1,11 @@
-"""Which faults are put into a module, and that each is one."""
+"""Which faults are put into a module, that each is one, and that those explained are of the code as it is."""
 
 import ast
 
 import pytest
 
 from commands import REPOSITORY
-from mutate import SUBJECTS
+from mutate import SUBJECTS, read_survivors
 from mutations import list_mutants, mutate
 
 SOURCE = '''
@@ -53,3 +53,10 @@ def test_each_mutant_of_a_module_is_another_program(module: str) -> None:
         mutated = mutate(source, one.number)
         assert ast.unparse(mutated) != plain
         compile(mutated, module, "exec")
+
+
+@pytest.mark.parametrize("module", read_survivors())
+def test_what_is_explained_is_a_mutant_of_the_code_as_it_is(module: str) -> None:
+    assert module in SUBJECTS
+    source = (REPOSITORY / "code" / f"{module}.py").read_text(encoding="utf-8")
+    assert read_survivors()[module].keys() <= {one.key for one in list_mutants(source)}
