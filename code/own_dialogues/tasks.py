@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from basics.errors import UserError, raise_together
-from basics.files import make_folder
+from basics.files import behind_links, is_pipe_or_device, make_folder
 from basics.locks import lock_beside
 
 NAME = "{name}"  # in --output: the input's name without its suffix
@@ -43,8 +43,8 @@ def _beside(output: Path, ending: str) -> Path:
 
 
 def name_output(output: Path | None, source: Path) -> Path | None:
-    """The file that an input is answered into by an --output, which may hold `NAME`."""
-    return output and output.parent / output.name.replace(NAME, source.stem)
+    """The file that an input is answered into by an --output, which may hold `NAME`, and may name a link to it."""
+    return output and behind_links(output.parent / output.name.replace(NAME, source.stem))
 
 
 def find_naming_problems(sources: Sequence[Path], output: Path | None) -> Iterator[str]:
@@ -95,6 +95,9 @@ def _find_output_problem(task: FileTask, sources: Mapping[tuple[int, int], Path]
     """At most one line. sources: the inputs by `_identity`."""
     if task.output.is_dir():
         yield f"--output {task.output} is a folder, allowed is a file"
+        return
+    if is_pipe_or_device(task.output):
+        yield f"--output {task.output} is a pipe or a device, allowed is a file; without --output it is printed"
         return
     for written in (task.output, task.part, task.state):
         if written.exists() and _identity(written) in sources:

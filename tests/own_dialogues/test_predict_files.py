@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -281,6 +282,9 @@ def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path,
     Path("other").mkdir()
     for name in ("long.vtt", "short.part.txt", "{name}.txt", "a.txt", "b.jsonl"):
         Path("other", name).write_text("Ann: a\n")
+    os.mkfifo("other/short.jsonl")
+    for name in ("more.csv", "short.csv"):
+        Path("other", name).symlink_to("all.csv")
     cases = [
         (calls, "out/all.jsonl", "of 3 inputs each needs a file of its own", "emotions/{name}.jsonl"),
         (calls, "{name}/{name}.jsonl", "not in that of a folder"),
@@ -291,6 +295,8 @@ def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path,
         (calls, "calls/{name}.txt", "replace the input calls/long.txt", "replace the input calls/more.txt"),
         (["other/a.txt", "other/b.jsonl", calls[1]], "other/{name}.jsonl", "replace the input other/b.jsonl"),
         (["other/b.jsonl", calls[1], "calls/long.txt"], "calls/{name}.txt", "replace the input calls/short.txt"),
+        (calls, "other/{name}.jsonl", "--output other/short.jsonl is a pipe or a device, allowed is a file"),
+        (calls, "other/{name}.csv", "other/all.csv would be written for calls/short.txt and for calls/more.txt"),
     ]
     for inputs, output, *parts in cases:
         form = ("--input_format", "text", "--format", "jsonl")
@@ -304,6 +310,14 @@ def test_a_warning_of_speakers_names_its_file(trained: Path, calls: list[str]) -
     assert result.returncode == 0
     warned = [line for line in result.stderr.splitlines() if "training knew 9 at most" in line]
     assert len(warned) == 1 and warned[0].startswith("calls/short.txt: warning: a dialogue has 11 speakers")
+
+
+def test_an_output_may_be_a_link_which_stays(trained: Path, calls: list[str]) -> None:
+    Path("out").mkdir()
+    Path("short.jsonl").write_text("of an earlier run")
+    Path("out/short.jsonl").symlink_to("../short.jsonl")
+    assert run(trained, calls[1:2], *OUTPUT).returncode == 0
+    assert Path("out/short.jsonl").is_symlink() and len(Path("short.jsonl").read_bytes().splitlines()) == TURNS["short"]
 
 
 @pytest.fixture
