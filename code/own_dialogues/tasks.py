@@ -75,20 +75,21 @@ def _find_shared_files(sources: Sequence[Path], output: Path) -> Iterator[str]:
 
 
 def check_outputs(tasks: Sequence[FileTask]) -> None:
-    """Find out before anything is computed whether the outputs, all of one folder, can be written.
+    """Find out before anything is computed whether the outputs can be written.
 
     Raises:
-        UserError: one is an input or a folder, or their folder cannot be written to.
+        UserError: one is an input, a folder, a pipe or a device, or in a folder that cannot be written to.
     """
     if tasks[0].output is None:
         return
     sources = {_identity(task.source): task.source for task in tasks}
     raise_together([problem for task in tasks for problem in _find_output_problem(task, sources)])
-    try:
-        make_folder(tasks[0].output.parent)
-        tempfile.TemporaryFile(dir=tasks[0].output.parent).close()
-    except OSError as error:
-        raise UserError(f"--output {tasks[0].output} cannot be written ({error.strerror})") from None
+    for folder, output in {one.output.parent: one.output for one in reversed(tasks)}.items():  # links may lead anywhere
+        try:
+            make_folder(folder)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise UserError(f"--output {output} cannot be written ({error.strerror})") from None
 
 
 def _find_output_problem(task: FileTask, sources: Mapping[tuple[int, int], Path]) -> Iterator[str]:

@@ -285,6 +285,7 @@ def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path,
     os.mkfifo("other/short.jsonl")
     for name in ("more.csv", "short.csv"):
         Path("other", name).symlink_to("all.csv")
+    Path("other/more.txt").symlink_to("a.txt/more.txt")
     cases = [
         (calls, "out/all.jsonl", "of 3 inputs each needs a file of its own", "emotions/{name}.jsonl"),
         (calls, "{name}/{name}.jsonl", "not in that of a folder"),
@@ -296,6 +297,7 @@ def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path,
         (["other/a.txt", "other/b.jsonl", calls[1]], "other/{name}.jsonl", "replace the input other/b.jsonl"),
         (["other/b.jsonl", calls[1], "calls/long.txt"], "calls/{name}.txt", "replace the input calls/short.txt"),
         (calls, "other/{name}.jsonl", "--output other/short.jsonl is a pipe or a device, allowed is a file"),
+        (calls, "other/{name}.txt", "other/a.txt/more.txt cannot be written ("),
         (calls, "other/{name}.csv", "other/all.csv would be written for calls/short.txt and for calls/more.txt"),
     ]
     for inputs, output, *parts in cases:
