@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from basics.argument_parsing import LineParser
+from basics.argument_parsing import LineParser, output_file
 from basics.files import write_atomically
 from basics.scripts import run_script
 
@@ -54,10 +54,10 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         help="folder of <dataset>/<dataset>.pkl (default: $ERC_ORIGINAL_DATA, else original_data/)",
     )
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--json", type=output_file, help="file for all figures")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=output_file,
         help=f"page that gets the tables, between its marks <!-- {MARKS}: begin --> and <!-- {MARKS}: end -->",
     )
     return parser.parse_args()

@@ -231,7 +231,7 @@ def run_jobs(jobs: Sequence[Job], arguments: Namespace, folder: Path) -> list[st
                 continue
             if outcome.code is None:
                 if (seconds := unlogged_seconds(outcome.plan)) is not None:
-                    log_run(outcome.job, outcome.plan, 0, seconds / 60, folder)
+                    log_run(outcome.job, outcome.plan, 0, seconds / 60, folder, is_from_before=True)
                 bar.write(f"{outcome.job.name}: finished before", sys.stderr)
                 continue
             log_run(outcome.job, outcome.plan, outcome.code, minutes, folder)

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basics.argument_parsing import LineParser
+from basics.argument_parsing import LineParser, output_file
 from basics.files import write_atomically
 from basics.markdown import open_section
 from data_utils.corpora.registry import find_dataset
@@ -106,9 +106,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--original_data", type=Path, help="folder of the corpora (default: $ERC_ORIGINAL_DATA, else original_data/)"
     )
-    parser.add_argument("--json", type=Path, help="file for all numbers")
+    parser.add_argument("--json", type=output_file, help="file for all numbers")
     parser.add_argument(
-        "--output", type=Path, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"
+        "--output", type=output_file, help=f"page that gets the table, between <!-- {MARKS}: begin --> and end"
     )
     return parser.parse_args()
 

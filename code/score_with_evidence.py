@@ -27,7 +27,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from basics.argument_parsing import LineParser
+from basics.argument_parsing import LineParser, output_file
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.locks import locked
@@ -75,7 +75,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--predictions", type=Path, help="predictions.jsonl of a run on one dataset, of valid or test")
     parser.add_argument("--valid", type=Path, help="predictions.jsonl of the same run on valid, beside --predictions")
     parser.add_argument(
-        "--output", type=Path, help="page that gets the table, between <!-- EVIDENCE: begin --> and end, by its kind"
+        "--output",
+        type=output_file,
+        help="page that gets the table, between <!-- EVIDENCE: begin --> and end, by its kind",
     )
     parser.add_argument("--keep", action="store_true", help="keep the counts of committed answers beside their records")
     arguments = parser.parse_args(words)

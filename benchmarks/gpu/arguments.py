@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from basics.argument_parsing import LineParser, whole_number
+from basics.argument_parsing import LineParser, output_file, whole_number
 from basics.files import find_repository
 from basics.scripts import run_script
 
@@ -58,7 +58,7 @@ def _parser(script: str, description: str, output: Path) -> LineParser:
     """What both scripts know."""
     parser = LineParser(prog=f"benchmarks/{script}.sh", description=description)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
-    parser.add_argument("--output", type=Path, default=output, help="default: %(default)s")
+    parser.add_argument("--output", type=output_file, default=output, help="default: %(default)s")
     return parser
 
 

@@ -5,9 +5,11 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from basics.errors import UserError, raise_together
+from basics.files import behind_links, is_pipe_or_device
 
 _KIND_NAMES = {int: "a whole number", float: "a number"}
 
@@ -17,6 +19,13 @@ def true_or_false(text: str) -> bool:
     if text not in ("True", "False"):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed are True, False")
     return text == "True"
+
+
+def output_file(text: str) -> Path:
+    """Read the name of a file that is to be replaced whole: of a link the file that it leads to, so that it stays."""
+    if is_pipe_or_device(Path(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed is a file, and this is a pipe or a device")
+    return behind_links(Path(text))
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

@@ -84,6 +84,16 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
+def is_pipe_or_device(path: Path) -> bool:
+    """Whether a path is there, and is neither a file nor a folder, nor leads to one."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def behind_links(path: Path) -> Path:
+    """What a path leads to: renaming a file to there leaves a link a link. A pipe or a device keeps its name."""
+    return Path(os.path.realpath(path)) if path.is_symlink() and not is_pipe_or_device(path) else path
+
+
 def replace_durably(source: Path, target: Path) -> None:
     """Rename as `os.replace` does, and return once the new name is on the disk."""
     os.replace(source, target)

@@ -91,10 +91,10 @@ def write_report(table: Table, conditions: Mapping[str, Condition], shown: Shown
     from experiment_utils.report_figures import draw_all  # slow to import, and not needed for listing conditions
 
     figures = draw_all(folder / "figures", table, conditions, shown)
-    _forget_figures(folder, figures)
     report = folder / "REPORT.md"
     written = [report, *(folder / "figures" / name for names in figures.values() for name in names)]
     write_atomically(report, render_report(table, conditions, shown, figures))
+    _forget_figures(folder, figures)  # which the report before showed, until here
     if folder != EXPERIMENTS:
         return written
     sections = {RESULTS: render_overview(table, conditions, shown)}
@@ -135,16 +135,27 @@ def write_browser(
     return path
 
 
-def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path) -> None:
-    """Appends a line to LOG.md; several programs may do so at once."""
+def log_run(job: Job, plan: Plan, code: int | None, minutes: float, folder: Path, is_from_before: bool = False) -> None:
+    """Appends a line to LOG.md; several programs may do so at once.
+
+    is_from_before: of a run that has its mark (`UNLOGGED`) still, as it was killed before it had its line, or just
+    after: then it is the last one, and has no second.
+    """
     path, line = folder / "LOG.md", _describe_run(job, plan, code, minutes) + "\n"
     make_folder(folder)
     with locked(folder):
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        # A full disk may have cut the last line.
-        begun = LOG_HEADER if not before else "" if before.endswith("\n") else "\n"
-        append(path, (begun + line).encode())
+        last = before.splitlines(keepends=True)[-1:]
+        if not is_from_before or list(map(_without_minutes, last)) != [_without_minutes(line)]:
+            # A full disk may have cut the last line.
+            begun = LOG_HEADER if not before else "" if before.endswith("\n") else "\n"
+            append(path, (begun + line).encode())
     (plan.folder / UNLOGGED).unlink(missing_ok=True)
+
+
+def _without_minutes(line: str) -> str:
+    """A line of LOG.md but for its last cell, which is not told of a run that was gone on with."""
+    return line.rpartition("|")[0].rpartition("|")[0]
 
 
 def _describe_run(job: Job, plan: Plan, code: int | None, minutes: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -174,10 +174,7 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: Map
     head = form.head(labels) if start == Position() else ""
     if start == Position():
         task.state.unlink(missing_ok=True)
-    task.part.touch()
-    with open(task.part, "r+b") as stream:
-        stream.truncate(start.bytes)
-        stream.seek(start.bytes)
+    with _grown_from(task.part, start.bytes) as stream:
 
         def write(rows: list[TurnEmotion], position: Position) -> Position:
             nonlocal head
@@ -193,6 +190,19 @@ def _writer(task: FileTask, labels: tuple[str, ...], start: Position, marks: Map
 
         yield write
     replace_durably(task.part, task.output)
+
+
+@contextmanager
+def _grown_from(path: Path, size: int) -> Iterator[BinaryIO]:
+    """A file that grows behind its first `size` bytes, made where it lacks; an OSError of it names it."""
+    path.touch()
+    os.truncate(path, size)
+    stream = open(path, "ab")  # noqa: SIM115 - what fails inside may be of other files, and closing is none of that
+    try:
+        yield stream
+    finally:
+        with disk_named(path):  # what a full disk has not taken is tried again
+            stream.close()
 
 
 class FileRun:

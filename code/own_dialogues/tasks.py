@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from basics.errors import UserError, raise_together
-from basics.files import make_folder
+from basics.files import behind_links, is_pipe_or_device, make_folder
 from basics.locks import lock_beside
 
 NAME = "{name}"  # in --output: the input's name without its suffix
@@ -43,8 +43,8 @@ def _beside(output: Path, ending: str) -> Path:
 
 
 def name_output(output: Path | None, source: Path) -> Path | None:
-    """The file that an input is answered into by an --output, which may hold `NAME`."""
-    return output and output.parent / output.name.replace(NAME, source.stem)
+    """The file that an input is answered into by an --output, which may hold `NAME`, and may name a link to it."""
+    return output and behind_links(output.parent / output.name.replace(NAME, source.stem))
 
 
 def find_naming_problems(sources: Sequence[Path], output: Path | None) -> Iterator[str]:
@@ -75,26 +75,30 @@ def _find_shared_files(sources: Sequence[Path], output: Path) -> Iterator[str]:
 
 
 def check_outputs(tasks: Sequence[FileTask]) -> None:
-    """Find out before anything is computed whether the outputs, all of one folder, can be written.
+    """Find out before anything is computed whether the outputs can be written.
 
     Raises:
-        UserError: one is an input or a folder, or their folder cannot be written to.
+        UserError: one is an input, a folder, a pipe or a device, or in a folder that cannot be written to.
     """
     if tasks[0].output is None:
         return
     sources = {_identity(task.source): task.source for task in tasks}
     raise_together([problem for task in tasks for problem in _find_output_problem(task, sources)])
-    try:
-        make_folder(tasks[0].output.parent)
-        tempfile.TemporaryFile(dir=tasks[0].output.parent).close()
-    except OSError as error:
-        raise UserError(f"--output {tasks[0].output} cannot be written ({error.strerror})") from None
+    for folder, output in {one.output.parent: one.output for one in reversed(tasks)}.items():  # links may lead anywhere
+        try:
+            make_folder(folder)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise UserError(f"--output {output} cannot be written ({error.strerror})") from None
 
 
 def _find_output_problem(task: FileTask, sources: Mapping[tuple[int, int], Path]) -> Iterator[str]:
     """At most one line. sources: the inputs by `_identity`."""
     if task.output.is_dir():
         yield f"--output {task.output} is a folder, allowed is a file"
+        return
+    if is_pipe_or_device(task.output):
+        yield f"--output {task.output} is a pipe or a device, allowed is a file; without --output it is printed"
         return
     for written in (task.output, task.part, task.state):
         if written.exists() and _identity(written) in sources:

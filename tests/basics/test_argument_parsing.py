@@ -1,8 +1,11 @@
 """LineParser: every fault of a command line in one UserError."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from basics.argument_parsing import LineParser, true_or_false, whole_number
+from basics.argument_parsing import LineParser, output_file, true_or_false, whole_number
 from basics.errors import UserError, raise_together
 
 
@@ -53,6 +56,25 @@ def test_every_fault_is_told_at_once_in_groups_too() -> None:
 def test_whole_numbers_are_plain_digits(text: str) -> None:
     with pytest.raises(UserError, match="--count"):
         make_parser().parse_args(["--name", "a", "--steps", "1", f"--count={text}"])
+
+
+def test_an_output_takes_the_place_of_files_alone(tmp_path: Path) -> None:
+    """A file that is renamed to a pipe, a device or a link takes its place, also that of /dev/null where root asks."""
+    file, link, loose, pipe = (tmp_path / name for name in ("file", "link", "loose", "pipe"))
+    file.touch()
+    link.symlink_to(file.name)
+    loose.symlink_to("none")
+    os.mkfifo(pipe)
+    parser = LineParser(prog="program")
+    parser.add_argument("--json", type=output_file)
+
+    def read(path: Path | str) -> Path:
+        return parser.parse_args(["--json", str(path)]).json
+
+    assert [read(path) for path in (file, link, loose)] == [file, file, tmp_path / "none"]
+    for path in (pipe, os.devnull):
+        with pytest.raises(UserError, match=f"^--json: '{path}' is not allowed, allowed is a file"):
+            read(path)
 
 
 def test_help_still_shows_choices(capsys: pytest.CaptureFixture[str]) -> None:

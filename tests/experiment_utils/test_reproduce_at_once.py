@@ -1,4 +1,7 @@
-"""reproduce.py beside another one: what that one begins anew is left alone, and neither undoes the other's report."""
+"""reproduce.py beside another one: what that one begins anew is left alone, and neither undoes the other's report.
+
+And killed, or its disk full, between two changes: LOG.md has one line a run, and a report its figures.
+"""
 
 import fcntl
 import os
@@ -13,10 +16,10 @@ import experiment_utils.evidence
 import experiment_utils.reports
 import reproduce
 from commands import assert_one_line_error
-from ended_scripts import call, make_repository
+from ended_scripts import call, make_repository, ran
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.records import Records
-from experiment_utils.runner import find_finished, resolve
+from experiment_utils.runner import UNLOGGED, find_finished, resolve
 
 
 @pytest.fixture
@@ -102,3 +105,46 @@ def test_of_copies_of_a_run_one_is_reported(repository: Path) -> None:
     record = repository / "experiments/runs/exact/a/meld"
     shutil.copytree(record, record.with_name("copied"))
     assert_one_line_error(call(repository, "--report"), "copied/seed_1.json says that it is of exact/a/meld, seed 1, ")
+
+
+def test_a_run_that_was_killed_before_its_line_in_the_log_gets_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(reproduce, "log_run", lambda *_: 1 / 0)
+        call(repository, "--condition", "same")
+    assert not (repository / "experiments/LOG.md").exists()
+    for _ in range(2):
+        assert "finished before" in call(repository, "--condition", "same", "--resume").stderr
+    assert (repository / "experiments/LOG.md").read_text().count("same/a/meld") == 1
+    assert not list(repository.glob("experiments/*/*/.*")) and len(ran(repository)) == 1
+
+
+def test_a_run_that_was_killed_just_after_its_line_in_the_log_gets_no_second(repository: Path) -> None:
+    call(repository, "--condition", "same")
+    log, (results,) = repository / "experiments/LOG.md", repository.glob("experiments/*/*/results.json")
+    logged, mark = log.read_text(), results.with_name(UNLOGGED)
+    mark.touch()
+    call(repository, "--condition", "same", "--resume")
+    assert log.read_text() == logged and not mark.exists()
+
+
+def test_a_report_that_is_not_written_leaves_the_figures_of_the_one_before(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = repository / "experiments/figures/old.png"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(experiment_utils.reports, "render_report", lambda *_: 1 / 0)
+        call(repository, "--report")
+    assert old.exists()
+    assert call(repository, "--report").returncode == 0 and not old.exists()
+
+
+def test_a_line_of_the_log_that_a_full_disk_has_cut_stays_a_line(repository: Path) -> None:
+    log = repository / "experiments" / "LOG.md"
+    log.parent.mkdir()
+    log.write_text("# Reproduction log\n| cut off")
+    call(repository, "--condition", "same")
+    assert log.read_text().splitlines()[:2] == ["# Reproduction log", "| cut off"] and log.read_text().count("\n") == 3

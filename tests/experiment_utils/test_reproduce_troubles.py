@@ -229,27 +229,6 @@ def test_a_stopped_run_has_saved_when_the_call_ends(repository: Path, monkeypatc
     assert (repository / "saved").exists()
 
 
-def test_a_run_that_was_killed_before_its_line_in_the_log_gets_it(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(reproduce, "log_run", lambda *_: 1 / 0)
-        call(repository, "--condition", "same")
-    assert not (repository / "experiments/LOG.md").exists()
-    for _ in range(2):
-        assert "finished before" in call(repository, "--condition", "same", "--resume").stderr
-    assert (repository / "experiments/LOG.md").read_text().count("same/a/meld") == 1
-    assert not list(repository.glob("experiments/*/*/.*")) and len(ran(repository)) == 1
-
-
-def test_a_line_of_the_log_that_a_full_disk_has_cut_stays_a_line(repository: Path) -> None:
-    log = repository / "experiments" / "LOG.md"
-    log.parent.mkdir()
-    log.write_text("# Reproduction log\n| cut off")
-    call(repository, "--condition", "same")
-    assert log.read_text().splitlines()[:2] == ["# Reproduction log", "| cut off"] and log.read_text().count("\n") == 3
-
-
 def terminate_once_there(path: Path) -> None:
     """Sends this process what `kill` sends, as soon as the file holds something; nothing if it does not in a minute."""
     deadline = time.monotonic() + 60

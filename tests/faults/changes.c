@@ -169,6 +169,8 @@ OF_PATHS(unlink, (const char *path), (path), AT_FDCWD, path, 1)
 OF_PATHS(unlinkat, (int folder, const char *path, int flags), (folder, path, flags), folder, path, 1)
 OF_PATHS(rmdir, (const char *path), (path), AT_FDCWD, path, 1)
 OF_PATHS(fsync, (int descriptor), (descriptor), descriptor, NULL, 0)
+OF_PATHS(truncate, (const char *path, off_t length), (path, length), AT_FDCWD, path, 1)
+OF_PATHS(truncate64, (const char *path, off64_t length), (path, length), AT_FDCWD, path, 1)
 OF_PATHS(ftruncate, (int descriptor, off_t length), (descriptor, length), descriptor, NULL, 1)
 OF_PATHS(ftruncate64, (int descriptor, off64_t length), (descriptor, length), descriptor, NULL, 1)
 

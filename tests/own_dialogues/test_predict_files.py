@@ -1,6 +1,9 @@
 """code/predict.py with several inputs: one model, an output for each, stopped and gone on with, what is refused."""
 
+import errno
 import json
+import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,9 +14,13 @@ import pytest
 import predict
 from basics.locks import alone_at, lock_beside
 from commands import assert_one_line_error, call_script
+from dialogue_files.turns import SpokenTurn
 from own_dialogues import prediction
 from own_dialogues import recognizer as recognizer_module
+from own_dialogues.prediction import Position
 from own_dialogues.recognizer import CHUNK_TURNS, EmotionRecognizer
+from own_dialogues.tasks import FileTask
+from own_dialogues.writing import TurnEmotion
 from tiny_models import LINES
 
 TURNS = {"long": CHUNK_TURNS + 6, "short": 3, "more": 5}
@@ -275,6 +282,10 @@ def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path,
     Path("other").mkdir()
     for name in ("long.vtt", "short.part.txt", "{name}.txt", "a.txt", "b.jsonl"):
         Path("other", name).write_text("Ann: a\n")
+    os.mkfifo("other/short.jsonl")
+    for name in ("more.csv", "short.csv"):
+        Path("other", name).symlink_to("all.csv")
+    Path("other/more.txt").symlink_to("a.txt/more.txt")
     cases = [
         (calls, "out/all.jsonl", "of 3 inputs each needs a file of its own", "emotions/{name}.jsonl"),
         (calls, "{name}/{name}.jsonl", "not in that of a folder"),
@@ -285,6 +296,9 @@ def test_outputs_that_cannot_be_told_apart_or_written_are_refused(trained: Path,
         (calls, "calls/{name}.txt", "replace the input calls/long.txt", "replace the input calls/more.txt"),
         (["other/a.txt", "other/b.jsonl", calls[1]], "other/{name}.jsonl", "replace the input other/b.jsonl"),
         (["other/b.jsonl", calls[1], "calls/long.txt"], "calls/{name}.txt", "replace the input calls/short.txt"),
+        (calls, "other/{name}.jsonl", "--output other/short.jsonl is a pipe or a device, allowed is a file"),
+        (calls, "other/{name}.txt", "other/a.txt/more.txt cannot be written ("),
+        (calls, "other/{name}.csv", "other/all.csv would be written for calls/short.txt and for calls/more.txt"),
     ]
     for inputs, output, *parts in cases:
         form = ("--input_format", "text", "--format", "jsonl")
@@ -298,3 +312,31 @@ def test_a_warning_of_speakers_names_its_file(trained: Path, calls: list[str]) -
     assert result.returncode == 0
     warned = [line for line in result.stderr.splitlines() if "training knew 9 at most" in line]
     assert len(warned) == 1 and warned[0].startswith("calls/short.txt: warning: a dialogue has 11 speakers")
+
+
+def test_an_output_may_be_a_link_which_stays(trained: Path, calls: list[str]) -> None:
+    Path("out").mkdir()
+    Path("short.jsonl").write_text("of an earlier run")
+    Path("out/short.jsonl").symlink_to("../short.jsonl")
+    assert run(trained, calls[1:2], *OUTPUT).returncode == 0
+    assert Path("out/short.jsonl").is_symlink() and len(Path("short.jsonl").read_bytes().splitlines()) == TURNS["short"]
+
+
+@pytest.fixture
+def room() -> Iterator[int]:
+    """Bytes that a file may have; what goes beyond them is refused as by a full disk."""
+    limits, room = resource.getrlimit(resource.RLIMIT_FSIZE), 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    yield room
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_whatever_a_disk_refuses_of_a_growing_file_names_it(room: int, is_begun: bool, tmp_path: Path) -> None:
+    """Also what is tried once more when the file is closed, and finding the place to go on from."""
+    task = FileTask(tmp_path / "own.txt", "text", tmp_path / "emotions.jsonl", "jsonl")
+    start = Position(1, 2 * room) if is_begun else Position()
+    row = TurnEmotion(SpokenTurn(0, "1", 0, "Ann", 0, "Run!"), "joyful", 1.0, {"joyful": 1.0})
+    with pytest.raises(OSError) as caught, prediction._writer(task, ("joyful",), start, {}) as write:
+        write([row] * 3, Position(3))
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(task.part))
