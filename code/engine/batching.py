@@ -1,6 +1,7 @@
 """Rows of text -> rows of token ids -> optimizer steps -> micro-batches that fit a token budget."""
 
 import random
+import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ class RowEncoder:
     def __init__(
         self, tokenizer, max_length: int, task_weights: dict[str, float] | None = None, chat: bool = False
     ) -> None:
+        self.lock = threading.Lock()  # whether marks in a text count is told with each call, but kept in the tokenizer
         self.tokenizer, self.text_tokenizer = tokenizer, text_tokenizer(tokenizer)
         self.frame = render_frame(tokenizer) if chat else None
         self.max_length = max_length
@@ -77,14 +79,16 @@ class RowEncoder:
         if not prompts:
             return []  # tokenizers refuse an empty list, but a process may have no row
         if self.frame:
-            return [self.turn.read(prompt) for prompt in prompts]
+            with self.lock:
+                return [self.turn.read(prompt) for prompt in prompts]
         encoded = self._encode_texts(prompts)
         closing = self.tokenizer.eos_token_id
         return [ids[:-1] if ids and ids[-1] == closing else ids for ids in encoded]
 
     def _encode_texts(self, texts: Sequence[str], **options: bool) -> list[list[int]]:
         """Token ids of texts; control tokens that are spelt out in them are read as text."""
-        return self.text_tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
+        with self.lock:
+            return self.text_tokenizer(list(texts), split_special_tokens=True, **options)["input_ids"]
 
     def encode(
         self, examples: Sequence[Example], choices: Iterable[str] = (), calibrate: bool = False

@@ -302,5 +302,5 @@ def batch_loss(model, packed: PackedBatch) -> Tensor:
 
 def sequence_log_probabilities(model, packed: PackedBatch) -> Tensor:
     """(sequences,) float32: log p(continuation | prompt), summed over the continuation's tokens."""
-    totals = torch.zeros(packed.sequences, device=packed.pair_rows.device)
+    totals = torch.zeros(packed.sequences, dtype=torch.float32, device=packed.pair_rows.device)
     return totals.index_add(0, packed.pair_sequences, pair_log_probabilities(model, packed))

@@ -6,10 +6,13 @@
 
 A turn is judged by itself and the turns before it, never by those after it. A checkpoint that was trained with
 `decode=transitions` also has a filter over labels, which carries beliefs on from turn to turn.
+
+Threads may share a recognizer, and may load others meanwhile: they take turns.
 """
 
 import math
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -51,6 +54,9 @@ from training.rows.encoding import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
 CHECKED_FOR = 2  # how many times the tokens of the largest micro-batch that was checked another one may have unchecked
+# Held while a model is loaded: the precision that PyTorch takes by default and filters of warnings are set for as long,
+# and they are the process's.
+LOADING = threading.Lock()
 
 Spoken = Sequence[tuple[str, str]]  # a dialogue: (name, utterance) of each turn
 
@@ -75,6 +81,8 @@ class EmotionRecognizer:
         demonstrator: Demonstrator | None = None,
         transitions: TransitionFilter | None = None,
     ) -> None:
+        # Held while the model is asked: its layers are told where they are read, and a check widens its weights.
+        self.lock = threading.RLock()
         self.model, self.encoder, self.config, self.demonstrator = model, encoder, config, demonstrator
         self.transitions = transitions
         self.prompts = PromptMaker(config, encoder)
@@ -121,9 +129,10 @@ class EmotionRecognizer:
         encoder = make_encoder(str(folder) if own_tokenizer else base, length, 1.0, config.chat_template)
         refuse_other_frame(folder, config, encoder.frame)
         refuse_larger_than_card(base, dtype, quantize, place)
-        model = load_model(base, dtype, place, quantize)
-        if is_adapter(folder):
-            model = load_adapter(model, str(folder), trainable=False)
+        with LOADING:
+            model = load_model(base, dtype, place, quantize)
+            if is_adapter(folder):
+                model = load_adapter(model, str(folder), trainable=False)
         return cls(model.eval(), encoder, config, place, demonstrator, transitions)
 
     def predict(self, dialogue: Spoken) -> list[Emotion]:
@@ -166,7 +175,9 @@ class EmotionRecognizer:
         follower = follower or self.follow()
         questions = islice(self.prompts.questions(turns), skip, None)
         while chunk := list(islice(questions, size)):
-            yield self._answer(chunk, follower, goes_on=size == 1)
+            with self.lock:
+                answers = self._answer(chunk, follower, goes_on=size == 1)
+            yield answers
 
     def follow(self, known: Iterable[TurnEmotion] = ()) -> Follower | None:
         """What carries beliefs from turn to turn, after those of earlier answers; None: it is asked without."""
@@ -179,8 +190,9 @@ class EmotionRecognizer:
 
     def seen_prompts(self, dialogue: Spoken) -> list[str]:
         """The prompt of every turn exactly as the model reads it, special tokens and all."""
-        examples = [example for example, _ in self._asked(list(self.prompts.questions(_numbered([dialogue]))))]
-        rows = self.encoder.encode(examples, self.config.labels)
+        questions = list(self.prompts.questions(_numbered([dialogue])))
+        with self.lock:
+            rows = self.encoder.encode([example for example, _ in self._asked(questions)], self.config.labels)
         return [self.encoder.tokenizer.decode(row.prompt, clean_up_tokenization_spaces=False) for row in rows]
 
     def _asked(self, questions: Sequence[Question]) -> list[tuple[Example, Sequence[Match]]]:

@@ -209,7 +209,8 @@ def test_brackets_of_many_names_take_a_time_that_grows_with_the_lines() -> None:
         assert len(follow(content)[0]) == lines
         return time.process_time() - start
 
-    assert seconds(8_000) < 16 * max(seconds(1_000), 0.05)
+    # 8 times if it grows with them, 64 if with their square; what else the machine does makes it 5 to 12.
+    assert seconds(8_000) < 22 * max(seconds(1_000), 0.05)
 
 
 def test_numbers_of_lines_are_those_of_a_file_on_stdin() -> None:

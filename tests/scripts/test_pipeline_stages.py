@@ -138,13 +138,16 @@ def test_sets_one_after_the_other(checkout: ShellCheckout, pickles: Path) -> Non
     assert [stage.get("--checkpoint_dir") for stage in stages] == [None, *(s["--model_dir"] for s in stages[:2])]
 
 
-# The signal comes when the command has begun, and before the shell has looked whether one came earlier.
+# The signal comes when the command heeds it, and before the shell has looked whether one came earlier.
 TOLD_AS_IT_BEGINS = """
 source code/experiment.sh
 DRY_RUN=0
 set -T
-trap 'case $BASH_COMMAND in "set +m") sleep 0.5; kill $$ ;; "((!told"*) sleep 0.5 ;; esac' DEBUG
-do_and_wait bash -c 'trap "echo told" TERM; for turn in {1..20}; do sleep 0.1; done'
+trap 'case $BASH_COMMAND in
+    "set +m") until [[ -e heeds ]]; do sleep 0.05; done; kill $$ ;;
+    "((!told"*) sleep 0.5 ;;
+esac' DEBUG
+do_and_wait bash -c 'trap "echo told" TERM; >heeds; for turn in {1..20}; do sleep 0.1; done'
 """
 
 
