@@ -14,7 +14,7 @@ from ended_scripts import call, make_repository
 from experiment_utils.checks import missing_corpora
 from experiment_utils.conditions import EXPERIMENTS
 from experiment_utils.evidence import gold_labels
-from experiment_utils.records import Records
+from experiment_utils.records import RUNS, Record, Records
 from experiment_utils.report_tables import STALE, counts_beside, counts_without
 from scoring.beside import NEIGHBOURS
 
@@ -96,7 +96,8 @@ def test_comparisons_name_the_seeds_and_whose_runs_are_not_as_those_of_the_other
 
 
 def test_means_that_stand_side_by_side_are_of_the_same_seeds() -> None:
-    runs = Records.read(EXPERIMENTS).of("small_compact/compact+step_6/meld")
+    place = EXPERIMENTS / RUNS / "small_compact/compact+step_6/meld"
+    runs = [Record.read(place / f"seed_{seed}.json") for seed in (42, 43, 44)]
     assert len(counts_without(runs, "meld")) == len(counts_beside(runs, "meld", NEIGHBOURS)) == 3
     changed = [replace(runs[0], without={}, beside={}), *runs[1:]]
     assert counts_without(changed, "meld") == counts_beside(changed, "meld", NEIGHBOURS) == []

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiment_utils import report_figures
 from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
 from experiment_utils.dialogue_counts import Counts
-from experiment_utils.records import Record, Records
+from experiment_utils.records import RUNS, Record, Records
 from experiment_utils.report_figures import (
     Draw,
     Scene,
@@ -24,7 +24,7 @@ from experiment_utils.report_figures import (
 from experiment_utils.report_tables import Shown, name_with_seeds, render_labels
 
 CONDITIONS = list_conditions(read_table())
-COMMITTED = next(run for run in Records.read(EXPERIMENTS).runs if run.condition == "baselines/words/meld")
+COMMITTED = Record.read(EXPERIMENTS / RUNS / "baselines/words/meld/seed_0.json")
 
 
 def make_runs(condition: str, *seeds: int) -> list[Record]:
@@ -92,7 +92,7 @@ def test_rows_are_points_where_they_are_numbers_in_a_table_of_a_curve(
     like = CONDITIONS["small/window/meld"]
     group = like.group.model_copy(update={"table": table, "compare_with": rows[0]})
     own = {f"own/{row}/meld": replace(like, name=f"own/{row}/meld", row=row, group=group) for row in rows}
-    where = {"meld": Records.read(EXPERIMENTS).breakdowns(COMMITTED, "meld")}
+    where = {"meld": Records(EXPERIMENTS).breakdowns(COMMITTED, "meld")}
     for run in (run for name in own for run in make_runs(name, 42)):
         run.write(tmp_path, where)
     shown = Shown(Records.read(tmp_path))

@@ -1,5 +1,6 @@
 """Runs main_new.py many times over in forked processes that end at chosen moments; the libraries load once.
 
+Their figures are put together, and have the bytes of an empty one: a tiny run spends most of its time on pixels.
 Reads a JSON list of `ForkedRun` fields from stdin, runs them one after the other, and prints their exit codes.
 """
 
@@ -118,15 +119,23 @@ if __name__ == "__main__":
     import sklearn.metrics
     import transformers.models.llama.modeling_llama
     import transformers.optimization
+    from matplotlib.figure import Figure
     from torch.utils import tensorboard
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     import main_new
     import tiny_models
+    from bases.load import know_own_architectures
     from commands import import_program
+    from results import figures
 
     LOADED = (peft.tuners.lora, tiny_models, transformers.models.llama.modeling_llama, tensorboard, main_new)
     LOADED += (sklearn.metrics, transformers.optimization)
     import_program()
+    know_own_architectures()
+    get_checkpoint_conversion_mapping("llama")  # each run would put the whole table together anew
+    empty = figures.to_png(Figure(), figures.DOTS_PER_INCH)
+    figures.to_png = lambda *_, **__: empty
     gc.freeze()  # each run collects once, and would look through the libraries
     codes = [run_forked(ForkedRun(**fields)) for fields in json.load(sys.stdin)]
     print(json.dumps(codes))
