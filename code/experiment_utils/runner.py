@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -353,35 +352,30 @@ class Runner:
         begun_before = plan.folder.exists()
         log.parent.mkdir(parents=True, exist_ok=True)
         self.announce(job, log)
-        with self._place() as place, open(log, "ab") as stream:
-            began, sources, start = time.monotonic(), digest_sources(job.condition.datasets), digest_start(job)
-            process = subprocess.Popen(
-                ["bash", job.script],
-                cwd=find_repository(),
-                env=job_environment(job, **_more_settings(job, resume), **place),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that all of its processes can be stopped
-            )
-            self.running.add(process)
-            if self.stopping:  # it was started while the running ones were told to stop
-                self._tell(process)
-            code = process.wait()
-            self.running.discard(process)
+        place = self.places.get()
+        try:
+            with open(log, "ab") as stream:
+                began, sources, start = time.monotonic(), digest_sources(job.condition.datasets), digest_start(job)
+                process = subprocess.Popen(
+                    ["bash", job.script],
+                    cwd=find_repository(),
+                    env=job_environment(job, **_more_settings(job, resume), **place),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that all of its processes can be stopped
+                )
+                self.running.add(process)
+                if self.stopping:  # it was started while the running ones were told to stop
+                    self._tell(process)
+                code = process.wait()
+                self.running.discard(process)
+        finally:  # also when it cannot begin: the next one would wait for ever
+            self.places.put(place)
         seconds = time.monotonic() - began
         if code == 0:
             write_manifest(plan, job, None if begun_before and resume else seconds, sources, start)
         return Outcome(job, plan, code, seconds)
-
-    @contextmanager
-    def _place(self) -> Iterator[dict[str, str]]:
-        """What a job has to itself while it runs; given back also when it cannot begin, else others would wait on."""
-        place = self.places.get()
-        try:
-            yield place
-        finally:
-            self.places.put(place)
 
     def _stop(self) -> None:
         """Stops the running jobs, which save their state, and waits until they have ended."""

@@ -24,7 +24,6 @@ from commands import REPOSITORY
 from engine.batching import RowEncoder
 from engine.chat_frame import render_frame
 from engine.control_tokens import control_tokens
-from taking_turns import Meeting
 from tiny_chatglm import chatglm2_pieces
 from tiny_models import small_examples
 
@@ -81,18 +80,6 @@ def test_without_a_frame_an_answer_ends_with_eos() -> None:
     encoder = RowEncoder(byte_level(GLM), 1000)
     assert encoder.encode_label("Sad")[-1] == encoder.end_id == encoder.tokenizer.eos_token_id
     assert encoder.frame is None
-
-
-def test_threads_that_share_an_encoder_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tokenizer reads marks in a text as the last call told it: those of the frame count, those of a label not."""
-    encoder = RowEncoder(byte_level(QWEN), 1000, chat=True)
-    wanted = encoder.encode_prompts(["the cat"]), encoder.encode_label("<|im_end|>")
-    meeting = Meeting(encoder.lock)
-    monkeypatch.setattr(encoder, "lock", meeting)
-    monkeypatch.setattr(encoder.turn, "read", meeting.around(encoder.turn.read))
-    monkeypatch.setattr(encoder, "text_tokenizer", meeting.around(encoder.text_tokenizer))
-    label, prompts = meeting.of(lambda: encoder.encode_prompts(["the cat"]), lambda: encoder.encode_label("<|im_end|>"))
-    assert (prompts, label) == wanted and meeting.most == 1
 
 
 @pytest.mark.parametrize("family", [byte_level, sentencepiece_like, unigram])

@@ -1,7 +1,10 @@
 """reproduce.py: choosing, running, stopping and going on, and what a failed or missed number does."""
 
+import errno
+import os
 import re
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from experiment_utils import runner
 from experiment_utils.conditions import list_conditions, read_table
 from experiment_utils.evidence import read_answers
 from experiment_utils.records import Records, beside_file
-from experiment_utils.runner import Job, job_environment, resolve
+from experiment_utils.runner import Job, Plan, Runner, job_environment, resolve
 from knobs.checks import Place
 from knobs.commands import DECIDED_BY_START, Commands
 from knobs.environment import read_settings
@@ -248,6 +251,30 @@ def test_a_run_waits_for_the_one_from_whose_model_it_goes_on(repository: Path, j
     assert result.returncode == 0, result.stderr
     order = [line.split()[1] for line in ran(repository) if "meld 6" not in line]
     assert order == ["0", "2", "4"] and len(ran(repository)) == 4
+
+
+def test_a_run_that_cannot_begin_ends_all(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the next has begun before anybody looks at how the first has ended."""
+
+    def fail(names: object) -> None:
+        begun.append(names)
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "pickle")
+
+    def look(*given: object, **named: object) -> object:
+        found, given_up = wait(*given, **named), time.monotonic() + 60
+        while len(begun) < 2:
+            if time.monotonic() > given_up:
+                asked.places.put({})
+                pytest.fail("the second waits for the place of the first")
+            time.sleep(0.01)
+        return found
+
+    begun, wait, asked = [], runner.wait, Runner()
+    condition = list_conditions(read_table(repository / "conditions.yaml"))["exact/a/meld"]
+    monkeypatch.setattr(runner, "digest_sources", fail)
+    monkeypatch.setattr(runner, "wait", look)
+    with pytest.raises(OSError, match="pickle"):
+        list(asked.run([(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in (1, 2)]))
 
 
 def test_a_run_whose_start_failed_is_not_begun(repository: Path) -> None:

@@ -1,6 +1,5 @@
 """reproduce.py: comparing, what is refused among others, and being stopped."""
 
-import errno
 import json
 import os
 import re
@@ -18,7 +17,6 @@ from basics.errors import UserError
 from commands import assert_one_line_error
 from corpora import write_own_corpus
 from ended_scripts import call, make_repository, ran
-from experiment_utils import runner as runner_module
 from experiment_utils.conditions import Condition
 from experiment_utils.records import BASELINES, Records
 from experiment_utils.runner import Job, Plan, Runner, comparable_steps
@@ -343,33 +341,6 @@ def test_a_run_that_has_just_begun_is_told_once(repository: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         list(runner.run([(Job(condition, 1), Plan(repository / "results_1", ()))]))
     assert (repository / "told").read_text() == "\n"
-
-
-def test_a_run_that_cannot_begin_ends_all(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though the next has begun before anybody looks at how the first has ended."""
-
-    def fail(names: object) -> None:
-        begun.append(names)
-        raise OSError(errno.EIO, os.strerror(errno.EIO), "pickle")
-
-    def look(*given: object, **named: object) -> object:
-        found = wait(*given, **named)
-        given_up = time.monotonic() + 60
-        while len(begun) < 2:
-            assert time.monotonic() < given_up, "the second waits for the place of the first"
-            time.sleep(0.01)
-        return found
-
-    begun, wait, condition = [], runner_module.wait, exact_condition(repository)
-    monkeypatch.setattr(runner_module, "digest_sources", fail)
-    monkeypatch.setattr(runner_module, "wait", look)
-    runner = Runner()
-    planned = [(Job(condition, seed), Plan(repository / f"results_{seed}", ())) for seed in (1, 2)]
-    try:
-        with pytest.raises(OSError, match="pickle"):
-            list(runner.run(planned))
-    finally:
-        runner.places.put({})  # whoever still waits
 
 
 def test_runs_at_once_have_gpus_and_a_port_of_their_own(repository: Path) -> None:

@@ -23,7 +23,6 @@ from own_dialogues import recognizer as recognizer_module
 from own_dialogues.demonstrations import DemonstrationSource, open_demonstrator
 from own_dialogues.prompts import PromptMaker
 from own_dialogues.recognizer import EmotionRecognizer
-from taking_turns import Meeting
 from tiny_models import DATASET, LABELS, LINES, character_tokenizer, small_dialogues, tiny_model
 from training.erc_config import ErcConfig, read_erc_config
 
@@ -215,39 +214,6 @@ def test_demonstrations_come_from_train_and_fit(trained: Path, capsys: pytest.Ca
     assert "trained on prompts without demonstrations" in capsys.readouterr().err
     with pytest.raises(UserError, match="no pickle of"):
         open_demonstrator(balanced, DemonstrationSource(original_data=trained))
-
-
-@pytest.mark.parametrize("place", ["model", "_asked"])
-def test_threads_that_share_a_recognizer_take_turns(
-    recognizer: EmotionRecognizer, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    """One would compute its last layer where the other reads it, or in weights that a check has widened."""
-    wanted = recognizer.predict(DIALOGUE), recognizer.predict(DIALOGUE[::-1]), recognizer.seen_prompts(DIALOGUE)
-    meeting = Meeting(recognizer.lock)
-    monkeypatch.setattr(recognizer, "lock", meeting)
-    if place == "model":
-        monkeypatch.setattr(recognizer.model, "forward", meeting.around(recognizer.model.forward))
-        other, found = meeting.of(lambda: recognizer.predict(DIALOGUE), lambda: recognizer.predict(DIALOGUE[::-1]))
-        assert numbers(found) == pytest.approx(numbers(wanted[0]), abs=1e-4)
-        assert numbers(other) == pytest.approx(numbers(wanted[1]), abs=1e-4)
-    else:  # the encoder of demonstrations, too
-        monkeypatch.setattr(recognizer, "_asked", meeting.around(recognizer._asked))
-        other, _ = meeting.of(lambda: recognizer.predict(DIALOGUE), lambda: recognizer.seen_prompts(DIALOGUE))
-        assert other == wanted[2]
-    assert meeting.most == 1
-
-
-def test_recognizers_are_loaded_one_at_a_time(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the libraries set while they load, and set back, is the process's."""
-    meeting = Meeting(recognizer_module.LOADING)
-    monkeypatch.setattr(recognizer_module, "LOADING", meeting)
-    monkeypatch.setattr(recognizer_module, "load_model", meeting.around(recognizer_module.load_model))
-
-    def load() -> EmotionRecognizer:
-        return EmotionRecognizer.from_pretrained(trained / "run" / "model", precision="fp32")
-
-    one, other = meeting.of(load, load)
-    assert meeting.most == 1 and type(one.model) is type(other.model)
 
 
 @pytest.mark.parametrize("usual", [torch.bfloat16, torch.float64])
