@@ -67,10 +67,12 @@ def _find_shared_files(sources: Sequence[Path], output: Path) -> Iterator[str]:
     writers = {}
     for source in sources:
         own = name_output(output, source)
-        files = own, _beside(own, "part"), _beside(own, "part.json"), lock_beside(own)
+        named = own, _beside(own, "part"), _beside(own, "part.json"), lock_beside(own)
+        files = {os.path.realpath(file): file for file in named}  # one may be a link to another
         taken = next((file for file in files if file in writers), None)
         if taken:
-            yield f"--output {output}: {taken} would be written for {writers[taken]} and for {source}: rename an input"
+            told = f"{files[taken]} would be written for {writers[taken]} and for {source}"
+            yield f"--output {output}: {told}: rename an input"
         writers |= dict.fromkeys(files, str(source))
 
 
