@@ -88,8 +88,11 @@ class SentenceEncoder:
         if self.model is None:
             from sentence_transformers import SentenceTransformer
 
+            from bases.load import LOADING
+
             try:
-                self.model = SentenceTransformer(self.source, local_files_only=Path(self.source).is_dir())
+                with LOADING:
+                    self.model = SentenceTransformer(self.source, local_files_only=Path(self.source).is_dir())
             except (OSError, ValueError, KeyError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(f"encoder {self.source} cannot be loaded: {reason}") from None

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), st
 # Explicit, as transformers otherwise asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
 POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # names of the setting in configurations
+# Held while a model is loaded: the precision that PyTorch takes by default and filters of warnings are set for as long,
+# and they are the process's.
+LOADING = threading.Lock()
 
 
 def resolve_base(name_or_path: str) -> str:

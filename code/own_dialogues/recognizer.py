@@ -23,6 +23,7 @@ import torch
 
 from bases.adapters import load_adapter
 from bases.load import (
+    LOADING,
     as_in_training,
     choose_device,
     choose_precision,
@@ -54,9 +55,6 @@ from training.rows.encoding import make_encoder
 
 CHUNK_TURNS = 64  # turns that are scored together, and of which nothing is written before all are
 CHECKED_FOR = 2  # how many times the tokens of the largest micro-batch that was checked another one may have unchecked
-# Held while a model is loaded: the precision that PyTorch takes by default and filters of warnings are set for as long,
-# and they are the process's.
-LOADING = threading.Lock()
 
 Spoken = Sequence[tuple[str, str]]  # a dialogue: (name, utterance) of each turn
 

@@ -1,7 +1,9 @@
 """Sentence encoders: unit vectors, kept on disk, and one line for one that is not there; on a tiny random encoder."""
 
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from bases import encoder as sentence_encoder
 from bases.encoder import SentenceEncoder, resolve_encoder
+from bases.load import LOADING
 from basics.errors import UserError
 
 TEXTS = ["what a day", "a day", "what a day", "oh no"]
@@ -54,6 +57,21 @@ def test_without_a_cache_nothing_is_kept(tiny_encoder: Path, tmp_path: Path) -> 
     own.cache = None
     np.testing.assert_allclose(own(TEXTS), vectors, atol=1e-6)
     assert own(TEXTS[:1]).shape == (1, 16) and list(tmp_path.iterdir()) == written
+
+
+def test_it_is_loaded_while_no_other_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread would set back the precision that PyTorch takes by default while the other has its own."""
+
+    def load(*_: object, **__: object) -> None:
+        held.append(LOADING.locked())
+        raise ValueError("it is none")
+
+    (tmp_path / "modules.json").touch()
+    held: list[bool] = []
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=load))
+    with pytest.raises(UserError, match="cannot be loaded: it is none"):
+        SentenceEncoder(str(tmp_path), None)(TEXTS)
+    assert held == [True] and not LOADING.locked()
 
 
 DECIDES = {
