@@ -4,8 +4,9 @@ PEFT computes base, A, B, scaling and sum as five operations that autograd recor
 is added inside the matrix product, and the backward pass keeps nothing but x and the rank-16 product. Where many rows
 are scored in fp32, A and B are merged into the base for as long as that takes.
 
-All layers of a model share one compiled graph, for any number of tokens. The attention over prefix trees stays
-out of it: its buckets change with every batch. Compiling takes half a minute or more, so `auto` does it only
+All layers of a model share one compiled graph, for any number of tokens, but the last, which computes what is read
+alone (last_layer.py), and the first where nothing before it is trained. The attention over prefix trees stays out of
+it: its buckets change with every batch. Compiling takes half a minute or more, so `auto` does it only
 for runs that are long enough to earn it back.
 """
 
