@@ -3,6 +3,7 @@
 import io
 import json
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,105 @@ def test_each_row_reads_what_it_says(layout: services.ServiceLayout) -> None:
     assert turns(content) == [("Ann", "Hi")]
 
 
+def google_words(*words: tuple[str, dict]) -> dict:
+    return {"results": [{"alternatives": [{"words": [{"word": text} | more for text, more in words]}]}]}
+
+
+def joined(*contents: dict) -> dict:
+    return {"results": [result for one in contents for result in one["results"]]}
+
+
+# What the examples in files/ do not have. The last utterance comes first, where a service writes times.
+OTHER_NAMES = {
+    "Amazon Transcribe, segments of channels": {"results": {"audio_segments": [
+        {"transcript": "b", "start_time": "1", "channel_label": "ch_1"},
+        {"transcript": "a", "start_time": "0", "channel_label": "ch_0"},
+    ]}},
+    "Amazon Transcribe, a call without roles": {"Transcript": [
+        {"Content": "b", "ParticipantId": "2", "BeginOffsetMillis": 10},
+        {"Content": "a", "ParticipantId": "1", "BeginOffsetMillis": 9},
+    ]},
+    "Google, from Python": google_words(
+        ("b", {"speaker_tag": 2, "start_time": "1.5s", "channel_tag": 1}),
+        ("a", {"speaker_tag": 1, "start_time": "1.4s", "channel_tag": 1}),
+    ),
+    "Google, version 2, from Python": google_words(
+        ("b", {"speaker_label": "2", "start_offset": "10s"}), ("a", {"speaker_label": "1", "start_offset": "9s"})
+    ),
+    "Azure, phrases of channels": {"phrases": [
+        {"text": "b", "channel": 1, "offsetMilliseconds": 10}, {"text": "a", "channel": 0, "offsetMilliseconds": 9}
+    ]},
+    "Azure, batches without ticks": {"recognizedPhrases": [
+        {"nBest": [{"display": "b"}], "speaker": 2, "offsetMilliseconds": 10},
+        {"nBest": [{"display": "a"}], "speaker": 1, "offsetMilliseconds": 9},
+    ]},
+    "Speechmatics, channels": {"results": [
+        {"alternatives": [{"content": "b", "speaker": "UU"}], "channel": "right", "start_time": 1},
+        {"alternatives": [{"content": "a", "speaker": "UU"}], "channel": "left", "start_time": 0},
+    ]},
+    "ElevenLabs, channels": {"transcripts": [
+        {"channel_index": 1, "words": [{"text": "b", "type": "word", "start": 1, "speaker_id": "s"}]},
+        {"channel_index": 0, "words": [{"text": "a", "type": "word", "start": 0, "speaker_id": "s"}]},
+    ]},
+    "Symbl.ai, users": {"messages": [
+        {"text": "b", "from": {"id": "x", "userId": "2"}, "conversationId": "1", "timeOffset": 1},
+        {"text": "a", "from": {"id": "x", "userId": "1"}, "conversationId": "1", "timeOffset": 0},
+    ]},
+    "Fireflies, sentences alone": {"sentences": [
+        {"raw_text": "b", "text": None, "speaker_name": None, "speaker_id": 2, "start_time": 1},
+        {"raw_text": "x", "text": "a", "speaker_name": "Ann", "speaker_id": 1, "start_time": 0},
+    ]},
+    "Mistral, speakers by name": {"segments": [
+        {"text": "b", "speaker": "B", "speaker_id": None, "start": 1},
+        {"text": "a", "speaker": "A", "speaker_id": "1", "start": 0},
+    ]},
+    "NVIDIA NeMo, sentences": {"sentences": [
+        {"text": "b", "speaker_label": "2", "start_time": 1}, {"text": "a", "speaker_label": "1", "start_time": 0}
+    ]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", OTHER_NAMES.values(), ids=OTHER_NAMES)
+def test_services_have_more_names_for_the_same(content: dict) -> None:
+    (one, first), (other, second) = turns(content)
+    assert (first, second) == ("a", "b") and one != other
+
+
+def documents() -> Iterator[services.Document]:
+    """All examples."""
+    for path in READ:
+        yield document(path.read_bytes())
+    for content in OTHER_NAMES.values():
+        yield document(json.dumps(content).encode())
+
+
+def document(written: bytes) -> services.Document:
+    found = services.Document({}, {})
+    for element in services.stream_json(io.BytesIO(written)):
+        services._add(found, element)
+    return found
+
+
+def has_value(chain: tuple, path: str) -> bool:
+    return services._first(chain, path) is not None
+
+
+def test_every_name_in_the_table_is_in_an_example() -> None:
+    """In a list of units of the service, or of its labels: what has no example may be a slip of the pen."""
+    told, found = set(), set()
+    examples = list(documents())
+    for layout in LAYOUTS:
+        lists = {layout.units: (layout.text, layout.speaker, layout.time, layout.channel, layout.sign)}
+        lists |= {layout.labels[0]: (layout.speaker, layout.labels[1])} if layout.labels[0] else {}
+        for units, names in lists.items():
+            paths = {path for one in names for path in one.split()}
+            chains = [chain for one in examples for chain, _ in services._chains(one, units)]
+            told |= {(layout.service, path) for path in paths} | {(layout.service, units)}
+            found |= {(layout.service, units)} if chains else set()
+            found |= {(layout.service, path) for path in paths if any(has_value(one, path) for one in chains)}
+    assert told - found == set()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -149,6 +249,8 @@ def test_what_is_said_on_channels_stands_by_time() -> None:
         (google(("a", 1, 0), ("a b", 1, 0), ("a b c", 1, 0)), "a b c"),
         (google(("a b", 0, 0), ("c d e", 0, 1)), "a b c d e"),
         (google(("a b", 1, None), ("a b", 1, None)), "a b a b"),
+        (google(("a b", 0, None), ("a b", 1, None)), "a b"),
+        (joined(google(("a b", None, None)), google_words(("a", {"speakerTag": 1}), ("b", {}))), "a b"),
     ],
 )
 def test_the_last_result_of_google_may_say_all_again(content: dict, answer: str) -> None:
@@ -191,8 +293,20 @@ def test_what_is_no_speech_is_left_out() -> None:
     found = read(scribe(("Hi", "word"), (" ", "spacing"), ("(laughter)", "audio_event"), ("<end>", "word")))
     assert [one.text.strip() for one in found if isinstance(one, ReadTurn)] == ["Hi"]
     assert [one.kind for one in found if isinstance(one, LeftOut)] == [MARKS, MARKS]
+    spoken = {"text": "Hi", "speaker": "1", "start_ms": 0}
+    found = read({"tokens": [spoken, spoken | {"text": "Salut", "translation_status": "translation"}]})
+    assert [one.kind for one in found if isinstance(one, LeftOut)] == [MARKS]
     found = read({"phrases": [{"speaker": 1, "offsetMilliseconds": 0, "text": text} for text in ("Hi", "", None)]})
     assert [one.kind for one in found if isinstance(one, LeftOut)] == [EMPTY, EMPTY]
+
+
+def test_what_was_not_understood_is_left_out() -> None:
+    """Also where all that is said stands once more around it."""
+    said = {"transcript": "all of it", "utterances": [{"speaker": 1}, {"speaker": 1, "transcript": "Hi"}]}
+    assert turns({"results": said}) == [("1", "Hi")]
+    said = amazon(("Hi", "a", 0), ("there", "a", 1))
+    said["results"]["items"][0]["alternatives"] = []
+    assert turns(said) == [("a", "there")]
 
 
 def test_who_is_not_known_is_whoever_spoke_last() -> None:
@@ -204,10 +318,10 @@ def test_who_is_not_known_is_whoever_spoke_last() -> None:
 
 
 def test_a_long_speech_is_several_turns() -> None:
-    word = "w" * 99
-    found = read(amazon(*((word, "a", place) for place in range(200))))
+    word = "w" * 72  # 137 of them fill it to the last character
+    found = read(amazon(*((word, "a", place) for place in range(300))))
     said = [one.text for one in found if isinstance(one, ReadTurn)]
-    assert len(said) > 1 and max(map(len, said)) <= LONGEST_UTTERANCE and " ".join(said) == " ".join([word] * 200)
+    assert [len(one) for one in said[:-1]] == [LONGEST_UTTERANCE] * 2 and " ".join(said) == " ".join([word] * 300)
     assert [one.text for one in found if isinstance(one, Remark)][1:] == [
         "what one speaker says in more than 10,000 characters is taken as several turns"
     ] * (len(said) - 1)

@@ -35,7 +35,8 @@ REPOSITORY = HERE.parents[2]
 FILES = "tests/dialogue_files"
 # The quick ones first, which notice most.
 READERS = (
-    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "reader_lines", "reader_refusals")),
+    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "reader_lines", "reader_refusals", "tables")),
+    *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts", "services", "times_beside_names")),
     *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
     *(f"{FILES}/test_dialogue_round_trips.py", "-k", "not memory and not owners_publish"),
 )
@@ -61,7 +62,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
         f"dialogue_files/readers/{name}": READERS
         for name in (
             *("chat_exports", "chats", "corpora", "cues", "encodings", "headings", "json_dialogues", "json_stream"),
-            *("layouts", "lines", "screenplays", "subtitles", "tables", "transcripts"),
+            *("layouts", "lines", "screenplays", "services", "subtitles", "tables", "transcripts"),
         )
     },
 }
