@@ -90,6 +90,9 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.precision and arguments.kind == "adapter":
         raise UserError(f"--precision {arguments.precision}: an adapter is exported as it is; leave it away")
+    if arguments.model_name_or_path and arguments.kind == "adapter":
+        told = "an adapter is exported without its base"
+        raise UserError(f"--model_name_or_path {arguments.model_name_or_path}: {told}; leave it away")
     arguments.precision = arguments.precision or USUAL
     if arguments.precision not in PRECISIONS and arguments.kind != "gguf":
         raise UserError(f"--precision {arguments.precision} is for --kind gguf: choose {', '.join(PRECISIONS)}")

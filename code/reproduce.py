@@ -178,9 +178,19 @@ def print_list(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> N
         cells = [one.name, f"table {one.group.table}", base_of(one), paper or "no published number"]
         cells += [counted(len(one.group.seeds), "seed"), *([describe_needs(found)] if found else [])]
         print("; ".join(cells))
-    minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in conditions if one.name in needs)
-    hours = counted(round(minutes / 60), "hour")
-    print(f"{counted(len(conditions), 'condition')}, about {hours} for all of their seeds", file=sys.stderr)
+    print(f"{counted(len(conditions), 'condition')}, {tell_time(conditions, needs)}", file=sys.stderr)
+
+
+def tell_time(conditions: Sequence[Condition], needs: Mapping[str, Needs]) -> str:
+    """How long all seeds of conditions take, as far as that is estimated."""
+    known = [one for one in conditions if one.name in needs]
+    if not known:
+        return "whose time is not estimated"
+    minutes = sum(needs[one.name].minutes * len(one.group.seeds) for one in known)
+    time = counted(round(minutes / 60), "hour") if minutes > 90 else counted(max(1, round(minutes)), "minute")
+    unknown = len(conditions) - len(known)
+    without = f", without {unknown:,} whose time is not estimated" if unknown else ""
+    return f"about {time} for all of their seeds{without}"
 
 
 def describe_needs(found: Needs) -> str:

@@ -22,16 +22,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basics.argument_parsing import LineParser, output_file
+from basics.errors import UserError
 from basics.files import write_atomically
 from basics.markdown import open_section
+from data_utils.corpora.places import find_corpus
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.labels import ROW_SETS, SPLITS
+from data_utils.labels import ROW_SETS, SPLITS, DatasetSpec
 from knobs.flags import add_knob
 from knobs.table import KNOBS
 
 if TYPE_CHECKING:
     from experiment_utils.beyond.elsewhere import Elsewhere
+    from training.erc_config import ErcConfig
 
 MARKS = "elsewhere"
 
@@ -53,8 +56,7 @@ def main() -> None:
 
     folder = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(folder)
-    learned = ROW_SETS.get(config.dataset) or find_dataset(config.dataset)
-    learned = replace(learned, speaker_offset=config.speaker_offset)
+    learned = find_learned(config, arguments.original_data)
     for spec in (learned, *specs.values()):
         unified_labels(spec)  # what has none is refused before anything is loaded
     specs = specs_of_mix(places, arguments.original_data)  # with the speaker numbers that a mix of them has
@@ -75,6 +77,23 @@ def main() -> None:
     if arguments.output:
         write_section(f"{table}\n\n{describe_rows_and_limits(folder, scores)}")
     print(table)
+
+
+def find_learned(config: "ErcConfig", original_data: Path | None) -> DatasetSpec:
+    """What a checkpoint has learned from; a corpus of one's own is looked for in `original_data` first.
+
+    Raises:
+        UserError: the corpus is not there, or lacks a label of the checkpoint by now.
+    """
+    name = config.dataset
+    learned = ROW_SETS.get(name)
+    if learned is None:
+        is_beside = original_data is not None and find_corpus(name, original_data) is not None
+        learned = find_dataset(name, original_data if is_beside else None)
+        if lost := [label for label in config.labels if label not in learned.labels]:
+            told = f"{name} has no label {', '.join(lost)} now, and the checkpoint answers so"
+            raise UserError(f"{told}, allowed is the corpus that it was trained on")
+    return replace(learned, speaker_offset=config.speaker_offset)
 
 
 def describe_rows_and_limits(folder: Path, scores: Sequence["Elsewhere"]) -> str:

@@ -136,10 +136,11 @@ def read_flags(words: Sequence[str]) -> dict[str, str]:
 def find_unread(flags: Mapping[str, str], settings: Settings) -> list[str]:
     """The flags that are knobs which nothing reads, given the settings and the other flags."""
     there = replace(settings, values={**settings.values, **flags})
+    unread = [name for name in flags if name in KNOBS and not any(map(there.is_read, KNOBS[name].readers))]
     return [
-        f"--{name} {value}: {why_unread(KNOBS[name], there)}"
-        for name, value in flags.items()
-        if name in KNOBS and value != settings.usual(name) and not any(map(there.is_read, KNOBS[name].readers))
+        f"--{name} {flags[name]}: {why_unread(KNOBS[name], there)}"
+        for name in unread
+        if KNOBS[name].kind.spell(flags[name], settings.usual(name)) != settings.usual(name)
     ]
 
 

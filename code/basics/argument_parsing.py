@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from basics.errors import UserError, raise_together
-from basics.files import behind_links, is_pipe_or_device
+from basics.files import behind_links
 
 _KIND_NAMES = {int: "a whole number", float: "a number"}
 
@@ -23,8 +23,9 @@ def true_or_false(text: str) -> bool:
 
 def output_file(text: str) -> Path:
     """Read the name of a file that is to be replaced whole: of a link the file that it leads to, so that it stays."""
-    if is_pipe_or_device(Path(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed is a file, and this is a pipe or a device")
+    if Path(text).exists() and not Path(text).is_file():
+        what = "a folder" if Path(text).is_dir() else "a pipe or a device"
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed is a file, and this is {what}")
     return behind_links(Path(text))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -21,6 +22,16 @@ BENCHMARKS = ("iemocap", "meld", "EmoryNLP")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
 Script = Literal["Uni", "Plain", "Mixed"]
 Setting = bool | int | float | str
+# Settings that are no condition's, as each of its runs gets its own, and what says them in their place.
+OF_A_RUN = MappingProxyType(
+    {
+        "checkpoint_dir": "is of one seed; name a condition with start_from",
+        "seed": "is of one run; seeds of the group lists them, or --seeds",
+        "resume": "is of one call; leave it away, --resume says so",
+        "FLAG": "is of one call; leave it away, --dry-run shows the commands",
+        "DRY_RUN": "is of one call; leave it away, --dry-run shows the commands",
+    }
+)
 
 
 class _Checked(BaseModel):
@@ -147,7 +158,8 @@ def list_conditions(table: Table) -> dict[str, Condition]:
     """Name -> condition, in the order of the file.
 
     Raises:
-        UserError: a dataset or row is unknown, or the datasets of a run that scores several are not those it mixes.
+        UserError: a dataset or row is unknown; the datasets of a run that scores several are not those it mixes; or a
+            setting is of one run, not of a condition.
     """
     found = {}
     for name, group in table.groups.items():
@@ -158,8 +170,6 @@ def list_conditions(table: Table) -> dict[str, Condition]:
         for other in (condition.compared_with, condition.start_from):
             if other not in (None, *found):
                 raise UserError(f"{condition.name} is compared with, or starts from, {other}, which is no condition")
-        if "checkpoint_dir" in condition.settings:
-            raise UserError(f"{condition.name}: checkpoint_dir is of one seed; name a condition with start_from")
     for name in found:
         _refuse_circle(name, found)
     return found
@@ -180,6 +190,9 @@ def _conditions_of(name: str, group: Group, row_name: str, row: Row) -> Iterator
     if unknown:
         raise UserError(f"{name}/{row_name}: unknown dataset {', '.join(unknown)}, allowed are {name_datasets()}")
     settings = {key: str(value) for key, value in (group.settings | row.settings).items()}
+    of_a_run = OF_A_RUN | {group.varied: "is of one run; datasets of the group lists them"}
+    if wrong := [f"{key} {of_a_run[key]}" for key in settings if key in of_a_run]:
+        raise UserError(f"{name}/{row_name}: {'; '.join(wrong)}")
     if group.varied == "none":
         if (named := settings.get("datasets", "")) != ",".join(datasets):
             told = f"its setting datasets is {named or 'not there'}, and what it scores is {','.join(datasets)}"

@@ -1,12 +1,13 @@
 """The first screen of the report's page: what ran, what failed, and how each score compares."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import mean
 
 from basics.markdown import render_table
 from experiment_utils.conditions import Condition
 from experiment_utils.report_tables import NOTHING, OTHER_RELEASE, Shown, describe_scores, find_baseline
+from scoring.metrics import WEIGHTED_F1, name_metric
 
 _LOGGED = re.compile(r"^\| (?P<date>[^|]+) \| [^|]* \| [^|]* \| (?P<run>[^|]+) \| (?P<outcome>[^|]+) \|", re.MULTILINE)
 _FAILED = "failed with exit status"
@@ -29,7 +30,19 @@ def render_answer(conditions: Mapping[str, Condition], shown: Shown, log: str) -
     parts += ["\n".join(f"- {line}" for line in failed)] * bool(failed)
     rows = [_row(one, dataset, shown) for one in ran for dataset in one.datasets]
     header = ("what ran", "dataset", "score", "held to", "points", "verdict")
-    return "\n\n".join([*parts, *([render_table(header, rows), LEGEND] if rows else [])])
+    legend = LEGEND + tell_other_scores(shown)
+    return "\n\n".join([*parts, *([render_table(header, rows), legend] if rows else [])])
+
+
+def tell_other_scores(shown: Shown, known: Collection[str] = ()) -> str:
+    """' On mine the score is micro F1 without neutral.', for each dataset that has another than weighted F1.
+
+    known: datasets of which the reader has been told.
+    """
+    datasets = {dataset for run in shown.records.runs for dataset in run.counts}.difference(known)
+    metrics = {dataset: shown.records.metric(dataset) for dataset in sorted(datasets)}
+    others = {dataset: name_metric(metric) for dataset, metric in metrics.items() if metric != WEIGHTED_F1}
+    return "".join(f" On {dataset} the score is {metric}." for dataset, metric in others.items())
 
 
 def list_failed(log: str) -> Iterator[str]:

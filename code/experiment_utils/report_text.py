@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from basics.markdown import render_table
 from experiment_utils.conditions import BENCHMARKS, Condition, Table
 from experiment_utils.overview import OVERVIEW, list_systems, render_systems
+from experiment_utils.report_answer import tell_other_scores
 from experiment_utils.report_tables import (
     NOTHING,
     Shown,
@@ -34,7 +35,8 @@ demonstrations were copied, and minutes. *Train*, *valid* and *test* are the spl
 choose on, to be scored on.
 
 - **ours**: weighted F1 (W-F1), the F1 of each label averaged by how often the label occurs, in percent; on dailydialog
-  micro F1 without neutral. It is that of the epoch that is best on valid, or where the cell says so on test, and of the
+  micro F1 without neutral.{other_scores}\
+ It is that of the epoch that is best on valid, or where the cell says so on test, and of the
   test split unless a title says valid: the mean over seeds, from three seeds on ± their standard deviation. In brackets
   stands the 95% interval, found by drawing dialogues anew, as the utterances of one depend on each other. From three
   seeds on the spread between them counts too (Student's t); of one or two the interval takes the trained models as
@@ -76,7 +78,8 @@ def render_report(
     table: Table, conditions: Mapping[str, Condition], shown: Shown, figures: Mapping[str, Sequence[str]]
 ) -> str:
     """The whole of REPORT.md. figures: group -> files of its pictures, drawn from the same records."""
-    parts = ["# Reproduction report", PREFACE.format(command=shown.command)]
+    preface = PREFACE.format(command=shown.command, other_scores=tell_other_scores(shown, ["dailydialog"]))
+    parts = ["# Reproduction report", preface]
     if pictures := [_picture(name, "All systems") for name in figures.get(OVERVIEW, ())]:
         parts += ["## All systems", SYSTEMS, render_systems(list_systems(table, conditions, shown)), *pictures]
     groups = group_conditions(conditions)

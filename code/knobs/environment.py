@@ -101,7 +101,8 @@ def read_settings(rows: str, environment: Mapping[str, str], place: Place) -> tu
     base = name_of_base(values["MODEL_NAME"] or "", place)
     small = _has_small_train(values["dataset"] or "", given.get("ERC_ORIGINAL_DATA"), place)
     for knob in KNOBS.values():
-        values.setdefault(knob.name, given.get(knob.name, find_default(knob, rows, values, base, small)))
+        usual = find_default(knob, rows, values, base, small)
+        values.setdefault(knob.name, knob.kind.spell(given[knob.name], usual) if knob.name in given else usual)
     settings = Settings(rows, values, base, place, small_train=small)
     for knob in KNOBS.values():
         problems += _find_problems(knob, settings, knob.name in given)

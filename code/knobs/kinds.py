@@ -49,6 +49,13 @@ class Kind:
             return tuple(text.split(","))
         return text == "True" if self.type is bool else self.type(text)
 
+    def spell(self, text: str, usual: str | None) -> str:
+        """A number in one spelling: that of the default `usual`, if it is the same, else Python's. Others stay."""
+        if self.type is not float or not self.fits(text):
+            return text
+        number = float(text)
+        return usual if usual and number == float(usual) else repr(number).removesuffix(".0")
+
     @property
     def reader(self) -> Callable[[str], Any]:
         """The `type` for argparse: text -> value; ArgumentTypeError for a text that is not allowed."""

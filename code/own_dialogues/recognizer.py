@@ -11,6 +11,7 @@ Threads may share a recognizer, and may load others meanwhile: they take turns.
 """
 
 import math
+import reprlib
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,7 +138,7 @@ class EmotionRecognizer:
         """The emotion of every turn of a dialogue of (name, utterance), one for each; names are compared as in files.
 
         Raises:
-            UserError: a name or an utterance is empty or too long.
+            UserError: a turn is no pair of texts; or a name or an utterance is empty or too long.
         """
         return self.predict_dialogues([dialogue])[0]
 
@@ -272,14 +273,23 @@ def _emotion(row: TurnEmotion) -> Emotion:
 def _numbered(dialogues: Iterable[Iterable[tuple[str, str]]]) -> Iterator[SpokenTurn]:
     """The turns of dialogues in memory, all of them, as they are asked for; UserError names the one that is bad."""
     turns = (
-        ReadTurn(part, None, speaker, clean(text, "utterance", LONGEST_UTTERANCE, place), place)
+        _as_read(part, turn, place)
         for part, dialogue in enumerate(dialogues)
-        for place, (speaker, text) in enumerate(dialogue, start=1)
+        for place, turn in enumerate(dialogue, start=1)
     )
     try:
         yield from number_turns(turns)
     except LineError as error:
         raise UserError(f"turn {error.line} of a dialogue: {error.problem}") from None
+
+
+def _as_read(part: int, turn: Iterable[str], place: int) -> ReadTurn:
+    """A turn of a dialogue in memory; LineError where it is no pair of texts: of a dict, that would be its keys."""
+    pair = () if isinstance(turn, str | Mapping) or not isinstance(turn, Iterable) else tuple(turn)
+    if len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+        raise LineError(place, f"{reprlib.repr(turn)} is no turn, allowed is a pair of texts: (name, utterance)")
+    speaker, text = pair
+    return ReadTurn(part, None, speaker, clean(text, "utterance", LONGEST_UTTERANCE, place), place)
 
 
 def choose_place(name: str | None, precision: str, trained: str | None) -> tuple[torch.device, torch.dtype]:

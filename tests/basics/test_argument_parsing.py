@@ -73,7 +73,10 @@ def test_an_output_takes_the_place_of_files_alone(tmp_path: Path) -> None:
 
     assert [read(path) for path in (file, link, loose)] == [file, file, tmp_path / "none"]
     for path in (pipe, os.devnull):
-        with pytest.raises(UserError, match=f"^--json: '{path}' is not allowed, allowed is a file"):
+        with pytest.raises(UserError, match=f"^--json: '{path}' is not allowed, allowed is a file, and this is a pipe"):
+            read(path)
+    for path in (tmp_path, ".", ""):  # an empty variable of a shell is the current folder
+        with pytest.raises(UserError, match=f"^--json: '{path}' is not allowed, allowed is a file, and this is a fold"):
             read(path)
 
 

@@ -223,9 +223,30 @@ def test_a_run_goes_on_from_the_same_seed_of_another(tmp_path: Path) -> None:
     table.write_text(head + rows.replace("first: {}", "first: {start_from: 'one/second/{dataset}'}"))
     with pytest.raises(UserError, match="one/first/sample starts from itself, by way of one/second/sample"):
         list_conditions(read_table(table))
-    table.write_text(head + "    rows:\n      first: {settings: {checkpoint_dir: here}}\n")
-    with pytest.raises(UserError, match="checkpoint_dir is of one seed; name a condition with start_from"):
-        list_conditions(read_table(table))
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("checkpoint_dir: here", "checkpoint_dir is of one seed; name a condition with start_from"),
+        ("seed: 7", "seed is of one run; seeds of the group lists them"),
+        ("resume: true", "resume is of one call; leave it away, --resume says so"),
+        ("FLAG: 0", "FLAG is of one call; leave it away, --dry-run shows the commands"),
+        ("DRY_RUN: 1", "DRY_RUN is of one call"),
+        ("dataset: sample", "dataset is of one run; datasets of the group lists them"),
+    ],
+)
+def test_a_condition_says_nothing_of_its_runs(tmp_path: Path, setting: str, told: str) -> None:
+    text = SMALL.replace("first: {}", f"first: {{settings: {{{setting}}}}}").replace("    compare_with: first\n", "")
+    with pytest.raises(UserError, match=f"^one/first: {told}"):
+        list_conditions(read_table(write_table(tmp_path, text)))
+
+
+def test_each_set_that_is_trained_on_is_a_run_of_its_own(tmp_path: Path) -> None:
+    text = SMALL.replace("script: Uni", "script: Mixed\n    varied: train_on").replace("    compare_with: first\n", "")
+    text = text.replace("first: {}", "first: {settings: {train_on: sample}}")
+    with pytest.raises(UserError, match="one/first: train_on is of one run; datasets of the group lists them"):
+        list_conditions(read_table(write_table(tmp_path, text)))
 
 
 def test_how_a_run_is_computed_makes_no_other_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,9 @@ import pytest
 import score_elsewhere
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
+from corpora import write_own_corpus
+from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
+from data_utils.corpora.reading import read_corpus
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.labels import DATASETS, UNIFIED, WEIGHTED_F1, DatasetSpec
 from data_utils.mixing import unify
@@ -90,6 +93,28 @@ def test_the_checkpoint_of_a_mix_tells_its_first_speaker_number(trained: Path, m
     assert call_script(score_elsewhere.main, *flags, "--check_counts", "False").returncode == 0
     ((_, learned, asked, *_),) = given
     assert (learned.name, learned.speaker_offset, asked) == (UNIFIED.name, 2, EMORY)
+
+
+def test_the_corpus_that_it_has_learned_from_is_found_beside_those_that_are_asked(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    monkeypatch.setenv(ORIGINAL_DATA_VARIABLE, str(there))
+    learned = read_corpus(write_own_corpus(here / "mine")).spec
+    config = replace(read_erc_config(trained / "run/model"), dataset="mine", labels=learned.labels)
+    assert score_elsewhere.find_learned(config, here) == replace(learned, speaker_offset=config.speaker_offset)
+    for places in (None, there):
+        with pytest.raises(UserError, match="unknown dataset 'mine'"):
+            score_elsewhere.find_learned(config, places)
+    changed = replace(config, labels=(*learned.labels, "lost"))
+    told = "mine has no label lost now, and the checkpoint answers so, allowed is the corpus that it was trained on"
+    with monkeypatch.context() as patch:
+        patch.setattr(erc_config, "read_erc_config", lambda folder: changed)
+        flags = ["--checkpoint", trained / "run/model", "--datasets", "mine", "--original_data", here]
+        assert_one_line_error(call_script(score_elsewhere.main, *flags), told)
+    there.mkdir()
+    (here / "mine").rename(there / "mine")
+    assert score_elsewhere.find_learned(config, here).labels == learned.labels, "those that are asked lie elsewhere"
 
 
 def test_on_its_own_corpus_it_scores_what_its_run_did(trained: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import reproduce
 from commands import REPOSITORY, call_script
 from experiment_utils.conditions import EXPERIMENTS, list_conditions, read_table
-from experiment_utils.needs import DRAWN_ALONE, FEWER_TOKENS, estimate_all, read_needs
+from experiment_utils.needs import DRAWN_ALONE, FEWER_TOKENS, Needs, estimate_all, read_needs
 
 CONDITIONS = list_conditions(read_table())
 NEEDS = read_needs(EXPERIMENTS)
@@ -98,3 +98,19 @@ def test_scorings_are_of_what_is_trained_in_the_split_that_chooses() -> None:
 def test_they_are_near_what_runs_took(name: str, minutes: float) -> None:
     """Of experiments/LOG.md, runs that had the machine to themselves."""
     assert minutes / 1.2 < NEEDS[name].minutes < 1.2 * minutes
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [
+        ({}, "whose time is not estimated"),
+        ({0: 0.1}, "about 1 minute for all of their seeds, without 1 whose time is not estimated"),
+        ({0: 10.0, 1: 4.0}, "about 42 minutes for all of their seeds"),
+        ({0: 60.0, 1: 60.0}, "about 6 hours for all of their seeds"),
+    ],
+)
+def test_time_is_told_as_far_as_it_is_estimated(minutes: dict[int, float], told: str) -> None:
+    """No estimate is not 'about 0 hours'."""
+    chosen = [one for one in CONDITIONS.values() if len(one.group.seeds) == 3][:2]
+    needs = {chosen[place].name: Needs(1.0, value, "a machine") for place, value in minutes.items()}
+    assert reproduce.tell_time(chosen, needs) == told

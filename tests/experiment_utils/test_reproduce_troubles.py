@@ -140,6 +140,19 @@ def test_runs_on_other_dialogues_of_ones_own_are_said_to_be_stale(
     assert all(any(name in line for line in stale) for name in ("| first | mine", "majority |")), stale
 
 
+def test_what_a_corpus_of_ones_own_is_scored_by_is_said(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(repository / "original"))
+    corpus = write_own_corpus(repository / "original" / "mine")
+    text = (corpus / "corpus.yaml").read_text()
+    (corpus / "corpus.yaml").write_text(f"{text}metric: micro_f1_without_neutral\n")
+    rows = "first: {settings: {historical_window: 2}}"
+    head = "{table: a, title: of ones own, script: Uni, seeds: [1], datasets: [mine], rows: {" + rows + "}}"
+    (repository / "own.yaml").write_text(f"groups: {{own: {head}}}\n")
+    assert call(repository, "--condition", "own", conditions="own.yaml").returncode == 0
+    for page in ("REPORT.md", "report/index.html"):
+        assert " On mine the score is micro F1 without " in (repository / "own" / page).read_text()
+
+
 def test_refused_settings_leave_the_others_going(repository: Path) -> None:
     table = (repository / "conditions.yaml").read_text()
     (repository / "conditions.yaml").write_text(table.replace('table: "4"', 'table: "5"'))

@@ -10,6 +10,7 @@ from knobs.commands import READABLE_CHARACTERS, Commands
 from knobs.environment import find_misspelt, read_settings
 from knobs.readers import MIXED, PLAIN, WINDOW
 from knobs.table import KNOBS
+from settings import find_problems_of_arguments
 
 LONGEST_FILE_NAME = 255
 
@@ -173,6 +174,36 @@ def test_two_settings_never_share_a_folder_and_a_name_stays_short(place: Place) 
     assert len(set(results)) == len(results)
     assert names[0] == "window_12" and names[1].startswith("window_12-seed_7-")
     assert max(map(len, names)) <= READABLE_CHARACTERS + 9 < LONGEST_FILE_NAME
+
+
+@pytest.mark.parametrize(
+    ("knob", "texts"),
+    [
+        ("learning_rate", ("1e-3", "0.001", "1E-03", ".001")),  # the default
+        ("learning_rate", ("5e-4", "0.0005", "0.50e-3")),
+        ("data_percent", ("0.5", ".5", "5e-1")),
+        ("data_percent", ("1", "1.0", "1.")),
+        ("beta", ("0.1", "0.10")),  # which nothing reads here: only another number than the default is refused
+    ],
+)
+def test_a_number_is_one_setting_however_it_is_written(place: Place, knob: str, texts: tuple[str, ...]) -> None:
+    read = [read_settings(WINDOW, {knob: text}, place) for text in texts]
+    assert {problem for _, problems in read for problem in problems} == set()
+    assert len({Commands(settings).result for settings, _ in read}) == 1
+    assert len({settings[knob] for settings, _ in read}) == 1 and {*read[0][0].changed} <= {knob}
+
+
+def test_a_flag_that_repeats_a_default_is_read_or_not_however_it_is_written(place: Place) -> None:
+    settings, _ = read_settings(WINDOW, {}, place)
+    for text, count in (("0.1", 0), ("0.10", 0), ("1e-1", 0), ("0.2", 1)):
+        assert len(find_problems_of_arguments(["--beta", text], settings)) == count, text
+
+
+def test_all_of_train_is_no_draw_however_it_is_written(place: Place) -> None:
+    asked = ["--seed", "7"]
+    for text, count in (("1", 0), ("1.0", 0), ("1e0", 0), ("0.5", 1)):
+        settings, _ = read_settings(WINDOW, {"data_percent": text}, place)
+        assert len(find_problems_of_arguments(asked, settings)) == count, text
 
 
 def test_further_arguments_that_decide_the_result_are_in_the_name(place: Place) -> None:

@@ -212,6 +212,11 @@ def test_what_is_refused(place: Place, adapter: Path, tmp_path: Path, monkeypatc
     refuse(copy, tmp_path / "new", "--model_name_or_path", "Qwen3-8B", told=("LLM_bases/fetch.py Qwen3-8B",))
     refuse(copy, tmp_path / "new", "--model_name_or_path", BASES["Qwen3-8B"].hub_id, told=("fetch.py Qwen3-8B",))
     refuse(place.base, tmp_path / "new", "--kind", "adapter", told=("holds a whole model",))
+    named = ("--model_name_or_path", str(place.base))
+    refuse(copy, tmp_path / "new", "--kind", "adapter", *named, told=("is exported without its base; leave it away",))
+    whole = Path(shutil.copytree(place.base, tmp_path / "whole"))
+    shutil.copy(copy / "README.md", whole / "README.md")
+    refuse(whole, tmp_path / "new", *named, told=("holds a whole model, without a base; leave it away",))
     (copy / "README.md").unlink()
     refuse(copy, tmp_path / "new", "--kind", "adapter", told=("README.md", "model card"))
 

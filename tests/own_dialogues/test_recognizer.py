@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -141,6 +142,21 @@ def test_every_turn_has_its_answer_or_none_has(recognizer: EmotionRecognizer) ->
             recognizer.seen_prompts([("A", empty)])
     found = recognizer.predict_dialogues([[], DIALOGUE[:1], [], DIALOGUE[:2]])
     assert [len(one) for one in found] == [0, 1, 0, 2] and recognizer.predict_dialogues([]) == []
+
+
+@pytest.mark.parametrize(
+    "turn", [{"speaker": "A", "text": "Run!"}, "Al", ("A", None), ("A", math.nan), ("A",), ("A", "Run!", "B"), None]
+)
+def test_what_is_no_pair_of_texts_is_refused(recognizer: EmotionRecognizer, turn: object) -> None:
+    """The keys of a dict and the letters of a short name could be taken for a name and an utterance."""
+    for ask in (recognizer.predict, recognizer.seen_prompts, lambda said: list(recognizer.predict_live(said))):
+        with pytest.raises(UserError, match="^turn 2 of a dialogue: .* is no turn, allowed is a pair of texts"):
+            ask([("A", "Run!"), turn])
+
+
+def test_turns_may_be_lists_and_rows_of_arrays(recognizer: EmotionRecognizer) -> None:
+    found = recognizer.predict(DIALOGUE)
+    assert recognizer.predict([list(turn) for turn in DIALOGUE]) == found == recognizer.predict(np.array(DIALOGUE))
 
 
 def test_prompts_follow_the_checkpoint() -> None:

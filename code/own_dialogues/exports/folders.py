@@ -121,6 +121,8 @@ def source_of(checkpoint: Path, base: str | None, config: ErcConfig | None, prec
         UserError: as `export_merged`, as far as it is seen before anything is loaded.
     """
     refuse_changed_files(checkpoint, config)
+    if base and not is_adapter(checkpoint):
+        raise UserError(f"--model_name_or_path {base}: {checkpoint} holds a whole model, without a base; leave it away")
     source = base_of(checkpoint, base, config) if is_adapter(checkpoint) else str(checkpoint)
     check_base_precision(checkpoint, source, precision)
     return source
