@@ -267,10 +267,15 @@ def browser() -> Iterator[object]:
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
 
+        def new_context(**options: Any) -> Any:
+            context = opened.new_context(**options)
+            context.set_default_timeout(PAGE_TIMEOUT)
+            return context
+
         def new_page(**options: Any) -> Any:
             page = opened.new_page(**options)
             page.set_default_timeout(PAGE_TIMEOUT)
             return page
 
-        yield SimpleNamespace(new_page=new_page)
+        yield SimpleNamespace(new_page=new_page, new_context=new_context)
         opened.close()

@@ -1,17 +1,15 @@
 """How many scored utterances have their text, or nearly their text, in a train."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
+from math import ceil
 
 from data_utils.dialogues import Dialogue
 from data_utils.texts import fold_text, is_long, words_of
 
 NEAR = 0.6  # least Jaccard index of two sets of words: shared by both, of all that either has
-BLOCK_ROWS = 256  # of scored texts at once: their products with all of a train are nearly dense
+Words = frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -27,17 +25,24 @@ class Duplicates:
     near: int
 
 
-def count_duplicates(scored: Iterable[str], train: Iterable[str]) -> Duplicates:
-    """Texts that are scored against those of a train."""
-    scored, train = list(scored), list(train)
-    known = {fold_text(text) for text in train}
-    asked, there = _long_sets(scored), _long_sets(train)
-    return Duplicates(
-        utterances=len(scored),
-        exact=sum(fold_text(text) in known for text in scored),
-        long=len(asked),
-        near=int((greatest_jaccard(asked, list(set(there))) >= NEAR).sum()),
-    )
+class KnownTexts:
+    """The texts of a train, in which many scored ones are looked up."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        texts = list(texts)
+        self.folded = {fold_text(text) for text in texts}
+        self.sets = KnownSets(_long_sets(texts))
+
+    def count_duplicates(self, scored: Iterable[str]) -> Duplicates:
+        """Texts that are scored against these."""
+        scored = list(scored)
+        asked = _long_sets(scored)
+        return Duplicates(
+            utterances=len(scored),
+            exact=sum(fold_text(text) in self.folded for text in scored),
+            long=len(asked),
+            near=sum(map(self.sets.have_near, asked)),
+        )
 
 
 def texts_of(dialogues: Iterable[Dialogue]) -> list[str]:
@@ -45,23 +50,35 @@ def texts_of(dialogues: Iterable[Dialogue]) -> list[str]:
     return [utterance.text for dialogue in dialogues for utterance in dialogue.utterances]
 
 
-def _long_sets(texts: Iterable[str]) -> list[frozenset[str]]:
+def _long_sets(texts: Iterable[str]) -> list[Words]:
     return [words for text in texts if is_long(words := frozenset(words_of(text)))]
 
 
-def greatest_jaccard(asked: Sequence[frozenset[str]], there: Sequence[frozenset[str]]) -> np.ndarray:
-    """(asked,): for each set of words the greatest Jaccard index that it has with one of the others, 0 without any."""
-    greatest = np.zeros(len(asked))
-    if not asked or not there:
-        return greatest
-    vectorizer = CountVectorizer(analyzer=sorted, dtype=np.int32)
-    base = vectorizer.fit_transform(there)
-    queries = vectorizer.transform(asked)  # words that train never has add to the union alone
-    sizes, base_sizes = np.array([len(words) for words in asked]), np.array([len(words) for words in there])
-    columns = csr_matrix(base.T)
-    for start in range(0, len(asked), BLOCK_ROWS):
-        shared = queries[start : start + BLOCK_ROWS] @ columns
-        rows = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
-        union = sizes[start + rows] + base_sizes[shared.indices] - shared.data
-        np.maximum.at(greatest, start + rows, shared.data / union)
-    return greatest
+class KnownSets:
+    """Sets of words, among which one is found that is near another.
+
+    The rarest word that two such sets share is among the rarest of either, few enough to leave `NEAR` of it: those
+    that share none of these are not compared (the prefix filter of Chaudhuri et al., "A primitive operator for
+    similarity joins in data cleaning", 2006).
+    """
+
+    def __init__(self, sets: Iterable[Words]) -> None:
+        sets = set(sets)
+        self.frequency = Counter(word for words in sets for word in words)
+        self.having: dict[str, list[Words]] = {}  # one of the rarest words of a set -> such sets
+        for words in sets:
+            for word in self._rarest(words):
+                self.having.setdefault(word, []).append(words)
+
+    def have_near(self, words: Words) -> bool:
+        """Whether one of them has a Jaccard index of `NEAR` or more with `words`."""
+        return any(_are_near(words, other) for word in self._rarest(words) for other in self.having.get(word, ()))
+
+    def _rarest(self, words: Words) -> list[str]:
+        least_shared = ceil(NEAR * len(words))
+        return sorted(words, key=lambda word: (self.frequency[word], word))[: len(words) - least_shared + 1]
+
+
+def _are_near(one: Words, other: Words) -> bool:
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared) >= NEAR

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from auditing.duplicates import Duplicates, count_duplicates, texts_of
+from auditing.duplicates import Duplicates, KnownTexts, texts_of
 from auditing.labels import (
     Agreement,
     Inertia,
@@ -15,7 +15,7 @@ from auditing.labels import (
 )
 from data_utils.dialogues import Dialogue, recording_of
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec
-from data_utils.scenes import count_repeated, long_turns, share_scenes
+from data_utils.scenes import count_repeated, find_scenes, place_turns
 
 SCORED = ("valid", "test")
 Corpora = Mapping[str, Mapping[str, Sequence[Dialogue]]]  # dataset -> split -> dialogues
@@ -91,10 +91,11 @@ def audit(corpora: Corpora, specs: Mapping[str, DatasetSpec] = DATASETS) -> Find
 
 
 def _repeated(corpora: Corpora) -> Iterator[Repeated]:
+    trains = {train: KnownTexts(texts_of(of_set["train"])) for train, of_set in corpora.items()}
     for dataset, split, recording, scored in _scored_parts(corpora):
         texts = texts_of(scored)
-        for train, of_set in corpora.items():
-            yield Repeated(dataset, split, recording, train, count_duplicates(texts, texts_of(of_set["train"])))
+        for train, known in trains.items():
+            yield Repeated(dataset, split, recording, train, known.count_duplicates(texts))
 
 
 def _scored_parts(corpora: Corpora) -> Iterator[tuple[str, str, str | None, Sequence[Dialogue]]]:
@@ -108,12 +109,12 @@ def _scored_parts(corpora: Corpora) -> Iterator[tuple[str, str, str | None, Sequ
 
 
 def _scenes(corpora: Corpora) -> Iterator[SharedScenes]:
+    trains = {train: place_turns(of_set["train"]) for train, of_set in corpora.items()}
     for dataset, of_set in corpora.items():
         for split in SCORED:
-            for train, other in corpora.items():
-                known = {turn for dialogue in other["train"] for turn in long_turns(dialogue)}
-                repeated, dialogues = count_repeated(of_set[split], known)
-                sharing = len(share_scenes(of_set[split], other["train"]))
+            for train, places in trains.items():
+                repeated, dialogues = count_repeated(of_set[split], places)
+                sharing = len(find_scenes(of_set[split], places))
                 yield SharedScenes(dataset, split, train, dialogues, repeated, sharing)
 
 

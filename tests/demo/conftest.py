@@ -21,3 +21,17 @@ def address(trained: Path, page_log: Path) -> Iterator[str]:
     find_browser()
     with served(page_log, "--checkpoint", trained / "run" / "model", slowly=True) as port:
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def agreement_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ten seconds show, that SmolLM2-135M shares prefixes, is not asked again: a run of test_predict.py asks."""
+    for module in ("own_dialogues.recognizer", "training.run"):
+        monkeypatch.setattr(f"{module}.packer_that_agrees", believe)
+
+
+def believe(model, plan: object, wanted: str, pad_token_id: int, device: object, kernel: bool = False) -> object:
+    """The packer that is wanted."""
+    from engine.packing import packer_for
+
+    return packer_for(model, wanted, pad_token_id, kernel)

@@ -1,16 +1,18 @@
 """demo/app.py in headless Chromium: a dialogue is typed, emotions are read off the page, hostile input is harmless.
 
+It stands behind a proxy, below a path; test_page_looks.py and test_crowd.py find it where it is by itself.
+
 Skipped where there is no browser. ERC_SCREENSHOTS=<folder> keeps the screenshots.
 """
 
 import csv
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from commands import find_browser
 from page_input import MOST_TURNS, read_histories
 from served_page import proxied, served
 from tiny_models import LABELS
@@ -18,16 +20,30 @@ from tiny_models import LABELS
 DIALOGUE = "Ann: Great!\nBen: He died.\nAnn: Run!"
 
 
+@pytest.fixture(scope="module")
+def address(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page as in conftest.py, as a proxy passes it on."""
+    find_browser()
+    log, model = tmp_path_factory.mktemp("app") / "log.txt", trained / "run" / "model"
+    with (
+        served(log, "--checkpoint", model, slowly=True, GRADIO_ROOT_PATH="/emotions") as port,
+        proxied(port, "/emotions") as front,
+    ):
+        yield f"{front}/emotions/"
+
+
+@pytest.fixture(scope="module")
+def visitor(browser) -> Iterator[object]:
+    """A browser that keeps what all of its windows load, and has compiled it."""
+    context = browser.new_context(viewport={"width": 1000, "height": 1200})
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def tab(browser, address: str) -> Iterator[object]:
-    with opened(browser, address) as window:
-        yield window
-
-
-@contextmanager
-def opened(browser, address: str) -> Iterator[object]:
+def tab(visitor, address: str) -> Iterator[object]:
     """The page in a new window; what it says with alert() is kept in `alerts`, what it loads in `asked`."""
-    window = browser.new_page(viewport={"width": 1000, "height": 1200})
+    window = visitor.new_page()
     window.alerts = []
     window.asked = []
     window.on("request", lambda request: window.asked.append(request.url))
@@ -227,21 +243,3 @@ def test_a_checkpoint_is_chosen_by_its_name(tab) -> None:
     tab.click("text=sample, weighted F1 86.8")
     tab.wait_for_function("document.querySelector('#about').innerText.includes('431 utterances of sample')")
     assert "Weighted F1 86.84 on test (116 utterances)" in tab.inner_text("#about")
-
-
-def test_it_is_used_through_a_proxy_below_a_path(browser, trained: Path, tmp_path: Path) -> None:
-    model = trained / "run" / "model"
-    with (
-        served(tmp_path / "log.txt", "--checkpoint", model, GRADIO_ROOT_PATH="/emotions") as port,
-        proxied(port, "/emotions") as address,
-    ):
-        window = browser.new_page()
-        asked: list[str] = []
-        window.on("request", lambda request: asked.append(request.url))
-        window.goto(f"{address}/emotions/")
-        window.fill("#dialogue textarea", DIALOGUE)
-        window.click("#find")
-        window.wait_for_selector("#result img")
-        assert window.locator("#result .what").count() == 3
-        assert [url for url in asked if not url.startswith((f"{address}/emotions/", "data:", "blob:"))] == []
-        window.close()

@@ -78,7 +78,7 @@ def test_the_shipped_adapter_tells_the_texts_of_its_training(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_the_command_of_the_shipped_card_gives_the_shipped_scores(
-    shipped_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shipped_adapter: Path, agreement_known: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Word for word but for its folders, and in fp32 on a processor that would emulate bf16 at three times the time."""
     card = (shipped_adapter / "README.md").read_text(encoding="utf-8")

@@ -77,7 +77,7 @@ def test_dialogues_to_click_come_in_pairs_that_end_alike() -> None:
 
 
 @pytest.mark.slow
-def test_the_last_words_are_judged_by_their_history(shipped_adapter: Path) -> None:
+def test_the_last_words_are_judged_by_their_history(shipped_adapter: Path, agreement_known: None) -> None:
     recognizer = EmotionRecognizer.from_pretrained(shipped_adapter)
     texts = page_input.read_histories().values()
     dialogues = [[(one.speaker, one.text) for one in page_input.read_dialogue(text)] for text in texts]

@@ -1,9 +1,11 @@
 """A repository whose three scripts end at once, for the tests of reproduce.py."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 import experiment_utils.evidence
 import experiment_utils.reports
@@ -11,6 +13,7 @@ import experiment_utils.runner
 import reproduce
 from commands import call_script
 from data_utils.dialogues import Dialogue, Utterance
+from results import figures
 
 LABELS = ("neutral", "joyful")
 # What the scripts do, as far as reproduce.py sees it. `historical_window` stands for the score: how many of ten are
@@ -146,8 +149,17 @@ def lead_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dialogue = Dialogue("d", tuple(Utterance(turn % 2, f"So {turn}.", LABELS[turn % 2]) for turn in range(10)))
     corpus = {"train": (), "valid": (dialogue,), "test": (dialogue,)}
     monkeypatch.setattr(experiment_utils.evidence, "load_dialogues", lambda *_, **__: corpus)
+    # Reports are written often, and spend most of their time on pixels; test_report.py looks at what is drawn.
+    empty = empty_png()
+    monkeypatch.setattr(figures, "to_png", lambda *_, **__: empty)
     for kept in (experiment_utils.evidence.split_facts, experiment_utils.evidence._read_once):
         kept.cache_clear()
+
+
+@cache
+def empty_png() -> bytes:
+    """Of a figure with nothing in it."""
+    return figures.to_png(Figure(), figures.DOTS_PER_INCH)
 
 
 def call(repository: Path, *arguments: Any, conditions: str = "conditions.yaml"):

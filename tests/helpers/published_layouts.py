@@ -1,9 +1,11 @@
-"""Tiny random checkpoints in the file layouts in which the table's bases are published, and a hub that has them."""
+"""Tiny random checkpoints in the layouts in which the table's bases are published, with a hub and wheels."""
 
 import hashlib
 import io
 import json
 import shutil
+import subprocess
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from bases.wheels import Wheel, WheelFile
+from basics.files import sha256_of
 from tiny_models import SENTENCES
 
 State = dict[str, torch.Tensor]
@@ -257,3 +261,44 @@ class FolderHub:
         local_dir.mkdir(parents=True)
         for name in allow_patterns:
             shutil.copy(self.page / name, local_dir / name)
+
+
+# Bases in wheels of a file or two, on a shelf that pip or a copy takes them from.
+
+WHEEL_NAME = "tiny_base-1.0-py3-none-any.whl"
+WEIGHTS = b"GGUF weights"
+METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: 1.0\n"
+WHEEL_TAG = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+def make_wheel(shelf: Path, package: str, member: str, content: bytes) -> WheelFile:
+    """A wheel of version 1.0 on the shelf, which carries one file."""
+    path = shelf / f"{package}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, content)
+        archive.writestr(f"{package}-1.0.dist-info/METADATA", METADATA.format(package))
+        archive.writestr(f"{package}-1.0.dist-info/WHEEL", WHEEL_TAG)
+        archive.writestr(f"{package}-1.0.dist-info/RECORD", "")
+    return WheelFile(f"{package}==1.0", path.name, sha256_of(path), member)
+
+
+def make_slices(shelf: Path, content: bytes) -> list[WheelFile]:
+    """Three wheels, in the order in which they hold it."""
+    size = -(-len(content) // 3)
+    slices = [content[start : start + size] for start in range(0, len(content), size)]
+    return [make_wheel(shelf, f"slice{number}", f"part.{number}", one) for number, one in enumerate(slices)]
+
+
+def gguf_wheel(first: WheelFile, *more: WheelFile, papers: tuple[WheelFile, ...] = ()) -> Wheel:
+    """A row's wheel, or wheels, that are WEIGHTS."""
+    whole = hashlib.sha256(WEIGHTS).hexdigest()
+    return Wheel(
+        **vars(first), member_sha256=whole, tensors_sha256="", probe="", probe_ids=(), more=more, papers=papers
+    )
+
+
+def take_from_shelf(shelf: Path, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    """What pip does with `command` when the wheel is there: as it does it, but for the second that it takes."""
+    folder, requirement = command[-2:]
+    shutil.copy(shelf / f"{requirement.replace('==', '-')}-py3-none-any.whl", folder)
+    return subprocess.CompletedProcess(command, 0, "", "")

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,12 @@ READ_FIRST += tuple(
 Result = subprocess.CompletedProcess[str]
 
 
+def environment_of(knobs: Mapping[str, object]) -> dict[str, str]:
+    """Of a dry run, unless told otherwise, with no other knobs."""
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DRY_RUN": "1"}
+    return environment | {name: str(value) for name, value in knobs.items()}
+
+
 @dataclass(frozen=True)
 class ShellCheckout:
     """A folder, with a blank in its name, that holds code/ and envs/."""
@@ -36,8 +43,7 @@ class ShellCheckout:
 
     def run(self, *arguments: str, script: str = UNI, cwd: Path | None = None, **knobs: object) -> Result:
         """Run a script with knobs, a dry run unless told otherwise, in an environment that has no others."""
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DRY_RUN": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        environment |= {name: str(value) for name, value in knobs.items()}
+        environment = {"PYTHONDONTWRITEBYTECODE": "1"} | environment_of(knobs)
         command = ["bash", str(self.root / "code" / script), *arguments]
         return subprocess.run(
             command, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=300

@@ -13,7 +13,6 @@ import pytest
 
 from benchmarks.ceiling import BANDWIDTH, measure_bandwidth
 from benchmarks.contenders.definition import Contender
-from benchmarks.contenders.scoring import ScoringOutcome
 from benchmarks.rounds import Ceilings, Rounds, rotated
 from benchmarks.sections import neighbours
 from benchmarks.worker import ContenderFailed, Worker, run_to_end
@@ -21,6 +20,25 @@ from commands import REPOSITORY
 from tiny_models import save_base
 
 PATIENCE = 60.0
+# Beside torch, processes of these contenders import nothing that is large. One never comes to an end, the other writes
+# its name down whenever it runs.
+CONTENDERS = """
+from types import SimpleNamespace
+
+def build_endless(setting):
+    def run():
+        while True:
+            pass
+    return run
+
+def build_counted(setting):
+    name, path = setting
+    def run(size):
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(f"{name} {size}\\n")
+        return SimpleNamespace(seconds=1.0)
+    return run
+"""
 DRIVER = """
 import sys
 from pathlib import Path
@@ -28,33 +46,11 @@ from benchmarks.worker import Worker, stop_on_signals
 
 if __name__ == "__main__":
     stop_on_signals()
-    with Worker("test_benchmarks_processes:build_endless", None, Path(sys.argv[1])) as worker:
+    with Worker("light_contenders:build_endless", None, Path(sys.argv[1])) as worker:
         worker.ready()
         print(worker.process.pid, flush=True)
         worker.run()
 """
-
-
-def build_endless(setting: None) -> Callable[[], None]:
-    """A contender that never comes to an end."""
-
-    def run() -> None:
-        while True:
-            pass
-
-    return run
-
-
-def build_counted(setting: tuple[str, str]) -> Callable[[int], ScoringOutcome]:
-    """A contender that writes its name down whenever it runs."""
-    name, path = setting
-
-    def run(size: int) -> ScoringOutcome:
-        with open(path, "a", encoding="utf-8") as log:
-            log.write(f"{name} {size}\n")
-        return ScoringOutcome(1.0, ())
-
-    return run
 
 
 def wait_until(holds: Callable[[], bool]) -> bool:
@@ -74,8 +70,8 @@ def computes(process: psutil.Process) -> bool:
 
 
 def start(*command: str | Path, here: Path = REPOSITORY) -> subprocess.Popen[str]:
-    """A program that finds the code, the benchmarks and this file; signals are as a terminal leaves them."""
-    folders = (REPOSITORY / "code", REPOSITORY, REPOSITORY / "tests" / "helpers", Path(__file__).parent)
+    """A program that finds the code and the benchmarks; signals are as a terminal leaves them."""
+    folders = (REPOSITORY / "code", REPOSITORY)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, *command], cwd=here, env=environment, **piped)
@@ -86,6 +82,7 @@ def start(*command: str | Path, here: Path = REPOSITORY) -> subprocess.Popen[str
 def test_a_stopped_driver_leaves_no_worker(number: signal.Signals, tmp_path: Path) -> None:
     """SIGKILL, of which a program learns nothing, too."""
     script = tmp_path / "driver.py"
+    (tmp_path / "light_contenders.py").write_text(CONTENDERS)
     script.write_text(DRIVER)
     driver = start(script, tmp_path / "log")
     worker = psutil.Process(int(driver.stdout.readline()))
@@ -136,10 +133,10 @@ def test_a_worker_reports_what_went_wrong(tmp_path: Path) -> None:
 
 
 def test_every_round_begins_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    (tmp_path / "light_contenders.py").write_text(CONTENDERS)
+    monkeypatch.syspath_prepend(tmp_path)
     told, names = tmp_path / "told", ("a", "b")
-    contenders = [Contender(name, name, "fp32", "", "test_benchmarks_processes:build_counted") for name in names]
+    contenders = [Contender(name, name, "fp32", "", "light_contenders:build_counted") for name in names]
     contenders.append(Contender("c", "c", "fp32", "", "no_such_library:build"))
     rounds = Rounds(contenders, lambda one: (one.name, str(told)), tmp_path)
     between = []

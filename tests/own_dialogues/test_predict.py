@@ -58,8 +58,11 @@ def test_the_table_is_for_reading(trained: Path, source: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_of_the_readme_runs_with_the_shipped_adapter(shipped_adapter: Path, run_code) -> None:
-    result = run_code("code/predict.py", "--input", "demo/dialogue.txt", cwd=REPOSITORY)
+def test_the_command_of_the_readme_runs_with_the_shipped_adapter(
+    shipped_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    result = call_script(predict.main, "--input", "demo/dialogue.txt")
     assert result.returncode == 0, result.stderr
     rows = [line.split(maxsplit=4) for line in result.stdout.splitlines() if line.startswith(" ")]
     written = (REPOSITORY / "demo" / "dialogue.txt").read_text(encoding="utf-8").splitlines()

@@ -1,13 +1,19 @@
 """The shell pipeline: what it refuses, and that it then writes nothing."""
 
+import contextlib
+import os
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import settings
 from bases.table import BASES
-from shell_checkout import MIXED, PLAIN, UNI, Result, ShellCheckout, make_checkout
+from commands import call_script
+from shell_checkout import MIXED, PLAIN, UNI, Result, ShellCheckout, environment_of, make_checkout
 
 BASE_NAMES = " ".join(BASES)
 
@@ -16,6 +22,19 @@ def assert_refused(result: Result, *lines: str) -> None:
     """Exit code 2, nothing on stdout, and exactly these lines on stderr."""
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [f"error: {line}" for line in lines]
+
+
+KINDS_OF_ROWS = {UNI: settings.WINDOW, PLAIN: settings.PLAIN, MIXED: settings.MIXED}
+
+
+def settle(checkout: ShellCheckout, script: str = UNI, **knobs: object) -> Result:
+    """What `checkout.run` comes to where the settings are refused, without a shell and a Python of its own."""
+    with (
+        contextlib.chdir(checkout.root),
+        patch.object(os, "environ", environment_of(knobs)),
+        patch.object(settings, "find_repository", lambda: checkout.root),
+    ):
+        return call_script(settings.main, KINDS_OF_ROWS[script])
 
 
 # Each names its own knob and value.
@@ -82,6 +101,10 @@ REFUSALS = [
 ]
 
 
+# What a shell would split, match with files or compute, and what the scripts read themselves.
+BY_SHELL = ("dataset=meld EmoryNLP", "seed=a[$(touch x)]", "precision=*", "FLAG=2", "DRY_RUN=yes", "ERC_PYTHON=")
+
+
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> ShellCheckout:
     """One for all, as nothing may be written into it."""
@@ -92,7 +115,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> ShellCheckout:
 def test_wrong_values_are_refused_before_anything_is_written(untouched: ShellCheckout, line: str) -> None:
     before = untouched.list_files()
     name, value = line.partition(":")[0].split("=")
-    assert_refused(untouched.run(**{"DRY_RUN": "0", name: value}), line)
+    run = untouched.run if line.startswith(BY_SHELL) else partial(settle, untouched)
+    assert_refused(run(**{"DRY_RUN": "0", name: value}), line)
     assert untouched.list_files() == before
 
 
@@ -263,8 +287,8 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "misspelt",
     ],
 )
-def test_modules_are_refused_where_they_cannot_work(checkout: ShellCheckout, knobs: dict, line: str) -> None:
-    assert_refused(checkout.run(DRY_RUN=0, **knobs), line)
+def test_modules_are_refused_where_they_cannot_work(untouched: ShellCheckout, knobs: dict, line: str) -> None:
+    assert_refused(settle(untouched, DRY_RUN=0, **knobs), line)
 
 
 @pytest.mark.parametrize(
@@ -296,11 +320,11 @@ def test_a_setting_that_further_arguments_leave_without_effect_is_told_at_once(c
 def test_what_stages_hand_on_is_not_left_to_further_arguments(checkout: ShellCheckout) -> None:
     told = "error: --checkpoint_dir: set it before the command: checkpoint_dir=... bash ...\n"
     assert checkout.run("--checkpoint_dir", "adapter").stderr == told
-    for script, settings in ((UNI, {"speaker_task": True}), (MIXED, {"datasets": "sample,meld", "mode": "sequence"})):
-        (stages,) = (f"{name}={value}" for name, value in settings.items() if name != "datasets")
+    for script, knobs in ((UNI, {"speaker_task": True}), (MIXED, {"datasets": "sample,meld", "mode": "sequence"})):
+        (stages,) = (f"{name}={value}" for name, value in knobs.items() if name != "datasets")
         for flag in ("--output_dir", "--model_dir", "--data_dir"):
             told = f"error: {flag}: {stages} makes several runs, each with a folder of its own; leave it out\n"
-            assert checkout.run(flag, "place", script=script, **settings).stderr.endswith(told)
+            assert checkout.run(flag, "place", script=script, **knobs).stderr.endswith(told)
     assert checkout.run("--model_dir", "place").returncode == 0
 
 
