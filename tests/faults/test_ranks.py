@@ -106,7 +106,7 @@ import sys, time
 sys.path[:0] = ["code", "tests/helpers"]
 from basics.scripts import run_script
 from engine import distributed, processes
-from forked_others import fork_others
+from forked_runs import fork_others
 processes.LOOK_SECONDS = 0.1
 processes.LOOKS_TO_GO_ON = 10
 import torch

@@ -29,7 +29,7 @@ from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world
 from engine.objective import LabelLoss
 from engine.packing import packer_for
-from forked_others import become_another, fork_others
+from forked_runs import become_another, fork_others
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
 from tiny_models import (

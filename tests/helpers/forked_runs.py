@@ -2,7 +2,8 @@
 
 Their figures are put together, and have the bytes of an empty one: a tiny run spends most of its time on pixels.
 Reads JSON lists of `ForkedRun` fields from stdin, a line each, runs them one after the other, and prints their exit
-codes.
+codes. With flags it is main_new.py, whose other processes are forks of it (`fork_others`). How they are started for
+real: engine/processes/test_processes.py, test_a_run_of_three_ends_as_one_of_one.
 """
 
 import atexit
@@ -16,14 +17,16 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAIN = REPOSITORY / "code" / "main_new.py"
+OPEN_FILES = 4096  # more than a process of the tests has
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,41 @@ def changed_file(event: str, arguments: tuple[Any, ...]) -> str | None:
     return Path(path).name if isinstance(path, str | Path) else None
 
 
+def fork_others(again: Callable[[], object]) -> None:
+    """From now on the others of a crew that this process starts are forks of it, which call `again` and end."""
+    from engine import processes
+
+    class Fork(subprocess.Popen):
+        """Has its input, its output and its process group by the time that it would become another program."""
+
+        def __init__(self, command: list[str], *, env: dict[str, str], **options: Any) -> None:
+            super().__init__(command, preexec_fn=partial(become_another, again, env), **options)
+
+    processes.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": Fork})
+
+
+def become_another(again: Callable[[], object], environment: dict[str, str]) -> NoReturn:
+    """In a fork: has what a new process would have, and ends as it would."""
+    os.environ.update(environment)
+    os.closerange(3, OPEN_FILES)  # one of them tells Popen that another program has begun
+    atexit._clear()
+    code = 1
+    try:
+        again()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
+    sys.path.insert(0, str(MAIN.parent))
     # Whatever a run imports, before it is forked.
     from matplotlib.figure import Figure
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
@@ -140,5 +177,9 @@ if __name__ == "__main__":
     empty = figures.to_png(Figure(), figures.DOTS_PER_INCH)
     figures.to_png = lambda *_, **__: empty
     gc.freeze()  # each run collects once, and would look through the libraries
-    for line in sys.stdin:
+    if sys.argv[1:]:
+        again = partial(runpy.run_path, str(MAIN), run_name="__main__")
+        fork_others(again)
+        again()
+    for line in () if sys.argv[1:] else sys.stdin:
         print(json.dumps([run_forked(ForkedRun(**fields)) for fields in json.loads(line)]), flush=True)

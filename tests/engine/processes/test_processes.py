@@ -205,7 +205,7 @@ def under_way(job: Job) -> Iterator[Callable[..., tuple[subprocess.Popen, list[i
 
     def start(run: str) -> tuple[subprocess.Popen, list[int]]:
         long = {"num_train_epochs": 10_000, "save_steps": 0, "do_eval": False, "compile_layers": False}
-        first = job.start(run, "tests/helpers/forked_others.py", processes=3, **long)
+        first = job.start(run, "tests/helpers/forked_runs.py", processes=3, **long)
         running.append(first)
         log = job.folder / run / "results" / "log.jsonl"
         while not (log.exists() and log.read_text()):
