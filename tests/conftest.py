@@ -114,8 +114,20 @@ def pytest_collection_finish() -> None:
     """
     if "main_new" in sys.modules:
         import_program()
+    leave_alone_what_stays()
+
+
+def leave_alone_what_stays() -> None:
+    """Python's collector does not look again through what there is by now."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def late_imports() -> Iterator[None]:
+    """What a file of tests has been the first to need stays to the end as well."""
+    yield
+    leave_alone_what_stays()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -100,12 +100,13 @@ def test_last_words_are_the_last_line_that_says_something() -> None:
     assert last_words(" \n") == last_words("") == ""
 
 
-# Processes that sum up numbers; the first prints each sum.
+# Processes that sum up numbers; the first prints each sum. Unless told otherwise those that it starts are forks of it.
 SUMMING = """
 import sys, time
-sys.path.insert(0, "code")
+sys.path[:0] = ["code", "tests/helpers"]
 from basics.scripts import run_script
 from engine import distributed, processes
+from forked_runs import fork_others
 processes.LOOK_SECONDS = 0.1
 processes.LOOKS_TO_GO_ON = 10
 import torch
@@ -119,13 +120,20 @@ def main():
         time.sleep(0.02)
     world.leave()
 
-{before}
-run_script(main)
+def run():
+    exec({before!r}, globals())
+    run_script(main)
+
+if {forks}:
+    fork_others(run)
+run()
 """
 
 
-def start_summing(count: int = 2, steps: int = 100_000, before: str = "", **environment: str) -> subprocess.Popen:
-    program = SUMMING.format(processes=count, steps=steps, before=before)
+def start_summing(
+    count: int = 2, steps: int = 100_000, before: str = "", forks: bool = True, **environment: str
+) -> subprocess.Popen:
+    program = SUMMING.format(processes=count, steps=steps, before=before, forks=forks)
     return subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=REPOSITORY,
@@ -210,7 +218,7 @@ def test_one_that_ends_while_all_meet_ends_the_job(number: signal.Signals) -> No
 def test_processes_of_one_machine_talk_over_its_loopback() -> None:
     """By the machine's name gloo warns where no name server knows it, and may listen to the network."""
     tell = "import atexit, os; atexit.register(lambda: print(os.environ['GLOO_SOCKET_IFNAME'], flush=True))"
-    first = start_summing(steps=1, before=tell)
+    first = start_summing(steps=1, before=tell, forks=False)
     assert first.communicate(timeout=300) == ("1\nlo\n", "") and first.returncode == 0
 
 

@@ -21,9 +21,14 @@ SHARED = REPOSITORY.parent / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+PROGRAM = ("main_new", "results.card", "results.summary", "training.as_trained", "training.stages")
+LIBRARIES = ("peft.tuners.lora", "sklearn.metrics", "torch.utils.tensorboard", "transformers.optimization")
+LIBRARIES += ("transformers.models.llama.modeling_llama",)
+
+
 def import_program() -> None:
     """What main_new.py imports once its flags are read, which many runs of one process then share."""
-    for name in ("results.card", "results.summary", "training.as_trained", "training.stages"):
+    for name in (*PROGRAM, *LIBRARIES):
         import_module(name)
 
 

@@ -1,13 +1,18 @@
-"""The runs that test_distributed.py and test_processes.py compare, by whichever engine; as a script, one of several."""
+"""The runs that test_distributed.py and test_processes.py compare, by whichever engine; as a script, all of them."""
 
 import gc
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ import pytest
 import torch
 
 from bases.adapters import add_lora
+from bases.load import name_accelerator
 from basics.errors import UserError
 from data_utils.row_files import RECOGNITION
 from engine.batching import RowEncoder
@@ -23,6 +29,7 @@ from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world
 from engine.objective import LabelLoss
 from engine.packing import packer_for
+from forked_runs import become_another, fork_others
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
 from tiny_models import (
@@ -45,7 +52,7 @@ from training.loop import Callbacks, Trainer, TrainingSettings
 # 13 rows in steps of 6: the last step has one row, so that one process of two has nothing to count in it.
 TRAINED = small_examples(count=3, turns=4)
 SCORED = small_examples(count=5, turns=2)
-BATCH_SIZE, EPOCHS = 6, 3
+BATCH_SIZE, EPOCHS = 6, 2
 STEPS = -(-len(TRAINED) // BATCH_SIZE) * EPOCHS
 SAVED_AT = 4  # in the middle of the second epoch
 TOKEN_BUDGET = 200  # an even or an odd number of micro-batches a step
@@ -80,11 +87,10 @@ TOGETHER = [
     *(Case(f"full-zero{stage}", stage) for stage in STAGES),
     *(Case(f"lora-zero{stage}", stage, lora=True) for stage in (2, 3)),
     *(Case(f"full-bf16-zero{stage}", stage, dtype=torch.bfloat16) for stage in STAGES),
-    *(Case(f"full-offload-zero{stage}", stage, offload=True) for stage in (2, 3)),
-    Case("full-default", DEFAULT),
-    Case("full-checkpointing-zero3", 3, checkpointing=True),
-    Case("full-generate-zero3", 3, decode="generate"),
-    *(Case(f"full-labels-zero{stage}", stage, labels=True) for stage in (0, 3)),
+    Case("full-default-offload", DEFAULT, offload=True),
+    Case("full-generate-offload-zero3", 3, offload=True, decode="generate"),
+    Case("full-labels-zero0", 0, labels=True),
+    Case("full-labels-checkpointing-zero3", 3, checkpointing=True, labels=True),
     *(Case(f"full-resumed-zero{stage}", stage, resume_from="full") for stage in STAGES),
     Case("lora-resumed-zero3", 3, lora=True, resume_from="lora-zero2"),
     *(
@@ -249,18 +255,24 @@ def build_engine(case: Case, model, folder: Path, world: World) -> Engine:
     return DeepSpeedEngine(model, settings, deepspeed_config(arguments, case.dtype))
 
 
-def main(folder: Path, processes: int = 1) -> None:
-    """Runs every case of several processes; the first process writes what came out.
-
-    processes: how many start each other; 1: a launcher has.
-    """
-    world = join_world(processes=processes)
-    results, written = {}, folder / f"results{processes}.pt"
-    for case in started(processes) if processes > 1 else TOGETHER:
+def run_cases(folder: Path, cases: Sequence[Case], world: World) -> dict[str, dict[str, Any]]:
+    """What each came to, by its name; held: how many weights have outlived their run."""
+    results = {}
+    for case in cases:
         result = results[case.name] = run_case(case, folder, world)
         gc.collect()
         result["held"] = sum(weight() is not None for weight in result["held"])
         gc.freeze()  # the libraries above all, which the next collection would look through again
+    return results
+
+
+def run_in_group(folder: Path, cases: Sequence[Case], processes: int) -> None:
+    """Runs the cases in several processes; the first one writes what came out.
+
+    processes: how many start each other; 1: a launcher has.
+    """
+    world = join_world(processes=processes)
+    results, written = run_cases(folder, cases, world), folder / f"results{world.size}.pt"
     if world.is_first:
         time.sleep(0.5)  # the others are at the end by then
         torch.save(results, written)
@@ -269,5 +281,57 @@ def main(folder: Path, processes: int = 1) -> None:
     assert not torch.distributed.is_initialized()
 
 
+def run_worker(
+    folder: Path, sizes: Sequence[int], counts: Sequence[int], environment: dict[str, str]
+) -> dict[str, Any]:
+    """Calls this script; what every case came to. sizes: of the groups of processes that it has. counts: as `main`."""
+    command = [sys.executable, __file__, str(folder), *map(str, counts)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+    logs = [log.read_text() for log in folder.glob("process*.log")]
+    assert done.returncode == 0, "\n".join([done.stderr, *logs])
+    results = [torch.load(folder / f"results{size}.pt", weights_only=False) for size in sizes]
+    return {name: result for group in results for name, result in group.items()}
+
+
+def fork(run: Callable[[], None], log: Path, **environment: str) -> int:
+    """The number of a new process that calls `run` and writes to `log`."""
+    if child := os.fork():
+        return child
+    file = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    become_another(run, environment)
+
+
+def wait_for(children: set[int]) -> None:
+    """Until all have ended; ends this process, and those that are left, when one fails."""
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status:
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+            sys.exit(f"ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def main(folder: Path, counts: Sequence[int]) -> None:
+    """The cases of one process, then those of several, all forks of this one, which has imported everything.
+
+    counts: how many start each other, in turn; none: as many as WORLD_SIZE says, as if a launcher had started them.
+    """
+    torch.save(run_cases(folder, ALONE, World()), folder / "results1.pt")
+    for count in counts:
+        run = partial(run_in_group, folder, started(count), count)
+        fork_others(run)
+        wait_for({fork(run, folder / f"processes{count}.log")})
+    if not counts:
+        name_accelerator()
+        import deepspeed  # noqa: F401
+
+        run = partial(run_in_group, folder, TOGETHER, 1)
+        ranks = map(str, range(int(os.environ["WORLD_SIZE"])))
+        wait_for({fork(run, folder / f"process{rank}.log", RANK=rank, LOCAL_RANK=rank) for rank in ranks})
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), [int(count) for count in sys.argv[2:]])

@@ -1,25 +1,32 @@
 """Runs main_new.py many times over in forked processes that end at chosen moments; the libraries load once.
 
 Their figures are put together, and have the bytes of an empty one: a tiny run spends most of its time on pixels.
-Reads a JSON list of `ForkedRun` fields from stdin, runs them one after the other, and prints their exit codes.
+Reads JSON lists of `ForkedRun` fields from stdin, a line each, runs them one after the other, and prints their exit
+codes. With flags it is main_new.py, whose other processes are forks of it (`fork_others`). How they are started for
+real: engine/processes/test_processes.py, test_a_run_of_three_ends_as_one_of_one.
 """
 
+import atexit
 import gc
 import json
 import os
 import resource
 import runpy
+import select
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAIN = REPOSITORY / "code" / "main_new.py"
+OPEN_FILES = 4096  # more than a process of the tests has
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,23 @@ class ForkedRun:
 
 def run_all(runs: Sequence[ForkedRun]) -> list[int]:
     """Exit codes; minus the number of the signal for a killed one."""
+    forking = start_forking()
+    forking.stdin.write(json.dumps([asdict(run) for run in runs]) + "\n")
+    forking.stdin.flush()
+    assert select.select([forking.stdout], [], [], 900)[0], "the runs take too long"
+    codes = forking.stdout.readline()
+    assert codes, "what forks has ended, with what is on stderr"
+    return json.loads(codes)
+
+
+@cache
+def start_forking() -> subprocess.Popen:
+    """This script, for all that this process asks of it; it ends when this process does."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(MAIN.parent)}
-    done = subprocess.run(
-        [sys.executable, __file__],
-        input=json.dumps([asdict(run) for run in runs]),
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    forking = subprocess.Popen([sys.executable, __file__], text=True, env=environment, **pipes)
+    atexit.register(forking.communicate)
+    return forking
 
 
 def run_forked(run: ForkedRun) -> int:
@@ -67,6 +80,7 @@ def run_forked(run: ForkedRun) -> int:
         return code
     code = 1
     try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         code = run_main(run)
@@ -113,29 +127,59 @@ def changed_file(event: str, arguments: tuple[Any, ...]) -> str | None:
     return Path(path).name if isinstance(path, str | Path) else None
 
 
+def fork_others(again: Callable[[], object]) -> None:
+    """From now on the others of a crew that this process starts are forks of it, which call `again` and end."""
+    from engine import processes
+
+    class Fork(subprocess.Popen):
+        """Has its input, its output and its process group by the time that it would become another program."""
+
+        def __init__(self, command: list[str], *, env: dict[str, str], **options: Any) -> None:
+            super().__init__(command, preexec_fn=partial(become_another, again, env), **options)
+
+    processes.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": Fork})
+
+
+def become_another(again: Callable[[], object], environment: dict[str, str]) -> NoReturn:
+    """In a fork: has what a new process would have, and ends as it would."""
+    os.environ.update(environment)
+    os.closerange(3, OPEN_FILES)  # one of them tells Popen that another program has begun
+    atexit._clear()
+    code = 1
+    try:
+        again()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
+    sys.path.insert(0, str(MAIN.parent))
     # Whatever a run imports, before it is forked.
-    import peft.tuners.lora
-    import sklearn.metrics
-    import transformers.models.llama.modeling_llama
-    import transformers.optimization
     from matplotlib.figure import Figure
-    from torch.utils import tensorboard
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-    import main_new
-    import tiny_models
+    import tiny_models  # noqa: F401
     from bases.load import know_own_architectures
     from commands import import_program
     from results import figures
 
-    LOADED = (peft.tuners.lora, tiny_models, transformers.models.llama.modeling_llama, tensorboard, main_new)
-    LOADED += (sklearn.metrics, transformers.optimization)
     import_program()
     know_own_architectures()
     get_checkpoint_conversion_mapping("llama")  # each run would put the whole table together anew
     empty = figures.to_png(Figure(), figures.DOTS_PER_INCH)
     figures.to_png = lambda *_, **__: empty
     gc.freeze()  # each run collects once, and would look through the libraries
-    codes = [run_forked(ForkedRun(**fields)) for fields in json.load(sys.stdin)]
-    print(json.dumps(codes))
+    if sys.argv[1:]:
+        again = partial(runpy.run_path, str(MAIN), run_name="__main__")
+        fork_others(again)
+        again()
+    for line in () if sys.argv[1:] else sys.stdin:
+        print(json.dumps([run_forked(ForkedRun(**fields)) for fields in json.loads(line)]), flush=True)

@@ -1,10 +1,7 @@
 """A DeepSpeed configuration is completed by the flags and may not say otherwise than they do."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import torch
 
 from basics.errors import UserError
 from commands import REPOSITORY
+from forked_runs import ForkedRun, run_all
 from tiny_models import main_command, save_base, save_rows
 from training.arguments import TrainingArguments
 from training.deepspeed_engine import deepspeed_config, wants_deepspeed
@@ -115,11 +113,10 @@ def test_what_deepspeed_refuses_is_one_line(tmp_path: Path, named: str, content:
     (tmp_path / "given.json").write_text(json.dumps(content))
     flags = {"deepspeed_config": tmp_path / "given.json", "num_train_epochs": 1}
     command = main_command(save_base(tmp_path / "base"), save_rows(tmp_path), tmp_path / "run", **flags)
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, str(REPOSITORY / "code/main_new.py"), *command]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=300, env=environment)
-    last = done.stderr.splitlines()[-1]
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (code,) = run_all([ForkedRun(command, str(tmp_path / "told.txt"))])
+    told = (tmp_path / "told.txt").read_text()
+    last = told.splitlines()[-1]
+    assert code == 2 and "Traceback" not in told, told
     assert last.startswith("error: --deepspeed_config") and named in last
     assert ("did you mean zero_optimization?" in last) == ("zero_optimisation" in content)
     assert "wall_clock_breakdown" not in last

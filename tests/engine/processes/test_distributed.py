@@ -22,7 +22,6 @@ from basics.ports import find_free_ports
 from commands import REPOSITORY, call_script
 from corpora import one_hot
 from distributed_worker import (
-    ALONE,
     DEFAULT,
     SAVED_AT,
     TOGETHER,
@@ -31,6 +30,7 @@ from distributed_worker import (
     assert_predicted_as_one,
     assert_trained_as_one,
     run_case,
+    run_worker,
 )
 from engine import distributed
 from engine.distributed import World, join_world
@@ -47,33 +47,16 @@ SPOILED = [case.name for case in TOGETHER if case.spoiled]
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What every case of one process and of two came to, and the folder where they left their states."""
     folder = tmp_path_factory.mktemp("runs")
-    results = {case.name: run_case(case, folder, World()) for case in ALONE}
     environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1"}
     environment |= {
         "MASTER_PORT": str(find_free_ports(1)[0]),
         "PYTHONPATH": os.pathsep.join(sys.path),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(REPOSITORY / "tests/helpers/distributed_worker.py"), str(folder)]
-    logs = [folder / f"process{rank}.log" for rank in range(PROCESSES)]
-    workers = [
-        subprocess.Popen(
-            command,
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [worker.wait(timeout=1800) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert codes == [0] * PROCESSES, "\n".join(log.read_text() for log in logs)
-    assert "step/s" in logs[0].read_text()
-    assert "step/s" not in logs[1].read_text(), "only the first process says how far it is"
-    return {"folder": folder, **results, **torch.load(folder / "results1.pt", weights_only=False)}
+    results = run_worker(folder, [1, PROCESSES], [], environment)
+    logs = [(folder / f"process{rank}.log").read_text() for rank in range(PROCESSES)]
+    assert "step/s" in logs[0] and "step/s" not in logs[1], "only the first process says how far it is"
+    return {"folder": folder, **results}
 
 
 def case_named(name: str) -> Case:
@@ -169,7 +152,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
     def arguments(name: str, **flags: Any) -> list[str]:
         flags = {
             "lora": False,
-            "num_train_epochs": 2,
+            "num_train_epochs": 1,
             "batch_size": 5,
             "precision": "fp32",
             "token_budget": 300,
@@ -205,7 +188,7 @@ def test_the_launcher_ends_with_the_predictions_of_one_process(job: Callable[...
         folder = config.with_name(name)
         predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
         found[name] = json.loads((folder / "results.json").read_text()), predictions
-        assert sum("loss" in line for line in (folder / "log.jsonl").read_text().splitlines()) == 6 + 2
+        assert sum("loss" in line for line in (folder / "log.jsonl").read_text().splitlines()) == 3 + 1
     (one, alone), (two, together) = found["one"], found["two"]
     assert (one["processes"], two["processes"]) == (1, PROCESSES)
     assert one["score"] == two["score"]

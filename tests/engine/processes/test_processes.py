@@ -17,7 +17,6 @@ import main_new
 from basics.errors import UserError
 from commands import REPOSITORY, assert_one_line_error, call_script
 from distributed_worker import (
-    ALONE,
     EXACT,
     SAVED_AT,
     WITHIN,
@@ -25,6 +24,7 @@ from distributed_worker import (
     assert_predicted_as_one,
     assert_trained_as_one,
     run_case,
+    run_worker,
     started,
 )
 from engine.distributed import World, join_world
@@ -41,14 +41,10 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What every case of one process, of two and of three came to, and the folder where they left their states."""
     folder = tmp_path_factory.mktemp("runs")
-    results = {case.name: run_case(case, folder, World()) for case in ALONE}
-    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    results = run_worker(folder, [1, *COUNTS], COUNTS, ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)})
     for count in COUNTS:
-        command = [sys.executable, "tests/helpers/distributed_worker.py", str(folder), str(count)]
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1800)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("train: 100%") == len(started(count)) - 1, "only the first says how far it is"
-        results |= torch.load(folder / f"results{count}.pt", weights_only=False)
+        told = (folder / f"processes{count}.log").read_text()
+        assert told.count("train: 100%") == len(started(count)) - 1, "only the first says how far it is"
     return {"folder": folder, **results}
 
 
@@ -145,10 +141,10 @@ class Job:
         self.folder = folder
         self.base, self.rows = save_base(folder / "base"), save_rows(folder)
 
-    def start(self, run: str, **flags: object) -> subprocess.Popen:
+    def start(self, run: str, program: str = "code/main_new.py", **flags: object) -> subprocess.Popen:
         command = main_command(self.base, self.rows, self.folder / run, **flags)
         return subprocess.Popen(
-            [sys.executable, "code/main_new.py", *command],
+            [sys.executable, program, *command],
             cwd=REPOSITORY,
             env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
@@ -203,13 +199,13 @@ def test_a_run_of_three_ends_as_one_of_one(job: Job, monkeypatch: pytest.MonkeyP
 def under_way(job: Job) -> Iterator[Callable[..., tuple[subprocess.Popen, list[int]]]]:
     """Starts three processes that train for long; (the first, the others) once they have made a step.
 
-    Nothing is compiled, which would pay for so many rows: each process would be three times as long at it.
+    The others are forks of the first. Nothing is compiled, which would pay for so many rows and take long.
     """
     running = []
 
     def start(run: str) -> tuple[subprocess.Popen, list[int]]:
         long = {"num_train_epochs": 10_000, "save_steps": 0, "do_eval": False, "compile_layers": False}
-        first = job.start(run, processes=3, **long)
+        first = job.start(run, "tests/helpers/forked_runs.py", processes=3, **long)
         running.append(first)
         log = job.folder / run / "results" / "log.jsonl"
         while not (log.exists() and log.read_text()):
@@ -340,5 +336,5 @@ def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_deepspeed_has_a_launcher_of_its_own(job: Job) -> None:
-    result = job.finish("refused", processes=2, offload_optimizer=True)
+    result = job.finish_here("refused", processes=2, offload_optimizer=True)
     assert_one_line_error(result, "--processes 2: DeepSpeed's are started by its launcher")
