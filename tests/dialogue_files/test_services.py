@@ -3,21 +3,16 @@
 import io
 import json
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dialogue_files.readers import services
-from dialogue_files.readers.services import LAYOUTS, MARKS, SERVICES, is_service, read_services
+from dialogue_files.readers.services import MARKS, is_service, read_services
 from dialogue_files.reading import find_format
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, ReadTurn
-
-FILES = Path(__file__).parent / "files"
-READ = [path for path in sorted(FILES.glob("services*.json")) if "alone" not in path.name]
 
 
 def read(content: Any) -> list[Any]:
@@ -58,134 +53,6 @@ def google(*results: tuple[str, int | None, float | None]) -> dict:
     }  # fmt: skip
 
 
-def test_each_service_has_an_example_that_is_found() -> None:
-    answers = yaml.safe_load((FILES / "answers.yaml").read_text(encoding="utf-8"))
-    told = {line for path in READ for line in answers[path.name]["said"]}
-    assert told == {f"taken for a transcript by {name}" for name in SERVICES}
-    assert {find_format(path) for path in READ} == {"services"}
-
-
-def put(value: Any, steps: list[str], inner: Any) -> Any:
-    """A value with another one where steps of a path lead to."""
-    if not steps:
-        return inner
-    if steps[0] in ("*", "0"):
-        return [put(value[0] if value else None, steps[1:], inner)]
-    return (value or {}) | {steps[0]: put((value or {}).get(steps[0]), steps[1:], inner)}
-
-
-# Words of Watson are lists, which its example has.
-@pytest.mark.parametrize("layout", [one for one in LAYOUTS if one.text != "0"], ids=lambda one: one.units)
-def test_each_row_reads_what_it_says(layout: services.ServiceLayout) -> None:
-    unit: Any = None
-    for paths, value in ((layout.sign, "1"), (layout.time, 1), (layout.text, "Hi"), (layout.speaker, "Ann")):
-        for path in paths.split()[: None if paths == layout.sign else 1]:
-            unit = put(unit, path.split("."), value)
-    root, *steps = layout.units.split(".")
-    content = put(None, [root, *steps] if root else steps, unit)
-    assert is_service(services.stream_json(io.BytesIO(json.dumps(content).encode())))
-    assert turns(content) == [("Ann", "Hi")]
-
-
-def google_words(*words: tuple[str, dict]) -> dict:
-    return {"results": [{"alternatives": [{"words": [{"word": text} | more for text, more in words]}]}]}
-
-
-def joined(*contents: dict) -> dict:
-    return {"results": [result for one in contents for result in one["results"]]}
-
-
-# What the examples in files/ do not have. The last utterance comes first, where a service writes times.
-OTHER_NAMES = {
-    "Amazon Transcribe, segments of channels": {"results": {"audio_segments": [
-        {"transcript": "b", "start_time": "1", "channel_label": "ch_1"},
-        {"transcript": "a", "start_time": "0", "channel_label": "ch_0"},
-    ]}},
-    "Amazon Transcribe, a call without roles": {"Transcript": [
-        {"Content": "b", "ParticipantId": "2", "BeginOffsetMillis": 10},
-        {"Content": "a", "ParticipantId": "1", "BeginOffsetMillis": 9},
-    ]},
-    "Google, from Python": google_words(
-        ("b", {"speaker_tag": 2, "start_time": "1.5s", "channel_tag": 1}),
-        ("a", {"speaker_tag": 1, "start_time": "1.4s", "channel_tag": 1}),
-    ),
-    "Google, version 2, from Python": google_words(
-        ("b", {"speaker_label": "2", "start_offset": "10s"}), ("a", {"speaker_label": "1", "start_offset": "9s"})
-    ),
-    "Azure, phrases of channels": {"phrases": [
-        {"text": "b", "channel": 1, "offsetMilliseconds": 10}, {"text": "a", "channel": 0, "offsetMilliseconds": 9}
-    ]},
-    "Azure, batches without ticks": {"recognizedPhrases": [
-        {"nBest": [{"display": "b"}], "speaker": 2, "offsetMilliseconds": 10},
-        {"nBest": [{"display": "a"}], "speaker": 1, "offsetMilliseconds": 9},
-    ]},
-    "Speechmatics, channels": {"results": [
-        {"alternatives": [{"content": "b", "speaker": "UU"}], "channel": "right", "start_time": 1},
-        {"alternatives": [{"content": "a", "speaker": "UU"}], "channel": "left", "start_time": 0},
-    ]},
-    "ElevenLabs, channels": {"transcripts": [
-        {"channel_index": 1, "words": [{"text": "b", "type": "word", "start": 1, "speaker_id": "s"}]},
-        {"channel_index": 0, "words": [{"text": "a", "type": "word", "start": 0, "speaker_id": "s"}]},
-    ]},
-    "Symbl.ai, users": {"messages": [
-        {"text": "b", "from": {"id": "x", "userId": "2"}, "conversationId": "1", "timeOffset": 1},
-        {"text": "a", "from": {"id": "x", "userId": "1"}, "conversationId": "1", "timeOffset": 0},
-    ]},
-    "Fireflies, sentences alone": {"sentences": [
-        {"raw_text": "b", "text": None, "speaker_name": None, "speaker_id": 2, "start_time": 1},
-        {"raw_text": "x", "text": "a", "speaker_name": "Ann", "speaker_id": 1, "start_time": 0},
-    ]},
-    "Mistral, speakers by name": {"segments": [
-        {"text": "b", "speaker": "B", "speaker_id": None, "start": 1},
-        {"text": "a", "speaker": "A", "speaker_id": "1", "start": 0},
-    ]},
-    "NVIDIA NeMo, sentences": {"sentences": [
-        {"text": "b", "speaker_label": "2", "start_time": 1}, {"text": "a", "speaker_label": "1", "start_time": 0}
-    ]},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("content", OTHER_NAMES.values(), ids=OTHER_NAMES)
-def test_services_have_more_names_for_the_same(content: dict) -> None:
-    (one, first), (other, second) = turns(content)
-    assert (first, second) == ("a", "b") and one != other
-
-
-def documents() -> Iterator[services.Document]:
-    """All examples."""
-    for path in READ:
-        yield document(path.read_bytes())
-    for content in OTHER_NAMES.values():
-        yield document(json.dumps(content).encode())
-
-
-def document(written: bytes) -> services.Document:
-    found = services.Document({}, {})
-    for element in services.stream_json(io.BytesIO(written)):
-        services._add(found, element)
-    return found
-
-
-def has_value(chain: tuple, path: str) -> bool:
-    return services._first(chain, path) is not None
-
-
-def test_every_name_in_the_table_is_in_an_example() -> None:
-    """In a list of units of the service, or of its labels: what has no example may be a slip of the pen."""
-    told, found = set(), set()
-    examples = list(documents())
-    for layout in LAYOUTS:
-        lists = {layout.units: (layout.text, layout.speaker, layout.time, layout.channel, layout.sign)}
-        lists |= {layout.labels[0]: (layout.speaker, layout.labels[1])} if layout.labels[0] else {}
-        for units, names in lists.items():
-            paths = {path for one in names for path in one.split()}
-            chains = [chain for one in examples for chain, _ in services._chains(one, units)]
-            told |= {(layout.service, path) for path in paths} | {(layout.service, units)}
-            found |= {(layout.service, units)} if chains else set()
-            found |= {(layout.service, path) for path in paths if any(has_value(one, path) for one in chains)}
-    assert told - found == set()
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -199,6 +66,7 @@ def test_every_name_in_the_table_is_in_an_example() -> None:
         {"Transcript": [{"Speaker": "A", "Content": "a"}]},
         {"transcript": [{"speaker": "A", "text": "a", "start_time": 1, "emotion": "joy"}]},
         {"sentences": [{"speaker_name": "A", "text": "a", "label": None}]},
+        {"sentences": [{"speaker": "A", "text": "a"}]},
     ],
 )
 def test_what_other_readers_read_is_left_to_them(content: Any, tmp_path: Path) -> None:
@@ -250,11 +118,17 @@ def test_what_is_said_on_channels_stands_by_time() -> None:
         (google(("a b", 0, 0), ("c d e", 0, 1)), "a b c d e"),
         (google(("a b", 1, None), ("a b", 1, None)), "a b a b"),
         (google(("a b", 0, None), ("a b", 1, None)), "a b"),
-        (joined(google(("a b", None, None)), google_words(("a", {"speakerTag": 1}), ("b", {}))), "a b"),
+        (google(("a b", 0, 0), ("a b", 1, None)), "a b"),
     ],
 )
 def test_the_last_result_of_google_may_say_all_again(content: dict, answer: str) -> None:
     assert [text for _, text in turns(content)] == [answer]
+
+
+def test_whose_word_nobody_knows_says_nothing_of_the_others() -> None:
+    said = google(("a b", 0, None), ("a b", 1, None))
+    del said["results"][1]["alternatives"][0]["words"][1]["speakerTag"]
+    assert turns(said) == [("1", "a b")]
 
 
 def test_nobody_is_lost_where_the_last_result_goes_on() -> None:
@@ -270,7 +144,8 @@ def test_a_blank_stands_between_lists_of_one_speaker() -> None:
     def said(*texts: str) -> dict:
         return {"speaker": 0, "elements": [{"value": text} for text in texts]}
 
-    assert turns({"monologues": [said("Hi", "."), said("Well", ".", " "), said("So", "?")]}) == [("0", "Hi. Well. So?")]
+    whole = [said("Hi", "."), said("Well", ".", " "), said("So", "?"), said(" What", "?")]
+    assert turns({"monologues": whole}) == [("0", "Hi. Well. So? What?")]
 
 
 def test_punctuation_stands_where_it_is_attached() -> None:
@@ -287,6 +162,15 @@ def test_scripts_without_blanks_get_none() -> None:
     assert turns(amazon(("我饿了\uff0c", "a", 0), ("你呢\uff1f", "a", 1), ("我", "a", 2))) == [
         ("a", "我饿了\uff0c你呢\uff1f我")
     ]
+    assert turns(amazon(("我", "a", 0), ("饿了", "a", 1))) == [("a", "我饿了")]
+
+
+def test_without_a_time_of_its_own_a_unit_has_that_of_the_one_before() -> None:
+    said = [
+        {"transcript": text, "speaker": 1} | time
+        for text, time in (("a", {"start": 5}), ("b", {}), ("c", {"start": 7}))
+    ]
+    assert turns({"results": {"utterances": said, "start": 9}}) == [("1", "a"), ("1", "b"), ("1", "c")]
 
 
 def test_what_is_no_speech_is_left_out() -> None:
@@ -321,6 +205,7 @@ def test_a_long_speech_is_several_turns() -> None:
     word = "w" * 72  # 137 of them fill it to the last character
     found = read(amazon(*((word, "a", place) for place in range(300))))
     said = [one.text for one in found if isinstance(one, ReadTurn)]
+    assert {one.part for one in found if isinstance(one, ReadTurn)} == {0}
     assert [len(one) for one in said[:-1]] == [LONGEST_UTTERANCE] * 2 and " ".join(said) == " ".join([word] * 300)
     assert [one.text for one in found if isinstance(one, Remark)][1:] == [
         "what one speaker says in more than 10,000 characters is taken as several turns"
@@ -337,7 +222,11 @@ def test_a_long_speech_is_several_turns() -> None:
             "line 1: nobody is named in this transcript by Amazon Transcribe, allowed is one with",
         ),
         (
-            {"results": [{"alternatives": [{"content": "a", "speaker": "UU"}]}]},
+            {"tokens": [{"text": "<end>", "speaker": "1", "start_ms": 0}]},
+            "line 1: nobody is named in this transcript by Soniox",
+        ),
+        (
+            {"results": [{"alternatives": [{"content": "a", "speaker": "UU "}]}]},
             "line 1: nobody is named in this transcript by Speechmatics",
         ),
         (
@@ -381,6 +270,9 @@ def test_a_beginning_is_enough() -> None:
         raise LineError(2, "not JSON")
 
     assert is_service(broken()) and not is_service(iter(()))
+    begun = broken()
+    next(begun)
+    assert not is_service(begun)
 
 
 def test_a_file_is_told_by_one_element_at_a_time() -> None:
