@@ -60,8 +60,10 @@ from experiment_utils.runner import (
     Plan,
     Runner,
     find_finished,
+    has_same_dialogues,
     make_job,
     plan_job,
+    read_manifest,
     unheeded_knobs,
     unlogged_seconds,
 )
@@ -264,14 +266,19 @@ def report(table: Table, conditions: Mapping[str, Condition], folder: Path, desc
     """
     make_folder(folder)
     with locked(folder):
-        finished = find_finished(conditions, EXPERIMENTS)
+        found = find_finished(conditions, EXPERIMENTS)
+        # By other dialogues than those that were answered nothing can be told of a run.
+        finished = [(job, run) for job, run in found if has_same_dialogues(job, read_manifest(run) or {})]
         shown = update_records(conditions, finished, folder)
         if folder != EXPERIMENTS:
             shown = replace(shown, command=f"{shown.command} --conditions {shlex.quote(shown_path(str(described)))}")
         written = write_report(table, conditions, shown, folder)
         if finished:
             written.append(write_browser(conditions, shown, finished, folder))
-    for line in shown.left_out:
+    kept = {(run.condition, run.seed) for run in shown.records.runs}
+    lost = [job for job, run in found if (job, run) not in finished and (job.condition.name, job.seed) not in kept]
+    told = "not shown, as its corpus has changed since; --resume runs it anew"
+    for line in [*shown.left_out, *(f"{job.name}: {told}" for job in lost)]:
         print(line, file=sys.stderr)
     print("\n".join(map(str, written)))
 
