@@ -74,6 +74,7 @@ EXIT_FAILED = 1
 RUN_NOTHING = ("list", "estimate", "check", "compare", "report")
 OF_RUNS = ("table", "condition", "seeds", "dry_run", "jobs", "resume")
 LIST_READS = ("table", "condition")
+OF_ONE = "one dialogue: nothing can be said of other dialogues"
 
 
 def main() -> None:
@@ -330,7 +331,9 @@ def describe_comparison(found: Comparison, runs: Sequence[Mapping[int, Counts]],
         p = describe_p(permutation_p([Paired([(runs[0][seed], runs[1][seed])], metric)]))
         yield f"  seed {seed}: {points:+.2f}; of these two models, p by permuting whole dialogues: {p}"
     if found.interval is None or found.p is None:
-        yield f"  fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds"
+        few = len(found.differences) < SEEDS_FOR_A_TEST
+        what = f"fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds" if few else OF_ONE
+        yield f"  {what}"
     else:
         low, high = found.interval.low, found.interval.high
         yield f"  over seeds and dialogues: {low:+.2f} to {high:+.2f}, p {describe_p(found.p)}"
