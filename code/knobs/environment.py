@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 from bases.table import BASES, ENCODERS, NAME_OF_HUB_ID, PRECISIONS
 from data_utils.corpora.places import SMALL_TRAIN, find_corpus
 from data_utils.corpora.sizes import has_small_train
-from knobs.checks import Place, check_value, find_conflicts, is_own_folder
+from knobs.checks import STAGES, Place, check_value, find_conflicts, is_own_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.knob import NOTHING, Knob
-from knobs.readers import MIXED, WINDOW, Reader
+from knobs.readers import Reader
 from knobs.table import KNOBS
 
 # Knobs that count as unset when they are set to an empty text.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")
-# Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
-STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
 # A variable of predict.py and the page: no knob of an experiment.
 READ_ELSEWHERE = ("ERC_CHECKPOINT",)
 LONG_WORD = 7  # letters; shorter names resemble other words too easily
