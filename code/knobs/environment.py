@@ -1,6 +1,7 @@
 """The environment of a script -> the settings of one experiment, or everything that is wrong with them at once."""
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -166,7 +167,12 @@ def why_unread(knob: Knob, settings: Settings) -> str:
 
 
 def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
-    """A path of the caller's made relative to the repository, where the commands run; other values stay."""
+    """A path of the caller's made relative to the repository, where the commands run; other values stay.
+
+    So that a run has one name: without what does not change where a path leads, and an encoder by its name.
+    """
+    if knob.kind is ENCODER:
+        value = next((row.name for row in ENCODERS.values() if row.hub_id == value), value)
     is_path = (
         (knob.kind.path and knob.kind is not PROGRAM)
         or (knob.kind is PROGRAM and "/" in (value or ""))
@@ -175,12 +181,18 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     )
     if not value or value == NOTHING or not is_path:
         return value
-    path = value if value.startswith("/") else f"{place.caller}/{value}"
-    if path.rstrip("/") == str(place.repository):
+    path = _written_once(value if value.startswith("/") else f"{place.caller}/{value}")
+    if path == str(place.repository):
         return "."
     called = path.removeprefix(f"{place.repository}/")
     # A program that is called by its bare name is looked for elsewhere.
     return f"./{called}" if knob.kind is PROGRAM and "/" not in called else called
+
+
+def _written_once(path: str) -> str:
+    """A path without needless slashes and dots; two dots behind a link stay, as they lead elsewhere than they seem."""
+    plain = os.path.normpath(path)
+    return plain if os.path.realpath(plain) == os.path.realpath(path) else path
 
 
 def find_misspelt(environment: Mapping[str, str]) -> list[str]:
