@@ -60,8 +60,10 @@ from experiment_utils.runner import (
     Plan,
     Runner,
     find_finished,
+    has_same_dialogues,
     make_job,
     plan_job,
+    read_manifest,
     unheeded_knobs,
     unlogged_seconds,
 )
@@ -72,6 +74,7 @@ EXIT_FAILED = 1
 RUN_NOTHING = ("list", "estimate", "check", "compare", "report")
 OF_RUNS = ("table", "condition", "seeds", "dry_run", "jobs", "resume")
 LIST_READS = ("table", "condition")
+OF_ONE = "one dialogue: nothing can be said of other dialogues"
 
 
 def main() -> None:
@@ -264,14 +267,19 @@ def report(table: Table, conditions: Mapping[str, Condition], folder: Path, desc
     """
     make_folder(folder)
     with locked(folder):
-        finished = find_finished(conditions, EXPERIMENTS)
+        found = find_finished(conditions, EXPERIMENTS)
+        # By other dialogues than those that were answered nothing can be told of a run.
+        finished = [(job, run) for job, run in found if has_same_dialogues(job, read_manifest(run) or {})]
         shown = update_records(conditions, finished, folder)
         if folder != EXPERIMENTS:
             shown = replace(shown, command=f"{shown.command} --conditions {shlex.quote(shown_path(str(described)))}")
         written = write_report(table, conditions, shown, folder)
         if finished:
             written.append(write_browser(conditions, shown, finished, folder))
-    for line in shown.left_out:
+    kept = {(run.condition, run.seed) for run in shown.records.runs}
+    lost = [job for job, run in found if (job, run) not in finished and (job.condition.name, job.seed) not in kept]
+    told = "not shown, as its corpus has changed since; --resume runs it anew"
+    for line in [*shown.left_out, *(f"{job.name}: {told}" for job in lost)]:
         print(line, file=sys.stderr)
     print("\n".join(map(str, written)))
 
@@ -323,7 +331,9 @@ def describe_comparison(found: Comparison, runs: Sequence[Mapping[int, Counts]],
         p = describe_p(permutation_p([Paired([(runs[0][seed], runs[1][seed])], metric)]))
         yield f"  seed {seed}: {points:+.2f}; of these two models, p by permuting whole dialogues: {p}"
     if found.interval is None or found.p is None:
-        yield f"  fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds"
+        few = len(found.differences) < SEEDS_FOR_A_TEST
+        what = f"fewer than {SEEDS_FOR_A_TEST} seeds: nothing can be said of other seeds" if few else OF_ONE
+        yield f"  {what}"
     else:
         low, high = found.interval.low, found.interval.high
         yield f"  over seeds and dialogues: {low:+.2f} to {high:+.2f}, p {describe_p(found.p)}"

@@ -28,7 +28,8 @@ from basics.markdown import open_section
 from data_utils.corpora.places import find_corpus
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
-from data_utils.labels import ROW_SETS, SPLITS, DatasetSpec
+from data_utils.examples import DEFAULT_WINDOW
+from data_utils.labels import ROW_SETS, SPLITS, UNIFIED, DatasetSpec
 from knobs.flags import add_knob
 from knobs.table import KNOBS
 
@@ -97,18 +98,31 @@ def find_learned(config: "ErcConfig", original_data: Path | None) -> DatasetSpec
 
 
 def describe_rows_and_limits(folder: Path, scores: Sequence["Elsewhere"]) -> str:
-    """Markdown below the table: the command that writes the rows of the checkpoint's own test, then its limits.
+    """Markdown below the table: the command that writes the rows of the checkpoint's own test, if known; its limits.
 
     scores: those of the table, which the limits mention.
     """
     from own_dialogues.facts import find_facts
 
     facts = find_facts(folder)
-    asked = facts.config
+    command = command_of_rows(facts.config)
     facts = replace(facts, elsewhere={one.dataset: one.weighted_f1 for one in scores})
-    flags = f"--dataset {asked.dataset} --prompt {asked.prompt} --window_step {asked.window_step}"
-    rows = f"`python code/data_process.py {flags}` writes the rows that it was scored on in its run."
-    return "\n".join([rows, "", *(f"- {one}" for one in facts.limits())])
+    rows = [f"`python code/{command}` writes the rows that it was scored on in its run.", ""] if command else []
+    return "\n".join([*rows, *(f"- {one}" for one in facts.limits())])
+
+
+def command_of_rows(config: "ErcConfig") -> str | None:
+    """The row writer, with flags, of a checkpoint's test rows; None for those of a mix, whose sets it does not tell,
+    and those with demonstrations, whose encoder it tells by name alone.
+    """
+    if config.dataset == UNIFIED.name or config.retrieval:
+        return None
+    clean = " --clean_text True" if config.clean_text else ""
+    if config.kind == "plain":
+        return f"data_process_plain.py --dataset {config.dataset}{clean}"
+    shown = f"--prompt {config.prompt} --window_step {config.window_step}"
+    window = "" if config.historical_window == DEFAULT_WINDOW else f" --historical_window {config.historical_window}"
+    return f"data_process.py --dataset {config.dataset} {shown}{window}{clean}"
 
 
 def parse_arguments() -> argparse.Namespace:

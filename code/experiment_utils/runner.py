@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from threading import Lock
+from typing import Any
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_text, write_atomically
@@ -158,12 +159,14 @@ def is_finished(job: Job, plan: Plan) -> bool:
     manifest = read_manifest(plan.folder)
     if manifest is None or comparable_steps(manifest.get("steps", ())) != plan.steps:
         return False
-    # Older manifests tell neither; where the results of the start are gone, it counts as unchanged.
-    came_from = (
-        (digest_sources(job.condition.datasets), manifest.get("sources")),
-        (digest_start(job), manifest.get("start")),
-    )
-    return manifest.get("plan") == plan_digest(job) and all(None in pair or pair[0] == pair[1] for pair in came_from)
+    # Older manifests do not tell the start; where its results are gone, it counts as unchanged.
+    starts = {digest_start(job), manifest.get("start")} - {None}
+    return manifest.get("plan") == plan_digest(job) and len(starts) < 2 and has_same_dialogues(job, manifest)
+
+
+def has_same_dialogues(job: Job, manifest: Mapping[str, Any]) -> bool:
+    """Whether corpora of one's own are as when the run of a manifest began; older ones do not tell, and count so."""
+    return manifest.get("sources") in (None, digest_sources(job.condition.datasets))
 
 
 def read_manifest(folder: Path) -> dict | None:

@@ -5,6 +5,7 @@ between them gets neither interval nor p. From three on a mean over seeds has tw
 over dialogues (bootstrap) plus that between the seeds, divided by their number. Both are estimated from few, the sample
 has ten dialogues: variances are of one less, and intervals are Student's t with the degrees of freedom of both parts
 together (Satterthwaite 1946, Biometrics Bulletin 2). How often p is below 0.05 where nothing differs is held by a test.
+One dialogue says nothing about others: a score may then be any, and a difference has neither interval nor p.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,11 @@ class Paired:
         """Their mean over seeds."""
         return float(np.mean(self.differences))
 
+    @property
+    def says_of_others(self) -> bool:
+        """Whether seeds and dialogues are enough to say something of others."""
+        return len(self.pairs) >= SEEDS_FOR_A_TEST and len(self.pairs[0][0].dialogues) > 1
+
     def check(self) -> None:
         """UserError where not all counts are of the same dialogues, labels and gold labels."""
         _check_paired([counts for pair in self.pairs for counts in pair])
@@ -72,7 +78,7 @@ class Comparison:
     """One condition against another on the same dialogues, over the seeds that both have.
 
     differences: seed -> points by which the second is better. interval, p: of their mean, p two-sided; None with fewer
-    than three seeds. left_out: seeds that only one of them has.
+    than three seeds, or one dialogue. left_out: seeds that only one of them has.
     """
 
     differences: Mapping[int, float]
@@ -107,7 +113,9 @@ def label_intervals(runs: Sequence[Counts]) -> list[tuple[float, Interval]]:
 
 
 def _interval_of(values: Sequence[float], resamples: np.ndarray, runs: Sequence[Counts]) -> Interval:
-    """The interval of the mean of runs' scores, see `_Mean.of`."""
+    """The interval of the mean of runs' scores, see `_Mean.of`; of one dialogue all that a score can be."""
+    if len(runs[0].dialogues) == 1:
+        return Interval(0.0, PERCENT)
     found = _Mean.of(values, resamples, len(runs[0].dialogues)).interval
     return Interval(max(found.low, 0.0), min(found.high, PERCENT))
 
@@ -123,7 +131,7 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
         raise UserError(f"no seed in common: {sorted(first)} and {sorted(second)}")
     paired = Paired([(first[number], second[number]) for number in seeds], metric)
     differences = dict(zip(seeds, paired.differences, strict=True))
-    if len(seeds) < SEEDS_FOR_A_TEST:
+    if not paired.says_of_others:
         paired.check()
         return Comparison(differences, None, None, left_out)
     found = _Mean.of_differences(paired)
@@ -133,12 +141,12 @@ def compare_runs(first: Mapping[int, Counts], second: Mapping[int, Counts], metr
 def points_interval(datasets: Sequence[Paired]) -> Interval | None:
     """95% interval of the points by which the second system is better, in the mean over datasets and seeds.
 
-    Datasets count as independent. None where one has fewer than three seeds.
+    Datasets count as independent. None where one has fewer than three seeds, or one dialogue.
 
     Raises:
         UserError: the systems answered other dialogues, or their seeds did.
     """
-    if any(len(paired.pairs) < SEEDS_FOR_A_TEST for paired in datasets):
+    if not all(paired.says_of_others for paired in datasets):
         return None
     return _Mean.together([_Mean.of_differences(paired) for paired in datasets]).interval
 
@@ -153,15 +161,16 @@ class _Mean:
 
     @classmethod
     def of(cls, values: Sequence[float], resamples: np.ndarray, dialogues: int) -> Self:
-        """values: of each seed. resamples: (seeds, resamples) of the same, over that many dialogues drawn anew.
+        """values: of each seed. resamples: (seeds, resamples) of the same, over that many dialogues (two or more) drawn
+        anew.
 
         What is peculiar to a seed on a dialogue counts in both parts: where there is much of it, the error is too large
         rather than too small. Of fewer than three seeds the part of the seeds is left out.
         """
         seeds = len(values)
         between = float(np.var(values, ddof=1)) / seeds if seeds >= SEEDS_FOR_A_TEST else 0.0
-        within = float(np.var(resamples.mean(axis=0))) * dialogues / max(dialogues - 1, 1)
-        doubt = between**2 / max(seeds - 1, 1) + within**2 / max(dialogues - 1, 1)
+        within = float(np.var(resamples.mean(axis=0))) * dialogues / (dialogues - 1)
+        doubt = between**2 / max(seeds - 1, 1) + within**2 / (dialogues - 1)
         freedom = (between + within) ** 2 / doubt if doubt > 0 else 1.0  # nothing varies: any number will do
         return cls(float(np.mean(values)), float(np.sqrt(between + within)), freedom)
 

@@ -14,11 +14,13 @@ from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
 from knobs import kinds
 from knobs.knob import NOTHING, Knob
-from knobs.readers import MIXED, WINDOW, ZERO_SHOT
+from knobs.readers import LORA, MIXED, WINDOW, ZERO_SHOT
 
 Values = Mapping[str, str | None]
 # What a folder with a model in the transformers format, or an adapter in PEFT's, holds.
 MODEL_FILES = ("config.json", ADAPTER_CONFIG)
+# Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
+STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,11 @@ def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]
         yield "there is no such folder"
     elif not holds_model(folder):
         yield f"this folder holds no {' or '.join(MODEL_FILES)}, so no model and no adapter"
+    elif values["Experiments_setting"] == LORA and not (folder / ADAPTER_CONFIG).is_file():
+        for name, stages in STAGES.values():
+            if values[name] == stages:  # the second one would start from adapters of another base than it is told
+                told = f"{name}={stages} would put adapters on this whole model, which is then their base"
+                yield f"{told}: MODEL_NAME={value}"
 
 
 def _check_program(value: str, values: Values, place: Place) -> Iterator[str]:

@@ -1,22 +1,21 @@
 """The environment of a script -> the settings of one experiment, or everything that is wrong with them at once."""
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bases.table import BASES, ENCODERS, NAME_OF_HUB_ID, PRECISIONS
 from data_utils.corpora.places import SMALL_TRAIN, find_corpus
 from data_utils.corpora.sizes import has_small_train
-from knobs.checks import Place, check_value, find_conflicts, is_own_folder
+from knobs.checks import STAGES, Place, check_value, find_conflicts, is_own_folder
 from knobs.kinds import BASE, ENCODER, PROGRAM
 from knobs.knob import NOTHING, Knob
-from knobs.readers import MIXED, WINDOW, Reader
+from knobs.readers import Reader
 from knobs.table import KNOBS
 
 # Knobs that count as unset when they are set to an empty text.
 UNSET_BY_NOTHING = ("ERC_ORIGINAL_DATA", "ERC_PYTHON", "ERC_TORCH", "HOSTFILE", "NPROC", "train_on")
-# Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
-STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
 # A variable of predict.py and the page: no knob of an experiment.
 READ_ELSEWHERE = ("ERC_CHECKPOINT",)
 LONG_WORD = 7  # letters; shorter names resemble other words too easily
@@ -168,7 +167,12 @@ def why_unread(knob: Knob, settings: Settings) -> str:
 
 
 def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
-    """A path of the caller's made relative to the repository, where the commands run; other values stay."""
+    """A path of the caller's made relative to the repository, where the commands run; other values stay.
+
+    So that a run has one name: without what does not change where a path leads, and an encoder by its name.
+    """
+    if knob.kind is ENCODER:
+        value = next((row.name for row in ENCODERS.values() if row.hub_id == value), value)
     is_path = (
         (knob.kind.path and knob.kind is not PROGRAM)
         or (knob.kind is PROGRAM and "/" in (value or ""))
@@ -177,12 +181,18 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     )
     if not value or value == NOTHING or not is_path:
         return value
-    path = value if value.startswith("/") else f"{place.caller}/{value}"
-    if path.rstrip("/") == str(place.repository):
+    path = _written_once(value if value.startswith("/") else f"{place.caller}/{value}")
+    if path == str(place.repository):
         return "."
     called = path.removeprefix(f"{place.repository}/")
     # A program that is called by its bare name is looked for elsewhere.
     return f"./{called}" if knob.kind is PROGRAM and "/" not in called else called
+
+
+def _written_once(path: str) -> str:
+    """A path without needless slashes and dots; two dots behind a link stay, as they lead elsewhere than they seem."""
+    plain = os.path.normpath(path)
+    return plain if os.path.realpath(plain) == os.path.realpath(path) else path
 
 
 def find_misspelt(environment: Mapping[str, str]) -> list[str]:

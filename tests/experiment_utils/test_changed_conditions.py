@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import experiment_utils.evidence
 from basics.errors import UserError
 from commands import assert_one_line_error
 from corpora import write_own_corpus
+from data_utils.dialogues import Dialogue, Utterance
 from data_utils.labels import DATASETS
 from ended_scripts import call, make_repository
 from experiment_utils.checks import missing_corpora
@@ -101,3 +103,29 @@ def test_means_that_stand_side_by_side_are_of_the_same_seeds() -> None:
     assert len(counts_without(runs, "meld")) == len(counts_beside(runs, "meld", NEIGHBOURS)) == 3
     changed = [replace(runs[0], without={}, beside={}), *runs[1:]]
     assert counts_without(changed, "meld") == counts_beside(changed, "meld", NEIGHBOURS) == []
+
+
+def test_a_report_leaves_runs_on_other_dialogues_as_they_were_kept(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their answers are not of the dialogues that are there now: by these nothing of them can be told."""
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(repository / "original"))
+    corpus = write_own_corpus(repository / "original" / "mine")
+    rewrite(repository, ("datasets: [iemocap]", "datasets: [mine]"))
+    assert call(repository, "--condition", "elsewhere").returncode == 0
+    kept = repository / "experiments" / RUNS / "elsewhere" / "h" / "mine"
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    with (corpus / "test.csv").open("a") as stream:
+        stream.write("\n")
+    other = Dialogue("another", (Utterance(0, "So.", "joyful"),))
+    corpora = {"train": (), "valid": (other,), "test": (other,)}
+    monkeypatch.setattr(experiment_utils.evidence, "load_dialogues", lambda *_, **__: corpora)
+    experiment_utils.evidence.split_facts.cache_clear()
+    experiment_utils.evidence._read_once.cache_clear()
+    done = call(repository, "--report")
+    assert done.returncode == 0 and done.stderr == ""
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    assert STALE in (repository / "experiments" / "REPORT.md").read_text()
+    shutil.rmtree(kept)
+    told = "not shown, as its corpus has changed since; --resume runs it anew"
+    assert call(repository, "--report").stderr.splitlines() == [f"elsewhere/h/mine, seed 1: {told}"]

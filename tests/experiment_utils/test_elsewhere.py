@@ -16,6 +16,7 @@ from data_utils.corpora.reading import read_corpus
 from data_utils.dialogues import Dialogue, Utterance
 from data_utils.labels import DATASETS, UNIFIED, WEIGHTED_F1, DatasetSpec
 from data_utils.mixing import unify
+from data_utils.retrieval import RetrievalSettings
 from data_utils.texts import digest_text
 from dialogue_files.turns import SpokenTurn
 from experiment_utils.beyond import elsewhere
@@ -131,6 +132,22 @@ def test_on_its_own_corpus_it_scores_what_its_run_did(trained: Path, tmp_path: P
     assert found["unseen"] is None or found["unseen"] == run["unseen"]["rows"]
     assert result.stdout.strip() in page.read_text() and page.read_text().startswith("Before.\n")
     assert f"| {DATASET}, test | {run['rows']} | {run['weighted_f1']:.2f} (" in result.stdout
+    told = (
+        f"`python code/data_process.py --dataset {DATASET} --prompt paper --window_step 1 --historical_window 2` writes"
+    )
+    assert told in page.read_text(), "the rows of its run have a window of two"
+
+
+def test_the_command_that_writes_the_rows_of_a_checkpoint_is_that_of_its_rows(trained: Path) -> None:
+    config = replace(read_erc_config(trained / "run/model"), historical_window=12)
+    flags = f"--dataset {DATASET}"
+    usual = f"data_process.py {flags} --prompt compact --window_step 6"
+    assert score_elsewhere.command_of_rows(replace(config, prompt="compact", window_step=6)) == usual
+    clean = f"data_process.py {flags} --prompt paper --window_step 1 --clean_text True"
+    assert score_elsewhere.command_of_rows(replace(config, clean_text=True, kind="predict")) == clean
+    assert score_elsewhere.command_of_rows(replace(config, kind="plain")) == f"data_process_plain.py {flags}"
+    for unknown in ({"dataset": UNIFIED.name}, {"retrieval": RetrievalSettings("encoder")}):
+        assert score_elsewhere.command_of_rows(replace(config, **unknown)) is None
 
 
 def test_what_cannot_be_scored_is_one_line(trained: Path, tmp_path: Path) -> None:

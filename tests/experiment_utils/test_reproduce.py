@@ -60,7 +60,7 @@ def test_numbers_beside_the_papers(repository: Path) -> None:
     assert "| one of them dies | 2 of 2 | 1 | `python code/reproduce.py --condition dies` |" in report
     readme = (repository / "README.md").read_text()
     meaning = "decode=generate, 2 seeds; minutes: meld 0 (2 cores)"
-    assert f"ours: as published (`exact/a`) | - | 80.00 (80.00 to 80.00) | - | {meaning} |" in readme
+    assert f"ours: as published (`exact/a`) | - | 80.00 (0.00 to 100.00) | - | {meaning} |" in readme
     log = (repository / "experiments" / "LOG.md").read_text().splitlines()
     assert len(log) == 7 + 5 and "| 0123456 | cpu, 2 cores | exact/a/meld, seed 1 | meld 80.00 | 50.00 |" in log[7]
 
@@ -110,8 +110,8 @@ def test_an_epoch_that_was_chosen_on_test_is_said_so(repository: Path) -> None:
     assert call(repository, "--condition", "exact", "--seeds", 1).returncode == 0
     assert Records.read(repository / "experiments").of("exact/a/meld")[0].valid is None
     report = (repository / "experiments" / "REPORT.md").read_text()
-    assert "(one seed; 80.00 to 80.00; epoch chosen on TEST)" in report and " 50.00 |" not in report
-    assert "80.00 (80.00 to 80.00); epoch chosen on TEST |" in (repository / "README.md").read_text()
+    assert "(one seed; 0.00 to 100.00; epoch chosen on TEST)" in report and " 50.00 |" not in report
+    assert "80.00 (0.00 to 100.00); epoch chosen on TEST |" in (repository / "README.md").read_text()
     assert "exact/a/meld, seed 1 | meld 80.00 | - |" in (repository / "experiments" / "LOG.md").read_text()
 
 

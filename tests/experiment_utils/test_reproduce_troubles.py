@@ -40,7 +40,8 @@ def test_two_conditions_are_compared(repository: Path) -> None:
         "  fewer than 3 seeds: nothing can be said of other seeds",
     ], "one dialogue alone proves nothing"
     call(repository, "--condition", "exact", "--seeds", 3)
-    assert call(repository, "--compare", *names).stdout.splitlines()[-1].endswith("-20.00 to -20.00, p < 0.001")
+    of_one = "  one dialogue: nothing can be said of other dialogues"
+    assert call(repository, "--compare", *names).stdout.splitlines()[-1] == of_one
     assert_one_line_error(call(repository, "--compare", "exact", "far/c/meld"), "in full")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "elsewhere/h/iemocap"), "in common")
     assert_one_line_error(call(repository, "--compare", "exact/a/meld", "exact/z"), "no condition is called exact/z or")
@@ -203,7 +204,7 @@ def test_seeds_that_were_asked_for_once_stay_in_the_report(repository: Path) -> 
     assert call(repository, "--report").returncode == 0
     report = (repository / "experiments" / "REPORT.md").read_text()
     assert "| a | meld | 80.00 | **80.00** ± 0.00 (3 seeds; " in report, "the mean and its interval are of all seeds"
-    assert "| b | a | meld | -20.00, -20.00, -20.00 | -20.00 | -20.00 to -20.00 | < 0.001 |" in report
+    assert "| b | a | meld | -20.00, -20.00, -20.00 | -20.00 | - | - |" in report
 
 
 def test_one_run_is_the_same_however_it_is_computed() -> None:

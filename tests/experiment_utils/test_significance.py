@@ -11,6 +11,7 @@ from data_utils.labels import MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
 from experiment_utils import significance
 from experiment_utils.dialogue_counts import Counts
 from experiment_utils.significance import (
+    Interval,
     Paired,
     compare_runs,
     holm,
@@ -76,6 +77,17 @@ def test_resamples_that_are_kept_are_those_that_are_drawn_anew(monkeypatch) -> N
 def test_a_run_that_is_always_right_has_no_spread() -> None:
     found = score_interval([make_counts([(label, label) for label in PAIR * 20])], WEIGHTED_F1)
     assert (found.low, found.high) == (100.0, 100.0)
+
+
+def test_one_dialogue_says_nothing_of_others() -> None:
+    """However alike its seeds are: a difference of 20 points in one dialogue had p 0 and an interval of no width."""
+    right, wrong = (Counts.of([("d", "joyful", said, 8), ("d", "sad", "sad", 8)], PAIR) for said in PAIR)
+    assert score_interval([right], WEIGHTED_F1) == score_interval([wrong] * 3, WEIGHTED_F1) == Interval(0.0, 100.0)
+    assert {interval for _, interval in label_intervals([wrong])} == {Interval(0.0, 100.0)}
+    found = compare_runs(dict.fromkeys(range(3), wrong), dict.fromkeys(range(3), right), WEIGHTED_F1)
+    assert found.mean > 20 and found.interval is None and found.p is None
+    pairs = Paired([(wrong, right)] * 3, WEIGHTED_F1)
+    assert points_interval([pairs]) is None and permutation_p([pairs]) == 1.0
 
 
 def test_an_interval_ends_where_scores_do() -> None:

@@ -285,3 +285,28 @@ def test_a_base_may_have_the_recipe_of_another(place: Place, rows: str) -> None:
             assert set(settings.changed) <= {"MODEL_NAME"}
             found.append({name: settings[name] for name in KNOBS if name != "MODEL_NAME"})
         assert found[0] == found[1] == found[2] != found[3]
+
+
+@pytest.mark.parametrize(
+    "written", ["mine/model/", "./mine/model", "mine//model", "{here}/mine/model", "code/../mine/model"]
+)
+def test_a_path_is_one_setting_however_it_is_written(tmp_path: Path, written: str) -> None:
+    """Tab completion ends a folder in a slash: the same run had another folder of results, and began anew."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "adapter_config.json").touch()
+    (tmp_path / "code").mkdir()
+    place = Place(tmp_path, tmp_path)
+    usual, _ = read_settings(WINDOW, {"checkpoint_dir": "mine/model"}, place)
+    found, problems = read_settings(WINDOW, {"checkpoint_dir": written.format(here=tmp_path)}, place)
+    assert not problems and found.values == usual.values
+    (tmp_path / "code").rmdir()
+    (tmp_path / "other" / "code").mkdir(parents=True)
+    (tmp_path / "code").symlink_to(tmp_path / "other" / "code")
+    elsewhere, _ = read_settings(WINDOW, {"checkpoint_dir": "code/../mine/model"}, place)
+    assert elsewhere["checkpoint_dir"] == "code/../mine/model", "beside the folder that a link leads to"
+
+
+def test_an_encoder_is_one_setting_by_its_name_and_by_its_hub_id(tmp_path: Path) -> None:
+    asked = {"domain_base": "True", "encoder": "sentence-transformers/all-MiniLM-L6-v2"}
+    found, problems = read_settings(WINDOW, asked, Place(tmp_path, tmp_path))
+    assert not problems and "encoder" not in found.changed

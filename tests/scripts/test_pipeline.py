@@ -220,7 +220,7 @@ def test_paths_of_the_caller(checkout: ShellCheckout, tmp_path: Path) -> None:
     inside = checkout.run(cwd=checkout.root / "LLM_bases", MODEL_NAME=checkout.root / "LLM_bases/mine")
     assert "fetch.py LLM_bases/mine)" in inside.stdout
     outside = checkout.run(cwd=tmp_path / "my models", MODEL_NAME="other/")
-    assert f"fetch.py '{tmp_path}/my models/other/')" in outside.stdout
+    assert f"fetch.py '{tmp_path}/my models/other')" in outside.stdout
     assert re.search(r"experiments/other-[0-9a-f]{8}/lora/sample/window_12 ", training_command(outside))
     assert "fetch.py mine)" in checkout.run(MODEL_NAME="mine").stdout
 

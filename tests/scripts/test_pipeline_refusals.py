@@ -328,6 +328,20 @@ def test_what_stages_hand_on_is_not_left_to_further_arguments(checkout: ShellChe
     assert checkout.run("--model_dir", "place").returncode == 0
 
 
+def test_stages_put_no_adapters_on_a_whole_model_that_they_start_from(checkout: ShellCheckout) -> None:
+    """The second stage was told the base, with which the first one's adapter does not go: it ended there."""
+    (checkout.root / "whole").mkdir()
+    (checkout.root / "whole" / "config.json").write_text("{}")
+    for script, stages in ((UNI, "speaker_task=True"), (MIXED, "mode=sequence")):
+        asked = dict([stages.split("=")], checkpoint_dir="whole")
+        told = f"checkpoint_dir=whole: {stages} would put adapters on this whole model, which is then their base: "
+        assert_refused(checkout.run(script=script, **asked), f"{told}MODEL_NAME=whole")
+        assert checkout.run(script=script, Experiments_setting="all_parameters", **asked).returncode == 0
+    assert checkout.run(checkpoint_dir="whole").returncode == 0
+    (checkout.root / "whole" / "adapter_config.json").write_text("{}")
+    assert checkout.run(checkpoint_dir="whole", speaker_task="True").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("further", "line"),
     [
