@@ -171,7 +171,7 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
 
     So that a run has one name: without what does not change where a path leads, and an encoder by its name.
     """
-    if knob.kind is ENCODER:
+    if knob.kind is ENCODER and not is_own_folder(value or "", place, ENCODERS):
         value = next((row.name for row in ENCODERS.values() if row.hub_id == value), value)
     is_path = (
         (knob.kind.path and knob.kind is not PROGRAM)
@@ -191,6 +191,7 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
 
 def _written_once(path: str) -> str:
     """A path without needless slashes and dots; two dots behind a link stay, as they lead elsewhere than they seem."""
+    path = f"/{path.lstrip('/')}"  # of two slashes in front normpath leaves both
     plain = os.path.normpath(path)
     return plain if os.path.realpath(plain) == os.path.realpath(path) else path
 

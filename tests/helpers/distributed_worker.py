@@ -29,7 +29,7 @@ from engine.deepspeed_state import gather_weights
 from engine.distributed import World, gather_predictions, join_world
 from engine.objective import LabelLoss
 from engine.packing import packer_for
-from forked_runs import become_another, fork_others
+from forked_runs import become_another, end_with_forks, fork_others
 from scoring.label_scoring import DecodeSettings, predict_labels
 from scoring.metrics import Prediction
 from tiny_models import (
@@ -55,6 +55,7 @@ SCORED = small_examples(count=5, turns=2)
 BATCH_SIZE, EPOCHS = 6, 2
 STEPS = -(-len(TRAINED) // BATCH_SIZE) * EPOCHS
 SAVED_AT = 4  # in the middle of the second epoch
+PATIENCE = 1800  # seconds, for all cases
 TOKEN_BUDGET = 200  # an even or an odd number of micro-batches a step
 STAGES = range(4)
 DEFAULT = -1
@@ -286,9 +287,14 @@ def run_worker(
 ) -> dict[str, Any]:
     """Calls this script; what every case came to. sizes: of the groups of processes that it has. counts: as `main`."""
     command = [sys.executable, __file__, str(folder), *map(str, counts)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    worker = subprocess.Popen(command, env=environment, text=True, **pipes)
+    try:
+        _, told = worker.communicate(timeout=PATIENCE)
+    finally:
+        end_with_forks(worker)
     logs = [log.read_text() for log in folder.glob("process*.log")]
-    assert done.returncode == 0, "\n".join([done.stderr, *logs])
+    assert worker.returncode == 0, "\n".join([told, *logs])
     results = [torch.load(folder / f"results{size}.pt", weights_only=False) for size in sizes]
     return {name: result for group in results for name, result in group.items()}
 

@@ -18,14 +18,18 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import psutil
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAIN = REPOSITORY / "code" / "main_new.py"
+PATIENCE = 900  # seconds, for all runs that are asked for at once
 OPEN_FILES = 4096  # more than a process of the tests has
 
 
@@ -50,9 +54,12 @@ def run_all(runs: Sequence[ForkedRun]) -> list[int]:
     forking = start_forking()
     forking.stdin.write(json.dumps([asdict(run) for run in runs]) + "\n")
     forking.stdin.flush()
-    assert select.select([forking.stdout], [], [], 900)[0], "the runs take too long"
-    codes = forking.stdout.readline()
-    assert codes, "what forks has ended, with what is on stderr"
+    answered = select.select([forking.stdout], [], [], PATIENCE)[0]
+    codes = answered and forking.stdout.readline()
+    if not codes:
+        start_forking.cache_clear()
+        end_with_forks(forking)
+        raise AssertionError("what forks has ended, with what is on stderr" if answered else "the runs take too long")
     return json.loads(codes)
 
 
@@ -62,8 +69,19 @@ def start_forking() -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(MAIN.parent)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     forking = subprocess.Popen([sys.executable, __file__], text=True, env=environment, **pipes)
-    atexit.register(forking.communicate)
+    atexit.register(end_with_forks, forking)
     return forking
+
+
+def end_with_forks(process: subprocess.Popen) -> None:
+    """Kill a process that has not ended, and all that it has started."""
+    if process.poll() is None:
+        forks = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for fork in forks:
+            with suppress(psutil.NoSuchProcess):
+                fork.kill()
+    process.communicate()
 
 
 def run_forked(run: ForkedRun) -> int:

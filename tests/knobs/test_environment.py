@@ -288,7 +288,8 @@ def test_a_base_may_have_the_recipe_of_another(place: Place, rows: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["mine/model/", "./mine/model", "mine//model", "{here}/mine/model", "code/../mine/model"]
+    "written",
+    ["mine/model/", "./mine/model", "mine//model", "{here}/mine/model", "/{here}/mine/model", "code/../mine/model"],
 )
 def test_a_path_is_one_setting_however_it_is_written(tmp_path: Path, written: str) -> None:
     """Tab completion ends a folder in a slash: the same run had another folder of results, and began anew."""
@@ -310,3 +311,12 @@ def test_an_encoder_is_one_setting_by_its_name_and_by_its_hub_id(tmp_path: Path)
     asked = {"domain_base": "True", "encoder": "sentence-transformers/all-MiniLM-L6-v2"}
     found, problems = read_settings(WINDOW, asked, Place(tmp_path, tmp_path))
     assert not problems and "encoder" not in found.changed
+
+
+def test_a_folder_called_as_an_encoder_on_the_hub_is_taken_itself(tmp_path: Path) -> None:
+    hub_id = "sentence-transformers/all-MiniLM-L6-v2"
+    (tmp_path / hub_id).mkdir(parents=True)
+    for name in ("modules.json", "pytorch_model.bin"):
+        (tmp_path / hub_id / name).touch()
+    found, problems = read_settings(WINDOW, {"domain_base": "True", "encoder": hub_id}, Place(tmp_path, tmp_path))
+    assert not problems and found["encoder"] == hub_id

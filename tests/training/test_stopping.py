@@ -1,19 +1,24 @@
 """When weights are scored, which are kept, and when a run ends; and that a resumed one comes to the same."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked_runs
 from basics.stopping import Stopped
 from commands import REPOSITORY
+from distributed_worker import run_worker
 from forked_runs import ForkedRun, run_all
 from tiny_models import main_command, save_base, save_rows, small_rows
 from tiny_runs import Place, losses, train
@@ -246,3 +251,39 @@ def test_killed_runs_come_to_the_results_of_one_left_alone(tmp_path: Path) -> No
     assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
     predictions = [(tmp_path / run / "results/predictions.jsonl").read_bytes() for run in ("alone", "killed")]
     assert predictions[0] == predictions[1]
+
+
+# Forks what comes to no end, and says its number.
+ENDLESS = """
+import os, sys, time
+if child := os.fork():
+    open(sys.path[0] + "/child", "w").write(f"{child}\\n")
+time.sleep(600)
+"""
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("helper", ["forked_runs", "distributed_worker"])
+def test_runs_that_come_to_no_end_are_not_left_behind(
+    helper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests would wait for them when all are over, and the next ones be told how these have ended."""
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    monkeypatch.setattr(f"{helper}.__file__", str(tmp_path / "endless.py"))
+    monkeypatch.setattr(f"{helper}.PATIENCE", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        start = functools.cache(forked_runs.start_forking.__wrapped__)  # another than that of other tests
+        patch.setattr(forked_runs, "start_forking", start)
+        with pytest.raises((AssertionError, subprocess.TimeoutExpired)):
+            run_all([]) if helper == "forked_runs" else run_worker(tmp_path, [], [], dict(os.environ))
+        assert start.cache_info().currsize == 0
+    child, end = int((tmp_path / "child").read_text()), time.monotonic() + 60
+    while not has_ended(child):
+        assert time.monotonic() < end, "it is left behind"
+        time.sleep(0.05)
