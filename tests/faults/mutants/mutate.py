@@ -37,7 +37,8 @@ FILES = "tests/dialogue_files"
 READERS = (
     *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "reader_lines", "reader_refusals")),
     *(f"{FILES}/test_{name}.py" for name in ("tables", "times_beside_names")),
-    *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts", "services", "service_layouts")),
+    *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts")),
+    *(f"{FILES}/readers/test_{name}.py" for name in ("services", "service_layouts")),
     *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
     *(f"{FILES}/test_dialogue_round_trips.py", "-k", "not memory and not owners_publish"),
 )

@@ -14,7 +14,7 @@ from dialogue_files.readers.services import LAYOUTS, SERVICES, is_service, read_
 from dialogue_files.reading import find_format
 from dialogue_files.turns import ReadTurn
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parents[1] / "files"
 READ = [path for path in sorted(FILES.glob("services*.json")) if "alone" not in path.name]
 
 
