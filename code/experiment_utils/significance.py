@@ -271,6 +271,6 @@ def _draw_dialogues(count: int, resamples: int) -> Iterator[np.ndarray]:
         yield random.multinomial(count, [1 / count] * count, min(BATCH, resamples - start)).astype(np.uint8)
 
 
-@lru_cache(maxsize=32)  # a report needs those of three datasets and of their parts, hundreds of times each
+@lru_cache(maxsize=96)  # a report needs those of three datasets and of their parts, hundreds of times each
 def _kept_draws(count: int, resamples: int) -> tuple[np.ndarray, ...]:
     return tuple(_draw_dialogues(count, resamples))
