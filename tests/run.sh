@@ -14,6 +14,7 @@ if [[ -z ${ERC_ORIGINAL_DATA:-} && -d ../shared/original_data ]]; then
     export ERC_ORIGINAL_DATA
 fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
+unset PYTHONDONTWRITEBYTECODE # as images set it: each of hundreds of processes would compile the program anew
 
 "$python" -m ruff check .
 "$python" -m ruff format --check .
