@@ -33,8 +33,9 @@ BESIDE = {name: f"ours, with {kind.called}" for name, kind in KINDS.items()}
 
 LEGEND = """\
 Weighted F1 on test, in percent: the F1 of each label, averaged by how often the label occurs. In brackets stands the \
-95% interval over dialogues. Bold: of all baselines, the one that the validation split chose. A hyphen: not reported, \
-or not run. The words of our lines, each with the condition that it is of (`python code/reproduce.py --condition NAME`):
+95% interval over dialogues, from three seeds on over seeds too. Bold: of all baselines, the one that the validation \
+split chose. A hyphen: not reported, or not run. The words of our lines, each with the condition that it is of \
+(`python code/reproduce.py --condition NAME`):
 
 - *window*: the prompt shows the utterance with the 12 turns before it. *compact*: a shorter prompt of ours. *step_6*: \
 the start of what it shows moves every six turns.

@@ -24,7 +24,7 @@ from experiment_utils.breakdowns import Breakdowns, read_breakdowns, write_break
 from experiment_utils.conditions import Condition
 from experiment_utils.dialogue_counts import Counts, f1_of_labels
 from experiment_utils.significance import Interval, score_interval
-from scoring.baseline_table import PREVIOUS_LABEL
+from scoring.baseline_table import MEANINGS, PREVIOUS_LABEL, bare_name
 from scoring.beside import KINDS
 from training.decoding import TRANSITIONS
 
@@ -231,9 +231,14 @@ class Records:
         return {run.seed: run.without[dataset] for run in self.of(condition) if dataset in run.without}
 
     def baselines(self, dataset: str) -> list[Record]:
-        """The baselines of a dataset, by their score on valid; the leak bound comes last."""
+        """The baselines of a dataset, by their score on valid; the leak bound comes last.
+
+        Equals stand in the order of `MEANINGS`, as code/baselines.py chooses the first of them.
+        """
         found = [run for run in self.runs if run.is_baseline and dataset in run.counts]
-        return sorted(found, key=lambda run: (run.row == PREVIOUS_LABEL, -(run.valid or 0.0), run.row))
+        places = {name: place for place, name in enumerate(MEANINGS)}
+        found.sort(key=lambda run: (places.get(bare_name(run.row), len(places)), run.row))
+        return sorted(found, key=lambda run: (run.row == PREVIOUS_LABEL, -(run.valid or 0.0)))
 
     def best_baseline(self, dataset: str) -> Record | None:
         """The baseline that valid chose; None where none was measured."""

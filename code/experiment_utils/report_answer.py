@@ -13,8 +13,8 @@ _LOGGED = re.compile(r"^\| (?P<date>[^|]+) \| [^|]* \| [^|]* \| (?P<run>[^|]+) \
 _FAILED = "failed with exit status"
 LEGEND = """\
 **score**: weighted F1 in percent on test, or on valid where it says so: the mean over seeds, in brackets their number
-and the 95% interval over dialogues. **held to**: the paper's number, else the best baseline, which needs no language
-model and is chosen on valid. **points**: score minus that."""
+and the 95% interval over dialogues, from three seeds on over seeds too. **held to**: the paper's number, else the best
+baseline, which needs no language model and is chosen on valid. **points**: score minus that."""
 
 
 def render_answer(conditions: Mapping[str, Condition], shown: Shown, log: str) -> str:

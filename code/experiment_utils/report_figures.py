@@ -178,7 +178,6 @@ def draw_curves(path: Path, members: Sequence[Condition], shown: Shown, curve: C
             axes.set_title(dataset)
             axes.set_xlabel(curve.axis)
             _write_ticks(axes, sorted({float(condition.row) for condition in members}), curve)
-        panels[0].set_ylabel("weighted F1 (%)")
         _write_legend(figure)
         save_figure(figure, path)
 
@@ -210,6 +209,7 @@ def draw_panel(axes: Axes, members: Sequence[Condition], shown: Shown, dataset: 
     majority = shown.records.scores(f"{BASELINES}/majority/{dataset}", dataset)
     if majority and all(one.has_own_labels and one.split == "test" for one in members if shown.ran(one)):
         axes.axhline(majority[0], color=OKABE_ITO["black"], lw=0.9, ls=":", label="commonest label of train")
+    axes.set_ylabel(axis_name(shown.records.metric(dataset)))
     axes.grid(axis="y", color=GREY, linewidth=0.8)
 
 
@@ -270,7 +270,7 @@ def _name_with_copying(runs: Sequence[Record], name: str) -> str:
 
 
 def draw_labels(path: Path, scene: Scene) -> None:
-    """F1 of every label, a bar for each condition: the mean over its seeds, with its 95% interval over dialogues."""
+    """F1 of every label, a bar for each condition: the mean over its seeds, with its 95% interval."""
     drawn, series = _drawn_labels(scene), {}
     for row in scene.runs:
         counts = scene.counts(row)
@@ -293,7 +293,7 @@ def _drawn_labels(scene: Scene) -> dict[str, str]:
 
 
 def draw_breakdowns(path: Path, scene: Scene) -> None:
-    """A panel for each question: the score of the utterances with each answer, with its 95% interval over dialogues."""
+    """A panel for each question: the score of the utterances with each answer, with its 95% interval."""
     questions = _questions_of(scene.breakdowns)
     with own_style():
         rows = (len(questions) + 1) // 2
@@ -362,7 +362,7 @@ def draw_confusion(path: Path, scene: Scene, row: str) -> None:
 
 
 def draw_forest(path: Path, systems: Sequence[System]) -> None:
-    """A panel for each benchmark, a line for each system: its scores with their 95% intervals over dialogues."""
+    """A panel for each benchmark, a line for each system: its scores with their 95% intervals."""
     with own_style():
         figure = Figure(figsize=(10.4, 1.2 + 0.32 * len(systems)), layout="constrained")
         panels = figure.subplots(1, len(BENCHMARKS), sharey=True)

@@ -342,6 +342,10 @@ def test_a_point_of_a_curve_shows_how_sure_it_is() -> None:
     assert (points[0][1], points[2][1]) == pytest.approx((score_of(5), score_of(8)))
     low, high = drawn.lines[2][0].get_segments()[0][:, 1]
     assert low < score_of(5) < high
+    assert axes.get_ylabel() == "weighted F1 (%)"
+    own = make_run("scaling_total/1", 42, 8, metrics={"iemocap": "micro_f1_without_neutral"})
+    draw_panel(axes, members, show(own), "iemocap")
+    assert axes.get_ylabel() == "micro F1 without neutral (%)"
 
 
 def test_the_page_holds_all_and_runs_nothing_of_the_data(tmp_path: Path) -> None:

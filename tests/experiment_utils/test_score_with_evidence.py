@@ -140,15 +140,18 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
     assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
 
 
-def write_answers(folder: Path, split: str) -> Path:
-    """Answers of a model that holds every label for as likely."""
+def write_answers(folder: Path, split: str, are_right: bool = False) -> Path:
+    """Answers of a model that holds every label for as likely, as far as log p tell: the first, or all right."""
     equal = dict.fromkeys(LABELS, float(np.log(1 / len(LABELS))))
     spoken = [
         (dialogue.dialogue_id, turn, one.label)
         for dialogue in read_corpus("sample")[split]
         for turn, one in dialogue.labelled
     ]
-    rows = [Prediction(f"sample/{name}/{turn}", "", label, LABELS[0], equal) for name, turn, label in spoken]
+    rows = [
+        Prediction(f"sample/{name}/{turn}", "", label, label if are_right else LABELS[0], equal)
+        for name, turn, label in spoken
+    ]
     write_predictions(folder, rows)
     return folder / "predictions.jsonl"
 
@@ -174,6 +177,16 @@ def test_committed_answers_get_transitions_where_those_on_valid_are_there(
     on_valid = float(ways[joint][0]) - float(ways["own"][0])
     assert float(named["sample/window"]["points on valid"]) == pytest.approx(on_valid, abs=0.011) != 0
     assert set(found.values()) == {"-"} and f"{KINDS[LINEAR_MODELS].called} alone" in found
+
+
+def test_points_on_valid_are_from_the_answers_that_were_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Committed log p are rounded: what they leave equal, the committed answers tell apart."""
+    valid = write_answers(tmp_path, "valid", are_right=True)
+    monkeypatch.setattr(beside, "valid_answers_file", lambda *_: valid)
+    done = call_script(script.main, "--datasets", "sample", "--evidence", NEIGHBOURS)
+    header, _, *lines = map(cells, done.stdout.splitlines())
+    named = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    assert float(named["sample/window"]["points on valid"]) < 0  # all were right before
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -29,6 +29,7 @@ from scoring.metrics import Prediction, evaluate_predictions
 from scoring.neighbours import neighbour_evidence
 from scoring.prediction_files import read_predictions
 from scoring.transitions import decode_without
+from training.decoding import TRANSITIONS
 
 # Kind of evidence -> (task, splits, encoder) -> split -> (utterances, labels).
 ASK = {NEIGHBOURS: neighbour_evidence, LINEAR_MODELS: linear_evidence}
@@ -127,8 +128,8 @@ class DatasetEvidence:
         self.splits = {split: SplitEvidence(self.spec, split, kind, told[split]) for split in splits}
 
     def read(self, split: str, path: Path) -> list[Prediction]:
-        """The answers of a file, without transitions, in the order of the utterances; UserError as in `in_order`."""
-        return decode_without(self.splits[split].in_order(_read(path), path))
+        """The answers of a file, in the order of the utterances; UserError as in `in_order`."""
+        return self.splits[split].in_order(_read(path), path)
 
     def filtered(self, rows: Mapping[str, Sequence[Prediction]]) -> dict[str, list[Prediction]]:
         """The answers on valid and test after transitions, which are fitted on valid."""
@@ -143,9 +144,10 @@ def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compare
     named: dict[str, Compared] = {}
     for run in [*runs, *filter(None, [records.best_baseline(dataset)])]:
         own = of.read("test", answers_file(EXPERIMENTS, run, dataset))
+        own = decode_without(own) if run.decode == TRANSITIONS else own
         joint = evidence.joined(own)
         # A baseline is shown without transitions, as models are. Log p is committed rounded: what it cannot tell apart,
-        # the counts of a model's own answers can.
+        # the counts of a model's own answers can, and committed answers that no filter has changed.
         counts = Counts.of_predictions(own, spec.labels)
         counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
         name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
@@ -315,7 +317,7 @@ def decode_file(dataset: str, path: Path, valid_path: Path, kind: str, embed: Em
         UserError: a file cannot be read, lacks an utterance, or is of another split or dataset.
     """
     of = DatasetEvidence(dataset, kind, embed)
-    own = {split: of.read(split, file) for split, file in (("valid", valid_path), ("test", path))}
+    own = {split: decode_without(of.read(split, file)) for split, file in (("valid", valid_path), ("test", path))}
     joint = {split: of.splits[split].joined(own[split]) for split in SCORED}
     found = {}
     for name, rows in (("own", own), (f"with {KINDS[kind].called}", joint)):
