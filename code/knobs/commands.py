@@ -181,8 +181,9 @@ def result_name(base: str, place: Place) -> str:
 
 
 def deciding_arguments(further: Sequence[str]) -> list[str]:
-    """Those further arguments of a script that decide the result, without leading dashes."""
-    return [word.removeprefix("--") for word in _drop_silent(further)]
+    """Those further arguments of a script that decide the result, without leading dashes; `--a=b` is `--a b`."""
+    kept = list(_drop_silent(further))
+    return [part for word in kept for part in (word[2:].split("=", 1) if word.startswith("--") else [word])]
 
 
 def _drop_silent(words: Sequence[str]) -> Iterator[str]:

@@ -44,6 +44,11 @@ def test_further_arguments_come_last_and_in_the_folder_name(checkout: ShellCheck
     assert re.search(r"sample/window_12-seed_3_data_dir_two_words__and__more-[0-9a-f]{8} ", command)
 
 
+def test_an_argument_has_one_folder_however_it_is_joined_to_its_value(checkout: ShellCheckout) -> None:
+    (joined, apart) = (training_command(checkout.run(*words)) for words in (["--seed=3"], ["--seed", "3"]))
+    assert joined.replace("--seed=3", "--seed 3") == apart
+
+
 @pytest.mark.parametrize(
     ("further", "folder"),
     [
