@@ -116,8 +116,12 @@ def find_problems_of_arguments(further: Sequence[str], settings: Settings) -> li
         if name in SET_BY_STAGES and (stages := settings.stages):
             problems.append(f"{name}: {stages} makes several runs, each with a folder of its own; leave it out")
         before = "" if has_value else word
+    flags = read_flags(further)
+    if flags.get("do_train") == "False" and (stages := settings.stages):
+        told = f"{stages} makes several runs, each from what the one before has trained"
+        problems.append(f"--do_train False: {told}; leave one of them out")
     problems = problems or find_unusable([*NEEDED, *further])
-    return problems or find_unread(read_flags(further), settings)
+    return problems or find_unread(flags, settings)
 
 
 def read_flags(words: Sequence[str]) -> dict[str, str]:

@@ -21,6 +21,11 @@ Values = Mapping[str, str | None]
 MODEL_FILES = ("config.json", ADAPTER_CONFIG)
 # Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
 STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
+# Kind of rows -> the knobs that are of training, with the value that leaves it out.
+OF_TRAINING: Mapping[str, Mapping[str, str]] = {
+    WINDOW: {"speaker_task": "None", "emotion_prediction": "False"},
+    MIXED: {"mode": "mixed"},
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place)
 
 def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
     """(knob, why its value does not go with those of other knobs)."""
-    if rows == WINDOW and values.get("Experiments_setting") == ZERO_SHOT:
-        for name in ("speaker_task", "emotion_prediction"):
-            if values[name] not in ("None", "False"):
+    if values.get("Experiments_setting") == ZERO_SHOT:
+        for name, without in OF_TRAINING.get(rows, {}).items():
+            if values[name] != without:
                 yield name, f"Experiments_setting={ZERO_SHOT} trains nothing; choose lora or all_parameters"
     if rows == WINDOW and values["emotion_prediction"] == "True" and values["historical_window"] == "0":
         yield (

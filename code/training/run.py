@@ -60,7 +60,13 @@ from training.erc_config import (
 )
 from training.fast_passes import fastest_packer
 from training.provenance import find_commit
-from training.rows.encoding import encode_other_tasks, encode_splits, label_loss_of, make_encoder
+from training.rows.encoding import (
+    encode_other_tasks,
+    encode_splits,
+    label_loss_of,
+    make_encoder,
+    refuse_labels_alike,
+)
 from training.rows.refusals import refuse_unfit_rows
 from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
@@ -148,7 +154,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
 
     Raises:
         UserError: a split that is to be scored has no rows; a flag asks for something that is not possible here; a
-            prompt is too long for the base; the checkpoint to start from does not go with base or tokenizer.
+            prompt is too long for the base, or two labels are the same tokens; the checkpoint to start from does not go
+            with base or tokenizer.
     """
     model_arguments, data_arguments, training_arguments = arguments
     refuse_unfit_rows(arguments, row_sets)
@@ -163,6 +170,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     check_trackers(training_arguments.report_to if training_arguments.do_train and world.is_first else NOTHING)
     check_quantization(model_arguments.quantize, shards_weights(deepspeed), start if is_adapter(start) else "")
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
+    refuse_labels_alike(encoder, row_sets, base)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
     run = Run(
         arguments=arguments,

@@ -66,7 +66,9 @@ REFUSALS = [
     "clip_norm=1e400: give a number, 0 or more, with an exponent of two digits at most",
     "data_percent=1.5: give a number above 0 and up to 1",
     "lora_dropout=1: give a number from 0 to below 1",
-    "lora_module_name=q proj: give names joined by commas, all or auto",
+    "lora_module_name=q proj: give names joined by commas, or all or auto alone",
+    "lora_module_name=q_proj,all: give names joined by commas, or all or auto alone",
+    "report_to=wandb,mlflow,wandb: give each of tensorboard wandb mlflow at most once, joined by commas, or none",
     "speaker_task=Both: choose one of None True True_mixed",
     "domain_base=true: choose one of False True",
     "emotion_prediction=1: choose one of False True",
@@ -235,6 +237,10 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             {"script": MIXED, "mode": "sequence", "mix": "ratio"},
             "mix=ratio: mode=sequence draws of each set in turn; leave mix away",
         ),
+        (
+            {"script": MIXED, "mode": "sequence", "Experiments_setting": "zero_shot"},
+            "mode=sequence: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
+        ),
         ({"script": MIXED, "train_on": "sample"}, "train_on=sample: only mix=single reads it"),
         ({"script": MIXED, "datasets": "sample,"}, SETS_LINE.format(value="sample,")),
         ({"script": MIXED, "datasets": "sample\nmeld"}, SETS_LINE.format(value="sample meld")),
@@ -274,6 +280,7 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "twice",
         "single",
         "sequence",
+        "sequence of nothing",
         "train_on",
         "comma",
         "newline",
@@ -325,6 +332,9 @@ def test_what_stages_hand_on_is_not_left_to_further_arguments(checkout: ShellChe
         for flag in ("--output_dir", "--model_dir", "--data_dir"):
             told = f"error: {flag}: {stages} makes several runs, each with a folder of its own; leave it out\n"
             assert checkout.run(flag, "place", script=script, **knobs).stderr.endswith(told)
+        told = f"{stages} makes several runs, each from what the one before has trained; leave one of them out\n"
+        stderr = checkout.run("--do_train", "False", script=script, **knobs).stderr
+        assert stderr.endswith(f"error: --do_train False: {told}")
     assert checkout.run("--model_dir", "place").returncode == 0
 
 
