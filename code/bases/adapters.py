@@ -47,7 +47,7 @@ def _chosen_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]
         names = wanted.split(",")
         present = present_targets(model, names)
         lacking = ", ".join(name for name in names if name not in present)
-        return ",".join(present), f"as given, but for {lacking}, which the base lacks" if lacking else "as given"
+        return ",".join(present), f"as given; no such linear layer below the head: {lacking}" if lacking else "as given"
     row = find_row(base)
     if row and row.lora_targets == ALL:
         return ALL, f"the table's for {row.name}"

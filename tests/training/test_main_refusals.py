@@ -230,7 +230,7 @@ def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:
     bench.assert_nothing_written()
     result = bench.call(lora_module_name="query_key_value,q_proj", do_eval=False)
     assert result.returncode == 0
-    assert "on q_proj: as given, but for query_key_value, which the base lacks" in result.stderr
+    assert "on q_proj: as given; no such linear layer below the head: query_key_value" in result.stderr
 
 
 def test_labels_that_are_the_same_tokens_are_refused(bench: Bench) -> None:
