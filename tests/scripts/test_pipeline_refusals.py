@@ -269,6 +269,14 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "decode=transitions: labels of several datasets follow each other in several ways; choose score or "
             "generate",
         ),
+        (
+            {"model_name_or_path": "LLaMA2"},
+            "model_name_or_path=LLaMA2: no setting is called so; did you mean MODEL_NAME?",
+        ),
+        (
+            {"do_train": False},
+            "do_train=False: no setting is called so; set it behind the command: bash ... --do_train False",
+        ),
         ({"data_precent": 0.01}, "data_precent=0.01: no setting is called so; did you mean data_percent?"),
     ],
     ids=[
@@ -291,6 +299,8 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "score",
         "transitions",
         "transitions of several",
+        "flag of a knob",
+        "flag",
         "misspelt",
     ],
 )
