@@ -14,7 +14,7 @@ from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
 from knobs import kinds
 from knobs.knob import NOTHING, Knob
-from knobs.readers import LORA, MIXED, WINDOW, ZERO_SHOT
+from knobs.readers import ALL_PARAMETERS, LORA, MIXED, WINDOW, ZERO_SHOT
 
 Values = Mapping[str, str | None]
 # What a folder with a model in the transformers format, or an adapter in PEFT's, holds.
@@ -185,6 +185,8 @@ def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]
         yield "there is no such folder"
     elif not holds_model(folder):
         yield f"this folder holds no {' or '.join(MODEL_FILES)}, so no model and no adapter"
+    elif values["Experiments_setting"] == ALL_PARAMETERS and (folder / ADAPTER_CONFIG).is_file():
+        yield f"this folder holds an adapter, which Experiments_setting={ALL_PARAMETERS} cannot train; choose {LORA}"
     elif values["Experiments_setting"] == LORA and not (folder / ADAPTER_CONFIG).is_file():
         for name, stages in STAGES.values():
             if values[name] == stages:  # the second one would start from adapters of another base than it is told

@@ -142,6 +142,11 @@ def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
         checkout.run(checkpoint_dir="adapter", Experiments_setting="zero_shot"),
         "checkpoint_dir=adapter: Experiments_setting=zero_shot on window rows has no use for it",
     )
+    assert_refused(
+        checkout.run(checkpoint_dir="adapter", Experiments_setting="all_parameters"),
+        "checkpoint_dir=adapter: this folder holds an adapter, which Experiments_setting=all_parameters cannot train; "
+        "choose lora",
+    )
     assert "--checkpoint_dir adapter " in checkout.run(checkpoint_dir="adapter").stdout
 
 
