@@ -268,6 +268,18 @@ def test_a_base_that_computes_no_layer_again_says_so(bench: Bench) -> None:
     assert not (bench.folder / "run").exists()
 
 
+def test_a_run_begins_without_the_answers_and_pictures_of_an_earlier_one(bench: Bench) -> None:
+    """Else those of another model would stand beside its own, as when it scores nothing or is stopped."""
+    results = bench.folder / "run" / "results"
+    assert bench.call().returncode == 0
+    answers = {"predictions.jsonl", "confusion_matrix.png"}
+    assert answers | {"learning_curve.png"} <= {path.name for path in results.iterdir()}
+    assert bench.call(seed=7, do_eval=False).returncode == 0
+    assert not answers & {path.name for path in results.iterdir()}
+    assert bench.call(**ZERO_SHOT).returncode == 0
+    assert answers == {path.name for path in results.iterdir()} & {*answers, "learning_curve.png"}
+
+
 @pytest.mark.parametrize("place", ["--output_dir", "--model_dir"])
 def test_of_two_runs_into_one_folder_the_second_is_refused(bench: Bench, place: str) -> None:
     results = bench.folder / "run" / "results"
