@@ -153,9 +153,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     """Chooses device, precision and engine; loads the tokenizer, and encodes the rows. base: its folder.
 
     Raises:
-        UserError: a split that is to be scored has no rows; a flag asks for something that is not possible here; a
-            prompt is too long for the base, or two labels are the same tokens; the checkpoint to start from does not go
-            with base or tokenizer.
+        UserError: a split that is to be scored has no rows; a flag asks for something that is not possible here; to the
+            base a prompt is too long, or two labels are the same; the checkpoint to start from does not go with it.
     """
     model_arguments, data_arguments, training_arguments = arguments
     refuse_unfit_rows(arguments, row_sets)
