@@ -228,7 +228,7 @@ def build_model(run: Run):
 
     Raises:
         UserError: the checkpoint is of another base, or an adapter on other layers than the flags name; or the model
-            does not fit the GPU.
+            does not fit the GPU, or has no embedding of a token.
     """
     arguments, _, training = run.arguments
     start = arguments.checkpoint_dir
@@ -263,6 +263,17 @@ def build_model(run: Run):
     return model
 
 
+def refuse_unknown_tokens(model, run: Run) -> None:
+    """UserError when rows hold a token that the base has no embedding of, as one that was added to the tokenizer."""
+    rows = [row for of_split in (*run.encoded.values(), *run.also_encoded.values()) for row in of_split]
+    last = max((max(*row.prompt, *row.target) for row in rows), default=0)
+    known = model.get_input_embeddings().weight.shape[0]
+    if last >= known:
+        token = run.encoder.tokenizer.convert_ids_to_tokens(last)
+        told = f"its tokenizer has {token!r} as token {last}, and the model {known:,} embeddings, numbered from 0"
+        raise UserError(f"base {run.base}: {told}: resize them to the tokenizer, and save it again")
+
+
 def enable_gradient_checkpointing(model) -> None:
     """Has layers computed again in the backward pass, so that less is kept; UserError where the architecture cannot."""
     try:
@@ -276,7 +287,11 @@ def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
 
     The packer is that of `--packing`; or `rows`, where the table says that the base does not share prefixes, or where
     its scores of packed rows differ from those of single rows. It has the attention that is fastest here.
+
+    Raises:
+        UserError: the base cannot be used, or has no embedding of a token.
     """
+    refuse_unknown_tokens(model, run)
     training = run.arguments[2]
     row = find_row(run.base)
     wanted = training.packing if row is None or row.shares_prefixes else "rows"

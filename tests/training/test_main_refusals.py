@@ -247,6 +247,18 @@ def test_labels_that_are_the_same_tokens_are_refused(bench: Bench) -> None:
     assert not (bench.folder / "run").exists()
 
 
+def test_a_token_without_an_embedding_is_named(bench: Bench) -> None:
+    tokenizer, bench.base = character_tokenizer(), Path(shutil.copytree(bench.base, bench.folder / "base"))
+    tokenizer.add_tokens(["Great!"])
+    tokenizer.save_pretrained(bench.base)
+    line = last_line(bench.call())
+    assert line == (
+        f"error: base {bench.base}: its tokenizer has 'Great!' as token {VOCABULARY_SIZE + 1}, and the model "
+        f"{VOCABULARY_SIZE + 1} embeddings, numbered from 0: resize them to the tokenizer, and save it again"
+    )
+    assert not (bench.folder / "run").exists()
+
+
 def test_a_label_that_no_generated_answer_can_hold_is_told(bench: Bench) -> None:
     told = "warning: --max_new_tokens {}: no answer can hold the label '{}', which has {} tokens\n"
     generated = ZERO_SHOT | {"decode": "generate"}
