@@ -32,7 +32,7 @@ def train_and_score(arguments: Arguments, said: Said) -> None:
     from results.card import render_model_card
     from results.summary import finished_before, report_run
     from training.folders import claimed_folders
-    from training.rows.encoding import report_shortened
+    from training.rows.encoding import report_shortened, warn_of_cut_labels
     from training.run import build_model, load_best
     from training.stages import fine_tune, fit_transitions, is_left_to_score, score_finished, score_other_tasks
 
@@ -42,6 +42,7 @@ def train_and_score(arguments: Arguments, said: Said) -> None:
         return
     if world.is_first:
         report_shortened(run.encoded)
+        warn_of_cut_labels(run.encoder, run.row_sets, run.arguments[2])
     model = build_model(run)
     how = "the same command with --resume True, or resume=True before a script, goes on"
     with world.all_here(), claimed_folders(run.arguments, world), advised(how if training.do_train else ""):

@@ -36,6 +36,8 @@ NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "
 NEEDED += ("--output_dir", "results", "--model_dir", "model")
 SET_BY_KNOBS = {"--dataset": "dataset", "--model_name_or_path": "MODEL_NAME", "--processes": "NPROC"}
 SET_BY_KNOBS |= {"--checkpoint_dir": "checkpoint_dir", "--lora": "Experiments_setting"}
+# Flags of main_new.py that are no settings. Those that name folders are left alone: other programs call theirs so.
+SET_BEHIND = ("do_train", "do_eval", "zero_shot")
 # Where one run follows another: each has its own, the next begins with the model of the one before.
 SET_BY_STAGES = ("--data_dir", "--output_dir", "--model_dir")
 
@@ -59,6 +61,7 @@ def main() -> None:
     os.chdir(place.repository)  # further arguments name paths as seen from there
     settings, problems = read_settings(kind, os.environ, place)
     commands = Commands(settings, visible_gpus(os.environ), tuple(further), os.environ.get("MASTER_PORT", ""))
+    problems += find_flags_set_before(os.environ)
     problems += find_problems_of_place(commands)
     problems += find_problems_of_arguments(further, settings)
     problems = problems or find_problems_together(commands)
@@ -67,6 +70,14 @@ def main() -> None:
             print(f"error: {' '.join(problem.split())}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     print(commands.shell_variables())
+
+
+def find_flags_set_before(environment: Mapping[str, str]) -> list[str]:
+    """The flags of main_new.py that stand before the command as settings do, where nothing reads them."""
+    meant = {flag.removeprefix("--"): f"did you mean {knob}?" for flag, knob in SET_BY_KNOBS.items()}
+    meant |= {name: f"set it behind the command: bash ... --{name} {environment.get(name)}" for name in SET_BEHIND}
+    names = sorted(meant.keys() & environment.keys() - KNOBS.keys())
+    return [f"{name}={environment[name]}: no setting is called so; {meant[name]}" for name in names]
 
 
 def find_problems_of_place(commands: Commands) -> list[str]:
@@ -116,8 +127,12 @@ def find_problems_of_arguments(further: Sequence[str], settings: Settings) -> li
         if name in SET_BY_STAGES and (stages := settings.stages):
             problems.append(f"{name}: {stages} makes several runs, each with a folder of its own; leave it out")
         before = "" if has_value else word
+    flags = read_flags(further)
+    if flags.get("do_train") == "False" and (stages := settings.stages):
+        told = f"{stages} makes several runs, each from what the one before has trained"
+        problems.append(f"--do_train False: {told}; leave one of them out")
     problems = problems or find_unusable([*NEEDED, *further])
-    return problems or find_unread(read_flags(further), settings)
+    return problems or find_unread(flags, settings)
 
 
 def read_flags(words: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,8 @@ def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
     base: its folder. A row whose modules the model lacks is ignored: it is of another model of that name.
 
     Raises:
-        UserError: they are all linear layers, but the experts of the base are no linear layers.
+        UserError: the model has none of the modules that are wanted; or they are all linear layers, but the experts of
+            the base are no linear layers.
     """
     chosen = _chosen_targets(model, wanted, base)
     if chosen[0] == ALL:
@@ -40,8 +41,13 @@ def choose_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
 
 
 def _chosen_targets(model: nn.Module, wanted: str, base: str) -> tuple[str, str]:
+    if wanted == ALL:
+        return ALL, "as given"
     if wanted != AUTO:
-        return wanted, "as given"
+        names = wanted.split(",")
+        present = present_targets(model, names)
+        lacking = ", ".join(name for name in names if name not in present)
+        return ",".join(present), f"as given; no such linear layer below the head: {lacking}" if lacking else "as given"
     row = find_row(base)
     if row and row.lora_targets == ALL:
         return ALL, f"the table's for {row.name}"

@@ -14,13 +14,18 @@ from data_utils.labels import UNIFIED
 from data_utils.prompts import COMPACT, PAPER
 from knobs import kinds
 from knobs.knob import NOTHING, Knob
-from knobs.readers import LORA, MIXED, WINDOW, ZERO_SHOT
+from knobs.readers import ALL_PARAMETERS, LORA, MIXED, WINDOW, ZERO_SHOT
 
 Values = Mapping[str, str | None]
 # What a folder with a model in the transformers format, or an adapter in PEFT's, holds.
 MODEL_FILES = ("config.json", ADAPTER_CONFIG)
 # Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
 STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
+# Kind of rows -> the knobs that are of training, with the value that leaves it out.
+OF_TRAINING: Mapping[str, Mapping[str, str]] = {
+    WINDOW: {"speaker_task": "None", "emotion_prediction": "False"},
+    MIXED: {"mode": "mixed"},
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ def check_value(knob: Knob, value: str, values: Values, rows: str, place: Place)
 
 def find_conflicts(values: Values, rows: str) -> Iterator[tuple[str, str]]:
     """(knob, why its value does not go with those of other knobs)."""
-    if rows == WINDOW and values.get("Experiments_setting") == ZERO_SHOT:
-        for name in ("speaker_task", "emotion_prediction"):
-            if values[name] not in ("None", "False"):
+    if values.get("Experiments_setting") == ZERO_SHOT:
+        for name, without in OF_TRAINING.get(rows, {}).items():
+            if values[name] != without:
                 yield name, f"Experiments_setting={ZERO_SHOT} trains nothing; choose lora or all_parameters"
     if rows == WINDOW and values["emotion_prediction"] == "True" and values["historical_window"] == "0":
         yield (
@@ -180,6 +185,8 @@ def _check_checkpoint(value: str, values: Values, place: Place) -> Iterator[str]
         yield "there is no such folder"
     elif not holds_model(folder):
         yield f"this folder holds no {' or '.join(MODEL_FILES)}, so no model and no adapter"
+    elif values["Experiments_setting"] == ALL_PARAMETERS and (folder / ADAPTER_CONFIG).is_file():
+        yield f"this folder holds an adapter, which Experiments_setting={ALL_PARAMETERS} cannot train; choose {LORA}"
     elif values["Experiments_setting"] == LORA and not (folder / ADAPTER_CONFIG).is_file():
         for name, stages in STAGES.values():
             if values[name] == stages:  # the second one would start from adapters of another base than it is told

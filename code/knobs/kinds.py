@@ -82,9 +82,14 @@ POSITIVE = Kind("give a number above 0, with an exponent of two digits at most",
 FRACTION = Kind("give a number above 0 and up to 1", rf"(?=[0-9.]*[1-9]){_DECIMAL}", float, most=1)
 SHARE = Kind("give a number from 0 to below 1", _DECIMAL, float, most=math.nextafter(1, 0))
 PART = Kind("give a number from 0 to 1", _DECIMAL, float, most=1)
-NAMES = Kind("give names joined by commas, all or auto", r"[A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*")
+_NAME = r"(?!(all|auto)(,|$))[A-Za-z0-9_.]+"
+NAMES = Kind("give names joined by commas, or all or auto alone", rf"all|auto|{_NAME}(,{_NAME})*")
 _REPORT = "(tensorboard|wandb|mlflow)"
-REPORTS = Kind("give of tensorboard wandb mlflow, joined by commas, or none", rf"none|{_REPORT}(,{_REPORT})*")
+_NOT_TWICE = r"(?!.*\b(\w+),(.*,)?\1(,|$))"
+REPORTS = Kind(
+    "give each of tensorboard wandb mlflow at most once, joined by commas, or none",
+    rf"none|{_NOT_TWICE}{_REPORT}(,{_REPORT})*",
+)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 TEXT = Kind("give a text")
 # Whether such a value is there on disk, knobs.checks looks.

@@ -17,7 +17,7 @@ RECIPE = (
         "6",
         "passes over train",
         {MIXED: "8", SMALL: "2", f"{SMALL} {SMALL_TRAIN}": "3", f"{SMALL} {MIXED}": "3"},
-        guesses=("epochs", "num_epochs"),
+        guesses=("epochs", "epoch", "num_epochs", "train_epochs"),
     ),
     Knob(
         "learning_rate",
@@ -29,9 +29,19 @@ RECIPE = (
         {ALL_PARAMETERS: "2e-5", SMALL: "1e-3", f"{SMALL} {ALL_PARAMETERS}": "1e-4"},
         guesses=("lr",),
     ),
-    Knob("warmup_ratio", TRAINING, PART, "warmup", "0.1", "share of the steps over which the rate rises"),
+    Knob(
+        "warmup_ratio",
+        TRAINING,
+        PART,
+        "warmup",
+        "0.1",
+        "share of the steps over which the rate rises",
+        guesses=("warmup", "warmup_steps"),
+    ),
     Knob("weight_decay", TRAINING, NUMBER, "decay", "0", "weight decay of AdamW"),
-    Knob("clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping"),
+    Knob(
+        "clip_norm", TRAINING, NUMBER, "clip", "1", "greatest gradient norm; 0: no clipping", guesses=("max_grad_norm",)
+    ),
     Knob(
         "loss",
         TRAINING,

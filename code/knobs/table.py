@@ -231,6 +231,7 @@ _ROWS = (
         str(_USUAL),
         "most tokens of prompt and target; of a longer prompt the oldest turns are left out",
         {**_LENGTHS, PLAIN: "300", MIXED: str(UNIFIED.max_length)},
+        guesses=("max_len", "max_seq_length"),
     ),
     Knob("eval_batch_size", GENERATION, COUNT, "", "8", "prompts that decode=generate answers together"),
     Knob("chat_template", EVERY, YES_NO, "chat", "False", "put the prompt into the base's chat template, as a user"),
@@ -251,7 +252,7 @@ _ROWS = (
         "False",
         "divide by each label's probability under the same prompt without content",
     ),
-    Knob("num_beams", GENERATION, COUNT, "beams", "1", "beams of decode=generate; 1: greedy"),
+    Knob("num_beams", GENERATION, COUNT, "beams", "1", "beams of decode=generate; 1: greedy", guesses=("beams",)),
     Knob("max_new_tokens", GENERATION, COUNT, "max_new_tokens", "16", "most tokens of an answer of decode=generate"),
     Knob(
         "repair_answers",

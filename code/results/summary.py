@@ -41,7 +41,7 @@ from scoring.transitions import decode_without
 from training.arguments import NOTHING, name_way, values_of
 from training.checkpoints import discard_state, find_changes, load_state
 from training.decoding import uses_transitions
-from training.folders import RESULTS_FILE, forget_claim, refuse_removed
+from training.folders import CONFUSION_MATRIX, LEARNING_CURVE, RESULTS_FILE, forget_claim, refuse_removed
 from training.loop import Progress
 from training.provenance import environment_report
 from training.rows.encoding import count_shortened
@@ -66,13 +66,13 @@ def report_run(
     results = describe_run(run, progress)
     if progress:
         refuse_removed(run.arguments)
-        draw_learning_curve(folder / "learning_curve.png", progress.history, progress.best_epoch, title, run.metric)
+        draw_learning_curve(folder / LEARNING_CURVE, progress.history, progress.best_epoch, title, run.metric)
     if predictions:
         scorecard = make_scorecard(run, predictions)
         results |= scorecard.to_dict()
         results["other_tasks"] = {task: result.to_dict() for task, result in others.items()}
         write_predictions(folder, predictions)
-        draw_confusion_matrix(folder / "confusion_matrix.png", scorecard.result, run.row_sets.labels, title)
+        draw_confusion_matrix(folder / CONFUSION_MATRIX, scorecard.result, run.row_sets.labels, title)
     write_results(folder, results)
     if progress:
         refuse_removed(run.arguments)

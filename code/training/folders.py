@@ -10,7 +10,7 @@ from basics.errors import UserError, raise_together
 from basics.files import find_repository, make_folder
 from basics.locks import alone_at, alone_in, lock_beside, remove_abandoned
 from knobs.checks import holds_model
-from scoring.prediction_files import VALID_FILE
+from scoring.prediction_files import PREDICTIONS_FILE, VALID_FILE
 from training.arguments import NOTHING, Arguments
 from training.log import LOG_FILE
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # it takes torch, which reading results does not need
     from engine.distributed import World
 
 RESULTS_FILE = "results.json"
+LEARNING_CURVE, CONFUSION_MATRIX = "learning_curve.png", "confusion_matrix.png"
+WRITTEN_LAST = (RESULTS_FILE, PREDICTIONS_FILE, LEARNING_CURVE, CONFUSION_MATRIX)
 
 
 def find_folder_problems(arguments: Arguments) -> list[str]:
@@ -40,7 +42,7 @@ def find_folder_problems(arguments: Arguments) -> list[str]:
 
 @contextmanager
 def claimed_folders(arguments: Arguments, world: "World") -> Iterator[None]:
-    """Checks that results and model can be written, and removes the results.json of an earlier run.
+    """Checks that results and model can be written, and removes what an earlier run has written at its end.
 
     Inside, both folders are locked against other runs. All processes of a run must enter it together.
 
@@ -84,8 +86,9 @@ def _claim(arguments: Arguments, held: ExitStack) -> None:
     held.enter_context(alone_in(output, f"--output_dir {training.output_dir}"))
     if training.do_train:
         held.enter_context(alone_at(_lock_of_model(arguments), f"--model_dir {training.model_dir}"))
-    # Results of an earlier run must not stand beside the files of an unfinished one.
-    (output / RESULTS_FILE).unlink(missing_ok=True)
+    # Results of an earlier run must not stand beside the files of an unfinished one, or of one that scores nothing.
+    for name in WRITTEN_LAST:
+        (output / name).unlink(missing_ok=True)
     if not (training.do_train and training.resume and training.select_on == "valid" and _has_state(output)):
         (output / VALID_FILE).unlink(missing_ok=True)
 

@@ -60,7 +60,13 @@ from training.erc_config import (
 )
 from training.fast_passes import fastest_packer
 from training.provenance import find_commit
-from training.rows.encoding import encode_other_tasks, encode_splits, label_loss_of, make_encoder
+from training.rows.encoding import (
+    encode_other_tasks,
+    encode_splits,
+    label_loss_of,
+    make_encoder,
+    refuse_labels_alike,
+)
 from training.rows.refusals import refuse_unfit_rows
 from training.rows.trained_texts import find_trained_texts
 from training.trackers import check_trackers
@@ -147,8 +153,8 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     """Chooses device, precision and engine; loads the tokenizer, and encodes the rows. base: its folder.
 
     Raises:
-        UserError: a split that is to be scored has no rows; a flag asks for something that is not possible here; a
-            prompt is too long for the base; the checkpoint to start from does not go with base or tokenizer.
+        UserError: a split that is to be scored has no rows; a flag asks for something that is not possible here; to the
+            base a prompt is too long, or two labels are the same; the checkpoint to start from does not go with it.
     """
     model_arguments, data_arguments, training_arguments = arguments
     refuse_unfit_rows(arguments, row_sets)
@@ -163,6 +169,7 @@ def prepare_run(arguments: Arguments, base: str, row_sets: RowSets, world: World
     check_trackers(training_arguments.report_to if training_arguments.do_train and world.is_first else NOTHING)
     check_quantization(model_arguments.quantize, shards_weights(deepspeed), start if is_adapter(start) else "")
     encoder = make_encoder(base, longest(data_arguments), training_arguments.beta, data_arguments.chat_template)
+    refuse_labels_alike(encoder, row_sets, base)
     compare_with_start(arguments, base, row_sets, encoder, speaks=world.is_first)
     run = Run(
         arguments=arguments,
@@ -221,7 +228,7 @@ def build_model(run: Run):
 
     Raises:
         UserError: the checkpoint is of another base, or an adapter on other layers than the flags name; or the model
-            does not fit the GPU.
+            does not fit the GPU, or has no embedding of a token.
     """
     arguments, _, training = run.arguments
     start = arguments.checkpoint_dir
@@ -256,6 +263,17 @@ def build_model(run: Run):
     return model
 
 
+def refuse_unknown_tokens(model, run: Run) -> None:
+    """UserError when rows hold a token that the base has no embedding of, as one that was added to the tokenizer."""
+    rows = [row for of_split in (*run.encoded.values(), *run.also_encoded.values()) for row in of_split]
+    last = max((max(*row.prompt, *row.target) for row in rows), default=0)
+    known = model.get_input_embeddings().weight.shape[0]
+    if last >= known:
+        token = run.encoder.tokenizer.convert_ids_to_tokens(last)
+        told = f"its tokenizer has {token!r} as token {last}, and the model {known:,} embeddings, numbered from 0"
+        raise UserError(f"base {run.base}: {told}: resize them to the tokenizer, and save it again")
+
+
 def enable_gradient_checkpointing(model) -> None:
     """Has layers computed again in the backward pass, so that less is kept; UserError where the architecture cannot."""
     try:
@@ -269,7 +287,11 @@ def _check(run: Run, model, compiles: bool) -> tuple[Packer, int]:
 
     The packer is that of `--packing`; or `rows`, where the table says that the base does not share prefixes, or where
     its scores of packed rows differ from those of single rows. It has the attention that is fastest here.
+
+    Raises:
+        UserError: the base cannot be used, or has no embedding of a token.
     """
+    refuse_unknown_tokens(model, run)
     training = run.arguments[2]
     row = find_row(run.base)
     wanted = training.packing if row is None or row.shares_prefixes else "rows"

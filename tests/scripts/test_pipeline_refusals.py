@@ -66,7 +66,9 @@ REFUSALS = [
     "clip_norm=1e400: give a number, 0 or more, with an exponent of two digits at most",
     "data_percent=1.5: give a number above 0 and up to 1",
     "lora_dropout=1: give a number from 0 to below 1",
-    "lora_module_name=q proj: give names joined by commas, all or auto",
+    "lora_module_name=q proj: give names joined by commas, or all or auto alone",
+    "lora_module_name=q_proj,all: give names joined by commas, or all or auto alone",
+    "report_to=wandb,mlflow,wandb: give each of tensorboard wandb mlflow at most once, joined by commas, or none",
     "speaker_task=Both: choose one of None True True_mixed",
     "domain_base=true: choose one of False True",
     "emotion_prediction=1: choose one of False True",
@@ -139,6 +141,11 @@ def test_a_knob_that_nothing_reads_is_refused(checkout: ShellCheckout) -> None:
     assert_refused(
         checkout.run(checkpoint_dir="adapter", Experiments_setting="zero_shot"),
         "checkpoint_dir=adapter: Experiments_setting=zero_shot on window rows has no use for it",
+    )
+    assert_refused(
+        checkout.run(checkpoint_dir="adapter", Experiments_setting="all_parameters"),
+        "checkpoint_dir=adapter: this folder holds an adapter, which Experiments_setting=all_parameters cannot train; "
+        "choose lora",
     )
     assert "--checkpoint_dir adapter " in checkout.run(checkpoint_dir="adapter").stdout
 
@@ -235,6 +242,10 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             {"script": MIXED, "mode": "sequence", "mix": "ratio"},
             "mix=ratio: mode=sequence draws of each set in turn; leave mix away",
         ),
+        (
+            {"script": MIXED, "mode": "sequence", "Experiments_setting": "zero_shot"},
+            "mode=sequence: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
+        ),
         ({"script": MIXED, "train_on": "sample"}, "train_on=sample: only mix=single reads it"),
         ({"script": MIXED, "datasets": "sample,"}, SETS_LINE.format(value="sample,")),
         ({"script": MIXED, "datasets": "sample\nmeld"}, SETS_LINE.format(value="sample meld")),
@@ -263,6 +274,14 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             "decode=transitions: labels of several datasets follow each other in several ways; choose score or "
             "generate",
         ),
+        (
+            {"model_name_or_path": "LLaMA2"},
+            "model_name_or_path=LLaMA2: no setting is called so; did you mean MODEL_NAME?",
+        ),
+        (
+            {"do_train": False},
+            "do_train=False: no setting is called so; set it behind the command: bash ... --do_train False",
+        ),
         ({"data_precent": 0.01}, "data_precent=0.01: no setting is called so; did you mean data_percent?"),
     ],
     ids=[
@@ -274,6 +293,7 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "twice",
         "single",
         "sequence",
+        "sequence of nothing",
         "train_on",
         "comma",
         "newline",
@@ -284,6 +304,8 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "score",
         "transitions",
         "transitions of several",
+        "flag of a knob",
+        "flag",
         "misspelt",
     ],
 )
@@ -325,6 +347,9 @@ def test_what_stages_hand_on_is_not_left_to_further_arguments(checkout: ShellChe
         for flag in ("--output_dir", "--model_dir", "--data_dir"):
             told = f"error: {flag}: {stages} makes several runs, each with a folder of its own; leave it out\n"
             assert checkout.run(flag, "place", script=script, **knobs).stderr.endswith(told)
+        told = f"{stages} makes several runs, each from what the one before has trained; leave one of them out\n"
+        stderr = checkout.run("--do_train", "False", script=script, **knobs).stderr
+        assert stderr.endswith(f"error: --do_train False: {told}")
     assert checkout.run("--model_dir", "place").returncode == 0
 
 

@@ -9,7 +9,8 @@ from subprocess import CompletedProcess
 
 import pytest
 import torch
-from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel, PreTrainedTokenizerFast
 
 import main_new
 from basics.files import sha256_of, write_atomically
@@ -18,7 +19,7 @@ from commands import assert_one_line_error, call_script
 from data_utils.prompts import render_speaker_prompt
 from engine.batching import RowEncoder
 from results import summary
-from tiny_models import LABELS, PAD, VOCABULARY_SIZE, character_tokenizer, main_command, save_base, save_rows
+from tiny_models import LABELS, PAD, SPECIAL, VOCABULARY_SIZE, character_tokenizer, main_command, save_base, save_rows
 from training.checkpoints import STATE_FILE
 from training.loop import Trainer
 
@@ -227,7 +228,43 @@ def test_modules_that_the_base_lacks_are_named(bench: Bench) -> None:
     line = last_line(bench.call(lora_module_name="query_key_value"))
     assert "--lora_module_name query_key_value" in line and "q_proj" in line
     bench.assert_nothing_written()
-    assert bench.call(lora_module_name="query_key_value,q_proj", do_eval=False).returncode == 0
+    result = bench.call(lora_module_name="query_key_value,q_proj", do_eval=False)
+    assert result.returncode == 0
+    assert "on q_proj: as given; no such linear layer below the head: query_key_value" in result.stderr
+
+
+def test_labels_that_are_the_same_tokens_are_refused(bench: Bench) -> None:
+    """As a tokenizer has them that knows neither word: of equal scores the first would always win."""
+    words = Tokenizer(models.WordLevel({word: at for at, word in enumerate([*SPECIAL.values(), "?", "Mad"])}, "?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    bench.base = Path(shutil.copytree(bench.base, bench.folder / "base"))
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?", **SPECIAL).save_pretrained(bench.base)
+    line = last_line(bench.call())
+    assert line == (
+        f"error: base {bench.base}: its tokenizer makes the same tokens of the labels 'Joyful' and 'Peaceful': choose "
+        "another base, or other labels"
+    )
+    assert not (bench.folder / "run").exists()
+
+
+def test_a_token_without_an_embedding_is_named(bench: Bench) -> None:
+    tokenizer, bench.base = character_tokenizer(), Path(shutil.copytree(bench.base, bench.folder / "base"))
+    tokenizer.add_tokens(["Great!"])
+    tokenizer.save_pretrained(bench.base)
+    line = last_line(bench.call())
+    assert line == (
+        f"error: base {bench.base}: its tokenizer has 'Great!' as token {VOCABULARY_SIZE + 1}, and the model "
+        f"{VOCABULARY_SIZE + 1} embeddings, numbered from 0: resize them to the tokenizer, and save it again"
+    )
+    assert not (bench.folder / "run").exists()
+
+
+def test_a_label_that_no_generated_answer_can_hold_is_told(bench: Bench) -> None:
+    told = "warning: --max_new_tokens {}: no answer can hold the label '{}', which has {} tokens\n"
+    generated = ZERO_SHOT | {"decode": "generate"}
+    # The label's characters, and the blank before it.
+    assert told.format(8, "Peaceful", 9) in bench.call(**generated, max_new_tokens=8).stderr
+    assert "warning: --max_new_tokens" not in bench.call(**generated, max_new_tokens=9).stderr
 
 
 def test_a_base_that_computes_no_layer_again_says_so(bench: Bench) -> None:
@@ -241,6 +278,18 @@ def test_a_base_that_computes_no_layer_again_says_so(bench: Bench) -> None:
         "it out"
     )
     assert not (bench.folder / "run").exists()
+
+
+def test_a_run_begins_without_the_answers_and_pictures_of_an_earlier_one(bench: Bench) -> None:
+    """Else those of another model would stand beside its own, as when it scores nothing or is stopped."""
+    results = bench.folder / "run" / "results"
+    assert bench.call().returncode == 0
+    answers = {"predictions.jsonl", "confusion_matrix.png"}
+    assert answers | {"learning_curve.png"} <= {path.name for path in results.iterdir()}
+    assert bench.call(seed=7, do_eval=False).returncode == 0
+    assert not answers & {path.name for path in results.iterdir()}
+    assert bench.call(**ZERO_SHOT).returncode == 0
+    assert answers == {path.name for path in results.iterdir()} & {*answers, "learning_curve.png"}
 
 
 @pytest.mark.parametrize("place", ["--output_dir", "--model_dir"])

@@ -26,6 +26,16 @@ def make_encoder(base: str, max_length: int, beta: float, chat: bool) -> RowEnco
         raise UserError(f"--chat_template True with base {base}: {error}; choose an instruction-tuned base") from None
 
 
+def refuse_labels_alike(encoder: RowEncoder, row_sets: RowSets, base: str) -> None:
+    """UserError when two labels of a task are the same tokens: of their equal scores the first would always win."""
+    for task in sorted({row.task for row in (*row_sets.train, *row_sets.scored["test"])}):
+        first: dict[tuple[int, ...], str] = {}
+        for label in row_sets.choices[task]:
+            if (other := first.setdefault(encoder.encode_label(label), label)) != label:
+                told = f"its tokenizer makes the same tokens of the labels {other!r} and {label!r}"
+                raise UserError(f"base {base}: {told}: choose another base, or other labels")
+
+
 def encode_splits(encoder: RowEncoder, row_sets: RowSets, arguments: Arguments) -> dict[str, list[EncodedRow]]:
     """Split -> encoded rows of the task that is scored, train: of all tasks; for each split that the run will use.
 
@@ -83,3 +93,14 @@ def report_shortened(encoded: dict[str, list[EncodedRow]]) -> None:
             prompts, utterances = counted(lost["prompts"], "prompt"), counted(lost["utterances"], "utterance")
             told = f"too long: {prompts}; left out of them: {utterances}, the oldest"
             print(f"{name}: {told}", file=sys.stderr)
+
+
+def warn_of_cut_labels(encoder: RowEncoder, row_sets: RowSets, training: TrainingArguments) -> None:
+    """A warning on stderr where `--decode generate` ends answers before the longest label of the scored task does."""
+    if training.decode != "generate":
+        return
+    lengths = {label: len(encoder.encode_label(label)) - 1 for label in row_sets.labels}  # without what ends an answer
+    label = max(lengths, key=lengths.__getitem__)
+    if lengths[label] > training.max_new_tokens:
+        told = f"no answer can hold the label {label!r}, which has {lengths[label]} tokens"
+        print(f"warning: --max_new_tokens {training.max_new_tokens}: {told}", file=sys.stderr)
