@@ -111,6 +111,8 @@ def find_fault(content: bytes, wanted: PublishedFile) -> str | None:
     """Return what is wrong with a download, None if it is the file."""
     if len(content) < wanted.size_bytes:
         return f"broke off at {len(content)} of {wanted.size_bytes} bytes"
+    if len(content) > wanted.size_bytes:  # what was read of it has another SHA-256 than the file
+        return f"longer than the {wanted.size_bytes} bytes that are allowed"
     found = hashlib.sha256(content).hexdigest()
     return None if found == wanted.sha256 else f"the SHA-256 is {found}, allowed is {wanted.sha256}"
 

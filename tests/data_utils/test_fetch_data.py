@@ -120,6 +120,10 @@ def test_wrong_bytes_are_one_line_and_not_kept(
     assert (caught.value.code, told.out, told.err.count("\n")) == (2, "", 1)
     assert "SHA-256" in told.err and sha256_of_text(CONTENT) in told.err
     assert list_files(tmp_path) == {}
+    server.content = CONTENT + "more"
+    with pytest.raises(SystemExit):
+        run_script(command.main)
+    assert f"longer than the {len(CONTENT)} bytes that are allowed" in capsys.readouterr().err
     server.content = CONTENT
     command.main()
     assert list_files(tmp_path) == {"meld.pkl": CONTENT}
