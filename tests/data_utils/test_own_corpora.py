@@ -14,7 +14,7 @@ from corpora import COLUMNS, SAID, SPEAKERS, TURNS, rows_of, write_own_corpus, w
 from data_utils.corpora import places
 from data_utils.corpora.description import Description
 from data_utils.corpora.places import find_corpus, list_own, remember
-from data_utils.corpora.reading import BY_CHANCE, describe, read_corpus
+from data_utils.corpora.reading import describe, read_corpus
 from data_utils.corpora.registry import find_dataset, record_own, recorded_own
 from data_utils.corpora.sizes import _count, has_small_train
 from data_utils.dialogues import load_dialogues
@@ -207,28 +207,6 @@ def test_dialogues_that_are_numbered_anew_in_each_file_are_told_apart(corpus: Pa
     assert any(
         "names of dialogues stand in two splits for different dialogues ('0' in train" in line for line in found.remarks
     )
-
-
-@pytest.mark.parametrize("turns", [1, BY_CHANCE, BY_CHANCE + 1])
-def test_short_dialogues_of_a_number_may_have_the_same_words(turns: int, tmp_path: Path) -> None:
-    """In JSON Lines the first dialogue of each file is called 1, which says nothing of what is said there."""
-    folder = tmp_path / "chats"
-    folder.mkdir()
-    for split, count in (("train", 12), ("valid", 3), ("test", 3)):
-        said = [[] for _ in range(count)]
-        for row in rows_of(split, count):
-            said[int(row[0].removeprefix(split))].append(dict(zip(COLUMNS[1:], row[1:], strict=True)))
-        if split != "valid":
-            said[0] = [{"speaker": "Ann", "utterance": f"Hi {turn}", "emotion": "awe"} for turn in range(turns)]
-        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, said)), "utf-8")
-    if turns > BY_CHANCE:
-        with pytest.raises(UserError, match=r"test\.jsonl line 1: dialogue '1' stands word for word in train\.jsonl"):
-            read_corpus(folder)
-        return
-    found = read_corpus(folder)
-    assert [found.splits[split][0].name for split in SPLITS] == ["train_1", "valid_1", "test_1"]
-    (told,) = (line for line in describe(found) if "word for word" in line)
-    assert told.startswith("warning: 1 of 3 dialogues of test stand word for word in an earlier split too: 'test_1'")
 
 
 def test_a_split_of_one_dialogue_is_told(corpus: Path) -> None:
