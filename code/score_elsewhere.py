@@ -16,7 +16,7 @@ from basics.scripts import run_script
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,24 +49,25 @@ def main() -> None:
 
     # Late: --help and what is wrong with a flag need no torch.
     from data_utils.mixing import specs_of_mix
-    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere, unified_labels
+    from experiment_utils.beyond.elsewhere import render_elsewhere, score_elsewhere
     from own_dialogues.checkpoint import ensure_base, find_checkpoint
+    from own_dialogues.demonstrations import DemonstrationSource
     from own_dialogues.recognizer import EmotionRecognizer
     from training.erc_config import read_erc_config
     from training.rows.trained_texts import read_trained_texts
 
     folder = find_checkpoint(arguments.checkpoint)
     config = read_erc_config(folder)
-    learned = find_learned(config, arguments.original_data)
-    for spec in (learned, *specs.values()):
-        unified_labels(spec)  # what has none is refused before anything is loaded
+    learned_in = find_place(config.dataset, arguments.original_data)
+    learned = find_learned(config, learned_in)
+    refuse_unfit(config, learned, specs, arguments.split)  # before anything is loaded
     specs = specs_of_mix(places, arguments.original_data)  # with the speaker numbers that a mix of them has
     corpora = {
         name: load_dialogues(name, place, config.clean_text, arguments.check_counts)[arguments.split]
         for name, place in places.items()
     }
     ensure_base(folder)
-    recognizer = EmotionRecognizer.from_pretrained(folder)
+    recognizer = EmotionRecognizer.from_pretrained(folder, demonstrations=DemonstrationSource(None, learned_in))
     trained = read_trained_texts(folder)
     scores = []
     for name, dialogues in corpora.items():
@@ -80,8 +81,32 @@ def main() -> None:
     print(table)
 
 
+def refuse_unfit(config: "ErcConfig", learned: DatasetSpec, asked: Mapping[str, DatasetSpec], split: str) -> None:
+    """Refuses what cannot be compared. learned: the dataset of the checkpoint.
+
+    Raises:
+        UserError: a dataset has no unified labels; or an utterance that is asked about may be its own demonstration,
+            with its gold label.
+    """
+    from experiment_utils.beyond.elsewhere import unified_labels
+
+    for spec in (learned, *asked.values()):
+        unified_labels(spec)
+    if config.retrieval and split == "train" and config.dataset in asked:
+        told = f"the prompts of the checkpoint show utterances of {config.dataset}'s train with their labels"
+        raise UserError(f"--split train: {told}; allowed are valid and test, or other --datasets")
+
+
+def find_place(dataset: str, original_data: Path | None) -> Path | None:
+    """`original_data` where it holds the corpus; None: the corpus is where others lie."""
+    if original_data is None:
+        return None
+    pickle = original_data / dataset / f"{dataset}.pkl"
+    return original_data if find_corpus(dataset, original_data) or pickle.is_file() else None
+
+
 def find_learned(config: "ErcConfig", original_data: Path | None) -> DatasetSpec:
-    """What a checkpoint has learned from; a corpus of one's own is looked for in `original_data` first.
+    """What a checkpoint has learned from. original_data: folder of a corpus of one's own; None: the default one.
 
     Raises:
         UserError: the corpus is not there, or lacks a label of the checkpoint by now.
@@ -89,8 +114,7 @@ def find_learned(config: "ErcConfig", original_data: Path | None) -> DatasetSpec
     name = config.dataset
     learned = ROW_SETS.get(name)
     if learned is None:
-        is_beside = original_data is not None and find_corpus(name, original_data) is not None
-        learned = find_dataset(name, original_data if is_beside else None)
+        learned = find_dataset(name, original_data)
         if lost := [label for label in config.labels if label not in learned.labels]:
             told = f"{name} has no label {', '.join(lost)} now, and the checkpoint answers so"
             raise UserError(f"{told}, allowed is the corpus that it was trained on")

@@ -8,6 +8,7 @@ this file says where every one comes from and under which licence.
 
 import hashlib
 import http.client
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -21,6 +22,7 @@ from basics.argument_parsing import LineParser  # noqa: E402
 from basics.errors import UserError  # noqa: E402
 from basics.files import sha256_of, write_atomically  # noqa: E402
 from basics.scripts import run_script  # noqa: E402
+from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE  # noqa: E402
 from data_utils.labels import DATASETS, PublishedFile  # noqa: E402
 
 # The repository of the method, at the commit it was read from, and the one the pickles were made in.
@@ -49,9 +51,10 @@ def main() -> None:
     if arguments.dataset in EXPLAINED:
         raise UserError(EXPLAINED[arguments.dataset])
     wanted = PUBLIC[arguments.dataset]
+    addresses = list_addresses(wanted, arguments.source)
     path = arguments.original_data.absolute() / wanted.path
     if not path.exists():
-        fetch(wanted, list_addresses(wanted, arguments.source), path)
+        fetch(wanted, addresses, path)
     elif sha256_of(path) != wanted.sha256:
         raise UserError(f"{path} is there with another SHA-256, allowed is {wanted.sha256}; move it away first")
     print(path)
@@ -62,7 +65,10 @@ def parse_arguments() -> Namespace:
     parser = LineParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=(*PUBLIC, *EXPLAINED), help="name of the dataset")
     parser.add_argument(
-        "--original_data", type=Path, default=HERE, help="folder it goes to (default: the one of this script)"
+        "--original_data",
+        type=Path,
+        default=os.environ.get(ORIGINAL_DATA_VARIABLE) or HERE,
+        help=f"folder it goes to (default: ${ORIGINAL_DATA_VARIABLE}, else the one of this script)",
     )
     parser.add_argument("--source", help="address of another copy of the original_data folder")
     return parser.parse_args()
@@ -105,6 +111,8 @@ def find_fault(content: bytes, wanted: PublishedFile) -> str | None:
     """Return what is wrong with a download, None if it is the file."""
     if len(content) < wanted.size_bytes:
         return f"broke off at {len(content)} of {wanted.size_bytes} bytes"
+    if len(content) > wanted.size_bytes:  # what was read of it has another SHA-256 than the file
+        return f"longer than the {wanted.size_bytes} bytes that are allowed"
     found = hashlib.sha256(content).hexdigest()
     return None if found == wanted.sha256 else f"the SHA-256 is {found}, allowed is {wanted.sha256}"
 

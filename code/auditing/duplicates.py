@@ -14,7 +14,7 @@ Words = frozenset[str]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Of `utterances` scored ones, `exact` have a text of train, letter case and outer blanks aside.
+    """Of `utterances` scored ones `exact` have a text of train, letter case and outer blanks aside.
 
     Of the `long` ones, of three distinct words or more, `near` have one there whose words are nearly the same.
     """
@@ -46,8 +46,8 @@ class KnownTexts:
 
 
 def texts_of(dialogues: Iterable[Dialogue]) -> list[str]:
-    """The text of every utterance."""
-    return [utterance.text for dialogue in dialogues for utterance in dialogue.utterances]
+    """The text of every utterance with a label: of those alone a model is asked, or has learned."""
+    return [utterance.text for dialogue in dialogues for _, utterance in dialogue.labelled]
 
 
 def _long_sets(texts: Iterable[str]) -> list[Words]:

@@ -11,7 +11,7 @@ import pytest
 from basics.errors import UserError
 from corpora import COLUMNS, SAID, rows_of, write_own_corpus, write_table
 from data_utils.corpora.places import remember
-from data_utils.corpora.reading import read_corpus
+from data_utils.corpora.reading import BY_CHANCE, describe, read_corpus
 from data_utils.labels import SPLITS
 from dialogue_files import turns
 
@@ -181,6 +181,28 @@ def test_a_dialogue_that_comes_back_after_any_number_of_others_is_refused(
     write_table(corpus / "train.csv", [*rows_of("train", 5), *rows_of("train", 1)])
     told = "train.csv line 27: dialogue 'train0' begins a second time, allowed are turns that stand together"
     assert refusal(corpus) == f"{corpus}/{told}"
+
+
+@pytest.mark.parametrize("length", [1, BY_CHANCE, BY_CHANCE + 1])
+def test_short_dialogues_of_a_number_may_have_the_same_words(length: int, tmp_path: Path) -> None:
+    """In JSON Lines the first dialogue of each file is called 1, which says nothing of what is said there."""
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    for split, count in (("train", 12), ("valid", 3), ("test", 3)):
+        said = [[] for _ in range(count)]
+        for row in rows_of(split, count):
+            said[int(row[0].removeprefix(split))].append(dict(zip(COLUMNS[1:], row[1:], strict=True)))
+        if split != "valid":
+            said[0] = [{"speaker": "Ann", "utterance": f"Hi {turn}", "emotion": "awe"} for turn in range(length)]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, said)), "utf-8")
+    if length > BY_CHANCE:
+        with pytest.raises(UserError, match=r"test\.jsonl line 1: dialogue '1' stands word for word in train\.jsonl"):
+            read_corpus(folder)
+        return
+    found = read_corpus(folder)
+    assert [found.splits[split][0].name for split in SPLITS] == ["train_1", "valid_1", "test_1"]
+    (told,) = (line for line in describe(found) if "word for word" in line)
+    assert told.startswith("warning: 1 of 3 dialogues of test stand word for word in an earlier split too: 'test_1'")
 
 
 def test_a_train_without_history_is_told(corpus: Path) -> None:

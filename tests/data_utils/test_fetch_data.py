@@ -17,6 +17,7 @@ from basics.errors import UserError
 from basics.files import sha256_of, sha256_of_text
 from basics.scripts import run_script
 from commands import REPOSITORY, assert_one_line_error
+from data_utils.dialogues import find_original_data
 from data_utils.labels import DATASETS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -119,6 +120,10 @@ def test_wrong_bytes_are_one_line_and_not_kept(
     assert (caught.value.code, told.out, told.err.count("\n")) == (2, "", 1)
     assert "SHA-256" in told.err and sha256_of_text(CONTENT) in told.err
     assert list_files(tmp_path) == {}
+    server.content = CONTENT + "more"
+    with pytest.raises(SystemExit):
+        run_script(command.main)
+    assert f"longer than the {len(CONTENT)} bytes that are allowed" in capsys.readouterr().err
     server.content = CONTENT
     command.main()
     assert list_files(tmp_path) == {"meld.pkl": CONTENT}
@@ -133,6 +138,18 @@ def test_the_next_address_is_tried_where_one_lacks_the_file(
     assert list_files(tmp_path) == {"meld.pkl": CONTENT}
     with pytest.raises(UserError, match="answers 404"):
         fetch.fetch(fetch.PUBLIC["meld"], [missing], tmp_path / "other.pkl")
+
+
+def test_it_goes_where_the_other_programs_look(
+    command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv[:-2])
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", str(tmp_path / "elsewhere"))
+    command.main()
+    assert capsys.readouterr().out == f"{find_original_data('meld') / 'meld' / 'meld.pkl'}\n"
+    assert list_files(tmp_path / "elsewhere") == {"meld.pkl": CONTENT}
+    monkeypatch.setenv("ERC_ORIGINAL_DATA", "")
+    assert command.parse_arguments().original_data == find_original_data("meld") == REPOSITORY / "original_data"
 
 
 def test_another_file_of_that_name_is_left_alone(command: ModuleType, tmp_path: Path) -> None:

@@ -162,10 +162,13 @@ def test_shares_and_seed_of_a_split_are_said_in_the_description(tmp_path: Path) 
     write_table(folder / "all.csv", rows_of("d", 20))
     parts = {}
     for seed in (1, 2, 1):
-        split = f"split: {{train: 0.5, valid: 0.2, test: 0.3, seed: {seed}}}"
+        split = f"split: {{train: 0.5, valid: 0.225, test: 0.275, seed: {seed}}}"
         (folder / "corpus.yaml").write_text(split, "utf-8")
-        found = read_corpus(folder).splits
+        corpus = read_corpus(folder)
+        found = corpus.splits
         assert [len(found[name]) for name in SPLITS] == [10, 4, 6]
+        told = f"all.csv is split by dialogue with seed {seed} (train 50%, valid 22.5%, test 27.5%), as corpus.yaml may"
+        assert any(line.startswith(told) for line in describe(corpus))
         assert parts.setdefault(seed, found) == found
     assert parts[1] != parts[2]
 
@@ -228,7 +231,6 @@ def test_turns_that_do_not_stand_by_their_numbers_are_told(corpus: Path) -> None
 
 
 def test_a_dialogue_of_another_name_in_an_earlier_split_is_told(corpus: Path) -> None:
-    """Names that files do not give, as JSON Lines, are numbers: those of the same words differ."""
     again = [("elsewhere", *row[1:]) for row in rows_of("train", 1)]
     write_table(corpus / "test.csv", [*again, *rows_of("test", 3)])
     (told,) = (line for line in describe(read_corpus(corpus)) if "word for word" in line)

@@ -125,6 +125,7 @@ def test_reports_and_the_audit_leave_them_out(corpus: Path, dialogues) -> None:
     found = audit({"mine": dialogues}, {"mine": find_dataset("mine", corpus.parent)})
     assert all(sum(one.shares.values()) == pytest.approx(1) for one in found.labels)
     assert {one.inertia.previous_turn for one in found.labels} == {None}
+    assert [one.found.utterances for one in found.repeated] == [SIZES[split] * len(KEPT) for split in ("valid", "test")]
     (first, *_) = dialogues["test"]
     speakers = [None if one is None else one.speaker for one in previous_of_speakers(first)]
     assert len(speakers) == len(KEPT)

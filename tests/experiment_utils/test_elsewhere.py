@@ -13,13 +13,14 @@ from commands import assert_one_line_error, call_script
 from corpora import write_own_corpus
 from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE
 from data_utils.corpora.reading import read_corpus
-from data_utils.dialogues import Dialogue, Utterance
+from data_utils.dialogues import Dialogue, Utterance, find_original_data
 from data_utils.labels import DATASETS, UNIFIED, WEIGHTED_F1, DatasetSpec
 from data_utils.mixing import unify
 from data_utils.retrieval import RetrievalSettings
 from data_utils.texts import digest_text
 from dialogue_files.turns import SpokenTurn
 from experiment_utils.beyond import elsewhere
+from own_dialogues.recognizer import EmotionRecognizer
 from own_dialogues.writing import TurnEmotion
 from tiny_models import DATASET
 from training import erc_config
@@ -103,10 +104,14 @@ def test_the_corpus_that_it_has_learned_from_is_found_beside_those_that_are_aske
     monkeypatch.setenv(ORIGINAL_DATA_VARIABLE, str(there))
     learned = read_corpus(write_own_corpus(here / "mine")).spec
     config = replace(read_erc_config(trained / "run/model"), dataset="mine", labels=learned.labels)
-    assert score_elsewhere.find_learned(config, here) == replace(learned, speaker_offset=config.speaker_offset)
-    for places in (None, there):
+
+    def find(original_data: Path | None) -> DatasetSpec:
+        return score_elsewhere.find_learned(config, score_elsewhere.find_place("mine", original_data))
+
+    assert find(here) == replace(learned, speaker_offset=config.speaker_offset)
+    for place in (None, there):
         with pytest.raises(UserError, match="unknown dataset 'mine'"):
-            score_elsewhere.find_learned(config, places)
+            find(place)
     changed = replace(config, labels=(*learned.labels, "lost"))
     told = "mine has no label lost now, and the checkpoint answers so, allowed is the corpus that it was trained on"
     with monkeypatch.context() as patch:
@@ -115,7 +120,27 @@ def test_the_corpus_that_it_has_learned_from_is_found_beside_those_that_are_aske
         assert_one_line_error(call_script(score_elsewhere.main, *flags), told)
     there.mkdir()
     (here / "mine").rename(there / "mine")
-    assert score_elsewhere.find_learned(config, here).labels == learned.labels, "those that are asked lie elsewhere"
+    assert find(here).labels == learned.labels, "those that are asked lie elsewhere"
+
+
+def test_demonstrations_are_those_of_training_and_never_the_utterance_itself(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come from --original_data where the corpus lies there, and not from another release of it."""
+    config = replace(read_erc_config(trained / "run/model"), retrieval=RetrievalSettings("letters"))
+    monkeypatch.setattr(erc_config, "read_erc_config", lambda folder: config)
+    given = []
+    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda *_, **told: given.append(told))
+    nothing = elsewhere.Elsewhere(DATASET, "test", 1, 0.0, 0.0, 0.0, 0.0, None, None)
+    monkeypatch.setattr(elsewhere, "score_elsewhere", lambda *values: nothing)
+    flags = ["--checkpoint", trained / "run/model", "--check_counts", "False", "--original_data", trained / "original"]
+    assert call_script(score_elsewhere.main, *flags, "--datasets", DATASET).returncode == 0
+    flags[-1] = find_original_data("sample")
+    assert call_script(score_elsewhere.main, *flags, "--datasets", "sample").returncode == 0
+    assert [told["demonstrations"].original_data for told in given] == [trained / "original", None]
+    told = f"--split train: the prompts of the checkpoint show utterances of {DATASET}'s train with their labels"
+    result = call_script(score_elsewhere.main, *flags, "--datasets", f"sample,{DATASET}", "--split", "train")
+    assert_one_line_error(result, told)
 
 
 def test_on_its_own_corpus_it_scores_what_its_run_did(trained: Path, tmp_path: Path) -> None:

@@ -93,9 +93,9 @@ def split_by_dialogue(
         sizes[max(sizes, key=sizes.get)] -= 1
     places = random.Random(f"corpus/{split.seed}").sample(range(count), sum(sizes.values()))
     where = dict.fromkeys(places[: sizes["valid"]], "valid") | dict.fromkeys(places[sizes["valid"] :], "test")
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
+    shares = ", ".join(f"{name} {100 * share:.3g}%" for name, share in split.shares.items())
     remarks.append(
-        f"{path.name} is split by dialogue with seed {split.seed} ({shares}); corpus.yaml says otherwise under split"
+        f"{path.name} is split by dialogue with seed {split.seed} ({shares}), as {DESCRIPTION_FILE} may set under split"
     )
     parts: dict[str, list[tuple[SpokenTurn, ...]]] = {name: [] for name in SPLITS}
     for place, dialogue in enumerate(dialogues):

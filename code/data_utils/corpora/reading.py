@@ -38,6 +38,7 @@ from dialogue_files.turns import SpokenTurn
 MOST_FOUND_LABELS = 40  # more are hardly labels, unless corpus.yaml lists them
 MOST_NUMBERED = 100  # speakers that the prompt of the speaker task lists
 LEAST_SPEAKERS = 2
+BY_CHANCE = 2  # turns of a dialogue whose words two may have by chance: "Hi.", "Hello, how may I help?"
 MOST_TOLD = 5
 LONGEST_WRITTEN = 1_000  # characters of an emotion in a file, blanks and those that are not shown among them
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
@@ -234,25 +235,28 @@ def _check_labels(
 def _name_dialogues(
     parts: Mapping[str, Sequence[tuple[SpokenTurn, ...]]], files: Mapping[str, Path], remarks: list[str]
 ) -> Splits:
-    """The dialogues with unique names: their own, or, where a name stands in two splits, `<split>_<name>` for all.
+    """The dialogues with unique names: their own, or, where one stands in two splits for two, `<split>_<name>` for all.
 
     Raises:
-        UserError: a dialogue of the same name and words stands in two splits.
+        UserError: a dialogue of the same name and words stands in two splits. Where names stand for two, as numbers
+            that begin anew in each file do, one of `BY_CHANCE` turns is let through: `doubts` tells of it.
     """
     named: dict[str, str] = {}
     said: dict[tuple[str, Words], tuple[str, int]] = {}
     shared: dict[str, tuple[str, str]] = {}
+    repeated: list[tuple[int, str]] = []  # (turns of a dialogue, what is wrong with it)
     for name in SPLITS:
         for turns in parts[name]:
             dialogue = turns[0].dialogue
             other, line = said.setdefault((dialogue, _words_of(turns)), (name, turns[0].line))
             if other != name:
-                raise UserError(
-                    f"{files[name]} line {turns[0].line}: dialogue {dialogue!r} stands word for word in "
-                    f"{files[other].name} line {line} too, allowed is each dialogue in one split"
-                )
-            if (first := named.setdefault(dialogue, name)) != name:
+                told = f"dialogue {dialogue!r} stands word for word in {files[other].name} line {line} too"
+                place = f"{files[name]} line {turns[0].line}"
+                repeated.append((len(turns), f"{place}: {told}, allowed is each dialogue in one split"))
+            elif (first := named.setdefault(dialogue, name)) != name:
                 shared[dialogue] = (first, name)
+    if faults := [fault for turns, fault in repeated if turns > BY_CHANCE or not shared]:
+        raise UserError(faults[0])
     if shared:
         dialogue, (one, other) = next(iter(shared.items()))
         remarks.append(
