@@ -15,6 +15,7 @@ from shell_checkout import REPOSITORY, UNI
 from tiny_models import save_base
 
 # Few and short prompts: the tokenizer's tokens are characters.
+KEPT = ("PATH", "HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 KNOBS = {"historical_window": 1, "data_percent": 0.05, "num_train_epochs": 1, "lora_module_name": "all"}
 
 
@@ -33,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path, script: str, **knobs: object) -> str:
     """What a script prints; it must end well."""
     settings = {"MODEL_NAME": root / "base", "ERC_PYTHON": sys.executable, **KNOBS, **knobs}
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "HF_HUB_OFFLINE")}
+    inherited = {name: value for name, value in os.environ.items() if name in KEPT}
     environment = inherited | {name: str(value) for name, value in settings.items()}
     command = ["bash", str(root / "code" / script)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
