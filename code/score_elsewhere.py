@@ -25,7 +25,7 @@ from basics.argument_parsing import LineParser, output_file
 from basics.errors import UserError
 from basics.files import write_atomically
 from basics.markdown import open_section
-from data_utils.corpora.places import find_corpus
+from data_utils.corpora.places import find_corpus, pickle_of
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import find_original_data, load_dialogues
 from data_utils.examples import DEFAULT_WINDOW
@@ -101,8 +101,8 @@ def find_place(dataset: str, original_data: Path | None) -> Path | None:
     """`original_data` where it holds the corpus; None: the corpus is where others lie."""
     if original_data is None:
         return None
-    pickle = original_data / dataset / f"{dataset}.pkl"
-    return original_data if find_corpus(dataset, original_data) or pickle.is_file() else None
+    holds = find_corpus(dataset, original_data) or pickle_of(dataset, original_data).is_file()
+    return original_data if holds else None
 
 
 def find_learned(config: "ErcConfig", original_data: Path | None) -> DatasetSpec:

@@ -14,7 +14,7 @@ Words = frozenset[str]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Of `utterances` scored ones `exact` have a text of train, letter case and outer blanks aside.
+    """Of `utterances` scored ones, `exact` have a text of train, letter case and outer blanks aside.
 
     Of the `long` ones, of three distinct words or more, `near` have one there whose words are nearly the same.
     """

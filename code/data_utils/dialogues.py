@@ -9,7 +9,7 @@ from pathlib import Path
 
 from basics.errors import UserError
 from basics.files import find_repository, sha256_of, sha256_of_each
-from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE, find_corpus
+from data_utils.corpora.places import ORIGINAL_DATA_VARIABLE, find_corpus, pickle_of
 from data_utils.corpora.reading import OwnCorpus, describe
 from data_utils.corpora.registry import find_own, unknown_dataset
 from data_utils.labels import DATASETS, SPLITS, DatasetSpec, SplitCounts
@@ -88,7 +88,7 @@ def find_original_data(dataset: str) -> Path:
 
 def find_pickle(dataset: str, original_data: Path) -> Path:
     """Return `<original_data>/<dataset>/<dataset>.pkl`; UserError if there is no such file to read."""
-    path = Path(original_data) / dataset / f"{dataset}.pkl"
+    path = pickle_of(dataset, original_data)
     # os.path answers False where pathlib would raise: a folder that may not be searched, a name too long.
     if not os.path.isfile(path):
         raise UserError(

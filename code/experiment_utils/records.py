@@ -237,8 +237,12 @@ class Records:
         """
         found = [run for run in self.runs if run.is_baseline and dataset in run.counts]
         places = {name: place for place, name in enumerate(MEANINGS)}
-        found.sort(key=lambda run: (places.get(bare_name(run.row), len(places)), run.row))
-        return sorted(found, key=lambda run: (run.row == PREVIOUS_LABEL, -(run.valid or 0.0)))
+
+        def rank(run: Record) -> tuple[bool, float, int, str]:
+            place = places.get(bare_name(run.row), len(places))
+            return run.row == PREVIOUS_LABEL, -(run.valid or 0.0), place, run.row
+
+        return sorted(found, key=rank)
 
     def best_baseline(self, dataset: str) -> Record | None:
         """The baseline that valid chose; None where none was measured."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bases.find import find_incomplete, read_source
 from bases.table import ADAPTER_CONFIG, BASES, ENCODERS
-from data_utils.corpora.places import DESCRIPTION_FILE, NOT_UNIFIED, find_corpus, list_own
+from data_utils.corpora.places import DESCRIPTION_FILE, NOT_UNIFIED, find_corpus, list_own, pickle_of
 from data_utils.draws import DEFAULT_SEED
 from data_utils.labels import DATASETS as CORPORA
 from data_utils.labels import UNIFIED
@@ -145,7 +145,7 @@ def _check_dataset(value: str, values: Values, place: Place, mixed: bool) -> Ite
     if value not in CORPORA:
         yield from _check_own(value, places, mixed)
         return
-    pickle = places[0] / value / f"{value}.pkl"
+    pickle = pickle_of(value, places[0])
     if value == "sample" or pickle.is_file():
         return
     advice = "see original_data/README.md"

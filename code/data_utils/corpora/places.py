@@ -36,6 +36,11 @@ def list_places(original_data: Path | None = None) -> list[Path]:
     return [*([Path(elsewhere)] if elsewhere else []), find_repository() / "original_data"]
 
 
+def pickle_of(dataset: str, original_data: Path) -> Path:
+    """Where the pickle of a published dataset lies in a folder of corpora, whether it is there or not."""
+    return Path(original_data) / dataset / f"{dataset}.pkl"
+
+
 def is_corpus(path: Path) -> bool:
     """Whether a path may be a corpus: a file with one of `SUFFIXES`, or a folder that holds one or a corpus.yaml."""
     if path.is_file():
