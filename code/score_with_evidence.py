@@ -4,6 +4,7 @@
     python code/score_with_evidence.py --datasets meld --evidence neighbours
     python code/score_with_evidence.py --datasets meld --predictions experiments/<run>/predictions.jsonl
     python code/score_with_evidence.py --datasets meld --predictions test.jsonl --valid valid.jsonl  # and transitions
+    python code/score_with_evidence.py --datasets meld --together           # the seeds of each model by their mean log p
 
 linear_models: two logistic regressions of train, over words and over sentence vectors, with the turns before.
 neighbours: the labels of the nearest training utterances.
@@ -42,16 +43,19 @@ ENCODER = "all-MiniLM-L6-v2"
 def main() -> None:
     """Arguments -> a table on stdout."""
     arguments = parse_arguments()
-    write_section = open_section(arguments.output, arguments.evidence)
+    write_section = open_section(arguments.output, "together" if arguments.together else arguments.evidence)
 
     # Late: --help and what is wrong with a flag need no torch.
     from bases.encoder import SentenceEncoder
-    from experiment_utils.beyond import beside
+    from experiment_utils.beyond import beside, together
 
     embed = SentenceEncoder(arguments.encoder, find_repository() / "data" / ".embeddings")
     first, kind, path, valid = arguments.datasets[0], arguments.evidence, arguments.predictions, arguments.valid
     if valid:
         table = beside.render_decoded(beside.decode_file(first, path, valid, kind, embed))
+    elif arguments.together:
+        found = [one for name in arguments.datasets for one in together.compare_together(name, kind, embed)]
+        table = together.render_together(found)
     elif path:
         table = beside.render_weights(beside.compare_file(first, path, kind, embed))
     else:
@@ -77,7 +81,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=output_file,
-        help="page that gets the table, between <!-- EVIDENCE: begin --> and end, by its kind",
+        help="page that gets the table, between <!-- EVIDENCE: begin --> and end, by its kind, or <!-- together: ...",
+    )
+    parser.add_argument(
+        "--together", action="store_true", help="the seeds of each model whose answers on valid are committed, as one"
     )
     parser.add_argument("--keep", action="store_true", help="keep the counts of committed answers beside their records")
     arguments = parser.parse_args(words)
@@ -85,6 +92,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError("--predictions is of one run: name its dataset alone in --datasets")
     if arguments.keep and (arguments.predictions or arguments.encoder != ENCODER):
         raise UserError(f"--keep is of committed answers, by {ENCODER}: leave --predictions and --encoder away")
+    if arguments.together and (arguments.predictions or arguments.keep):
+        raise UserError("--together is of committed answers, and keeps none: leave --predictions and --keep away")
     if arguments.valid and not arguments.predictions:
         raise UserError("--valid stands beside --predictions, the answers of the same run on test")
     return arguments

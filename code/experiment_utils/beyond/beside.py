@@ -140,7 +140,7 @@ def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compare
     """Compares every run whose answers on test are committed with log p, and the baseline that valid chose."""
     of, records = DatasetEvidence(dataset, kind, embed), Records.read(EXPERIMENTS)
     evidence, spec = of.splits["test"], of.spec
-    runs = [run for run in records.runs if _is_comparable(run, spec)]
+    runs = comparable_runs(records, spec)
     named: dict[str, Compared] = {}
     for run in [*runs, *filter(None, [records.best_baseline(dataset)])]:
         own = of.read("test", answers_file(EXPERIMENTS, run, dataset))
@@ -170,6 +170,11 @@ def keep_counts(compared: Sequence[Compared]) -> None:
     for one in compared:
         for seed, (_, joint) in one.pairs.items() if one.condition else ():
             write_atomically(beside_file(EXPERIMENTS, one.condition, one.dataset, seed, one.kind), joint.write())
+
+
+def comparable_runs(records: Records, spec: DatasetSpec) -> list[Record]:
+    """The runs of a model on test of the dataset, in its own labels, whose answers have log p of each."""
+    return [run for run in records.runs if _is_comparable(run, spec)]
 
 
 def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
