@@ -4,7 +4,7 @@
     python code/score_with_evidence.py --datasets meld --evidence neighbours
     python code/score_with_evidence.py --datasets meld --predictions experiments/<run>/predictions.jsonl
     python code/score_with_evidence.py --datasets meld --predictions test.jsonl --valid valid.jsonl  # and transitions
-    python code/score_with_evidence.py --datasets meld --together           # the seeds of each model by their mean log p
+    python code/score_with_evidence.py --datasets meld --together         # the seeds of a model by their mean log p
 
 linear_models: two logistic regressions of train, over words and over sentence vectors, with the turns before.
 neighbours: the labels of the nearest training utterances.

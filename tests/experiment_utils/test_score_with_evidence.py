@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 
 import bases.encoder
 import score_with_evidence as script
-from commands import assert_one_line_error, call_script
+from commands import assert_one_line_error, call_script, cells
+from corpora import LetterCounts
 from data_utils.labels import DATASETS, WEIGHTED_F1
 from experiment_utils.beyond import beside
 from experiment_utils.beyond.beside import WEIGHTS, Compared
@@ -27,26 +27,9 @@ LABELS = DATASETS["sample"].labels
 WRONG = {"joyful": "sad", "sad": "joyful"}
 
 
-class Letters:
-    """In place of an encoder: how often a text has each letter."""
-
-    identity = "letters"
-
-    def __init__(self, name: str, cache: Path | None) -> None:
-        self.name = name
-
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        counts = np.array([[1 + text.lower().count(chr(97 + letter)) for letter in range(26)] for text in texts])
-        return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
-
-
 @pytest.fixture(autouse=True)
 def letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bases.encoder, "SentenceEncoder", Letters)
-
-
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
+    monkeypatch.setattr(bases.encoder, "SentenceEncoder", lambda name, cache: LetterCounts())
 
 
 @pytest.mark.parametrize("kind", KINDS)

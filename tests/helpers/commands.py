@@ -59,3 +59,8 @@ def find_browser() -> str:
     if found is None:
         pytest.skip("no Chromium")
     return found
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a line of a Markdown table that was printed."""
+    return [cell.strip() for cell in line.strip("|").split("|")]

@@ -1,13 +1,12 @@
 """What two linear models of train say beside a model: in its own words, and by who said what before."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from basics.errors import UserError
+from corpora import LetterCounts
 from data_utils.dialogues import Dialogue, Utterance
 from scoring.beside import log_shares
 from scoring.contenders import Task
@@ -17,16 +16,6 @@ from scoring.word_baselines import words_with_history
 
 LABELS = ("calm", "glad", "rage", "never")
 SAID = {"calm": "a quiet day at home", "glad": "what a lovely present", "rage": "you broke my window"}
-
-
-class Letters:
-    """In place of an encoder: how often a text has each letter."""
-
-    identity = "letters"
-
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        counts = np.array([[1 + text.count(chr(97 + letter)) for letter in range(26)] for text in texts])
-        return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
 
 
 def dialogue(name: str, *labels: str, opening: str = "well then") -> Dialogue:
@@ -40,7 +29,7 @@ def task(*test: Dialogue) -> Task:
 
 
 def test_what_was_said_with_a_label_speaks_for_it() -> None:
-    found = linear_evidence(task(dialogue("t", "rage", "glad", "calm")), ["test"], Letters())["test"]
+    found = linear_evidence(task(dialogue("t", "rage", "glad", "calm")), ["test"], LetterCounts())["test"]
     assert found.shape == (3, len(LABELS))
     assert found.argmax(axis=1).tolist() == [LABELS.index(label) for label in ("rage", "glad", "calm")]
     assert (found.min(axis=1) == found[:, LABELS.index("never")]).all(), "train does not have it"
@@ -48,9 +37,9 @@ def test_what_was_said_with_a_label_speaks_for_it() -> None:
 
 def test_it_is_the_mean_of_both_models_over_the_shares() -> None:
     asked = task(dialogue("t", "rage", "glad", opening="what a lovely present"))
-    (words,), (vectors,) = words_with_history(asked, WORDS), vectors_with_history(asked, VECTORS, Letters())
+    (words,), (vectors,) = words_with_history(asked, WORDS), vectors_with_history(asked, VECTORS, LetterCounts())
     expected = (words.log_p("test") + vectors.log_p("test")) / 2 - log_shares(asked)
-    assert linear_evidence(asked, ["test"], Letters())["test"] == pytest.approx(expected)
+    assert linear_evidence(asked, ["test"], LetterCounts())["test"] == pytest.approx(expected)
     assert not np.allclose(words.log_p("test"), vectors.log_p("test"))
 
 
@@ -63,13 +52,13 @@ def test_fits_sum_by_one_thread_however_many_there_are(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(LogisticRegression, "fit", noting)
     with threadpool_limits(2):
-        linear_evidence(task(dialogue("t", "rage")), ["test"], Letters())
+        linear_evidence(task(dialogue("t", "rage")), ["test"], LetterCounts())
     assert threads == [{1}, {1}]
 
 
 def test_the_turns_before_are_heard() -> None:
     quiet, loud = (task(dialogue("t", "glad", opening=SAID[before])) for before in ("calm", "rage"))
-    found = [linear_evidence(asked, ["test"], Letters())["test"] for asked in (quiet, loud)]
+    found = [linear_evidence(asked, ["test"], LetterCounts())["test"] for asked in (quiet, loud)]
     assert not np.allclose(*found)
 
 
@@ -77,4 +66,4 @@ def test_a_train_of_one_label_is_refused() -> None:
     train = [dialogue("1", "calm", "calm")]
     asked = Task("corpus", {"train": train, "test": train}, LABELS, "weighted_f1", 12)
     with pytest.raises(UserError, match="one label 'calm'"):
-        linear_evidence(asked, ["test"], Letters())
+        linear_evidence(asked, ["test"], LetterCounts())

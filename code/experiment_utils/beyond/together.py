@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from basics.errors import UserError
 from basics.markdown import render_table
 from data_utils.retrieval import Embed
 from experiment_utils.beyond.beside import SCORED, DatasetEvidence, comparable_runs
@@ -91,10 +92,16 @@ def _compare(name: str, runs: Sequence[Record], of: DatasetEvidence) -> Iterator
 
 
 def render_together(compared: Sequence[Together]) -> str:
-    """A line for each model and split; points: what all together have over the mean of each, p of `permutation_p`."""
-    called = KINDS[compared[0].kind].called if compared else ""
-    header = ["answers of", "dataset", "seeds", "split", "each (W-F1)", "together", "points", "p"]
-    header += [f"each, with {called}", f"together, with {called}", "its 95% interval", "points", "p", "and transitions"]
+    """A line for each model and split; points: what all together have over the mean of each, p of `permutation_p`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not compared:
+        raise UserError(f"--together: no model here has {FEWEST} seeds whose answers on valid are committed")
+    told = f"with {KINDS[compared[0].kind].called}"
+    header = ["answers of", "dataset", "seeds", "split", "each (W-F1)", "together", "points", "p", f"each, {told}"]
+    header += [f"together, {told}", "its 95% interval", f"points, {told}", f"p, {told}", "with transitions too"]
     return render_table(header, [_row(one) for one in compared], numbers=True)
 
 
