@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from basics.errors import UserError
@@ -31,6 +32,8 @@ from training.arguments import find_unusable
 
 KINDS_OF_ROWS = (WINDOW, PLAIN, MIXED)
 NEEDS_A_GPU = {"precision": "fp16"}
+# Setting -> value -> the package that it needs and no list of envs/ has.
+NEEDS_A_PACKAGE = {"report_to": {"wandb": "wandb", "mlflow": "mlflow"}, "quantize": {"nf4": "bitsandbytes"}}
 # What the scripts add to every command, as far as it can be checked before there is anything.
 NEEDED = ("--dataset", "sample", "--data_dir", "rows", "--model_name_or_path", "base")
 NEEDED += ("--output_dir", "results", "--model_dir", "model")
@@ -93,12 +96,30 @@ def find_problems_of_place(commands: Commands) -> list[str]:
     for name, value in NEEDS_A_GPU.items():
         if settings[name] == value and not gpus:
             problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
+    problems += find_lacking_packages(settings)
     processes = settings["NPROC"]
     if gpus and processes.isdecimal() and int(processes) > gpus:
         problems.append(
             f"NPROC={processes}: {counted(gpus, 'visible GPU')}, and each process takes one; give {gpus} or fewer"
         )
     return problems
+
+
+def find_lacking_packages(settings: Settings) -> list[str]:
+    """The packages that settings need and this Python has not, where it is one that can train: set-up adds none."""
+    needed = [
+        (f"{name}={value}", package)
+        for name, of_value in NEEDS_A_PACKAGE.items()
+        for value, package in of_value.items()
+        if value in settings[name].split(",")
+    ]
+    can_train = find_spec("torch") is not None
+    return [
+        f"{given}: needs the package {package}, which is not installed: `{sys.executable} -m pip install {package}`, "
+        "or leave it out"
+        for given, package in needed
+        if can_train and find_spec(package) is None
+    ]
 
 
 def runs_here(settings: Settings) -> bool:

@@ -131,10 +131,10 @@ if not works:
 PYTHON
 }
 
-# The first Python 3.11 or newer among .venv's, ERC_PYTHON and the candidates.
+# The first Python 3.11 or newer among ERC_PYTHON, .venv's and the candidates: what will run, where there is one.
 find_interpreter() {
     local candidate
-    for candidate in "$link/bin/python" "${ERC_PYTHON:-}" "${candidates[@]}"; do
+    for candidate in "${ERC_PYTHON:-}" "$link/bin/python" "${candidates[@]}"; do
         if [[ $candidate ]] && "$candidate" -c "$too_old" 2>/dev/null; then
             printf '%s\n' "$candidate"
             return

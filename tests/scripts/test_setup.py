@@ -17,10 +17,10 @@ def envs(tmp_path: Path) -> Path:
     return Path(shutil.copytree(ENVS, tmp_path / "a checkout" / "envs"))
 
 
-def run_setup(envs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_setup(envs: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the set-up with a PATH on which there is no package to be had."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PIP_NO_INDEX": "1", **variables}
-    command = ["bash", str(envs / "setup.sh")]
+    command = ["bash", str(envs / "setup.sh"), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -62,6 +62,16 @@ def test_given_python_that_has_the_pins_is_taken(envs: Path) -> None:
     result = run_setup(envs, ERC_PYTHON=sys.executable)
     assert (result.returncode, result.stdout) == (0, f"{sys.executable}\n"), result.stderr
     assert not (envs.parent / ".venv").exists()
+
+
+def test_settings_are_checked_by_the_python_that_will_run(envs: Path) -> None:
+    """It knows which packages are there: one that is given is taken instead of .venv."""
+    made = envs.parent / ".venv" / "bin" / "python"
+    made.parent.mkdir(parents=True)
+    made.symlink_to(sys.executable)
+    for given, found in ((sys.executable, sys.executable), ("nowhere", str(made))):
+        result = run_setup(envs, "--interpreter", ERC_PYTHON=given)
+        assert (result.returncode, result.stdout) == (0, f"{found}\n"), result.stderr
 
 
 def test_given_python_that_lacks_something_is_refused(envs: Path) -> None:
