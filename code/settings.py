@@ -96,7 +96,6 @@ def find_problems_of_place(commands: Commands) -> list[str]:
     for name, value in NEEDS_A_GPU.items():
         if settings[name] == value and not gpus:
             problems.append(f"{name}={value}: needs a GPU, and there is none; choose {KNOBS[name].default}")
-    problems += find_lacking_packages(settings)
     processes = settings["NPROC"]
     if gpus and processes.isdecimal() and int(processes) > gpus:
         problems.append(
@@ -113,7 +112,7 @@ def find_lacking_packages(settings: Settings) -> list[str]:
         for value, package in of_value.items()
         if value in settings[name].split(",")
     ]
-    can_train = find_spec("torch") is not None
+    can_train = runs_here(settings) and find_spec("torch") is not None
     return [
         f"{given}: needs the package {package}, which is not installed: `{sys.executable} -m pip install {package}`, "
         "or leave it out"
@@ -186,9 +185,8 @@ def find_problems_together(commands: Commands) -> list[str]:
     settings = replace(commands.settings, values={**commands.settings.values, **flags})
     missing = find_unusable([*NEEDED, *commands.further], look=True)
     together = find_unusable([*NEEDED, *commands.main_flags(), *commands.further], unread=True)
-    return (
-        missing or together or find_problems_of_place(replace(commands, settings=settings)) or find_unnumbered(commands)
-    )
+    of_place = find_problems_of_place(replace(commands, settings=settings))
+    return missing or together or of_place or find_lacking_packages(settings) or find_unnumbered(commands)
 
 
 def find_unnumbered(commands: Commands) -> list[str]:
