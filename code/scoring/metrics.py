@@ -6,7 +6,7 @@ An answer that holds no label is a named outcome, "invalid": it counts as wrong 
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
@@ -135,6 +135,11 @@ def name_metric(metric: str) -> str:
 def short_name(metric: str) -> str:
     """The name of a metric where there is little room, as in heads of columns."""
     return "W-F1" if metric == WEIGHTED_F1 else "micro F1"
+
+
+def short_names(metrics: Iterable[str]) -> str:
+    """The same for a column whose lines are scored by several: each name once, joined by commas."""
+    return ", ".join(dict.fromkeys(map(short_name, metrics)))
 
 
 def extract_label(answer: str, labels: Labels, repair: bool = False) -> str | None:

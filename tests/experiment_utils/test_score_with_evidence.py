@@ -12,7 +12,7 @@ import bases.encoder
 import score_with_evidence as script
 from commands import assert_one_line_error, call_script, cells
 from corpora import LetterCounts
-from data_utils.labels import DATASETS, WEIGHTED_F1
+from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, WEIGHTED_F1
 from experiment_utils.beyond import beside
 from experiment_utils.beyond.beside import WEIGHTS, Compared
 from experiment_utils.conditions import EXPERIMENTS
@@ -121,6 +121,18 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
     assert named["a/b", "meld"]["points on valid"] == "-0.25 of 0"
     assert named["a/b", "iemocap"]["points on valid"] == together["points on valid"] == "-"
     assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
+
+
+def test_scores_are_named_by_the_metrics_of_the_corpora() -> None:
+    """A corpus of one's own may have another than weighted F1."""
+    counts = Counts.of([("d", "calm", "calm", 1), ("e", "glad", "calm", 1)], ("calm", "glad"))
+    metrics = {"meld": WEIGHTED_F1, "chats": f"{MICRO_F1_WITHOUT}calm", "notes": f"{MICRO_F1_WITHOUT}calm"}
+    compared = [
+        Compared(NEIGHBOURS, "a/b", "a/b", name, metric, {0: (counts, counts)}, {}, {}, {})
+        for name, metric in metrics.items()
+    ]
+    heads = [cells(beside.render_comparison(of).splitlines()[0])[3] for of in (compared, compared[1:], compared[:1])]
+    assert heads == ["own (W-F1, micro F1)", "own (micro F1)", "own (W-F1)"]
 
 
 def write_answers(folder: Path, split: str, are_right: bool = False) -> Path:

@@ -25,7 +25,7 @@ from scoring.baseline_table import WITH_TRANSITIONS
 from scoring.beside import KINDS, LINEAR_MODELS, NEIGHBOURS, EvidenceKind, log_shares, with_evidence
 from scoring.contenders import Task, with_transitions
 from scoring.linear_models import linear_evidence
-from scoring.metrics import Prediction, evaluate_predictions
+from scoring.metrics import Prediction, evaluate_predictions, short_names
 from scoring.neighbours import neighbour_evidence
 from scoring.prediction_files import read_predictions
 from scoring.transitions import decode_without
@@ -199,11 +199,12 @@ def render_comparison(compared: Sequence[Compared]) -> str:
         for ones, p, corrected in zip(tested, values, holm(values), strict=True)
     ]
     lines += [[*_row(one), "-", "-", "-", "-"] for one in compared if not one.name]
-    return render_table(_columns(KINDS[compared[0].kind]), lines, numbers=True)
+    scores = short_names(one.metric for one in compared)
+    return render_table(_columns(KINDS[compared[0].kind], scores), lines, numbers=True)
 
 
-def _columns(kind: EvidenceKind) -> list[str]:
-    found = ["answers of", "dataset", "seeds", "own (W-F1)", f"with {kind.called}", "its 95% interval"]
+def _columns(kind: EvidenceKind, scores: str) -> list[str]:
+    found = ["answers of", "dataset", "seeds", f"own ({scores})", f"with {kind.called}", "its 95% interval"]
     found += ["with transitions too", "points", "mean, its 95% interval", "p", "p, Holm"]
     return [*found, "points on unseen text", "points on valid"]
 

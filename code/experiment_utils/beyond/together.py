@@ -19,7 +19,7 @@ from experiment_utils.evidence import answers_file, valid_answers_file
 from experiment_utils.records import Record, Records
 from experiment_utils.significance import Paired, permutation_p, score_interval
 from scoring.beside import KINDS
-from scoring.metrics import Prediction
+from scoring.metrics import Prediction, short_names
 from scoring.transitions import decode_without
 
 FEWEST = 2
@@ -99,9 +99,10 @@ def render_together(compared: Sequence[Together]) -> str:
     """
     if not compared:
         raise UserError(f"--together: no model here has {FEWEST} seeds whose answers on valid are committed")
-    told = f"with {KINDS[compared[0].kind].called}"
-    header = ["answers of", "dataset", "seeds", "split", "each (W-F1)", "together", "points", "p", f"each, {told}"]
-    header += [f"together, {told}", "its 95% interval", f"points, {told}", f"p, {told}", "with transitions too"]
+    told, scores = f"with {KINDS[compared[0].kind].called}", short_names(one.metric for one in compared)
+    header = ["answers of", "dataset", "seeds", "split", f"each ({scores})", "together", "points", "p"]
+    header += [f"each, {told}", f"together, {told}", "its 95% interval", f"points, {told}", f"p, {told}"]
+    header.append("with transitions too")
     return render_table(header, [_row(one) for one in compared], numbers=True)
 
 
