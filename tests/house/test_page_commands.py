@@ -29,7 +29,7 @@ ELSEWHERE = {
     "my_corpus": "tests/data_utils/test_own_corpora.py",
     "code/plan.py": "tests/planning/test_planning.py",
     "code/export.py": "tests/own_dialogues/test_export.py",
-    "score_with_evidence.py": "tests/experiment_utils/test_score_with_evidence.py",
+    "score_with_evidence.py": "tests/experiment_utils/beyond/test_score_with_evidence.py",
     "code/baselines.py": "tests/scoring/test_baselines.py",
     "calls/*": "tests/own_dialogues/test_predict_files.py",
     "--output emotions": "tests/own_dialogues/test_emotion_files.py",

@@ -313,25 +313,6 @@ def test_modules_are_refused_where_they_cannot_work(untouched: ShellCheckout, kn
     assert_refused(settle(untouched, DRY_RUN=0, **knobs), line)
 
 
-def test_a_package_that_settings_need_is_told_before_anything_is_fetched(
-    untouched: ShellCheckout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the Python that checks is one that can train: another knows nothing of what set-up has made."""
-    installed = {"torch", "mlflow"}
-    monkeypatch.setattr(settings, "find_spec", lambda name: installed & {name} or None)
-    knobs = {"report_to": "tensorboard,mlflow,wandb", "quantize": "nf4"}
-    result = settle(untouched, DRY_RUN=0, **knobs)
-    told = [line.partition(", which is not installed")[0] for line in result.stderr.splitlines()]
-    assert told == [
-        "error: report_to=wandb: needs the package wandb",
-        "error: quantize=nf4: needs the package bitsandbytes",
-    ]
-    assert (result.returncode, result.stdout) == (2, "")
-    assert settle(untouched, DRY_RUN=1, **knobs).returncode == 0
-    installed.clear()
-    assert settle(untouched, DRY_RUN=0, **knobs).returncode == 0
-
-
 @pytest.mark.parametrize(
     ("further", "line"),
     [
