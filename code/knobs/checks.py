@@ -22,9 +22,15 @@ MODEL_FILES = ("config.json", ADAPTER_CONFIG)
 # Kind of rows -> the knob and the value that split an experiment into runs, each starting from the model before it.
 STAGES = {WINDOW: ("speaker_task", "True"), MIXED: ("mode", "sequence")}
 # Kind of rows -> the knobs that are of training, with the value that leaves it out.
-OF_TRAINING: Mapping[str, Mapping[str, str]] = {
+OF_TRAINING: Mapping[str, Mapping[str, str | None]] = {
     WINDOW: {"speaker_task": "None", "emotion_prediction": "False"},
-    MIXED: {"mode": "mixed"},
+    MIXED: {
+        "mode": "mixed",
+        "mix": "total",
+        "train_on": None,
+        "without_shared_scenes": "False",
+        "data_percent": "1",
+    },
 }
 
 

@@ -242,10 +242,6 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
             {"script": MIXED, "mode": "sequence", "mix": "ratio"},
             "mix=ratio: mode=sequence draws of each set in turn; leave mix away",
         ),
-        (
-            {"script": MIXED, "mode": "sequence", "Experiments_setting": "zero_shot"},
-            "mode=sequence: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters",
-        ),
         ({"script": MIXED, "train_on": "sample"}, "train_on=sample: only mix=single reads it"),
         ({"script": MIXED, "datasets": "sample,"}, SETS_LINE.format(value="sample,")),
         ({"script": MIXED, "datasets": "sample\nmeld"}, SETS_LINE.format(value="sample meld")),
@@ -293,7 +289,6 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
         "twice",
         "single",
         "sequence",
-        "sequence of nothing",
         "train_on",
         "comma",
         "newline",
@@ -311,6 +306,17 @@ def test_all_problems_are_told_at_once(checkout: ShellCheckout) -> None:
 )
 def test_modules_are_refused_where_they_cannot_work(untouched: ShellCheckout, knobs: dict, line: str) -> None:
     assert_refused(settle(untouched, DRY_RUN=0, **knobs), line)
+
+
+@pytest.mark.parametrize(
+    "knob", ["mode=sequence", "mix=ratio", "train_on=sample", "without_shared_scenes=True", "data_percent=0.1"]
+)
+def test_what_several_sets_are_trained_on_is_refused_where_nothing_is_trained(
+    untouched: ShellCheckout, knob: str
+) -> None:
+    knobs = dict([knob.split("=")], datasets="sample,meld", Experiments_setting="zero_shot")
+    told = settle(untouched, script=MIXED, DRY_RUN=0, **knobs).stderr
+    assert f"error: {knob}: Experiments_setting=zero_shot trains nothing; choose lora or all_parameters\n" in told
 
 
 @pytest.mark.parametrize(
