@@ -11,7 +11,7 @@ import torch
 
 from bases.chatglm.layout import refuse_unconverted
 from bases.find import AUTO, find_folder, find_row, offline_by
-from bases.quantization import NF4_SIZE, check_quantized, quantized_options
+from bases.quantization import NF4_SIZE, check_quantized, quantized_options, refuse_stored_otherwise
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from bases.weights import count_parameters, refuse_other_weights, text_part
 from basics.errors import UserError
@@ -150,7 +150,8 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     """The base on `device`, with the attention of `prepare_attention`; `quantize`: its frozen weights in 4 bits.
 
     Raises:
-        UserError: it cannot be loaded, or its weights are not, one for one, those of its files.
+        UserError: it cannot be loaded, or its weights are not, one for one, those of its files; or these are quantized,
+            and `quantize` does not say so.
     """
     from transformers import AutoModelForCausalLM
 
@@ -164,6 +165,7 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
         part = text_part(base, config)
         model, found = AutoModelForCausalLM.from_pretrained(base, **loaded, **options, **part, **NO_FOREIGN_CODE)
     refuse_other_weights(base, model, found, of_whole=config.get_text_config() is not config)
+    refuse_stored_otherwise(base, model, quantize)
     if part:
         model._weight_conversions = []  # else it would be saved under the names of the larger base
     if quantize != NO_QUANTIZATION:

@@ -51,6 +51,19 @@ def quantized_options(quantize: str, dtype: torch.dtype, device: torch.device) -
     return {"quantization_config": settings, "device_map": {"": device}}
 
 
+def refuse_stored_otherwise(base: str, model: nn.Module, quantize: str) -> None:
+    """UserError when a base was loaded in fewer bits than 16 because its files are, and --quantize does not say so.
+
+    Nothing else here would know of it: not the check of its gradients, and not that only adapters can be trained.
+    """
+    if quantize != NO_QUANTIZATION or not getattr(model, "is_quantized", False):
+        return
+    stored = model.config.quantization_config
+    method = getattr(stored.quant_method, "value", stored.quant_method)
+    helps = "add --quantize nf4, or give" if getattr(stored, "load_in_4bit", False) else "give"
+    raise UserError(f"base {base} is stored quantized ({method}): {helps} the base in 16 or 32 bits")
+
+
 def check_quantized(model: nn.Module, quantize: str) -> None:
     """Makes the layers of a base in 4 bits compute in evaluation what they do in training, and says what stays whole.
 
@@ -58,14 +71,16 @@ def check_quantized(model: nn.Module, quantize: str) -> None:
     that round to bf16 and, in training later on, lose the gradient of all that lies below.
 
     Raises:
-        UserError: they lose it nevertheless.
+        UserError: they lose it nevertheless; or there are none, as in a base whose files are in 8 bits.
     """
     from bitsandbytes.nn import Linear4bit
 
     layers = [layer for layer in model.modules() if isinstance(layer, Linear4bit)]
+    if not layers:
+        raise UserError(f"--quantize {quantize}: no layer of this base is in 4 bits: give it in 16 or 32 bits")
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
-    if layers and gradient_error(layers[0]) > TOLERANCE:
+    if gradient_error(layers[0]) > TOLERANCE:
         raise UserError(
             f"--quantize {quantize}: {PACKAGE} {version(PACKAGE)} gives wrong gradients here once a base has been "
             "evaluated: choose none, or another version of it"

@@ -7,7 +7,8 @@
 A turn is judged by itself and the turns before it, never by those after it. A checkpoint that was trained with
 `decode=transitions` also has a filter over labels, which carries beliefs on from turn to turn.
 
-Threads may share a recognizer, and may load others meanwhile: they take turns.
+Threads may share a recognizer, and may load others meanwhile: they take turns. Another process that is handed one, as
+by `multiprocessing`, loads it anew from the disk.
 """
 
 import math
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -91,6 +92,13 @@ class EmotionRecognizer:
         self.checked_tokens = 0  # of the largest micro-batch on which the settings were found to be right
         self.running: RunningPrompts | None = None  # what is kept of dialogues asked turn by turn
         self.checked_prompt = 0.0  # tokens of the longest prompt that was found to go on rightly; inf: none will
+        self.loaded_from: tuple[Any, ...] | None = None  # the arguments of `from_pretrained`
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, and copies: by the files that it was loaded from. TypeError where it was put together here."""
+        if self.loaded_from is None:
+            raise TypeError("only an EmotionRecognizer of from_pretrained can be pickled")
+        return type(self).from_pretrained, self.loaded_from
 
     @classmethod
     def from_pretrained(
@@ -132,7 +140,9 @@ class EmotionRecognizer:
             model = load_model(base, dtype, place, quantize)
             if is_adapter(folder):
                 model = load_adapter(model, str(folder), trainable=False)
-        return cls(model.eval(), encoder, config, place, demonstrator, transitions)
+        made = cls(model.eval(), encoder, config, place, demonstrator, transitions)
+        made.loaded_from = (folder.resolve(), device, precision, demonstrations, decode)
+        return made
 
     def predict(self, dialogue: Spoken) -> list[Emotion]:
         """The emotion of every turn of a dialogue of (name, utterance), one for each; names are compared as in files.

@@ -9,13 +9,17 @@ CPU it takes less (`engine/last_layer.py`).
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor, nn
 
 from bases.adapters import count_trainable, is_linear
 from bases.find import find_row
-from engine.attention.tree_ways import SEGMENTS
+from bases.weights import experts_of
+from basics.errors import UserError, describe_error
+from engine.attention.tree_attention import NAME, attention_windows
+from engine.attention.tree_ways import BLOCKS, DENSE, SEGMENTS
 from engine.batching import EAGER_TOKEN_BUDGET, EncodedRow, MicroBatch
 from engine.layers import decoder_layers
-from engine.packing import packer_for
+from engine.packing import Packer, adds_its_mask, packer_for
 from planning.data import GIB, TARGET_TOKENS, WAYS, Texts, Way
 from planning.meta_model import Saved, add_empty_lora, attends_in_runs, build_empty, count_saved, load_config
 
@@ -25,6 +29,8 @@ LIBRARIES = {"cpu": 0.8 * GIB, "cuda": 0.9 * GIB}
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BUCKETS = 2 * 50_000_000  # elements that ZeRO gathers while it works, see data_utils/deepspeed_config.json
 ROWS_TOGETHER = 8  # rows of one dialogue that share a prefix
+# What configurations call the number of experts that a token goes through.
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk")
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,11 @@ class Measured:
     trainable: int
     frozen_linear: int  # of the linear layers of all blocks
     trained_linear: int
+    frozen_experts: float  # of the experts of all blocks: those that one token goes through
+    trained_experts: float
     head: int  # of the language-model head
     hidden: int
-    head_widths: int  # sum over all blocks of heads x width of a head
+    head_widths: float  # sum over all blocks of heads x width of a head
     saved: Saved
     nodes: int  # tokens of the micro-batch, shared ones once
     pairs: int  # (node, node) of which one attends to the other
@@ -82,18 +90,54 @@ class Estimate:
 
 
 def plan_base(base: str, load: Workload) -> list[Estimate]:
-    """An estimate for each way to train that the device and the number of processes allow."""
-    config, row = load_config(base), find_row(base)
-    if row and not row.shares_prefixes:
+    """An estimate for each way to train that the device and the number of processes allow.
+
+    Raises:
+        UserError: there is no such base; or it does not run without weights, as some architectures do not.
+    """
+    config = load_config(base)
+    if not shares_prefixes(base, config):
         load = replace(load, texts=replace(load.texts, shared=1.0))
     on_gpu = load.device.type == "cuda"
     ways = [way for way in WAYS if (on_gpu or not (way.quantized or way.offload)) and (load.gpus > 1 or way.stage != 3)]
     found = {}
-    for way in ways:
-        kind = (way.lora, way.quantized)
-        if kind not in found:
-            found[kind] = measure(base, config, way, load)
+    try:
+        for way in ways:
+            kind = (way.lora, way.quantized)
+            if kind not in found:
+                found[kind] = measure(base, config, way, load)
+    except UserError:
+        raise
+    except Exception as error:  # whatever an architecture does that cannot be done without numbers
+        raise UserError(f"base {base} ({config.model_type}) cannot be planned: {describe_error(error)}") from error
     return [estimate(found[way.lora, way.quantized], way, load) for way in ways]
+
+
+def shares_prefixes(base: str, config) -> bool:
+    """Whether the rows of a base share prefixes, as far as the table and its configuration tell."""
+    row = find_row(base)
+    if row:
+        return row.shares_prefixes
+    try:
+        attention_windows(config)
+    except ValueError:
+        return False
+    return True
+
+
+def packer_of(base: str, model: nn.Module, device: torch.device) -> Packer:
+    """The packer of a run; but trees too where an architecture of transformers cannot share prefixes.
+
+    Rows that share nothing are as many tokens in a tree. Padded rows have a mask whose numbers these models look at.
+    """
+    row = find_row(base)
+    try:
+        packer = packer_for(model, "tree" if row is None or row.shares_prefixes else "rows", 0)
+    except ValueError:
+        way = BLOCKS if model.config.get_text_config()._attn_implementation == NAME else DENSE
+        packer = Packer("tree", 0, way, dtype=next(model.parameters()).dtype, additive=adds_its_mask(model))
+    in_runs = device.type == "cuda" and packer.shares_prefixes and attends_in_runs(model)
+    return replace(packer, way=SEGMENTS) if in_runs else packer
 
 
 def measure(base: str, config, way: Way, load: Workload) -> Measured:
@@ -102,30 +146,46 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
     head = model.get_output_embeddings().weight
     if way.lora:
         model = add_empty_lora(model, base, load.rank, load.dropout, load.modules, way.quantized)
-    row = find_row(base)
-    packer = packer_for(model, "tree" if row is None or row.shares_prefixes else "rows", 0)
-    if load.device.type == "cuda" and packer.shares_prefixes and attends_in_runs(model):
-        packer = replace(packer, way=SEGMENTS)
+    packer = packer_of(base, model, load.device)
     budget = min(load.token_budget, EAGER_TOKEN_BUDGET) if packer.additive else load.token_budget
     batch = typical_batch(load.texts, budget, load.labels)
     tree = batch.tree()
     trainable, parameters = count_trainable(model)
-    linear = [module.weight for module in decoder_layers(model).modules() if is_linear(module)]
-    text = model.config.get_text_config()
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    layers, text = decoder_layers(model), model.config.get_text_config()
+    linear = [module.weight for module in layers.modules() if is_linear(module)]
+    experts = [(weight, used_share(weight, text)) for weight in experts_of(layers).values()]
     return Measured(
         parameters=parameters,
         trainable=trainable,
         frozen_linear=sum(weight.numel() for weight in linear if not weight.requires_grad),
         trained_linear=sum(weight.numel() for weight in linear if weight.requires_grad),
+        frozen_experts=sum(weight.numel() * share for weight, share in experts if not weight.requires_grad),
+        trained_experts=sum(weight.numel() * share for weight, share in experts if weight.requires_grad),
         head=head.numel(),
         hidden=text.hidden_size,
-        head_widths=text.num_hidden_layers * text.num_attention_heads * width,
+        head_widths=sum_head_widths(text),
         saved=count_saved(model, packer.pack(batch)),
         nodes=len(tree),
         pairs=int((tree.positions + 1).sum()),
         kept=len(set(tree.pair_nodes.tolist())),
     )
+
+
+def used_share(experts: Tensor, config) -> float:
+    """The share of experts, (experts, in, out), that a token goes through; 1 where the configuration does not say."""
+    used = next((number for name in EXPERTS_PER_TOKEN if (number := getattr(config, name, None))), len(experts))
+    return min(1.0, used / len(experts))
+
+
+def sum_head_widths(config) -> float:
+    """Heads x width of a head, summed over all blocks, which may differ; the mean where keys are wider than values."""
+    total = 0.0
+    for number in range(config.num_hidden_layers):
+        one = config.per_layer_config[number]
+        width = getattr(one, "head_dim", None) or one.hidden_size // one.num_attention_heads
+        widths = [getattr(one, name, None) or width for name in ("qk_head_dim", "v_head_dim")]
+        total += one.num_attention_heads * sum(widths) / 2
+    return total
 
 
 def typical_batch(texts: Texts, token_budget: int, labels: int = 1) -> MicroBatch:
@@ -187,11 +247,13 @@ def estimate(found: Measured, way: Way, load: Workload) -> Estimate:
 def training_flops(found: Measured, way: Way) -> float:
     """Operations of the forward and backward pass of the measured micro-batch; checkpointing runs the blocks again.
 
-    A product costs two operations a weight and node. Backward, its input's gradient costs as much, and its
-    weight's again where it is trained. Attention: two products a pair forward, four backward.
+    A product costs two operations a weight and node, of experts those that the node goes through. Backward, its
+    input's gradient costs as much, and its weight's again where it is trained. Attention: two products a pair forward,
+    four backward.
     """
-    linear = found.frozen_linear + found.trained_linear
+    trained = found.trained_linear + found.trained_experts
+    linear = found.frozen_linear + found.frozen_experts + trained
     blocks = 2 * linear * found.nodes + 4 * found.head_widths * found.pairs
-    backward = 2 * (linear + found.trained_linear) * found.nodes + 8 * found.head_widths * found.pairs
+    backward = 2 * (linear + trained) * found.nodes + 8 * found.head_widths * found.pairs
     head = (2 if way.lora else 3) * 2 * found.head * found.kept
     return blocks * (2 if way.checkpointing else 1) + backward + head

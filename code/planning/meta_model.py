@@ -93,8 +93,8 @@ class OnPaper(torch.autograd.Function):
 
     @staticmethod
     def forward(context, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """query, key, value, and what is returned: (1, heads, nodes, d). mask: (1, 1, nodes, nodes)."""
-        answer = torch.empty_like(query)
+        """query, key (1, heads, nodes, d), value (1, heads, nodes, e), mask (1, 1, nodes, nodes) -> as value."""
+        answer = torch.empty_like(value)
         sums = query.new_empty(query.shape[:3], dtype=torch.float32)
         context.save_for_backward(query, key, value, answer, sums, mask.to(query.dtype))
         return answer
@@ -148,8 +148,9 @@ def count_saved(model: nn.Module, packed: PackedBatch) -> Saved:
     for number, layer in enumerate(layers):
         handles.append(layer.register_forward_pre_hook(lambda *_, number=number: running.__setitem__(0, number)))
         handles.append(layer.register_forward_hook(lambda *_: running.__setitem__(0, len(layers))))
+    packed = packed.to(next(model.parameters()).device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = batch_loss(model, packed.to(next(model.parameters()).device))
+        loss = batch_loss(model, packed)
     for handle in handles:
         handle.remove()
     sums = [0] * (len(layers) + 1)

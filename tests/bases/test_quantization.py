@@ -2,7 +2,9 @@
 
 import json
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,13 +13,13 @@ import main_new
 from bases import quantization
 from bases.adapters import add_lora, count_trainable
 from bases.load import choose_device, load_model
-from bases.quantization import check_quantization, gradient_error
+from bases.quantization import check_quantization, check_quantized, gradient_error, refuse_stored_otherwise
 from basics.errors import UserError
 from commands import assert_one_line_error, call_script
 from engine.batching import training_batches
 from engine.packing import batch_loss, packer_for
 from own_dialogues.recognizer import EmotionRecognizer
-from tiny_models import PAD, main_command, save_base, save_rows, small_dialogues, small_rows
+from tiny_models import PAD, main_command, save_base, save_rows, small_dialogues, small_rows, tiny_model
 
 pytestmark = pytest.mark.numeric
 
@@ -69,6 +71,25 @@ def test_four_bits_are_refused_in_one_line(place, tmp_path: Path, monkeypatch: p
     assert_one_line_error(run(place, tmp_path / "run", quantize="nf4", lora=False), "--quantize nf4", "--lora True")
     assert_one_line_error(run(place, tmp_path / "run", quantize="int8"), "--quantize", "none, nf4")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_is_stored_in_four_bits_is_loaded_as_such_or_refused(base: str, tmp_path: Path) -> None:
+    """It was trained without the check of its gradients; with all parameters it failed when it was to be saved."""
+    load_model(base, torch.bfloat16, choose_device(), "nf4").save_pretrained(tmp_path)
+    assert load_model(str(tmp_path), torch.bfloat16, choose_device(), "nf4").is_quantized
+    with pytest.raises(UserError, match=r"is stored quantized \(bitsandbytes\): add --quantize nf4, or give the base"):
+        load_model(str(tmp_path), torch.bfloat16, choose_device())
+
+
+def test_bases_that_are_stored_in_other_ways_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = tiny_model("llama")
+    refuse_stored_otherwise("mine", stored, "none")
+    stored.is_quantized, stored.config.quantization_config = True, SimpleNamespace(quant_method="gptq")
+    with pytest.raises(UserError, match=r"^base mine is stored quantized \(gptq\): give the base in 16 or 32 bits$"):
+        refuse_stored_otherwise("mine", stored, "none")
+    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", SimpleNamespace(Linear4bit=torch.nn.Bilinear))
+    with pytest.raises(UserError, match="--quantize nf4: no layer of this base is in 4 bits"):
+        check_quantized(tiny_model("llama"), "nf4")
 
 
 def test_quantized_weights_count_in_full() -> None:

@@ -92,6 +92,8 @@ OTHER_KINDS = {
         | {"num_key_value_heads": 4, "first_k_dense_replace": 2, "q_lora_rank": 16, "kv_lora_rank": 16}
         | {"qk_rope_head_dim": 4, "qk_nope_head_dim": 6, "v_head_dim": 6, "head_dim": 4},
     ),
+    # Of four experts each token meets two.
+    "mixtral": ("mixtral", GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,18 @@ DIALOGUE = [("Ann", TEXTS[0]), ("Ben", TEXTS[4]), ("Ann", TEXTS[1]), ("Cem", TEX
 @pytest.fixture(scope="module")
 def recognizer(trained: Path) -> EmotionRecognizer:
     return EmotionRecognizer.from_pretrained(trained / "run" / "model", precision="fp32")
+
+
+def test_another_process_loads_it_anew(recognizer: EmotionRecognizer, monkeypatch, tmp_path: Path) -> None:
+    """By its folder, wherever that process works; its layers have classes that no module holds."""
+    expected = recognizer.predict(DIALOGUE)
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(pickle.dumps(recognizer))
+    assert again is not recognizer and again.model.dtype == torch.float32
+    assert numbers(again.predict(DIALOGUE)) == pytest.approx(numbers(expected))
+    one = EmotionRecognizer(again.model, again.encoder, again.config, again.device)
+    with pytest.raises(TypeError, match="only an EmotionRecognizer of from_pretrained"):
+        pickle.dumps(one)
 
 
 def numbers(emotions) -> list[float]:

@@ -250,7 +250,7 @@ def test_the_plan_of_a_run_on_a_gpu_is_near_its_peak() -> None:
 
 
 def test_what_fits_is_named() -> None:
-    measured = Measured(10**9, 10**6, 10**9, 10**6, 10**6, 1000, 1000, count_small(), 100, 1000, 10)
+    measured = Measured(10**9, 10**6, 10**9, 10**6, 0, 0, 10**6, 1000, 1000, count_small(), 100, 1000, 10)
     ways = [way for way in WAYS if way.name in ("LoRA", "QLoRA", "all parameters")]
     load = Workload(FEW, 4096, device=GPU)
     plans = [estimate(replace(measured, trainable=10**6 if way.lora else 10**9), way, load) for way in ways]

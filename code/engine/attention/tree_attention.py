@@ -99,14 +99,15 @@ class TreeLayout:
 class TreePlan:
     """How a tree is attended to, shared by all layers of a forward and backward pass that have the same shape.
 
-    blocks: window -> blocks; None: the whole path. layouts: (window, heads, kv heads) -> layout, of the shapes met so
-    far; layers of one model may differ, as in Gemma 4.
+    blocks: window -> blocks; None: the whole path. layouts: (window, heads, kv heads) -> layout on the device, of the
+    shapes met so far; layers of one model may differ, as in Gemma 4.
     """
 
     depth: int
     dtype: torch.dtype
     blocks: dict[int | None, list[BlockBucket]]
     layouts: dict[tuple[int | None, int, int], TreeLayout] = field(default_factory=dict)
+    device: torch.device = torch.device("cpu")
 
     def layout(self, window: int | None, heads: int, kv_heads: int) -> TreeLayout:
         """The layout for a layer with this sliding window; ValueError when none was planned."""
@@ -114,7 +115,7 @@ class TreePlan:
         shape = (reach, heads, kv_heads)
         if shape not in self.layouts:
             buckets = [TreeBucket.from_blocks(bucket, heads, kv_heads, self.dtype) for bucket in self.blocks[reach]]
-            self.layouts[shape] = TreeLayout.from_buckets(buckets)
+            self.layouts[shape] = TreeLayout.from_buckets(buckets).to(self.device)
         return self.layouts[shape]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
@@ -124,7 +125,7 @@ class TreePlan:
 
     def to(self, device: torch.device) -> "TreePlan":
         layouts = {shape: layout.to(device) for shape, layout in self.layouts.items()}
-        return replace(self, layouts=layouts)
+        return replace(self, layouts=layouts, device=device)
 
 
 def shorter_than(depth: int, window: int | None) -> int | None:
