@@ -24,6 +24,7 @@ def read(text: str) -> tuple[list[tuple[str, str]], list[str]]:
         (("1.23-4.56 Ann: {}", "4.56-7.00 Ben: {}", "7.75-9.00 Ann: {}"), "1.23-4.56 Ann"),
         (("[0.0s - 1.5s] Ann: {}", "[1.5s - 3s] Ben: {}", "[3.0s - 4s] Ann (softly): {}"), "0.0s - 1.5s Ann"),
         (("Ann, 5/31/2024: {}", "Ben, 5/31/2024: {}", "Ann, 6/1/2024, 10:04 AM: {}"), "Ann, 5/31/2024"),
+        (("Ann, 5/31/2024: {}", "Ben, 5/31/2024: {}", "Ann, 5/31/2024: {}"), "Ann, 5/31/2024"),
     ],
 )
 def test_times_beside_names_are_those_of_turns(lines: tuple[str, ...], shown: str) -> None:
@@ -56,6 +57,48 @@ def test_numbers_that_fall_or_tell_people_apart_stay(names: tuple[str, ...]) -> 
 
 def test_a_comma_before_a_time_is_none_of_a_name() -> None:
     assert read("Ann, 10:02: a\nBen, 10:03: b\nAnn, Ben: c\n")[0] == [("Ann", "a"), ("Ben", "b"), ("Ann, Ben", "c")]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "{}, Wed",
+        "{}, Yesterday",
+        "{}, May 1,",
+        "{} May 1, 2024 at",
+        "{} on 1 May 2024,",
+        "{}  5/1/2024",
+        "{} 01.05.24",
+    ]
+    + ["{}  Sun", "{} Wednesday", "{} Wed 5/1", "{} — Today at", "{} \N{MIDDLE DOT}", "{} \N{BULLET} Thu"],
+)
+@pytest.mark.parametrize("line", ["{} 10:0{} AM\n{}\n", "{} 10:0{}\n{}\n", "{} 10:0{}: {}\n", "{} [10:0{}]: {}\n"])
+def test_a_day_between_a_name_and_a_time_is_nobodys(beside: str, line: str) -> None:
+    """As Teams, Google Chat and others write it, so that one person would be another every day."""
+    said = [("Lena Hart", "oh: no"), ("Joe", "why"), ("Lena Hart", "rain")]
+    text = "".join(line.format(beside.format(name), place, words) for place, (name, words) in enumerate(said))
+    assert read(text)[0] == said
+
+
+@pytest.mark.parametrize("name", ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1"])
+def test_a_name_that_looks_like_a_day_stays(name: str) -> None:
+    assert read(f"{name} 10:02 AM\nWhy?\nBen 10:03 AM\nRain.\n")[0] == [(name, "Why?"), ("Ben", "Rain.")]
+
+
+@pytest.mark.parametrize("day", ["May 1,", "Wed 5/1", "1 May", "Thu,", "Yesterday at"])
+@pytest.mark.parametrize("line", ["{0}\n{1} 10:0{2} AM\n{3}\n", "{1} 10:0{2} AM\n{0}\n{3}\n"])
+def test_a_day_alone_before_a_time_is_nobody(day: str, line: str) -> None:
+    said = [("Lena Hart", "I burnt it"), ("Joe", "why"), ("Lena Hart", "rain")]
+    with pytest.raises(UserError, match="is no turn"):
+        read("".join(line.format(name, day, place, words) for place, (name, words) in enumerate(said)))
+
+
+@pytest.mark.parametrize("day", ["Yesterday", "Wednesday", "5/1", "May 1, 2024 at"])
+@pytest.mark.parametrize("line", ["[{1} 10:0{2} AM] {0}\n{3}\n", "{0}, [{1} 10:0{2} AM]:\n{3}\n"])
+def test_a_day_in_brackets_is_nobodys(day: str, line: str) -> None:
+    said = [("Hart, Lena", "oh: no"), ("Joe", "why"), ("Hart, Lena", "rain")]
+    text = "".join(line.format(name, day, place, words) for place, (name, words) in enumerate(said))
+    assert read(text)[0] == said
 
 
 @pytest.mark.parametrize("line", ["{}. {}\n", "{}.   {}\n", "{}   {}\n", "{}\t{}\n", "  {}. {}\n"])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from dialogue_files.readers.lines import DAY_IN_WORDS
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
@@ -94,7 +95,7 @@ ZOOM = re.compile(
 )
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
 _ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
-_DISCORD_DATE = rf"(?:{_DATE}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
+_DISCORD_DATE = rf"(?:{_DATE}|{DAY_IN_WORDS}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
 DISCORD = re.compile(
     rf"(?:\[{_DISCORD_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
     rf"|(?P<pasted>[^\s:](?:[^:]{{0,98}}?[^\s:])??)\s++—\s++(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
