@@ -248,9 +248,9 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         ),
         "messenger": Form(
             JSON,
-            "Messenger and Instagram, a chat of their download",
-            "messages, the newest last, letters put right; photos, calls, reactions and notices are left out",
-            "messages with sender_name and timestamp_ms",
+            "Messenger and Instagram, a chat of their download, encrypted ones too",
+            "messages, the newest last, letters put right; photos, calls, reactions, notices in English are left out",
+            "messages with sender_name and timestamp_ms, or senderName and isUnsent",
             chat_exports.read_messenger,
             lambda head: chat_exports.is_messenger(head.outline),
         ),
