@@ -214,6 +214,15 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             corpora.read_empathetic,
             lambda head: corpora.is_empathetic(head.lines),
         ),
+        "discord_csv": Form(
+            CSV,
+            "DiscordChatExporter",
+            "messages; notices are left out",
+            "columns AuthorID, Author, Date, Content and Attachments",
+            chats.read_discord_table,
+            lambda head: chats.is_discord_table(head.lines),
+            labelled=True,
+        ),
         "csv": Form(
             CSV,
             "spreadsheets, MELD",
