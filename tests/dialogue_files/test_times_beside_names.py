@@ -101,6 +101,27 @@ def test_a_day_in_brackets_is_nobodys(day: str, line: str) -> None:
     assert read(text)[0] == said
 
 
+@pytest.mark.parametrize("head", ["{}  [10:01 AM]", "{} 10:01", "{} — Today at 10:01 AM"])
+def test_a_time_before_a_message_that_goes_on_is_none_of_it(head: str) -> None:
+    """As what is copied out of Slack or Discord has it, where somebody sends several messages."""
+    ann, ben = head.format("Ann"), head.format("Ben").replace("01", "04")
+    text = f"{ann}\nI burnt it\n[10:02 AM] really\n[10:03 AM]burnt: all\n{ben}\nOh no\n"
+    assert read(text)[0] == [("Ann", "I burnt it really burnt: all"), ("Ben", "Oh no")]
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["2024-05-01 10:01 AM UTC", "2024-05-01", "May 1, 2024", "Wed, 1 May 2024 10:01:02 +0000", "2024-05-01T10:01:02Z"],
+)
+def test_a_date_at_the_head_of_a_chat_is_said_by_nobody(date: str) -> None:
+    for gap in ("", "\n"):
+        text = f"Chat started: {date}\n{gap}(10:01:02 AM) Ann: When?\n(10:01:05 AM) Ben: {date}\n"
+        turns, said = read(text)
+        assert turns == [("Ann", "When?"), ("Ben", date)]
+        assert said == ["left out: notices 1 (line 1)"]
+    assert read("Ann: May 1\nBen: 10:30\n")[0] == [("Ann", "May 1"), ("Ben", "10:30")]
+
+
 @pytest.mark.parametrize("line", ["{}. {}\n", "{}.   {}\n", "{}   {}\n", "{}\t{}\n", "  {}. {}\n"])
 def test_letters_alone_before_speech_ask_and_answer(line: str) -> None:
     said = ("Q", "Where: here?"), ("A", "I was told: no."), ("Q", "Alone?"), ("A", "Yes."), ("Q", "Sure?"), ("A", "No.")

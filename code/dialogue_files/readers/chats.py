@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dialogue_files.readers.lines import DAY_IN_WORDS
+from dialogue_files.readers.lines import DAY_IN_WORDS, without_times
 from dialogue_files.readers.tables import fold_name, read_table
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
@@ -265,7 +265,7 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
         elif line and of_file:
             of_file -= 1
         elif line and inside:
-            message.add(line, number)
+            message.add(without_times(line), number)
     yield from _discord_items(message)
 
 

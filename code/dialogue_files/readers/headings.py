@@ -31,6 +31,7 @@ from dialogue_files.readers.lines import (
     is_named_line,
     split_name,
     without_day,
+    without_times,
 )
 from dialogue_files.readers.transcripts import Asides
 from dialogue_files.report import LeftOut, Remark
@@ -207,7 +208,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             turn.begin(name, number)
             turn.add(named[1], number)
         else:
-            turn.add(line, number)
+            turn.add(without_times(line), number)
     yield from turn.end()
 
 

@@ -32,6 +32,11 @@ _CERTAIN_DAY = (
     rf"(?i:(?:{_ANY_WEEKDAY},?\s+(?:{DAY}|{_SHORT}|{_OF_MONTH})|{DAY}|{_OF_MONTH}|{_WEEKDAY}|today|yesterday)"
     r"(?:,?\s+at\b)?)"
 )
+# A whole date, with a time or without: what stands behind 'Chat started:' at the head of a chat.
+DATE_ALONE = re.compile(
+    rf"(?i:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_OF_MONTH}(?<=\d{{4}}))(?:(?:T|,?\s+(?:at\s+)?){CLOCK})?"
+    r"\s*\(?(?:Z|[A-Z]{2,4})?\s?(?:[+-]\d\d:?\d\d)?\)?)"
+)
 _MARKS = r"\s,\-–—|·•"  # between a name and a time
 _MARKS_BEHIND_NAME = re.compile(rf"(?<=[^{_MARKS}])[{_MARKS}]+\Z")
 _DAY_BEHIND_NAME = re.compile(
@@ -92,7 +97,7 @@ def split_name(line: str) -> tuple[str, str] | None:
     if not found:
         return None
     said = found[2] if found.re is _TIME_AFTER_NAME else without_begin(_TIME_AFTER_COLON, found[2])
-    said = _TIME_IN_SPEECH.sub("", said)
+    said = without_times(said)
     name = without_day(found[1]) if found.re is _TIME_AFTER_NAME else found[1]
     bare = without_aside(name)
     return _BRACKETS.sub(r"\1", bare) + name[len(bare) :], said
@@ -102,6 +107,11 @@ def without_day(name: str) -> str:
     """A name without the day between it and a time: 'Lena Hart, Wed' -> 'Lena Hart'; without marks before a time."""
     found = _DAY_BEHIND_NAME.fullmatch(name)
     return found["name"] if found else _MARKS_BEHIND_NAME.sub("", name)
+
+
+def without_times(said: str) -> str:
+    """What is said without times in square brackets, which programs put there: 'So [0:05] what?' -> 'So what?'."""
+    return _TIME_IN_SPEECH.sub("", said)
 
 
 def without_begin(pattern: re.Pattern[str], text: str) -> str:
