@@ -33,6 +33,22 @@ def test_times_beside_names_are_those_of_turns(lines: tuple[str, ...], shown: st
     assert said == [f"numbers beside names, as in {shown!r}, are taken for times"]
 
 
+@pytest.mark.parametrize("name", ["SPEAKER_00", "Speaker 1", "Ann"])
+@pytest.mark.parametrize(
+    "line",
+    ["{} [{}s - {}s]: a", "{} ({}s - {}s): a", "{0} {1}: a", "{} ({}-{}): a", "{0} [{1}]: a", "{0} {1}s: a"]
+    + ["[{1}s -> {2}s] {0}: a", "({1}, {2}) {0}: a", "{0}, {1}: a"],
+)
+def test_seconds_beside_names_with_numbers_are_those_of_turns(name: str, line: str) -> None:
+    """As scripts around Whisper print them, whose speakers are numbered."""
+    other = name.translate(str.maketrans("01", "23")).replace("Ann", "Ben")
+    names = [name, other, name]
+    text = "".join(f"{line.format(one, f'{3 * at}.12', f'{3 * at + 2}.34')}\n" for at, one in enumerate(names))
+    turns, said = read(text)
+    assert [one for one, _ in turns] == names
+    assert len(said) == 1 and said[0].endswith("are taken for times")
+
+
 @pytest.mark.parametrize(
     "names",
     [

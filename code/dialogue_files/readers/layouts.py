@@ -17,9 +17,9 @@ HEAD_LINES = 500  # the first lines of a file, by which its layout is decided
 NAMES_STAND_IN = 1_000  # the first characters of a line, among which its name stands
 # Texts beside a name that change with every turn and tell no people apart: seconds, a time with a dot or an h, a date.
 _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
-_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:-->|-|–|to)\s*|\s){_SECONDS})?|{DAY})"
+_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:--?>|-|–|to|,)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
-_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
+_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
 _CERTAIN_DATE = re.compile(r"\d{1,2}([/-])\d{1,2}\1\d{2,4}|\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}\.\d{1,2}\.\d{4}")
 FEWEST_STAMPS = 3
 NUMBER = re.compile(
