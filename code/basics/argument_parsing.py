@@ -3,7 +3,9 @@
 import argparse
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +28,15 @@ def output_file(text: str) -> Path:
     if Path(text).exists() and not Path(text).is_file():
         what = "a folder" if Path(text).is_dir() else "a pipe or a device"
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed, allowed is a file, and this is {what}")
+    if Path(text).exists() and _is_stdout(Path(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: what is printed goes there too, and would be lost")
     return behind_links(Path(text))
+
+
+def _is_stdout(path: Path) -> bool:
+    with suppress(OSError):  # stdout may be closed
+        return os.path.samestat(path.stat(), os.fstat(1))
+    return False
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

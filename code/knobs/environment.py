@@ -185,6 +185,8 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     if path == str(place.repository):
         return "."
     called = path.removeprefix(f"{place.repository}/")
+    if knob.kind is ENCODER and (fetched := called.removeprefix("LLM_bases/")) in ENCODERS:
+        return fetched
     # A program that is called by its bare name is looked for elsewhere.
     return f"./{called}" if knob.kind is PROGRAM and "/" not in called else called
 

@@ -19,13 +19,15 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
   (`Paul (Laughing)` is Paul, `Sam (tenant)` is Sam), other words kept, as there may be another Anna (`Anna (Sales)`).
   Before it, how something is said is left off too (`(laughing) Paul:`). In text it is told where `Sam (tenant)` and
   `Sam (landlord)` are taken for one.
-- **Nobody** is `Note:`, `Session 2:` or `[Scene ...]`, and in text `Participants:` before the first turn, or before
-  names and the first turn of a dialogue.
+- **Nobody** is `Note:`, `Session 2:` or `[Scene ...]`, and in text a whole date before the first turn of a dialogue
+  (`Chat started: 2024-05-01 10:01`), and `Participants:` before the first turn, or before names and the first turn of
+  a dialogue.
 - **Interviews, minutes**: `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number, and
   so are `Q` and `A` before a dot or a gap (`Q. Where?`). What stands above a line `Transcript` is the head of a
   meeting, which is one dialogue. All is told.
-- **Times beside names** are nobody's: `[0:05] Ann:`, and where two people have one and it never falls, which is
-  told, `Ann 10.02:`, `Ann [1.25s]:` or a date. People whose names differ in such a number alone are warned of, and
+- **Times beside names** are nobody's: `[0:05] Ann:`, a day between name and time (`Ann, Wed 10:02`; in numbers or
+  English), and, which is told, `Ann, 5/1/2024:`, and `Ann 10.02:` or `Ann [1.25s]:` where two people have one and it
+  never falls. People whose names differ in such a number alone are warned of, and
   where all speak once those whose names differ in any. In text `Ann: So [0:05] what?` has no time in what is said.
 - **Lines** end with a line feed, and in text with what else ends them before names and colons of which a line has
   two or more, which is told.

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_utils.corpora.registry import find_own
@@ -36,8 +37,13 @@ def utterances_of(dataset: str) -> dict[str, int]:
     """Split -> number of its labelled utterances; UserError: there is no such corpus, or it cannot be read."""
     if dataset in DATASETS:
         return {split: counts.utterances for split, counts in DATASETS[dataset].expected.items()}
-    dialogues = load_dialogues(dataset, find_original_data(dataset))
+    dialogues = _read_own(dataset, find_original_data(dataset))
     return {split: count_labels(of_split).total() for split, of_split in dialogues.items()}
+
+
+@lru_cache(maxsize=1)  # conditions of a corpus ask for its turns and for both kinds of its prompts
+def _read_own(dataset: str, place: Path) -> dict[str, tuple[Dialogue, ...]]:
+    return load_dialogues(dataset, place)
 
 
 @cache
@@ -46,7 +52,7 @@ def _counted(dataset: str, kind: str) -> Texts:
     from engine.batching import RowEncoder
 
     spec, settings = find_own(dataset).spec, RowSettings(dataset, kind)
-    train = load_dialogues(dataset, find_original_data(dataset))["train"]
+    train = _read_own(dataset, find_original_data(dataset))["train"]
     rows = build_examples(settings, {"train": draw_enough(train), "valid": (), "test": ()}, spec)["train"]
     encoder = RowEncoder(load_tokenizer(resolve_base(COUNTED_IN)), spec.max_length)
     return replace(count_encoded(encoder.encode(rows, spec.labels)), rows=count_labels(train).total())

@@ -1,12 +1,15 @@
 """LineParser: every fault of a command line in one UserError."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from basics.argument_parsing import LineParser, output_file, true_or_false, whole_number
 from basics.errors import UserError, raise_together
+from commands import REPOSITORY
 
 
 def make_parser() -> LineParser:
@@ -78,6 +81,17 @@ def test_an_output_takes_the_place_of_files_alone(tmp_path: Path) -> None:
     for path in (tmp_path, ".", ""):  # an empty variable of a shell is the current folder
         with pytest.raises(UserError, match=f"^--json: '{path}' is not allowed, allowed is a file, and this is a fold"):
             read(path)
+
+
+@pytest.mark.parametrize("spelling", ["all.txt", "./all.txt", "link"])
+def test_an_output_is_not_where_stdout_goes(tmp_path: Path, spelling: str) -> None:
+    """Its new content takes the place of the file, and what is printed went to one without a name."""
+    (tmp_path / "link").symlink_to("all.txt")
+    told = f"--json: {spelling!r} is not allowed: what is printed goes there too, and would be lost"
+    with open(tmp_path / "all.txt", "w") as stdout:
+        command = [sys.executable, REPOSITORY / "code" / "audit.py", "--json", spelling]
+        done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
+    assert (done.returncode, done.stderr.strip()) == (2, f"error: {told}")
 
 
 def test_help_still_shows_choices(capsys: pytest.CaptureFixture[str]) -> None:

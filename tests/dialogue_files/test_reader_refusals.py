@@ -135,6 +135,12 @@ ENTRIES = [
             ("reactions", ("Liked a message", "Reacted \u00e2\u009d\u00a4\u00ef\u00b8\u008f to your message ")),
             ("reactions", ("Hat mit \u2764 auf deine Nachricht reagiert", "Reaccionó con 😂 a tu mensaje")),
             ("attachments", ("Ann Bell sent an attachment.", "Ann sent a photo.", "You sent an attachment.")),
+            (
+                "notices",
+                ("Ann Bell named the group Flat!", "Ann set the nickname for Ben to B.", "User unsent a message"),
+            ),
+            ("notices", ("You set your own nickname to A.", "Ann added Ben Fox to the group.", "You left the group.")),
+            ("notices", ("Ann changed the theme to Love.", "Ann pinned a message.", "The video chat ended.")),
         )
         for text in texts
     ),
@@ -142,10 +148,21 @@ ENTRIES = [
         ("messenger", {"sender_name": "Ann Bell", "content": text}, ("Ann Bell", text))
         for text in (
             *("Liked a message of yours", "Reacted badly to your message", "Ben sent an attachment."),
-            *("Ann sent a photo. Look!", "sent an attachment."),
+            *(
+                "Ann sent a photo. Look!",
+                "sent an attachment.",
+                "Ben left the group.",
+                "You left the group?",
+                "Ann left",
+            ),
         )
     ),
     ("messenger", {"sender_name": "", "content": "a"}, ("", "a")),
+    ("messenger", {"sender_name": "Ann", "is_unsent": True}, "notices"),
+    *(
+        ("messenger", {"senderName": "Ann", "timestamp": 5, "isUnsent": unsent, "text": text}, kind)
+        for unsent, text, kind in ((False, "a", ("Ann", "a")), (True, "a", "notices"), (False, "", "attachments"))
+    ),
     ("slack", {"text": "a", "user": "U1", "user_profile": {"real_name": "Ann"}}, ("Ann", "a")),
     ("slack", {"text": "a", "username": "ann"}, ("ann", "a")),
     ("slack", {"text": "a"}, ("unknown", "a")),

@@ -24,12 +24,29 @@ def read(text: str) -> tuple[list[tuple[str, str]], list[str]]:
         (("1.23-4.56 Ann: {}", "4.56-7.00 Ben: {}", "7.75-9.00 Ann: {}"), "1.23-4.56 Ann"),
         (("[0.0s - 1.5s] Ann: {}", "[1.5s - 3s] Ben: {}", "[3.0s - 4s] Ann (softly): {}"), "0.0s - 1.5s Ann"),
         (("Ann, 5/31/2024: {}", "Ben, 5/31/2024: {}", "Ann, 6/1/2024, 10:04 AM: {}"), "Ann, 5/31/2024"),
+        (("Ann, 5/31/2024: {}", "Ben, 5/31/2024: {}", "Ann, 5/31/2024: {}"), "Ann, 5/31/2024"),
     ],
 )
 def test_times_beside_names_are_those_of_turns(lines: tuple[str, ...], shown: str) -> None:
     turns, said = read("".join(f"{line.format('a')}\n" for line in lines))
     assert turns == [("Ann", "a"), ("Ben", "a"), ("Ann", "a")]
     assert said == [f"numbers beside names, as in {shown!r}, are taken for times"]
+
+
+@pytest.mark.parametrize("name", ["SPEAKER_00", "Speaker 1", "Ann"])
+@pytest.mark.parametrize(
+    "line",
+    ["{} [{}s - {}s]: a", "{} ({}s - {}s): a", "{0} {1}: a", "{} ({}-{}): a", "{0} [{1}]: a", "{0} {1}s: a"]
+    + ["[{1}s -> {2}s] {0}: a", "({1}, {2}) {0}: a", "{0}, {1}: a"],
+)
+def test_seconds_beside_names_with_numbers_are_those_of_turns(name: str, line: str) -> None:
+    """As scripts around Whisper print them, whose speakers are numbered."""
+    other = name.translate(str.maketrans("01", "23")).replace("Ann", "Ben")
+    names = [name, other, name]
+    text = "".join(f"{line.format(one, f'{3 * at}.12', f'{3 * at + 2}.34')}\n" for at, one in enumerate(names))
+    turns, said = read(text)
+    assert [one for one, _ in turns] == names
+    assert len(said) == 1 and said[0].endswith("are taken for times")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +73,69 @@ def test_numbers_that_fall_or_tell_people_apart_stay(names: tuple[str, ...]) -> 
 
 def test_a_comma_before_a_time_is_none_of_a_name() -> None:
     assert read("Ann, 10:02: a\nBen, 10:03: b\nAnn, Ben: c\n")[0] == [("Ann", "a"), ("Ben", "b"), ("Ann, Ben", "c")]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "{}, Wed",
+        "{}, Yesterday",
+        "{}, May 1,",
+        "{} May 1, 2024 at",
+        "{} on 1 May 2024,",
+        "{}  5/1/2024",
+        "{} 01.05.24",
+    ]
+    + ["{}  Sun", "{} Wednesday", "{} Wed 5/1", "{} — Today at", "{} \N{MIDDLE DOT}", "{} \N{BULLET} Thu"],
+)
+@pytest.mark.parametrize("line", ["{} 10:0{} AM\n{}\n", "{} 10:0{}\n{}\n", "{} 10:0{}: {}\n", "{} [10:0{}]: {}\n"])
+def test_a_day_between_a_name_and_a_time_is_nobodys(beside: str, line: str) -> None:
+    """As Teams, Google Chat and others write it, so that one person would be another every day."""
+    said = [("Lena Hart", "oh: no"), ("Joe", "why"), ("Lena Hart", "rain")]
+    text = "".join(line.format(beside.format(name), place, words) for place, (name, words) in enumerate(said))
+    assert read(text)[0] == said
+
+
+@pytest.mark.parametrize("name", ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1"])
+def test_a_name_that_looks_like_a_day_stays(name: str) -> None:
+    assert read(f"{name} 10:02 AM\nWhy?\nBen 10:03 AM\nRain.\n")[0] == [(name, "Why?"), ("Ben", "Rain.")]
+
+
+@pytest.mark.parametrize("day", ["May 1,", "Wed 5/1", "1 May", "Thu,", "Yesterday at"])
+@pytest.mark.parametrize("line", ["{0}\n{1} 10:0{2} AM\n{3}\n", "{1} 10:0{2} AM\n{0}\n{3}\n"])
+def test_a_day_alone_before_a_time_is_nobody(day: str, line: str) -> None:
+    said = [("Lena Hart", "I burnt it"), ("Joe", "why"), ("Lena Hart", "rain")]
+    with pytest.raises(UserError, match="is no turn"):
+        read("".join(line.format(name, day, place, words) for place, (name, words) in enumerate(said)))
+
+
+@pytest.mark.parametrize("day", ["Yesterday", "Wednesday", "5/1", "May 1, 2024 at"])
+@pytest.mark.parametrize("line", ["[{1} 10:0{2} AM] {0}\n{3}\n", "{0}, [{1} 10:0{2} AM]:\n{3}\n"])
+def test_a_day_in_brackets_is_nobodys(day: str, line: str) -> None:
+    said = [("Hart, Lena", "oh: no"), ("Joe", "why"), ("Hart, Lena", "rain")]
+    text = "".join(line.format(name, day, place, words) for place, (name, words) in enumerate(said))
+    assert read(text)[0] == said
+
+
+@pytest.mark.parametrize("head", ["{}  [10:01 AM]", "{} 10:01", "{} — Today at 10:01 AM"])
+def test_a_time_before_a_message_that_goes_on_is_none_of_it(head: str) -> None:
+    """As what is copied out of Slack or Discord has it, where somebody sends several messages."""
+    ann, ben = head.format("Ann"), head.format("Ben").replace("01", "04")
+    text = f"{ann}\nI burnt it\n[10:02 AM] really\n[10:03 AM]burnt: all\n{ben}\nOh no\n"
+    assert read(text)[0] == [("Ann", "I burnt it really burnt: all"), ("Ben", "Oh no")]
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["2024-05-01 10:01 AM UTC", "2024-05-01", "May 1, 2024", "Wed, 1 May 2024 10:01:02 +0000", "2024-05-01T10:01:02Z"],
+)
+def test_a_date_at_the_head_of_a_chat_is_said_by_nobody(date: str) -> None:
+    for gap in ("", "\n"):
+        text = f"Chat started: {date}\n{gap}(10:01:02 AM) Ann: When?\n(10:01:05 AM) Ben: {date}\n"
+        turns, said = read(text)
+        assert turns == [("Ann", "When?"), ("Ben", date)]
+        assert said == ["left out: notices 1 (line 1)"]
+    assert read("Ann: May 1\nBen: 10:30\n")[0] == [("Ann", "May 1"), ("Ben", "10:30")]
 
 
 @pytest.mark.parametrize("line", ["{}. {}\n", "{}.   {}\n", "{}   {}\n", "{}\t{}\n", "  {}. {}\n"])

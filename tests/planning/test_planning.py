@@ -27,7 +27,7 @@ from planning.data import ACCELERATORS, GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
-from planning.texts import texts_of, utterances_of
+from planning.texts import _counted, _read_own, load_dialogues, texts_of, utterances_of
 from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -346,12 +346,19 @@ def test_a_folder_is_planned_by_its_own_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not find_folder("SmolLM2-135M"), reason="no SmolLM2-135M in LLM_bases")
 def test_texts_of_a_corpus_of_ones_own_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample under another name comes to what is known of it."""
+    """The sample under another name comes to what is known of it, and is read once."""
+    read: list[str] = []
+    monkeypatch.setattr(
+        "planning.texts.load_dialogues", lambda name, place: read.append(name) or load_dialogues(name, place)
+    )
+    _counted.cache_clear()
+    _read_own.cache_clear()
     for plain, known in ((False, TEXTS["sample"]), (True, PLAIN_TEXTS["sample"])):
         counted = texts_of("sample_csv", plain)
         assert (counted.rows, counted.tokens) == (known.rows, known.tokens)
         assert counted.shared == pytest.approx(known.shared, rel=0.03)
     assert utterances_of("sample_csv") == utterances_of("sample") == {"train": 431, "valid": 111, "test": 116}
+    assert read == ["sample_csv"]
     done = call_script(plan.main, "--model_name_or_path", "SmolLM2-135M", "--dataset", "sample_csv", "--gpu", "l4")
     assert done.returncode == 0, done.stderr
     assert "SmolLM2-135M on sample_csv, 1 x l4" in done.stdout

@@ -28,6 +28,21 @@ _MESSENGER_SENT = re.compile(
     r"|hat einen Anhang gesendet\.|envió un archivo adjunto\.|a envoyé une pièce jointe\.|ha inviato un allegato\."
     r"|enviou um anexo\."
 )
+# What somebody has done, after the name.
+_MESSENGER_DONE = re.compile(
+    r"(?:(?:named|left|created) the group|removed the group name|(?:set|cleared) (?:the|your|his|her|their)(?: own)?"
+    r" (?:nickname|emoji|quick reaction)|changed the (?:group photo|(?:chat )?(?:theme|colou?rs?|emoji))"
+    r"|(?:pinned|unpinned|unsent) a message|created (?:a|the) poll|turned (?:on|off) disappearing messages"
+    r"|(?:joined|started|ended|left) (?:a|the|your) (?:audio |video |group )?(?:call|chat)"
+    r"|missed your (?:audio |video )?(?:call|chat)"
+    r"|(?:added|removed) .+ (?:to|from) the group)\b.*"
+)
+_MESSENGER_NOTICE = re.compile(
+    r"The (?:audio |video )?(?:call|chat) ended\.|User unsent a message|You are now connected on Messenger\.?"
+    r"|Say hi to your new Facebook friend, .*"
+    # whose download it is; 'You left the group?' is said
+    rf"|You (?=[^?!]*\.\Z)(?:{_MESSENGER_DONE.pattern})"
+)
 _SLACK_LINK = re.compile(r"<((?:https?|mailto)[^<>|]*)(?:\|([^<>]*))?>")
 _SLACK_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>")
 _SLACK_CHANNEL = re.compile(r"<#[A-Z0-9]+\|([^<>]+)>")
@@ -79,9 +94,13 @@ def _timed(turn: ReadTurn, message: Mapping[str, Any], key: str) -> ReadTurn:
     return replace(turn, turn=(key, str(time)), is_timed=True) if isinstance(time, (str, int, float)) else turn
 
 
+_ENCRYPTED = ("senderName", "timestamp", "isUnsent")  # keys in the download of encrypted chats, which is another
+
+
 def is_messenger(outline: Outline) -> bool:
     """Whether a file is a chat out of the download of Messenger or Instagram."""
-    return outline.under == "messages" and outline.has("sender_name", "timestamp_ms")
+    has_keys = outline.has("sender_name", "timestamp_ms") or outline.has(*_ENCRYPTED)
+    return outline.under == "messages" and has_keys
 
 
 def read_messenger(stream: BinaryIO) -> Iterator[Read]:
@@ -97,13 +116,17 @@ def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
         if not element.listed or element.key != "messages":
             continue
         message, line = element.value, element.line
+        if isinstance(message, dict) and all(key in message for key in _ENCRYPTED):
+            named = dict(zip(_ENCRYPTED, ("sender_name", "timestamp_ms", "is_unsent"), strict=True))
+            message = {named.get(key, key): value for key, value in message.items()}
+            message["content"] = message.get("text") or None
         if not isinstance(message, dict) or not isinstance(message.get("sender_name"), str):
             raise LineError(line, "a message has no sender_name, allowed is what Messenger writes")
         text = message.get("content")
-        if not isinstance(text, str):
-            yield LeftOut(ATTACHMENTS, line)
-        elif "call_duration" in message or "users" in message or message.get("is_unsent"):
+        if "call_duration" in message or "users" in message or message.get("is_unsent"):
             yield LeftOut(NOTICES, line)
+        elif not isinstance(text, str):
+            yield LeftOut(ATTACHMENTS, line)
         else:
             one = _messenger_item(_as_meant(message["sender_name"]), _as_meant(text), line)
             yield _timed(one, message, "timestamp_ms") if isinstance(one, ReadTurn) else one
@@ -113,9 +136,13 @@ def _messenger_item(name: str, text: str, line: int) -> Read:
     said = text.strip()
     if _MESSENGER_REACTED.fullmatch(said):
         return LeftOut(REACTIONS, line)
+    if _MESSENGER_NOTICE.fullmatch(said):
+        return LeftOut(NOTICES, line)
     callers = (f"{name} ", f"{name.partition(' ')[0]} ", "You ")
     if any(said.startswith(one) and _MESSENGER_SENT.fullmatch(said, len(one)) for one in callers):
         return LeftOut(ATTACHMENTS, line)
+    if any(said.startswith(one) and _MESSENGER_DONE.fullmatch(said, len(one)) for one in callers[:2]):
+        return LeftOut(NOTICES, line)
     return ReadTurn(0, None, name, text, line)
 
 

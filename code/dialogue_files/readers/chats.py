@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from dialogue_files.readers.lines import DAY_IN_WORDS, without_times
+from dialogue_files.readers.tables import fold_name, read_table
 from dialogue_files.report import LeftOut
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
@@ -94,23 +96,39 @@ ZOOM = re.compile(
 )
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
 _ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
-_DISCORD_DATE = rf"(?:{_DATE}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
+_DISCORD_DATE = rf"(?:{_DATE}|{DAY_IN_WORDS}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
 DISCORD = re.compile(
     rf"(?:\[{_DISCORD_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
     rf"|(?P<pasted>[^\s:](?:[^:]{{0,98}}?[^\s:])??)\s++—\s++(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
 )
-_DISCORD_DONE = re.compile(r"(?:Joined the server\.|Started a call.*|Pinned a message\.|Added .* to the group\.)")
+# What DiscordChatExporter writes for somebody.
+_DISCORD_DONE = re.compile(
+    r"(?:Joined the server|Started a (?:call.*|thread)|Pinned a message|Left the group|Added .* to the group"
+    r"|Removed .* from the group|(?:Added|Removed) a recipient|Changed the channel icon|A poll has closed)\."
+    r"|Changed the channel name(?:\.|: .*)"
+)
+# The same in the window, behind a line with the name: 'started a call that lasted 2 minutes. \u2014 10:01 AM'.
+_DISCORD_EVENT = re.compile(
+    r"(?:started a (?:call|thread)|pinned a message|changed the channel|added .* to the (?:group|thread)"
+    r"|removed .* from the (?:group|thread)|left the group|boosted the server)\b.*"
+)
+_DISCORD_COLUMNS = {"author_id", "author", "date", "content", "attachments"}
+_DISCORD_FILE = re.compile(r"Attachment file type: \w+")  # then lines of its name and its size
 _DISCORD_PART = re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions)\}")
 
 
 @dataclass
 class _Message:
-    """A message that grows by lines. speaker: None for a notice; by_phone: the phone says it in the person's name."""
+    """A message that grows by lines.
+
+    speaker: None for a notice. by_phone: the phone says it in the person's name. attached: with a picture or a file.
+    """
 
     speaker: str | None
     text: str
     line: int
     by_phone: bool = False
+    attached: bool = False
 
     def add(self, text: str, line: int) -> None:
         """One more line; LineError when the message becomes too long."""
@@ -220,13 +238,19 @@ def _without_reply(text: str) -> str:
 
 def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
     """Messages of DiscordChatExporter's plain text, or copied out of Discord: a line of name and time, then text."""
-    message, inside = None, True
+    message, inside, of_file = None, True, 0
     for number, line in read_lines(stream):
         line = line.strip()
         head = DISCORD.fullmatch(line)
-        if head:
+        if head and head["pasted"] and _DISCORD_EVENT.match(head["pasted"]):
+            if message is not None:  # the last line was the name
+                message.text = message.text.rpartition("\n")[0]
             yield from _discord_items(message)
-            message, inside = _Message((head["name"] or head["pasted"]).strip(), "", number), True
+            message = None
+            yield LeftOut(NOTICES, number)
+        elif head:
+            yield from _discord_items(message)
+            message, inside, of_file = _Message((head["name"] or head["pasted"]).strip(), "", number), True, 0
         elif line.startswith("=" * 20) or message is None:
             yield from _discord_items(message)  # a footer
             message = None
@@ -235,16 +259,34 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
         elif _DISCORD_PART.fullmatch(line):
             message.speaker, inside = message.speaker if message.text.strip() else None, False
             yield LeftOut(REACTIONS if "Reactions" in line else ATTACHMENTS, number)
+        elif line == "Image" or _DISCORD_FILE.fullmatch(line):
+            message.attached, of_file = True, 0 if line == "Image" else 2
+            yield LeftOut(ATTACHMENTS, number)
+        elif line and of_file:
+            of_file -= 1
         elif line and inside:
-            message.add(line, number)
+            message.add(without_times(line), number)
     yield from _discord_items(message)
 
 
 def _discord_items(message: _Message | None) -> Iterator[Read]:
     """The message, if there is one and anything was said in it."""
-    if message is None or message.speaker is None:
+    if message is None or message.speaker is None or (message.attached and not message.text.strip()):
         return
     if _DISCORD_DONE.fullmatch(message.text.strip()):
         yield LeftOut(NOTICES, message.line)
     else:
         yield ReadTurn(0, None, message.speaker, message.text, message.line)
+
+
+def is_discord_table(lines: Sequence[str]) -> bool:
+    """Whether the first line is the header of DiscordChatExporter's CSV."""
+    header = lines[0].replace('"', "").split(",") if lines else []
+    return {fold_name(name) for name in header} >= _DISCORD_COLUMNS
+
+
+def read_discord_table(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of DiscordChatExporter's CSV."""
+    for one in read_table(stream, ","):
+        is_notice = isinstance(one, ReadTurn) and _DISCORD_DONE.fullmatch(one.text.strip())
+        yield LeftOut(NOTICES, one.line) if is_notice else one

@@ -214,6 +214,15 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             corpora.read_empathetic,
             lambda head: corpora.is_empathetic(head.lines),
         ),
+        "discord_csv": Form(
+            CSV,
+            "DiscordChatExporter",
+            "messages; notices are left out",
+            "columns AuthorID, Author, Date, Content and Attachments",
+            chats.read_discord_table,
+            lambda head: chats.is_discord_table(head.lines),
+            labelled=True,
+        ),
         "csv": Form(
             CSV,
             "spreadsheets, MELD",
@@ -248,9 +257,9 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         ),
         "messenger": Form(
             JSON,
-            "Messenger and Instagram, a chat of their download",
-            "messages, the newest last, letters put right; photos, calls, reactions and notices are left out",
-            "messages with sender_name and timestamp_ms",
+            "Messenger and Instagram, a chat of their download, encrypted ones too",
+            "messages, the newest last, letters put right; photos, calls, reactions, notices in English are left out",
+            "messages with sender_name and timestamp_ms, or senderName and isUnsent",
             chat_exports.read_messenger,
             lambda head: chat_exports.is_messenger(head.outline),
         ),

@@ -19,6 +19,7 @@ from dialogue_files.readers.layouts import HEAD_LINES, find_question, question_r
 from dialogue_files.readers.lines import (
     CLOCK,
     DAY,
+    DAY_IN_WORDS,
     DIRECTIONS,
     FOOTER,
     NOTICES,
@@ -29,6 +30,8 @@ from dialogue_files.readers.lines import (
     is_direction,
     is_named_line,
     split_name,
+    without_day,
+    without_times,
 )
 from dialogue_files.readers.transcripts import Asides
 from dialogue_files.report import LeftOut, Remark
@@ -37,11 +40,11 @@ from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Rea
 # Texts before a time that are no name, but a day, or speech.
 _NO_NAME_BEFORE_TIME = re.compile(
     rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
-    rf"|(?:\w+,?\s+)?{DAY}|today|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+    rf"|{DAY_IN_WORDS}"
     r"|(?:it['’]s|it is)(?:\s+\w+)?|about|after|around|at|before|by|from|until",
     re.I,
 )
-_DATED = re.compile(rf"(?:{_NO_NAME_BEFORE_TIME.pattern}),?\s+{CLOCK}(?:\s*\(.*\))?", re.I)
+_DATED = re.compile(rf"(?:{_NO_NAME_BEFORE_TIME.pattern}|\w+,?\s+{DAY}),?\s+{CLOCK}(?:\s*\(.*\))?", re.I)
 # What a name must have, and a dash has not: a letter, a telephone number, or an emoji.
 _OF_A_NAME = re.compile(r"[^\W\d_]|\+\d|[\u2600-\u27bf\U0001f000-\U0010ffff]")
 _NAME_AND_COLON = re.compile(rf"(?P<name>[^\s:：]{REST})\s*+[:：]")
@@ -51,7 +54,7 @@ _HEADINGS = (
     re.compile(rf"{RANGE}[\s\-–|]++(?P<name>[^\s\d:：\[(]{REST})\s*+[:：]?"),
     re.compile(rf"\[(?P<name>[^\s\]][^\]]{{0,{LONGEST_NAME - 1}}})\]\s+{RANGE}\s*"),
     _NAME_AND_COLON,
-    re.compile(rf"(?P<name>[^\s:：\[(]{REST}),?\s++\[{DAY},?\s{CLOCK}\]\s*[:：]?"),
+    re.compile(rf"(?P<name>[^\s:：\[(]{REST}),?\s++\[{DAY_IN_WORDS},?\s{CLOCK}\]\s*[:：]?"),
 )
 FEWEST_STACKED = 2  # names above times; a single one may be a title
 _TIME_LINE = re.compile(rf"[\s\-–—•·|]*+(?P<time>{RANGE})")
@@ -128,6 +131,7 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
     for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
         found = pattern.fullmatch(line)
         name = found["name"].strip() if found else ""
+        name = name if pattern is _NAME_AND_COLON else without_day(name)
         is_none = reads_like_sentence(name) or is_label(name) or _NO_NAME_BEFORE_TIME.fullmatch(name)
         if name and not is_none and (pattern is _NAME_AND_COLON or _OF_A_NAME.search(name)):
             return name
@@ -204,7 +208,7 @@ def read_headed(stream: BinaryIO) -> Iterator[Read]:
             turn.begin(name, number)
             turn.add(named[1], number)
         else:
-            turn.add(line, number)
+            turn.add(without_times(line), number)
     yield from turn.end()
 
 

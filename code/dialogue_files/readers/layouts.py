@@ -17,9 +17,10 @@ HEAD_LINES = 500  # the first lines of a file, by which its layout is decided
 NAMES_STAND_IN = 1_000  # the first characters of a line, among which its name stands
 # Texts beside a name that change with every turn and tell no people apart: seconds, a time with a dot or an h, a date.
 _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
-_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:-->|-|–|to)\s*|\s){_SECONDS})?|{DAY})"
+_STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:--?>|-|–|to|,)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
-_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
+_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
+_CERTAIN_DATE = re.compile(r"\d{1,2}([/-])\d{1,2}\1\d{2,4}|\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}\.\d{1,2}\.\d{4}")
 FEWEST_STAMPS = 3
 NUMBER = re.compile(
     r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
@@ -108,13 +109,15 @@ def _find_stamped(names: Iterable[str]) -> str:
     """The first name with a time beside it; empty where these numbers are no times.
 
     They are times where they never fall, two people or more have one, and somebody has several. So 'Witch 1.1' and
-    'Witch 1.2' are two people if the first speaks again, or if only witches have numbers.
+    'Witch 1.2' are two people if the first speaks again, or if only witches have numbers. '5/1/2024' is always a date.
     """
     first, last, count, times = "", 0.0, 0, {}
     for name in names:
         bare, time = without_stamp(name)
         if bare == name:
             continue
+        if time is None and _CERTAIN_DATE.search(name):
+            return name
         if time is not None and time < last:
             return ""
         first, last, count = first or name, last if time is None else time, count + 1

@@ -15,6 +15,34 @@ from dialogue_files.turns import LONGEST_NAME
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
 DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+_WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+_ANY_WEEKDAY = rf"(?:{_WEEKDAY}|(?:mon|tues?|wed|thur?s?|fri|sat|sun)\b\.?)"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
+)
+_OF_MONTH = rf"(?:{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+{_MONTH})(?:,?\s+\d{{4}})?"
+_SHORT = r"\d{1,2}/\d{1,2}"
+# A day as chats write it beside a time: 'Wed', 'Yesterday at', 'Wed, May 1', '5/1', '5/1/2024'.
+DAY_IN_WORDS = (
+    rf"(?i:(?:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_SHORT}|{_OF_MONTH})|{_ANY_WEEKDAY}|today|yesterday)(?:,?\s+at\b)?)"
+)
+# The same after a single blank, where 'Sun' and '1/2' may be of a name: 'Lena Sun', 'Caller 1/2'.
+_CERTAIN_DAY = (
+    rf"(?i:(?:{_ANY_WEEKDAY},?\s+(?:{DAY}|{_SHORT}|{_OF_MONTH})|{DAY}|{_OF_MONTH}|{_WEEKDAY}|today|yesterday)"
+    r"(?:,?\s+at\b)?)"
+)
+# A whole date, with a time or without: what stands behind 'Chat started:' at the head of a chat.
+DATE_ALONE = re.compile(
+    rf"(?i:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_OF_MONTH}(?<=\d{{4}}))(?:(?:T|,?\s+(?:at\s+)?){CLOCK})?"
+    r"\s*\(?(?:Z|[A-Z]{2,4})?\s?(?:[+-]\d\d:?\d\d)?\)?)"
+)
+_MARKS = r"\s,\-–—|·•"  # between a name and a time
+_MARKS_BEHIND_NAME = re.compile(rf"(?<=[^{_MARKS}])[{_MARKS}]+\Z")
+_DAY_BEHIND_NAME = re.compile(
+    rf"(?P<name>.*?[^{_MARKS}])"
+    rf"(?:(?:\s*[,\-–—|·•]\s*|\s{{2,}}|\s+on\s+){DAY_IN_WORDS}|\s{_CERTAIN_DAY})[{_MARKS}]*"
+)
 _F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as the programs f4 and easytranscript write it
 _TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{_F4}|{CLOCK})"
 RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
@@ -69,10 +97,21 @@ def split_name(line: str) -> tuple[str, str] | None:
     if not found:
         return None
     said = found[2] if found.re is _TIME_AFTER_NAME else without_begin(_TIME_AFTER_COLON, found[2])
-    said = _TIME_IN_SPEECH.sub("", said)
-    name = found[1].rstrip(" ,") if found.re is _TIME_AFTER_NAME else found[1]
+    said = without_times(said)
+    name = without_day(found[1]) if found.re is _TIME_AFTER_NAME else found[1]
     bare = without_aside(name)
     return _BRACKETS.sub(r"\1", bare) + name[len(bare) :], said
+
+
+def without_day(name: str) -> str:
+    """A name without the day between it and a time: 'Lena Hart, Wed' -> 'Lena Hart'; without marks before a time."""
+    found = _DAY_BEHIND_NAME.fullmatch(name)
+    return found["name"] if found else _MARKS_BEHIND_NAME.sub("", name)
+
+
+def without_times(said: str) -> str:
+    """What is said without times in square brackets, which programs put there: 'So [0:05] what?' -> 'So what?'."""
+    return _TIME_IN_SPEECH.sub("", said)
 
 
 def without_begin(pattern: re.Pattern[str], text: str) -> str:
