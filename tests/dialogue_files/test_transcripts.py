@@ -168,6 +168,7 @@ def test_the_head_of_a_meeting_is_nobodys(head: str, lines: int) -> None:
         "Ann: a\nBen: b\nTranscript\nAnn: c\n",
         "Ann: a\nBen: b\nTranscript\n",
         "Sync\nAnn: I read it - Transcript\nBen: b\nCy: c\n",
+        "Sync\nAnn: a\nBen: b\nTranscript\nCy: c\nDi: d\n",
         "Sync\nAnn: a\nBen: b\n",
     ],
 )
