@@ -37,6 +37,7 @@ def test_times_beside_names_are_those_of_turns(lines: tuple[str, ...], shown: st
     [
         ("Witch 1.1", "Witch 1.2", "Witch 1.1", "Witch 1.2"),
         ("GPT 4.10", "GPT 3.50", "GPT 4.10"),
+        ("Ann 1.3", "Ann 1.2", "Ben 1.4"),
         ("Ann 1.5", "Ben 1.6", "Cy 1.7"),
         ("Ann 10.02", "Ann 10.03"),
         ("Agent 7", "Agent 8", "Agent 9"),

@@ -20,7 +20,6 @@ _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
 _STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:-->|-|–|to)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
 _STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
-FEWEST_STAMPS = 3
 NUMBER = re.compile(
     r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
 )  # before each line of some transcripts
@@ -110,17 +109,16 @@ def _find_stamped(names: Iterable[str]) -> str:
     They are times where they never fall, two people or more have one, and somebody has several. So 'Witch 1.1' and
     'Witch 1.2' are two people if the first speaks again, or if only witches have numbers.
     """
-    first, last, count, times = "", 0.0, 0, {}
+    first, last, times = "", 0.0, {}
     for name in names:
         bare, time = without_stamp(name)
         if bare == name:
             continue
         if time is not None and time < last:
             return ""
-        first, last, count = first or name, last if time is None else time, count + 1
+        first, last = first or name, last if time is None else time
         times.setdefault(name_key(without_aside(bare)), set()).add(name)
-    is_several = len(times) > 1 and any(len(several) > 1 for several in times.values())
-    return first if count >= FEWEST_STAMPS and is_several else ""
+    return first if len(times) > 1 and any(len(several) > 1 for several in times.values()) else ""
 
 
 def _find_head(lines: Sequence[str]) -> int:
