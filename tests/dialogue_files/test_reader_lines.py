@@ -224,15 +224,21 @@ def test_a_line_of_a_transcript_is_nobodys(kind: str, lines: tuple[str, ...]) ->
 
 
 def test_names_have_a_hundred_characters_at_most() -> None:
-    assert said_in("text", f"{'n' * 100}: a\n") == [("n" * 100, "a")]
-    with pytest.raises(LineError, match="line 1: 'nnn.* is no turn"):
-        said_in("text", f"{'n' * 101}: a\n")
+    for time in ("", " 0:05", " [0:05]"):
+        assert said_in("text", f"{'n' * 100}{time}: a\n") == [("n" * 100, "a")]
+        with pytest.raises(LineError, match="line 1: 'nnn.* is no turn"):
+            said_in("text", f"{'n' * 101}{time}: a\n")
 
 
 def test_what_somebody_says_of_transcription_is_speech() -> None:
     assert said_in("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
         *("notices", ("Ann Bell", "Ben started transcription of the tape"))
     ]
+    assert said_in("text", "Ann: Ben stopped transcription\nBen started transcription\n") == [
+        *(("Ann", "Ben stopped transcription"), "notices")
+    ]
+    with pytest.raises(LineError, match="line 1: 'Ben started .* is no turn"):
+        said_in("text", "Ben started transcription of the tape\n")
 
 
 def test_blanks_behind_a_name_of_a_screenplay_are_nothing() -> None:

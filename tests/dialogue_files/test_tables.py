@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from basics.errors import UserError
+from commands import REPOSITORY
 from dialogue_files.readers.forms import FORMATS
 from dialogue_files.reading import count_turns
 from dialogue_files.report import Report
@@ -262,6 +263,25 @@ def test_a_key_that_all_turns_have_is_folded_once(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", ["dialogueId", "ConversationID", "Ticket ID", "call_id"])
 def test_dialogues_are_told_apart_by_what_programs_call_them(name: str) -> None:
     assert cells(f"{name},authorName,text\nx,Ann,a\ny,Ann,b\n") == [("x", "Ann", "a"), ("y", "Ann", "b")]
+
+
+PAGE = (REPOSITORY / "demo" / "FORMATS.md").read_text(encoding="utf-8")
+TWO_ROWS = {"dialogue": "xy", "speaker": "DE", "utterance": "ab", "emotion": "jk", "turn": "21", "time": "21"}
+
+
+@pytest.mark.parametrize("what", TWO_ROWS)
+def test_columns_go_by_the_names_on_the_page_of_which_the_first_counts(what: str) -> None:
+    names = re.search(rf"^\| the {what} \| (.*) \|$", PAGE, re.M)[1].split(", ")
+    for name, later in zip(names, [*names[1:], "other"], strict=True):
+        columns = {later: "12", name: TWO_ROWS[what]}
+        columns |= {} if what == "speaker" else {"speaker": "DE"}
+        columns |= {} if what == "utterance" else {"text": "ab"}
+        turns, told = read("\n".join(map(",".join, [list(columns), *zip(*columns.values(), strict=True)])))
+        if what in ("turn", "time"):
+            assert told[-1].startswith(f"warning: line 3: {name!r} falls from 2 to 1"), name
+        else:
+            taken = {"dialogue": "dialogue", "speaker": "speaker", "utterance": "text", "emotion": "emotion"}[what]
+            assert [getattr(one, taken) for one in turns] == list(TWO_ROWS[what]), name
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_seconds_beside_names_with_numbers_are_those_of_turns(name: str, line: s
     [
         ("Witch 1.1", "Witch 1.2", "Witch 1.1", "Witch 1.2"),
         ("GPT 4.10", "GPT 3.50", "GPT 4.10"),
+        ("Ann 1.3", "Ann 1.2", "Ben 1.4"),
         ("Ann 1.5", "Ben 1.6", "Cy 1.7"),
         ("Ann 10.02", "Ann 10.03"),
         ("Agent 7", "Agent 8", "Agent 9"),
@@ -72,7 +73,8 @@ def test_numbers_that_fall_or_tell_people_apart_stay(names: tuple[str, ...]) -> 
 
 
 def test_a_comma_before_a_time_is_none_of_a_name() -> None:
-    assert read("Ann, 10:02: a\nBen, 10:03: b\nAnn, Ben: c\n")[0] == [("Ann", "a"), ("Ben", "b"), ("Ann, Ben", "c")]
+    text = "Ann, 10:02: a\nMalcolm X, 10:03: b\nAnn, Malcolm X: c\n"
+    assert read(text)[0] == [("Ann", "a"), ("Malcolm X", "b"), ("Ann, Malcolm X", "c")]
 
 
 @pytest.mark.parametrize(
@@ -186,13 +188,16 @@ def test_many_marks_in_a_line_take_a_time_that_grows_with_it() -> None:
 
 
 def test_brackets_in_brackets_are_directions() -> None:
-    turns, said = read("Ann: a\n(Ben Low [North]: No!)\n[Scene (a kitchen)]\nBen: b\n(a) Cy: c\n")
-    assert [name for name, _ in turns] == ["Ann", "Ben", "(a) Cy"] and said == [
+    turns, said = read("Ann: a\n(Ben Low [North]: No!)\n[Scene (a kitchen)]\nBen: b\n(X) Cy: c (d)\n")
+    assert [name for name, _ in turns] == ["Ann", "Ben", "(X) Cy"] and said == [
         "left out: directions 2 (first in line 2)"
     ]
 
 
-@pytest.mark.parametrize("line", ["(They whisper [inaudible)", "[laughs (loud]", "(smiles :( )", "{x (y}", "[[a] b]"])
+@pytest.mark.parametrize(
+    "line",
+    ["(They whisper [inaudible)", "[laughs (loud]", "(smiles :( )", "(smiles :))", "(X rays)", "{x (y}", "[[a] b]"],
+)
 def test_a_bracket_that_has_no_end_is_of_a_direction(line: str) -> None:
     turns, said = read(f"Ann: a\n{line}\nBen: b\n")
     assert turns == [("Ann", "a"), ("Ben", "b")] and said == ["left out: directions 1 (line 2)"]
@@ -234,6 +239,7 @@ def test_a_short_message_above_the_time_of_the_next_is_said() -> None:
         "**{}:** [00:07] a",
         "__{}__: a",
         "{}: [0:05] a",
+        "{}: (0:05)  a",
         "{}: a #00:00:07-1#",
         "#00:00:07-1# {}: a",
         "(laughing) {}: a",

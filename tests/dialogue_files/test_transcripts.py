@@ -77,6 +77,7 @@ def test_a_time_below_a_name_is_nobodys(time: str, gap: str) -> None:
         ("0:00\nWelcome\n0:05\nPython\n0:07\nThanks\n0:09\n", None),
         ("0:00\nso today\nPython\n0:05\nwe look\n0:07\nat cats\n0:09\n", None),
         ("Lunch\n12:30\nbuy rice\n", None),
+        ("Lunch\n12:30\nrice\n13:00\nDinner\n18:30\npeas\n19:00\n", None),
         ("Sync\n10:00\nAnn: Yes\nBen: No\n", None),
         ("Ann: Yes\n0:05\nBen: No\n0:07\nAnn: Oh\n0:09\n", [("Ann", "Yes"), ("Ben", "No"), ("Ann", "Oh")]),
         ("Ann:\nYes\n0:05\nBen:\nNo\n0:07\n", [("Ann", "Yes"), ("Ben", "No")]),
@@ -168,6 +169,7 @@ def test_the_head_of_a_meeting_is_nobodys(head: str, lines: int) -> None:
         "Ann: a\nBen: b\nTranscript\nAnn: c\n",
         "Ann: a\nBen: b\nTranscript\n",
         "Sync\nAnn: I read it - Transcript\nBen: b\nCy: c\n",
+        "Sync\nAnn: a\nBen: b\nTranscript\nCy: c\nDi: d\n",
         "Sync\nAnn: a\nBen: b\n",
     ],
 )
@@ -207,6 +209,10 @@ def test_numbers_of_lines_are_left_out(line: str) -> None:
     assert read("".join(lines)) == ("text", turns) and told("".join(lines)) == remark
     again = [*lines, "[They laugh.]\n", "\n", *lines]  # a dialogue counts from 1 anew
     assert read("".join(again)) == ("text", turns * 2)
+    pairs = [*lines[:2], "\n"] * 2
+    assert read("".join(pairs)) == ("text", turns[:2] * 2)
+    most = [lines[0], "Cy: d\n", lines[1], "Cy: e\n", lines[2]]
+    assert read("".join(most)) == ("text", [turns[0], ("Cy", "d"), turns[1], ("Cy", "e"), turns[2]])
     gaps = [lines[0], "3. [They laugh.]\n", "\n", "5. Ben: b\n"]
     assert read("".join(gaps)) == ("text", [("Ann", "a"), ("Ben", "b")])
 
@@ -221,6 +227,7 @@ def test_numbers_of_lines_are_left_out(line: str) -> None:
         ("Speaker 1", "Speaker 2", "Speaker 3"),
         ("1", "2", "3"),
         *(("Q1", "A2", "Q2"), ("Q3", "A3", "Q2", "A2"), ("Q1", "A1", "A2"), ("Q1", "A1"), ("Q1", "Q2"), ("A1", "A2")),
+        ("A1", "Q2", "A2"),
     ],
 )
 def test_numbers_of_people_stay(names: tuple[str, ...]) -> None:
@@ -261,6 +268,7 @@ MESSAGE = "Jan 05, 2024  9:1{0}:03 PM (Read by them after 1 second)\nDana\nWho i
         f"{MESSAGE.format(2)}{MESSAGE.format(3)}Jan 05, 2024  9:14:03 PM\nMe\nListen:\n    Emphasized by Dana\n",
         "Some notes\nAction items:\nbuy rice\nwash up\n",
         "Some notes\nDecisions:\nbuy rice\n",
+        "Some notes\nshopping:\nbuy rice\nkitchen:\nwash up\n",
         "Action items:\nbuy rice\n",
     ],
 )

@@ -101,7 +101,7 @@ def read_ass_cues(stream: BinaryIO) -> Iterator[Cue]:
     """The cues of SubStation Alpha, .ass and .ssa; LineError for one without the columns that its head names."""
     columns: list[str] = []
     for number, line in read_lines(stream):
-        kind, _, rest = line.strip().partition(":")
+        kind, _, rest = line.lstrip().partition(":")
         if kind == "Format":
             columns = [name.strip() for name in rest.split(",")]
         elif kind == "Dialogue":

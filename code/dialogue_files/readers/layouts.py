@@ -19,9 +19,13 @@ NAMES_STAND_IN = 1_000  # the first characters of a line, among which its name s
 _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
 _STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:--?>|-|–|to|,)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
+<<<<<<< HEAD
 _STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
 _CERTAIN_DATE = re.compile(r"\d{1,2}([/-])\d{1,2}\1\d{2,4}|\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}\.\d{1,2}\.\d{4}")
 FEWEST_STAMPS = 3
+=======
+_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
+>>>>>>> bbf18fbe72c90a32381d46be59901251aba99368
 NUMBER = re.compile(
     r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
 )  # before each line of some transcripts
@@ -111,7 +115,7 @@ def _find_stamped(names: Iterable[str]) -> str:
     They are times where they never fall, two people or more have one, and somebody has several. So 'Witch 1.1' and
     'Witch 1.2' are two people if the first speaks again, or if only witches have numbers. '5/1/2024' is always a date.
     """
-    first, last, count, times = "", 0.0, 0, {}
+    first, last, times = "", 0.0, {}
     for name in names:
         bare, time = without_stamp(name)
         if bare == name:
@@ -120,10 +124,9 @@ def _find_stamped(names: Iterable[str]) -> str:
             return name
         if time is not None and time < last:
             return ""
-        first, last, count = first or name, last if time is None else time, count + 1
+        first, last = first or name, last if time is None else time
         times.setdefault(name_key(without_aside(bare)), set()).add(name)
-    is_several = len(times) > 1 and any(len(several) > 1 for several in times.values())
-    return first if count >= FEWEST_STAMPS and is_several else ""
+    return first if len(times) > 1 and any(len(several) > 1 for several in times.values()) else ""
 
 
 def _find_head(lines: Sequence[str]) -> int:

@@ -58,7 +58,7 @@ _TIME_AFTER_NAME = re.compile(
     rf"([^\s:：\[(](?:[^:：\[(]{{0,{LONGEST_NAME - 2}}}?[^\s:：\[(])??)"
     rf"(?:\s*+(?:\[{CLOCK}\]|\({CLOCK}\))\s*+[:：]\s*+|\s++{CLOCK}\s*+[:：]\s++)(\S.*)"
 )
-_TIME_AFTER_COLON = re.compile(rf"(?:\[{CLOCK}\]|\({CLOCK}\))\s*")
+_TIME_AFTER_COLON = re.compile(rf"\({CLOCK}\)\s*")
 _TIME_IN_SPEECH = re.compile(rf"(?:\[{CLOCK}\]|{_F4})\s?")
 ONLY_TIMES = re.compile(rf"{RANGE}")
 # A name in bold type, its colon in it or after it, and perhaps a time after that.
@@ -69,12 +69,12 @@ _BOLD = re.compile(
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
-    r"|.* - watch: https?://\S+|(?:transcription|meeting) ended after .*|.* (?:started|stopped) transcription"
+    r"|.* - watch: https?://\S+|(?:transcription|meeting) ended after .*|(?:(?!: ).)* (?:started|stopped) transcription"
     r"|this editable transcript was computer generated.*|-{2,3} (?:log opened|log closed|day changed)\b.*",
     re.I,
 )
 # Lines of IRC: what is said, and what is done, after a time.
-_ENTERED = re.compile(rf"(?:\[{CLOCK}\]|{CLOCK})\s+(?:-!-|\*{{1,3}}|<--|-->(?!\s*[\[(\d]))\s.*")
+_ENTERED = re.compile(rf"(?:\[{CLOCK}\]|{CLOCK})\s+(?:-!-|\*{{1,3}}|<--|-->(?!\s*[\[(\d]))\s")
 _NICK = re.compile(r"<[ @+%&~]?(?P<name>[^\s<>:](?:[^<>:]{0,98}[^\s<>:])?)>\s+(?P<said>\S.*)", re.DOTALL)
 _LISTED = re.compile(r"(?:[-*•–]|>+)\s+(?=\S)")  # marks of a list or a quotation, before each of its lines
 SCENE = re.compile(
@@ -132,7 +132,7 @@ def is_direction(line: str) -> bool:
     """Whether a whole line stands in brackets, as directions do: '[Scene: a kitchen]', '(They laugh.)'."""
     if (line[0], line[-1]) not in {("[", "]"), ("(", ")"), ("{", "}")}:
         return False
-    depths = accumulate((character in "[({") - (character in "])}") for character in line[:-1])
+    depths = accumulate((character in "[({") - (character in "])}") for character in line[:-2])
     return all(depth > 0 for depth in depths)
 
 
@@ -142,4 +142,4 @@ def nobodys_kind(text: str) -> str:
         return DIRECTIONS
     if ONLY_TIMES.fullmatch(text):
         return TIMES
-    return NOTICES if FOOTER.fullmatch(text) or _ENTERED.fullmatch(text) else ""
+    return NOTICES if FOOTER.fullmatch(text) or _ENTERED.match(text) else ""

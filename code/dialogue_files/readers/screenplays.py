@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import BinaryIO
 
 from dialogue_files.names import is_label, lists_people, without_aside
@@ -17,7 +18,7 @@ _CAPITALS = re.compile(r"[^\W\d_a-z][^a-z:：]{0,38}")
 
 def _unforced(line: str) -> str:
     """A name without Fountain's marks: '@McCLANE' (a name in any case), 'RUTH ^' (who speaks at the same time)."""
-    return line.strip().removeprefix("@").removesuffix("^").strip()
+    return line.removeprefix("@").removesuffix("^").strip()
 
 
 def is_cue_name(line: str) -> bool:
@@ -33,13 +34,12 @@ def is_screenplay(lines: Sequence[str]) -> bool:
 
     Few, as a time that is said ('At 7:30') looks like a name with one; and shouted lines look like names in capitals.
     """
-    pairs = zip(lines, lines[1:], strict=False)
-    cues = sum(is_cue_name(line) and not lists_people(line) and _has_lower(after) for line, after in pairs)
-    stripped = [line.strip() for line in lines]
-    if cues < 2 or cues <= sum(map(is_named_line, stripped)):
+    lines = [line.strip() for line in lines]
+    cues = sum(is_cue_name(line) and not lists_people(line) and _has_lower(after) for line, after in pairwise(lines))
+    if cues < 2 or cues <= sum(map(is_named_line, lines)):
         return False
-    timed = max(sum(heading_name(line, kind) is not None for line in stripped) for kind in TIMED_HEADINGS)
-    timed = max(timed, count_times_below(stripped))
+    timed = max(sum(heading_name(line, kind) is not None for line in lines) for kind in TIMED_HEADINGS)
+    timed = max(timed, count_times_below(lines))
     return timed < 2 or timed * SHOUTS_PER_HEADING < cues
 
 
@@ -59,7 +59,6 @@ def read_screenplay(stream: BinaryIO) -> Iterator[Read]:
         if not line:
             if turn.text:
                 yield from turn.end()
-                turn.text = ""
         elif turn.speaker is None and _begins_speech(line) and (begun or not lists_people(line)):
             begun = True
             turn.begin((yield from asides.take_off(_unforced(line))), number)

@@ -1,0 +1,30 @@
+"""Cues of subtitles: which lines are times, which are marks of cues, and what is refused."""
+
+import pytest
+
+from corpora import said_in
+from dialogue_files.turns import LineError
+
+TIMES = "00:00:01,000 --> 00:00:02,000"
+
+
+@pytest.mark.parametrize("line", ["0:00:01 - 0:00:05 is how long", "0:00:01-0:00:05: never", "at 00:00:01 - 00:00:05"])
+def test_times_among_words_are_said(line: str) -> None:
+    assert said_in("srt", f"1\n{TIMES}\nAnn: a\n{line}\n") == [("Ann", f"a {line}")]
+
+
+@pytest.mark.parametrize("line", [f"{TIMES}x", "0:00:01 - 0:00:05", f"{TIMES[:12]} → {TIMES[:12]}"])
+def test_times_that_are_malformed_are_refused(line: str) -> None:
+    with pytest.raises(LineError, match="line 5: .* are no times, allowed are such as 00:00:01,000 -->"):
+        said_in("srt", f"1\n{TIMES}\nAnn: a\n\n{line}\nb\n")
+
+
+def test_a_file_without_cues_is_refused() -> None:
+    with pytest.raises(LineError, match="line 1: no cue begins with 'Kitchen', allowed is a line of times with '-->'"):
+        said_in("srt", "Kitchen\n")
+
+
+@pytest.mark.parametrize("begin", ["0:00:01.50", "0:00:01.50x", "x0:00:01.50", ""])
+def test_what_is_no_time_in_substation_alpha_is_passed_over(begin: str) -> None:
+    content = f"Format: Start, End, Name, Text\n  Dialogue: {begin},0:02,Ann,a  \n"
+    assert said_in("ass", content) == [("Ann", "a")]
