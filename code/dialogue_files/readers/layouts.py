@@ -19,13 +19,8 @@ NAMES_STAND_IN = 1_000  # the first characters of a line, among which its name s
 _SECONDS = r"\d{1,6}(?:[.,hH]\d{1,6}(?:[.:]\d{1,3})?\s?s?|s)"
 _STAMP = rf"(?:(?P<seconds>{_SECONDS})(?:(?:\s*(?:--?>|-|–|to|,)\s*|\s){_SECONDS})?|{DAY})"
 _STAMP_BEFORE = re.compile(rf"\(?{_STAMP}\)?[\s\-–|,]+(?P<name>[^\s\d].*)")
-<<<<<<< HEAD
 _STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
 _CERTAIN_DATE = re.compile(r"\d{1,2}([/-])\d{1,2}\1\d{2,4}|\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}\.\d{1,2}\.\d{4}")
-FEWEST_STAMPS = 3
-=======
-_STAMP_AFTER = re.compile(rf"(?P<name>.*?[^\s\d(,\-–|])[\s\-–|,]+\(?{_STAMP}\)?[\s,]*")
->>>>>>> bbf18fbe72c90a32381d46be59901251aba99368
 NUMBER = re.compile(
     r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
 )  # before each line of some transcripts
