@@ -254,7 +254,7 @@ def _meet(crew: Crew | LaunchedCrew, form: Callable[[], None]) -> None:
 
 
 def find_launcher_problems() -> list[str]:
-    """One line for each variable of a launcher that is no number, or out of range."""
+    """One line for each variable of a launcher that is no number, or out of range, as of GPUs that are not there."""
     problems = []
     for name in NUMBERS:
         try:
@@ -263,6 +263,10 @@ def find_launcher_problems() -> list[str]:
             problems.append(str(error))
     if not problems and launcher_number("RANK") >= launcher_number("WORLD_SIZE") > 1:
         problems.append(f"RANK is {os.environ['RANK']}, allowed is less than WORLD_SIZE")
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not problems and 0 < cards <= (mine := launcher_number("LOCAL_RANK")):
+        told = f"LOCAL_RANK is {mine}, and this process sees {cards} of the GPUs, numbered from 0"
+        problems.append(f"{told}: start no more processes than GPUs; where each sees one of its own, set LOCAL_RANK=0")
     return problems
 
 

@@ -80,6 +80,7 @@ class EmotionRecognizer:
         device: torch.device,
         demonstrator: Demonstrator | None = None,
         transitions: TransitionFilter | None = None,
+        loaded_from: tuple[Any, ...] | None = None,
     ) -> None:
         # Held while the model is asked: its layers are told where they are read, and a check widens its weights.
         self.lock = threading.RLock()
@@ -92,7 +93,7 @@ class EmotionRecognizer:
         self.checked_tokens = 0  # of the largest micro-batch on which the settings were found to be right
         self.running: RunningPrompts | None = None  # what is kept of dialogues asked turn by turn
         self.checked_prompt = 0.0  # tokens of the longest prompt that was found to go on rightly; inf: none will
-        self.loaded_from: tuple[Any, ...] | None = None  # the arguments of `from_pretrained`
+        self.loaded_from = loaded_from  # the arguments of `from_pretrained`
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle, and copies: by the files that it was loaded from. TypeError where it was put together here."""
@@ -138,11 +139,9 @@ class EmotionRecognizer:
         refuse_larger_than_card(base, dtype, quantize, place)
         with LOADING:
             model = load_model(base, dtype, place, quantize)
-            if is_adapter(folder):
-                model = load_adapter(model, str(folder), trainable=False)
-        made = cls(model.eval(), encoder, config, place, demonstrator, transitions)
-        made.loaded_from = (folder.resolve(), device, precision, demonstrations, decode)
-        return made
+            model = load_adapter(model, str(folder), trainable=False) if is_adapter(folder) else model
+        asked = (folder.resolve(), device, precision, demonstrations, decode)
+        return cls(model.eval(), encoder, config, place, demonstrator, transitions, asked)
 
     def predict(self, dialogue: Spoken) -> list[Emotion]:
         """The emotion of every turn of a dialogue of (name, utterance), one for each; names are compared as in files.

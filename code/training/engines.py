@@ -5,7 +5,8 @@ clip the gradient norm, follow a linear schedule with warm-up, and hold fp32 mas
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,6 +79,7 @@ class MasterWeights:
         self.masters = [w if w.dtype == torch.float32 else w.detach().float() for w in self.weights]
         self.apart = [(m, w) for m, w in zip(self.masters, self.weights, strict=True) if m is not w]
         self.scratch: list[Tensor] = []  # fp32 buffers for gradients, where `hold_sums` was called
+        self.met: set[int] = set()  # numbers of the weights that have had a gradient since then
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
@@ -123,7 +125,20 @@ class MasterWeights:
         for master in self.masters:
             master.grad = torch.zeros_like(master)
         self.scratch = [torch.empty_like(master) for master, _ in self.apart]
+        met = self.met  # and not self: that circle would keep a whole model from being freed
+        for number, weight in enumerate(self.weights):
+            weight.register_post_accumulate_grad_hook(lambda _, number=number: met.add(number))
         return [master.grad for master in self.masters]
+
+    @contextmanager
+    def only_met(self) -> Iterator[None]:
+        """Inside, weights that have had no gradient have none, and no sum of zero: they are not decayed either."""
+        held = [(one, one.grad) for number, one in enumerate(self.masters) if number not in self.met]
+        for master, _ in held:
+            master.grad = None
+        yield
+        for master, total in held:
+            master.grad = total
 
     def forget_micro_step(self) -> None:
         """Drops gradients that are not in the sums, as after a micro-step that broke off."""
@@ -196,7 +211,8 @@ class PlainEngine:
         """
         norm = nn.utils.clip_grad_norm_(self.masters.masters, self.settings.clip_norm or math.inf)
         self.optimizer.grad_scale, self.optimizer.found_inf = None, (~(norm + loss).isfinite()).float()
-        self.optimizer.step()
+        with self.masters.only_met():
+            self.optimizer.step()
         self._publish()
         self.optimizer.zero_grad(set_to_none=False)
         return norm

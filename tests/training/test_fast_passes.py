@@ -189,3 +189,27 @@ def test_a_way_that_a_base_does_not_take_is_refused() -> None:
             fastest_packer(model, packer, plan, asked({"tree_attention": way}), CPU, False, True)
     for packer, way in ((rows, "auto"), (dense, "auto"), (dense, DENSE)):
         assert fastest_packer(model, packer, plan, asked({"tree_attention": way}), CPU, False, True) == packer
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_weight_without_gradient_is_not_decayed_by_held_sums_either(dtype: torch.dtype) -> None:
+    """As by other steps; and a later gradient still reaches its sum."""
+    found = []
+    for held in (False, True):
+        torch.manual_seed(0)
+        model = nn.ModuleList(nn.Linear(4, 4, bias=False, dtype=dtype) for _ in range(2))
+        engine = PlainEngine(model, OptimizerSettings(0.1, 0.0, 0.5, 1.0, total_steps=4))
+        sums = engine.hold_sums() if held else []
+        for used in (1, 1, 2):
+            engine.backward(sum((layer.weight.float() ** 2).sum() for layer in model[:used]), last=True)
+            if not held:
+                engine.step()
+            else:
+                engine.step_unread(torch.zeros(()))
+                engine.schedule.step()
+                assert all(one.grad is total for one, total in zip(engine.masters.masters, sums, strict=True))
+        found.append(engine.state())
+    assert len(found[1]["moments"]["1.weight"]) == len(found[0]["moments"]["1.weight"]) == 3
+    assert float(found[1]["moments"]["1.weight"]["step"]) == 1
+    for name, weight in found[0]["weights"].items():
+        assert torch.allclose(weight, found[1]["weights"][name], atol=1e-6), name

@@ -215,6 +215,17 @@ def test_what_a_launcher_cannot_mean_is_one_line(environment: dict[str, str], pa
     assert all(part in str(error.value) for part in parts) and "\n" not in str(error.value)
 
 
+def test_a_process_without_a_gpu_of_its_number_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More processes than GPUs, or a launcher that shows each process its own: CUDA says 'invalid device ordinal'."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert join_world() == World()
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match="LOCAL_RANK is 2, and this process sees 2 of the GPUs.* set LOCAL_RANK=0"):
+        join_world()
+
+
 def test_one_process_may_have_a_rank_that_nobody_counts(monkeypatch) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "")
