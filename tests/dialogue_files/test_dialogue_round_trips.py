@@ -16,7 +16,7 @@ from dialogue_files.turns import LineError, ReadTurn, clean, number_turns
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), include_characters="\t\r\n,\"'")
 WORDS = st.text(CHARACTERS, min_size=1, max_size=30)
 TEXTS = WORDS.filter(str.strip)
-NAMES = TEXTS.filter(lambda name: UNSEEN.sub("", name).strip() and not {":", "："} & set(name))
+NAMES = TEXTS.filter(lambda name: not {":", "："} & set(name) and UNSEEN.sub("", name).strip())
 # In text, brackets, stars, numbers before names and some words mean something.
 PLAIN_NAMES = st.text(st.characters(categories=("L", "N", "Zs")), min_size=1, max_size=30).filter(
     lambda name: name.strip() and not is_label(name) and not name.split()[0].isdecimal()

@@ -64,7 +64,7 @@ LABELLED = {
     "ecf": "1 1\n\n1 | Ann | joy | a | 0.5\n",
     "text_table": "speaker\ttext\temotion\nAnn\ta\tjoy\n",
     "emory_csv": "Utterance,Speaker,Season,Episode,Scene_ID,Emotion\na,Ann,1,1,1,joy\n",
-    "discord_csv": "AuthorID,Author,Date,Content,Attachments,Emotion\n1,Ann,2024-05-01,a,,joy\n",
+    "discord_csv": "AuthorID,Author,Date,Content,Attachments,Emotion\n1,Ann,2024,a,,joy\n",
     "csv": "Emotion,Speaker,Text\njoy,Ann,a\n",
     "tsv": "speaker\tlabel\ttext\nAnn\tjoy\ta\n",
     "emory_json": json.dumps({"episodes": [{"scenes": [SCENE]}]}),

@@ -37,6 +37,7 @@ _IN_ANGLES = re.compile(
     r"|[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{5,})[>›]"
 )
 _ATTACHED = re.compile(r"<[^<>:|/]{3,20}: [^<>]+\.\w{2,5}>")  # '<attached: 1.jpg>', with words before it perhaps
+_TITLE = re.compile(r"\S.*\.\w{2,5}(?: •(?: \d+ \w+)?)?")  # 'Plan.pdf • 2 pages', before such words
 _FILE = re.compile(
     r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)"
     r"|[A-Z]{3}-\d{8}-WA\d{4,}\.\w{2,5} \([^()]+\)",
@@ -173,7 +174,8 @@ def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
         if said:
             text = said["text"] or ""
             by_phone = bool(text) and f"\u200e{text[:9]}" in line
-            message = _Message(said["name"].strip(), text, number, by_phone)
+            words = _without_phones(text, line)
+            message = _Message(said["name"].strip(), words, number, by_phone, attached=words != text)
     if message is not None:
         yield _whatsapp_item(message)
 
@@ -187,6 +189,19 @@ def _whatsapp_said(rest: str) -> re.Match[str] | None:
     return None if is_done and len(said["name"].split()) > 3 else said
 
 
+def _without_phones(text: str, line: str) -> str:
+    """A text without what an iPhone writes behind it, each after a mark, on lines with attachments, which begin so.
+
+    'Plan.pdf • |2 pages |document omitted' -> 'Plan.pdf •', '|': the mark. What is all of the text stays.
+    """
+    for piece in reversed(line.split("\u200e")[1:] if line.startswith("\u200e") else []):
+        written = _unmarked(piece)
+        if not text.endswith(written) or len(written) >= len(text):
+            break
+        text = text.removesuffix(written).rstrip()
+    return text
+
+
 def _whatsapp_item(message: _Message) -> Read:
     if message.speaker is None:
         return LeftOut(NOTICES, message.line)
@@ -195,7 +210,10 @@ def _whatsapp_item(message: _Message) -> Read:
         return LeftOut(DELETED, message.line)
     if _CALLS.fullmatch(text):
         return LeftOut(NOTICES, message.line)
-    lines = [line for line in _ATTACHED.sub("", text).split("\n") if not _FILE.fullmatch(line.strip())]
+    bare = _ATTACHED.sub("", text)
+    if (message.attached or bare != text) and _TITLE.fullmatch(bare.strip()):
+        return LeftOut(ATTACHMENTS, message.line)
+    lines = [line for line in bare.split("\n") if not _FILE.fullmatch(line.strip())]
     if len(lines) > 1 and _IN_ANGLES.fullmatch(lines[0].strip()):  # with words below it
         lines = lines[1:]
     rest = "\n".join(lines).strip()
