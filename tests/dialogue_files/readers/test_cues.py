@@ -28,3 +28,16 @@ def test_a_file_without_cues_is_refused() -> None:
 def test_what_is_no_time_in_substation_alpha_is_passed_over(begin: str) -> None:
     content = f"Format: Start, End, Name, Text\n  Dialogue: {begin},0:02,Ann,a  \n"
     assert said_in("ass", content) == [("Ann", "a")]
+
+
+def test_a_number_is_said_where_cues_have_none() -> None:
+    assert said_in("srt", f"{TIMES}\nAnn: a\n5\n{TIMES}\nb\n\n7\n") == [("Ann", "a 5"), ("Ann", "b 7")]
+    assert said_in("srt", f"1\n{TIMES}\nAnn: a\n5\n{TIMES}\nb\n\n7\n") == [("Ann", "a"), ("Ann", "b")]
+
+
+def test_a_number_before_the_first_cue_may_stand_alone_but_no_words() -> None:
+    cues = f"{TIMES}\nAnn: a\n5\n{TIMES}\nb\n"
+    assert said_in("srt", f"1\n\n{cues}") == [("Ann", "a 5"), ("Ann", "b")]
+    assert said_in("srt", f"1\n\n2\n{cues}") == [("Ann", "a"), ("Ann", "b")]
+    with pytest.raises(LineError, match="line 1: no cue begins with 'Kitchen'"):
+        said_in("srt", f"Kitchen\n\n{cues}")
