@@ -105,7 +105,14 @@ def test_asides_of_scripts_are_taken_off() -> None:
 
 
 def test_asides_that_may_tell_people_apart() -> None:
-    for name in ("Sam (tenant)", "Sam [landlord]", "Speaker (male)", "Sam (from the shop)", "Sam (tenant) (laughing)"):
+    for name in (
+        "Sam (tenant)",
+        "Sam [landlord]",
+        "Speaker (male)",
+        "Sam (from the shop)",
+        "Sam (tenant) (laughing)",
+        "Sam (iPad)",
+    ):
         assert has_doubtful_aside(name)
     for name in ("Sam", "Sam (laughing)", "Sam (very quietly)", "Sam (to Ann)", "Sam (v.o.)", "Anna (Sales)"):
         assert not has_doubtful_aside(name)

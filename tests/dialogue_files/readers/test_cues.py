@@ -41,3 +41,15 @@ def test_a_number_before_the_first_cue_may_stand_alone_but_no_words() -> None:
     assert said_in("srt", f"1\n\n2\n{cues}") == [("Ann", "a"), ("Ann", "b")]
     with pytest.raises(LineError, match="line 1: no cue begins with 'Kitchen'"):
         said_in("srt", f"Kitchen\n\n{cues}")
+
+
+@pytest.mark.parametrize("column", ["Name", "Actor"])
+def test_who_speaks_in_substation_alpha_stands_in_either_column(column: str) -> None:
+    assert said_in("ass", f"Format: Start, End, {column}, Text\nDialogue: 0:01,0:02,Ann,a\n") == [("Ann", "a")]
+
+
+def test_a_cue_of_substation_alpha_has_a_thousand_lines_at_most() -> None:
+    head = "Format: Start, End, Name, Text\nDialogue: 0:01,0:02,Ann,"
+    assert said_in("ass", head + r"\N".join("a" * 1000)) == [("Ann", " ".join("a" * 1000))]
+    with pytest.raises(LineError, match="line 2: a cue of 1,001 lines, allowed are 1,000"):
+        said_in("ass", head + r"\N".join("a" * 1001))
