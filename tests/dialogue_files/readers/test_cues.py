@@ -53,3 +53,10 @@ def test_a_cue_of_substation_alpha_has_a_thousand_lines_at_most() -> None:
     assert said_in("ass", head + r"\N".join("a" * 1000)) == [("Ann", " ".join("a" * 1000))]
     with pytest.raises(LineError, match="line 2: a cue of 1,001 lines, allowed are 1,000"):
         said_in("ass", head + r"\N".join("a" * 1001))
+
+
+def test_two_lines_of_a_cue_have_ten_thousand_characters_at_most() -> None:
+    first, second = "a" * 4995, "b" * 5000
+    assert said_in("srt", f"1\n{TIMES}\nAnn: {first}\n{second}\n") == [("Ann", f"{first} {second}")]
+    with pytest.raises(LineError, match="line 4: a cue does not end"):
+        said_in("srt", f"1\n{TIMES}\nAnn: {first}\n{second}b\n")
