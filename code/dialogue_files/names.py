@@ -169,7 +169,7 @@ def _is_delivery(aside: str) -> bool:
     if len(aside) > LONGEST_ASIDE:
         return False
     folded = aside.strip().casefold()
-    return folded in _MARKS_OF_SCRIPTS or _DELIVERY.fullmatch(re.split(r"[\s,;.]", folded, maxsplit=1)[0]) is not None
+    return folded in _MARKS_OF_SCRIPTS or _DELIVERY.fullmatch(re.split(r"[\s,;.]", folded)[0]) is not None
 
 
 def is_sound(text: str) -> bool:

@@ -66,7 +66,7 @@ def test_headings_of_scripts_are_nobody(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Stage Manager", "Scene Partner", "CAST MEMBER", "Note Taker", "Location Scout"]
+    ["Stage Manager", "Stage Xavier", "Scene Partner", "CAST MEMBER", "Note Taker", "Location Scout"]
     + ["Session Musician", "Minutes Secretary", "Interviewer", "Participant 1", "Speaker 2", "Chair", "Dialogue Coach"]
     + ["Interview Participant 1", "Conversation Partner B", "Session Leader II"],
 )
@@ -99,13 +99,26 @@ def test_asides_of_scripts_are_taken_off() -> None:
         "Anna (Emily)",
         "Paul (",
         "(softly)",
+        "Paul (softly) Bell",
         f"Paul ({'a' * 41})",
     ):
         assert without_aside(name) == name
 
 
+def test_three_asides_are_taken_off() -> None:
+    name = f"Paul{' (softly)' * 3}"
+    assert without_aside(name) == "Paul" and without_aside(f"{name} (softly)") == "Paul (softly)"
+
+
 def test_asides_that_may_tell_people_apart() -> None:
-    for name in ("Sam (tenant)", "Sam [landlord]", "Speaker (male)", "Sam (from the shop)", "Sam (tenant) (laughing)"):
+    for name in (
+        "Sam (tenant)",
+        "Sam [landlord]",
+        "Speaker (male)",
+        "Sam (from the shop)",
+        "Sam (tenant) (laughing)",
+        "Sam (iPad)",
+    ):
         assert has_doubtful_aside(name)
     for name in ("Sam", "Sam (laughing)", "Sam (very quietly)", "Sam (to Ann)", "Sam (v.o.)", "Anna (Sales)"):
         assert not has_doubtful_aside(name)

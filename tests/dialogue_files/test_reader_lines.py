@@ -4,6 +4,7 @@ import pytest
 
 from corpora import said_in
 from dialogue_files.readers.chats import is_whatsapp
+from dialogue_files.readers.lines import is_direction
 from dialogue_files.readers.screenplays import is_screenplay
 from dialogue_files.reading import find_text_form
 from dialogue_files.turns import LineError
@@ -221,6 +222,11 @@ def test_a_number_beside_a_name_is_no_time(name: str) -> None:
 def test_a_line_of_a_transcript_is_nobodys(kind: str, lines: tuple[str, ...]) -> None:
     for line in lines:
         assert said_in("text", f"{line}\n") == [kind], line
+
+
+@pytest.mark.parametrize("line", ["(Ann) )", "(Ann) Ben (Cy)", "[Ann)", "Ann (Ben)", "(Ann) Ben"])
+def test_brackets_that_end_within_a_line_are_no_direction(line: str) -> None:
+    assert not is_direction(line)
 
 
 def test_names_have_a_hundred_characters_at_most() -> None:

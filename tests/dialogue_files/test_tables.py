@@ -177,11 +177,13 @@ def test_times_that_fall_are_told(tmp_path: Path, key: str, times: list) -> None
 
 @pytest.mark.parametrize("column", ["Start Time", "timeStamp", "DateTime"])
 def test_tiers_that_stand_one_below_the_other_are_told(column: str) -> None:
-    _, told = read(f"{column},speaker,text\n0:00:01.500,Ann,a\n0:01:09.000,Ann,b\n0:00:02.250,Ben,c\n")
-    assert told == [
-        f"warning: line 4: '{column}' falls from 69.000 to 2.250 within a dialogue: turns are taken in the order of "
-        f"the file, not of '{column}'"
-    ]
+    for mark in ".,":
+        times = (f'"0:0{time}"'.replace(".", mark) for time in ("0:01.500", "1:09.000", "0:02.250"))
+        _, told = read(f"{column},speaker,text\n" + "".join(f"{time},Ann,a\n" for time in times))
+        assert told == [
+            f"warning: line 4: '{column}' falls from 69.000 to 2.250 within a dialogue: turns are taken in the order "
+            f"of the file, not of '{column}'"
+        ]
 
 
 CHATS = {

@@ -16,6 +16,7 @@ SCENE = "RUTH\nSee you then.\n\n"
         (f"{SCENE * 3}Ann: a\nBen: b\n", "screenplay"),
         (f"{SCENE * 2}Ann: a\nBen: b\n", "text"),
         (f"Present: Ann\nApologies: Ben\n{SCENE * 2}", "screenplay"),
+        (f"Scene 1: a boat\nNote: it rains\n{SCENE * 2}", "screenplay"),
         (f"{SCENE * 2}Lunch 7:30\n", "screenplay"),  # one time may be said
         (f"{SCENE * 9}Lunch 7:30\nrice\nTea 8:30\nmilk\n", "screenplay"),
         (f"{SCENE * 8}Lunch 7:30\nrice\nTea 8:30\nmilk\n", "headings"),
