@@ -20,7 +20,7 @@ def render_summary(processors: Mapping[str, Mapping[str, Any]], shared: Mapping[
     processors: folder -> sections. shared: section -> what no CPU changes.
     """
     shown = {name: sections for name, sections in processors.items() if {"training", "scoring"} <= sections.keys()}
-    lines = [*map(_describe, shown.values()), *_on_a_gpu(shared.get("gpu_runs", {}))]
+    lines = [*filter(None, map(_describe, shown.values())), *_on_a_gpu(shared.get("gpu_runs", {}))]
     told = "\n".join(f"- {line}" for line in lines)
     if not shown:
         return told
@@ -31,23 +31,33 @@ def render_summary(processors: Mapping[str, Mapping[str, Any]], shared: Mapping[
 
 
 def _describe(sections: Mapping[str, Any]) -> str:
+    """Of a processor; empty where neither training nor scoring has a rival that ran."""
     machine, trained = sections["training"]["machine"], sections["training"]["workloads"]["window"]
-    scored = sections["scoring"]
-    released, *others = _rated(trained, training)
-    parts = [
-        f"training goes {', '.join([_told(released), *_strongest(others)])}",
-        f"scoring {', '.join(_strongest(_rated(scored, scoring)))}",
-    ]
-    commits = " and ".join(dict.fromkeys(sections[name]["machine"]["commit"] for name in ("training", "scoring")))
+    factors_of = {
+        "training": _released_and_strongest(_rated(trained, training)),
+        "scoring": _strongest(_rated(sections["scoring"], scoring)),
+    }
+    told = {name: ", ".join(found) for name, found in factors_of.items() if found}
+    if not told:
+        return ""
+    verbs = {"training": "training goes", "scoring": "scoring"}
+    parts = "; ".join(f"{verbs[name]} {found}" for name, found in told.items())
+    commits = " and ".join(dict.fromkeys(sections[name]["machine"]["commit"] for name in told))
     where = ", ".join(filter(None, (machine["processor"], machine["unit"], counted(machine["cores"], "core"))))
-    told = f"{where}, {trained['precision']}: {'; '.join(parts)}"
-    return f"{told} (MELD; medians of the rounds, and their range; commit {commits})."
+    measured = f"MELD; medians of the rounds, and their range; commit {commits}"
+    return f"{where}, {trained['precision']}: {parts} ({measured})."
 
 
 def _rated(section: Result, table) -> list[tuple[str, Spread]]:
     """(rival, how many times as fast this engine is) of a section, without this engine as it was."""
     found = factors(section, ours(section["precision"]), table.rivals(section["precision"]))
     return [(title, of) for title, of in found.items() if not title.startswith(OURS_EARLIER)]
+
+
+def _released_and_strongest(rated: Sequence[tuple[str, Spread]]) -> list[str]:
+    """What is said of the released program's loop, where it ran, and of the strongest of the others."""
+    released = [one for one in rated if one[0] == training.RELEASED_LOOP]
+    return [*map(_told, released), *_strongest([one for one in rated if one not in released])]
 
 
 def _strongest(rated: Sequence[tuple[str, Spread]]) -> list[str]:

@@ -62,18 +62,21 @@ class Worker:
 
     def run(self, *arguments: Any) -> Any:
         """What the contender returns for these arguments; raises ContenderFailed."""
-        self.connection.send(arguments)
-        return self._receive()
+        return self._ask(arguments)
 
     def peak_memory(self) -> int:
         """Peak resident bytes of the process since the contender was built; raises ContenderFailed."""
-        self.connection.send(None)
+        return self._ask(None)
+
+    def _ask(self, arguments: tuple | None) -> Any:
+        with suppress(BrokenPipeError):  # it has ended since its last answer, as for want of memory: see below
+            self.connection.send(arguments)
         return self._receive()
 
     def _receive(self) -> Any:
         try:
             succeeded, value = self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self.process.join()
             raise ContenderFailed(f"its process ended with code {self.process.exitcode}") from None
         if not succeeded:

@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import ceil
 
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from own_dialogues.writing import TurnEmotion
 from results.figures import own_style, to_png
+from results.fonts import give_fonts
 
 DOTS_PER_INCH = 100
 MOST_TURNS_NAMED = 40  # beyond, the words would lie on top of one another
@@ -19,11 +22,19 @@ SHADES = colormaps["Blues"]
 EVEN_LUMINANCE = 0.179  # black and white have the same contrast to it
 # Told apart by the colour-blind too (Okabe and Ito, then Tol); the first is for the first label, and so on.
 COLOURS = ("#999999", "#E69F00", "#CC79A7", "#0072B2", "#009E73", "#8C564B", "#D55E00", "#56B4E9", "#AA3377")
+HATCHES = ("", "////", "....", "xxxx")
+LEGEND_SHARE = 0.98  # of the width of a figure, at most
+LEGEND_LINE = 0.19  # inches
 
 
 def colour_of(label: str, labels: Sequence[str]) -> str:
     """The colour of a label, the same in every picture of a checkpoint."""
     return COLOURS[list(labels).index(label) % len(COLOURS)]
+
+
+def _hatch_of(label: str, labels: Sequence[str]) -> str:
+    """What tells labels of one colour apart, where there are more labels than colours."""
+    return HATCHES[list(labels).index(label) // len(COLOURS) % len(HATCHES)]
 
 
 def draw_timeline(rows: Sequence[TurnEmotion], labels: Sequence[str]) -> bytes:
@@ -62,7 +73,8 @@ def draw_emotions(answers: Mapping[str, Mapping[str, float]], labels: Sequence[s
         starts = [0.0] * len(answers)
         for label in labels:
             widths = [shares[label] for shares in answers.values()]
-            axes.barh(range(len(answers)), widths, 0.72, starts, color=colour_of(label, labels), label=label)
+            look = {"color": colour_of(label, labels), "hatch": _hatch_of(label, labels), "label": label}
+            axes.barh(range(len(answers)), widths, 0.72, starts, **look)
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
         axes.set_yticks(range(len(answers)), [_short(name, LONGEST_LINE) for name in answers], fontsize=8)
         beside = axes.secondary_yaxis("right")
@@ -73,8 +85,20 @@ def draw_emotions(answers: Mapping[str, Mapping[str, float]], labels: Sequence[s
         axes.set_xticks([])
         axes.set_xlim(0, 1)
         axes.set_ylim(len(answers) - 0.5, -0.5)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(labels), frameon=False)
+        _draw_legend(figure, axes)
         return to_png(figure, DOTS_PER_INCH)
+
+
+def _draw_legend(figure: Figure, axes: Axes) -> None:
+    """Above the axes, in as few lines as hold all labels; the figure grows by those after the first."""
+    parts, labels = axes.get_legend_handles_labels()
+    for columns in range(len(labels), 0, -1):
+        legend = figure.legend(parts, labels, loc="outside upper right", ncols=columns, frameon=False)
+        give_fonts(figure)
+        if columns == 1 or legend.get_window_extent().width <= LEGEND_SHARE * figure.bbox.width:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (ceil(len(labels) / columns) - 1))
 
 
 def draw_shares(

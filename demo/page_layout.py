@@ -115,11 +115,12 @@ def _connect(gr: Any, page: Page, parts: SimpleNamespace) -> None:
     asked = {"fn": page.answer, "inputs": [parts.checkpoint, parts.dialogue, parts.given, parts.known]}
     added = {"fn": page.add, "outputs": [parts.dialogue, parts.what, *shown]}
     added["inputs"] = [parts.checkpoint, parts.dialogue, parts.who, parts.what, parts.given, parts.known]
-    running = [parts.find.click(**asked, outputs=shown, **quiet), parts.add.click(**added, **quiet)]
-    running += [parts.what.submit(**added, **quiet)]
+    answering = quiet | {"concurrency_id": "answers"}  # else Gradio counts visitors for each of these apart
+    running = [parts.find.click(**asked, outputs=shown, **answering), parts.add.click(**added, **answering)]
+    running += [parts.what.submit(**added, **answering)]
     for text, button in parts.histories.items():
         example = {"inputs": [parts.checkpoint, parts.known], "outputs": [parts.dialogue, *shown]}
-        running += [button.click(partial(page.show, text), **example, **quiet)]
+        running += [button.click(partial(page.show, text), **example, **answering)]
     for button in (parts.find, *parts.histories.values()):
         button.click(None, js=SHOW_ANSWER, **quiet)
     parts.stop.click(None, cancels=running, **quiet)

@@ -80,10 +80,13 @@ def our_contender(native: str, compiles: bool = True) -> Contender:
     return next(one for one in training_contenders(native, compiles=compiles) if one.name == ours(native))
 
 
+RELEASED_LOOP = "the released program's loop in fp32"
+
+
 def rivals(native: str) -> dict[str, tuple[str, ...]]:
     """What the engine's speed is divided by: a name -> the contenders of which the fastest counts."""
     return {
-        "the released program's loop in fp32": ("released_fp32",),
+        RELEASED_LOOP: ("released_fp32",),
         f"the best of padded batches and TRL in {native}": (
             f"padded_{native}",
             f"padded_compiled_{native}",

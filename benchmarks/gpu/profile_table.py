@@ -24,16 +24,18 @@ LAPS = ("pack", "copy", "forward", "backward", "optimizer")
 def render_gpu_profile(results: Result) -> list[str]:
     """How a step is spent, how long it takes in each way, each way of attention alone; without parts that failed."""
     found = results["gpu_profile"]
-    parts = [f"### A step on a GPU\n\n{machine_line(found)}"]
+    parts, launched = [f"### A step on a GPU\n\n{machine_line(found)}"], []
     if isinstance(found.get("split_eager"), dict):
         laps = ", ".join(f"{name} {statistics.median(found['split_eager'][name]):.1f}" for name in LAPS)
-        launch = found["launches"]["us_a_launch"]
-        parts.append(f"Launched one by one under a dense mask, ms: {laps}. A launch takes {launch:.0f} us here.")
+        launched.append(f"Launched one by one under a dense mask, ms: {laps}.")
+    if isinstance(found.get("launches"), dict):
+        launched.append(f"A launch takes {found['launches']['us_a_launch']:.0f} us here.")
+    parts += [" ".join(launched)] if launched else []
     parts.append(render_table(STEP_HEADER, list(_steps(found)), numbers=True))
     if isinstance(found.get("ways"), list):
         parts.append(f"One layer's attention there and back: {'; '.join(found['ways'])}.")
-    parts += [f"Kernels of {name}: {'; '.join(found[key])}." for key, name in KERNELS.items() if key in found]
-    return parts
+    told = {name: found[key] for key, name in KERNELS.items() if isinstance(found.get(key), list)}
+    return parts + [f"Kernels of {name}: {'; '.join(lines)}." for name, lines in told.items()]
 
 
 def _steps(found: Result) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 from basics.markdown import render_table
 from benchmarks.contenders.definition import Setting, ours
 from benchmarks.contenders.training import our_contender, rivals
-from benchmarks.figures_of_merit import Result, fastest, merits
+from benchmarks.figures_of_merit import Result, fastest, merit_of, merits
 from benchmarks.inputs import DATASET, Inputs
 from benchmarks.rounds import say
 from benchmarks.sections.trees import FRACTIONS, KIND_TITLES
@@ -39,7 +39,8 @@ def render_cost(results: Result) -> list[str]:
     tables = [_render_fractions(kind, results) for kind in counted if kind in workloads]
     return [
         "#### Cost against work\n\nParts of MELD's training rows, drawn as `--data_percent` draws them. Epochs follow "
-        "from the rates above.",
+        "from the rates above: of distinct tokens where a contender shares prefixes (the smaller a part, the more of "
+        "them a row has), else of samples.",
         *tables,
     ]
 
@@ -50,19 +51,27 @@ def _render_fractions(kind: str, results: Result) -> str:
     native, found = section["precision"], merits(section)
     measured = results.get("epochs", {}).get("fractions", {}) if kind == "window" else {}
     best = {title: fastest(names, found) for title, names in rivals(native).items()}
-    against = {title: found[name] for title, name in best.items() if name}
-    own = found.get(ours(native))
+    against = {title: name for title, name in best.items() if name}
+    own = ours(native) if ours(native) in found else None
     header = [KIND_TITLES[kind], "rows", "tokens", "distinct", *(["epoch, this engine"] if own else [])]
     header += ["measured"] if measured else []
     header += [f"epoch, {title}" for title in against]
     rows = []
     for name, part in results["trees"]["fractions"][kind].items():
         cells = [f"{name} of train", f"{part['rows']:,}", f"{part['tokens']:,}", f"{part['nodes']:,}"]
-        cells += [_minutes(part["nodes"] / own.nodes)] if own else []
+        cells += [_epoch(part, section, own)] if own else []
         cells += [_minutes(measured[name]["seconds"])] if measured else []
-        cells += [_minutes(part["rows"] / merit.samples.median) for merit in against.values()]
+        cells += [_epoch(part, section, rival) for rival in against.values()]
         rows.append(cells)
     return render_table(header, rows, numbers=True)
+
+
+def _epoch(part: Result, section: Result, name: str) -> str:
+    """Minutes of a part: by its distinct tokens where the contender shares prefixes, else by its rows."""
+    entry = section["contenders"][name]
+    merit = merit_of(entry, section)
+    shares = entry["options"].get("packing") == "tree"
+    return _minutes(part["nodes"] / merit.nodes if shares else part["rows"] / merit.samples.median)
 
 
 def _minutes(seconds: float) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 import page_layout
 from commands import REPOSITORY, assert_one_line_error, call_script
+from page_events import Page
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,13 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     monkeypatch.setattr(page_layout, "build", build)
     monkeypatch.setattr(page_layout, "make_theme", lambda: None)
     return opened
+
+
+def test_visitors_are_counted_whatever_they_ask_with() -> None:
+    """Eight at once in all: by the button, by a turn that they add, by a dialogue that they click."""
+    blocks = page_layout.build(Page([REPOSITORY / "demo" / "adapter"]))
+    answering = [one.concurrency_id for one in blocks.fns.values() if one.types_generator]
+    assert len(answering) > 3 and len(set(answering)) == 1
 
 
 @pytest.mark.parametrize("port", ["70000", "0", "-1", "http"])

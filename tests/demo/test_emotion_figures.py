@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from matplotlib import image
 
+import emotion_figures
 from dialogue_files.turns import SpokenTurn
 from emotion_figures import (
     COLOURS,
@@ -22,6 +23,7 @@ from emotion_figures import (
     relative_luminance,
 )
 from own_dialogues.writing import TurnEmotion
+from results.figures import to_png
 
 LABELS = ("sad", "joyful", "angry")
 
@@ -49,6 +51,25 @@ def test_what_is_drawn_depends_on_what_was_found() -> None:
     assert draw_shares([[0.1, 0.9]], ["a"], ["b", "c"], "", "") != draw_shares([[0.9, 0.1]], ["a"], ["b", "c"], "", "")
     counts = {"train": {"sad": 1, "joyful": 3, "angry": 0}}
     assert draw_label_shares(counts, LABELS) != draw_label_shares({"train": dict.fromkeys(LABELS, 1)}, LABELS)
+
+
+@pytest.mark.parametrize("count", [7, 10, 28])
+def test_a_legend_holds_every_label(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In lines that are as wide as the picture at most; no two labels look the same."""
+    labels = [f"emotion {number}" for number in range(count)]
+    drawn = []
+    monkeypatch.setattr(
+        emotion_figures, "to_png", lambda figure, dots: (drawn.append(figure), to_png(figure, dots))[-1]
+    )
+    draw_emotions({"0 Ann: Hi.": dict.fromkeys(labels, 1 / count)}, labels)
+    (figure,) = drawn
+    (legend,) = figure.legends
+    place = legend.get_window_extent()
+    assert place.x0 >= 0 and place.x1 <= figure.bbox.width and place.y1 <= figure.bbox.height
+    assert figure.axes[0].get_window_extent().height > 20
+    assert [text.get_text() for text in legend.get_texts()] == labels
+    looks = {(part.get_facecolor(), part.get_hatch()) for part in legend.get_patches()}
+    assert len(looks) == count
 
 
 @pytest.mark.parametrize("count", [1, 22])

@@ -132,6 +132,16 @@ def test_a_worker_reports_what_went_wrong(tmp_path: Path) -> None:
             worker.run("fp7")
 
 
+def test_a_worker_that_ends_between_its_turns_fails_alone(tmp_path: Path) -> None:
+    """As the system ends one where memory runs out, while another is at work."""
+    with Worker("benchmarks.ceiling:build_ceiling", [(8, 8)], tmp_path / "log") as worker:
+        worker.ready()
+        worker.process.kill()
+        worker.process.join()
+        with pytest.raises(ContenderFailed, match="ended with code -9"):
+            worker.run("fp32")
+
+
 def test_every_round_begins_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "light_contenders.py").write_text(CONTENDERS)
     monkeypatch.syspath_prepend(tmp_path)

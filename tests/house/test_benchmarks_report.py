@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from basics.errors import UserError
 from basics.markdown import replace_section
@@ -11,6 +12,8 @@ from benchmarks.ceiling import BANDWIDTH
 from benchmarks.chart import CHART, draw_speeds
 from benchmarks.contenders.training import rivals
 from benchmarks.figures_of_merit import Spread, factors, merits
+from benchmarks.gpu.profile import _table
+from benchmarks.gpu.profile_table import render_gpu_profile
 from benchmarks.sections.cost import render_cost
 from benchmarks.sections.neighbours import render_neighbours
 from benchmarks.summary import render_summary
@@ -178,11 +181,50 @@ def test_the_front_page_tells_of_the_released_loop_and_of_the_strongest_rival() 
     assert "this engine at" not in told and "1.2** times" not in told
 
 
-def window() -> dict:
+def test_the_front_page_is_silent_on_what_has_no_rival() -> None:
+    """As after `--contenders earlier`, or where this engine failed."""
+    alone = section(earlier_bf16=[5.0], engine_bf16=[4.0])
+    scored = section(engine_bf16=[2.0], generate_bf16=[8.0]) | {"machine": MACHINE | {"commit": "def"}}
+    sections = {"training": {"workloads": {"window": alone}, "machine": MACHINE}, "scoring": scored}
+    assert render_summary({"p": sections}, {}).endswith(
+        "- P, AVX2, 2 cores, bf16: scoring **4.0** times (4.0 to 4.0) as fast as the best `generate` in batches of 8 "
+        "(MELD; medians of the rounds, and their range; commit def)."
+    )
+    sections["training"]["workloads"]["window"] = section(trl_bf16=[16.0], trl_patched_bf16=[8.0], engine_bf16=[4.0])
+    told = render_summary({"p": sections}, {})
+    assert "goes **2.0** times (2.0 to 2.0) as fast as TRL in bf16 with its head patched, the strongest rival;" in told
+    assert "**4.0** times (4.0 to 4.0) as fast as the best of padded" not in told
+    del scored["contenders"]["generate_bf16"]
+    sections["training"]["workloads"]["window"] = alone
+    assert "P, AVX2" not in render_summary({"p": sections}, {})
+
+
+def test_a_gpus_profile_is_told_part_by_part() -> None:
+    """Of some parts alone, as with `--parts`; a part that failed has its error in place of its lines."""
+    laps = dict.fromkeys(("pack", "copy", "forward", "backward", "optimizer"), [2.0, 4.0, 3.0])
+    found = {"machine": MACHINE, "took": 60, "split_eager": laps, "profiled_eager": "OutOfMemoryError: no"}
+    _, launched, table = render_gpu_profile({"gpu_profile": found})
+    told = "pack 3.0, copy 3.0, forward 3.0, backward 3.0, optimizer 3.0."
+    assert launched == f"Launched one by one under a dense mask, ms: {told}" and table.startswith("| a step")
+    found |= {"launches": {"us_a_launch": 17.6}, "profiled_eager": ["7 kernels", "busy"]}
+    _, launched, _, kernels = render_gpu_profile({"gpu_profile": found})
+    assert launched.endswith(f"{told} A launch takes 18 us here.")
+    assert kernels == "Kernels of a step launched one by one: 7 kernels; busy."
+
+
+def test_operations_of_a_profile_are_printed_and_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page shows what is kept on one line."""
+    cpu = torch.device("cpu")
+    assert _table(lambda: torch.ones(3).add(1), cpu, "self_cpu_time_total") == ["0 kernels, busy 0.0 ms"]
+    assert "aten::add" in capsys.readouterr().out
+
+
+def window(**others: list[float]) -> dict:
     """A workload of training, in three rounds."""
-    measured = section(released_fp32=[12.0, 16.0, 20.0], engine_bf16=[4.0] * 3)
-    for entry in measured["contenders"].values():
+    measured = section(released_fp32=[12.0, 16.0, 20.0], engine_bf16=[4.0] * 3, **others)
+    for name, entry in measured["contenders"].items():
         entry |= {"reduction": "row", "loss": 1.0, "warm_up": 9.0, "options": {"compile": True}}
+        entry["options"] |= {"packing": "tree"} if name.startswith(("engine", "earlier")) else {}
     return measured | {"reference": {"row": {"losses": [1.0]}}}
 
 
@@ -199,6 +241,14 @@ def test_an_epoch_costs_what_the_rates_say() -> None:
     """32,000 distinct tokens at 800 a second, 320 rows at 2 a second."""
     *_, table = render_cost({"training": {"workloads": {"window": window()}}, "trees": trees()})
     assert table.splitlines()[2] == "| 1 of train | 320 | 64,000 | 32,000 | 0.7 min | 2.7 min |"
+
+
+def test_an_epoch_of_whoever_shares_prefixes_costs_its_distinct_tokens() -> None:
+    """A part whose rows share less than those measured: an engine that is half as fast takes twice the time there."""
+    counted = trees()
+    counted["fractions"]["window"] = {"1/8": {"rows": 160, "tokens": 32_000, "nodes": 24_000}}
+    *_, table = render_cost({"training": {"workloads": {"window": window(earlier_bf16=[8.0] * 3)}}, "trees": counted})
+    assert table.splitlines()[2] == "| 1/8 of train | 160 | 32,000 | 24,000 | 0.5 min | 1.3 min | 1.0 min |"
 
 
 def test_how_much_slower_it_is_beside_others() -> None:
