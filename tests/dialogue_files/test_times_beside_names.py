@@ -138,6 +138,15 @@ def test_a_date_at_the_head_of_a_chat_is_said_by_nobody(date: str) -> None:
         assert turns == [("Ann", "When?"), ("Ben", date)]
         assert said == ["left out: notices 1 (line 1)"]
     assert read("Ann: May 1\nBen: 10:30\n")[0] == [("Ann", "May 1"), ("Ben", "10:30")]
+    assert read(f"Ann: {date} then\nBen: Yes\n")[0] == [("Ann", f"{date} then"), ("Ben", "Yes")]
+    chats = f"Chat started: {date}\nAnn: When?\nBen: Now\n\n" * 2
+    assert read(chats)[0] == [("Ann", "When?"), ("Ben", "Now")] * 2
+
+
+def test_a_date_is_an_answer_where_blank_lines_stand_between_turns() -> None:
+    said = [("Ann", "When?"), ("Ben", "5/1/1990"), ("Ann", "And Cy?"), ("Mr. Low", "May 3, 1992")]
+    turns, told = read("\n".join(f"{name}: {text}\n" for name, text in said))
+    assert turns == said and not any("left out" in one for one in told)
 
 
 @pytest.mark.parametrize("line", ["{}. {}\n", "{}.   {}\n", "{}   {}\n", "{}\t{}\n", "  {}. {}\n"])

@@ -35,7 +35,7 @@ _CERTAIN_DAY = (
 # A whole date, with a time or without: what stands behind 'Chat started:' at the head of a chat.
 DATE_ALONE = re.compile(
     rf"(?i:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_OF_MONTH}(?<=\d{{4}}))(?:(?:T|,?\s+(?:at\s+)?){CLOCK})?"
-    r"\s*\(?(?:Z|[A-Z]{2,4})?\s?(?:[+-]\d\d:?\d\d)?\)?)"
+    r"\s*\(?(?-i:Z|[A-Z]{2,4})?\s?(?:[+-]\d\d:?\d\d)?\)?)"
 )
 _MARKS = r"\s,\-–—|·•"  # between a name and a time
 _MARKS_BEHIND_NAME = re.compile(rf"(?<=[^{_MARKS}])[{_MARKS}]+\Z")
