@@ -29,9 +29,6 @@ UNPRINTABLE = "bytes of paths, else marks"  # a way to treat what an encoding do
 # more: a third of a start's work. Rings of young objects, as of tensors, it finds as soon as ever.
 MIDDLE_PER_FULL_COLLECTION = 1000
 
-gc.set_threshold(*gc.get_threshold()[:2], MIDDLE_PER_FULL_COLLECTION)
-atexit.register(gc.freeze)
-
 
 def _encode_unprintable(error: UnicodeEncodeError) -> tuple[str | bytes, int]:
     """A byte of a path that is no text as it is, so that whoever captures stdout finds the file; else a mark."""
@@ -54,6 +51,9 @@ def run_script(main: Callable[[], None]) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=UNPRINTABLE)
+    # Not on import: a program that imports the recognizer has a collector of its own.
+    gc.set_threshold(*gc.get_threshold()[:2], MIDDLE_PER_FULL_COLLECTION)
+    atexit.register(gc.freeze)
     try:
         with signals_raised():
             main()

@@ -20,8 +20,8 @@ _FOR_ALL = """For all of them, where *told* means a line on stderr:
   Before it, how something is said is left off too (`(laughing) Paul:`). In text it is told where `Sam (tenant)` and
   `Sam (landlord)` are taken for one.
 - **Nobody** is `Note:`, `Session 2:` or `[Scene ...]`, and in text a whole date before the first turn of a dialogue
-  (`Chat started: 2024-05-01 10:01`), and `Participants:` before the first turn, or before names and the first turn of
-  a dialogue.
+  (`Chat started: 2024-05-01 10:01`; `Ben: 5/1/2024` before that of the file alone), and `Participants:` before the
+  first turn, or before names and the first turn of a dialogue.
 - **Interviews, minutes**: `Q1:`, `A1:`, `Q2:` are two people, Q and A, where an answer has its question's number, and
   so are `Q` and `A` before a dot or a gap (`Q. Where?`). What stands above a line `Transcript` is the head of a
   meeting, which is one dialogue. All is told.

@@ -174,7 +174,8 @@ def measure(base: str, config, way: Way, load: Workload) -> Measured:
 def used_share(experts: Tensor, config) -> float:
     """The share of experts, (experts, in, out), that a token goes through; 1 where the configuration does not say."""
     used = next((number for name in EXPERTS_PER_TOKEN if (number := getattr(config, name, None))), len(experts))
-    return min(1.0, used / len(experts))
+    mean = sum(used) / len(used) if isinstance(used, list) else used  # one for each block, as in HunYuan-A13B
+    return min(1.0, mean / len(experts))
 
 
 def sum_head_widths(config) -> float:

@@ -141,6 +141,7 @@ ENTRIES = [
             ),
             ("notices", ("You set your own nickname to A.", "Ann added Ben Fox to the group.", "You left the group.")),
             ("notices", ("Ann changed the theme to Love.", "Ann pinned a message.", "The video chat ended.")),
+            ("notices", ("You created a poll: where to go.", "Ann turned on disappearing messages. New ones go.")),
         )
         for text in texts
     ),
@@ -153,6 +154,10 @@ ENTRIES = [
                 "sent an attachment.",
                 "Ben left the group.",
                 "You left the group?",
+                "You left the group before I could explain.",
+                "You started a chat with me and never came back.",
+                "You removed me from the group because of a joke.",
+                "You changed the theme and I hate it.",
                 "Ann left",
             ),
         )

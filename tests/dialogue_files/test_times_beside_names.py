@@ -60,16 +60,23 @@ def test_seconds_beside_names_with_numbers_are_those_of_turns(name: str, line: s
         ("Agent 7", "Agent 8", "Agent 9"),
         ("GPT 3.5", "GPT 3.5", "GPT 4.0", "GPT 4.1"),
         ("Witch 1.1", "Witch 1.2", "Witch 1.3", "Macbeth"),
+        ("Caller 123-45-67", "Caller 234-56-78", "Host", "Caller 123-45-67"),
+        ("Flat 12-34-56", "Flat 12-34-57", "Flat 12-34-56"),
     ],
 )
 def test_numbers_that_fall_or_tell_people_apart_stay(names: tuple[str, ...]) -> None:
     turns, said = read("".join(f"{name}: a\n" for name in names))
     assert [name for name, _ in turns] == list(names)
     first, second, *_ = dict.fromkeys(names)
-    alike = len({name.split()[0] for name in names}) < len(set(names)) and "." in names[0]
+    alike = len({name.split()[0] for name in names}) < len(set(names)) and bool({".", "-"} & {*names[0]})
     assert [line for line in said if "are the numbers times?" in line] == (
         [f"warning: {first!r} and {second!r} are taken for two people: are the numbers times?"] * alike
     )
+
+
+@pytest.mark.parametrize("date", ["5/1/24", "05/31/2024", "31.12.2024", "1-5-2024", "2024-05-01", "2024/5/1"])
+def test_a_single_date_beside_a_name_is_nobodys(date: str) -> None:
+    assert read(f"Ann, {date}: a\nBen: b\n")[0] == [("Ann", "a"), ("Ben", "b")]
 
 
 def test_a_comma_before_a_time_is_none_of_a_name() -> None:
@@ -98,7 +105,9 @@ def test_a_day_between_a_name_and_a_time_is_nobodys(beside: str, line: str) -> N
     assert read(text)[0] == said
 
 
-@pytest.mark.parametrize("name", ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1"])
+@pytest.mark.parametrize(
+    "name", ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1", "Caller 123-45-67", "Bot 1.2.3"]
+)
 def test_a_name_that_looks_like_a_day_stays(name: str) -> None:
     assert read(f"{name} 10:02 AM\nWhy?\nBen 10:03 AM\nRain.\n")[0] == [(name, "Why?"), ("Ben", "Rain.")]
 
@@ -137,7 +146,17 @@ def test_a_date_at_the_head_of_a_chat_is_said_by_nobody(date: str) -> None:
         turns, said = read(text)
         assert turns == [("Ann", "When?"), ("Ben", date)]
         assert said == ["left out: notices 1 (line 1)"]
-    assert read("Ann: May 1\nBen: 10:30\n")[0] == [("Ann", "May 1"), ("Ben", "10:30")]
+    for no_date in ("May 1", "123-45-67", "555-12-3456", "1.2.3"):
+        assert read(f"Ann: {no_date}\nBen: 10:30\n")[0] == [("Ann", no_date), ("Ben", "10:30")]
+    assert read(f"Ann: {date} then\nBen: Yes\n")[0] == [("Ann", f"{date} then"), ("Ben", "Yes")]
+    chats = f"Chat started: {date}\nAnn: When?\nBen: Now\n\n" * 2
+    assert read(chats)[0] == [("Ann", "When?"), ("Ben", "Now")] * 2
+
+
+def test_a_date_is_an_answer_where_blank_lines_stand_between_turns() -> None:
+    said = [("Ann", "When?"), ("Ben", "5/1/1990"), ("Ann", "And Cy?"), ("Mr. Low", "May 3, 1992")]
+    turns, told = read("\n".join(f"{name}: {text}\n" for name, text in said))
+    assert turns == said and not any("left out" in one for one in told)
 
 
 @pytest.mark.parametrize("line", ["{}. {}\n", "{}.   {}\n", "{}   {}\n", "{}\t{}\n", "  {}. {}\n"])

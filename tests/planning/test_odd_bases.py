@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from commands import assert_one_line_error, call_script
 from engine import last_layer
 from engine.packing import batch_loss, packer_for
 from planning.data import WAYS, Texts
-from planning.estimate import Workload, measure, plan_base, sum_head_widths, training_flops, typical_batch
+from planning.estimate import Workload, measure, plan_base, sum_head_widths, training_flops, typical_batch, used_share
 from tiny_models import OTHER_KINDS, VOCABULARY_SIZE, tiny_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -71,6 +72,14 @@ def test_widths_of_heads_are_summed_over_layers_that_differ() -> None:
     assert sum_head_widths(llama) == 2 * 4 * 8
     assert sum_head_widths(gemma) == sum(4 * gemma.per_layer_config[number].head_dim for number in (0, 1))
     assert sum_head_widths(latent) == 2 * 4 * (10 + 6) / 2
+
+
+def test_experts_may_be_counted_for_each_block() -> None:
+    """As `moe_topk` of HunYuan-A13B counts them."""
+    experts = torch.empty(8, 2, 2)
+    shares = [used_share(experts, SimpleNamespace(moe_topk=used)) for used in (4, [4, 4], [2, 6], [16, 16])]
+    assert shares == [0.5, 0.5, 0.5, 1]
+    assert used_share(experts, SimpleNamespace()) == 1
 
 
 def test_a_base_that_does_not_run_without_numbers_is_refused_in_one_line(tmp_path: Path) -> None:

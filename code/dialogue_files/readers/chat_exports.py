@@ -28,14 +28,14 @@ _MESSENGER_SENT = re.compile(
     r"|hat einen Anhang gesendet\.|envió un archivo adjunto\.|a envoyé une pièce jointe\.|ha inviato un allegato\."
     r"|enviou um anexo\."
 )
-# What somebody has done, after the name.
+# What somebody has done, after the name; 'You left the group before ...' is said.
 _MESSENGER_DONE = re.compile(
-    r"(?:(?:named|left|created) the group|removed the group name|(?:set|cleared) (?:the|your|his|her|their)(?: own)?"
-    r" (?:nickname|emoji|quick reaction)|changed the (?:group photo|(?:chat )?(?:theme|colou?rs?|emoji))"
-    r"|(?:pinned|unpinned|unsent) a message|created (?:a|the) poll|turned (?:on|off) disappearing messages"
+    r"(?:named the group .*|(?:left|created) the group|removed the group name|changed the group photo"
+    r"|(?:set|cleared) (?:the|your|his|her|their)(?: own)? (?:nickname|emoji|quick reaction)(?: (?:for|to) .*)?"
+    r"|changed the (?:chat )?(?:theme|colou?rs?|emoji)(?: to .*)?|(?:pinned|unpinned|unsent) a message"
+    r"|created (?:a|the) poll(?:: .*)?|turned (?:on|off) disappearing messages(?:\. .*)?"
     r"|(?:joined|started|ended|left) (?:a|the|your) (?:audio |video |group )?(?:call|chat)"
-    r"|missed your (?:audio |video )?(?:call|chat)"
-    r"|(?:added|removed) .+ (?:to|from) the group)\b.*"
+    r"|missed your (?:audio |video )?(?:call|chat)|(?:added|removed) .+ (?:to|from) the group)\.?"
 )
 _MESSENGER_NOTICE = re.compile(
     r"The (?:audio |video )?(?:call|chat) ended\.|User unsent a message|You are now connected on Messenger\.?"

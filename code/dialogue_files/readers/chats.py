@@ -37,7 +37,9 @@ _IN_ANGLES = re.compile(
     r"|[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{5,})[>›]"
 )
 _ATTACHED = re.compile(r"<[^<>:|/]{3,20}: [^<>]+\.\w{2,5}>")  # '<attached: 1.jpg>', with words before it perhaps
-_TITLE = re.compile(r"\S.*\.\w{2,5}(?: •(?: \d+ \w+)?)?")  # 'Plan.pdf • 2 pages', before such words
+# 'Plan.pdf • 2 pages', before such words; without the mark 'We met at 10.30' may stand beside a picture.
+_TITLE = re.compile(r"\S.*\.(?P<suffix>\w{2,5})(?P<mark> •(?: \d+ \w+)?)?")
+_DOCUMENT = re.compile(r"do[ck]ument", re.I)  # in English, German, French, Italian, Portuguese, Spanish
 _FILE = re.compile(
     r".*\.\w{2,5} \((?:file attached|Datei angehängt|archivo adjunto|fichier joint|file allegato)\)"
     r"|[A-Z]{3}-\d{8}-WA\d{4,}\.\w{2,5} \([^()]+\)",
@@ -123,6 +125,7 @@ class _Message:
     """A message that grows by lines.
 
     speaker: None for a notice. by_phone: the phone says it in the person's name. attached: with a picture or a file.
+    written: what an iPhone has written behind the text.
     """
 
     speaker: str | None
@@ -130,6 +133,7 @@ class _Message:
     line: int
     by_phone: bool = False
     attached: bool = False
+    written: str = ""
 
     def add(self, text: str, line: int) -> None:
         """One more line; LineError when the message becomes too long."""
@@ -175,7 +179,7 @@ def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
             text = said["text"] or ""
             by_phone = bool(text) and f"\u200e{text[:9]}" in line
             words = _without_phones(text, line)
-            message = _Message(said["name"].strip(), words, number, by_phone, attached=words != text)
+            message = _Message(said["name"].strip(), words, number, by_phone, written=text[len(words) :])
     if message is not None:
         yield _whatsapp_item(message)
 
@@ -202,6 +206,14 @@ def _without_phones(text: str, line: str) -> str:
     return text
 
 
+def _is_title(text: str, written: str) -> bool:
+    """Whether a text is the title of a file. written: what the phone has written beside it; empty: it has not."""
+    found = _TITLE.fullmatch(text) if written else None
+    if not found:
+        return False
+    return bool(found["mark"] or _DOCUMENT.match(written.strip()) or f".{found['suffix']}>".lower() in written.lower())
+
+
 def _whatsapp_item(message: _Message) -> Read:
     if message.speaker is None:
         return LeftOut(NOTICES, message.line)
@@ -211,7 +223,7 @@ def _whatsapp_item(message: _Message) -> Read:
     if _CALLS.fullmatch(text):
         return LeftOut(NOTICES, message.line)
     bare = _ATTACHED.sub("", text)
-    if (message.attached or bare != text) and _TITLE.fullmatch(bare.strip()):
+    if _is_title(bare.strip(), message.written + "".join(_ATTACHED.findall(text))):
         return LeftOut(ATTACHMENTS, message.line)
     lines = [line for line in bare.split("\n") if not _FILE.fullmatch(line.strip())]
     if len(lines) > 1 and _IN_ANGLES.fullmatch(lines[0].strip()):  # with words below it

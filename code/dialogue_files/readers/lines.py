@@ -14,7 +14,12 @@ from dialogue_files.turns import LONGEST_NAME
 
 DIRECTIONS, NOTICES, TIMES = "directions", "notices", "lines of times"
 CLOCK = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?(?:[AaPp]\.?\s?[Mm]|Uhr)\b\.?)?+"
-DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+_OF_DATE, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"[12]\d{3}"
+# A date in numbers; not '123-45-67' or '12-34-56', which are telephone numbers, nor '1.2.3'.
+DAY = (
+    rf"(?<!\d)(?:{_OF_DATE}[./-]{_OF_DATE}[./-](?:{_YEAR}|\d\d)|{_YEAR}[./-]{_OF_DATE}[./-]{_OF_DATE}"
+    rf"|\d\d[./-]{_OF_DATE}[./-]{_OF_DATE})(?!\d)"
+)
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _ANY_WEEKDAY = rf"(?:{_WEEKDAY}|(?:mon|tues?|wed|thur?s?|fri|sat|sun)\b\.?)"
 _MONTH = (
@@ -35,7 +40,7 @@ _CERTAIN_DAY = (
 # A whole date, with a time or without: what stands behind 'Chat started:' at the head of a chat.
 DATE_ALONE = re.compile(
     rf"(?i:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_OF_MONTH}(?<=\d{{4}}))(?:(?:T|,?\s+(?:at\s+)?){CLOCK})?"
-    r"\s*\(?(?:Z|[A-Z]{2,4})?\s?(?:[+-]\d\d:?\d\d)?\)?)"
+    r"\s*\(?(?-i:Z|[A-Z]{2,4})?\s?(?:[+-]\d\d:?\d\d)?\)?)"
 )
 _MARKS = r"\s,\-–—|·•"  # between a name and a time
 _MARKS_BEHIND_NAME = re.compile(rf"(?<=[^{_MARKS}])[{_MARKS}]+\Z")

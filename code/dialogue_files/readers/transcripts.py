@@ -133,7 +133,8 @@ def _read_line(part: int, number: int, text: str, begun: bool, opened: bool) -> 
     is_turn = named is not None and not is_label(named[0])
     if is_turn and not opened and lists_people(named[0]):
         is_turn = begun and not _is_list(named[1])
-    if is_turn and not opened and DATE_ALONE.fullmatch(named[1]):
+    # Where blank lines stand between turns, 'Ben: 5/1/1990' is an answer, and 'Chat started: 5/1/2024' never is.
+    if is_turn and not opened and DATE_ALONE.fullmatch(named[1]) and not (begun and is_name(named[0], 1)):
         return LeftOut(NOTICES, number)
     if not is_turn and (
         named or SCENE.match(text[:LONGEST_NAME]) or _MARKDOWN_HEADING.match(text) or not _WORD.search(text)
