@@ -75,3 +75,13 @@ def test_three_names_that_read_like_sentences_are_told_and_how_many_more() -> No
     assert list(report.lines()) == [*told, "warning: more names like these: 2"]
     report.speak(names[0], 10)
     assert names[0] not in "".join(report.lines())
+
+
+def test_numbers_of_those_who_speak_again_are_not_those_of_turns() -> None:
+    report = Report()
+    for name in ("A.1", "B.2", "A.3", "B.4"):
+        report.speak(name, 1)
+    (told,) = report.lines()
+    assert told.startswith("warning: 'A.1', 'B.2' and so on are taken for 4 people, each of whom speaks once")
+    report.speak("A.1", 5)
+    assert list(report.lines()) == []
