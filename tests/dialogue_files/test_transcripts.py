@@ -77,7 +77,7 @@ def test_a_time_below_a_name_is_nobodys(time: str, gap: str) -> None:
         ("0:00\nWelcome\n0:05\nPython\n0:07\nThanks\n0:09\n", None),
         ("0:00\nso today\nPython\n0:05\nwe look\n0:07\nat cats\n0:09\n", None),
         ("Lunch\n12:30\nbuy rice\n", None),
-        ("Lunch\n12:30\nrice\n13:00\nDinner\n18:30\npeas\n19:00\n", None),
+        ("Lunch\n12:30\nrice\n13:00\nwork\nDinner\n18:30\npeas\n19:00\n", None),
         ("Sync\n10:00\nAnn: Yes\nBen: No\n", None),
         ("Ann: Yes\n0:05\nBen: No\n0:07\nAnn: Oh\n0:09\n", [("Ann", "Yes"), ("Ben", "No"), ("Ann", "Oh")]),
         ("Ann:\nYes\n0:05\nBen:\nNo\n0:07\n", [("Ann", "Yes"), ("Ben", "No")]),
