@@ -195,6 +195,8 @@ def test_a_heading_of_markdown_ends_no_head_of_a_meeting() -> None:
 def test_those_who_are_present_may_speak_at_once_later() -> None:
     for blank in ("", "\n"):
         assert read(f"Ann: Ready?\n{blank}Participants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]
+        for said in ("Bravo", "Well, I never"):
+            assert read(f"Ann: Ready?\n{blank}Participants: {said}\n")[1][1] == ("Participants", said)
     scene = "RUTH\nReady?\n\nPARTICIPANTS\nYes!\n\n"
     assert read(scene * 2) == ("screenplay", [("RUTH", "Ready?"), ("PARTICIPANTS", "Yes!")] * 2)
     assert read("Ann:\nReady?\nAll:\nNo!\nParticipants:\nYes!\n")[1][2] == ("Participants", "Yes!")
