@@ -129,17 +129,14 @@ class Report:
         """Takes up a part that was left out, a remark, the header, or a column or key of splits."""
         if isinstance(one, SplitSaid):
             self.split = self.split or one
-            return
-        if isinstance(one, Header):
+        elif isinstance(one, Header):
             self.header = one
-            return
-        if isinstance(one, Remark):
-            if one.of_file or len(self.remarks) < MOST_REMARKS:
-                self.remarks[one.text] = None
-            elif one.text not in self.remarks:
-                self.has_more = True
-            return
-        self.left_out.setdefault(one.kind, Counted(one.line)).count += 1
+        elif isinstance(one, LeftOut):
+            self.left_out.setdefault(one.kind, Counted(one.line)).count += 1
+        elif one.of_file or len(self.remarks) < MOST_REMARKS:
+            self.remarks[one.text] = None
+        elif one.text not in self.remarks:
+            self.has_more = True
 
     def spelling(self, speaker: str) -> str:
         """The spelling in which the file first has a name."""

@@ -196,6 +196,7 @@ def test_marks_that_end_lines_elsewhere_end_turns(end: str) -> None:
         [("Ann", "a"), ("Ben", "b"), ("Ann", "so it is"), ("Ben", "c the truth is: d")],
         [told],
     )
+    assert read(f"Ann{end}Lee: a\n") == ([("Ann Lee", "a")], [])
     assert read(f"Ann: so{end}it is\nBen: b{end}\n") == ([("Ann", "so it is"), ("Ben", "b")], [])
 
 

@@ -77,7 +77,7 @@ def test_a_time_below_a_name_is_nobodys(time: str, gap: str) -> None:
         ("0:00\nWelcome\n0:05\nPython\n0:07\nThanks\n0:09\n", None),
         ("0:00\nso today\nPython\n0:05\nwe look\n0:07\nat cats\n0:09\n", None),
         ("Lunch\n12:30\nbuy rice\n", None),
-        ("Lunch\n12:30\nrice\n13:00\nDinner\n18:30\npeas\n19:00\n", None),
+        ("Lunch\n12:30\nrice\n13:00\nwork\nDinner\n18:30\npeas\n19:00\n", None),
         ("Sync\n10:00\nAnn: Yes\nBen: No\n", None),
         ("Ann: Yes\n0:05\nBen: No\n0:07\nAnn: Oh\n0:09\n", [("Ann", "Yes"), ("Ben", "No"), ("Ann", "Oh")]),
         ("Ann:\nYes\n0:05\nBen:\nNo\n0:07\n", [("Ann", "Yes"), ("Ben", "No")]),
@@ -195,6 +195,8 @@ def test_a_heading_of_markdown_ends_no_head_of_a_meeting() -> None:
 def test_those_who_are_present_may_speak_at_once_later() -> None:
     for blank in ("", "\n"):
         assert read(f"Ann: Ready?\n{blank}Participants: Yes!\n")[1] == [("Ann", "Ready?"), ("Participants", "Yes!")]
+        for said in ("Bravo", "Well, I never"):
+            assert read(f"Ann: Ready?\n{blank}Participants: {said}\n")[1][1] == ("Participants", said)
     scene = "RUTH\nReady?\n\nPARTICIPANTS\nYes!\n\n"
     assert read(scene * 2) == ("screenplay", [("RUTH", "Ready?"), ("PARTICIPANTS", "Yes!")] * 2)
     assert read("Ann:\nReady?\nAll:\nNo!\nParticipants:\nYes!\n")[1][2] == ("Participants", "Yes!")

@@ -8,7 +8,8 @@ import pytest
 from dialogue_files import turns
 from dialogue_files.readers.corpora import is_emory_table, is_empathetic
 from dialogue_files.reading import FORMATS, FileCounts, warn_of_speakers
-from dialogue_files.turns import MOST_MARKS, LineError, ReadTurn, clean, number_turns, read_lines
+from dialogue_files.report import Report
+from dialogue_files.turns import MOST_MARKS, LineError, ReadTurn, clean, number_turns, read_lines, unescape
 
 
 def test_a_line_may_be_as_long_as_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,3 +119,16 @@ def test_more_speakers_than_training_knew(capsys: pytest.CaptureFixture[str]) ->
     )
     warn_of_speakers(3, 2, "window", offset=10)
     assert "that come later are Speaker_12 and so on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("first", "last", "is_told"), [(2, 1, True), (17000002, 17000001, False)])
+def test_ids_of_turns_in_a_corpus_need_not_ascend(first: int, last: int, is_told: bool) -> None:
+    header = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags\n"
+    content = header + "".join(f"c,{number},sad,x,1,a,5,\n" for number in (first, last))
+    report = Report()
+    list(number_turns(FORMATS["empathetic"].read(io.BytesIO(content.encode())), report))
+    assert bool(report.order.fault) == is_told
+
+
+def test_references_to_no_character_are_marked_as_such() -> None:
+    assert unescape("a &amp; b&#10;&#x41; &#99999999; &#123456789012345678901234567890;c") == "a & b\nA \ufffd \ufffdc"

@@ -20,8 +20,10 @@ from engine.packing import (
     pack_rows,
     packer_for,
     pair_log_probabilities,
+    rows_of_pairs,
     sequence_log_probabilities,
     usual_token_budget,
+    with_plan,
 )
 
 PAD = 9
@@ -108,6 +110,20 @@ def test_logits_of_a_model_that_gives_all_are_cut() -> None:
     assert kept_logits(everywhere[:, 1:], packed).data_ptr() == everywhere[:, 1:].data_ptr()
     with pytest.raises(ValueError, match=r"answers \(3, 2\) where 3 rows of 3 places were asked for"):
         kept_logits(everywhere[:, :2], packed)
+
+
+def test_the_row_of_each_pair_is_found_where_a_model_gives_all() -> None:
+    """It is asked for where a head would round its answers to 16 bits."""
+    packed = pack_rows(BATCH, PAD)
+    everywhere = torch.arange(3 * 4 * 2.0).reshape(3, 4, 2)
+    wanted = everywhere[:, 1:].flatten(0, 1)[packed.pair_rows]
+    for logits in (everywhere, everywhere[:, 1:]):
+        assert torch.equal(logits.flatten(0, 1)[rows_of_pairs(packed, logits.shape)], wanted)
+
+
+def test_a_plan_stands_in_place_of_a_mask() -> None:
+    plan = SimpleNamespace()
+    assert with_plan(plan)["tree_plan"] is plan and with_plan(plan)["attention_mask"].ndim == 4
 
 
 class Answering(torch.nn.Module):

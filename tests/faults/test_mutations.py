@@ -1,6 +1,9 @@
 """Which faults are put into a module, that each is one, and that those explained are of the code as it is."""
 
 import ast
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,54 @@ def test_what_is_explained_is_a_mutant_of_the_code_as_it_is(module: str) -> None
     assert module in SUBJECTS
     source = (REPOSITORY / "code" / f"{module}.py").read_text(encoding="utf-8")
     assert read_survivors()[module].keys() <= {one.key for one in list_mutants(source)}
+
+
+MODULE = """
+MOST = 2
+KEPT = frozenset((MOST,))
+
+def is_small(number):
+    return number < MOST
+
+def is_kept(number):
+    return number in KEPT
+
+def never_called(number):
+    return number + 1
+"""
+TESTS = """
+from sizes import is_kept, is_small
+
+def test_small():
+    assert is_small(1) and not is_small(2)
+
+def test_kept():
+    assert is_kept(2)
+"""
+TRY = """
+import sys
+from pathlib import Path
+from mutations import list_mutants
+from trials import try_mutants
+tests, path = sys.argv[1], Path(sys.argv[2])
+mutants = list_mutants(path.read_text())
+try_mutants([tests], path, mutants, lambda one: print(one.killed, mutants[one.number].key))
+"""
+
+
+def test_faults_of_functions_and_of_all_else_are_tried(tmp_path: Path) -> None:
+    for name, text in (("sizes.py", MODULE), ("test_sizes.py", TESTS)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    files = [str(tmp_path / name) for name in ("test_sizes.py", "sizes.py")]
+    command = [sys.executable, "-c", TRY, *files]
+    ended = subprocess.run(command, cwd=REPOSITORY / "tests/faults/mutants", capture_output=True, text=True, check=True)
+    assert sorted(ended.stdout.splitlines()) == [
+        "False never_called: number + 1 -> number + 2",
+        "False never_called: number + 1 -> number - 1",
+        "False never_called: return number + 1 -> return None",
+        "True is_kept: number in KEPT -> number not in KEPT",
+        "True is_kept: return number in KEPT -> return None",
+        "True is_small: number < MOST -> number <= MOST",
+        "True is_small: return number < MOST -> return None",
+        "True module: 2 -> 3",
+    ]

@@ -38,7 +38,6 @@ _BRACKETED_LINE = re.compile(
     r"(?:(?:-|–|>>++)\s*+)?[(\[](?P<name>[^()\[\]]{1,60})[)\]]\s*+(?![:：])(?P<text>.*)", re.DOTALL
 )
 _NUMBERED_SPEAKER = re.compile(r"speaker[ _]?\w{1,4}", re.IGNORECASE)
-_CHANGE = re.compile(r">>+\s*")
 _DASH = re.compile(r"[-–](?:\s++|(?=[^\W\d_]))")
 _SOUND = re.compile(r"(?:[\[(♪♫*][^\[\]()]*[\])♪♫*]|[♪♫\s]+)")
 
@@ -246,7 +245,7 @@ def _pieces(number: int, line: str, names: Names) -> Iterator[tuple[str | None, 
         yield bracketed["name"], bracketed["text"]
     elif named and names.accepts(name):
         yield name, named["text"]
-    elif _CHANGE.match(plain) and not names.voices:
+    elif plain.startswith(">>") and not names.voices:
         told = "'>>' says that somebody else speaks, and not who, allowed is '>> Name: text'"
         raise LineError(number, f"{told}: write the names, or '>>' away where the same person goes on")
     else:

@@ -49,3 +49,7 @@ def test_who_is_there_before_the_first_speaks_is_no_speaker() -> None:
 
 def test_blanks_behind_times_below_names_in_capitals_make_no_screenplay() -> None:
     assert find_text_form("DANA FOX\n10:02 am \nWho?\nSAM LEE\n10:03 am \nMe.\n") == "headings"
+
+
+def test_numbers_of_questions_are_of_names_in_a_screenplay() -> None:
+    assert said_in("screenplay", "Q1\nWhere?\n\nA1\nHere.\n") == [("Q1", "Where?"), ("A1", "Here.")]

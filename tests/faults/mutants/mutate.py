@@ -3,44 +3,41 @@
     python tests/faults/mutants/mutate.py                     # 60 mutants of each module of SUBJECTS, drawn with a seed
     python tests/faults/mutants/mutate.py --all scoring/metrics    # every mutant of one
 
-Each mutant runs in a process forked from one that has loaded the libraries, and lives in memory alone: no file is
-changed. Prints a row of a table for each module and its survivors; exits with 1 where one is not in survivors.yaml,
-which says why it changes nothing that anybody could see.
+Each mutant lives in the memory of a process of its own (trials.py): no file is changed. Prints a row of a table for
+each module and its survivors; exits with 1 where one is not in survivors.yaml, which says why it changes nothing that
+anybody could see.
 """
 
 import argparse
-import ast
-import contextlib
-import importlib
-import importlib.machinery
-import json
 import os
 import random
-import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hypothesis
-import pytest
 import yaml
 
-from mutations import Mutant, list_mutants, mutate
+from mutations import Mutant, list_mutants
+from trials import REPOSITORY, Tried, try_mutants
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[2]
 FILES = "tests/dialogue_files"
+# Not those of great files, nor those that load a model.
+SHORT = "not memory and not owners_publish and not preview and not take_a_time and not too_large_to_hold"
 # The quick ones first, which notice most.
 READERS = (
-    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "reader_lines", "reader_refusals")),
+    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "report", "reader_lines", "reader_refusals")),
     *(f"{FILES}/test_{name}.py" for name in ("tables", "times_beside_names")),
-    *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts")),
-    *(f"{FILES}/readers/test_{name}.py" for name in ("services", "service_layouts")),
+    *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts", "live")),
+    *(
+        f"{FILES}/readers/test_{name}.py"
+        for name in ("services", "service_layouts", "screenplays", "headings", "cues", "captions", "table_columns")
+    ),
     *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
-    *(f"{FILES}/test_dialogue_round_trips.py", "-k", "not memory and not owners_publish"),
+    *(f"{FILES}/test_dialogue_round_trips.py", "-k", SHORT),
 )
 # A module of code/ -> what must notice its faults: pytest's arguments.
 SUBJECTS: dict[str, Sequence[str]] = {
@@ -70,8 +67,6 @@ SUBJECTS: dict[str, Sequence[str]] = {
 }
 SAMPLE = 60
 SEED = 22
-PATIENCE = 10  # times the CPU seconds of the tests alone, then a mutant counts as killed: it goes on for ever
-LARGEST_GROWTH = 4 << 30  # bytes of address space
 
 
 @dataclass(frozen=True)
@@ -125,111 +120,20 @@ def tell(module: str, outcome: Outcome, why: dict[str, str]) -> int:
 def try_module(module: str, sample: int | None, seed: int, verbose: bool) -> Outcome:
     """Run the tests of a module on its mutants."""
     path = REPOSITORY / "code" / f"{module}.py"
-    source = path.read_text(encoding="utf-8")
-    tests = SUBJECTS[module]
-    load_libraries(tests)
-    alone = run_tests(tests, path, ast.parse(source))
-    if alone.code:
-        sys.exit(f"{module}: its tests fail without a mutant (exit code {alone.code})")
-    possible = list_mutants(source)
+    possible = list_mutants(path.read_text(encoding="utf-8"))
     wanted = len(possible) if sample is None else min(sample, len(possible))
-    drawn = sorted(random.Random(f"{seed}/{module}").sample(possible, wanted), key=lambda one: one.number)
+    drawn = random.Random(f"{seed}/{module}").sample(possible, wanted)
     survivors = []
-    for one in drawn:
-        limit = 5 + int(PATIENCE * alone.seconds)
-        ended = run_tests(tests, path, mutate(source, one.number), limit)
-        if ended.code == pytest.ExitCode.NO_TESTS_COLLECTED:
-            sys.exit(f"{module}: no tests")
-        if not ended.code:
+
+    def take(tried: Tried) -> None:
+        one = possible[tried.number]
+        if not tried.killed:
             survivors.append(one)
         if verbose:
-            print(f"    {one.line} {one.key} {'' if ended.code else 'SURVIVES'} {ended.seconds:.1f} s", flush=True)
-    return Outcome(len(possible), len(drawn), survivors)
+            print(f"    {one.line} {one.key} {'' if tried.killed else 'SURVIVES'} {tried.seconds:.1f} s", flush=True)
 
-
-@dataclass(frozen=True)
-class Ended:
-    """code: pytest's, or minus the number of a signal. seconds: of CPU time. told: what the process has written."""
-
-    code: int
-    seconds: float
-    told: str
-
-
-def run_tests(tests: Sequence[str], path: Path, tree: ast.Module, limit: int | None = None) -> Ended:
-    """Run tests on a module that is this tree; limit: CPU seconds."""
-
-    def work(_: int) -> int:
-        if limit:
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            most = pages * resource.getpagesize() + LARGEST_GROWTH
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        replace_module(path, tree)
-        return call_pytest(tests)
-
-    return in_a_fork(work)
-
-
-def load_libraries(tests: Sequence[str]) -> None:
-    """Import here what the tests import, but for what is ours."""
-
-    def work(writing: int) -> int:
-        code = call_pytest([*tests, "--collect-only"])
-        ours = (str(REPOSITORY / "code"), str(REPOSITORY / "tests"), str(REPOSITORY / "demo"))
-        files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
-        names = [name for name, file in files.items() if isinstance(file, str) and not file.startswith(ours)]
-        os.write(writing, json.dumps(names).encode())
-        return code
-
-    ended = in_a_fork(work)
-    if ended.code:
-        sys.exit(f"{' '.join(tests)}: cannot be collected (exit code {ended.code})")
-    for name in json.loads(ended.told):
-        with contextlib.suppress(Exception):  # one that is there by another name
-            importlib.import_module(name)
-
-
-def replace_module(path: Path, tree: ast.Module) -> None:
-    """Let this process import the tree where it would import the file."""
-    plain = importlib.machinery.SourceFileLoader.get_code
-
-    def get_code(loader: importlib.machinery.SourceFileLoader, name: str) -> object:
-        return compile(tree, path, "exec") if Path(loader.path) == path else plain(loader, name)
-
-    importlib.machinery.SourceFileLoader.get_code = get_code
-
-
-def call_pytest(arguments: Sequence[str]) -> int:
-    # The same inputs for each mutant, none of them kept, and none made smaller.
-    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
-    patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-    hypothesis.settings.register_profile("mutants", database=None, derandomize=True, phases=phases, **patient)
-    hypothesis.settings.load_profile("mutants")
-    quiet = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--rootdir", str(REPOSITORY)]
-    return int(pytest.main([*quiet, *arguments]))
-
-
-def in_a_fork(work: Callable[[int], int]) -> Ended:
-    """Run it in a process of its own, which may write a little to the file descriptor that it is given."""
-    sys.stdout.flush()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            os.chdir(REPOSITORY)
-            silence = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(silence, 1)
-            os.dup2(silence, 2)
-            code = work(writing)
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with open(reading, "rb") as stream:
-        told = stream.read().decode()
-    _, status, used = os.wait4(child, 0)
-    return Ended(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, told)
+    try_mutants(SUBJECTS[module], path, drawn, take)
+    return Outcome(len(possible), len(drawn), sorted(survivors, key=lambda one: one.number))
 
 
 if __name__ == "__main__":
