@@ -50,9 +50,15 @@ def without_pictures(notebook: nbformat.NotebookNode) -> list[object]:
     return [output | {"data": {**output.get("data", {}), "image/png": ""}} for output in outputs]
 
 
-def test_demo_runs_with_any_checkpoint(trained: Path) -> None:
-    told = output_of(run(DEMO, ERC_CHECKPOINT=str(trained / "run" / "model")))
-    assert told.count("image/png") >= 5 and "Peaceful" in told and "Now you are expert" in told
+def test_demo_runs_with_any_checkpoint(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("ERC_CHECKPOINT", str(trained / "run" / "model"))
+    monkeypatch.chdir(DEMO.parent)
+    shown = run_here(DEMO, monkeypatch)
+    told = capsys.readouterr().out
+    assert len([one for one in shown if isinstance(one, Image)]) >= 5
+    assert "Peaceful" in told and "Now you are expert" in told
     assert re.search(r"The history changes the label of \d+ of 11 turns", told)
 
 

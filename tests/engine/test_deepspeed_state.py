@@ -1,4 +1,4 @@
-"""The state of an engine of DeepSpeed without ZeRO, kept and put back; with ZeRO: test_distributed.py."""
+"""The state of an engine of DeepSpeed without ZeRO, kept and put back; with ZeRO: processes/test_as_one.py."""
 
 from types import SimpleNamespace
 

@@ -60,12 +60,16 @@ def find_trouble(end: End, number: int) -> list[str]:
 def run_jobs(arguments: argparse.Namespace, befall: Callable[["Trial", random.Random], bool]) -> None:
     """Lets every job be befallen; ends this process, with 1 where anything was wrong."""
     load_shim(arguments.folder.absolute())
-    from kill_jobs import JOBS
+    import basics.scripts  # noqa: F401 - before large libraries, as in scripts
+
+    # isort: split
+    from kill_jobs import JOBS, LIGHT
 
     if arguments.list:
         print("\n".join(f"{name}: {job.subject}" for name, job in JOBS.items()))
         return
-    import_all()
+    if not LIGHT.issuperset(arguments.job or JOBS):
+        import_all()
     adopt_orphans()
     wrong = False
     for name in arguments.job or JOBS:

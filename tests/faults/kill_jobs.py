@@ -266,3 +266,4 @@ JOBS = {
     "convert": Job("conversion", published_chatglm, convert),
     "set-up": Job("set-up", stub_installer, set_up),
 }
+LIGHT = frozenset({"rows", "mixed"})  # jobs whose programs import none of the large libraries

@@ -1,4 +1,4 @@
-"""The runs that test_distributed.py and test_processes.py compare, by whichever engine; as a script, all of them."""
+"""The runs that test_as_one.py compares, by whichever engine; as a script, all of them."""
 
 import gc
 import hashlib
@@ -16,12 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+# Before large libraries, as in scripts.
+import basics.scripts  # noqa: F401
+
+# isort: split
 import pytest
 import torch
 
 from bases.adapters import add_lora
 from bases.load import name_accelerator
 from basics.errors import UserError
+from basics.ports import find_free_ports
 from data_utils.row_files import RECOGNITION
 from engine.batching import RowEncoder
 from engine.dealing import share_of_dialogues
@@ -59,6 +64,8 @@ PATIENCE = 1800  # seconds, for all cases
 TOKEN_BUDGET = 200  # an even or an odd number of micro-batches a step
 STAGES = range(4)
 DEFAULT = -1
+COUNTS = (2, 3)  # of processes that start each other
+LAUNCHED = 2  # processes, as if a launcher had started them
 
 
 @dataclass(frozen=True)
@@ -267,13 +274,13 @@ def run_cases(folder: Path, cases: Sequence[Case], world: World) -> dict[str, di
     return results
 
 
-def run_in_group(folder: Path, cases: Sequence[Case], processes: int) -> None:
+def run_in_group(written: Path, cases: Sequence[Case], processes: int) -> None:
     """Runs the cases in several processes; the first one writes what came out.
 
     processes: how many start each other; 1: a launcher has.
     """
     world = join_world(processes=processes)
-    results, written = run_cases(folder, cases, world), folder / f"results{world.size}.pt"
+    results = run_cases(written.parent, cases, world)
     if world.is_first:
         time.sleep(0.5)  # the others are at the end by then
         torch.save(results, written)
@@ -282,20 +289,20 @@ def run_in_group(folder: Path, cases: Sequence[Case], processes: int) -> None:
     assert not torch.distributed.is_initialized()
 
 
-def run_worker(
-    folder: Path, sizes: Sequence[int], counts: Sequence[int], environment: dict[str, str]
-) -> dict[str, Any]:
-    """Calls this script; what every case came to. sizes: of the groups of processes that it has. counts: as `main`."""
-    command = [sys.executable, __file__, str(folder), *map(str, counts)]
+def run_worker(folder: Path) -> dict[str, Any]:
+    """Calls this script; what every case came to."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    worker = subprocess.Popen(command, env=environment, text=True, **pipes)
+    worker = subprocess.Popen([sys.executable, __file__, str(folder)], env=environment, text=True, **pipes)
     try:
         _, told = worker.communicate(timeout=PATIENCE)
     finally:
         end_with_forks(worker)
     logs = [log.read_text() for log in folder.glob("process*.log")]
     assert worker.returncode == 0, "\n".join([told, *logs])
-    results = [torch.load(folder / f"results{size}.pt", weights_only=False) for size in sizes]
+    results = [torch.load(path, weights_only=False) for path in folder.glob("*.results")]
+    assert len(results) == 1 + len(COUNTS) + 1
     return {name: result for group in results for name, result in group.items()}
 
 
@@ -320,24 +327,21 @@ def wait_for(children: set[int]) -> None:
             sys.exit(f"ended with {os.waitstatus_to_exitcode(status)}")
 
 
-def main(folder: Path, counts: Sequence[int]) -> None:
-    """The cases of one process, then those of several, all forks of this one, which has imported everything.
-
-    counts: how many start each other, in turn; none: as many as WORLD_SIZE says, as if a launcher had started them.
-    """
-    torch.save(run_cases(folder, ALONE, World()), folder / "results1.pt")
-    for count in counts:
-        run = partial(run_in_group, folder, started(count), count)
+def main(folder: Path) -> None:
+    """The cases of one process, then those of several, all forks of this one, which has imported everything."""
+    torch.save(run_cases(folder, ALONE, World()), folder / "alone.results")
+    for count in COUNTS:
+        run = partial(run_in_group, folder / f"started{count}.results", started(count), count)
         fork_others(run)
         wait_for({fork(run, folder / f"processes{count}.log")})
-    if not counts:
-        name_accelerator()
-        import deepspeed  # noqa: F401
+    name_accelerator()
+    import deepspeed  # noqa: F401
 
-        run = partial(run_in_group, folder, TOGETHER, 1)
-        ranks = map(str, range(int(os.environ["WORLD_SIZE"])))
-        wait_for({fork(run, folder / f"process{rank}.log", RANK=rank, LOCAL_RANK=rank) for rank in ranks})
+    run = partial(run_in_group, folder / "launched.results", TOGETHER, 1)
+    place = {"WORLD_SIZE": str(LAUNCHED), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_ports(1)[0])}
+    logs = {str(rank): folder / f"process{rank}.log" for rank in range(LAUNCHED)}
+    wait_for({fork(run, log, RANK=rank, LOCAL_RANK=rank, **place) for rank, log in logs.items()})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(count) for count in sys.argv[2:]])
+    main(Path(sys.argv[1]))

@@ -19,10 +19,19 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import torch
-from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code"), str(Path(__file__).parent)]
+
+# Before large libraries, as in scripts.
+import basics.scripts  # noqa: E402, F401
+
+# isort: split
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode  # noqa: E402
+from torch.utils.backend_registration import (  # noqa: E402
+    _DummyBackendModule,
+    _setup_privateuseone_for_python_backend,
+)
 
 
 class CardModule(_DummyBackendModule):
@@ -34,7 +43,6 @@ class CardModule(_DummyBackendModule):
 
 # cuda's own fake tensors have no backward pass without CUDA.
 _setup_privateuseone_for_python_backend("card", CardModule())
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code"), str(Path(__file__).parent)]
 
 from bases.adapters import add_lora  # noqa: E402
 from engine.attention.tree_ways import SEGMENTS, usual_way  # noqa: E402

@@ -3,7 +3,7 @@
 Their figures are put together, and have the bytes of an empty one: a tiny run spends most of its time on pixels.
 Reads JSON lists of `ForkedRun` fields from stdin, a line each, runs them one after the other, and prints their exit
 codes. With flags it is main_new.py, whose other processes are forks of it (`fork_others`). How they are started for
-real: engine/processes/test_processes.py, test_a_run_of_three_ends_as_one_of_one.
+real: engine/processes/test_processes.py, test_a_run_of_two_ends_as_one_of_one.
 """
 
 import atexit
@@ -180,6 +180,10 @@ def become_another(again: Callable[[], object], environment: dict[str, str]) -> 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(MAIN.parent))
+    # Before large libraries, as in scripts.
+    import basics.scripts  # noqa: F401
+
+    # isort: split
     # Whatever a run imports, before it is forked.
     from matplotlib.figure import Figure
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping

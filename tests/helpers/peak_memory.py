@@ -8,10 +8,13 @@ import multiprocessing
 import sys
 from pathlib import Path
 
-import torch
-
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "code")]
 
+# Before large libraries, as in scripts.
+import basics.scripts  # noqa: E402, F401
+
+# isort: split
+import torch  # noqa: E402
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from bases.adapters import add_lora  # noqa: E402

@@ -1,4 +1,4 @@
-"""Two processes over gloo on this CPU come to what one process comes to; slow, but for what needs no processes."""
+"""Processes that a launcher starts: a run by DeepSpeed's, and what no launcher can mean."""
 
 import atexit
 import json
@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import data_process
 import main_new
@@ -21,111 +19,12 @@ from basics.errors import UserError
 from basics.ports import find_free_ports
 from commands import REPOSITORY, call_script
 from corpora import one_hot
-from distributed_worker import (
-    DEFAULT,
-    SAVED_AT,
-    TOGETHER,
-    WITHIN,
-    Case,
-    assert_predicted_as_one,
-    assert_trained_as_one,
-    run_case,
-    run_worker,
-)
 from engine import distributed
 from engine.distributed import World, join_world
 from engine.processes import Crew
 from tiny_models import DATASET, LABELS, LINES, save_base
-from training.checkpoints import load_state
 
 PROCESSES = 2
-NAMES = [case.name for case in TOGETHER if not case.spoiled]
-SPOILED = [case.name for case in TOGETHER if case.spoiled]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What every case of one process and of two came to, and the folder where they left their states."""
-    folder = tmp_path_factory.mktemp("runs")
-    environment = os.environ | {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1"}
-    environment |= {
-        "MASTER_PORT": str(find_free_ports(1)[0]),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "OMP_NUM_THREADS": "1",
-    }
-    results = run_worker(folder, [1, PROCESSES], [], environment)
-    logs = [(folder / f"process{rank}.log").read_text() for rank in range(PROCESSES)]
-    assert "step/s" in logs[0] and "step/s" not in logs[1], "only the first process says how far it is"
-    return {"folder": folder, **results}
-
-
-def case_named(name: str) -> Case:
-    return next(case for case in TOGETHER if case.name == name)
-
-
-def reference_of(case: Case) -> str:
-    """The case of one process, and of the same precision, that must come to the same."""
-    if case.dtype == torch.bfloat16:
-        return case.resume_from or "full-bf16"
-    if case.labels:
-        return "full-labels"
-    return "lora" if case.lora else "full-generate" if case.decode == "generate" else "full"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_several_processes_train_as_one(runs: dict[str, Any], name: str) -> None:
-    case, result = case_named(name), runs[name]
-    expected = runs[reference_of(case)]
-    within = WITHIN[torch.float32 if case.resume_from else case.dtype]
-    assert result["engine"] == "deepspeed.runtime.engine.DeepSpeedEngine"
-    assert_trained_as_one(case, result, expected, within)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_several_processes_predict_as_one(runs: dict[str, Any], name: str) -> None:
-    case = case_named(name)
-    assert_predicted_as_one(case, runs[name], runs[reference_of(case)])
-
-
-@pytest.mark.slow
-def test_no_weight_outlives_its_run(runs: dict[str, Any]) -> None:
-    """Without ZeRO and in ZeRO-2, which is ours; DeepSpeed holds on to others by its hooks."""
-    held = {case.name: runs[case.name]["held"] for case in TOGETHER if case.stage in (0, 2, DEFAULT)}
-    assert held == dict.fromkeys(held, 0) and len(held) > 5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SPOILED)
-def test_a_step_that_is_not_finite_is_made_by_no_process(runs: dict[str, Any], name: str) -> None:
-    """One process meets an infinite gradient; all stop, with the weights of the state that was saved before."""
-    result = runs[name]
-    assert result["told"].startswith(f"step {SAVED_AT + 1}: the gradient norm is ")
-    assert list(result["losses"]) == list(range(1, SAVED_AT + 1))
-    saved = load_state(runs["folder"] / name, {})
-    assert saved["progress"]["step"] == SAVED_AT
-    for weight, values in saved["engine"]["weights"].items():
-        assert values.isfinite().all() and torch.equal(result["masters"][weight], values)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["full-zero0", "full-zero2", "full-zero3", "lora-zero3", "full-bf16-zero3"])
-def test_one_process_goes_on_where_two_stopped(runs: dict[str, Any], name: str) -> None:
-    began = case_named(name)
-    resumed = Case(f"{name}-alone", lora=began.lora, dtype=began.dtype, resume_from=name)
-    result = run_case(resumed, runs["folder"], World())
-    expected = {step: loss for step, loss in runs[name]["losses"].items() if step > SAVED_AT}
-    assert result["losses"] == pytest.approx(expected, rel=WITHIN[began.dtype])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "file"), [("full", "model.safetensors"), ("lora", "adapter_model.safetensors")])
-def test_sharded_weights_are_saved_whole(runs: dict[str, Any], name: str, file: str) -> None:
-    sharded, whole = (load_file(runs["folder"] / f"{case}.model" / file) for case in (f"{name}-zero3", name))
-    assert sharded.keys() == whole.keys()
-    for weight, values in whole.items():
-        torch.testing.assert_close(sharded[weight], values, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
