@@ -75,10 +75,10 @@ def score_majority(splits: Splits, spec: DatasetSpec) -> str:
 def share_labels_of_texts(
     dialogues: Sequence[Dialogue], labels: Sequence[str], count: int
 ) -> dict[str, dict[str, float]]:
-    """The commonest utterances, letter case and outer blanks aside -> label -> how often they have it, as a share."""
+    """The commonest utterances with a label, letter case and outer blanks aside -> label -> how often, as a share."""
     found: dict[str, Counter[str | None]] = {}
     for dialogue in dialogues:
-        for one in dialogue.utterances:
+        for _, one in dialogue.labelled:
             found.setdefault(fold_text(one.text), Counter())[one.label] += 1
     commonest = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))[:count]
     return {

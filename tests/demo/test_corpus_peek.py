@@ -64,6 +64,8 @@ def test_the_majority_scores_what_counting_by_hand_gives() -> None:
 def test_texts_and_a_dialogue_in_full() -> None:
     shares = share_labels_of_texts([FIRST, SECOND], LABELS, 1)
     assert shares == {"oh no. (3 times)": {"sad": 2 / 3, "joyful": 1 / 3}}
+    without = replace(FIRST, utterances=tuple(replace(one, text="Hm.", label=None) for one in FIRST.utterances))
+    assert share_labels_of_texts([FIRST, SECOND, without], LABELS, 1) == shares, "its bar had no label, and a name"
     lines = render_dialogue(FIRST).splitlines()
     assert lines[0] == "dialogue a" and lines[2] == "  1  Speaker_1  joyful  Great news!" and len(lines) == 5
     assert render_dialogue(FIRST, turns=2).splitlines() == lines[:3]
