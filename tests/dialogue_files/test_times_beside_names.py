@@ -92,6 +92,7 @@ def test_a_comma_before_a_time_is_none_of_a_name() -> None:
         "{}, May 1,",
         "{} May 1, 2024 at",
         "{} on 1 May 2024,",
+        "{}, on Wed,",
         "{}  5/1/2024",
         "{} 01.05.24",
     ]

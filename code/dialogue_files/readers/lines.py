@@ -46,7 +46,7 @@ _MARKS = r"\s,\-–—|·•"  # between a name and a time
 _MARKS_BEHIND_NAME = re.compile(rf"(?<=[^{_MARKS}])[{_MARKS}]+\Z")
 _DAY_BEHIND_NAME = re.compile(
     rf"(?P<name>.*?[^{_MARKS}])"
-    rf"(?:(?:\s*[,\-–—|·•]\s*|\s{{2,}}|\s+on\s+){DAY_IN_WORDS}|\s{_CERTAIN_DAY})[{_MARKS}]*"
+    rf"(?:(?:\s*[,\-–—|·•]\s*|\s{{2,}}|,?\s+on\s+){DAY_IN_WORDS}|\s{_CERTAIN_DAY})[{_MARKS}]*"
 )
 _F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as the programs f4 and easytranscript write it
 _TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{_F4}|{CLOCK})"
