@@ -75,20 +75,21 @@ def compare_together(dataset: str, kind: str, embed: Embed) -> Iterator[Together
 def _compare(name: str, runs: Sequence[Record], of: DatasetEvidence) -> Iterator[Together]:
     dataset, labels = of.spec.name, of.spec.labels
     files = {"valid": valid_answers_file, "test": answers_file}
-    own = {
-        split: [decode_without(of.read(split, files[split](EXPERIMENTS, run, dataset))) for run in runs]
-        for split in SCORED
-    }
+    given = {split: [of.read(split, files[split](EXPERIMENTS, run, dataset)) for run in runs] for split in SCORED}
+    own = {split: [decode_without(rows) for rows in given[split]] for split in SCORED}
     all_own = {split: mean_answers(rows) for split, rows in own.items()}
     all_joint = {split: of.splits[split].joined(rows) for split, rows in all_own.items()}
     filtered = of.filtered(all_joint)
+    # Log p is committed rounded: what it cannot tell apart, the answers that were given can.
+    each = {
+        "valid": [Counts.of_predictions(rows, labels) for rows in given["valid"]],
+        "test": [run.without.get(dataset, run.counts[dataset]) for run in runs],
+    }
     for split in SCORED:
-        joint = [of.splits[split].joined(rows) for rows in own[split]]
-        counted = [[Counts.of_predictions(rows, labels) for rows in each] for each in (own[split], joint)]
+        joint = [Counts.of_predictions(of.splits[split].joined(rows), labels) for rows in own[split]]
         whole = [Counts.of_predictions(rows[split], labels) for rows in (all_own, all_joint, filtered)]
-        seeds = [run.seed for run in runs]
-        sides = (counted[0], whole[0]), (counted[1], whole[1])
-        yield Together(of.kind, name, dataset, split, of.spec.metric, seeds, *sides, whole[2])
+        sides = (each[split], whole[0]), (joint, whole[1])
+        yield Together(of.kind, name, dataset, split, of.spec.metric, [run.seed for run in runs], *sides, whole[2])
 
 
 def render_together(compared: Sequence[Together]) -> str:
