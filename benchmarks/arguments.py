@@ -11,6 +11,7 @@ from basics.argument_parsing import LineParser
 from basics.files import find_repository
 from basics.scripts import run_script
 
+BASE = "SmolLM2-135M"  # of whose speed the pages tell
 EFFORTS = ("quick", "default", "full")
 # In this order, so that a benchmark that has to be stopped has what takes longest and says most.
 ALWAYS = (
@@ -51,7 +52,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
         epilog="--quick or --full, as the first argument, is --effort of that name.",
     )
     parser.add_argument("--effort", choices=EFFORTS, default="default", help="quick shows that it runs, no more")
-    parser.add_argument("--base", default="SmolLM2-135M", help="name or folder of a base (default: %(default)s)")
+    base = f"name or folder of a base (default: %(default)s); of another than {BASE} the pages tell nothing"
+    parser.add_argument("--base", default=BASE, help=base)
     parser.add_argument("--data", type=Path, default=find_repository() / "data", help="folder of <dataset>/<kind>")
     parser.add_argument("--sections", nargs="*", default=(), choices=SECTIONS, help="only these")
     contenders = "train these beside it, no others"

@@ -17,7 +17,7 @@ from typing import Any
 from bases.load import resolve_base
 from basics.errors import UserError
 from basics.scripts import run_script
-from benchmarks.arguments import parse_arguments
+from benchmarks.arguments import BASE, parse_arguments
 from benchmarks.efforts import PLANS, Plan
 from benchmarks.flops import ModelShape
 from benchmarks.inputs import DATASET, Inputs
@@ -53,7 +53,8 @@ def main() -> None:
     inputs = Inputs(resolve_base(arguments.base), arguments.data)
     if not inputs.has(DATASET, "window"):
         raise UserError(f"{arguments.data / DATASET / 'window'} holds no rows: benchmarks/run.sh writes them")
-    results = QUICK_RESULTS if arguments.effort == "quick" else RESULTS
+    # The pages name one base.
+    results = RESULTS if arguments.effort != "quick" and Path(inputs.base).name == BASE else QUICK_RESULTS
     machine = describe_machine("cpu")  # before results change files that git knows
     own = results / slug_of(machine)
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,8 +15,8 @@
 #
 # It follows the processor: where that does not multiply in bf16 all contenders compute in fp32. The first makes
 # results/<processor>/*.json and from them the tables of README.md here, the paragraph of the front page and the charts;
-# --quick writes to quick/ and the terminal alone. Stopped, it leaves no process behind. Needs MELD's pickle where the
-# scripts of code/ look for it; IEMOCAP and EmoryNLP are used where they are there.
+# --quick, and what is measured of another --base, goes to quick/ and the terminal alone. Stopped, it leaves no process
+# behind. Needs MELD's pickle where the scripts of code/ look for it; IEMOCAP and EmoryNLP are used where they are there.
 set -euo pipefail
 
 case ${1:-} in

@@ -14,6 +14,7 @@ from basics.scripts import run_script
 
 REPOSITORY = find_repository()
 MEASURED, PROFILED = (REPOSITORY / "benchmarks" / "results" / name for name in ("gpu.json", "gpu_profile.json"))
+TRIED_OUT = REPOSITORY / "benchmarks" / "quick"  # what a CPU took stands on no page of GPUs
 STEPS, REPETITIONS = 3, 5
 PARTS = (  # of the profile, in the order of their table
     "launches",
@@ -42,7 +43,7 @@ def parse_measure(words: Sequence[str] | None = None) -> Namespace:
     parser.add_argument("--steps", type=whole_number(1), default=STEPS, help=steps)
     parser.add_argument("--repetitions", type=whole_number(1), default=REPETITIONS, help="default: %(default)s")
     parser.add_argument("--small_only", action="store_true", help="leave the 7B model out")
-    return parser.parse_args(words)
+    return _with_output(parser.parse_args(words), MEASURED)
 
 
 def parse_profile(words: Sequence[str] | None = None) -> Namespace:
@@ -51,15 +52,22 @@ def parse_profile(words: Sequence[str] | None = None) -> Namespace:
     base = REPOSITORY / "LLM_bases" / "SmolLM2-135M"
     parser.add_argument("--base", default=str(base), help="folder of a base (default: SmolLM2-135M)")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, help="only these")
-    return parser.parse_args(words)
+    return _with_output(parser.parse_args(words), PROFILED)
 
 
 def _parser(script: str, description: str, output: Path) -> LineParser:
     """What both scripts know."""
     parser = LineParser(prog=f"benchmarks/{script}.sh", description=description)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try this script out")
-    parser.add_argument("--output", type=output_file, default=output, help="default: %(default)s")
+    places = (one.relative_to(REPOSITORY) for one in (output, TRIED_OUT / output.name))
+    parser.add_argument("--output", type=output_file, help="default: {}, of a CPU {}".format(*places))
     return parser
+
+
+def _with_output(arguments: Namespace, output: Path) -> Namespace:
+    if arguments.output is None:
+        arguments.output = output if arguments.device == "cuda" else TRIED_OUT / output.name
+    return arguments
 
 
 SCRIPTS = {"run_gpu": parse_measure, "profile_gpu": parse_profile}

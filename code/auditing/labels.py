@@ -8,8 +8,8 @@ from itertools import pairwise
 from sklearn.metrics import cohen_kappa_score
 
 from data_utils.dialogues import Dialogue, count_labels, previous_of_speakers
-from data_utils.scenes import Turn, share_scenes
-from data_utils.texts import is_long, words_of
+from data_utils.scenes import Turn, long_turns, share_scenes
+from data_utils.texts import words_of
 
 LEAST_TURNS = 30  # of fewer, a share says little
 
@@ -75,10 +75,10 @@ def measure_agreement(
 
 
 def _labels_of_turns(unified: Mapping[str, str], dialogue: Dialogue) -> dict[Turn, str]:
-    """The words of each longer turn that stands once in a dialogue -> its unified label."""
-    turns = [(words_of(one.text), unified[one.label]) for _, one in dialogue.labelled]
-    counted = Counter(words for words, _ in turns)
-    return {words: label for words, label in turns if is_long(words) and counted[words] == 1}
+    """The words of each longer turn that stands once in a dialogue, and has a label -> its unified label."""
+    counted = Counter(long_turns(dialogue))
+    turns = ((words_of(one.text), unified[one.label]) for _, one in dialogue.labelled)
+    return {words: label for words, label in turns if counted[words] == 1}
 
 
 def share_labels(dialogues: Iterable[Dialogue], labels: Sequence[str]) -> dict[str, float]:

@@ -118,6 +118,8 @@ def test_agreement_by_hand() -> None:
     # `twice` shares a scene with the first dialogue, and one turn that it has once; `alone` shares no scene.
     found = measure_agreement(MELD, [*labelled(ours), twice, alone], EMORY, labelled(theirs))
     assert found is not None and (found.turns, found.raw) == (41, pytest.approx(31 / 41))
+    half = dialogue((0, "0 is said here", "angry"), (0, "0 is said here", None), (0, "1 is said here", "angry"))
+    assert measure_agreement(MELD, [*labelled(ours), half, alone], EMORY, labelled(theirs)) == found, "nor with a label"
 
 
 def test_of_one_label_there_is_no_kappa() -> None:

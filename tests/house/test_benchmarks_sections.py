@@ -18,7 +18,7 @@ from benchmarks.contenders.reference import build_reference, check_against_refer
 from benchmarks.contenders.training import NAMES, training_contenders
 from benchmarks.efforts import PLANS
 from benchmarks.gpu import profile
-from benchmarks.gpu.arguments import PARTS
+from benchmarks.gpu.arguments import MEASURED, PARTS, PROFILED, parse_measure, parse_profile
 from benchmarks.report import OF_A_PROCESSOR, SHARED
 from benchmarks.sections import training, windows
 from benchmarks.sections.training import Effort
@@ -93,6 +93,38 @@ def test_every_section_can_be_measured_and_rendered() -> None:
     assert set(measurement().sections) == set(SECTIONS)
     rendered = set(SHARED).union(*(needed for needed, _ in OF_A_PROCESSOR))
     assert set(SECTIONS) - {"epochs"} <= rendered, "render_cost tells of epochs"
+
+
+@pytest.mark.parametrize(("words", "shown"), [((), True), (("--base", "Gemma-3-270M"), False)])
+def test_the_pages_tell_of_the_base_that_they_name(
+    words: tuple[str, ...], shown: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was measured of another one had stood there as SmolLM2's, in place of what is committed."""
+    kept: list[Path] = []
+    written: list[Path] = []
+    monkeypatch.setattr("sys.argv", ["measure", "--sections", "trees", "retrieval", "--data", str(tmp_path), *words])
+    monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(measure, "QUICK_RESULTS", tmp_path / "quick")
+    monkeypatch.setattr(measure, "resolve_base", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(measure.Measurement, "keep", lambda self, name, folder: kept.append(folder) or True)
+    monkeypatch.setattr(measure, "write_pages", written.append)
+    monkeypatch.setattr(measure, "render", lambda folder: "")
+    monkeypatch.setattr(measure, "stop_on_signals", lambda: None)
+    monkeypatch.setattr(measure, "describe_machine", lambda device: MACHINE)
+    for name in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR"):  # are set, and set back afterwards
+        monkeypatch.setenv(name, str(tmp_path))
+    (tmp_path / "meld" / "window").mkdir(parents=True)
+    (tmp_path / "meld" / "window" / "manifest.json").touch()
+    measure.main()
+    place = tmp_path / ("results" if shown else "quick")
+    assert [kept[0], kept[1].parent] == [place, place] and written == [place] * shown
+
+
+@pytest.mark.parametrize(("read", "output"), [(parse_measure, MEASURED), (parse_profile, PROFILED)])
+def test_what_is_tried_out_on_a_cpu_replaces_no_results_of_a_gpu(read, output: Path, tmp_path: Path) -> None:
+    assert read([]).output == output
+    assert read(["--device", "cpu"]).output == REPOSITORY / "benchmarks" / "quick" / output.name
+    assert read(["--device", "cpu", "--output", str(tmp_path / "found.json")]).output == tmp_path / "found.json"
 
 
 def test_a_section_that_fails_leaves_the_others(
