@@ -250,7 +250,7 @@ def test_what_somebody_says_of_transcription_is_speech() -> None:
     assert said_in("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
         *("notices", ("Ann Bell", "Ben started transcription of the tape"))
     ]
-    assert said_in("text", "Ann: Ben stopped transcription\nBen started transcription\n") == [
+    assert said_in("text", "Ann: Ben stopped transcription\n10:02 Ben started transcription\n") == [
         *(("Ann", "Ben stopped transcription"), "notices")
     ]
     with pytest.raises(LineError, match="line 1: 'Ben started .* is no turn"):
