@@ -21,6 +21,7 @@ WRITTEN = {
     "IMG-1.jpg (file attached)": "attachments",
     "IMG-1.jpg (file attached)\nthe cake": ("Ann", "the cake"),
     "<Media omitted>\nthe cake": ("Ann", "the cake"),
+    "see\n \u200eIMG-1.jpg (file attached) \nthe cake": ("Ann", "see\nthe cake"),
     "<I am> here": ("Ann", "<I am> here"),
     "This message was deleted": "deleted messages",
     "null": "deleted messages",
@@ -101,7 +102,9 @@ def test_a_message_of_whatsapp(text: str, expected: str | tuple[str, str]) -> No
 def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
     said = "Ann Bell changed the subject to Cakes: b", 'Ann named it "Cakes": b', "You created group x", "Ann left"
     assert said_in("whatsapp", "".join(f"6/13/23, 7:35 PM - {line}\n" for line in said)) == ["notices"] * 4
-    assert said_in("whatsapp", "Chats\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == ["notices", ("Ann Left", "a")]
+    assert said_in("whatsapp", "Chats\nof Ann\n\n6/13/23, 7:35 PM - ~ Ann Left: a\n") == [
+        *("notices", "notices", ("Ann Left", "a"))
+    ]
 
 
 def test_a_notice_of_whatsapp_in_french_has_a_blank_before_its_colon() -> None:
@@ -166,7 +169,14 @@ def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
     assert said_in("zoom_chat", content) == [("Ann", "a\n10:02:00 From here:on")]
 
 
+@pytest.mark.parametrize("head", ["From Ann to Everyone:", "from ann to everyone:", "From  Ann :"])
+def test_a_message_of_zoom_stands_behind_its_head(head: str) -> None:
+    name = "ann" if head.startswith("f") else "Ann"
+    assert said_in("zoom_chat", f"10:01:03 {head} a\n10:01:04 Ben:\tb\n") == [(name, "a"), ("Ben", "b")]
+
+
 def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
+    assert said_in("discord_text", "[05/01/2024 10:01 AM] ann\nXmas!\n\nIs it?\n") == [("ann", "Xmas!\nIs it?")]
     content = "[05/01/2024 10:01 AM] ann\n{Stickers} are what I like\n\n{Stickers}\nhttps://x.y/1.png\n"
     assert said_in("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
 
@@ -240,7 +250,7 @@ def test_what_somebody_says_of_transcription_is_speech() -> None:
     assert said_in("headings", "Ann Bell 0:01\nBen started transcription of the tape\nBen started transcription\n") == [
         *("notices", ("Ann Bell", "Ben started transcription of the tape"))
     ]
-    assert said_in("text", "Ann: Ben stopped transcription\nBen started transcription\n") == [
+    assert said_in("text", "Ann: Ben stopped transcription\n10:02 Ben started transcription\n") == [
         *(("Ann", "Ben stopped transcription"), "notices")
     ]
     with pytest.raises(LineError, match="line 1: 'Ben started .* is no turn"):

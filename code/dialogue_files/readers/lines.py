@@ -74,7 +74,8 @@ _BOLD = re.compile(
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 FOOTER = re.compile(
     r"(?:transcribed|transcript|captions?|subtitles|generated|recorded)\b.*\b(?:by|with)\b.*"
-    r"|.* - watch: https?://\S+|(?:transcription|meeting) ended after .*|(?:(?!: ).)* (?:started|stopped) transcription"
+    r"|.* - watch: https?://\S+|(?:transcription|meeting) ended after .*"
+    rf"|(?:{_TIME}\s)?[^:：]* (?:started|stopped) transcription"
     r"|this editable transcript was computer generated.*|-{2,3} (?:log opened|log closed|day changed)\b.*",
     re.I,
 )

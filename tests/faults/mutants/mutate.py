@@ -34,7 +34,16 @@ READERS = (
     *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts", "live")),
     *(
         f"{FILES}/readers/test_{name}.py"
-        for name in ("services", "service_layouts", "screenplays", "headings", "cues", "captions", "table_columns")
+        for name in (
+            "services",
+            "service_layouts",
+            "screenplays",
+            "headings",
+            "cues",
+            "captions",
+            "table_columns",
+            "json_turns",
+        )
     ),
     *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
     *(f"{FILES}/test_dialogue_round_trips.py", "-k", SHORT),

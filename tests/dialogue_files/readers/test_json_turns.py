@@ -1,0 +1,43 @@
+"""Turns in JSON: one that is the whole file, one of several people, and keys that name splits."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from dialogue_files.readers.forms import FORMATS
+from dialogue_files.report import SplitSaid
+from dialogue_files.turns import ReadTurn
+
+TURN = {"speaker": "Ann", "text": "a"}
+
+
+def read(value: Any) -> list:
+    return list(FORMATS["json"].read(io.BytesIO(json.dumps(value).encode())))
+
+
+def test_a_file_that_is_one_turn_is_the_first_dialogue() -> None:
+    assert read(TURN) == [ReadTurn(0, None, "Ann", "a", 1, is_timed=True)]
+
+
+def test_two_people_who_say_two_letters_are_no_columns() -> None:
+    (turn,) = read({"turns": [TURN | {"speaker": ["Ann", "Ben"], "text": "No"}]})
+    assert (turn.speaker, turn.text) == ("Ann, Ben", "No")
+
+
+def test_a_dialogue_may_be_called_as_a_key_of_turns_is() -> None:
+    assert [one.dialogue for one in read({"text": [TURN], "kitchen": [TURN, TURN]})] == ["text", "kitchen", "kitchen"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"train": [TURN], "dev": [TURN]}, ["train, dev"]),
+        ({"kitchen": [TURN], "dev": [TURN]}, []),
+        ({"turns": [TURN | {"split": "train"}, TURN | {"split": ""}]}, ["split"]),
+        ({"turns": [TURN | {"subset": "easy"}, TURN | {"Subset": "test"}]}, ["Subset"]),
+    ],
+)
+def test_keys_that_name_splits_are_said(value: Any, said: list[str]) -> None:
+    assert [one.name for one in read(value) if isinstance(one, SplitSaid)] == said
