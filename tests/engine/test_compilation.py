@@ -79,6 +79,7 @@ def test_compiled_layers_give_the_eager_loss_and_gradients(attention_restored, m
 
 
 COMPILED = """
+import basics.scripts
 import torch
 from engine.layers import tell_caches_apart
 

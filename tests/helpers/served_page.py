@@ -22,6 +22,7 @@ SECONDS_TO_END = 120
 SLOWLY = """
 import runpy, sys, time
 sys.path[:0] = ["demo", "code"]
+import basics.scripts
 import emotion_page
 answer = emotion_page.answer
 def answer_slowly(recognizer, turns, *given):
