@@ -17,7 +17,7 @@ from data_utils.draws import Draw, draw_rows
 
 
 def measure_epochs(inputs: Inputs, native: str, logs: Path) -> dict[str, Any]:
-    """Fraction -> rows and seconds of one epoch with this engine, evaluation and saving left out."""
+    """Fraction -> rows and seconds of one epoch with this engine; evaluation, saving and compiling are left out."""
     rows = inputs.train_rows(DATASET, "window")
     contender = our_contender(native)
     measured = {}
@@ -27,6 +27,7 @@ def measure_epochs(inputs: Inputs, native: str, logs: Path) -> dict[str, Any]:
         setting = Setting(inputs.base, workload, contender.precision, "cpu", contender.options)
         with Worker(contender.build, setting, logs / "epochs.log") as worker:
             worker.ready()
+            worker.run(1)  # compiles, which the rates beside it leave out too
             outcome = worker.run(len(workload.steps))
         measured[name] = {"rows": len(workload.rows), "seconds": outcome.seconds}
     return {"fractions": measured}

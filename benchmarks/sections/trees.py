@@ -110,10 +110,10 @@ def _render_dealing(dealing: Result) -> list[str]:
         for found in (Dealing(**counted) for counted in counts.values()):
             shares = [f"{found.repeated:.1%}", f"{found.behind:.1%}", f"{found.times:.2f}"]
             rows.append([dataset, str(found.processes), *shares])
-    header = ["dataset", "processes", "computed twice", "slowest above the mean", "times as fast"]
+    header = ["dataset", "processes", "tokens more than in one", "slowest above the mean", "times as fast"]
     return [
-        "### Rows dealt to processes\n\nBy count, over an epoch of steps of 32 rows (window 12): the share of distinct "
-        "tokens that more than one process computes, by how much the slowest has more than the mean, and how many "
+        "### Rows dealt to processes\n\nBy count, over an epoch of steps of 32 rows (window 12): how many more tokens "
+        "the processes compute together than one would, by how much the slowest has more than the mean, and how many "
         "times as fast steps could be if nothing but tokens took time.",
         render_table(header, rows, numbers=True),
     ]

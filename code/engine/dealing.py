@@ -153,8 +153,8 @@ class Dealing:
 
     def __str__(self) -> str:
         return (
-            f"rows are dealt to {self.processes} processes: {self.repeated:.1%} of the tokens are computed twice, the "
-            f"slowest has {self.behind:.1%} more than the mean"
+            f"rows are dealt to {self.processes} processes: they compute {self.repeated:.1%} more tokens than one "
+            f"would, the slowest has {self.behind:.1%} more than the mean"
         )
 
 

@@ -1,6 +1,8 @@
 """The pages and charts show what was measured, processor by processor, and nothing that was not."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -14,9 +16,11 @@ from benchmarks.contenders.training import rivals
 from benchmarks.figures_of_merit import Spread, factors, merits
 from benchmarks.gpu.profile import _table
 from benchmarks.gpu.profile_table import render_gpu_profile
+from benchmarks.sections import cost
 from benchmarks.sections.cost import render_cost
 from benchmarks.sections.neighbours import render_neighbours
 from benchmarks.summary import render_summary
+from tiny_models import small_rows
 
 MACHINE = {"versions": {"torch": "2"}, "processor": "P", "unit": "AVX2", "cores": 2, "commit": "abc"}
 
@@ -249,6 +253,18 @@ def test_an_epoch_of_whoever_shares_prefixes_costs_its_distinct_tokens() -> None
     counted["fractions"]["window"] = {"1/8": {"rows": 160, "tokens": 32_000, "nodes": 24_000}}
     *_, table = render_cost({"training": {"workloads": {"window": window(earlier_bf16=[8.0] * 3)}}, "trees": counted})
     assert table.splitlines()[2] == "| 1/8 of train | 160 | 32,000 | 24,000 | 0.5 min | 1.3 min | 1.0 min |"
+
+
+def test_an_epoch_is_measured_once_the_layers_are_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the rates are, which the column beside it follows from."""
+    asked: list[int] = []
+    worker = MagicMock()
+    worker.__enter__.return_value.run.side_effect = lambda steps: asked.append(steps) or SimpleNamespace(seconds=1.0)
+    monkeypatch.setattr(cost, "Worker", lambda *given: worker)
+    rows = small_rows(count=16, turns=20)[:320]
+    found = cost.measure_epochs(SimpleNamespace(base="", train_rows=lambda *kind: rows), "fp32", tmp_path)
+    assert [part["rows"] for part in found["fractions"].values()] == [40, 80, 160, 320]
+    assert asked == [1, 2, 1, 3, 1, 5, 1, 10]
 
 
 def test_how_much_slower_it_is_beside_others() -> None:

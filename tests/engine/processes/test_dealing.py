@@ -117,7 +117,10 @@ def test_what_dealing_costs_is_counted() -> None:
     assert (found.together, found.computed, found.waited_for) == (2 * 75, 2 * 75, 2 * 54)
     assert found.behind == pytest.approx(54 / 37.5 - 1)
     assert str(found) == (
-        "rows are dealt to 2 processes: 0.0% of the tokens are computed twice, the slowest has 44.0% more than the mean"
+        "rows are dealt to 2 processes: they compute 0.0% more tokens than one would, the slowest has 44.0% more than "
+        "the mean"
     )
+    apart = measure_dealing([[row(str(turn), 0, *range(20), *tail) for turn, tail in enumerate(tails)]], True, 4)
+    assert apart.repeated == pytest.approx(3 * 20 / 176), "the 20 that all share are three times too many, not once"
     padded = measure_dealing([alike], False, 2)
     assert (padded.together, padded.computed, padded.waited_for) == (236, 236, 118)
