@@ -281,7 +281,7 @@ def test_runs_that_come_to_no_end_are_not_left_behind(
         start = functools.cache(forked_runs.start_forking.__wrapped__)  # another than that of other tests
         patch.setattr(forked_runs, "start_forking", start)
         with pytest.raises((AssertionError, subprocess.TimeoutExpired)):
-            run_all([]) if helper == "forked_runs" else run_worker(tmp_path, [], [], dict(os.environ))
+            run_all([]) if helper == "forked_runs" else run_worker(tmp_path)
         assert start.cache_info().currsize == 0
     child, end = int((tmp_path / "child").read_text()), time.monotonic() + 60
     while not has_ended(child):
