@@ -84,6 +84,10 @@ class Record:
         """The score in percent, by the dataset's own metric."""
         return self.counts[dataset].score(self.metric(dataset))
 
+    def own_counts(self, dataset: str) -> Counts:
+        """The counts of its own answers: those without transitions, where answers have them."""
+        return self.without.get(dataset, self.counts[dataset])
+
     def metric(self, dataset: str) -> str:
         """The name of a dataset's headline score; UserError for an unknown dataset."""
         return self.metrics.get(dataset) or find_dataset(dataset).metric

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from bases.load import prepare_attention
@@ -21,7 +22,7 @@ from data_utils.prompts import TEMPLATES
 from data_utils.row_files import Example
 from data_utils.row_folders import prepare_folder
 from engine.batching import EncodedRow, MicroBatch, RowEncoder
-from engine.packing import Packer, batch_loss
+from engine.packing import Packer, batch_loss, packer_for
 from engine.replay import Replayed, map_tensors
 
 torch.set_num_threads(1)
@@ -128,6 +129,20 @@ def tiny_model(kind: str, attention: str | None = None, seed: int = 0, **changes
         model.set_attn_implementation(attention)
     model.config.use_cache = False
     return model.eval()
+
+
+def count_products(model: nn.Module, batch: MicroBatch) -> int:
+    """PyTorch's operations of a step over a tree of made-up tokens, forward and backward, but those of the attention.
+
+    Its products depend on how it cuts its blocks.
+    """
+    packed = packer_for(model, "tree", 0).pack(batch)
+    packed.inputs["input_ids"] %= VOCABULARY_SIZE
+    packed.pair_tokens.remainder_(VOCABULARY_SIZE)
+    with FlopCounterMode(display=False) as counter:
+        batch_loss(model, packed).backward()
+    counted = counter.get_flop_counts()["Global"]
+    return sum(count for name, count in counted.items() if "bmm" not in str(name))
 
 
 def save_base(folder: Path, kind: str = "llama", **changes) -> Path:

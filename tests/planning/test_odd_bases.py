@@ -6,15 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import plan
 from commands import assert_one_line_error, call_script
 from engine import last_layer
-from engine.packing import batch_loss, packer_for
 from planning.data import WAYS, Texts
 from planning.estimate import Workload, measure, plan_base, sum_head_widths, training_flops, typical_batch, used_share
-from tiny_models import OTHER_KINDS, VOCABULARY_SIZE, tiny_model
+from tiny_models import OTHER_KINDS, count_products, tiny_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
@@ -29,13 +27,7 @@ def test_operations_of_experts_are_those_of_the_ones_that_a_token_meets(monkeypa
     found = replace(measure("tiny", config, ALL, load), pairs=0)
     model = tiny_model("mixtral").train()
     model.set_experts_implementation("eager")  # PyTorch does not count the products of the others
-    packed = packer_for(model, "tree", 0).pack(typical_batch(FEW, 500))
-    packed.inputs["input_ids"] %= VOCABULARY_SIZE
-    packed.pair_tokens.remainder_(VOCABULARY_SIZE)
-    with FlopCounterMode(display=False) as counter:
-        batch_loss(model, packed).backward()
-    counted = counter.get_flop_counts()["Global"]
-    products = sum(count for name, count in counted.items() if "bmm" not in str(name))
+    products = count_products(model, typical_batch(FEW, 500))
     router = 2 * 3 * 2 * found.nodes * 32 * 4
     assert training_flops(found, ALL) + router == products
     assert found.frozen_experts == 0 < measure("tiny", config, LORA, load).frozen_experts == found.trained_experts

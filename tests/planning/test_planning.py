@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
 import plan
@@ -22,13 +21,13 @@ from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
 from engine import last_layer
 from engine.batching import training_batches
-from engine.packing import batch_loss, packer_for
+from engine.packing import packer_for
 from planning.data import ACCELERATORS, GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
 from planning.table import name_fitting, render_bases
 from planning.texts import _counted, _read_own, load_dialogues, texts_of, utterances_of
-from tiny_models import KINDS, VOCABULARY_SIZE, small_rows, tiny_model
+from tiny_models import KINDS, count_products, small_rows, tiny_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LORA, ALL = (next(way for way in WAYS if way.name == name) for name in ("LoRA", "all parameters"))
@@ -96,13 +95,7 @@ def test_operations_are_those_that_pytorch_counts(monkeypatch, whole_layers: Non
     for way in (ALL, LORA):
         if way.lora:
             model = add_lora(model, 4, 4, 0.0, "all").train()
-        packed = packer_for(model, "tree", 0).pack(typical_batch(FEW, 500))
-        packed.inputs["input_ids"] %= VOCABULARY_SIZE
-        packed.pair_tokens.remainder_(VOCABULARY_SIZE)
-        with FlopCounterMode(display=False) as counter:
-            batch_loss(model, packed).backward()
-        counted = counter.get_flop_counts()["Global"]
-        products = sum(count for name, count in counted.items() if "bmm" not in str(name))
+        products = count_products(model, typical_batch(FEW, 500))
         load = Workload(FEW, 500, dtype=torch.float32, rank=4, dropout=0.0, modules="all")
         found = replace(measure("tiny", model.config, way, load), pairs=0)
         first = 0 if way is ALL else 2 * found.nodes * (32 * 64 + 3 * 4 * 32)  # q, k, v of the first block and their A

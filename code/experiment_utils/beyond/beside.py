@@ -149,7 +149,7 @@ def compare_committed(dataset: str, kind: str, embed: Embed) -> Iterator[Compare
         # A baseline is shown without transitions, as models are. Log p is committed rounded: what it cannot tell apart,
         # the counts of a model's own answers can, and committed answers that no filter has changed.
         counts = Counts.of_predictions(own, spec.labels)
-        counts = counts if run.is_baseline else run.without.get(dataset, run.counts[dataset])
+        counts = counts if run.is_baseline else run.own_counts(dataset)
         name = run.condition.removesuffix(f"/{dataset}").removesuffix(WITH_TRANSITIONS)
         condition = "" if run.is_baseline else run.condition
         one = named.setdefault(name, Compared(kind, name, condition, dataset, spec.metric, {}, {}, {}, {}))
@@ -174,12 +174,12 @@ def keep_counts(compared: Sequence[Compared]) -> None:
 
 def comparable_runs(records: Records, spec: DatasetSpec) -> list[Record]:
     """The runs of a model on test of the dataset, in its own labels, whose answers have log p of each."""
-    return [run for run in records.runs if _is_comparable(run, spec)]
-
-
-def _is_comparable(run: Record, spec: DatasetSpec) -> bool:
-    is_of_it = run.split == "test" and run.datasets == (spec.name,) and run.labels == tuple(spec.labels)
-    return is_of_it and not run.is_baseline and run.decode != "generate"
+    of_it = ("test", (spec.name,), tuple(spec.labels))
+    return [
+        run
+        for run in records.runs
+        if (run.split, run.datasets, run.labels) == of_it and not run.is_baseline and run.decode != "generate"
+    ]
 
 
 def render_comparison(compared: Sequence[Compared]) -> str:

@@ -83,7 +83,7 @@ def _compare(name: str, runs: Sequence[Record], of: DatasetEvidence) -> Iterator
     # Log p is committed rounded: what it cannot tell apart, the answers that were given can.
     each = {
         "valid": [Counts.of_predictions(rows, labels) for rows in given["valid"]],
-        "test": [run.without.get(dataset, run.counts[dataset]) for run in runs],
+        "test": [run.own_counts(dataset) for run in runs],
     }
     for split in SCORED:
         joint = [Counts.of_predictions(of.splits[split].joined(rows), labels) for rows in own[split]]
