@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bases.encoder import SentenceEncoder
-from basics.argument_parsing import LineParser, whole_number
+from basics.argument_parsing import LineParser, true_or_false, whole_number
 from basics.errors import UserError
 from basics.files import find_repository, make_folder, write_atomically
 from basics.json_files import read_json
 from basics.locks import locked
+from basics.stopping import advised
 from basics.words import counted
 from data_utils.corpora.registry import find_dataset
 from data_utils.dialogues import digest_sources, find_original_data, load_dialogues
@@ -41,7 +42,7 @@ from knobs.flags import add_knob
 from knobs.knob import NOTHING
 from knobs.table import KNOBS
 from knobs.writers import add_dataset, add_places, settle_dataset
-from scoring.baseline_table import MEANINGS, PREVIOUS_LABEL, WITH_TRANSITIONS, FineTuning, bare_name
+from scoring.baseline_table import MEANINGS, PREVIOUS_LABEL, WITH_TRANSITIONS, FineTuning, bare_name, name_finetuned
 from scoring.contenders import Task
 from scoring.prediction_files import PREDICTIONS_FILE, write_predictions
 from training.decoding import SCORE, TRANSITIONS
@@ -65,7 +66,8 @@ def main() -> None:
         arguments.dataset, source, clean_text=arguments.clean_text, check_counts=arguments.check_counts
     )
     task = Task(spec.name, dialogues, spec.labels, spec.metric, arguments.historical_window, spec.neutral)
-    found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
+    with advised("the same command with --resume True goes on" if finetuning else ""):
+        found = measure_baselines(task, embed, finetuning, lambda name: print(f"{name} ...", file=sys.stderr))
     write(arguments, found)
     print_results(arguments.dataset, found)
     if is_usual(arguments):
@@ -77,7 +79,7 @@ def main() -> None:
 def is_usual(arguments: Namespace) -> bool:
     """Whether the settings are those of the reports: all defaults, but for the encoder that is fine-tuned."""
     usual = parse_arguments(["--dataset", arguments.dataset, "--encoder_finetune", arguments.encoder_finetune])
-    return vars(arguments) == vars(usual)
+    return vars(arguments) == vars(usual) | {"resume": arguments.resume}
 
 
 def keep(arguments: Namespace, found: Sequence["Baseline"], commit: str | None, sources: Mapping[str, str]) -> None:
@@ -117,6 +119,13 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--resume",
+        type=true_or_false,
+        metavar="{True,False}",
+        default=False,
+        help="go on with a fine-tuning that was stopped (default: %(default)s)",
+    )
+    parser.add_argument(
         "--historical_window",
         type=whole_number(1),
         default=DEFAULT_WINDOW,
@@ -130,17 +139,20 @@ def parse_arguments(words: Sequence[str] | None = None) -> Namespace:
     )
     arguments = parser.parse_args(words)
     settle_dataset(arguments)
+    if arguments.resume and arguments.encoder_finetune == NOTHING:
+        raise UserError("--resume True: there is nothing to go on with without --encoder_finetune")
     return arguments
 
 
-def prepare_finetuning(arguments: Namespace) -> FineTuning | None:
+def prepare_finetuning(arguments: Namespace) -> dict[str, Any] | None:
     """How `--encoder_finetune` is trained, None where it is not asked for; UserError where it cannot be loaded."""
     if arguments.encoder_finetune == NOTHING:
         return None
     from scoring.encoder_finetuning import load_encoder
 
     load_encoder(arguments.encoder_finetune)  # what is wrong with it is said before the others take their minutes
-    return FineTuning(arguments.encoder_finetune)
+    folder = arguments.output / arguments.dataset / name_finetuned(arguments.encoder_finetune)
+    return {"settings": FineTuning(arguments.encoder_finetune), "folder": folder, "resume": arguments.resume}
 
 
 def write(arguments: Namespace, found: Sequence["Baseline"]) -> None:

@@ -26,7 +26,6 @@ from scoring.baseline_table import (
     PREVIOUS_LABEL,
     VECTORS,
     WITH_TRANSITIONS,
-    FineTuning,
     bare_name,
     name_finetuned,
 )
@@ -83,23 +82,24 @@ class Baseline:
 def measure_baselines(
     task: Task,
     embed: Embed | None = None,
-    finetuning: FineTuning | None = None,
+    finetuning: Mapping[str, Any] | None = None,
     begin: Callable[[str], None] = lambda name: None,
 ) -> list[Baseline]:
     """Fits and scores all baselines, each as it is and then with transitions; the leak bound comes last.
 
-    embed: the sentence encoder of `vectors_history`; None: that baseline is left out. finetuning: settings of
-    `finetuned_<encoder>`; None: it is left out. begin: called with each name when its turn comes.
+    embed: the sentence encoder of `vectors_history`; None: that baseline is left out. finetuning: what
+    `finetuned_encoder` takes besides, its settings above all; None: it is left out. begin: called with each name when
+    its turn comes.
 
     Raises:
         UserError: train has one label alone, which no classifier learns to tell from others.
     """
-    bound = {VECTORS: embed and {"embed": embed}, FINE_TUNED: finetuning and {"settings": finetuning}}
+    bound = {VECTORS: embed and {"embed": embed}, FINE_TUNED: finetuning}
     found: list[Baseline] = []
     for name, contender in CONTENDERS.items():
         more = bound.get(name, {})
         if more is not None:
-            called = name_finetuned(finetuning.encoder) if name == FINE_TUNED else name
+            called = name_finetuned(finetuning["settings"].encoder) if name == FINE_TUNED else name
             begin(called)
             found += measure(called, partial(CANDIDATES[name], grid=contender.grid, **more), task)
     best = max(found, key=lambda one: one.results["valid"].score)
@@ -116,7 +116,7 @@ def measure(name: str, candidates: Callable[[Task], Iterator[Candidate]], task: 
     weights = {name: getattr(found, name) for name in ("temperature", "own_weight", "dialogue_weight")}
     own, meaning = _results(task, plain), MEANINGS[bare_name(name)]
     filtered, settings = _results(task, decoded), {**choice.settings, **weights}
-    seconds = time.monotonic() - began
+    seconds = choice.seconds_before + time.monotonic() - began
     return (
         Baseline(name, meaning, choice.settings, own, plain, seconds=seconds),
         Baseline(

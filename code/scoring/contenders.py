@@ -86,10 +86,14 @@ def settings_of(grid: Grid) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model with its settings. log_p: split -> (utterances, labels); call it before the next one is made."""
+    """A fitted model with its settings. log_p: split -> (utterances, labels); call it before the next one is made.
+
+    seconds_before: that were spent on it by processes that were stopped.
+    """
 
     settings: Mapping[str, Any]
     log_p: Callable[[str], np.ndarray]
+    seconds_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class Choice:
 
     settings: Mapping[str, Any]
     log_p: Mapping[str, np.ndarray]
+    seconds_before: float
 
 
 def choose(candidates: Iterable[Candidate], task: Task) -> Choice:
@@ -107,7 +112,8 @@ def choose(candidates: Iterable[Candidate], task: Task) -> Choice:
         valid = candidate.log_p("valid")
         score = task.score("valid", valid.argmax(axis=1))
         if score > highest:
-            best, highest = Choice(candidate.settings, {"valid": valid, "test": candidate.log_p("test")}), score
+            log_p = {"valid": valid, "test": candidate.log_p("test")}
+            best, highest = Choice(candidate.settings, log_p, candidate.seconds_before), score
     if best is None:
         raise ValueError("no candidate to choose")
     return best

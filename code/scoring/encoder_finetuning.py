@@ -4,9 +4,13 @@ The encoder reads [CLS] history [SEP] utterance [SEP]; every turn begins with a 
 the utterance, the others by how recently they spoke. The head reads the mean of the utterance's own vectors.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,12 +19,20 @@ from torch import nn
 from bases.encoder import resolve_encoder
 from bases.load import NO_FOREIGN_CODE, choose_device, choose_precision
 from basics.errors import UserError
+from basics.files import make_folder
 from basics.scripts import progress_bar
+from basics.stopping import StopHeld
 from scoring.baseline_table import FineTuning
 from scoring.contenders import Candidate, Grid, Task
+from training.checkpoints import discard_state, load_state, readable_state, save_state
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SPECIAL_TOKENS = 3  # [CLS] and two [SEP]
 POOL = 16  # number of batches whose rows are sorted by length together
+SECONDS_BETWEEN_STATES = 300
+STATEFUL = ("model", "optimizer", "schedule")  # of a training, what its state holds
 
 
 @dataclass(frozen=True)
@@ -109,37 +121,136 @@ def shuffled_batches(rows: Sequence[Row], size: int, draw: np.random.Generator) 
     return batches
 
 
-def finetuned_encoder(task: Task, grid: Grid, settings: FineTuning) -> Iterator[Candidate]:
+class EpochScores:
+    """log p of one epoch's model: split -> (utterances, labels), each computed once, and kept with the training."""
+
+    def __init__(self, compute: Callable[[str], np.ndarray], known: Mapping[str, torch.Tensor]) -> None:
+        self._compute, self.known = compute, dict(known)
+
+    def __call__(self, split: str) -> np.ndarray:
+        if split not in self.known:
+            self.known[split] = torch.from_numpy(self._compute(split))
+        return self.known[split].numpy()
+
+
+class Training:
+    """A classifier in training, that goes on where it was stopped, to the same bytes.
+
+    rows: split -> its inputs. numbers: of train, (rows,) positions of the gold labels. epochs: how many. folder: of the
+    state, written every few minutes; None: it is not kept. scores: of the epochs that have ended. seconds_before: that
+    it has taken before it went on.
+    """
+
+    def __init__(self, task: Task, settings: FineTuning, epochs: int, folder: Path | None) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.folder, self.epochs = settings, folder, epochs
+        self.draw = np.random.default_rng(settings.seed)
+        encoder, tokenizer = load_encoder(settings.encoder)
+        positions = getattr(encoder.config, "max_position_embeddings", settings.max_length)
+        self.length = min(settings.max_length, positions - 2)  # RoBERTa and MPNet count from 2
+        self.rows = {split: make_rows(task, split, tokenizer, self.length) for split in task.dialogues}
+        self.numbers = task.numbers["train"]
+        self.device = choose_device()
+        self.model = Classifier(encoder, len(task.labels), tokenizer.pad_token_id or 0).to(self.device)
+        self.steps_per_epoch = -(-len(self.rows["train"]) // settings.batch_size)
+        self.optimizer, self.schedule = _optimizer(self.model, settings, self.steps_per_epoch * epochs)
+        self.step, self.seconds_before, self.scores = 0, 0.0, list[EpochScores]()
+        self.epoch_begins = self.draw.bit_generator.state  # before its batches are drawn
+        self.began = self.saved_at = time.monotonic()
+
+    def run(self) -> Iterator[EpochScores]:
+        """Yields the log p of each epoch's model when it has ended; ask them before the next one is made.
+
+        Raises:
+            Stopped: by a signal; where there is a folder, the last step is saved.
+        """
+        with progress_bar(self.steps_per_epoch * self.epochs, "fine-tune the encoder", "step", self.step) as bar:
+            for epoch in range(self.epochs):
+                if self.step < (epoch + 1) * self.steps_per_epoch:
+                    self._run_epoch(bar)
+                if epoch == len(self.scores):
+                    self.scores.append(EpochScores(self._log_p, {}))
+                yield self.scores[epoch]
+        if self.folder:
+            discard_state(self.folder)
+
+    def _run_epoch(self, bar: "tqdm") -> None:
+        self.model.train()
+        self.draw.bit_generator.state = self.epoch_begins
+        batches = shuffled_batches(self.rows["train"], self.settings.batch_size, self.draw)
+        with StopHeld("stops after this step, and saves it") if self.folder else nullcontext() as stop:
+            for batch in batches[self.step % self.steps_per_epoch :]:
+                self._run_step(batch)
+                bar.update()
+                if stop and (stop.number or time.monotonic() - self.saved_at > SECONDS_BETWEEN_STATES):
+                    self._save()
+                    stop.raise_noted()
+        self.epoch_begins = self.draw.bit_generator.state
+
+    def _run_step(self, batch: Sequence[int]) -> None:
+        gold = torch.tensor(self.numbers[batch], device=self.device)
+        with _computing(self.device):
+            logits = self.model([self.rows["train"][place] for place in batch])
+            loss = nn.functional.cross_entropy(logits.float(), gold)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+
+    def _log_p(self, split: str) -> np.ndarray:
+        return _log_p(self.model, self.rows[split], self.settings.batch_size)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a state must have been made of, so that this training may go on with it."""
+        read = hashlib.sha256(repr((self.rows, self.numbers.tolist())).encode()).hexdigest()
+        return asdict(self.settings) | {"max_length": self.length, "epochs": self.epochs, "rows": read}
+
+    def _save(self) -> None:
+        make_folder(self.folder)
+        state = {name: getattr(self, name).state_dict() for name in STATEFUL}
+        draw = self.epoch_begins if self.step % self.steps_per_epoch else self.draw.bit_generator.state
+        random = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        state |= {"step": self.step, "draw": draw, "random": random, "scores": [one.known for one in self.scores]}
+        self.saved_at = time.monotonic()
+        state |= {"seconds": self.seconds_before + self.saved_at - self.began, "fingerprint": self.fingerprint()}
+        save_state(self.folder, state)
+
+    def restore(self) -> None:
+        """Goes on from the state in the folder, if there is one.
+
+        Raises:
+            UserError: it is damaged, or of another training.
+        """
+        state = load_state(self.folder, self.fingerprint())
+        if state is None:
+            return
+        with readable_state(self.folder):
+            for name in STATEFUL:
+                getattr(self, name).load_state_dict(state[name])
+            self.step, self.epoch_begins, self.seconds_before = state["step"], state["draw"], state["seconds"]
+            self.scores = [EpochScores(self._log_p, known) for known in state["scores"]]
+            torch.set_rng_state(state["random"][0])
+            torch.cuda.set_rng_state_all(state["random"][1:])
+
+
+def finetuned_encoder(
+    task: Task, grid: Grid, settings: FineTuning, folder: Path | None = None, resume: bool = False
+) -> Iterator[Candidate]:
     """A candidate after each epoch of one training, for each of `epochs` in the grid.
 
+    folder: where its state is kept while it trains; None: nowhere. resume: go on with the one that is there.
+
     Raises:
-        UserError: see `load_encoder`.
+        UserError: see `load_encoder`, `Training.restore`.
     """
-    torch.manual_seed(settings.seed)
-    draw = np.random.default_rng(settings.seed)
-    encoder, tokenizer = load_encoder(settings.encoder)
-    device = choose_device()
-    positions = getattr(encoder.config, "max_position_embeddings", settings.max_length)
-    length = min(settings.max_length, positions - 2)  # RoBERTa and MPNet count from 2
-    rows = {split: make_rows(task, split, tokenizer, length) for split in task.dialogues}
-    model = Classifier(encoder, len(task.labels), tokenizer.pad_token_id or 0).to(device)
-    steps = -(-len(rows["train"]) // settings.batch_size) * len(grid["epochs"])
-    optimizer, schedule = _optimizer(model, settings, steps)
-    kept = {"history_turns": task.window, "max_length": length}
-    with progress_bar(steps, "fine-tune the encoder", "step") as bar:
-        for epoch in grid["epochs"]:
-            model.train()
-            for batch in shuffled_batches(rows["train"], settings.batch_size, draw):
-                gold = torch.tensor(task.numbers["train"][batch], device=device)
-                with _computing(device):
-                    loss = nn.functional.cross_entropy(model([rows["train"][place] for place in batch]).float(), gold)
-                loss.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                bar.update()
-            yield Candidate({**kept, "epochs": epoch}, lambda split: _log_p(model, rows[split], settings.batch_size))
+    training = Training(task, settings, len(grid["epochs"]), folder)
+    if resume:
+        training.restore()
+    kept = {"history_turns": task.window, "max_length": training.length}
+    for epoch, scores in zip(grid["epochs"], training.run(), strict=True):
+        yield Candidate({**kept, "epochs": epoch}, scores, training.seconds_before)
 
 
 def _optimizer(model: Classifier, settings: FineTuning, steps: int):

@@ -1,5 +1,7 @@
 """Fine-tuning a sentence encoder with a head: what it reads, that it learns, on a tiny random BERT."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from transformers import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2M
 
 import baselines as script
 from basics.errors import UserError
+from basics.stopping import Stopped
 from commands import call_script
 from data_utils.dialogues import Dialogue, Utterance
 from scoring import baselines
@@ -18,12 +21,14 @@ from scoring.contenders import Task
 from scoring.encoder_finetuning import (
     Classifier,
     Row,
+    Training,
     finetuned_encoder,
     load_encoder,
     make_rows,
     shuffled_batches,
 )
 from tiny_models import character_tokenizer
+from training.checkpoints import STATE_FILE
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "0", "1", "2", ":", "what", "a", "day", "oh", "no", "fine"]
 TURNS = [(3, "what a day"), (1, "oh no"), (3, "a day"), (5, "fine"), (1, "no")]
@@ -130,6 +135,51 @@ def test_every_epoch_is_a_candidate_and_one_seed_gives_one_result(tiny_bert: Pat
     assert not np.allclose(runs[0][0][1], runs[0][1][1])
     for (_, one), (_, other) in zip(*runs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 4, 6, 8])
+def test_stopped_and_gone_on_with_it_comes_to_the_same(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int
+) -> None:
+    """At the first step, in the middle of an epoch, at its end, and at the very last."""
+    task, grid = small_task(learnable()), {"epochs": (1, 2)}
+    settings = FineTuning(str(tiny_bert), batch_size=6)  # four steps an epoch
+
+    def found(**kept: object) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+        made = finetuned_encoder(task, grid, settings, **kept)
+        return [(one.log_p("valid"), one.log_p("test"), one.seconds_before > 0) for one in made]
+
+    def stop(training: Training, batch: list[int]) -> None:
+        run_step(training, batch)
+        if training.step == stopped_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run_step = Training._run_step
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Training, "_run_step", stop)
+        found(folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+    for (valid, test, went_on), (of_valid, of_test, _) in zip(
+        found(folder=tmp_path, resume=True), found(), strict=True
+    ):
+        np.testing.assert_array_equal(valid, of_valid)
+        np.testing.assert_array_equal(test, of_test)
+        assert went_on
+    assert not list(tmp_path.iterdir()), "of a training that has ended no state is left"
+
+
+def test_a_state_of_another_training_is_not_gone_on_with(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, settings = small_task(learnable()), FineTuning(str(tiny_bert), batch_size=6)
+    monkeypatch.setattr("scoring.encoder_finetuning.SECONDS_BETWEEN_STATES", -1)
+    next(finetuned_encoder(task, {"epochs": (1, 2)}, settings, tmp_path))
+    with pytest.raises(UserError, match="cannot resume .*epochs was 2, is 3"):
+        next(finetuned_encoder(task, {"epochs": (1, 2, 3)}, settings, tmp_path, resume=True))
+    with pytest.raises(UserError, match="rows was"):
+        next(finetuned_encoder(small_task(learnable(), window=1), {"epochs": (1, 2)}, settings, tmp_path, resume=True))
+    with pytest.raises(UserError, match="nothing to go on with without --encoder_finetune"):
+        script.parse_arguments(["--dataset", "sample", "--resume", "True"])
 
 
 def test_an_encoder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
