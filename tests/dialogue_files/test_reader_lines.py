@@ -248,10 +248,17 @@ def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
         *("10.02 Ann: a", "10.02.30 Ann: a", "[10.02] Ann: a", "(10.02) Ann: a", "10.02 - Ann: a", "75.30 Ann: a"),
         *("10h02 Ann: a", "10.02 Uhr Ann: a", "[10.02 pm] - Ann: a", "10.02 **Ann:** a", "- 10.02 Ann: a"),
         *("Ann [0:05]: a", "Ann (0:05): a", "Ann 0:05: a", "Ann: [0:05] a", "Ann (laughing): a", "Ann 0:05 PM: a"),
+        *("Ann: [0.12 - 3.34] a", "Ann: (0.12, 3.34) a", "Ann: [0.12s -> 3.34s] a", "Ann: [0:05 - 0:07] a"),
+        *("Ann: (0:05 --> 0:07) a", "Ann: [12s to 15s]a"),
     ],
 )
 def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
     assert said_in("text", f"{line}\n") == [("Ann", "a")]
+
+
+@pytest.mark.parametrize("said", ["(0.5) well", "[2-3] of us", "0.12 - 3.34", "10:15 - 11:15 suits me", "(2, 3)"])
+def test_numbers_after_a_colon_are_said_unless_they_are_times(said: str) -> None:
+    assert said_in("text", f"Ann: {said}\n") == [("Ann", said)]
 
 
 @pytest.mark.parametrize("name", ["2.75 Ann", "3.5 Ann", "10.02", "10.02m", "4h Ann", "1.105 Ann", "Psalm 23.10", "U2"])
