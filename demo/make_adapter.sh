@@ -24,6 +24,14 @@ if [[ $dataset != sample ]]; then
     export class_weights=${class_weights:-0.5}
     adapter=demo/adapters/$dataset
 fi
+for word in "$@"; do
+    case ${word%%=*} in
+        --output_dir | --model_dir | --do_train | --do_eval | --zero_shot)
+            printf 'error: %s: what ships is trained and scored anew, in folders of its own; leave it out\n' "$word" >&2
+            exit 2
+            ;;
+    esac
+done
 results=experiments/demo_$dataset
 model=checkpoint/demo_$dataset
 bash code/train_and_inference_Uni.sh --output_dir "$results" --model_dir "$model" "$@"

@@ -39,6 +39,7 @@ class Page:
         # Of each visit that is being answered: the checkpoint's name, and what answers. Held here alone: what a visitor
         # held would keep in memory a checkpoint that has gone for another one.
         self.begun: dict[object, tuple[str, Iterator[list[TurnEmotion]]]] = {}
+        self.newest: dict[str, object] = {}  # of each visitor who is being answered: what was asked last
 
     def load(self, name: str) -> EmotionRecognizer:
         """The checkpoint of a name; the one not asked for longest goes before another is loaded."""
@@ -154,12 +155,12 @@ class Page:
     def add(
         self, name: str, text: str, who: str, what: str, given: Given | None, known: Known | None
     ) -> Iterator[tuple]:
-        """(dialogue with one more turn, what stays in the field of its utterance, then as `answer`)."""
-        try:
-            longer = page_input.add_turn(text or "", who or "", what or "")
-        except UserError as error:
-            yield text, what, page.render_error(str(error)), "", known or ("", [])
-            return
+        """(dialogue with one more turn, what stays in the field of its utterance, then as `answer`).
+
+        Raises:
+            UserError: it cannot be a turn.
+        """
+        longer = page_input.add_turn(text or "", who or "", what or "")
         for shown in self.answer(name, longer, given, known):
             yield longer, "", *shown
 
@@ -167,6 +168,22 @@ class Page:
         """(a dialogue to click, then as `answer`)."""
         for shown in self.answer(name, text, None, known):
             yield text, *shown
+
+    def of_newest(self, visitor: str, steps: Iterator[tuple]) -> Iterator[tuple]:
+        """Steps until the visitor asks for something else, as both would be written into the same places.
+
+        UserError from the first step: then what was asked before goes on.
+        """
+        step, me = next(steps), object()
+        self.newest[visitor] = me
+        try:
+            while step is not None and self.newest.get(visitor) is me:
+                yield step
+                step = next(steps, None)
+        finally:
+            steps.close()
+            if self.newest.get(visitor) is me:
+                del self.newest[visitor]
 
     def open(self, path: str | None, form: str, encoding: str, opened: OpenedFile | None) -> tuple:
         """(the file, its dialogues to choose from, then as `choose`) of a new file, else of that which is open.

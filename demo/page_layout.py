@@ -1,6 +1,7 @@
 """The parts of the page, where they stand, what calls what, and how they look: all that is Gradio's."""
 
 import json
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,15 +113,18 @@ def _connect(gr: Any, page: Page, parts: SimpleNamespace) -> None:
     """What each part calls, with what, and where the answer goes."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     shown = [parts.status, parts.result, parts.known]
-    asked = {"fn": page.answer, "inputs": [parts.checkpoint, parts.dialogue, parts.given, parts.known]}
-    added = {"fn": page.add, "outputs": [parts.dialogue, parts.what, *shown]}
+    asked = {"fn": _answering(gr, page, page.answer), "outputs": shown}
+    asked["inputs"] = [parts.checkpoint, parts.dialogue, parts.given, parts.known]
+    added = {"fn": _answering(gr, page, page.add, fields=2), "outputs": [parts.dialogue, parts.what, *shown]}
     added["inputs"] = [parts.checkpoint, parts.dialogue, parts.who, parts.what, parts.given, parts.known]
-    answering = quiet | {"concurrency_id": "answers"}  # else Gradio counts visitors for each of these apart
-    running = [parts.find.click(**asked, outputs=shown, **answering), parts.add.click(**added, **answering)]
+    # Else Gradio counts visitors for each of these apart, and does not hear who asks again before an answer has ended.
+    answering = quiet | {"concurrency_id": "answers", "trigger_mode": "multiple"}
+    running = [parts.find.click(**asked, **answering), parts.add.click(**added, **answering)]
     running += [parts.what.submit(**added, **answering)]
     for text, button in parts.histories.items():
         example = {"inputs": [parts.checkpoint, parts.known], "outputs": [parts.dialogue, *shown]}
-        running += [button.click(partial(page.show, text), **example, **answering)]
+        show = _answering(gr, page, partial(page.show, text), fields=1)
+        running += [button.click(show, **example, **answering)]
     for button in (parts.find, *parts.histories.values()):
         button.click(None, js=SHOW_ANSWER, **quiet)
     parts.stop.click(None, cancels=running, **quiet)
@@ -128,6 +132,26 @@ def _connect(gr: Any, page: Page, parts: SimpleNamespace) -> None:
     parts.checkpoint.input(page.describe, parts.checkpoint, parts.about, **quiet)
 
     _connect_files(gr, page, parts, quiet)
+
+
+def _answering(gr: Any, page: Page, ask: Callable[..., Iterator[tuple]], fields: int = 0) -> Callable:
+    """An event that shows the steps of an answer until its visitor asks for another one; an error changes nothing else.
+
+    fields: how many of the outputs, the first, are fields to type in. Only the first step writes there: who types on
+    loses nothing.
+    """
+
+    def answer(request: gr.Request, *given: Any) -> Iterator[tuple]:
+        kept = [gr.skip()] * fields
+        try:
+            steps = page.of_newest(request.session_hash, ask(*given))
+            yield next(steps)
+            for step in steps:
+                yield *kept, *step[fields:]
+        except UserError as error:
+            yield *kept, render_error(str(error)), gr.skip(), gr.skip()
+
+    return answer
 
 
 def _connect_files(gr: Any, page: Page, parts: SimpleNamespace, quiet: dict[str, str]) -> None:

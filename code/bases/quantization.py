@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -56,12 +57,15 @@ def refuse_stored_otherwise(base: str, model: nn.Module, quantize: str) -> None:
 
     Nothing else here would know of it: not the check of its gradients, and not that only adapters can be trained.
     """
-    if quantize != NO_QUANTIZATION or not getattr(model, "is_quantized", False):
-        return
-    stored = model.config.quantization_config
-    method = getattr(stored.quant_method, "value", stored.quant_method)
-    helps = "add --quantize nf4, or give" if getattr(stored, "load_in_4bit", False) else "give"
-    raise UserError(f"base {base} is stored quantized ({method}): {helps} the base in 16 or 32 bits")
+    if quantize == NO_QUANTIZATION and getattr(model, "is_quantized", False):
+        raise UserError(describe_stored(base, model.config.quantization_config.to_dict()))
+
+
+def describe_stored(base: str, stored: Mapping[str, Any]) -> str:
+    """That a base is stored in fewer bits than 16, and what to do about it. stored: its quantization_config."""
+    method = stored.get("quant_method", PACKAGE)  # older files of bitsandbytes do not name it
+    helps = "add --quantize nf4, or give" if stored.get("load_in_4bit") else "give"
+    return f"base {base} is stored quantized ({getattr(method, 'value', method)}): {helps} the base in 16 or 32 bits"
 
 
 def check_quantized(model: nn.Module, quantize: str) -> None:

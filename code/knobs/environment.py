@@ -185,10 +185,11 @@ def _from_repository(knob: Knob, value: str | None, place: Place) -> str | None:
     if path == str(place.repository):
         return "."
     called = path.removeprefix(f"{place.repository}/")
-    if knob.kind is ENCODER and (fetched := called.removeprefix("LLM_bases/")) in ENCODERS:
-        return fetched
-    # A program that is called by its bare name is looked for elsewhere.
-    return f"./{called}" if knob.kind is PROGRAM and "/" not in called else called
+    if knob.kind is ENCODER and called in {f"LLM_bases/{name}" for name in ENCODERS}:
+        return called.removeprefix("LLM_bases/")
+    # What is called by its bare name is looked for elsewhere: a program in $PATH, an encoder of the table in LLM_bases.
+    is_bare = (knob.kind is PROGRAM and "/" not in called) or (knob.kind is ENCODER and called in ENCODERS)
+    return f"./{called}" if is_bare else called
 
 
 def _written_once(path: str) -> str:

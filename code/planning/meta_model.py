@@ -4,6 +4,7 @@ A forward pass over such a model takes a second, and shows which tensors autogra
 architecture: the planner adds up their bytes.
 """
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from bases.adapters import add_lora, choose_targets
 from bases.find import find_folder, find_row
 from bases.load import NO_FOREIGN_CODE, explained, know_own_architectures, prepare_attention, resolve_base
+from bases.quantization import describe_stored
 from bases.table import SHAPES
 from basics.errors import UserError
 from engine.attention import tree_attention
@@ -26,6 +28,8 @@ STAND_IN = "memory_efficient_stand_in"
 def load_config(base: str):
     """The configuration of a base, of its text part: from its folder, the table, or at last the hub.
 
+    Warns where its files are quantized: they are planned as if they were not, and training may refuse them.
+
     Raises:
         UserError: there is no such base, or no hub to ask; or it is no causal language model.
     """
@@ -37,7 +41,10 @@ def load_config(base: str):
         return AutoConfig.for_model(row.architecture, **SHAPES[row.name])
     source = str(folder) if folder else row.hub_id if row else resolve_base(base)
     with explained(f"the configuration of {base}"):
-        config = AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE).get_text_config()
+        whole = AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE)
+    config = whole.get_text_config()
+    if stored := getattr(whole, "quantization_config", None):
+        print(f"warning: {describe_stored(base, stored)}; this plan is of that", file=sys.stderr)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"base {base} is no causal language model but {config.model_type}, which cannot be planned")
     return config

@@ -59,6 +59,8 @@ def _summary_rows(scorecard: Scorecard) -> list[tuple[str, str, str]]:
     result, unseen, majority = scorecard.result, scorecard.unseen, scorecard.majority
     shown, short = dict.fromkeys((result.metric, WEIGHTED_F1)), short_name(result.metric)
     words = SELECTIONS[scorecard.selection]
+    if scorecard.split == scorecard.selection == "valid":
+        words = "chosen on valid, this very split: not a held-out score"
     rows = [(name_metric(name), _percent(getattr(result, field_of(name))), words) for name in shown]
     rows += [
         ("accuracy", _percent(result.accuracy), ""),

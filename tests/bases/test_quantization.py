@@ -84,7 +84,8 @@ def test_a_base_that_is_stored_in_four_bits_is_loaded_as_such_or_refused(base: s
 def test_bases_that_are_stored_in_other_ways_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = tiny_model("llama")
     refuse_stored_otherwise("mine", stored, "none")
-    stored.is_quantized, stored.config.quantization_config = True, SimpleNamespace(quant_method="gptq")
+    stored.is_quantized = True
+    stored.config.quantization_config = SimpleNamespace(to_dict=lambda: {"quant_method": "gptq"})
     with pytest.raises(UserError, match=r"^base mine is stored quantized \(gptq\): give the base in 16 or 32 bits$"):
         refuse_stored_otherwise("mine", stored, "none")
     monkeypatch.setitem(sys.modules, "bitsandbytes.nn", SimpleNamespace(Linear4bit=torch.nn.Bilinear))

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 import emotion_page as page
 import page_events
 import page_input
+from basics.errors import UserError
 from own_dialogues.facts import find_facts
 from own_dialogues.recognizer import EmotionRecognizer
 from page_events import Page
@@ -187,8 +189,31 @@ def test_turns_are_added(own: Page) -> None:
     text, field, status, result, known = steps[-1]
     assert "2 turns, labels of EmoryNLP" in status and result.count("<li") == 2 and known[0] == name
     for who, what in (("", "x"), ("A:B", "x"), ("A", " ")):
-        ((text, field, status, _, _),) = own.add(name, "Ann: Great!", who, what, None, None)
-        assert (text, field) == ("Ann: Great!", what) and "needs a name" in status
+        with pytest.raises(UserError, match="needs a name"):
+            next(own.add(name, "Ann: Great!", who, what, None, None))
+
+
+def test_what_a_visitor_asked_before_ends_with_the_next_question() -> None:
+    """But not with one that cannot be asked, nor with another visitor's."""
+    page, ended = Page([]), []
+
+    def steps(name: str, problem: str = "") -> Iterator[tuple]:
+        if problem:
+            raise UserError(problem)
+        try:
+            for number in range(3):
+                yield name, number
+        finally:
+            ended.append(name)
+
+    first, other = page.of_newest("Ann", steps("first")), page.of_newest("Ben", steps("other"))
+    assert (next(first), next(other)) == (("first", 0), ("other", 0))
+    with pytest.raises(UserError, match="no"):
+        next(page.of_newest("Ann", steps("refused", "no")))
+    assert next(first) == ("first", 1)
+    second = page.of_newest("Ann", steps("second"))
+    assert next(second) == ("second", 0) and list(first) == [] and ended == ["first"]
+    assert len(list(second)) == len(list(other)) == 2 and not page.newest
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import main_new
 from bases.load import choose_precision
 from bases.table import BASES
 from bases.terms import GEMMA_TERMS
-from commands import REPOSITORY, call_script
+from commands import REPOSITORY, assert_one_line_error, call_script
 from data_utils.examples import RowSettings
 from data_utils.row_files import read_manifest
 from data_utils.row_folders import prepare_folder
@@ -127,6 +127,16 @@ def test_what_trains_nothing_ships_nothing(
     done = checkout.run(*arguments, script="../demo/make_adapter.sh", DRY_RUN=0, **knobs)
     assert (done.returncode, done.stderr) == (0, "")
     assert told in done.stdout and "it took its place" not in done.stdout
+
+
+@pytest.mark.parametrize("flags", [["--output_dir", "x"], ["--model_dir=x"], ["--seed", "1", "--do_train", "False"]])
+def test_flags_that_lead_elsewhere_are_refused(checkout: ShellCheckout, flags: list[str]) -> None:
+    """What an earlier run had left in the usual folders was shipped as if it had been trained by them."""
+    (checkout.root / "demo").mkdir()
+    shutil.copy(REPOSITORY / "demo" / "make_adapter.sh", checkout.root / "demo")
+    done = checkout.run(*flags, script="../demo/make_adapter.sh")
+    wrong = next(flag for flag in flags if flag.startswith(("--output", "--model", "--do")))
+    assert_one_line_error(done, f"{wrong}: what ships is trained and scored anew", "leave it out")
 
 
 @pytest.mark.slow

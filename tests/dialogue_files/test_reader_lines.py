@@ -68,6 +68,9 @@ WRITTEN = {
                 f"{LRM}POLL:\nTea?\n{LRM}OPTION: Yes ({LRM}1 vote)",
             ),
             "SONDAGE :\nDu thé ?\nOPTION : Oui (2 votes)",
+            *("afbeelding weggelaten", "document manquant", "GIF retiré", "imagem ocultada", "figurinha omitida"),
+            *("Tarjeta de contacto omitida", "sticker non incluso", "görüntü dahil edilmedi", "видео отсутствует"),
+            *("התמונה הושמטה", "لم يتم إدراج الصورة", "画像は含まれていません", "이미지 생략됨", "影片已省略"),
         ),
         "attachments",
     ),
@@ -75,6 +78,7 @@ WRITTEN = {
         said: ("Ann", said)
         for said in (
             *("Voice call tonight? I miss you", "Video call me", "Video call at 8:00?", "Missed voice call, sorry"),
+            *("video of us was omitted", "Bild, das ich weggelassen", "ich bin ausgeschlossen"),
             *("Verpasster Anruf, ich weiß", "Waiting for this message is killing me!", "Voice call, 6 minus 2"),
             *(
                 "<sigh>",
@@ -97,6 +101,44 @@ WRITTEN = {
 def test_a_message_of_whatsapp(text: str, expected: str | tuple[str, str]) -> None:
     for head in ("6/13/23, 7:35 PM - ", "[13.06.23, 19:35:01] "):
         assert said_in("whatsapp", f"{head}Ann: {text}\n{head}Ben: b\n") == [expected, ("Ben", "b")]
+
+
+def test_an_iphone_in_arabic_marks_what_it_says_from_right_to_left() -> None:
+    """With U+200F, around numbers too; numbers of unknown people stand between U+202A and U+202C."""
+    rlm, ann = "\u200f", "\u202a+966 55 000 0001\u202c"
+    head = f"[{rlm}21{rlm}/9{rlm}/2026، 9:47:45 م] {ann}: "
+    content = "".join(
+        f"{head}{said}\n"
+        for said in (
+            f"{rlm}الرسائل والمكالمات مشفرة",
+            "وصلت",
+            f"{rlm}لم يتم إدراج الصورة",
+            f"{rlm}انضم {ann}",
+            f"{rlm}<المُرفق: 0001-PHOTO.jpg>",
+            f"خطة.pdf • {rlm}22 صفحة {rlm}لم يتم إدراج المستند",
+            f"انظر {rlm}لم يتم إدراج الصورة",
+        )
+    )
+    assert said_in("whatsapp", f"{rlm}{content}") == [
+        *("notices", ("+966 55 000 0001", "وصلت"), "attachments", "notices", "attachments", "attachments"),
+        ("+966 55 000 0001", "انظر"),
+    ]
+    pasted = f"6/13/23, 7:35 PM - Ann: {rlm}أهلا\n"
+    assert said_in("whatsapp", pasted) == [("Ann", "أهلا")]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("7:35 p. m.", "7:35 م", "7:35 ب.ظ.", "7:35 אחה״צ", '7:35 לפנה"צ', "7:35 μ.μ.", "7:35 сл.об.", "7:35 пп"),
+        *("7:35 odp.", "7:35 pop.", "7.35 ip.", "7:35 em", "7:35 CH", "7:35 PTG", "du. 7:35", "오후 7:35", "ÖS 7:35"),
+    ],
+)
+def test_halves_of_the_day_in_a_chat_of_whatsapp(time: str) -> None:
+    for head in (f"13.6.2023, {time} - ", f"[13.6.2023, {time}] "):
+        content = f"{head}Ann: a\n{head}Ben: b\n"
+        assert find_text_form(content) == "whatsapp"
+        assert said_in("whatsapp", content) == [("Ann", "a"), ("Ben", "b")]
 
 
 def test_a_notice_of_whatsapp_may_hold_a_colon() -> None:
@@ -206,10 +248,17 @@ def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
         *("10.02 Ann: a", "10.02.30 Ann: a", "[10.02] Ann: a", "(10.02) Ann: a", "10.02 - Ann: a", "75.30 Ann: a"),
         *("10h02 Ann: a", "10.02 Uhr Ann: a", "[10.02 pm] - Ann: a", "10.02 **Ann:** a", "- 10.02 Ann: a"),
         *("Ann [0:05]: a", "Ann (0:05): a", "Ann 0:05: a", "Ann: [0:05] a", "Ann (laughing): a", "Ann 0:05 PM: a"),
+        *("Ann: [0.12 - 3.34] a", "Ann: (0.12, 3.34) a", "Ann: [0.12s -> 3.34s] a", "Ann: [0:05 - 0:07] a"),
+        *("Ann: (0:05 --> 0:07) a", "Ann: [12s to 15s]a"),
     ],
 )
 def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
     assert said_in("text", f"{line}\n") == [("Ann", "a")]
+
+
+@pytest.mark.parametrize("said", ["(0.5) well", "[2-3] of us", "0.12 - 3.34", "10:15 - 11:15 suits me", "(2, 3)"])
+def test_numbers_after_a_colon_are_said_unless_they_are_times(said: str) -> None:
+    assert said_in("text", f"Ann: {said}\n") == [("Ann", said)]
 
 
 @pytest.mark.parametrize("name", ["2.75 Ann", "3.5 Ann", "10.02", "10.02m", "4h Ann", "1.105 Ann", "Psalm 23.10", "U2"])

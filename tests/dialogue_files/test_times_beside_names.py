@@ -96,7 +96,18 @@ def test_a_comma_before_a_time_is_none_of_a_name() -> None:
         "{}  5/1/2024",
         "{} 01.05.24",
     ]
-    + ["{}  Sun", "{} Wednesday", "{} Wed 5/1", "{} — Today at", "{} \N{MIDDLE DOT}", "{} \N{BULLET} Thu"],
+    + ["{}  Sun", "{} Wednesday", "{} Wed 5/1", "{} — Today at", "{} \N{MIDDLE DOT}", "{} \N{BULLET} Thu"]
+    + [
+        "{}, Montag",
+        "{} Mittwoch",
+        "{}, Mo",
+        "{} — Di.",
+        "{}, gestern um",
+        "{} heute",
+        "{}  Heute um",
+        "{}, 1. März 2024",
+    ]
+    + ["{}, hier à", "{} aujourd’hui", "{} lundi", "{}, le 1er mai 2024 à", "{}, ayer a las", "{} 1 de mayo de 2024"],
 )
 @pytest.mark.parametrize("line", ["{} 10:0{} AM\n{}\n", "{} 10:0{}\n{}\n", "{} 10:0{}: {}\n", "{} [10:0{}]: {}\n"])
 def test_a_day_between_a_name_and_a_time_is_nobodys(beside: str, line: str) -> None:
@@ -107,13 +118,17 @@ def test_a_day_between_a_name_and_a_time_is_nobodys(beside: str, line: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1", "Caller 123-45-67", "Bot 1.2.3"]
+    "name",
+    ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1", "Caller 123-45-67", "Bot 1.2.3"]
+    + ["Mi-Sun", "Jo-Mo", "Chris Hoy", "Ana Domingo", "Marie Hier", "Le Mo"],
 )
 def test_a_name_that_looks_like_a_day_stays(name: str) -> None:
     assert read(f"{name} 10:02 AM\nWhy?\nBen 10:03 AM\nRain.\n")[0] == [(name, "Why?"), ("Ben", "Rain.")]
 
 
-@pytest.mark.parametrize("day", ["May 1,", "Wed 5/1", "1 May", "Thu,", "Yesterday at"])
+@pytest.mark.parametrize(
+    "day", ["May 1,", "Wed 5/1", "1 May", "Thu,", "Yesterday at", "Montag,", "Gestern um", "mardi", "hoy", "1. Mai"]
+)
 @pytest.mark.parametrize("line", ["{0}\n{1} 10:0{2} AM\n{3}\n", "{1} 10:0{2} AM\n{0}\n{3}\n"])
 def test_a_day_alone_before_a_time_is_nobody(day: str, line: str) -> None:
     said = [("Lena Hart", "I burnt it"), ("Joe", "why"), ("Lena Hart", "rain")]
@@ -121,7 +136,7 @@ def test_a_day_alone_before_a_time_is_nobody(day: str, line: str) -> None:
         read("".join(line.format(name, day, place, words) for place, (name, words) in enumerate(said)))
 
 
-@pytest.mark.parametrize("day", ["Yesterday", "Wednesday", "5/1", "May 1, 2024 at"])
+@pytest.mark.parametrize("day", ["Yesterday", "Wednesday", "5/1", "May 1, 2024 at", "Gestern", "Montag", "ayer"])
 @pytest.mark.parametrize("line", ["[{1} 10:0{2} AM] {0}\n{3}\n", "{0}, [{1} 10:0{2} AM]:\n{3}\n"])
 def test_a_day_in_brackets_is_nobodys(day: str, line: str) -> None:
     said = [("Hart, Lena", "oh: no"), ("Joe", "why"), ("Hart, Lena", "rain")]

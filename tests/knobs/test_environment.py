@@ -331,6 +331,17 @@ def test_an_encoder_that_was_fetched_is_one_setting_by_its_name_and_by_its_folde
     assert not problems and "encoder" not in found.changed
 
 
+@pytest.mark.parametrize("written", ["./all-MiniLM-L6-v2", "{here}/all-MiniLM-L6-v2"])
+def test_a_folder_called_as_an_encoder_of_the_table_is_another_setting(tmp_path: Path, written: str) -> None:
+    folder = tmp_path / "all-MiniLM-L6-v2"
+    folder.mkdir()
+    for name in ("modules.json", "pytorch_model.bin"):
+        (folder / name).touch()
+    asked = {"domain_base": "True", "encoder": written.format(here=tmp_path)}
+    found, problems = read_settings(WINDOW, asked, Place(tmp_path, tmp_path))
+    assert not problems and found.changed["encoder"] == "./all-MiniLM-L6-v2"
+
+
 def test_a_folder_called_as_an_encoder_on_the_hub_is_taken_itself(tmp_path: Path) -> None:
     hub_id = "sentence-transformers/all-MiniLM-L6-v2"
     (tmp_path / hub_id).mkdir(parents=True)

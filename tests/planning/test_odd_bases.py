@@ -74,6 +74,24 @@ def test_experts_may_be_counted_for_each_block() -> None:
     assert used_share(experts, SimpleNamespace()) == 1
 
 
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [({"quant_method": "gptq", "bits": 4}, "(gptq): give"), ({"load_in_4bit": True}, "(bitsandbytes): add --quantize")],
+)
+def test_a_base_whose_files_are_quantized_is_planned_with_a_warning(
+    stored: dict, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training refuses it as it is; memory and hours are those of the base in 16 bits."""
+    config = tiny_model("llama").config
+    config.save_pretrained(tmp_path / "whole")
+    config.quantization_config = stored
+    config.save_pretrained(tmp_path / "quantized")
+    load = Workload(FEW, 500, device=CPU)
+    assert plan_base(str(tmp_path / "whole"), load) and not capsys.readouterr().err
+    assert plan_base(str(tmp_path / "quantized"), load) == plan_base(str(tmp_path / "whole"), load)
+    assert f"warning: base {tmp_path / 'quantized'} is stored quantized {told}" in capsys.readouterr().err
+
+
 def test_a_base_that_does_not_run_without_numbers_is_refused_in_one_line(tmp_path: Path) -> None:
     """Experts multiply in bf16 alone on the meta device."""
     tiny_model("mixtral").config.save_pretrained(tmp_path)

@@ -119,6 +119,13 @@ def test_selection_stands_beside_the_score(selection, words, metric):
     assert words in row_of(render(card), "weighted F1")
 
 
+def test_a_score_of_the_split_that_chose_the_epoch_is_said_to_be_no_held_out_one():
+    card = replace(make_card(), split="valid")
+    assert row_of(render(card), "weighted F1").endswith("chosen on valid, this very split: not a held-out score")
+    assert card.to_dict()["selection"] == "chosen on valid"
+    assert "held-out" not in render(replace(make_card("given"), split="valid"))
+
+
 def test_headline_is_the_metric_of_the_dataset():
     table = render(make_card(metric=MICRO_F1_WITHOUT_NEUTRAL))
     assert table.index("micro F1 without neutral") < table.index("weighted F1")

@@ -13,8 +13,16 @@ from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, r
 NOTICES, ATTACHMENTS, DELETED, REACTIONS = "notices", "attachments", "deleted messages", "reactions"
 # Marks of writing direction that phones put around names and notices.
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Before what an iPhone says itself, and lines with attachments: the second in languages written from right to left.
+_OF_PHONE = "[\u200e\u200f]"
 _DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}[年년] ?\d{1,2}[月월] ?\d{1,2}[日일])"
-_CLOCK = r"(?:[^\W\d]{1,4}\s?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?(?:[AaPp]\.?\s?[Mm]\.?|[صم]))?"
+# Halves of the day behind a time: English, Spanish; Arabic, Persian, Hebrew, Greek, Bulgarian, Ukrainian, Czech,
+# Slovene, Finnish, Swedish, Vietnamese, Malay, as CLDR has them. Others stand before it, 'du. 7:35' in Hungarian.
+_HALF = (
+    r"(?:[AaPp]\.?\s?[Mm]\.?|[صم]|[قب]\.ظ\.|(?:לפנה|אחה)[״\"]צ|[πμ]\.μ\.|(?:пр|сл)\.об\.|[дп]п|(?:do|od|po)p\."
+    r"|[ai]p\.|[fe]m|SA|CH|PG|PTG)"
+)
+_CLOCK = rf"(?:[^\W\d]{{1,4}}\.?\s?)?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?(?:\s?{_HALF})?"
 # The time stands first in Vietnamese, and in what is copied from WhatsApp Web.
 _WHEN = rf"(?:{_DATE}[,،]?\s+(?:(?:um|at|às|à|kl\.?|klo)\s+)?{_CLOCK}|{_CLOCK}[,،]?\s+{_DATE})"
 WHATSAPP = re.compile(rf"(?:\[{_WHEN}\]|{_WHEN}(?:\s[-–]|,))\s+(?P<rest>.*)", re.DOTALL)
@@ -53,9 +61,28 @@ _POLL = re.compile(
     r"[A-ZÀ-ÖØ-Þ]{3,15}\s?: *+\n(?:(?!OP[A-ZÀ-ÖØ-Þ]{3,6}\s?: )[^\n]*+\n)++"
     r"(?:OP[A-ZÀ-ÖØ-Þ]{3,6}\s?: [^\n]*\(\d+ [^\W\d_]+\)(?:\n|$))++"
 )
+# What an iPhone writes for what it leaves out, in the words of the app itself: those of its Localizable.strings, which
+# lib/src/patterns.dart of github.com/starkdmi/whats_json has collected, and of exports where these have changed.
 _OMITTED = re.compile(
-    r"(?:image|video|audio|sticker|gif|document|contact card|video note|bild|foto|imagen|vidéo|imagem|immagine).{0,40}"
-    r"\b(?:omitted|weggelassen|ausgeschlossen|omitid[oa]|omis|omess[oa]|absente?)\b",
+    r"(?:image|video(?: note)?|audio|sticker|gif|document|contact card) omitted"
+    r"|(?:bild|video|audio|sticker|gif|dokument|kontaktkarte) (?:weg|aus)gelassen"
+    r"|(?:imagen|v[ií]deo|nota de v[ií]deo|audio|sticker|gif|documento|tarjeta de contacto) omitid[oa]"
+    r"|(?:image|vidéo) absente|(?:audio|sticker) omis|gif retiré|document manquant|fiche contact manquante"
+    r"|(?:immagine|video|audio|documento|scheda contatto) omess[oa]|sticker non incluso|gif esclusa"
+    r"|(?:imagem|vídeo|áudio|figurinha|gif|documento|cartão do contato) (?:omitid|ocultad)[oa]"
+    r"|(?:imagem|vídeo|ficheiro de áudio|sticker|gif|documento|contacto) não revelad[oa]"
+    r"|(?:afbeelding|video|audio|sticker|gif|document|visitekaartje) weggelaten"
+    r"|(?:görüntü|video|ses|çıkartma|gif|belge|kişi kartı) dahil edilmedi"
+    r"|(?:изображение|видео|аудиофайл|gif|документ|карточка контакта) отсутствует|стикер не добавлен"
+    r"|(?:зображення|відео|аудіо) відсутнє|картка контакту відсутня|(?:документ|gif-анімацію) пропущено"
+    r"|наклейку не додано|obraz pominięty|wideo pominięte|audio pominięte|pominięto naklejkę|plik gif pominięty"
+    r"|dokument pominięty|pominięta wizytówka kontaktu"
+    r"|התמונה הושמטה|(?:סרטון הווידאו|קטע קול|השמע|סטיקר|gif|כרטיס איש קשר|מסמך) הושמט"
+    r"|لم يتم إدراج (?:الصورة|الفيديوهات|المقاطع الصوتية|صورة gif|المستند|بطاقة جهة اتصال)|تم حذف الملصقات"
+    r"|(?:gambar|video|audio|stiker|gif|dokumen|kartu kontak) tidak disertakan"
+    r"|(?:画像|ビデオ|音声|スタンプ|gif|ドキュメント)は含まれていません|連絡先カードを省略"
+    r"|(?:이미지|비디오|오디오|gif|문서|연락처 카드) 생략됨|스티커 제외됨"
+    r"|(?:圖片|圖像|照片|影片|视频|音訊|音频|貼圖|贴图|文件|文档|聯絡人卡片|联系人卡片)已(?:略去|省略|忽略)",
     re.I,
 )
 _DELETED = re.compile(
@@ -177,7 +204,8 @@ def read_whatsapp(stream: BinaryIO) -> Iterator[Read]:
         message = _Message(None, "", number)
         if said:
             text = said["text"] or ""
-            by_phone = bool(text) and f"\u200e{text[:9]}" in line
+            mark = _OF_PHONE if "]" in line else "\u200e"  # on Android what people paste may begin with the other one
+            by_phone = bool(text) and re.search(rf":\s+{mark}{re.escape(text[:4])}", line) is not None
             words = _without_phones(text, line)
             message = _Message(said["name"].strip(), words, number, by_phone, written=text[len(words) :])
     if message is not None:
@@ -194,11 +222,15 @@ def _whatsapp_said(rest: str) -> re.Match[str] | None:
 
 
 def _without_phones(text: str, line: str) -> str:
-    """A text without what an iPhone writes behind it, each after a mark, on lines with attachments, which begin so.
+    """A text without what an iPhone writes behind it, each after a mark, on lines with attachments.
 
-    'Plan.pdf • |2 pages |document omitted' -> 'Plan.pdf •', '|': the mark. What is all of the text stays.
+    'Plan.pdf • |2 pages |document omitted' -> 'Plan.pdf •', '|': the mark. What is all of the text stays. Such lines
+    begin with a mark too, in Arabic not always.
     """
-    for piece in reversed(line.split("\u200e")[1:] if line.startswith("\u200e") else []):
+    pieces = re.split(_OF_PHONE, line)[1:]
+    if not re.match(_OF_PHONE, line) and not (pieces and _OMITTED.fullmatch(_unmarked(pieces[-1]))):
+        return text
+    for piece in reversed(pieces):
         written = _unmarked(piece)
         if not text.endswith(written) or len(written) >= len(text):
             break

@@ -40,19 +40,11 @@ from dialogue_files.turns import LONGEST_NAME, LONGEST_UTTERANCE, LineError, Rea
 # Texts before a time that are no name, but a day, or speech.
 _NO_NAME_BEFORE_TIME = re.compile(
     rf"(?:\w+,\s+)?(?:\w+\.?\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+(?:de\s+)?\w+\.?)(?:,?\s+(?:de\s+)?\d{{4}})(?:,?\s+at)?"
-    rf"|{DAY_IN_WORDS}"
+    rf"|(?!(?:domingo|domenica|sabato)(?:\s\d+:|\Z)){DAY_IN_WORDS}"  # people are called so
     r"|(?:it['’]s|it is)(?:\s+\w+)?|about|after|around|at|before|by|from|until",
     re.I,
 )
 _DATED = re.compile(rf"(?:{_NO_NAME_BEFORE_TIME.pattern}|\w+,?\s+{DAY}),?\s+{CLOCK}(?:\s*\(.*\))?", re.I)
-# A day of the week in German, French, Spanish, Italian, Portuguese or Dutch, before a date and a time.
-_WEEKDAY_ABROAD = re.compile(
-    r"(?:(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch|sonnabend|(?:lun|mar|mercre|jeu|vendre|same)di|dimanche"
-    r"|lunes|martes|mi[eé]rcoles|jueves|viernes|s[aá]bado|domingo|(?:lune|marte|mercole|giove|vener)d[iì]|sabato"
-    r"|domenica|(?:segunda|terça|quarta|quinta|sexta)(?:-feira)?|(?:maan|dins|woens|donder|vrij|zater|zon)dag)"
-    rf"(?:,\s*|\s+){DAY}",
-    re.I,
-)
 # What a name must have, and a dash has not: a letter, a telephone number, or an emoji.
 _OF_A_NAME = re.compile(r"[^\W\d_]|\+\d|[\u2600-\u27bf\U0001f000-\U0010ffff]")
 _NAME_AND_COLON = re.compile(rf"(?P<name>[^\s:：]{REST})\s*+[:：]")
@@ -139,8 +131,6 @@ def heading_name(line: str, kind: int | None = None) -> str | None:
     for pattern in _HEADINGS if kind is None else _HEADINGS[kind : kind + 1]:
         found = pattern.fullmatch(line)
         name = found["name"].strip() if found else ""
-        if _WEEKDAY_ABROAD.fullmatch(name):
-            continue
         name = name if pattern is _NAME_AND_COLON else without_day(name)
         is_none = reads_like_sentence(name) or is_label(name) or _NO_NAME_BEFORE_TIME.fullmatch(name)
         if name and not is_none and (pattern is _NAME_AND_COLON or _OF_A_NAME.search(name)):

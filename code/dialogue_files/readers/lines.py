@@ -21,21 +21,43 @@ DAY = (
     rf"|\d\d[./-]{_OF_DATE}[./-]{_OF_DATE})(?!\d)"
 )
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
-_ANY_WEEKDAY = rf"(?:{_WEEKDAY}|(?:mon|tues?|wed|thur?s?|fri|sat|sun)\b\.?)"
+# The same in German, French, Spanish, Italian, Portuguese, Dutch.
+_WEEKDAY_ABROAD = (
+    r"(?:(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch|sonnabend|(?:lun|mar|mercre|jeu|vendre|same)di|dimanche"
+    r"|lunes|martes|mi[eé]rcoles|jueves|viernes|s[aá]bado|domingo|(?:lune|marte|mercole|giove|vener)d[iì]|sabato"
+    r"|domenica|(?:segunda|terça|quarta|quinta|sexta)(?:-feira)?|(?:maan|dins|woens|donder|vrij|zater|zon)dag)\b"
+)
+_ANY_WEEKDAY = (
+    rf"(?:{_WEEKDAY}|(?:mon|tues?|wed|thur?s?|fri|sat|sun)\b\.?|{_WEEKDAY_ABROAD}|(?:mo|di|mi|do|fr|sa|so)\.)"
+)
+_NEAR = "today|yesterday"
+_NEAR_ABROAD = "heute|(?:vor)?gestern|aujourd['’]hui|hier|hoy|ayer|oggi|ieri|hoje|ontem|vandaag|gisteren"
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
 )
-_OF_MONTH = rf"(?:{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+{_MONTH})(?:,?\s+\d{{4}})?"
-_SHORT = r"\d{1,2}/\d{1,2}"
-# A day as chats write it beside a time: 'Wed', 'Yesterday at', 'Wed, May 1', '5/1', '5/1/2024'.
-DAY_IN_WORDS = (
-    rf"(?i:(?:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_SHORT}|{_OF_MONTH})|{_ANY_WEEKDAY}|today|yesterday)(?:,?\s+at\b)?)"
+_MONTH_ABROAD = (
+    r"(?:januar|februar|märz|april|mai|jun[io]|jul[io]|august|september|ok?tober|november|dezember"
+    r"|janvier|février|mars|avril|juin|juillet|août|septembre|octobre|novembre|décembre"
+    r"|enero|febrero|marzo|abril|mayo|agosto|sep?tiembre|octubre|noviembre|diciembre"
+    r"|gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|dicembre"
+    r"|janeiro|fevereiro|março|maio|junho|julho|setembro|outubro|novembro|dezembro"
+    r"|januari|februari|maart|mei|augustus|december)\b"
 )
-# The same after a single blank, where 'Sun' and '1/2' may be of a name: 'Lena Sun', 'Caller 1/2'.
+_OF_MONTH = (
+    rf"(?:(?:{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?|\d{{1,2}}\.?\s+{_MONTH})(?:,?\s+\d{{4}})?"
+    rf"|\d{{1,2}}(?:er|\.|º)?\s+(?:de\s+)?{_MONTH_ABROAD}(?:\s+(?:de\s+)?\d{{4}})?)"
+)
+_SHORT = r"\d{1,2}/\d{1,2}"
+_AT = r"(?:,?\s+(?:at|um|à|a las?|alle|às|om)\b)?"  # before a time
+# A day as chats write it beside a time: 'Wed', 'Yesterday at', 'Wed, May 1', '5/1', '5/1/2024', 'gestern um'.
+DAY_IN_WORDS = (
+    rf"(?i:(?:(?:{_ANY_WEEKDAY},?\s+)?(?:{DAY}|{_SHORT}|{_OF_MONTH})|{_ANY_WEEKDAY}|{_NEAR}|{_NEAR_ABROAD}){_AT})"
+)
+# The same after a single blank, where 'Sun', '1/2', and 'Hoy' may be of a name: 'Lena Sun', 'Caller 1/2'.
 _CERTAIN_DAY = (
-    rf"(?i:(?:{_ANY_WEEKDAY},?\s+(?:{DAY}|{_SHORT}|{_OF_MONTH})|{DAY}|{_OF_MONTH}|{_WEEKDAY}|today|yesterday)"
-    r"(?:,?\s+at\b)?)"
+    rf"(?:(?i:{_ANY_WEEKDAY},?\s+(?:{DAY}|{_SHORT}|{_OF_MONTH})|{DAY}|{_OF_MONTH}|{_WEEKDAY}|{_NEAR})|{_NEAR_ABROAD}"
+    rf"|{_WEEKDAY_ABROAD}|(?:Mon|Diens|Donners|Frei|Sams|Sonn)tag|Mittwoch|Sonnabend)(?i:{_AT})"
 )
 # A whole date, with a time or without: what stands behind 'Chat started:' at the head of a chat.
 DATE_ALONE = re.compile(
@@ -46,7 +68,8 @@ _MARKS = r"\s,\-–—|·•"  # between a name and a time
 _MARKS_BEHIND_NAME = re.compile(rf"(?<=[^{_MARKS}])[{_MARKS}]+\Z")
 _DAY_BEHIND_NAME = re.compile(
     rf"(?P<name>.*?[^{_MARKS}])"
-    rf"(?:(?:\s*[,\-–—|·•]\s*|\s{{2,}}|,?\s+on\s+){DAY_IN_WORDS}|\s{_CERTAIN_DAY})[{_MARKS}]*"
+    rf"(?:(?:(?:\s*[,—|·•]|\s+[\-–])\s*|\s{{2,}}|,?\s+(?:on|le)\s+)(?:{DAY_IN_WORDS}|(?i:mo|di|mi|do|fr|sa|so)\b)"
+    rf"|\s{_CERTAIN_DAY})[{_MARKS}]*"
 )
 _F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as the programs f4 and easytranscript write it
 _TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{_F4}|{CLOCK})"
@@ -63,7 +86,9 @@ _TIME_AFTER_NAME = re.compile(
     rf"([^\s:：\[(](?:[^:：\[(]{{0,{LONGEST_NAME - 2}}}?[^\s:：\[(])??)"
     rf"(?:\s*+(?:\[{CLOCK}\]|\({CLOCK}\))\s*+[:：]\s*+|\s++{CLOCK}\s*+[:：]\s++)(\S.*)"
 )
-_TIME_AFTER_COLON = re.compile(rf"\({CLOCK}\)\s*")
+_TO = r"\s*(?:--?>|→|-|–|to|,)\s*"
+_SECONDS = r"\d{1,6}(?:[.,]\d{1,6}\s?s?|\s?s)"  # a single one in brackets may be a pause: '(0.5)'
+_TIME_AFTER_COLON = re.compile(rf"[\[(](?:{CLOCK}(?:{_TO}{CLOCK})?|{_SECONDS}{_TO}{_SECONDS})[\])]\s*")
 _TIME_IN_SPEECH = re.compile(rf"(?:\[{CLOCK}\]|{_F4})\s?")
 ONLY_TIMES = re.compile(rf"{RANGE}")
 # A name in bold type, its colon in it or after it, and perhaps a time after that.
