@@ -11,9 +11,15 @@ from torch import Tensor, nn
 
 from bases.adapters import add_lora, choose_targets
 from bases.find import find_folder, find_row
-from bases.load import NO_FOREIGN_CODE, explained, know_own_architectures, prepare_attention, resolve_base
+from bases.load import (
+    NO_FOREIGN_CODE,
+    explained,
+    know_own_architectures,
+    prepare_attention,
+    refuse_other_than_causal,
+    resolve_base,
+)
 from bases.table import SHAPES
-from basics.errors import UserError
 from engine.attention import tree_attention
 from engine.attention.segments import KERNEL_DTYPES
 from engine.layers import decoder_layers, use_fast_lora
@@ -29,7 +35,7 @@ def load_config(base: str):
     Raises:
         UserError: there is no such base, or no hub to ask; or it is no causal language model.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+    from transformers import AutoConfig
 
     know_own_architectures()
     folder, row = find_folder(base), find_row(base)
@@ -38,8 +44,7 @@ def load_config(base: str):
     source = str(folder) if folder else row.hub_id if row else resolve_base(base)
     with explained(f"the configuration of {base}"):
         config = AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE).get_text_config()
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(f"base {base} is no causal language model but {config.model_type}, which cannot be planned")
+    refuse_other_than_causal(base, config)
     return config
 
 
