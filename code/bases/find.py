@@ -135,14 +135,13 @@ def shards_of(index: Path) -> dict[str, str]:
 
 
 def find_incomplete(folder: Path) -> str | None:
-    """What a folder lacks of a model's weights, by names and sizes of files; None: nothing."""
+    """What a folder lacks of a model's weights, by names, sizes and kinds of files; None: nothing."""
     try:
         files = list_weights(folder)
         if missing := [path.name for path in files if not path.is_file()]:
             return f"of the weights {', '.join(missing)} is missing"
         for path in files:
-            if path.suffix == ".safetensors":
-                refuse_cut(path)
+            refuse_cut(path)
     except UserError as error:
         return str(error)
     # A sentence encoder may have its weights in folders of its layers.

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bases.chatglm.layout import refuse_unconverted
-from bases.find import AUTO, find_folder, find_row, offline_by
+from bases.find import AUTO, find_folder, find_incomplete, find_row, offline_by
 from bases.quantization import NF4_SIZE, check_quantized, quantized_options, refuse_stored_otherwise
 from bases.table import BASES, NO_QUANTIZATION, PRECISIONS
 from bases.weights import count_parameters, refuse_other_weights, text_part
@@ -23,6 +23,7 @@ DTYPES = dict(zip(PRECISIONS, (torch.bfloat16, torch.float32, torch.float16), st
 # Explicit, as transformers otherwise asks on the terminal whether a base's own code may run.
 NO_FOREIGN_CODE = {"trust_remote_code": False}
 POSITIONS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")  # names of the setting in configurations
+VOCABULARIES = ("tokenizer.json", "*.model", "vocab*", "*.tiktoken", "tekken.json")  # files of tokenizers
 # Held while a model is loaded: the precision that PyTorch takes by default and filters of warnings are set for as long,
 # and they are the process's.
 LOADING = threading.Lock()
@@ -113,7 +114,23 @@ def explained(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # libraries raise what they like: KeyError for a field, AssertionError for a setting
         reason = " ".join(str(error).split())
+        if not reason or isinstance(error, KeyError):  # of which a text is empty or a name alone
+            reason = f"{type(error).__name__} {reason}".strip()
         raise UserError(f"{what} cannot be loaded: {reason[:300]}") from error
+
+
+@contextmanager
+def named_where_missing(base: str) -> Iterator[None]:
+    """Inside, errors of loading the tokenizer of a folder without files of one become a UserError that says so."""
+    try:
+        yield
+    except Exception:
+        folder = Path(base)
+        if not folder.is_dir() or any(next(folder.glob(pattern), None) for pattern in VOCABULARIES):
+            raise
+        raise UserError(
+            f"base {base}: this folder holds no tokenizer, such as tokenizer.json: put its files there"
+        ) from None
 
 
 def know_own_architectures() -> None:
@@ -133,8 +150,10 @@ def load_tokenizer(base: str):
     from transformers import AutoTokenizer
 
     know_own_architectures()
-    with explained(f"the tokenizer of {base}"):
+    with explained(f"the tokenizer of {base}"), named_where_missing(base):
         tokenizer = AutoTokenizer.from_pretrained(base, **NO_FOREIGN_CODE)
+        if len(tokenizer) <= len(tokenizer.get_added_vocab()):  # made up, for want of files
+            raise ValueError("it has no vocabulary")
     row = find_row(base)
     known = tokenizer.get_vocab() if row and (row.eos or row.pad) else {}
     if row and row.eos in known:
@@ -150,19 +169,22 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     """The base on `device`, with the attention of `prepare_attention`; `quantize`: its frozen weights in 4 bits.
 
     Raises:
-        UserError: it cannot be loaded, or its weights are not, one for one, those of its files; or these are quantized,
-            and `quantize` does not say so.
+        UserError: it is no causal language model, cannot be loaded, or its weights are not, one for one, those of its
+            files; or these are quantized, and `quantize` does not say so.
     """
     from transformers import AutoModelForCausalLM
 
     name_accelerator()
     config = load_config(base)
+    if Path(base).is_dir() and (problem := find_incomplete(Path(base))):
+        raise UserError(f"base {base}: {problem}")
     options = quantized_options(quantize, dtype, device)
     if device.type == "cuda":
         options |= {"device_map": {"": device}}  # weight by weight, not whole through main memory
     loaded = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, by name
     with explained(f"the model {base}"):
         part = text_part(base, config)
+        refuse_other_than_causal(base, part.get("config", config))
         model, found = AutoModelForCausalLM.from_pretrained(base, **loaded, **options, **part, **NO_FOREIGN_CODE)
     refuse_other_weights(base, model, found, of_whole=config.get_text_config() is not config)
     refuse_stored_otherwise(base, model, quantize)
@@ -174,6 +196,17 @@ def load_model(base: str, dtype: torch.dtype, device: torch.device, quantize: st
     prepare_attention(model)
     model.config.use_cache = False
     return model if options else model.to(device)
+
+
+def refuse_other_than_causal(base: str, config) -> None:
+    """UserError when transformers has no causal language model of this configuration, as of T5."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(
+            f"base {base} is no causal language model but {config.model_type}: choose one that goes on with a text, "
+            "as those of LLM_bases/README.md do"
+        )
 
 
 def refuse_larger_than_card(base: str, dtype: torch.dtype, quantize: str, device: torch.device) -> None:

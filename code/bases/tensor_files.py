@@ -1,5 +1,6 @@
-"""The header of a safetensors file: which tensors are in it, of which shape. Needs no torch."""
+"""Whether a file of weights is whole; the header of a safetensors file: tensors and shapes. Needs no torch."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from basics.json_files import parse_json
 
 LENGTH_BYTES = 8
 METADATA = "__metadata__"
+PICKLE = b"\x80"  # first byte of what torch.save wrote before version 1.6; since then it writes a zip archive
 
 
 def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
@@ -32,7 +34,13 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def refuse_cut(path: Path) -> None:
-    """UserError: it is no such file, or ends before its values do."""
+    """UserError: it is no file of weights, or ends before its values do; of a pickle (`PICKLE`) that is not seen."""
+    if path.suffix == ".bin":
+        with open(path, "rb") as stream:
+            is_pickle = stream.read(1) == PICKLE
+        if not is_pickle and not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: no whole file of PyTorch's weights ({path.stat().st_size:,} bytes); get it again")
+        return
     tensors, values_at = read_header(path)
     offsets = (told.get("data_offsets") for told in tensors.values())
     ends = (end for both in offsets if _is_shape(both) for end in both)

@@ -12,8 +12,9 @@ from data_utils.labels import DATASETS
 from data_utils.row_files import RECOGNITION
 from own_dialogues.shipped import name_of
 from results.files import SELECTIONS
+from training.arguments import NOTHING
 from training.decoding import SCORE, TRANSITIONS_FILE
-from training.erc_config import ELSEWHERE_FILE, ErcConfig, read_erc_config
+from training.erc_config import ELSEWHERE_FILE, ERC_CONFIG_FILE, ErcConfig, read_erc_config
 from training.folders import RESULTS_FILE
 from training.rows.trained_texts import read_trained_texts
 
@@ -39,7 +40,8 @@ class Score:
 class Facts:
     """A checkpoint by the name that `--checkpoint` takes, and its folder. base: what it was trained over.
 
-    utterances: that it was trained on. texts: different ones among them. score: on its own dataset. None: unknown.
+    utterances: that it was trained on, where it began with an untrained base. texts: different ones, in all.
+    score: on its own dataset. None: unknown.
     is_filtered: whether its answers are, by which label followed which (`TransitionFilter`).
     elsewhere: dataset, its own too -> weighted F1 in unified labels, as `score_elsewhere.py` wrote beside it.
     """
@@ -131,7 +133,14 @@ def find_facts(folder: str | Path, decode: str | None = None) -> Facts:
     if results is None:
         return known
     score = _score_without(results) if decode == SCORE else _score(results)
-    return replace(known, utterances=results["training_rows"].get(RECOGNITION), score=score)
+    utterances = results["training_rows"].get(RECOGNITION) if _has_begun_anew(results, config) else None
+    return replace(known, utterances=utterances, score=score)
+
+
+def _has_begun_anew(results: Mapping[str, Any], config: ErcConfig) -> bool:
+    """Whether the rows of the run are all that it has learned from: those of a checkpoint before it are not counted."""
+    start = results["arguments"].get("checkpoint_dir", NOTHING)
+    return start == NOTHING and not (Path(config.base) / ERC_CONFIG_FILE).is_file()
 
 
 def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:

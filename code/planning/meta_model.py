@@ -12,10 +12,16 @@ from torch import Tensor, nn
 
 from bases.adapters import add_lora, choose_targets
 from bases.find import find_folder, find_row
-from bases.load import NO_FOREIGN_CODE, explained, know_own_architectures, prepare_attention, resolve_base
+from bases.load import (
+    NO_FOREIGN_CODE,
+    explained,
+    know_own_architectures,
+    prepare_attention,
+    refuse_other_than_causal,
+    resolve_base,
+)
 from bases.quantization import describe_stored
 from bases.table import SHAPES
-from basics.errors import UserError
 from engine.attention import tree_attention
 from engine.attention.segments import KERNEL_DTYPES
 from engine.layers import decoder_layers, use_fast_lora
@@ -33,7 +39,7 @@ def load_config(base: str):
     Raises:
         UserError: there is no such base, or no hub to ask; or it is no causal language model.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+    from transformers import AutoConfig
 
     know_own_architectures()
     folder, row = find_folder(base), find_row(base)
@@ -43,10 +49,9 @@ def load_config(base: str):
     with explained(f"the configuration of {base}"):
         whole = AutoConfig.from_pretrained(source, **NO_FOREIGN_CODE)
     config = whole.get_text_config()
+    refuse_other_than_causal(base, config)
     if stored := getattr(whole, "quantization_config", None):
         print(f"warning: {describe_stored(base, stored)}; this plan is of that", file=sys.stderr)
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(f"base {base} is no causal language model but {config.model_type}, which cannot be planned")
     return config
 
 

@@ -10,11 +10,17 @@ import pytest
 import torch
 from peft.utils import load_peft_weights
 from safetensors.torch import load_file, save_file
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+)
 
 import main_new
 from bases.adapters import load_adapter
-from bases.load import load_model, positions_of, refuse_larger_than_card
+from bases.load import explained, load_model, load_tokenizer, positions_of, refuse_larger_than_card
 from bases.quantization import report_unquantized
 from basics.errors import UserError
 from commands import call_script
@@ -23,6 +29,7 @@ from own_dialogues.recognizer import EmotionRecognizer
 from tiny_models import GROUPED, VOCABULARY_SIZE, character_tokenizer, main_command, save_base, save_rows
 
 CPU = torch.device("cpu")
+NO_CAUSAL = "is no causal language model but"
 VISION = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 VISION |= {"image_size": 28, "patch_size": 14}
 TEXT = GROUPED | {"vocab_size": VOCABULARY_SIZE + 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -134,7 +141,52 @@ def test_a_whole_without_a_causal_text_part_is_one_line(rows: Path, tmp_path: Pa
     vision = {"depth": 1, "hidden_size": 8, "out_hidden_size": 32, "num_heads": 1, "intermediate_size": 8}
     config = CONFIG_MAPPING["qwen2_5_vl"](text_config={**TEXT, "rope_parameters": rope}, vision_config=vision)
     base = save(AutoModelForImageTextToText.from_config(config), tmp_path / "base")
-    assert "cannot be loaded: " in refused(call(base, rows, tmp_path / "run"), tmp_path / "run")
+    assert NO_CAUSAL in refused(call(base, rows, tmp_path / "run"), tmp_path / "run")
+
+
+def test_encoders_with_decoders_are_refused(rows: Path, tmp_path: Path) -> None:
+    config = CONFIG_MAPPING["t5"](d_model=32, d_kv=8, d_ff=8, num_layers=1, num_heads=4, vocab_size=VOCABULARY_SIZE)
+    base = save(AutoModelForSeq2SeqLM.from_config(config), tmp_path / "base")
+    line = refused(call(base, rows, tmp_path / "run"), tmp_path / "run")
+    assert f"{base} {NO_CAUSAL} t5: choose" in line
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"version https://git-lfs.github.com/spec/v1", b"PK\x03\x04 cut"])
+def test_files_of_pytorch_that_are_not_whole_are_named(content: bytes, rows: Path, tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base")
+    (base / "model.safetensors").unlink()
+    (base / "pytorch_model.bin").write_bytes(content)
+    line = refused(call(base, rows, tmp_path / "run"), tmp_path / "run")
+    assert f"{base / 'pytorch_model.bin'}: no whole file of PyTorch's weights ({len(content)} bytes)" in line
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_files_of_pytorch_are_read(as_zip: bool, tmp_path: Path) -> None:
+    """Those of before version 1.6 too."""
+    base = save_base(tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    (base / "model.safetensors").unlink()
+    torch.save(weights, base / "pytorch_model.bin", _use_new_zipfile_serialization=as_zip)
+    read = load_model(str(base), torch.float32, CPU).state_dict()
+    assert all(torch.equal(read[name], tensor) for name, tensor in weights.items())
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_a_base_without_a_tokenizer_is_refused(kind: str, rows: Path, tmp_path: Path) -> None:
+    """For some architectures transformers makes up an empty one, by which a plan counted no tokens."""
+    base = save_base(tmp_path / "base", kind)
+    for path in base.glob("tokenizer*"):
+        path.unlink()
+    line = refused(call(base, rows, tmp_path / "run"), tmp_path / "run")
+    assert f"base {base}: this folder holds no tokenizer, such as tokenizer.json" in line
+    with pytest.raises(UserError, match="this folder holds no tokenizer"):
+        load_tokenizer(str(base))
+
+
+@pytest.mark.parametrize(("error", "told"), [(EOFError(), "EOFError"), (KeyError(101), "KeyError 101")])
+def test_a_reason_without_words_has_the_errors_name(error: Exception, told: str) -> None:
+    with pytest.raises(UserError, match=f"the base cannot be loaded: {told}$"), explained("the base"):
+        raise error
 
 
 def test_a_text_part_ends_in_scores(rows: Path, tmp_path: Path) -> None:

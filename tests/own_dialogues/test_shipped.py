@@ -115,6 +115,24 @@ def test_what_is_known_of_a_checkpoint_is_said(trained: Path, repository: Path) 
     assert "the 2 turns before it at most, never by later ones" in said and "other talk has not been measured" in said
 
 
+def test_one_that_went_on_from_another_has_learned_from_more_than_its_rows(trained: Path, repository: Path) -> None:
+    """As the last of several stages, or over a base that was itself trained here."""
+    folder = ship(trained, repository / "demo" / "adapters" / "EmoryNLP")
+    there = results_of(trained)
+    (folder / "results.json").write_text(json.dumps(there), encoding="utf-8")
+    assert find_facts(folder).utterances == there["training_rows"]["emotion_recognition"]
+    config = read_erc_config(folder)
+    base = shutil.copytree(config.base, repository / "trained_base")
+    (base / "erc_config.json").write_text("{}")
+    (folder / "erc_config.json").write_text(replace(config, base=str(base)).render(), encoding="utf-8")
+    assert "trained on 7 different utterances" in find_facts(folder).line
+    (folder / "erc_config.json").write_text(config.render(), encoding="utf-8")
+    arguments = there["arguments"] | {"checkpoint_dir": "checkpoint/stages/stage_1"}
+    (folder / "results.json").write_text(json.dumps(there | {"arguments": arguments}), encoding="utf-8")
+    facts = find_facts(folder)
+    assert "trained on 7 different utterances" in facts.line and facts.scored.startswith("weighted F1 63.06")
+
+
 def test_a_filter_over_transitions_is_said_and_scored_apart(trained: Path, repository: Path) -> None:
     folder = ship(trained, repository / "demo" / "adapters" / "EmoryNLP")
     there = results_of(trained, without_transitions={"weighted_f1": 60.004})
