@@ -83,7 +83,7 @@ def render_overview(table: Table, conditions: Mapping[str, Condition], shown: Sh
     """The README's results: the table of systems, and how much of the paper has been run."""
     published = {(name, score) for one in conditions.values() for name, score in one.paper.items()}
     done = {(name, one.paper[name]) for one in conditions.values() if shown.ran(one) for name in one.paper}
-    run = f"Of {len(published)} different numbers in the paper's tables, {len(done)} have been run here."
+    run = f"Of the paper's {len(published)} different scores (its oracle's left out) {len(done)} have been run here."
     for_readme = {name: one for name, one in conditions.items() if one.group.rows[one.row].in_readme}
     return "\n\n".join([render_systems(list_systems(table, for_readme, shown)), LEGEND, f"{run} {ELSEWHERE}"])
 

@@ -21,6 +21,7 @@ from experiment_utils.reports import README, SAMPLE_MARKS, look_at
 
 TABLE = read_table()
 CONDITIONS = list_conditions(TABLE)
+CALLED = {"iemocap": "IEMOCAP", "meld": "MELD", "EmoryNLP": "EmoryNLP"}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,16 @@ def test_committed_report_and_readme_are_what_the_records_make(shown: Shown) -> 
     readme = README.read_text(encoding="utf-8")
     assert replace_section(readme, render_overview(TABLE, CONDITIONS, shown)) == readme
     assert replace_section(readme, render_sample(shown), marks=SAMPLE_MARKS) == readme
+
+
+def test_the_first_lines_of_the_readme_say_what_its_table_says(shown: Shown) -> None:
+    systems = list_systems(TABLE, CONDITIONS, shown)
+    small, gemma = (
+        next(one.scores for one in systems if one.name.endswith(f"(`{name}/compact+step_6`)"))
+        for name in ("small_compact", "gemma_compact")
+    )
+    told = (f"{small[name].value:.0f} and {gemma[name].value:.0f} on {called}" for name, called in CALLED.items())
+    assert f"score {', '.join(told)} (weighted F1, the mean of three seeds)" in README.read_text(encoding="utf-8")
 
 
 def test_a_row_that_is_not_for_the_readme_is_a_system_of_the_report(shown: Shown) -> None:
