@@ -172,7 +172,39 @@ def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
 @pytest.mark.parametrize("head", ["From Ann to Everyone:", "from ann to everyone:", "From  Ann :"])
 def test_a_message_of_zoom_stands_behind_its_head(head: str) -> None:
     name = "ann" if head.startswith("f") else "Ann"
-    assert said_in("zoom_chat", f"10:01:03 {head} a\n10:01:04 Ben:\tb\n") == [(name, "a"), ("Ben", "b")]
+    content = f"Meeting chat\n\n10:01:03 {head} a\n10:01:04 Ben:\tb\n"
+    assert said_in("zoom_chat", content) == ["notices", (name, "a"), ("Ben", "b")]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('Replying to "a "b" c..." d', "d"),
+        ('Replying to ""b", so c..." d "e"', 'd "e"'),
+        ('Replying to "a "b" c"\n\nd', "d"),
+        ('Replying to "a "b..." c":\nd "e"\nf', 'd "e"\nf'),
+        ('Replying to "a\nb..."\n\nd', "d"),
+        ('Replying to "a" d', "d"),
+        ('Replying to "a"', ""),
+    ],
+)
+def test_what_a_message_of_zoom_replies_to_is_not_said(said: str, expected: str) -> None:
+    assert said_in("zoom_chat", f"10:01:04\tBen:\t{said}\n") == [("Ben", expected)]
+
+
+def test_reactions_stand_below_a_message_of_the_newest_zoom() -> None:
+    head = "2025-12-11 22:04:04 From Ann to Everyone:\n"
+    below = "\tBen:\u2764\ufe0f\n\tCy (he), D | E:\U0001f44d\U0001f3fd\n\t\n"
+    assert said_in("zoom_chat", f"{head}\tSo: yes\n\t\n{below}") == ["reactions"] * 2 + [("Ann", "So: yes")]
+    for said in (
+        "pizza:\U0001f355\nbeer:\U0001f37a\nwhich?",
+        "so:\u2026",
+        "a\nb:\u2026",
+        "see you:)",
+        "a\nb: \U0001f355",
+    ):
+        assert said_in("zoom_chat", f"{head}\t{said}\n") == [("Ann", said)]
+    assert said_in("zoom_chat", f"{head}\tpizza:\U0001f355\n") == [("Ann", "pizza:\U0001f355")]
 
 
 def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:

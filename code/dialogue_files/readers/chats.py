@@ -98,7 +98,14 @@ ZOOM = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
-_ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
+# What is quoted may hold quotes: it ends with its line, or with the dots of what is cut short; the newest Zoom writes a
+# colon behind it.
+_ZOOM_REPLY = re.compile(
+    r"Replying to \"(?:[^\n]*\"(?=:?\n)|[^\n]*?\.\.\.\"|.*?\"(?=:?\n)|.*?\"):?\s*",
+    re.DOTALL,
+)
+# The newest writes reactions below a message: 'Ann, Ben (he):\N{THUMBS UP SIGN}'.
+_ZOOM_REACTED = re.compile(r"[^:]+:[^\w\s\x00-\u200c\u200e-\u203b]{1,20}")
 _DISCORD_DATE = rf"(?:{_DATE}|{DAY_IN_WORDS}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
 DISCORD = re.compile(
     rf"(?:\[{_DISCORD_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
@@ -243,7 +250,7 @@ def read_zoom_chat(stream: BinaryIO) -> Iterator[Read]:
         head = ZOOM.fullmatch(line.strip())
         if head:
             if message is not None:
-                yield _zoom_item(message)
+                yield from _zoom_items(message)
             name, text = (head["name"], head["text"]) if head["name"] else (head["short"], head["said"])
             message = _Message(name.strip(), text or "", number)
         elif message is not None:
@@ -251,14 +258,20 @@ def read_zoom_chat(stream: BinaryIO) -> Iterator[Read]:
         elif line.strip():
             yield LeftOut(NOTICES, number)
     if message is not None:
-        yield _zoom_item(message)
+        yield from _zoom_items(message)
 
 
-def _zoom_item(message: _Message) -> Read:
+def _zoom_items(message: _Message) -> Iterator[Read]:
+    """The message, behind the reactions that stand below it."""
     text = message.text.strip()
     if _ZOOM_REACTION.fullmatch(text):
-        return LeftOut(REACTIONS, message.line)
-    return ReadTurn(0, None, message.speaker, _without_reply(text), message.line)
+        yield LeftOut(REACTIONS, message.line)
+        return
+    lines = text.split("\n")
+    while len(lines) > 1 and _ZOOM_REACTED.fullmatch(lines[-1]):
+        lines.pop()
+        yield LeftOut(REACTIONS, message.line)
+    yield ReadTurn(0, None, message.speaker, _without_reply("\n".join(lines)), message.line)
 
 
 def _without_reply(text: str) -> str:
