@@ -94,7 +94,8 @@ def _timed(turn: ReadTurn, message: Mapping[str, Any], key: str) -> ReadTurn:
     return replace(turn, turn=(key, str(time)), is_timed=True) if isinstance(time, (str, int, float)) else turn
 
 
-_ENCRYPTED = ("senderName", "timestamp", "isUnsent")  # keys in the download of encrypted chats, which is another
+# Keys in the download of encrypted chats, which is another -> those of the usual one.
+_ENCRYPTED = {"senderName": "sender_name", "timestamp": "timestamp_ms", "isUnsent": "is_unsent"}
 
 
 def is_messenger(outline: Outline) -> bool:
@@ -116,9 +117,8 @@ def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
         if not element.listed or element.key != "messages":
             continue
         message, line = element.value, element.line
-        if isinstance(message, dict) and all(key in message for key in _ENCRYPTED):
-            named = dict(zip(_ENCRYPTED, ("sender_name", "timestamp_ms", "is_unsent"), strict=True))
-            message = {named.get(key, key): value for key, value in message.items()}
+        if isinstance(message, dict) and "senderName" in message:
+            message = {_ENCRYPTED.get(key, key): value for key, value in message.items()}
             message["content"] = message.get("text") or None
         if not isinstance(message, dict) or not isinstance(message.get("sender_name"), str):
             raise LineError(line, "a message has no sender_name, allowed is what Messenger writes")
