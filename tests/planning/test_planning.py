@@ -20,12 +20,12 @@ from basics.errors import UserError
 from basics.files import find_repository
 from commands import REPOSITORY, assert_one_line_error, call_script
 from engine import last_layer
-from engine.batching import training_batches
+from engine.batching import TOKEN_BUDGETS, training_batches
 from engine.packing import packer_for
 from planning.data import ACCELERATORS, GIB, PLAIN_TEXTS, TEXTS, WAYS, Texts
 from planning.estimate import Measured, Workload, estimate, measure, plan_base, training_flops, typical_batch
 from planning.meta_model import add_empty_lora, build_empty, count_saved, load_config
-from planning.table import name_fitting, render_bases
+from planning.table import name_fitting, render_bases, render_plan
 from planning.texts import _counted, _read_own, load_dialogues, texts_of, utterances_of
 from tiny_models import KINDS, count_products, small_rows, tiny_model
 
@@ -250,6 +250,20 @@ def test_what_fits_is_named() -> None:
     assert name_fitting(plans, 24) == "fits 24 GiB: LoRA; QLoRA; all parameters"
     assert name_fitting(plans, 4) == "fits 4 GiB: LoRA; QLoRA"
     assert name_fitting(plans, 1).startswith("nothing fits 1 GiB: the least is QLoRA with ")
+    title, header, *rows, state, fitting = render_plan("A title", plans, 4, 7200 / plans[0].flops).splitlines()
+    assert title.startswith("A title. Estimates, memory in GiB of one process") and fitting == name_fitting(plans, 4)
+    ends = {name: header.index(name) + len(name) for name in ("trained", "activations", "in all", "PFLOP", "hours")}
+    told = {name: rows[0][:end].split()[-1] for name, end in ends.items()}
+    assert rows[0].startswith("LoRA ") and told == {
+        "trained": "1,000,000",
+        "activations": f"{plans[0].activations / GIB:.2f}",
+        "in all": f"{plans[0].total / GIB:.2f}",
+        "PFLOP": f"{plans[0].flops / 1e15:,.2f}",
+        "hours": "2.00",
+    }
+    assert [row.endswith(way.knobs) for row, way in zip(rows, ways, strict=True)] == [True] * 3
+    assert state.startswith("The state to resume from: 0.0 GiB, 11.2 GiB for all parameters; on disk")
+    assert render_plan("A title", plans, None, 1).splitlines()[-1] == state
 
 
 def count_small():
@@ -271,26 +285,51 @@ def test_the_script_plans_without_weights_or_network(monkeypatch) -> None:
     assert_one_line_error(call_script(plan.main), "--model_name_or_path is missing")
 
 
-def planned_hours(*flags: str) -> float:
-    """Of an epoch by LoRA."""
-    done = call_script(plan.main, "--model_name_or_path", "SmolLM2-135M", "--utilisation", "0.001", *flags)
-    assert done.returncode == 0, done.stderr
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("LoRA  "))
-    return float(line.split()[8])
+def asked_of(monkeypatch: pytest.MonkeyPatch, *flags: str) -> tuple[str, Workload, str, float | None, float]:
+    """What the script asks to be planned and told: base, load, title, GiB of a GPU, seconds an operation."""
+    asked = []
+    monkeypatch.setattr("planning.estimate.plan_base", lambda *given: asked.extend(given) or ["estimates"])
+    monkeypatch.setattr("planning.table.render_plan", lambda *given: asked.extend(given) or "the plan")
+    done = call_script(plan.main, "--model_name_or_path", *flags)
+    assert (done.returncode, done.stdout) == (0, "the plan\n"), done.stderr
+    base, load, title, estimates, *told = asked
+    assert estimates == ["estimates"]
+    return base, load, title, *told
 
 
-def test_hours_in_fp32_are_by_the_rate_of_fp32() -> None:
-    card = ACCELERATORS["a100"]
-    slower = planned_hours("--precision", "fp32") / planned_hours()
-    assert slower == pytest.approx(card.tflops / card.fp32_tflops, rel=0.01)
+def test_flags_reach_what_is_planned_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, load, title, memory, seconds = asked_of(monkeypatch, "LLaMA2")
+    assert (base, title, memory) == ("LLaMA2", "LLaMA2 on meld, 1 x a100, 4096 tokens at a time", 80)
+    assert load == Workload(TEXTS["meld"], 4096, device=GPU) and seconds == pytest.approx(1 / (312e12 * 0.35))
+    flags = ("--dataset", "iemocap", "--gpu", "l4", "--gpus", "4", "--memory_gib", "20", "--utilisation", "0.5")
+    flags += ("--precision", "fp32", "--token_budget", "2048", "--lora_dim", "8", "--lora_module_name", "all")
+    _, load, title, memory, seconds = asked_of(monkeypatch, "Bloom-560m", *flags, "--loss", "labels")
+    assert (title, memory) == ("Bloom-560m on iemocap, 4 x l4, 2048 tokens at a time", 20)
+    assert load == Workload(TEXTS["iemocap"], 2048, 4, GPU, torch.float32, 8, 0.05, "all", 6)
+    assert seconds == pytest.approx(1 / (4 * ACCELERATORS["l4"].fp32_tflops * 1e12 * 0.5))
+    assert asked_of(monkeypatch, "Bloom-560m", "--tflops", "0.5")[-1] == pytest.approx(1 / (0.5e12 * 0.35))
 
 
-def test_processes_on_a_cpu_share_its_cores_and_no_state() -> None:
-    few = ("--gpu", "cpu", "--dataset", "sample", "--tflops", "0.1", "--precision", "fp32")
-    assert planned_hours(*few, "--gpus", "4") == planned_hours(*few)
+def test_processes_on_a_cpu_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planning.device.measure_tflops", lambda dtype: 0.25 if dtype == torch.float32 else 0.1)
+    for gpus in ("1", "4"):
+        few = ("--gpu", "cpu", "--gpus", gpus, "--precision", "fp32")
+        _, load, title, memory, seconds = asked_of(monkeypatch, "SmolLM2-135M", *few)
+        told = f"SmolLM2-135M on meld, processes on this CPU: {gpus}, {TOKEN_BUDGETS['cpu']} tokens at a time"
+        assert (title, memory) == (told, None) and seconds == pytest.approx(1 / (0.25e12 * 0.35))
+        assert (load.device, load.gpus, load.token_budget) == (CPU, int(gpus), TOKEN_BUDGETS["cpu"])
+
+
+def test_processes_without_deepspeed_share_no_state() -> None:
     load = Workload(TEXTS["sample"], 2048)
     alone, four = (by_name("SmolLM2-135M", replace(load, gpus=gpus))["all parameters"] for gpus in (1, 4))
     assert four == alone
+
+
+def test_the_script_prints_the_table_of_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planning.table.render_bases", lambda bases, plan: f"{len(list(bases))}, {plan.__name__}")
+    done = call_script(plan.main, "--table")
+    assert (done.returncode, done.stdout) == (0, f"{len(BASES)}, plan_base\n"), done.stderr
 
 
 def test_dropout_is_that_of_the_scripts_for_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,6 +353,8 @@ def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
     for flag, values, allowed in (
         ("lora_dropout", ("2", "1", "-0.1", "nan"), "give a number from 0 to below 1"),
         ("utilisation", ("5", "0", "nan", "much"), "allowed is a number above 0 and up to 1"),
+        ("memory_gib", ("0", "inf", "nan"), "allowed is a number above 0"),
+        ("tflops", ("0", "inf", "-1"), "allowed is a number above 0"),
     ):
         for value in values:
             refused = call_script(plan.main, "--model_name_or_path", "LLaMA2", f"--{flag}", value)

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import bases.encoder
 import score_with_evidence as script
 from commands import assert_one_line_error, call_script, cells
 from corpora import LetterCounts
+from data_utils.dialogues import name_utterances
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, WEIGHTED_F1
+from data_utils.texts import fold_text
 from experiment_utils.beyond import beside
 from experiment_utils.beyond.beside import WEIGHTS, Compared
 from experiment_utils.conditions import EXPERIMENTS
@@ -107,20 +111,55 @@ def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
         return Compared(NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, unseen, {0: pairs[0][1]}, valid)
 
     compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
-    header, _, *lines = map(cells, beside.render_comparison(compared).splitlines())
+    compared[0].filtered[1] = compared[1].pairs[0][0]
+    alone = replace(compared[1], name="", condition="")
+    header, rule, *lines = map(cells, beside.render_comparison([*compared, alone]).splitlines())
+    assert header[:6] == ["answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "its 95% interval"]
+    assert header[6:] == [
+        *("with transitions too", "points", "mean, its 95% interval", "p", "p, Holm"),
+        *("points on unseen text", "points on valid"),
+    ]
+    assert rule == ["---", *["---:"] * (len(header) - 1)]
     named = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
-    assert list(named) == [*((one.name, one.dataset) for one in compared), ("a/b, together", "meld, iemocap")]
+    assert list(named)[:-1] == [*((one.name, one.dataset) for one in compared), ("a/b, together", "meld, iemocap")]
+    assert lines[-1] == ["neighbours alone", "iemocap", "-", "-", "100.00", "100.00 to 100.00", *"-" * 7]
     together = named["a/b, together", "meld, iemocap"]
     assert together["own (W-F1)"] == "37.50" and together["with neighbours"] == "100.00"
     assert together["points"] == "+25.00, +100.00" and together["points on unseen text"] == "+1.50, +1.50"
+    assert together["seeds"] == together["its 95% interval"] == "-"
     assert together["mean, its 95% interval"] == together["with transitions too"] == "-"
-    assert named["a/b", "meld"]["with transitions too"] == "100.00 of 0"
+    assert named["a/b", "meld"]["with transitions too"] == "50.00" and named["a/b", "meld"]["seeds"] == "0, 1"
+    assert named["a/c", "meld"]["with transitions too"] == "100.00 of 0"
+    assert named["a/b", "meld"]["points on unseen text"] == "+1.50, +1.50"
     assert named["a/b", "iemocap"]["with transitions too"] == "100.00"
     assert named["a/c", "meld"]["mean, its 95% interval"] == "+0.00 (+0.00 to +0.00)"
     assert named["a/b", "meld"]["points"] == "+50.00, +0.00"
     assert named["a/b", "meld"]["points on valid"] == "-0.25 of 0"
     assert named["a/b", "iemocap"]["points on valid"] == together["points on valid"] == "-"
     assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
+
+
+def test_points_on_unseen_text_are_of_it_alone() -> None:
+    corpus = read_corpus("sample")
+    trained = {fold_text(one.text) for dialogue in corpus["train"] for _, one in dialogue.labelled}
+    spoken = dict(name_utterances("sample", corpus["test"]))
+    unseen = {name for name, one in spoken.items() if fold_text(one.text) not in trained}
+    nothing = np.zeros((len(spoken), len(LABELS)))
+    evidence = beside.SplitEvidence(DATASETS["sample"], "test", NEIGHBOURS, nothing)
+
+    def answer(wrong: Collection[str]) -> list[Prediction]:
+        """Right answers, but for those to `wrong`."""
+        other = dict(zip(LABELS, (*LABELS[1:], LABELS[0]), strict=True))
+        return [
+            Prediction(name, "", one.label, other[one.label] if name in wrong else one.label)
+            for name, one in spoken.items()
+        ]
+
+    assert 0 < len(unseen) < len(spoken)
+    assert evidence.gain_on_unseen(answer(unseen), answer(())) == pytest.approx(100)
+    assert evidence.gain_on_unseen(answer(spoken.keys() - unseen), answer(())) == 0
+    evidence.unseen = frozenset()
+    assert evidence.gain_on_unseen(answer(unseen), answer(())) == 0
 
 
 def test_scores_are_named_by_the_metrics_of_the_corpora() -> None:
