@@ -3,7 +3,7 @@
 import pytest
 
 from corpora import said_in
-from dialogue_files.readers.chats import is_whatsapp
+from dialogue_files.readers.chats import is_discord_text, is_whatsapp
 from dialogue_files.readers.lines import is_direction
 from dialogue_files.readers.screenplays import is_screenplay
 from dialogue_files.reading import find_text_form
@@ -205,6 +205,22 @@ def test_reactions_stand_below_a_message_of_the_newest_zoom() -> None:
     ):
         assert said_in("zoom_chat", f"{head}\t{said}\n") == [("Ann", said)]
     assert said_in("zoom_chat", f"{head}\tpizza:\U0001f355\n") == [("Ann", "pizza:\U0001f355")]
+
+
+def test_a_name_and_a_time_of_discord_may_stand_on_lines_of_their_own() -> None:
+    time = " \u2014 10:01 AM\n"
+    for tag in ("", "OP\n", "[ERC]\n", "\n"):
+        content = f"ann\n{tag}{time}a\nben{time}b\ncy\n{tag}{time}c\n"
+        assert said_in("discord_text", content) == [("ann", "a"), ("ben", "b"), ("cy", "c")]
+    for tag in ("APP", "BOT"):
+        content = f"ann{time}a\nmee6\n{tag}\n{time}ben left\nben:smile:\n{time}b\nAPP\n"
+        assert said_in("discord_text", content) == [("ann", "a"), "messages of bots", ("ben", "b\nAPP")]
+    assert said_in("discord_text", f"ann{time}{time}b\n") == [("ann", "\u2014 10:01 AM\nb")]
+    assert said_in("discord_text", f"{time}ann{time}a\n") == ["notices", ("ann", "a")]
+    assert is_discord_text(["ann", "\u2014 10:01 AM", *"abcde"]) and not is_discord_text(
+        ["\u2014 10:01 AM", *"abcdefg"]
+    )
+    assert not is_discord_text([])
 
 
 def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:

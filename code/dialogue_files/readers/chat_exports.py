@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from dialogue_files.readers.chats import ATTACHMENTS, NOTICES, REACTIONS
+from dialogue_files.readers.chats import ATTACHMENTS, BOTS, NOTICES, REACTIONS
 from dialogue_files.readers.json_dialogues import objects, plain_text, shown
 from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unescape
 
-BOTS = "messages of bots"
 UNNAMED = "segments before the first that names who speaks"
 MOST_NAMES = 10_000  # people of a Slack workspace that are held
 # Messages that Messenger and Instagram write themselves, in somebody's name: with or without that name in the text.
