@@ -41,7 +41,8 @@ def test_the_mean_is_of_log_p_and_sums_to_one() -> None:
         {"joyful": 0.6, "sad": 0.4}
     )
     assert (row.id, row.target, row.label) == ("a/d/0", "sad", "joyful")
-    assert mean_answers([[second], [first]])[0].scores == pytest.approx(row.scores)
+    (again,) = mean_answers([[second], [first]])
+    assert again.scores == pytest.approx(row.scores) and again.label == "joyful"
     with pytest.raises(ValueError, match="shorter"):
         mean_answers([[first], []])
 
