@@ -172,8 +172,8 @@ def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
 @pytest.mark.parametrize("head", ["From Ann to Everyone:", "from ann to everyone:", "From  Ann :"])
 def test_a_message_of_zoom_stands_behind_its_head(head: str) -> None:
     name = "ann" if head.startswith("f") else "Ann"
-    content = f"Meeting chat\n\n10:01:03 {head} a\n10:01:04 Ben:\tb\n"
-    assert said_in("zoom_chat", content) == ["notices", (name, "a"), ("Ben", "b")]
+    content = f"Meeting chat\nof Ann\n\n10:01:03 {head} a\n10:01:04 Ben:\tb\n"
+    assert said_in("zoom_chat", content) == ["notices", "notices", (name, "a"), ("Ben", "b")]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,7 @@ def test_reactions_stand_below_a_message_of_the_newest_zoom() -> None:
         "a\nb:\u2026",
         "see you:)",
         "a\nb: \U0001f355",
+        "a\nb:\U0001f355 c",
     ):
         assert said_in("zoom_chat", f"{head}\t{said}\n") == [("Ann", said)]
     assert said_in("zoom_chat", f"{head}\tpizza:\U0001f355\n") == [("Ann", "pizza:\U0001f355")]
@@ -210,13 +211,14 @@ def test_reactions_stand_below_a_message_of_the_newest_zoom() -> None:
 def test_a_name_and_a_time_of_discord_may_stand_on_lines_of_their_own() -> None:
     time = " \u2014 10:01 AM\n"
     for tag in ("", "OP\n", "[ERC]\n", "\n"):
-        content = f"ann\n{tag}{time}a\nben{time}b\ncy\n{tag}{time}c\n"
-        assert said_in("discord_text", content) == [("ann", "a"), ("ben", "b"), ("cy", "c")]
+        content = f"ann\n{tag}{time}a\nben{time}b\nOPhelia\n{tag}{time}c\n"
+        assert said_in("discord_text", content) == [("ann", "a"), ("ben", "b"), ("OPhelia", "c")]
     for tag in ("APP", "BOT"):
         content = f"ann{time}a\nmee6\n{tag}\n{time}ben left\nben:smile:\n{time}b\nAPP\n"
         assert said_in("discord_text", content) == [("ann", "a"), "messages of bots", ("ben", "b\nAPP")]
     assert said_in("discord_text", f"ann{time}{time}b\n") == [("ann", "\u2014 10:01 AM\nb")]
     assert said_in("discord_text", f"{time}ann{time}a\n") == ["notices", ("ann", "a")]
+    assert said_in("discord_text", f"APP{time}a\n\u2014 10:01 AM is late\n") == [("APP", "a\n\u2014 10:01 AM is late")]
     assert is_discord_text(["ann", "\u2014 10:01 AM", *"abcde"]) and not is_discord_text(
         ["\u2014 10:01 AM", *"abcdefg"]
     )
@@ -227,6 +229,13 @@ def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
     assert said_in("discord_text", "[05/01/2024 10:01 AM] ann\nXmas!\n\nIs it?\n") == [("ann", "Xmas!\nIs it?")]
     content = "[05/01/2024 10:01 AM] ann\n{Stickers} are what I like\n\n{Stickers}\nhttps://x.y/1.png\n"
     assert said_in("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
+
+
+def test_words_like_those_of_discord_itself_are_said_within_others() -> None:
+    for said in ("Joined the server. Hello", "Attachment file type: what is it?", "\u2014 10:01 AM is late"):
+        assert said_in("discord_text", f"ann \u2014 10:01 AM\n{said}\n") == [("ann", said)]
+    footer = f"{'=' * 62}\nExported 1 message(s)\n{'=' * 62}\n"
+    assert said_in("discord_text", f"[05/01/2024 10:01 AM] ann\na\n\n{footer}") == [("ann", "a"), "notices"]
 
 
 @pytest.mark.parametrize(

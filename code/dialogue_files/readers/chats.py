@@ -260,7 +260,7 @@ def read_zoom_chat(stream: BinaryIO) -> Iterator[Read]:
             if message is not None:
                 yield from _zoom_items(message)
             name, text = (head["name"], head["text"]) if head["name"] else (head["short"], head["said"])
-            message = _Message(name.strip(), text or "", number)
+            message = _Message(name, text or "", number)
         elif message is not None:
             message.add(line.strip(), number)
         elif line.strip():
@@ -301,8 +301,8 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
         elif head:
             yield from _discord_items(message)
             name = head["name"] or head["pasted"]
-            bare = _DISCORD_BESIDE.sub("", name.removesuffix(_DISCORD_BOT)).strip()
-            message = _Message(bare, "", number, is_bot=name.endswith(_DISCORD_BOT))
+            is_bot = name.endswith(_DISCORD_BOT)
+            message = _Message(_DISCORD_BESIDE.sub("", name).strip(), "", number, is_bot=is_bot)
             inside, of_file = True, 0
         elif line.startswith("=" * 20) or message is None:
             yield from _discord_items(message)  # a footer
@@ -324,7 +324,7 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
 
 def is_discord_text(lines: Sequence[str]) -> bool:
     """Whether more than an eighth of the lines begin a message of `read_discord_text`."""
-    return (count_heads(lines, DISCORD) + count_heads(lines, _DISCORD_TIME)) * 8 > len(lines) > 0
+    return (count_heads(lines, DISCORD) + count_heads(lines, _DISCORD_TIME)) * 8 > len(lines)
 
 
 def _discord_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
