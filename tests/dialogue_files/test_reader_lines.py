@@ -218,7 +218,7 @@ def test_a_name_and_a_time_of_discord_may_stand_on_lines_of_their_own() -> None:
         assert said_in("discord_text", content) == [("ann", "a"), "messages of bots", ("ben", "b\nAPP")]
     assert said_in("discord_text", f"ann{time}{time}b\n") == [("ann", "\u2014 10:01 AM\nb")]
     assert said_in("discord_text", f"{time}ann{time}a\n") == ["notices", ("ann", "a")]
-    assert said_in("discord_text", f"APP{time}a\n\u2014 10:01 AM is late\n") == [("APP", "a\n\u2014 10:01 AM is late")]
+    assert said_in("discord_text", f"APP\n{time}a\n") == [("APP", "a")]
     assert is_discord_text(["ann", "\u2014 10:01 AM", *"abcde"]) and not is_discord_text(
         ["\u2014 10:01 AM", *"abcdefg"]
     )

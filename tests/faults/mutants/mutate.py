@@ -48,7 +48,6 @@ READERS = (
     *(f"{FILES}/test_tool_files.py", f"{FILES}/test_dialogue_files.py", f"{FILES}/test_encodings.py"),
     *(f"{FILES}/test_dialogue_round_trips.py", "-k", SHORT),
 )
-PLANNING = "tests/planning/test_planning.py"
 # A module of code/ -> what must notice its faults: pytest's arguments.
 SUBJECTS: dict[str, Sequence[str]] = {
     "scoring/metrics": (
@@ -65,11 +64,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
     ),
     "experiment_utils/beyond/beside": ("tests/experiment_utils/beyond/test_score_with_evidence.py",),
     "experiment_utils/beyond/together": ("tests/experiment_utils/beyond/test_seeds_together.py",),
-    "experiment_utils/beyond/elsewhere": ("tests/experiment_utils/beyond/test_elsewhere.py",),
     "plan": ("tests/planning/test_plan_script.py", "-k", "not without_weights"),
-    "planning/texts": ("tests/faults/test_scale.py", PLANNING, "-k", "large_train or counted"),
-    "planning/table": (PLANNING, "-k", "is_named or page_of_bases"),
-    "planning/estimate": ("tests/planning/test_odd_bases.py", PLANNING, "-k", "not page_of_bases"),
     "dialogue_files/turns": READERS,
     "dialogue_files/names": READERS,
     "dialogue_files/reading": READERS,
