@@ -125,7 +125,7 @@ class FileCounts:
     dialogues: int
     turns: int
     speakers: int
-    report: Report = field(default_factory=Report, compare=False)
+    report: Report = field(default_factory=Report)
 
     @property
     def told(self) -> str:

@@ -184,7 +184,7 @@ def test_bad_lines_are_named(tmp_path: Path, name: str, content: str | bytes, to
 def test_formats_are_found_by_name_or_refused(tmp_path: Path) -> None:
     assert [find_format(Path(f"a{suffix.upper()}")) for suffix in (".srt", ".ndjson")] == ["srt", "jsonl"]
     assert find_format(Path("a.log"), "csv") == "csv"
-    with pytest.raises(UserError, match=r"\.txt, \.csv, \.tsv.*--input_format"):
+    with pytest.raises(UserError, match=r"\.txt, \.csv, \.tsv.*, \.ndjson.*--input_format"):
         find_format(Path("a.log"))
     for missing in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match="cannot be read"):

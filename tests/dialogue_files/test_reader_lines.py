@@ -3,7 +3,7 @@
 import pytest
 
 from corpora import said_in
-from dialogue_files.readers.chats import is_whatsapp
+from dialogue_files.readers.chats import is_discord_text, is_whatsapp
 from dialogue_files.readers.lines import is_direction
 from dialogue_files.readers.screenplays import is_screenplay
 from dialogue_files.reading import find_text_form
@@ -214,13 +214,70 @@ def test_a_message_of_zoom_goes_on_in_lines_that_begin_like_another() -> None:
 @pytest.mark.parametrize("head", ["From Ann to Everyone:", "from ann to everyone:", "From  Ann :"])
 def test_a_message_of_zoom_stands_behind_its_head(head: str) -> None:
     name = "ann" if head.startswith("f") else "Ann"
-    assert said_in("zoom_chat", f"10:01:03 {head} a\n10:01:04 Ben:\tb\n") == [(name, "a"), ("Ben", "b")]
+    content = f"Meeting chat\nof Ann\n\n10:01:03 {head} a\n10:01:04 Ben:\tb\n"
+    assert said_in("zoom_chat", content) == ["notices", "notices", (name, "a"), ("Ben", "b")]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('Replying to "a "b" c..." d', "d"),
+        ('Replying to ""b", so c..." d "e"', 'd "e"'),
+        ('Replying to "a "b" c"\n\nd', "d"),
+        ('Replying to "a "b..." c":\nd "e"\nf', 'd "e"\nf'),
+        ('Replying to "a\nb..."\n\nd', "d"),
+        ('Replying to "a" d', "d"),
+        ('Replying to "a"', ""),
+    ],
+)
+def test_what_a_message_of_zoom_replies_to_is_not_said(said: str, expected: str) -> None:
+    assert said_in("zoom_chat", f"10:01:04\tBen:\t{said}\n") == [("Ben", expected)]
+
+
+def test_reactions_stand_below_a_message_of_the_newest_zoom() -> None:
+    head = "2025-12-11 22:04:04 From Ann to Everyone:\n"
+    below = "\tBen:\u2764\ufe0f\n\tCy (he), D | E:\U0001f44d\U0001f3fd\n\t\n"
+    assert said_in("zoom_chat", f"{head}\tSo: yes\n\t\n{below}") == ["reactions"] * 2 + [("Ann", "So: yes")]
+    for said in (
+        "pizza:\U0001f355\nbeer:\U0001f37a\nwhich?",
+        "so:\u2026",
+        "a\nb:\u2026",
+        "see you:)",
+        "a\nb: \U0001f355",
+        "a\nb:\U0001f355 c",
+    ):
+        assert said_in("zoom_chat", f"{head}\t{said}\n") == [("Ann", said)]
+    assert said_in("zoom_chat", f"{head}\tpizza:\U0001f355\n") == [("Ann", "pizza:\U0001f355")]
+
+
+def test_a_name_and_a_time_of_discord_may_stand_on_lines_of_their_own() -> None:
+    time = " \u2014 10:01 AM\n"
+    for tag in ("", "OP\n", "[ERC]\n", "\n"):
+        content = f"ann\n{tag}{time}a\nben{time}b\nOPhelia\n{tag}{time}c\n"
+        assert said_in("discord_text", content) == [("ann", "a"), ("ben", "b"), ("OPhelia", "c")]
+    for tag in ("APP", "BOT"):
+        content = f"ann{time}a\nmee6\n{tag}\n{time}ben left\nben:smile:\n{time}b\nAPP\n"
+        assert said_in("discord_text", content) == [("ann", "a"), "messages of bots", ("ben", "b\nAPP")]
+    assert said_in("discord_text", f"ann{time}{time}b\n") == [("ann", "\u2014 10:01 AM\nb")]
+    assert said_in("discord_text", f"{time}ann{time}a\n") == ["notices", ("ann", "a")]
+    assert said_in("discord_text", f"APP\n{time}a\n") == [("APP", "a")]
+    assert is_discord_text(["ann", "\u2014 10:01 AM", *"abcde"]) and not is_discord_text(
+        ["\u2014 10:01 AM", *"abcdefg"]
+    )
+    assert not is_discord_text([])
 
 
 def test_words_in_braces_are_said_on_discord_unless_they_are_its_own() -> None:
     assert said_in("discord_text", "[05/01/2024 10:01 AM] ann\nXmas!\n\nIs it?\n") == [("ann", "Xmas!\nIs it?")]
     content = "[05/01/2024 10:01 AM] ann\n{Stickers} are what I like\n\n{Stickers}\nhttps://x.y/1.png\n"
     assert said_in("discord_text", content) == ["attachments", ("ann", "{Stickers} are what I like")]
+
+
+def test_words_like_those_of_discord_itself_are_said_within_others() -> None:
+    for said in ("Joined the server. Hello", "Attachment file type: what is it?", "\u2014 10:01 AM is late"):
+        assert said_in("discord_text", f"ann \u2014 10:01 AM\n{said}\n") == [("ann", said)]
+    footer = f"{'=' * 62}\nExported 1 message(s)\n{'=' * 62}\n"
+    assert said_in("discord_text", f"[05/01/2024 10:01 AM] ann\na\n\n{footer}") == [("ann", "a"), "notices"]
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,11 @@ SILENT = [
     ("messenger", '{"participants": [{"name": "Ann"}], "messages": []}', []),
     ("discord", '{"messages": []}', []),
     ("json", '{"turns": []}', []),
-    ("convokit", '{"id": "1", "speaker": "A", "text": null}', ["empty turns"]),
+    (
+        "convokit",
+        '{"id": "1", "speaker": "A", "text": null}\n{"id": "2", "speaker": "B", "text": ""}',
+        ["empty turns"] * 2,
+    ),
 ]
 
 

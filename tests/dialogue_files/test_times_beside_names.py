@@ -214,6 +214,7 @@ def test_marks_that_end_lines_elsewhere_end_turns(end: str) -> None:
     )
     assert read(f"Ann{end}Lee: a\n") == ([("Ann Lee", "a")], [])
     assert read(f"Ann: so{end}it is\nBen: b{end}\n") == ([("Ann", "so it is"), ("Ben", "b")], [])
+    assert read(f"Ann: so{end}it is{end}Ben: b\n") == ([("Ann", "so it is"), ("Ben", "b")], [told])
 
 
 def test_many_marks_in_a_line_take_a_time_that_grows_with_it() -> None:

@@ -190,6 +190,20 @@ def test_what_people_say_in_turn_is_no_head_of_a_meeting(gap: str) -> None:
 def test_a_heading_of_markdown_ends_no_head_of_a_meeting() -> None:
     dialogues = [one.dialogue for one in read_text("# Transcript\n\nAnn: a\nBen: b\n\nAnn: c\n")]
     assert dialogues == ["1", "1", "2"]
+    parts = "# One - Transcript\n\nAnn: a\nBen: b\n\n# Two - Transcript\n\nAnn: c\\!\n"
+    assert read(parts) == ("text", [("Ann", "a"), ("Ben", "b"), ("Ann", "c\\!")])
+    assert [one.dialogue for one in read_text(parts)] == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize("part", ["\n### 00:00:00", "### 00:00:00 {#00:00:00}"])
+def test_a_heading_of_markdown_above_a_time_ends_the_head_of_a_meeting(part: str) -> None:
+    """As Google Docs writes the transcript of a meeting, which is one dialogue."""
+    text = f"Jan 5, 2026\n\n## Sync \\- Transcript\n{part}\n\n**Ann:** 24\\. a\\b\n\n**Ben\\_B:** b\n"
+    assert read(text) == ("text", [("Ann", "24. a\\b"), ("Ben_B", "b")])
+    assert {one.dialogue for one in read_text(text)} == {"1"}
+    for other in (text.replace("Transcript", "Transcript 2"), text.replace(f"{part}\n", f"{part} and on\n")):
+        with pytest.raises(UserError, match="line 1: 'Jan 5, 2026' is no turn"):
+            read(other)
 
 
 def test_those_who_are_present_may_speak_at_once_later() -> None:

@@ -102,9 +102,7 @@ def test_headers_of_corpora() -> None:
 
 def test_counts_are_told() -> None:
     assert FileCounts(1, 1, 1).told == "1 utterance, 1 dialogue"
-    assert FileCounts(2, 1_200, 1).told == "1,200 utterances, 2 dialogues" and FileCounts(1, 1, 1) != FileCounts(
-        1, 1, 2
-    )
+    assert FileCounts(2, 1_200, 1).told == "1,200 utterances, 2 dialogues"
 
 
 def test_more_speakers_than_training_knew(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,8 @@ def pick(values: list[int], most: int = 7) -> int:
     """Another."""
     if not values:
         raise ValueError("none of " + str(most - 1))
-    best = max(values[-1], key=len, strict=True)
+    flag_help = "1 or 2"
+    best = max(values[-1], key=len, strict=True, help="one")
     values[0] = best
     return best if best <= most and flag else None
 '''
@@ -30,7 +31,7 @@ pick: ValueError('none of ' + str(most - 1)) -> ValueError('none of ' - str(most
 pick: str(most - 1) -> str(most + 1)
 pick: most - 1 -> most - 2
 pick: max(key=len) -> max()
-pick: max(values[-1], key=len, strict=True) -> min(values[-1], key=len, strict=True)
+pick: max(values[-1], key=len, strict=True, help='one') -> min(values[-1], key=len, strict=True, help='one')
 pick: values[-1] -> values[1]
 pick: values[-1] -> values[-2]
 pick: values[0] = best -> pass

@@ -19,6 +19,7 @@ from scoring.metrics import (
     evaluate_unseen,
     name_metric,
     short_name,
+    short_names,
     unique_predictions,
 )
 
@@ -129,6 +130,8 @@ def test_micro_f1_without_neutral():
     assert result.score != result.weighted_f1
     renamed = [Prediction(row.id, TASK, row.target[:3], row.label[:3]) for row in predictions]
     assert evaluate_predictions(renamed, ("Hap", "Neu")).micro_f1_without_neutral is None
+    alone = evaluate_predictions(predictions_of([("neutral", "neutral", 1)]), ("neutral",))
+    assert alone.micro_f1_without_neutral is None, "no other label is left"
     with pytest.raises(UserError, match="allowed.*weighted_f1$"):
         evaluate_predictions(renamed, ("Hap", "Neu"), MICRO_F1_WITHOUT_NEUTRAL)
     with pytest.raises(UserError, match="'best'.*weighted_f1, micro_f1_without_neutral$"):
@@ -141,6 +144,7 @@ def test_a_corpus_names_the_label_that_its_score_leaves_out():
     assert result.score == pytest.approx(100 * 2 * 2 / (3 + 4))
     assert (name_metric(result.metric), short_name(result.metric)) == ("micro F1 without calm", "micro F1")
     assert (name_metric(WEIGHTED_F1), short_name(WEIGHTED_F1)) == ("weighted F1", "W-F1")
+    assert short_names([result.metric, WEIGHTED_F1, "micro_f1_without_glee"]) == "micro F1, W-F1"
     # In unified labels it is the one that is called neutral.
     unified = [(*("neutral" if label == "calm" else label for label in row[:2]), row[2]) for row in counted]
     again = evaluate_predictions(predictions_of(unified), ("glee", "neutral", "rage"), "micro_f1_without_calm")

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from dialogue_files.readers.chats import ATTACHMENTS, NOTICES, REACTIONS
+from dialogue_files.readers.chats import ATTACHMENTS, BOTS, NOTICES, REACTIONS
 from dialogue_files.readers.json_dialogues import objects, plain_text, shown
 from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from dialogue_files.report import EMPTY, LeftOut, Remark
 from dialogue_files.turns import LineError, Read, ReadTurn, refuse_halves, unescape
 
-BOTS = "messages of bots"
 UNNAMED = "segments before the first that names who speaks"
 MOST_NAMES = 10_000  # people of a Slack workspace that are held
 # Messages that Messenger and Instagram write themselves, in somebody's name: with or without that name in the text.
@@ -94,7 +93,8 @@ def _timed(turn: ReadTurn, message: Mapping[str, Any], key: str) -> ReadTurn:
     return replace(turn, turn=(key, str(time)), is_timed=True) if isinstance(time, (str, int, float)) else turn
 
 
-_ENCRYPTED = ("senderName", "timestamp", "isUnsent")  # keys in the download of encrypted chats, which is another
+# Keys in the download of encrypted chats, which is another -> those of the usual one.
+_ENCRYPTED = {"senderName": "sender_name", "timestamp": "timestamp_ms", "isUnsent": "is_unsent"}
 
 
 def is_messenger(outline: Outline) -> bool:
@@ -116,9 +116,8 @@ def _messenger_items(stream: BinaryIO) -> Iterator[Read]:
         if not element.listed or element.key != "messages":
             continue
         message, line = element.value, element.line
-        if isinstance(message, dict) and all(key in message for key in _ENCRYPTED):
-            named = dict(zip(_ENCRYPTED, ("sender_name", "timestamp_ms", "is_unsent"), strict=True))
-            message = {named.get(key, key): value for key, value in message.items()}
+        if isinstance(message, dict) and "senderName" in message:
+            message = {_ENCRYPTED.get(key, key): value for key, value in message.items()}
             message["content"] = message.get("text") or None
         if not isinstance(message, dict) or not isinstance(message.get("sender_name"), str):
             raise LineError(line, "a message has no sender_name, allowed is what Messenger writes")

@@ -11,6 +11,7 @@ from dialogue_files.report import LeftOut
 from dialogue_files.turns import LONGEST_UTTERANCE, LineError, Read, ReadTurn, read_lines
 
 NOTICES, ATTACHMENTS, DELETED, REACTIONS = "notices", "attachments", "deleted messages", "reactions"
+BOTS = "messages of bots"
 # Marks of writing direction that phones put around names and notices.
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 # Before what an iPhone says itself, and lines with attachments: the second in languages written from right to left.
@@ -125,12 +126,25 @@ ZOOM = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
-_ZOOM_REPLY = re.compile(r"Replying to \".*?\"\s*", re.DOTALL)
+# What is quoted may hold quotes: it ends with its line, or with the dots of what is cut short; the newest Zoom writes a
+# colon behind it.
+_ZOOM_REPLY = re.compile(
+    r"Replying to \"(?:[^\n]*\"(?=:?\n)|[^\n]*?\.\.\.\"|.*?\"(?=:?\n)|.*?\"):?\s*",
+    re.DOTALL,
+)
+# The newest writes reactions below a message: 'Ann, Ben (he):\N{THUMBS UP SIGN}'.
+_ZOOM_REACTED = re.compile(r"[^:]+:[^\w\s\x00-\u200c\u200e-\u203b]{1,20}")
 _DISCORD_DATE = rf"(?:{_DATE}|{DAY_IN_WORDS}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
+_DISCORD_WHEN = rf"—\s++(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK}"
 DISCORD = re.compile(
     rf"(?:\[{_DISCORD_DATE},?\s{_CLOCK}\]\s(?P<name>[^:]{{1,100}}?)(?:\s\(pinned\))?"
-    rf"|(?P<pasted>[^\s:](?:[^:]{{0,98}}?[^\s:])??)\s++—\s++(?:{_DATE},?\s|(?:Today|Yesterday) at\s)?{_CLOCK})"
+    rf"|(?P<pasted>[^\s:](?:[^:]{{0,98}}?[^\s:])??)\s++{_DISCORD_WHEN})"
 )
+# Where something is shown beside a name, it and the time stand on lines of their own: 'MEE6', 'APP', '— 10:01 AM'.
+_DISCORD_TIME = re.compile(_DISCORD_WHEN)
+_DISCORD_BOT = "\tBOT"  # behind the name of a program, where both are put on one line
+_DISCORD_TAG = re.compile(r"APP|BOT|OP|\[[^\[\]]{1,8}\]")
+_DISCORD_BESIDE = re.compile(r":\w+:|\s\[[^\[\]]{1,8}\],\Z")  # a picture, the tag of a server
 # What DiscordChatExporter writes for somebody.
 _DISCORD_DONE = re.compile(
     r"(?:Joined the server|Started a (?:call.*|thread)|Pinned a message|Left the group|Added .* to the group"
@@ -152,7 +166,7 @@ class _Message:
     """A message that grows by lines.
 
     speaker: None for a notice. by_phone: the phone says it in the person's name. attached: with a picture or a file.
-    written: what an iPhone has written behind the text.
+    written: what an iPhone has written behind the text. is_bot: of a program.
     """
 
     speaker: str | None
@@ -161,6 +175,7 @@ class _Message:
     by_phone: bool = False
     attached: bool = False
     written: str = ""
+    is_bot: bool = False
 
     def add(self, text: str, line: int) -> None:
         """One more line; LineError when the message becomes too long."""
@@ -275,22 +290,28 @@ def read_zoom_chat(stream: BinaryIO) -> Iterator[Read]:
         head = ZOOM.fullmatch(line.strip())
         if head:
             if message is not None:
-                yield _zoom_item(message)
+                yield from _zoom_items(message)
             name, text = (head["name"], head["text"]) if head["name"] else (head["short"], head["said"])
-            message = _Message(name.strip(), text or "", number)
+            message = _Message(name, text or "", number)
         elif message is not None:
             message.add(line.strip(), number)
         elif line.strip():
             yield LeftOut(NOTICES, number)
     if message is not None:
-        yield _zoom_item(message)
+        yield from _zoom_items(message)
 
 
-def _zoom_item(message: _Message) -> Read:
+def _zoom_items(message: _Message) -> Iterator[Read]:
+    """The message, behind the reactions that stand below it."""
     text = message.text.strip()
     if _ZOOM_REACTION.fullmatch(text):
-        return LeftOut(REACTIONS, message.line)
-    return ReadTurn(0, None, message.speaker, _without_reply(text), message.line)
+        yield LeftOut(REACTIONS, message.line)
+        return
+    lines = text.split("\n")
+    while len(lines) > 1 and _ZOOM_REACTED.fullmatch(lines[-1]):
+        lines.pop()
+        yield LeftOut(REACTIONS, message.line)
+    yield ReadTurn(0, None, message.speaker, _without_reply("\n".join(lines)), message.line)
 
 
 def _without_reply(text: str) -> str:
@@ -301,8 +322,7 @@ def _without_reply(text: str) -> str:
 def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
     """Messages of DiscordChatExporter's plain text, or copied out of Discord: a line of name and time, then text."""
     message, inside, of_file = None, True, 0
-    for number, line in read_lines(stream):
-        line = line.strip()
+    for number, line in _discord_lines(stream):
         head = DISCORD.fullmatch(line)
         if head and head["pasted"] and _DISCORD_EVENT.match(head["pasted"]):
             if message is not None:  # the last line was the name
@@ -312,7 +332,10 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
             yield LeftOut(NOTICES, number)
         elif head:
             yield from _discord_items(message)
-            message, inside, of_file = _Message((head["name"] or head["pasted"]).strip(), "", number), True, 0
+            name = head["name"] or head["pasted"]
+            is_bot = name.endswith(_DISCORD_BOT)
+            message = _Message(_DISCORD_BESIDE.sub("", name).strip(), "", number, is_bot=is_bot)
+            inside, of_file = True, 0
         elif line.startswith("=" * 20) or message is None:
             yield from _discord_items(message)  # a footer
             message = None
@@ -324,18 +347,42 @@ def read_discord_text(stream: BinaryIO) -> Iterator[Read]:
         elif line == "Image" or _DISCORD_FILE.fullmatch(line):
             message.attached, of_file = True, 0 if line == "Image" else 2
             yield LeftOut(ATTACHMENTS, number)
-        elif line and of_file:
+        elif of_file:
             of_file -= 1
-        elif line and inside:
+        elif inside:
             message.add(without_times(line), number)
     yield from _discord_items(message)
+
+
+def is_discord_text(lines: Sequence[str]) -> bool:
+    """Whether more than an eighth of the lines begin a message of `read_discord_text`."""
+    return (count_heads(lines, DISCORD) + count_heads(lines, _DISCORD_TIME)) * 8 > len(lines)
+
+
+def _discord_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    """(number, line) of lines that are not blank; a name and a time of several lines as one line: 'ann — 10:01 AM'."""
+    held: list[tuple[int, str]] = []
+    for number, line in read_lines(stream):
+        line = line.strip()
+        if held and _DISCORD_TIME.fullmatch(line) and not DISCORD.fullmatch(held[-1][1]):
+            tag = held.pop()[1] if len(held) > 1 and _DISCORD_TAG.fullmatch(held[-1][1]) else ""
+            name = _DISCORD_BESIDE.sub("", held.pop()[1])
+            yield from held
+            yield number, f"{name}{_DISCORD_BOT * (tag in ('APP', 'BOT'))} {line}"
+            held = []
+        elif line:
+            yield from held[:-1]
+            held = [*held[-1:], (number, line)]
+    yield from held
 
 
 def _discord_items(message: _Message | None) -> Iterator[Read]:
     """The message, if there is one and anything was said in it."""
     if message is None or message.speaker is None or (message.attached and not message.text.strip()):
         return
-    if _DISCORD_DONE.fullmatch(message.text.strip()):
+    if message.is_bot:
+        yield LeftOut(BOTS, message.line)
+    elif _DISCORD_DONE.fullmatch(message.text.strip()):
         yield LeftOut(NOTICES, message.line)
     else:
         yield ReadTurn(0, None, message.speaker, message.text, message.line)

@@ -127,10 +127,10 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         "discord_text": Form(
             TEXT,
             "Discord, copied or by DiscordChatExporter",
-            "messages; notices, attachments and reactions are left out",
+            "messages; notices, attachments, reactions and bots are left out",
             "'[5/1/2024 10:01 AM] name' or 'name — 10:01 AM' above the text",
             chats.read_discord_text,
-            lambda head: chats.count_heads(head.lines, chats.DISCORD) * 8 > len(head.lines) > 0,
+            lambda head: chats.is_discord_text(head.lines),
         ),
         "iemocap": Form(
             TEXT,

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from dialogue_files.names import is_label, name_key, without_aside
-from dialogue_files.readers.lines import DAY, ONLY_TIMES, is_named_line, split_name
+from dialogue_files.readers.lines import CLOCK, DAY, ONLY_TIMES, is_named_line, split_name
 from dialogue_files.report import Remark
 from dialogue_files.turns import LONGEST_NAME, LineError, read_lines
 
@@ -25,6 +25,9 @@ NUMBER = re.compile(
     r"(?:#?(\d{1,5})[.)]?|\((\d{1,5})\)|\[(\d{1,5})\])\s+(?=\S)"
 )  # before each line of some transcripts
 _END_OF_HEAD = re.compile(r"(?!#)(?:.*[-–—]\s*+|[\W_]*+)transcript\s*+:?", re.I)  # of Markdown a heading is a direction
+# But not those that Google Docs writes: the title, then the time of the first part, with its anchor perhaps.
+_TITLE = re.compile(r"#{1,6}\s.*[-–—]\s*+transcript", re.I)
+_PART = re.compile(rf"#{{1,6}}\s+{CLOCK}(?:\s+\{{#{CLOCK}\}})?")
 _QUESTION = re.compile(r"(?:(?P<asked>q|question)|a|answer)(?:[ .#]{0,2}(?P<number>\d{1,5}))?", re.I)
 _LETTER = re.compile(r"(?P<name>[QA]\d{0,5})(?:\.\s+|\.?(?:\t|\s{2,}))(?=\S)")
 
@@ -36,7 +39,7 @@ class Layout:
     is_numbered: with ascending numbers before names. question: the first of names like 'Q1', 'A1', 'Q2', which are two
     people; empty: there are none. head: number of lines at the head of minutes (title, date, who was there), up to
     'Transcript'. stamped: the first name with a time beside it that is written unusually, 'Ann 10.02'; empty: there is
-    none. is_lettered: with 'Q.' and 'A.', without a colon.
+    none. is_lettered: with 'Q.' and 'A.', without a colon. is_escaped: with a backslash before signs, as in Markdown.
     """
 
     is_numbered: bool = False
@@ -44,6 +47,7 @@ class Layout:
     head: int = 0
     stamped: str = ""
     is_lettered: bool = False
+    is_escaped: bool = False
 
     @property
     def remarks(self) -> list[Remark]:
@@ -68,7 +72,14 @@ def find_layout(stream: BinaryIO) -> Layout:
     is_lettered = _are_lettered(lines[head:])
     named = [split_name(with_colon(line) if is_lettered else line) for line in lines[head:]]
     names = [one[0] for one in named if one]
-    return Layout(_are_numbered(lines[head:]), find_question(names), head, _find_stamped(names), is_lettered)
+    return Layout(
+        is_numbered=_are_numbered(lines[head:]),
+        question=find_question(names),
+        head=head,
+        stamped=_find_stamped(names),
+        is_lettered=is_lettered,
+        is_escaped=any(_is_title(lines, place) for place in range(head)),
+    )
 
 
 def layout_of_first(line: str) -> Layout:
@@ -128,13 +139,22 @@ def _find_head(lines: Sequence[str]) -> int:
     """The number of lines at the head, see `Layout`; lines between 'Transcript' and the first turn belong to it."""
     named = [split_name(line) if is_named_line(line) else None for line in lines]
     names = [name_key(without_aside(one[0])) if one else "" for one in named]
-    ends = [place for place, line in enumerate(lines) if _END_OF_HEAD.fullmatch(line) and not _says(line)]
+    ends = [
+        place
+        for place, line in enumerate(lines)
+        if _is_title(lines, place) or (_END_OF_HEAD.fullmatch(line) and not _says(line))
+    ]
     ends = [place for place in ends if _may_stand_above(list(filter(None, names[:place])), names[place:])]
     if not ends:
         return 0
     below = range(ends[-1] + 1, len(lines))
     first = next(place for place in below if names[place] or ONLY_TIMES.fullmatch(lines[place]))
     return max(place for place in range(first) if lines[place]) + 1
+
+
+def _is_title(lines: Sequence[str], place: int) -> bool:
+    """Whether a line is the title above a transcript in Markdown by Google Docs."""
+    return bool(_TITLE.fullmatch(lines[place]) and _PART.fullmatch(next(filter(None, lines[place + 1 :]), "")))
 
 
 def _says(line: str) -> bool:

@@ -173,4 +173,4 @@ def nobodys_kind(text: str) -> str:
         return DIRECTIONS
     if ONLY_TIMES.fullmatch(text):
         return TIMES
-    return NOTICES if FOOTER.fullmatch(text) or _ENTERED.match(text) else ""
+    return NOTICES if FOOTER.fullmatch(text.strip("*_")) or _ENTERED.match(text) else ""

@@ -32,6 +32,7 @@ FEW = 5  # dialogues for each that has two speakers, from which on blank lines s
 _OTHER_ENDS = re.compile("[\r\v\f\x85\u2028\u2029]+")
 _MARKDOWN_HEADING = re.compile(r"#{1,6}\s")
 _WORD = re.compile(r"[^\W_]")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")  # a sign of Markdown that stands for itself
 _NO_TURN = (
     "is no turn, allowed is 'Name: utterance' on one line (a name has at most "
     f"{LONGEST_NAME} characters and no colon), with a blank line between dialogues"
@@ -88,10 +89,15 @@ class LiveText:
         one = _read_line(self.part, number, text, begun=self.part > 0, opened=bool(self.speakers))
         if isinstance(one, ReadTurn):
             speaker = without_stamp(one.speaker)[0] if self.layout.stamped else one.speaker
-            one = replace(one, speaker=(yield from self.asides.take_off(speaker)))
+            one = replace(
+                one, speaker=(yield from self.asides.take_off(self._plain(speaker))), text=self._plain(one.text)
+            )
             if len(self.speakers) < 2:
                 self.speakers |= {name_key(one.speaker[:LONGEST_NAME])}
         yield one
+
+    def _plain(self, text: str) -> str:
+        return _ESCAPED.sub(r"\1", text) if self.layout.is_escaped else text
 
     def end(self) -> Iterator[Read]:
         """What is left to report at the end."""

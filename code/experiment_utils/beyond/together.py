@@ -54,8 +54,7 @@ def mean_answers(runs: Sequence[Sequence[Prediction]]) -> list[Prediction]:
 
 def _mean(rows: Sequence[Prediction]) -> Prediction:
     labels = list(rows[0].scores)
-    log_p = np.array([[row.scores[label] for label in labels] for row in rows])
-    mean = (log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)).mean(axis=0)
+    mean = np.mean([[row.scores[label] for label in labels] for row in rows], axis=0)
     mean -= np.logaddexp.reduce(mean)
     return replace(rows[0], label=labels[int(mean.argmax())], scores=dict(zip(labels, mean.tolist(), strict=True)))
 

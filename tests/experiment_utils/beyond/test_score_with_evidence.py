@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import bases.encoder
 import score_with_evidence as script
 from commands import assert_one_line_error, call_script, cells
 from corpora import LetterCounts
+from data_utils.dialogues import name_utterances
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT, WEIGHTED_F1
+from data_utils.texts import fold_text
 from experiment_utils.beyond import beside
 from experiment_utils.beyond.beside import WEIGHTS, Compared
 from experiment_utils.conditions import EXPERIMENTS
@@ -89,38 +93,94 @@ def test_nobody_else_reads_or_writes_records_while_they_are_compared_and_kept(
     assert held == [False, True, True]
 
 
+def compare(name: str, dataset: str, *rights: int) -> Compared:
+    """Of each seed so many of 16 own answers right, and with neighbours all; MELD with answers of seed 0 on valid."""
+    labels = ("joyful", "sad")
+    gold = labels * 8
+    said = [[one if number < right else WRONG[one] for number, one in enumerate(gold)] for right in rights]
+    pairs = {
+        seed: tuple(
+            Counts.of([(f"d{number}", *both, 1) for number, both in enumerate(zip(gold, of, strict=True))], labels)
+            for of in (own, gold)
+        )
+        for seed, own in enumerate(said)
+    }
+    unseen, valid = {seed: 1.5 + seed for seed in pairs}, {0: -0.25} if dataset == "meld" else {}
+    return Compared(NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, unseen, {0: pairs[0][1]}, valid)
+
+
+def rendered(compared: Sequence[Compared]) -> dict[tuple[str, str], dict[str, str]]:
+    """(model, datasets) -> column -> cell of the table, whose lines differ."""
+    header, rule, *lines = map(cells, beside.render_comparison(compared).splitlines())
+    assert header[:6] == ["answers of", "dataset", "seeds", "own (W-F1)", "with neighbours", "its 95% interval"]
+    assert header[6:] == [
+        *("with transitions too", "points", "mean, its 95% interval", "p", "p, Holm"),
+        *("points on unseen text", "points on valid"),
+    ]
+    assert rule == ["---", *["---:"] * (len(header) - 1)]
+    named = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
+    assert len(named) == len(lines)
+    return named
+
+
 def test_a_model_of_several_datasets_gets_a_line_of_them_together() -> None:
     """Own answers 50, 100 and 0 percent right, with neighbours all right; two datasets of one model, and another's."""
-    labels = ("joyful", "sad")
-
-    def compare(name: str, dataset: str, *rights: int) -> Compared:
-        gold = labels * 8
-        said = [[one if number < right else WRONG[one] for number, one in enumerate(gold)] for right in rights]
-        pairs = {
-            seed: tuple(
-                Counts.of([(f"d{number}", *both, 1) for number, both in enumerate(zip(gold, of, strict=True))], labels)
-                for of in (own, gold)
-            )
-            for seed, own in enumerate(said)
-        }
-        unseen, valid = dict.fromkeys(pairs, 1.5), {0: -0.25} if dataset == "meld" else {}
-        return Compared(NEIGHBOURS, name, name, dataset, WEIGHTED_F1, pairs, unseen, {0: pairs[0][1]}, valid)
-
     compared = [compare("a/b", "meld", 8, 16), compare("a/b", "iemocap", 0), compare("a/c", "meld", 16, 16, 16)]
-    header, _, *lines = map(cells, beside.render_comparison(compared).splitlines())
-    named = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
-    assert list(named) == [*((one.name, one.dataset) for one in compared), ("a/b, together", "meld, iemocap")]
+    compared[0].filtered[1] = compared[1].pairs[0][0]
+    alone = replace(compared[1], name="", condition="")
+    named = rendered([*compared, alone])
+    lines = [*((one.name, one.dataset) for one in compared), ("a/b, together", "meld, iemocap")]
+    assert list(named) == [*lines, ("neighbours alone", "iemocap")]
+    evidence = list(named["neighbours alone", "iemocap"].values())
+    assert evidence[2:] == ["-", "-", "100.00", "100.00 to 100.00", *"-" * 7]
     together = named["a/b, together", "meld, iemocap"]
     assert together["own (W-F1)"] == "37.50" and together["with neighbours"] == "100.00"
-    assert together["points"] == "+25.00, +100.00" and together["points on unseen text"] == "+1.50, +1.50"
+    assert together["points"] == "+25.00, +100.00" and together["points on unseen text"] == "+2.00, +1.50"
+    assert together["seeds"] == together["its 95% interval"] == "-"
     assert together["mean, its 95% interval"] == together["with transitions too"] == "-"
-    assert named["a/b", "meld"]["with transitions too"] == "100.00 of 0"
+    assert named["a/b", "meld"]["with transitions too"] == "50.00" and named["a/b", "meld"]["seeds"] == "0, 1"
+    assert named["a/c", "meld"]["with transitions too"] == "100.00 of 0"
+    assert named["a/b", "meld"]["points on unseen text"] == "+1.50, +2.50"
     assert named["a/b", "iemocap"]["with transitions too"] == "100.00"
     assert named["a/c", "meld"]["mean, its 95% interval"] == "+0.00 (+0.00 to +0.00)"
     assert named["a/b", "meld"]["points"] == "+50.00, +0.00"
     assert named["a/b", "meld"]["points on valid"] == "-0.25 of 0"
     assert named["a/b", "iemocap"]["points on valid"] == together["points on valid"] == "-"
     assert float(together["p"]) <= float(named["a/b", "iemocap"]["p"]) < 0.01 < float(named["a/c", "meld"]["p"]) == 1
+
+
+def test_three_seeds_of_several_datasets_have_an_interval_together() -> None:
+    compared = [compare("a/b", "meld", 8, 8, 8), compare("a/b", "iemocap", 0, 0, 0), compare("a/c", "meld", 16)]
+    compared[0].filtered[1] = compared[0].pairs[0][0]
+    compared[1].filtered.clear()
+    named = rendered([*compared, compare("a/d", "iemocap", 16)])
+    assert [name for name, _ in named] == ["a/b", "a/b", "a/c", "a/d", "a/b, together"]
+    assert named["a/b, together", "meld, iemocap"]["mean, its 95% interval"].startswith("+75.00 (")
+    assert named["a/b", "meld"]["with transitions too"] == "75.00 of 0, 1"
+    assert named["a/b", "iemocap"]["with transitions too"] == "-"
+
+
+def test_points_on_unseen_text_are_of_it_alone() -> None:
+    corpus = read_corpus("sample")
+    trained = {fold_text(one.text) for dialogue in corpus["train"] for _, one in dialogue.labelled}
+    spoken = dict(name_utterances("sample", corpus["test"]))
+    unseen = {name for name, one in spoken.items() if fold_text(one.text) not in trained}
+    nothing = np.zeros((len(spoken), len(LABELS)))
+    evidence = beside.SplitEvidence(DATASETS["sample"], "test", NEIGHBOURS, nothing)
+
+    def answer(wrong: Collection[str]) -> list[Prediction]:
+        """Right answers, but for those to `wrong`."""
+        other = dict(zip(LABELS, (*LABELS[1:], LABELS[0]), strict=True))
+        return [
+            Prediction(name, "", one.label, other[one.label] if name in wrong else one.label)
+            for name, one in spoken.items()
+        ]
+
+    assert 0 < len(unseen) < len(spoken)
+    assert evidence.gain_on_unseen(answer(unseen), answer(())) == pytest.approx(100)
+    assert evidence.gain_on_unseen(answer(spoken.keys() - unseen), answer(())) == 0
+    evidence.unseen = frozenset()
+    assert evidence.gain_on_unseen(answer(unseen), answer(())) == 0
 
 
 def test_scores_are_named_by_the_metrics_of_the_corpora() -> None:
@@ -190,8 +250,9 @@ def test_weights_are_tried_on_valid_alone(kind: str, tmp_path: Path) -> None:
     for split in ("valid", "test"):
         path = write_answers(tmp_path / split, split)
         result = call_script(script.main, "--datasets", "sample", "--evidence", kind, "--predictions", path)
-        header, _, line = map(cells, result.stdout.splitlines())
-        assert header[0] == f"sample, {split}; weight"
+        header, rule, line = map(cells, result.stdout.splitlines())
+        assert (header[0], line[0]) == (f"sample, {split}; weight", "score")
+        assert rule == ["---", *["---:"] * (len(header) - 1)]
         scores[split] = dict(zip(map(float, header[1:]), map(float, line[1:]), strict=True))
     assert set(scores["valid"]) == {*WEIGHTS, KINDS[kind].weight} and tuple(scores["test"]) == (0.0, KINDS[kind].weight)
     # A model that knows nothing says its first label; train knows more, whatever its weight is.
@@ -204,8 +265,8 @@ def test_transitions_are_fitted_to_either(kind: str, tmp_path: Path) -> None:
     valid, test = (write_answers(tmp_path / split, split) for split in ("valid", "test"))
     of, joint = ("--datasets", "sample", "--evidence", kind), f"with {KINDS[kind].called}"
     result = call_script(script.main, *of, "--predictions", test, "--valid", valid)
-    header, _, *lines = map(cells, result.stdout.splitlines())
-    assert header == ["sample, answers", "valid", "test"]
+    header, rule, *lines = map(cells, result.stdout.splitlines())
+    assert header == ["sample, answers", "valid", "test"] and rule == ["---", "---:", "---:"]
     found = {line[0]: tuple(map(float, line[1:])) for line in lines}
     assert list(found) == ["own", "own, transitions", joint, f"{joint}, transitions"]
     plain = call_script(script.main, *of, "--predictions", test).stdout.splitlines()[-1]

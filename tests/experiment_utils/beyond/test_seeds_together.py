@@ -41,7 +41,8 @@ def test_the_mean_is_of_log_p_and_sums_to_one() -> None:
         {"joyful": 0.6, "sad": 0.4}
     )
     assert (row.id, row.target, row.label) == ("a/d/0", "sad", "joyful")
-    assert mean_answers([[second], [first]])[0].scores == pytest.approx(row.scores)
+    (again,) = mean_answers([[second], [first]])
+    assert again.scores == pytest.approx(row.scores) and again.label == "joyful"
     with pytest.raises(ValueError, match="shorter"):
         mean_answers([[first], []])
 
@@ -50,13 +51,13 @@ def write_seed(folder: Path, split: str, sure_of: str | None) -> None:
     """Answers that are sure of one label, or of each gold label."""
     utterances = name_utterances("sample", read_corpus("sample")[split])
     said = [(name, one.label, sure_of or one.label) for name, one in utterances]
-    sure = 40.0 if sure_of is None else 4.0
+    sure = 4.5 if sure_of is None else 4.0
     rows = [judge(name, gold, {label: -sure * (label != answer) for label in LABELS}) for name, gold, answer in said]
     write_predictions(folder / split, rows)
 
 
 def test_seeds_answer_as_one_with_evidence_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One seed is right and very sure, the other says one label: the mean is right, and evidence cannot move it."""
+    """One seed is right and a bit surer, the other says one label: the mean is right, and evidence moves it."""
     run = next(run for run in Records.read(EXPERIMENTS).runs if run.condition == "sample/window/sample")
     for seed, sure_of in ((1, None), (2, LABELS[0])):
         for split in ("valid", "test"):
@@ -74,8 +75,12 @@ def test_seeds_answer_as_one_with_evidence_and_without(tmp_path: Path, monkeypat
     done = call_script(script.main, "--datasets", "sample", "--together", "--output", page)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in page.read_text(encoding="utf-8")
-    header, _, *lines = map(cells, done.stdout.splitlines())
-    assert len(set(header)) == len(header)
+    header, rule, *lines = map(cells, done.stdout.splitlines())
+    told = f"with {KINDS['linear_models'].called}"
+    assert header[:8] == ["answers of", "dataset", "seeds", "split", "each (W-F1)", "together", "points", "p"]
+    assert header[8:10] == [f"each, {told}", f"together, {told}"]
+    assert header[10:] == ["its 95% interval", f"points, {told}", f"p, {told}", "with transitions too"]
+    assert rule == ["---", *["---:"] * (len(header) - 1)]
     named = [dict(zip(header, line, strict=True)) for line in lines]
     assert [(line["answers of"], line["seeds"], line["split"]) for line in named] == [
         ("sample/window", "1, 2", "valid"),
@@ -87,10 +92,12 @@ def test_seeds_answer_as_one_with_evidence_and_without(tmp_path: Path, monkeypat
         each = float(line["each (W-F1)"])
         assert line["together"] == "100.00" and float(line["p"]) < 0.05
         assert float(line["points"]) == pytest.approx(100 - each, abs=0.011)
-        told = f"with {KINDS['linear_models'].called}"
-        # Evidence moves who is less sure.
-        assert 60 < float(line[f"each, {told}"]) < 100 and line[f"together, {told}"] == "100.00"
-        assert line["with transitions too"] == "100.00" and line["its 95% interval"].endswith("100.00")
+        each, together_told = float(line[f"each, {told}"]), float(line[f"together, {told}"])
+        low, high = map(float, line["its 95% interval"].split(" to "))
+        assert 60 < each < 90 < low < together_told < high and together_told < 99
+        assert float(line[f"points, {told}"]) == pytest.approx(together_told - each, abs=0.011)
+        assert float(line[f"p, {told}"]) < 0.05
+        assert 90 < float(line["with transitions too"]) != together_told
 
 
 def test_what_has_no_two_seeds_is_one_line(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ FILES = "tests/dialogue_files"
 SHORT = "not memory and not owners_publish and not preview and not take_a_time and not too_large_to_hold"
 # The quick ones first, which notice most.
 READERS = (
-    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "report", "reader_lines", "reader_refusals")),
+    *(f"{FILES}/test_{name}.py" for name in ("names", "turns", "report", "no_text", "reader_lines", "reader_refusals")),
     *(f"{FILES}/test_{name}.py" for name in ("tables", "times_beside_names")),
     *(f"{FILES}/test_{name}.py" for name in ("subtitles", "transcripts", "live")),
     *(
@@ -62,6 +62,9 @@ SUBJECTS: dict[str, Sequence[str]] = {
         *("tests/engine/test_packing.py", "tests/engine/test_running_prompts.py", "tests/engine/test_label_loss.py"),
         *("tests/engine/test_tree_training.py", "-k", "test_packing or llama or gemma"),
     ),
+    "experiment_utils/beyond/beside": ("tests/experiment_utils/beyond/test_score_with_evidence.py",),
+    "experiment_utils/beyond/together": ("tests/experiment_utils/beyond/test_seeds_together.py",),
+    "plan": ("tests/planning/test_plan_script.py", "-k", "not without_weights"),
     "dialogue_files/turns": READERS,
     "dialogue_files/names": READERS,
     "dialogue_files/reading": READERS,

@@ -1,6 +1,6 @@
 """Small faults, one at a time, in the syntax tree of a module: what tests must notice.
 
-Left alone are annotations, decorators, docstrings, `strict=` and the wording of errors.
+Left alone are annotations, decorators, docstrings, `strict=` and the wording of errors and of --help.
 """
 
 import ast
@@ -22,7 +22,8 @@ RENAMED |= {"removeprefix": "removesuffix", "removesuffix": "removeprefix", "set
 # Their negation is among the swaps.
 NEGATED_BY_SWAP = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 LEFT_ALONE = frozenset(("annotation", "returns", "decorator_list", "type_params"))
-ASSERTIONS = frozenset(("strict",))  # keywords that only compare what is equal anyway
+UNTOUCHED = frozenset(("strict", "help"))  # keywords that only compare what is equal anyway, or are words
+HELP = "_help"  # so end the names of words for --help
 SHOWN = 120  # characters of a mutation in a report
 
 
@@ -109,7 +110,9 @@ def _sites(node: ast.AST, within: str = "", raising: bool = False) -> Iterator[_
         if field in LEFT_ALONE:
             continue
         for place, child in enumerate(value if isinstance(value, list) else [value]):
-            if not isinstance(child, ast.AST) or _is_docstring(child) or getattr(child, "arg", None) in ASSERTIONS:
+            if not isinstance(child, ast.AST) or _is_docstring(child) or getattr(child, "arg", None) in UNTOUCHED:
+                continue
+            if isinstance(child, ast.Assign) and getattr(child.targets[0], "id", "").endswith(HELP):
                 continue
             for new in _replacements(node, field, child, raising):
                 line = getattr(child, "lineno", getattr(node, "lineno", 0))
@@ -143,7 +146,7 @@ def _replacements(holder: ast.AST, field: str, node: ast.AST, raising: bool) -> 
             yield _changed(node, operand=ast.Constant(node.operand.value + 1))
     elif isinstance(node, ast.Call):
         for place, keyword in enumerate(node.keywords):
-            if keyword.arg not in ASSERTIONS:
+            if keyword.arg not in UNTOUCHED:
                 yield _changed(node, keywords=[*node.keywords[:place], *node.keywords[place + 1 :]])
     elif isinstance(node, ast.Name) and field == "func" and node.id in RENAMED:
         yield _changed(node, id=RENAMED[node.id])
