@@ -20,6 +20,7 @@ import pytest
 from bases import fetch as base_sources
 from bases.find import describe_files, is_current, write_source
 from bases.table import BASES, ENCODERS, Base
+from bases.tensor_files import PICKLE
 from bases.terms import Terms
 from bases.wheels import FolderWheel, Wheel, ZippedFolderWheel
 from basics.errors import UserError
@@ -138,7 +139,7 @@ def test_folder_is_printed_back(tmp_path: Path) -> None:
     assert "without a config.json" in run(tmp_path).stderr
     (tmp_path / "config.json").write_text("{}")
     assert run(tmp_path).stderr.startswith(f"error: {tmp_path}: this folder holds no weights, such as ")
-    (tmp_path / "pytorch_model.bin").touch()
+    (tmp_path / "pytorch_model.bin").write_bytes(PICKLE)
     assert run(tmp_path).stdout == f"{tmp_path}\n"
     assert run("--bases_dir", tmp_path.parent, tmp_path.name).stdout == f"{tmp_path}\n"
     (tmp_path / "SOURCE.json").write_text('{"hub_id": "fetched/elsewhere"}')

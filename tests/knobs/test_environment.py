@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bases.tensor_files import PICKLE
 from corpora import rows_of, write_own_corpus, write_table
 from knobs.checks import Place
 from knobs.commands import READABLE_CHARACTERS, Commands
@@ -320,12 +321,17 @@ def test_an_encoder_is_one_setting_by_its_name_and_by_its_hub_id(tmp_path: Path)
     assert not problems and "encoder" not in found.changed
 
 
+def make_encoder(folder: Path) -> None:
+    """The files by which a folder is known as one."""
+    (folder / "modules.json").touch()
+    (folder / "pytorch_model.bin").write_bytes(PICKLE)
+
+
 @pytest.mark.parametrize("written", ["LLM_bases/all-MiniLM-L6-v2", "{here}/LLM_bases/all-MiniLM-L6-v2/"])
 def test_an_encoder_that_was_fetched_is_one_setting_by_its_name_and_by_its_folder(tmp_path: Path, written: str) -> None:
     folder = tmp_path / "LLM_bases" / "all-MiniLM-L6-v2"
     folder.mkdir(parents=True)
-    for name in ("modules.json", "pytorch_model.bin"):
-        (folder / name).touch()
+    make_encoder(folder)
     asked = {"domain_base": "True", "encoder": written.format(here=tmp_path)}
     found, problems = read_settings(WINDOW, asked, Place(tmp_path, tmp_path))
     assert not problems and "encoder" not in found.changed
@@ -335,8 +341,7 @@ def test_an_encoder_that_was_fetched_is_one_setting_by_its_name_and_by_its_folde
 def test_a_folder_called_as_an_encoder_of_the_table_is_another_setting(tmp_path: Path, written: str) -> None:
     folder = tmp_path / "all-MiniLM-L6-v2"
     folder.mkdir()
-    for name in ("modules.json", "pytorch_model.bin"):
-        (folder / name).touch()
+    make_encoder(folder)
     asked = {"domain_base": "True", "encoder": written.format(here=tmp_path)}
     found, problems = read_settings(WINDOW, asked, Place(tmp_path, tmp_path))
     assert not problems and found.changed["encoder"] == "./all-MiniLM-L6-v2"
@@ -345,7 +350,6 @@ def test_a_folder_called_as_an_encoder_of_the_table_is_another_setting(tmp_path:
 def test_a_folder_called_as_an_encoder_on_the_hub_is_taken_itself(tmp_path: Path) -> None:
     hub_id = "sentence-transformers/all-MiniLM-L6-v2"
     (tmp_path / hub_id).mkdir(parents=True)
-    for name in ("modules.json", "pytorch_model.bin"):
-        (tmp_path / hub_id / name).touch()
+    make_encoder(tmp_path / hub_id)
     found, problems = read_settings(WINDOW, {"domain_base": "True", "encoder": hub_id}, Place(tmp_path, tmp_path))
     assert not problems and found["encoder"] == hub_id

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bases.tensor_files import PICKLE
 from corpora import write_own_corpus
 from shell_checkout import MIXED, PLAIN, UNI, ShellCheckout, training_command
 
@@ -216,7 +217,7 @@ def test_paths_of_the_caller(checkout: ShellCheckout, tmp_path: Path) -> None:
     for folder in (checkout.root / "LLM_bases/mine", tmp_path / "my models/other"):
         folder.mkdir(parents=True)
         (folder / "config.json").touch()
-        (folder / "pytorch_model.bin").touch()
+        (folder / "pytorch_model.bin").write_bytes(PICKLE)
     inside = checkout.run(cwd=checkout.root / "LLM_bases", MODEL_NAME=checkout.root / "LLM_bases/mine")
     assert "fetch.py LLM_bases/mine)" in inside.stdout
     outside = checkout.run(cwd=tmp_path / "my models", MODEL_NAME="other/")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bases.tensor_files import PICKLE
 from shell_checkout import PLAIN, ShellCheckout, training_command
 
 
@@ -74,7 +75,7 @@ def test_two_bases_never_share_a_folder(checkout: ShellCheckout, tmp_path: Path)
     for folder in (checkout.root / "LLM_bases/base", tmp_path / "a/base", tmp_path / "b/base"):
         folder.mkdir(parents=True)
         (folder / "config.json").touch()
-        (folder / "pytorch_model.bin").touch()
+        (folder / "pytorch_model.bin").write_bytes(PICKLE)
     (tmp_path / "link").symlink_to(tmp_path / "a/base")
     names = [result_base(checkout, base) for base in ("o1/base", "o2/base", tmp_path / "a/base", tmp_path / "b/base")]
     assert names[:2] == ["o1--base", "o2--base"]
