@@ -64,8 +64,10 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     Intel's CPUs with AVX-512 and no bf16 in it (Skylake, Cascade Lake, Ice Lake), and PyTorch on a Mac's.
 
     Raises:
-        UserError: fp16 on a CPU, which is slower than fp32 there and overflows.
+        UserError: none of `AUTO` and `DTYPES`; or fp16 on a CPU, which is slower than fp32 there and overflows.
     """
+    if wanted not in (AUTO, *DTYPES):
+        raise UserError(f"precision {wanted!r}: allowed are {', '.join((AUTO, *DTYPES))}")
     if wanted == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16 needs a GPU: choose auto, bf16 or fp32 on a CPU")
     if wanted != "auto":

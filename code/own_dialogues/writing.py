@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,6 +21,7 @@ COLUMNS = ("dialogue", "turn", "input_line", "speaker", "text", "emotion", "prob
 # By these, and by their wide forms, spreadsheets take a cell for a formula, which may run programs or send data away
 # (OWASP, "CSV injection").
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,11 @@ def _csv_row(row: TurnEmotion) -> str:
     record = as_record(row)
     shown = json.dumps(record["demonstrations"], ensure_ascii=False) if row.demonstrations else ""
     cut = "true" if row.shortened else ""
-    return _csv_line([*(record.get(name, "") for name in COLUMNS), *record["probabilities"].values(), shown, cut])
+    cells = {name: record.get(name, "") for name in COLUMNS}
+    cells = {name: as_cell(one) if isinstance(one, str) else one for name, one in cells.items()}
+    if _NUMBER.fullmatch(row.emotion):  # nobody said it, and whoever looks for the label -1 has to find it
+        cells["emotion"] = row.emotion
+    return _csv_line([*cells.values(), *record["probabilities"].values(), shown, cut])
 
 
 def csv_header(labels: Sequence[str]) -> str:
@@ -88,7 +94,7 @@ def _csv_line(cells: Iterable[str | int | float]) -> str:
     line = io.StringIO()
     # What ends lines is put in quotes: so each way to end one has to be told.
     writer = csv.writer(line, lineterminator="\r\n")
-    writer.writerow([as_cell(one) if isinstance(one, str) else one for one in cells])
+    writer.writerow(list(cells))
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 

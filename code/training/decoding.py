@@ -69,13 +69,16 @@ def find_filter(folder: str | Path, labels: Sequence[str], decode: str | None = 
     labels: those that the checkpoint chooses from. decode: "score" or "transitions"; None: as in training.
 
     Raises:
-        UserError: `decode` is "transitions" and there is none, or it cannot be read, or is of other labels.
+        UserError: `decode` is none of these; or it is "transitions" and there is no filter, or it cannot be read, or is
+            of other labels.
     """
+    if decode not in (None, SCORE, TRANSITIONS):
+        raise UserError(f"decode {decode!r}: allowed are {SCORE} and {TRANSITIONS}")
     path = Path(folder) / TRANSITIONS_FILE
     if decode == TRANSITIONS and not path.is_file():
         told = f"{folder} has no {TRANSITIONS_FILE}: it was not trained with --decode transitions"
         raise UserError(f"--decode transitions: {told}; use --decode score")
-    if decode not in (None, TRANSITIONS) or not path.is_file():
+    if decode == SCORE or not path.is_file():
         return None
     found = read_filter(path)
     if found.transitions.labels != tuple(labels):

@@ -67,6 +67,15 @@ def test_no_cell_of_csv_begins_a_formula(sign: str) -> None:
     assert as_cell(f" {said}") == f"' {said}" and as_cell(f"1{said}") == f"1{said}"
 
 
+@pytest.mark.parametrize(("label", "cell"), [("-1", "-1"), ("+0.5", "+0.5"), ("-1+1", "'-1+1"), ("-", "'-")])
+def test_a_label_that_is_a_number_stands_as_it_is(label: str, cell: str) -> None:
+    """What was said stays a text, also where it is a number: a spreadsheet would show +1 as 1."""
+    row = replace(made("-1", 0, "+1", "-1"), emotion=label, probabilities={label: 1.0})
+    (read,) = csv.DictReader(io.StringIO(csv_header([label]) + OUTPUTS["csv"].render([row])))
+    assert (read["emotion"], read[f"p_{label}"]) == (cell, "1.0")
+    assert [read[name] for name in ("dialogue", "speaker", "text")] == ["'-1", "'+1", "'-1"]
+
+
 def test_a_label_with_a_comma_is_one_column() -> None:
     (head,) = csv.reader(io.StringIO(csv_header(["sad, a little"])))
     assert head[7:] == ["p_sad, a little", "demonstrations", "shortened"]

@@ -202,7 +202,7 @@ def test_from_python_each_turn_is_answered_before_the_next_is_asked_for(loaded: 
         emotion, probability, probabilities = next(answers)
         assert len(asked) == number and emotion == expected.emotion and probabilities[emotion] == probability
         assert probability == pytest.approx(expected.probability, abs=1e-5)
-    with pytest.raises(UserError, match="turn 2 of a dialogue: "):
+    with pytest.raises(UserError, match="turn 2 of dialogue 1: "):
         list(asked_as(loaded).predict_live([DIALOGUE[0], ("Ann", " ")]))
 
 

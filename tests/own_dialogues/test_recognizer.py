@@ -140,18 +140,18 @@ def test_an_utterance_too_long_for_the_prompt_is_cut_and_said_to_be(recognizer: 
     assert "abcdefghi" not in prompts[2] or len(prompts[2]) < 1200
     room = recognizer.encoder.max_length
     assert all(len(recognizer.encoder.tokenizer(prompt)["input_ids"]) <= room + 1 for prompt in prompts)
-    with pytest.raises(UserError, match="turn 2 of a dialogue: the utterance has 10,001 characters"):
+    with pytest.raises(UserError, match="turn 2 of dialogue 1: the utterance has 10,001 characters"):
         recognizer.predict([("A", "a"), ("B", "b" * 10_001)])
-    with pytest.raises(UserError, match="turn 1 of a dialogue: the speaker is empty"):
+    with pytest.raises(UserError, match="turn 1 of dialogue 1: the speaker is empty"):
         recognizer.predict([(" ", "a")])
 
 
 def test_every_turn_has_its_answer_or_none_has(recognizer: EmotionRecognizer) -> None:
     """In files empty turns are left out; here their answers would be taken for those of other turns."""
     for empty in ("", " \n"):
-        with pytest.raises(UserError, match="turn 2 of a dialogue: the utterance is empty, allowed is a text"):
+        with pytest.raises(UserError, match="turn 2 of dialogue 2: the utterance is empty, allowed is a text"):
             recognizer.predict_dialogues([[], [("A", "Run!"), ("B", empty), ("A", "Run!")]])
-        with pytest.raises(UserError, match="turn 1 of a dialogue: the utterance is empty"):
+        with pytest.raises(UserError, match="turn 1 of dialogue 1: the utterance is empty"):
             recognizer.seen_prompts([("A", empty)])
     found = recognizer.predict_dialogues([[], DIALOGUE[:1], [], DIALOGUE[:2]])
     assert [len(one) for one in found] == [0, 1, 0, 2] and recognizer.predict_dialogues([]) == []
@@ -163,7 +163,7 @@ def test_every_turn_has_its_answer_or_none_has(recognizer: EmotionRecognizer) ->
 def test_what_is_no_pair_of_texts_is_refused(recognizer: EmotionRecognizer, turn: object) -> None:
     """The keys of a dict and the letters of a short name could be taken for a name and an utterance."""
     for ask in (recognizer.predict, recognizer.seen_prompts, lambda said: list(recognizer.predict_live(said))):
-        with pytest.raises(UserError, match="^turn 2 of a dialogue: .* is no turn, allowed is a pair of texts"):
+        with pytest.raises(UserError, match="^turn 2 of dialogue 1: .* is no turn, allowed is a pair of texts"):
             ask([("A", "Run!"), turn])
 
 
