@@ -22,6 +22,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ from training.provenance import find_commit
 
 if TYPE_CHECKING:
     from scoring.baselines import Baseline
+    from scoring.encoder_finetuning import KeptState
 
 
 def main() -> None:
@@ -152,7 +154,20 @@ def prepare_finetuning(arguments: Namespace) -> dict[str, Any] | None:
 
     load_encoder(arguments.encoder_finetune)  # what is wrong with it is said before the others take their minutes
     folder = arguments.output / arguments.dataset / name_finetuned(arguments.encoder_finetune)
-    return {"settings": FineTuning(arguments.encoder_finetune), "folder": folder, "resume": arguments.resume}
+    kept = keep_state_in(folder)
+    return {"settings": FineTuning(arguments.encoder_finetune), "kept": kept, "resume": arguments.resume}
+
+
+def keep_state_in(folder: Path) -> "KeptState":
+    """The state of a fine-tuning, in a file of this folder, which is made when there is something to write."""
+    from scoring.encoder_finetuning import KeptState
+    from training.checkpoints import discard_state, load_state, readable_state, save_state
+
+    def save(state: dict[str, Any]) -> None:
+        make_folder(folder)
+        save_state(folder, state)
+
+    return KeptState(save, *(partial(way, folder) for way in (load_state, readable_state, discard_state)))
 
 
 def write(arguments: Namespace, found: Sequence["Baseline"]) -> None:

@@ -7,9 +7,8 @@ the utterance, the others by how recently they spoke. The head reads the mean of
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +18,10 @@ from torch import nn
 from bases.encoder import resolve_encoder
 from bases.load import NO_FOREIGN_CODE, choose_device, choose_precision
 from basics.errors import UserError
-from basics.files import make_folder
 from basics.scripts import progress_bar
 from basics.stopping import StopHeld
 from scoring.baseline_table import FineTuning
 from scoring.contenders import Candidate, Grid, Task
-from training.checkpoints import discard_state, load_state, readable_state, save_state
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -121,6 +118,20 @@ def shuffled_batches(rows: Sequence[Row], size: int, draw: np.random.Generator) 
     return batches
 
 
+@dataclass(frozen=True)
+class KeptState:
+    """Where the state of a training is kept, in the ways of training.checkpoints, a floor above.
+
+    load: fingerprint -> the state, None: there is none; UserError where it is of another training. reading: inside,
+    whatever a damaged state raises is a UserError.
+    """
+
+    save: Callable[[dict[str, Any]], None]
+    load: Callable[[dict[str, Any]], dict[str, Any] | None]
+    reading: Callable[[], AbstractContextManager[None]]
+    discard: Callable[[], None]
+
+
 class EpochScores:
     """log p of one epoch's model: split -> (utterances, labels), each computed once, and kept with the training."""
 
@@ -136,14 +147,14 @@ class EpochScores:
 class Training:
     """A classifier in training, that goes on where it was stopped, to the same bytes.
 
-    rows: split -> its inputs. numbers: of train, (rows,) positions of the gold labels. epochs: how many. folder: of the
-    state, written every few minutes; None: it is not kept. scores: of the epochs that have ended. seconds_before: that
-    it has taken before it went on.
+    rows: split -> its inputs. numbers: of train, (rows,) positions of the gold labels. epochs: how many. kept: where
+    its state is, every few minutes; None: nowhere. scores: of the epochs that have ended. seconds_before: that it has
+    taken before it went on.
     """
 
-    def __init__(self, task: Task, settings: FineTuning, epochs: int, folder: Path | None) -> None:
+    def __init__(self, task: Task, settings: FineTuning, epochs: int, kept: KeptState | None) -> None:
         torch.manual_seed(settings.seed)
-        self.settings, self.folder, self.epochs = settings, folder, epochs
+        self.settings, self.kept, self.epochs = settings, kept, epochs
         self.draw = np.random.default_rng(settings.seed)
         encoder, tokenizer = load_encoder(settings.encoder)
         positions = getattr(encoder.config, "max_position_embeddings", settings.max_length)
@@ -162,7 +173,7 @@ class Training:
         """Yields the log p of each epoch's model when it has ended; ask them before the next one is made.
 
         Raises:
-            Stopped: by a signal; where there is a folder, the last step is saved.
+            Stopped: by a signal; where its state is kept, the last step is saved.
         """
         with progress_bar(self.steps_per_epoch * self.epochs, "fine-tune the encoder", "step", self.step) as bar:
             for epoch in range(self.epochs):
@@ -171,14 +182,14 @@ class Training:
                 if epoch == len(self.scores):
                     self.scores.append(EpochScores(self._log_p, {}))
                 yield self.scores[epoch]
-        if self.folder:
-            discard_state(self.folder)
+        if self.kept:
+            self.kept.discard()
 
     def _run_epoch(self, bar: "tqdm") -> None:
         self.model.train()
         self.draw.bit_generator.state = self.epoch_begins
         batches = shuffled_batches(self.rows["train"], self.settings.batch_size, self.draw)
-        with StopHeld("stops after this step, and saves it") if self.folder else nullcontext() as stop:
+        with StopHeld("stops after this step, and saves it") if self.kept else nullcontext() as stop:
             for batch in batches[self.step % self.steps_per_epoch :]:
                 self._run_step(batch)
                 bar.update()
@@ -208,25 +219,24 @@ class Training:
         return asdict(self.settings) | {"max_length": self.length, "epochs": self.epochs, "rows": read}
 
     def _save(self) -> None:
-        make_folder(self.folder)
         state = {name: getattr(self, name).state_dict() for name in STATEFUL}
         draw = self.epoch_begins if self.step % self.steps_per_epoch else self.draw.bit_generator.state
         random = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
         state |= {"step": self.step, "draw": draw, "random": random, "scores": [one.known for one in self.scores]}
         self.saved_at = time.monotonic()
         state |= {"seconds": self.seconds_before + self.saved_at - self.began, "fingerprint": self.fingerprint()}
-        save_state(self.folder, state)
+        self.kept.save(state)
 
     def restore(self) -> None:
-        """Goes on from the state in the folder, if there is one.
+        """Goes on from the state that is kept, if there is one.
 
         Raises:
             UserError: it is damaged, or of another training.
         """
-        state = load_state(self.folder, self.fingerprint())
+        state = self.kept.load(self.fingerprint())
         if state is None:
             return
-        with readable_state(self.folder):
+        with self.kept.reading():
             for name in STATEFUL:
                 getattr(self, name).load_state_dict(state[name])
             self.step, self.epoch_begins, self.seconds_before = state["step"], state["draw"], state["seconds"]
@@ -236,21 +246,21 @@ class Training:
 
 
 def finetuned_encoder(
-    task: Task, grid: Grid, settings: FineTuning, folder: Path | None = None, resume: bool = False
+    task: Task, grid: Grid, settings: FineTuning, kept: KeptState | None = None, resume: bool = False
 ) -> Iterator[Candidate]:
     """A candidate after each epoch of one training, for each of `epochs` in the grid.
 
-    folder: where its state is kept while it trains; None: nowhere. resume: go on with the one that is there.
+    kept: where its state is while it trains; None: nowhere. resume: go on with the one that is there.
 
     Raises:
         UserError: see `load_encoder`, `Training.restore`.
     """
-    training = Training(task, settings, len(grid["epochs"]), folder)
+    training = Training(task, settings, len(grid["epochs"]), kept)
     if resume:
         training.restore()
-    kept = {"history_turns": task.window, "max_length": training.length}
+    common = {"history_turns": task.window, "max_length": training.length}
     for epoch, scores in zip(grid["epochs"], training.run(), strict=True):
-        yield Candidate({**kept, "epochs": epoch}, scores, training.seconds_before)
+        yield Candidate({**common, "epochs": epoch}, scores, training.seconds_before)
 
 
 def _optimizer(model: Classifier, settings: FineTuning, steps: int):

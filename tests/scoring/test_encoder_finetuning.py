@@ -143,10 +143,10 @@ def test_stopped_and_gone_on_with_it_comes_to_the_same(
 ) -> None:
     """At the first step, in the middle of an epoch, at its end, and at the very last."""
     task, grid = small_task(learnable()), {"epochs": (1, 2)}
-    settings = FineTuning(str(tiny_bert), batch_size=6)  # four steps an epoch
+    settings, kept = FineTuning(str(tiny_bert), batch_size=6), script.keep_state_in(tmp_path)  # four steps an epoch
 
-    def found(**kept: object) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-        made = finetuned_encoder(task, grid, settings, **kept)
+    def found(**state: object) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+        made = finetuned_encoder(task, grid, settings, **state)
         return [(one.log_p("valid"), one.log_p("test"), one.seconds_before > 0) for one in made]
 
     def stop(training: Training, batch: list[int]) -> None:
@@ -157,11 +157,9 @@ def test_stopped_and_gone_on_with_it_comes_to_the_same(
     run_step = Training._run_step
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Training, "_run_step", stop)
-        found(folder=tmp_path)
+        found(kept=kept)
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
-    for (valid, test, went_on), (of_valid, of_test, _) in zip(
-        found(folder=tmp_path, resume=True), found(), strict=True
-    ):
+    for (valid, test, went_on), (of_valid, of_test, _) in zip(found(kept=kept, resume=True), found(), strict=True):
         np.testing.assert_array_equal(valid, of_valid)
         np.testing.assert_array_equal(test, of_test)
         assert went_on
@@ -172,12 +170,13 @@ def test_a_state_of_another_training_is_not_gone_on_with(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, settings = small_task(learnable()), FineTuning(str(tiny_bert), batch_size=6)
+    kept = script.keep_state_in(tmp_path)
     monkeypatch.setattr("scoring.encoder_finetuning.SECONDS_BETWEEN_STATES", -1)
-    next(finetuned_encoder(task, {"epochs": (1, 2)}, settings, tmp_path))
+    next(finetuned_encoder(task, {"epochs": (1, 2)}, settings, kept))
     with pytest.raises(UserError, match="cannot resume .*epochs was 2, is 3"):
-        next(finetuned_encoder(task, {"epochs": (1, 2, 3)}, settings, tmp_path, resume=True))
+        next(finetuned_encoder(task, {"epochs": (1, 2, 3)}, settings, kept, resume=True))
     with pytest.raises(UserError, match="rows was"):
-        next(finetuned_encoder(small_task(learnable(), window=1), {"epochs": (1, 2)}, settings, tmp_path, resume=True))
+        next(finetuned_encoder(small_task(learnable(), window=1), {"epochs": (1, 2)}, settings, kept, resume=True))
     with pytest.raises(UserError, match="nothing to go on with without --encoder_finetune"):
         script.parse_arguments(["--dataset", "sample", "--resume", "True"])
 

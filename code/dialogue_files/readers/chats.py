@@ -128,10 +128,7 @@ ZOOM = re.compile(
 _ZOOM_REACTION = re.compile(r"(?:Reacted to|Removed a .* reaction from)\s.*", re.DOTALL)
 # What is quoted may hold quotes: it ends with its line, or with the dots of what is cut short; the newest Zoom writes a
 # colon behind it.
-_ZOOM_REPLY = re.compile(
-    r"Replying to \"(?:[^\n]*\"(?=:?\n)|[^\n]*?\.\.\.\"|.*?\"(?=:?\n)|.*?\"):?\s*",
-    re.DOTALL,
-)
+_ZOOM_REPLY = re.compile(r"Replying to \"(?:[^\n]*\"(?=:?\n)|[^\n]*?\.\.\.\"|.*?\"(?=:?\n)|.*?\"):?\s*", re.DOTALL)
 # The newest writes reactions below a message: 'Ann, Ben (he):\N{THUMBS UP SIGN}'.
 _ZOOM_REACTED = re.compile(r"[^:]+:[^\w\s\x00-\u200c\u200e-\u203b]{1,20}")
 _DISCORD_DATE = rf"(?:{_DATE}|{DAY_IN_WORDS}|\d\d-[A-Z][a-z]{{2}}-\d\d)"  # as of old: 01-May-24
