@@ -120,7 +120,8 @@ def test_a_day_between_a_name_and_a_time_is_nobodys(beside: str, line: str) -> N
 @pytest.mark.parametrize(
     "name",
     ["Lena Sun", "Theresa May", "Caller 1/2", "June", "Mon Ami", "Witch 1.1", "Caller 123-45-67", "Bot 1.2.3"]
-    + ["Mi-Sun", "Jo-Mo", "Chris Hoy", "Ana Domingo", "Marie Hier", "Le Mo"],
+    + ["Mi-Sun", "Jo-Mo", "Chris Hoy", "Ana Domingo", "Marie Hier", "Le Mo"]
+    + ["Herr Freitag", "Frau Dr. Sonntag", "Mr. Friday"],
 )
 def test_a_name_that_looks_like_a_day_stays(name: str) -> None:
     assert read(f"{name} 10:02 AM\nWhy?\nBen 10:03 AM\nRain.\n")[0] == [(name, "Why?"), ("Ben", "Rain.")]

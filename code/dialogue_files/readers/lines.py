@@ -71,6 +71,8 @@ _DAY_BEHIND_NAME = re.compile(
     rf"(?:(?:(?:\s*[,—|·•]|\s+[\-–])\s*|\s{{2,}}|,?\s+(?:on|le)\s+)(?:{DAY_IN_WORDS}|(?i:mo|di|mi|do|fr|sa|so)\b)"
     rf"|\s{_CERTAIN_DAY})[{_MARKS}]*"
 )
+# Before a day that is a surname: 'Herr Freitag', 'Frau Dr. Sonntag', 'Mr. Friday'.
+_TITLES = re.compile(r"(?:(?:herrn?|frau|hr|fr|mr|mrs|ms|miss|dr|prof)\b\.?\s*)+", re.I)
 _F4 = r"#\d{1,2}:\d\d:\d\d-\d#"  # a time as the programs f4 and easytranscript write it
 _TIME = rf"(?:\[{CLOCK}\]|\({CLOCK}\)|{_F4}|{CLOCK})"
 RANGE = rf"{_TIME}(?:\s*(?:-->|-|–|to)\s*{_TIME})?"
@@ -137,7 +139,9 @@ def split_name(line: str) -> tuple[str, str] | None:
 def without_day(name: str) -> str:
     """A name without the day between it and a time: 'Lena Hart, Wed' -> 'Lena Hart'; without marks before a time."""
     found = _DAY_BEHIND_NAME.fullmatch(name)
-    return found["name"] if found else _MARKS_BEHIND_NAME.sub("", name)
+    if found and not _TITLES.fullmatch(found["name"]):
+        return found["name"]
+    return _MARKS_BEHIND_NAME.sub("", name)
 
 
 def without_times(said: str) -> str:
