@@ -140,7 +140,7 @@ def find_facts(folder: str | Path, decode: str | None = None) -> Facts:
 def _has_begun_anew(results: Mapping[str, Any], config: ErcConfig) -> bool:
     """Whether the rows of the run are all that it has learned from: those of a checkpoint before it are not counted."""
     start = results["arguments"].get("checkpoint_dir", NOTHING)
-    return start == NOTHING and not (Path(config.base) / ERC_CONFIG_FILE).is_file()
+    return start == NOTHING and not (find_repository() / config.base / ERC_CONFIG_FILE).is_file()
 
 
 def _find_results(folder: Path, config: ErcConfig) -> Mapping[str, Any] | None:

@@ -122,9 +122,9 @@ def test_one_that_went_on_from_another_has_learned_from_more_than_its_rows(train
     (folder / "results.json").write_text(json.dumps(there), encoding="utf-8")
     assert find_facts(folder).utterances == there["training_rows"]["emotion_recognition"]
     config = read_erc_config(folder)
-    base = shutil.copytree(config.base, repository / "trained_base")
+    base = shutil.copytree(config.base, repository / "trained_base")  # which training calls as seen from there
     (base / "erc_config.json").write_text("{}")
-    (folder / "erc_config.json").write_text(replace(config, base=str(base)).render(), encoding="utf-8")
+    (folder / "erc_config.json").write_text(replace(config, base=base.name).render(), encoding="utf-8")
     assert "trained on 7 different utterances" in find_facts(folder).line
     (folder / "erc_config.json").write_text(config.render(), encoding="utf-8")
     arguments = there["arguments"] | {"checkpoint_dir": "checkpoint/stages/stage_1"}
