@@ -313,7 +313,10 @@ def test_a_line_of_a_transcript_is_a_turn(line: str) -> None:
     assert said_in("text", f"{line}\n") == [("Ann", "a")]
 
 
-@pytest.mark.parametrize("said", ["(0.5) well", "[2-3] of us", "0.12 - 3.34", "10:15 - 11:15 suits me", "(2, 3)"])
+SAID = ["(0.5) well", "[2-3] of us", "0.12 - 3.34", "10:15 - 11:15 suits me", "(2, 3)", "(10:00-11:00) suits me"]
+
+
+@pytest.mark.parametrize("said", [*SAID, "(1.5 - 2.5) is what I get"])
 def test_numbers_after_a_colon_are_said_unless_they_are_times(said: str) -> None:
     assert said_in("text", f"Ann: {said}\n") == [("Ann", said)]
 

@@ -89,8 +89,12 @@ _TIME_AFTER_NAME = re.compile(
     rf"(?:\s*+(?:\[{CLOCK}\]|\({CLOCK}\))\s*+[:：]\s*+|\s++{CLOCK}\s*+[:：]\s++)(\S.*)"
 )
 _TO = r"\s*(?:--?>|→|-|–|to|,)\s*"
+_INTO = r"\s*(?:--?>|→|,)\s*"  # in round brackets a dash is what people write: '(10:00-11:00) suits me'
 _SECONDS = r"\d{1,6}(?:[.,]\d{1,6}\s?s?|\s?s)"  # a single one in brackets may be a pause: '(0.5)'
-_TIME_AFTER_COLON = re.compile(rf"[\[(](?:{CLOCK}(?:{_TO}{CLOCK})?|{_SECONDS}{_TO}{_SECONDS})[\])]\s*")
+_TIME_AFTER_COLON = re.compile(
+    rf"(?:\[(?:{CLOCK}(?:{_TO}{CLOCK})?|{_SECONDS}{_TO}{_SECONDS})\]"
+    rf"|\((?:{CLOCK}(?:{_INTO}{CLOCK})?|{_SECONDS}{_INTO}{_SECONDS})\))\s*"
+)
 _TIME_IN_SPEECH = re.compile(rf"(?:\[{CLOCK}\]|{_F4})\s?")
 ONLY_TIMES = re.compile(rf"{RANGE}")
 # A name in bold type, its colon in it or after it, and perhaps a time after that.
