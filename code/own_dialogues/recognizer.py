@@ -124,12 +124,12 @@ class EmotionRecognizer:
         config = read_erc_config(folder)
         if config.template_sha256 != TEMPLATE_DIGESTS[config.prompt]:
             print(f"warning: {folder} was trained on prompts of other templates than these", file=sys.stderr)
-        place, dtype = choose_place(device, precision, config.precision)
         transitions = find_filter(folder, config.labels, decode)
         demonstrator = open_demonstrator(config, demonstrations)
         base = find_base(folder)
         check_base_precision(folder, base, precision)
         check_weights(folder, config, base)
+        place, dtype = choose_place(device, precision, config.precision)
         quantize = config.quantize or NO_QUANTIZATION  # a file of version 1 does not know
         check_quantization(quantize, shards_weights=False, needed_by=str(folder))
         own_tokenizer = (folder / TOKENIZER_CONFIG).is_file()
