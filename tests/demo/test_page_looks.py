@@ -84,7 +84,7 @@ def test_long_words_break(window) -> None:
 
 
 def test_the_answer_comes_into_view(window) -> None:
-    """On a page that is asked for the first time: while an answer is still coming, another question is not heard."""
+    """On a page that is asked for the first time: no earlier answer is in view already."""
     window.reload()
     window.fill("#dialogue textarea", DIALOGUE)
     window.evaluate("window.scrollTo(0, 0)")
