@@ -80,7 +80,7 @@ def test_rows_are_whole() -> None:
 
 
 def test_a_precision_that_overflows_is_refused() -> None:
-    for fine in ("auto", "bf16", "fp32"):
+    for fine in ("auto", "bf16", "fp32", "bf61"):  # the last is told by choose_precision, as no precision
         check_precision("Gemma-3-1B", fine)
     check_precision("LLaMA2", "fp16")
     with pytest.raises(UserError, match="--precision fp16: Gemma-3-1B overflows .* bf16, fp32"):
