@@ -3,7 +3,8 @@
 import pytest
 
 from corpora import said_in
-from dialogue_files.readers.chats import is_discord_text, is_whatsapp
+from dialogue_files.readers.chats.discord import is_discord_text
+from dialogue_files.readers.chats.whatsapp import is_whatsapp
 from dialogue_files.readers.lines import is_direction
 from dialogue_files.readers.screenplays import is_screenplay
 from dialogue_files.reading import find_text_form

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from dialogue_files.readers.chats import ATTACHMENTS, BOTS, NOTICES, REACTIONS
+from dialogue_files.readers.chats.messages import ATTACHMENTS, BOTS, NOTICES, REACTIONS
 from dialogue_files.readers.json_dialogues import objects, plain_text, shown
 from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from dialogue_files.report import EMPTY, LeftOut, Remark

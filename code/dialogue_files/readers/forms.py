@@ -9,7 +9,6 @@ from typing import BinaryIO, NamedTuple
 
 from dialogue_files.readers import (
     chat_exports,
-    chats,
     corpora,
     cues,
     headings,
@@ -21,6 +20,7 @@ from dialogue_files.readers import (
     tables,
     transcripts,
 )
+from dialogue_files.readers.chats import discord, messages, whatsapp, zoom
 from dialogue_files.readers.encodings import as_utf8
 from dialogue_files.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
 from dialogue_files.turns import LineError, Read, read_lines
@@ -113,24 +113,24 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "WhatsApp on Android and iOS or copied on the Web, in many languages; KakaoTalk on phones",
             "messages, those of several lines too; notices, attachments and deleted messages are left out",
             "date, time and name before the text",
-            chats.read_whatsapp,
-            lambda head: chats.is_whatsapp(head.lines),
+            whatsapp.read_whatsapp,
+            lambda head: whatsapp.is_whatsapp(head.lines),
         ),
         "zoom_chat": Form(
             TEXT,
             "the chat that Zoom saves",
             "messages; reactions are left out",
             "'10:01:03 From Name to Everyone:'",
-            chats.read_zoom_chat,
-            lambda head: chats.count_heads(head.lines[:3], chats.ZOOM) > 0,
+            zoom.read_zoom_chat,
+            lambda head: messages.count_heads(head.lines[:3], zoom.HEAD) > 0,
         ),
         "discord_text": Form(
             TEXT,
             "Discord, copied or by DiscordChatExporter",
             "messages; notices, attachments, reactions and bots are left out",
             "'[5/1/2024 10:01 AM] name' or 'name — 10:01 AM' above the text",
-            chats.read_discord_text,
-            lambda head: chats.is_discord_text(head.lines),
+            discord.read_discord_text,
+            lambda head: discord.is_discord_text(head.lines),
         ),
         "iemocap": Form(
             TEXT,
@@ -138,7 +138,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "turns of F and M; a dialogue is what the turns are named after",
             "'Ses01F_impro01_F000 [006.29-008.23]:'",
             corpora.read_iemocap,
-            lambda head: chats.count_heads(head.lines[:5], corpora.IEMOCAP) > 0,
+            lambda head: messages.count_heads(head.lines[:5], corpora.IEMOCAP) > 0,
         ),
         "daily_dialog": Form(
             TEXT,
@@ -219,8 +219,8 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "DiscordChatExporter",
             "messages; notices are left out",
             "columns AuthorID, Author, Date, Content and Attachments",
-            chats.read_discord_table,
-            lambda head: chats.is_discord_table(head.lines),
+            discord.read_discord_table,
+            lambda head: discord.is_discord_table(head.lines),
             labelled=True,
         ),
         "csv": Form(
