@@ -14,7 +14,8 @@ from basics.errors import UserError
 from basics.words import counted
 from dialogue_files.no_text import find_other
 from dialogue_files.readers.encodings import as_utf8
-from dialogue_files.readers.forms import FORMATS, NOT_READ, TEXT, Head
+from dialogue_files.readers.forms import FORMATS, NOT_READ, TEXT
+from dialogue_files.readers.head import Head
 from dialogue_files.report import Remark, Report
 from dialogue_files.turns import LineError, SpokenTurn, number_turns
 

@@ -40,6 +40,14 @@ REFUSED = [
     ("discord", '{"messages": [{"content": "a"}]}', "line 1: a message has no author or no content, allowed is what"),
     ("discord", '{"messages": [{"author": {}}]}', "line 1: a message has no author or no content"),
     ("discord", '{"messages": ["a"]}', "line 1: a message has no author or no content"),
+    (
+        "google_chat",
+        '{"messages": [{"text": "a"}]}',
+        "line 1: a message has no creator, or a text that is none, all",
+    ),
+    ("google_chat", '{"messages": [\n{"creator": {}, "text": 5}]}', "line 2: a message has no creator, or a text that"),
+    ("google_chat", '{"messages": ["a"]}', "line 1: a message has no creator, or a text that is none"),
+    ("line", "2024/05/01(Wed)\n10:01\tAnn\tHi\n10:02 Ben Ho\n2024/05/02(Thu)\n10:01 Ann Hi", "line 5: no tab ends the"),
     ("whisper", '{"segments": [\n{"speaker": "A"}]}', "line 2: a segment has no text, allowed is what Whisper writes"),
     ("convokit", "[1]", "line 1: an utterance is 1, allowed is an object with speaker and text"),
     ("convokit", '{"text": "a", "user": "A"}', "line 1: an utterance has no conversation_id, speaker or text, allow"),
@@ -61,6 +69,8 @@ REFUSED = [
         f"6/13/23, 7:35 PM - Ann: {LONG}\n{LONG}\n{LONG}\n",
         "line 3: a message of 'Ann' has more than 10,000",
     ),
+    ("line", f"10:01\tAnn\t{LONG}\n{LONG}\n{LONG}\n", "line 3: a message of 'Ann' has more than 10,000"),
+    ("kakao", f"[Ann] [10:01 AM] {LONG}\n{LONG}\n{LONG}\n", "line 3: a message of 'Ann' has more than 10,000"),
     (
         "headings",
         f"Ann Bell 0:01\n{LONG}\n{LONG}\n{LONG}\n",

@@ -93,6 +93,10 @@ def user(one: Turn) -> dict:
     return {"name": one.speaker, "isBot": False}
 
 
+def named(one: Turn) -> dict:
+    return {"name": one.speaker}
+
+
 def profile(one: Turn) -> dict:
     return {"display_name": one.speaker}
 
@@ -114,11 +118,18 @@ ASS = "[Script Info]\nScriptType: v4.00+\n\n[Events]\nFormat: Layer, Start, End,
 EMPATHETIC = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags\n"
 TELEGRAM = {"id": 1, "type": "message", "date": "2024-05-01T10:01:00", "from": speaker, "text": text}
 SLACK = {"type": "message", "ts": "1.0", "user": speaker, "text": text, "user_profile": profile}
+RULE = "-" * 15
 FORMS: Mapping[str, Layout] = {
     "text": Layout(".txt", lambda one: "\n" * one.is_first + f"{one.speaker}: {one.text}\n"),
     "whatsapp": Layout(".txt", lambda one: f"6/13/23, 7:{one.number % 60:02} PM - {one.speaker}: {one.text}\n"),
     "zoom_chat": Layout(".txt", lambda one: f"{one.clock}\t From {one.speaker} to Everyone:\n\t{one.text}\n"),
     "discord_text": Layout(".txt", lambda one: f"[5/1/2024 10:01 AM] {one.speaker}\n{one.text}\n\n"),
+    "line": Layout(
+        ".txt", lambda one: "2024/05/01(Wed)\n" * one.is_first + f"{one.clock[:5]}\t{one.speaker}\t{one.text}\n"
+    ),
+    "kakao": Layout(
+        ".txt", lambda one: f"{RULE} Wednesday {RULE}\n" * one.is_first + f"[{one.speaker}] [10:01 AM] {one.text}\n"
+    ),
     "headings": Layout(".txt", lambda one: f"{one.speaker} Hale  {one.clock}\n{one.text}\n\n"),
     "screenplay": Layout(".txt", lambda one: f"{one.speaker.upper()}\n{one.text}\n\n", "INT. KITCHEN - NIGHT\n\n"),
     "iemocap": Layout(".txt", lambda one: f"Ses01F_impro01_F{one.number % 1000:03} [006.2901-008.2357]: {one.text}\n"),
@@ -130,6 +141,7 @@ FORMS: Mapping[str, Layout] = {
     "jsonl": Layout(".jsonl", lambda one: json.dumps({"speaker": one.speaker, "text": one.text}) + "\n"),
     "telegram": Layout(".json", as_json(**TELEGRAM), '{"name": "Ruth", "messages": [', "]}"),
     "discord": Layout(".json", as_json(type="Default", content=text, author=user), '{"messages": [', "]}"),
+    "google_chat": Layout(".json", as_json(creator=named, text=text), '{"messages": [', "]}"),
     "messenger": Layout(".json", as_json(sender_name=speaker, timestamp_ms=5, content=text), '{"messages": [', "]}"),
     "slack": Layout(".json", as_json(**SLACK), "[", "]"),
     "whisper": Layout(".json", as_json(start=0.0, text=text, speaker=speaker), '{"segments": [', "]}"),

@@ -1,4 +1,4 @@
-"""Reads JSON that programs export: chats of Telegram, Messenger, Slack and Discord, transcripts of Whisper, ConvoKit.
+"""Reads JSON that programs export: chats of Telegram, Messenger, Slack, Discord, Google, and of Whisper and ConvoKit.
 
 Each message is read by itself, so that an export of any size can be read. A file is one dialogue, but for exports of
 several chats and for ConvoKit.
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from dialogue_files.readers.chats.messages import ATTACHMENTS, BOTS, NOTICES, REACTIONS
+from dialogue_files.readers.chats.messages import ATTACHMENTS, BOTS, DELETED, NOTICES, REACTIONS
 from dialogue_files.readers.json_dialogues import objects, plain_text, shown
 from dialogue_files.readers.json_stream import Element, Outline, stream_json, stream_json_lines
 from dialogue_files.report import EMPTY, LeftOut, Remark
@@ -222,6 +222,31 @@ def read_discord(stream: BinaryIO) -> Iterator[Read]:
         else:
             name = str(author.get("nickname") or author.get("name"))
             yield _timed(ReadTurn(0, None, name, message["content"], line), message, "timestamp")
+
+
+def is_google_chat(outline: Outline) -> bool:
+    """Whether a file is a conversation of Google Chat that Google Takeout has saved."""
+    return outline.under == "messages" and isinstance(outline.first.get("creator"), dict)
+
+
+def read_google_chat(stream: BinaryIO) -> Iterator[Read]:
+    """Messages of a conversation; what apps write, deleted messages and bare attachments are left out."""
+    for element in stream_json(stream, {"messages"}):
+        if not element.listed:
+            continue
+        message, line = element.value, element.line
+        creator = message.get("creator") if isinstance(message, dict) else None
+        text = message.get("text", "") if isinstance(message, dict) else None
+        if not isinstance(creator, dict) or not isinstance(text, str):
+            raise LineError(line, "a message has no creator, or a text that is none, allowed is what Takeout writes")
+        if message.get("message_state") == "DELETED":
+            yield LeftOut(DELETED, line)
+        elif creator.get("user_type") == "Bot":
+            yield LeftOut(BOTS, line)
+        elif not text.strip():
+            yield LeftOut(ATTACHMENTS, line)
+        else:
+            yield ReadTurn(0, None, str(creator.get("name") or creator.get("email")), text, line)
 
 
 def is_whisper(outline: Outline) -> bool:

@@ -1,9 +1,7 @@
 """The table of forms of files: each with its suffixes, how it is recognised, and the function that reads it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
-from itertools import islice
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
@@ -13,65 +11,15 @@ from dialogue_files.readers import (
     cues,
     headings,
     json_dialogues,
-    layouts,
     screenplays,
     services,
     subtitles,
     tables,
     transcripts,
 )
-from dialogue_files.readers.chats import discord, messages, whatsapp, zoom
-from dialogue_files.readers.encodings import as_utf8
-from dialogue_files.readers.json_stream import Outline, outline_of, stream_json, stream_json_lines
-from dialogue_files.turns import LineError, Read, read_lines
-
-
-class Head:
-    """The beginning of a file, by which its form is recognised; what cannot be read is empty."""
-
-    def __init__(self, path: Path, encoding: str | None = None) -> None:
-        self.path, self.encoding = path, encoding
-
-    @classmethod
-    def of_text(cls, text: str) -> "Head":
-        """The head of a text that is in no file."""
-        head = cls(Path())
-        head.lines = [line for line in text.split("\n")[: layouts.HEAD_LINES] if line.strip()]
-        return head
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """The first lines that are not blank, without their ends."""
-        return self._read(self._first_lines, [], guesses=True)
-
-    @cached_property
-    def outline(self) -> Outline:
-        """The outline of a JSON file."""
-        return self._read(lambda stream: outline_of(stream_json(stream)), Outline(), guesses=False)
-
-    @property
-    def is_service(self) -> bool:
-        """Whether a JSON file is a transcript by a service of `services.SERVICES`."""
-        return self._read(lambda stream: services.is_service(stream_json(stream)), False, guesses=False)
-
-    @cached_property
-    def outline_of_lines(self) -> Outline:
-        """The outline of the first lines of a JSON Lines file."""
-        return self._read(lambda stream: outline_of(stream_json_lines(stream)), Outline(), guesses=False)
-
-    @staticmethod
-    def _first_lines(stream: BinaryIO) -> list[str]:
-        lines = (line.rstrip("\r\n") for _, line in islice(read_lines(stream), layouts.HEAD_LINES))
-        return [line for line in lines if line.strip()]
-
-    def _read(self, read: Callable, otherwise: object, guesses: bool) -> object:
-        try:
-            if not self.path.is_file():  # a pipe can be read only once
-                return otherwise
-            with open(self.path, "rb") as stream:
-                return read(as_utf8(stream, guesses, self.encoding)[0])
-        except (OSError, LineError):
-            return otherwise
+from dialogue_files.readers.chats import discord, kakao, line, messages, whatsapp, zoom
+from dialogue_files.readers.head import Head
+from dialogue_files.turns import Read
 
 
 class Form(NamedTuple):
@@ -131,6 +79,22 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "'[5/1/2024 10:01 AM] name' or 'name — 10:01 AM' above the text",
             discord.read_discord_text,
             lambda head: discord.is_discord_text(head.lines),
+        ),
+        "line": Form(
+            TEXT,
+            "LINE on phones, in its languages",
+            "messages, those of several lines too; notices, calls, stickers and attachments are left out",
+            "a line of day, below it 'time, tab, name, tab, text'",
+            line.read_line,
+            lambda head: line.is_line(head.lines),
+        ),
+        "kakao": Form(
+            TEXT,
+            "KakaoTalk on computers",
+            "messages, those of several lines too; notices, calls, attachments and deleted messages are left out",
+            "a rule with the day, below it '[name] [time] text'",
+            kakao.read_kakao,
+            lambda head: kakao.is_kakao(head.lines),
         ),
         "iemocap": Form(
             TEXT,
@@ -254,6 +218,14 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
             "messages with author and content",
             chat_exports.read_discord,
             lambda head: chat_exports.is_discord(head.outline),
+        ),
+        "google_chat": Form(
+            JSON,
+            "Google Chat, a conversation of Google Takeout",
+            "messages; attachments, deleted messages and apps are left out",
+            "messages with a creator",
+            chat_exports.read_google_chat,
+            lambda head: chat_exports.is_google_chat(head.outline),
         ),
         "messenger": Form(
             JSON,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from basics.files import find_repository
 from corpora import one_hot
 
+KAKAO = b"----- a -----\n[A] [10:01 AM] Hi\n"
 BLANKS = b" " * 20_000
 MARKS = "\u0316\u0300".encode() * 20_000
 NESTED = b"[" * 5_000
@@ -157,6 +158,17 @@ KEPT: Kept = {
         "replies that stay open": (b"10:01:03 From Ann to Bob: " + b'Replying to "a' * 700, None),
     },
     "form_discord_text": {"blanks in a name": (b"a" + BLANKS + b"x \xe2\x80\x94" + BLANKS + b"x", None)},
+    "form_line": {
+        "blanks behind a time": (b"2024/05/01(Wed)\n10:01\tAnn\tHi\n10:02 " + BLANKS + b"x", "characters"),
+        "quotes that stay open": (b"2024/05/01(Wed)\n10:01\tAnn\t" + b'"' * 9_000, None),
+    },
+    "form_kakao": {
+        "brackets for a name": (
+            KAKAO + b"[A] " * 9_000,
+            "characters",
+        ),
+        "who invites whom": (KAKAO + b" invited " * 900, None),
+    },
     "form_vtt": {
         "voices that stay open": (b"00:01.000 --> 00:02.000\n" + b"<v " * 3_000, "nobody has been named"),
         "blanks in a voice": (b"00:01.000 --> 00:02.000\n<v" + b" " * 9_000, "nobody has been named"),

@@ -72,8 +72,8 @@ SUBJECTS: dict[str, Sequence[str]] = {
     **{
         f"dialogue_files/readers/{name}": READERS
         for name in (
-            *("chat_exports", "chats/discord", "chats/messages", "chats/whatsapp", "chats/zoom", "corpora", "cues"),
-            *("encodings", "headings", "json_dialogues", "json_stream"),
+            *("chats/discord", "chats/kakao", "chats/line", "chats/messages", "chats/whatsapp", "chats/zoom"),
+            *("chat_exports", "corpora", "cues", "encodings", "headings", "json_dialogues", "json_stream"),
             *("layouts", "lines", "screenplays", "services", "subtitles", "tables", "transcripts"),
         )
     },
