@@ -69,7 +69,7 @@ REFUSED = [
         f"6/13/23, 7:35 PM - Ann: {LONG}\n{LONG}\n{LONG}\n",
         "line 3: a message of 'Ann' has more than 10,000",
     ),
-    ("line", f"10:01\tAnn\t{LONG}\n{LONG}\n{LONG}\n", "line 3: a message of 'Ann' has more than 10,000"),
+    ("line", f"10:01\tAnn\t{LONG}\n{LONG}\n{LONG}\n", "line 2: a message of 'Ann' has more than 10,000"),
     ("kakao", f"[Ann] [10:01 AM] {LONG}\n{LONG}\n{LONG}\n", "line 3: a message of 'Ann' has more than 10,000"),
     (
         "headings",

@@ -42,6 +42,7 @@ READERS = (
             "cues",
             "captions",
             "table_columns",
+            "days_apart",
             "json_turns",
         )
     ),

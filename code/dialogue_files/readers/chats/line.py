@@ -26,14 +26,15 @@ _WITHOUT_TABS = re.compile(rf"{CLOCK} [^\s:][^:\t]*")
 
 def is_line(lines: Sequence[str]) -> bool:
     """Whether a line of day stands directly above a message, or above two of those that are refused."""
-    days = [at for at, line in enumerate(lines) if _DAY.fullmatch(unmarked(line))]
-    return any(_HEAD.fullmatch(line) for at in days for line in lines[at + 1 : at + 2]) or _lacks_tabs(lines, days)
+    days = [at for at, line in enumerate(lines[:-1]) if _DAY.fullmatch(unmarked(line))]
+    return any(_HEAD.fullmatch(lines[at + 1]) for at in days) or _lacks_tabs(lines, days)
 
 
 def _lacks_tabs(lines: Sequence[str], days: Sequence[int]) -> bool:
     """Whether all lines between the first two days are a time and more, without tabs: computers save them so."""
     first, end = [*days, len(lines), len(lines)][:2]
-    return end - first > 2 and all(map(_WITHOUT_TABS.fullmatch, lines[first + 1 : end]))
+    said = lines[first + 1 : end]
+    return len(said) > 1 and all(map(_WITHOUT_TABS.fullmatch, said))
 
 
 def read_line(stream: BinaryIO) -> Iterator[Read]:
@@ -49,9 +50,9 @@ def read_line(stream: BinaryIO) -> Iterator[Read]:
             if message is not None:
                 yield _item(message)
             name = head and head["name"] and head["name"].strip()
-            message = Message(name or None, head["text"].strip() if name else "", number) if head else None
+            message = Message(name or None, head["text"], number) if head else None
         elif message is not None:
-            message.add(line.strip(), number)
+            message.add(line, number)
         elif _WITHOUT_TABS.fullmatch(line):
             raise LineError(number, "no tab ends the name, allowed is what LINE saves on a phone, not on a computer")
         elif line.strip():
@@ -66,6 +67,6 @@ def _item(message: Message) -> Read:
         return LeftOut(NOTICES, message.line)
     if _ATTACHED.fullmatch(text):
         return LeftOut(ATTACHMENTS, message.line)
-    if "\n" in text and len(text) > 1 and text[0] == text[-1] == '"':
+    if "\n" in text and text[0] == text[-1] == '"':
         text = text[1:-1].replace('""', '"')
     return ReadTurn(0, None, message.speaker, text, message.line)
