@@ -49,3 +49,11 @@ def test_a_block_looks_at_no_key_in_vain(rows, block) -> None:
         seen = tree.visibility()[start : start + block].any(0)
         stop = min(start + block, len(tree))
         assert visible_keys(tree, start, stop, len(tree)).tolist() == np.flatnonzero(seen).tolist()
+
+
+@given(st.integers(1, 30), st.integers(0, 29), st.integers(1, 9))
+@settings(max_examples=100, deadline=None)
+def test_a_block_of_one_path_looks_back_as_far_as_its_first_node_sees(length, start, window) -> None:
+    tree, start = build([(range(length), [[1]])]), min(start, length - 1)
+    keys = visible_keys(tree, start, length, window)
+    assert keys.tolist() == list(range(max(0, start + 1 - window), length))
