@@ -56,6 +56,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
     ),
     "scoring/transitions": (
         *("tests/scoring/test_transitions.py", "tests/training/test_decoding.py::TestRows"),
+        "tests/faults/test_numbers.py::test_shares_after_transitions_add_up_to_one",
         *(
             f"tests/own_dialogues/test_followed_beliefs.py::{name}"
             for name in ("test_a_follower_goes_on_from_its_state", "test_a_first_turn_has_the_models_own_probability")
