@@ -71,9 +71,6 @@ SUBJECTS: dict[str, Sequence[str]] = {
     "data_utils/prompts": ("tests/data_utils/test_prompts.py", "tests/data_utils/test_retrieval.py"),
     "data_utils/retrieval": ("tests/data_utils/test_retrieval.py",),
     "engine/prefix_tree": ("tests/engine/test_prefix_tree.py", "tests/engine/attention/test_tree_blocks.py"),
-    "engine/batching": (
-        *("tests/engine/test_batching.py", "tests/engine/test_label_loss.py", "-k", "test_batching or llama"),
-    ),
     "engine/packing": (
         *("tests/engine/test_packing.py", "tests/engine/test_running_prompts.py", "tests/engine/test_label_loss.py"),
         *("tests/engine/test_tree_training.py", "-k", "test_packing or llama or gemma"),
