@@ -177,5 +177,4 @@ def _apart(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """0 where the denominator is 0, as scikit-learn with zero_division=0."""
-    numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator)
     return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)

@@ -183,7 +183,7 @@ def _filtered(transitions: Transitions, log_p: np.ndarray, order: TurnOrder, set
 
     settings: (settings, 3) temperature and both weights.
     """
-    temperatures, own, dialogue = (column[:, None, None] for column in np.asarray(settings, dtype=float).T)
+    temperatures, own, dialogue = (column[:, None, None] for column in settings.T)
     logits = np.asarray(log_p, dtype=float)[None] / temperatures
     beliefs = np.empty_like(logits)
     sources = (

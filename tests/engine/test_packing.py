@@ -151,6 +151,8 @@ def test_log_p_and_loss_of_what_a_model_answers(kind: str) -> None:
     assert float(batch_loss(model, held)) == pytest.approx(float(-0.75 * shares[0] - 0.25 * shares[1]))
     goes_on = replace(packed, inputs=packed.inputs | {"past_key_values": None})
     assert pair_log_probabilities(model, goes_on).tolist() == pytest.approx(expected) and model.kept
+    model.table = Answering.table.to("meta")
+    assert sequence_log_probabilities(model, packed.to(torch.device("meta"))).is_meta
 
 
 def model_with(**settings: object) -> SimpleNamespace:

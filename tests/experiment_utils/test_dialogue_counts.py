@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from basics.errors import UserError
+from experiment_utils import dialogue_counts
 from experiment_utils.breakdowns import read_breakdowns, write_breakdowns
 from experiment_utils.dialogue_counts import (
     Counts,
@@ -72,6 +73,34 @@ def test_what_is_no_file_of_counts() -> None:
         Counts.read("dialogue,label,answer,count\nd,sad,sad,many\n", LABELS)
     with pytest.raises(UserError, match="'mad' is not among the labels neutral, joyful, sad"):
         Counts.read("dialogue,label,answer,count\nd,sad,mad,1\n", LABELS)
+    for count in (0, 1_000_001):
+        with pytest.raises(UserError, match="a count is not between 1 and 1,000,000"):
+            Counts.read(f"dialogue,label,answer,count\nd,sad,sad,{count}\n", LABELS)
+    assert Counts.read("dialogue,label,answer,count\nd,sad,sad,1000000\n", LABELS).rows == 1_000_000
+
+
+def test_no_more_is_counted_than_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two dialogues of three labels and four answers."""
+    answers = [(name, "sad", "sad", 1) for name in "ab"]
+    monkeypatch.setattr(dialogue_counts, "MOST_CELLS", 24)
+    assert Counts.of(answers, LABELS).rows == 2
+    monkeypatch.setattr(dialogue_counts, "MOST_CELLS", 23)
+    with pytest.raises(UserError, match="3 labels in 2 dialogues are more than are counted"):
+        Counts.of(answers, LABELS)
+
+
+def test_a_single_utterance_has_all_scores() -> None:
+    counts = Counts.of([("d", "sad", "sad", 1)], LABELS)
+    scores = counts.score("weighted_f1"), counts.score("micro_f1_without_neutral"), float(macro_f1(counts.sums))
+    assert scores == (100.0, 100.0, 100.0)
+
+
+def test_parts_of_a_run_add_up_to_it() -> None:
+    """Parts share the dialogues."""
+    rows = draw_predictions(3)
+    whole, *parts = (Counts.of_predictions(some, LABELS) for some in (rows, rows[:25], rows[25:]))
+    for summed in (Counts.sum_of(parts), Counts.sum_of([whole])):
+        assert summed.is_paired_with(whole) and (summed.table == whole.table).all()
 
 
 @pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x1eb", 'a,"b"'])

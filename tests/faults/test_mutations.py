@@ -10,6 +10,7 @@ import pytest
 from commands import REPOSITORY
 from mutate import SUBJECTS, read_survivors
 from mutations import list_mutants, mutate
+from trials import function_of
 
 SOURCE = '''
 """A docstring."""
@@ -64,6 +65,31 @@ def test_what_is_explained_is_a_mutant_of_the_code_as_it_is(module: str) -> None
     assert module in SUBJECTS
     source = (REPOSITORY / "code" / f"{module}.py").read_text(encoding="utf-8")
     assert read_survivors()[module].keys() <= {one.key for one in list_mutants(source)}
+
+
+CLASSES = """
+class Room:
+    seats = 2
+
+    def has(self, wanted):
+        return any(wanted <= free for free in (self.seats,))
+
+    class Door:
+        @property
+        def width(self):
+            return 80
+
+class Hall(Room):
+    def has(self, wanted):
+        return super().has(wanted)
+"""
+
+
+def test_faults_of_a_method_are_of_it_alone() -> None:
+    """So that the tests that call it are enough; but not where it is a closure no longer, whose code it cannot take."""
+    found = {(one.within, function_of(CLASSES, one)) for one in list_mutants(CLASSES)}
+    methods = ("Room.has", "Room.Door.width")
+    assert found == {("Room", ""), ("Hall.has", ""), *zip(methods, methods, strict=True)}
 
 
 MODULE = """

@@ -97,7 +97,14 @@ def test_a_follower_goes_on_from_its_state() -> None:
         beliefs += [second.follow(*step, score) for step, score in zip(steps[stop:], scores[stop:], strict=True)]
         assert beliefs == wanted
     state = whole.state
-    for damaged in (state | {"speaker": 9}, state | {"own": {"2": [0.5, 0.5]}}, {}, state | {"own": [1]}):
+    second.restore(state | {"own": {"2": [1.0] + [0.0] * 6}})
+    no_beliefs = ([0.5, 0.5], *([float(first)] + [0.5] * 6 for first in ("nan", "inf", "-1")))
+    for damaged in (
+        state | {"speaker": 9},
+        {},
+        state | {"own": [1]},
+        *(state | {"own": {"2": no}} for no in no_beliefs),
+    ):
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
             second.restore(damaged)
 

@@ -186,6 +186,14 @@ def test_what_scores_best_is_chosen_and_of_equals_the_plainest() -> None:
     assert (other.temperature, other.own_weight, other.dialogue_weight) == (1, 0, 0.25)
 
 
+def test_plainer_settings_come_first() -> None:
+    """By the sum of the weights, then the temperature, then the weight of the own turn."""
+    plain = [[1, 0, 0], [1.5, 0, 0], [2, 0, 0], [3, 0, 0], [5, 0, 0]]
+    assert GRID[:8].tolist() == [*plain, [1, 0, 0.25], [1, 0.25, 0], [1.5, 0, 0.25]]
+    assert len(GRID) == len(set(map(tuple, GRID.tolist()))) == 5 * 6 * 6
+    assert GRID[-2:].tolist() == [[3, 1.5, 1.5], [5, 1.5, 1.5]] and set(GRID[:, 1]) == {0, 0.25, 0.5, 0.75, 1, 1.5}
+
+
 def test_the_number_that_is_searched_by_is_the_headline() -> None:
     labels, gold, said = ("neutral", "glad", "mad"), [0, 1, 2, 2, 1], [0, 1, 1, 2, 0]
     rows = [Prediction(str(n), "", labels[g], labels[s]) for n, (g, s) in enumerate(zip(gold, said, strict=True))]
@@ -212,6 +220,16 @@ def test_a_filter_comes_back_from_its_file(tmp_path: Path) -> None:
     path.write_text(found.render())
     assert read_filter(path) == found
     assert json.loads(path.read_text())["dialogue_weight"] == 0.75
+    most = TransitionFilter(Transitions(("ruhig", "wütend"), ((10**12, 0), (0, 10**12)), NEVER))
+    path.write_text(most.render(), encoding="utf-8")
+    assert read_filter(path) == most and "wütend" in most.render()
+    nothing_followed = TransitionFilter(Transitions(LABELS, NEVER, NEVER))
+    path.write_text(nothing_followed.render())
+    assert read_filter(path) == nothing_followed
+    assert most.chosen == {
+        "temperature": 1.0,
+        **dict.fromkeys(("own_weight", "dialogue_weight", "score", "score_without"), 0.0),
+    }
 
 
 @pytest.mark.parametrize(
@@ -220,9 +238,12 @@ def test_a_filter_comes_back_from_its_file(tmp_path: Path) -> None:
         ({"version": 2}, "version 2"),
         ({"own": [[1, 2]]}, "do not fit"),
         ({"labels": ["calm"]}, "do not fit"),
+        ({"labels": ["calm", 1]}, "do not fit"),
+        ({"labels": [], "own": [], "dialogue": []}, "do not fit"),
         ({"temperature": 0}, "out of range"),
         ({"own_weight": float("nan")}, "out of range"),
         ({"dialogue": [[1, 2], [3, -1]]}, "out of range"),
+        ({"own": [[1, 2], [3, 10**12 + 1]]}, "out of range"),
         ({"score": None}, "TypeError"),
     ],
 )

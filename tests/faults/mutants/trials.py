@@ -56,7 +56,7 @@ def try_mutants(tests: Sequence[str], path: Path, mutants: Sequence[Mutant], tel
     """
     load_libraries(tests)
     source = path.read_text(encoding="utf-8")
-    inside = {one.number: name for one in mutants if (name := _function_of(source, one))}
+    inside = {one.number: name for one in mutants if (name := function_of(source, one))}
     left = {one.number for one in mutants}
     alone = []
 
@@ -79,23 +79,34 @@ def try_mutants(tests: Sequence[str], path: Path, mutants: Sequence[Mutant], tel
 
 
 def _functions(tree: ast.Module, path: str) -> dict[str, CodeType]:
-    """The code of the functions and methods of a module, by their dotted names; not of those within functions."""
+    """The code of the functions, methods and classes of a module, by their dotted names; not within functions.
+
+    Of a class without its methods, which are functions of their own.
+    """
 
     def walk(code: CodeType) -> Iterator[CodeType]:
         for one in code.co_consts:
-            if isinstance(one, CodeType):
+            if not isinstance(one, CodeType):
+                continue
+            if one.co_flags & inspect.CO_OPTIMIZED:
                 yield one
-                if not one.co_flags & inspect.CO_OPTIMIZED:  # the body of a class
-                    yield from walk(one)
+            else:  # the body of a class
+                yield one.replace(co_consts=tuple(kept for kept in one.co_consts if not isinstance(kept, CodeType)))
+                yield from walk(one)
 
     return {code.co_qualname: code for code in walk(compile(tree, path, "exec"))}
 
 
-def _function_of(source: str, mutant: Mutant) -> str:
-    """The function whose code alone a mutant changes; empty: it changes something else."""
+def function_of(source: str, mutant: Mutant) -> str:
+    """The function or method whose code alone a mutant changes; empty: it changes something else."""
     plain, other = _functions(ast.parse(source), ""), _functions(mutate(source, mutant.number), "")
     changed = [name for name, code in plain.items() if code != other.get(name)]
-    return changed[0] if len(changed) == 1 and mutant.within.startswith(changed[0]) else ""
+    if len(changed) != 1 or not mutant.within.startswith(changed[0]):
+        return ""
+    before, after = plain[changed[0]], other[changed[0]]
+    # A function takes no code that closes over other names, as of a method without its `super()`.
+    takes = before.co_flags & inspect.CO_OPTIMIZED and before.co_freevars == after.co_freevars
+    return changed[0] if takes else ""
 
 
 def _noting(source: str) -> tuple[ast.Module, set[str]]:
