@@ -5,6 +5,7 @@ outlives the program that started it, however that ends: one left behind would c
 """
 
 import ctypes
+import importlib
 import multiprocessing
 import os
 import resource
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -160,12 +161,16 @@ def describe(error: Exception) -> str:
 
 
 def _build(build: str, setting: Any) -> Any:
-    import torch
+    builder = load_builder(build)
+    if torch := sys.modules.get("torch"):  # which takes a second to load: contenders that need it have it by now
+        torch.set_num_threads(usable_cores())
+    return builder(setting)
 
-    from benchmarks.contenders.definition import load_builder
 
-    torch.set_num_threads(usable_cores())
-    return load_builder(build)(setting)
+def load_builder(build: str) -> Callable[[Any], Callable]:
+    """The function that `module:function` names."""
+    module, _, function = build.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def usable_cores() -> int:

@@ -44,6 +44,7 @@ SHOW_STOPPED = f"""async () => {{
 }}"""
 SECONDS_KEPT = 3600  # of files that were opened
 MOST_AT_ONCE, MOST_WAITING = 8, 64  # visitors
+SECONDS_BETWEEN_LOOKS = 0.05
 
 
 def make_theme() -> Any:
@@ -76,7 +77,10 @@ def build(page: Page, warning: str = "") -> Any:
                 parts.status, parts.result = gr.HTML(elem_id="status"), gr.HTML(elem_id="result")
         parts.known, parts.given, parts.opened = gr.State(None), gr.State(None), gr.State(None)
         _connect(gr, page, parts)
-    return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=MOST_AT_ONCE)
+    blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=MOST_AT_ONCE)
+    # Gradio would look a thousand times a second whether somebody has asked: a part of a core, though nobody has.
+    blocks._queue.sleep_when_free = blocks._queue.progress_update_sleep_when_free = SECONDS_BETWEEN_LOOKS
+    return blocks
 
 
 def _question(gr: Any, page: Page, name: str) -> SimpleNamespace:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from basics.files import write_atomically
 from commands import REPOSITORY, SHARED, call_script, find_browser, import_program
 from data_utils.labels import DATASETS
 from shell_checkout import ShellCheckout, make_checkout
@@ -132,32 +133,51 @@ def late_imports() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def run_figures() -> Iterator[None]:
-    """Of the figures that runs in this process leave behind the first of each kind is drawn to the end.
+    """Of the figures that runs in this process leave behind the first of all is drawn to the end.
 
-    Those after it are put together too, but get the bytes of the first: a tiny run spends most of its time on pixels.
-    test_figures.py looks at what is drawn.
+    The first of each kind after it is put together, but gets the same bytes, and so do those that differ from it in
+    numbers alone: a tiny run spends most of its time on pixels, and much on ticks. test_figures.py looks at what is
+    drawn.
     """
     if "main_new" not in sys.modules:  # then no test of this process calls main_new.py
         yield
         return
     from results import summary
 
+    kinds = {summary.draw_learning_curve: kind_of_curve, summary.draw_confusion_matrix: kind_of_matrix}
     with pytest.MonkeyPatch.context() as patch:
-        for draw in (summary.draw_learning_curve, summary.draw_confusion_matrix):
-            patch.setattr(summary, draw.__name__, rendered_once(draw))
+        for draw, kind_of in kinds.items():
+            patch.setattr(summary, draw.__name__, rendered_once(draw, kind_of))
         yield
 
 
-def rendered_once(draw: Callable[..., None]) -> Callable[..., None]:
-    """The same figure, whose later files hold the bytes of the first."""
+def kind_of_curve(epochs: Sequence[Mapping[str, Any]], best_epoch: float, title: str, *metric: str) -> Hashable:
+    """All of a learning curve but its numbers, of which `give_fonts` has the letters."""
+    known = tuple(frozenset(name for name, value in of.items() if value is not None) for of in epochs)
+    return known, best_epoch, frozenset(title), metric
+
+
+def kind_of_matrix(result: Any, labels: Sequence[str], title: str) -> Hashable:
+    """The same of a confusion matrix."""
+    return tuple(labels), result.labels, bool(result.invalid), frozenset(title)
+
+
+def rendered_once(draw: Callable[..., None], kind_of: Callable[..., Hashable]) -> Callable[..., None]:
+    """The same figure, whose later files hold the bytes of the first; one of a known kind is not put together."""
     rendered: list[bytes] = []
+    known: set[Hashable] = set()
 
     def draw_again(path: Path, *given: Any) -> None:
+        kind = kind_of(*given)
+        if kind in known:
+            write_atomically(path, rendered[0])
+            return
         with pytest.MonkeyPatch.context() as patch:
             if rendered:
                 patch.setattr("results.figures.to_png", lambda *_, **__: rendered[0])
             draw(path, *given)
         rendered[:] = rendered or [path.read_bytes()]
+        known.add(kind)
 
     return draw_again
 

@@ -1,6 +1,5 @@
 """What a contender is, what it is given, and what one measured repetition of it says."""
 
-import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -90,12 +89,6 @@ class Setting:
     @property
     def dtype(self) -> torch.dtype:
         return DTYPES[self.precision]
-
-
-def load_builder(build: str) -> Callable[[Any], Callable]:
-    """The function that `module:function` names."""
-    module, _, function = build.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 class Stopwatch:

@@ -12,7 +12,7 @@ import torch
 from bases.load import DTYPES
 from basics.markdown import render_table
 from benchmarks.ceiling import measure_ceiling
-from benchmarks.contenders.definition import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, load_builder, ours
+from benchmarks.contenders.definition import ALL_LAYERS, LORA_RANK, Contender, Outcome, Setting, ours
 from benchmarks.contenders.reference import build_reference, check_against_reference
 from benchmarks.contenders.training import ENGINE, LOOP, TRL
 from benchmarks.figures_of_merit import Result, Spread
@@ -20,7 +20,7 @@ from benchmarks.flops import ModelShape, training_flops
 from benchmarks.gpu.attention import VARIANTS, build_attention, forget_peak, peak_memory
 from benchmarks.rounds import say
 from benchmarks.tables import GIBIBYTE, factor_lines, machine_line, training_table, work_line
-from benchmarks.worker import describe
+from benchmarks.worker import describe, load_builder
 from benchmarks.workload import Workload, count_work
 
 SECONDS_ALLOWED = 400.0  # no contender is begun after that

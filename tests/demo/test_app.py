@@ -42,6 +42,15 @@ def test_visitors_are_counted_whatever_they_ask_with() -> None:
     assert len(answering) > 3 and len(set(answering)) == 1
 
 
+def test_a_page_that_nobody_asks_is_nearly_idle() -> None:
+    """By itself Gradio looks a thousand times a second for questions, and a hundred times for progress to tell."""
+    import gradio as gr  # slow to import, for every process that collects the tests
+
+    queue, usual = page_layout.build(Page([REPOSITORY / "demo" / "adapter"]))._queue, vars(gr.Blocks().queue()._queue)
+    for name in ("sleep_when_free", "progress_update_sleep_when_free"):
+        assert usual[name] < getattr(queue, name) <= 0.1
+
+
 @pytest.mark.parametrize("port", ["70000", "0", "-1", "http"])
 def test_a_port_that_cannot_be_is_one_line(app, port: str) -> None:
     result = call_script(app.main, "--port", port)

@@ -292,17 +292,19 @@ def test_two_are_in_memory_at_most_however_many_visitors_are_being_answered(
             assert row.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
-def test_who_had_to_wait_for_a_checkpoint_is_answered_for_as_long(own: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_had_to_wait_for_a_checkpoint_is_answered_for_as_long(
+    own: Page, recognizer: EmotionRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else three visitors with a checkpoint each would wait for loading most of the time."""
     (folder,) = own.folders.values()
     own.folders = dict.fromkeys("abc", folder)
     clock, loads = [0.0], []
-    load, answer = EmotionRecognizer.from_pretrained, page.answer
+    answer = page.answer
 
     def load_slowly(*given, **options) -> EmotionRecognizer:
         clock[0] += 3.5
         loads.append(given)
-        return load(*given, **options)
+        return recognizer
 
     def answer_slowly(*given):
         for rows in answer(*given):

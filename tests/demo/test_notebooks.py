@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,9 +64,34 @@ def test_demo_runs_with_any_checkpoint(
 
 
 @pytest.mark.slow
-def test_demo_runs_with_what_ships(shipped_adapter: Path) -> None:
-    told = output_of(run(DEMO, ERC_CHECKPOINT="meld"))
-    assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[3-9]", told)
+def test_demo_runs_with_what_ships(
+    shipped_adapter: Path, agreement_known: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("ERC_CHECKPOINT", "meld")
+    monkeypatch.chdir(DEMO.parent)
+    told = [one.alt or "" for one in run_here(DEMO, monkeypatch) if isinstance(one, Image)]
+    assert re.search(r"7 Tim: Everything is fine! It says that everything is fine!: joyful 0\.[3-9]", "; ".join(told))
+    assert "9,989 utterances of meld" in capsys.readouterr().out
+
+
+def imported(source: str) -> set[str]:
+    """The modules that a program imports, wherever it does."""
+    nodes = list(ast.walk(ast.parse(source)))
+    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return {*named, *(node.module for node in nodes if isinstance(node, ast.ImportFrom))}
+
+
+def test_a_fresh_kernel_finds_what_demo_imports() -> None:
+    """By the paths that its first cell of code adds; what runs it here has them already."""
+    cells = [cell.source for cell in nbformat.read(DEMO, as_version=4).cells if cell.cell_type == "code"]
+    steps = (REPOSITORY / "demo" / "demo_steps.py").read_text(encoding="utf-8")
+    names = sorted({name.partition(".")[0] for source in (*cells, steps) for name in imported(source)})
+    assert {"demo_steps", "own_dialogues"} <= set(names)
+    look = f"print([name for name in {names} if importlib.util.find_spec(name) is None])"
+    command = [sys.executable, "-c", f"{cells[0]}\nimport importlib.util\n{look}"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=DEMO.parent, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
 def test_peek_shows_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:

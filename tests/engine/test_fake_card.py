@@ -9,12 +9,11 @@ and several cards, beams, and whatever Python decides by a number: each that it 
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from commands import REPOSITORY
+from forked_runs import ForkedRun, run_all
 from tiny_models import KINDS
 
 Case = tuple[str, str, str, str, bool]  # part, kind, packing, way, whether something is left on the CPU
@@ -41,13 +40,12 @@ PLANTED: list[Case] = [
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[Case, str]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, str]:
     """Case -> "fine" or what stopped it; all in one process, which cannot give the card back."""
-    script = REPOSITORY / "tests" / "helpers" / "fake_card.py"
-    command = [sys.executable, str(script), json.dumps([*WHOLE, *PLANTED])]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return dict(zip([*WHOLE, *PLANTED], json.loads(done.stdout.splitlines()[-1]), strict=True))
+    script, told = REPOSITORY / "tests/helpers/fake_card.py", tmp_path_factory.mktemp("card") / "told.txt"
+    (code,) = run_all([ForkedRun([json.dumps([*WHOLE, *PLANTED])], str(told), program=str(script))])
+    assert code == 0, told.read_text()[-2000:]
+    return dict(zip([*WHOLE, *PLANTED], json.loads(told.read_text().splitlines()[-1]), strict=True))
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=lambda case: " ".join(case[:4]))

@@ -68,8 +68,9 @@ def run_jobs(arguments: argparse.Namespace, befall: Callable[["Trial", random.Ra
     if arguments.list:
         print("\n".join(f"{name}: {job.subject}" for name, job in JOBS.items()))
         return
-    if not LIGHT.issuperset(arguments.job or JOBS):
-        import_all()
+    asked = frozenset(arguments.job or JOBS)
+    if not asked <= LIGHT:
+        import_all(asked)
     adopt_orphans()
     wrong = False
     for name in arguments.job or JOBS:
@@ -98,11 +99,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def import_all() -> None:
-    """Whatever a job imports, before anything is forked."""
-    import deepspeed  # noqa: F401
+def import_all(asked: frozenset[str]) -> None:
+    """Whatever one of the jobs imports, before anything is forked."""
+    if "deepspeed" in asked:
+        import deepspeed  # noqa: F401
     import peft.tuners.lora  # noqa: F401
-    import sklearn.metrics  # noqa: F401
     import transformers.models.glm.modeling_glm  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
     import transformers.optimization  # noqa: F401

@@ -2,10 +2,11 @@
 
     python tests/helpers/fake_card.py '[["train", "llama", "tree", "lora", false], ...]'
 
-For test_fake_card.py, in a process of its own, since a device once made cannot be taken back. A case names a part of a
-run (`PARTS`), a kind of base, a packing, what is trained, and whether something is left on the CPU on purpose. A tensor
-left there beside one on the card raises, as it would on a GPU. Prints what each case came to, "fine" or the error, as
-JSON.
+For test_fake_card.py, in a process of its own, since a device once made cannot be taken back: a fork of one that has
+imported what it needs and has made no backward pass, after which autograd learns of no further device. A case names a
+part of a run (`PARTS`), a kind of base, a packing, what is trained, and whether something is left on the CPU on
+purpose. A tensor left there beside one on the card raises, as it would on a GPU. Prints what each case came to, "fine"
+or the error, as JSON.
 """
 
 import json

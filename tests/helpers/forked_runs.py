@@ -1,6 +1,6 @@
 """Runs main_new.py many times over in forked processes that end at chosen moments; the libraries load once.
 
-Their figures are put together, and have the bytes of an empty one: a tiny run spends most of its time on pixels.
+Their figures have the bytes of an empty one: a tiny run spends much of its time on them.
 Reads JSON lists of `ForkedRun` fields from stdin, a line each, runs them one after the other, and prints their exit
 codes. With flags it is main_new.py, whose other processes are forks of it (`fork_others`). How they are started for
 real: engine/processes/test_processes.py, test_a_run_of_two_ends_as_one_of_one.
@@ -40,6 +40,7 @@ class ForkedRun:
     killed_at: (audit event of Python, file name, which time): `number` just before that happens to that file, SIGKILL
     unless told otherwise.
     largest_file: bytes; writing more fails as on a full disk.
+    program: another than main_new.py that needs what it imports; it prints 64 KiB at most.
     """
 
     command: list[str]
@@ -47,6 +48,7 @@ class ForkedRun:
     killed_at: tuple[str, str, int] | None = None
     largest_file: int | None = None
     number: int = signal.SIGKILL
+    program: str = str(MAIN)
 
 
 def run_all(runs: Sequence[ForkedRun]) -> list[int]:
@@ -115,9 +117,9 @@ def run_main(run: ForkedRun) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (run.largest_file, run.largest_file))
     if run.killed_at:
         die_at(*run.killed_at, run.number)
-    sys.argv = [str(MAIN), *run.command]
+    sys.argv = [run.program, *run.command]
     try:
-        runpy.run_path(str(MAIN), run_name="__main__")
+        runpy.run_path(run.program, run_name="__main__")
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -190,14 +192,15 @@ if __name__ == "__main__":
 
     import tiny_models  # noqa: F401
     from bases.load import know_own_architectures
+    from basics.files import write_atomically
     from commands import import_program
-    from results import figures
+    from results import figures, summary
 
     import_program()
     know_own_architectures()
     get_checkpoint_conversion_mapping("llama")  # each run would put the whole table together anew
     empty = figures.to_png(Figure(), figures.DOTS_PER_INCH)
-    figures.to_png = lambda *_, **__: empty
+    summary.draw_learning_curve = summary.draw_confusion_matrix = lambda path, *_: write_atomically(path, empty)
     gc.freeze()  # each run collects once, and would look through the libraries
     if sys.argv[1:]:
         again = partial(runpy.run_path, str(MAIN), run_name="__main__")

@@ -19,7 +19,6 @@ from benchmarks.contenders.definition import (
     Contender,
     Outcome,
     Setting,
-    load_builder,
     ours,
     settle,
     wrap_in_lora,
@@ -31,6 +30,7 @@ from benchmarks.inputs import Inputs
 from benchmarks.sections import grouping, processing, prompts, retrieval, trl_search
 from benchmarks.sections.first_command import copy_checkout, measure_first_command, render_first_command
 from benchmarks.sections.profile import KINDS, OTHER, build_profiled, kind_of
+from benchmarks.worker import load_builder
 from benchmarks.workload import ROWS_PER_STEP, Work, count_work, draw_workload
 from commands import REPOSITORY, assert_one_line_error
 from data_utils.row_files import read_rows
@@ -356,10 +356,11 @@ def test_the_first_command_runs_in_a_copy(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_first_command_comes_to_a_score(tmp_path: Path) -> None:
-    """With a tiny base and one epoch."""
+    """With a tiny base, one epoch and few, short rows."""
     base = save_base(tmp_path / "tiny")
     inputs = Inputs(str(base), tmp_path)
-    section = measure_first_command(inputs, tmp_path, {"MODEL_NAME": str(base), "num_train_epochs": "1"})
+    few = {"num_train_epochs": "1", "data_percent": "0.05", "historical_window": "1"}
+    section = measure_first_command(inputs, tmp_path, {"MODEL_NAME": str(base)} | few)
     assert section["seconds"] > section["parts"]["training_steps"] > 0 and section["epochs"] == 1
     assert 0 <= section["weighted_f1"] <= 100
     _, told = render_first_command({"first_command": section | {"machine": MACHINE, "took": 60}})

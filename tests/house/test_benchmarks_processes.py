@@ -20,8 +20,8 @@ from commands import REPOSITORY
 from tiny_models import save_base
 
 PATIENCE = 60.0
-# Beside torch, processes of these contenders import nothing that is large. One never comes to an end, the other writes
-# its name down whenever it runs.
+# Processes of these contenders import nothing that is large. One never comes to an end, the other writes its name down
+# whenever it runs.
 CONTENDERS = """
 from types import SimpleNamespace
 
@@ -132,14 +132,16 @@ def test_a_worker_reports_what_went_wrong(tmp_path: Path) -> None:
             worker.run("fp7")
 
 
-def test_a_worker_that_ends_between_its_turns_fails_alone(tmp_path: Path) -> None:
+def test_a_worker_that_ends_between_its_turns_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system ends one where memory runs out, while another is at work."""
-    with Worker("benchmarks.ceiling:build_ceiling", [(8, 8)], tmp_path / "log") as worker:
+    (tmp_path / "light_contenders.py").write_text(CONTENDERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Worker("light_contenders:build_counted", ("a", str(tmp_path / "told")), tmp_path / "log") as worker:
         worker.ready()
         worker.process.kill()
         worker.process.join()
         with pytest.raises(ContenderFailed, match="ended with code -9"):
-            worker.run("fp32")
+            worker.run(1)
 
 
 def test_every_round_begins_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from basics.errors import UserError
 from benchmarks.contenders import scoring
-from benchmarks.contenders.definition import Setting, load_builder, load_weights, wrap_in_lora
+from benchmarks.contenders.definition import Setting, load_weights, wrap_in_lora
+from benchmarks.worker import load_builder
 from benchmarks.workload import Workload
 from tiny_models import LABELS, VOCABULARY_SIZE, character_tokenizer, save_base, small_examples
 

@@ -24,8 +24,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of what the scripts need, with a base in it."""
     folder = tmp_path_factory.mktemp("scripts") / "a checkout"
     for part in ("code", "envs", "LLM_bases"):
-        kept = shutil.ignore_patterns("__pycache__", "SmolLM2*", "all-MiniLM*", ".cache")
-        shutil.copytree(REPOSITORY / part, folder / part, ignore=kept)
+        left = shutil.ignore_patterns("*.pyc.*", "SmolLM2*", "all-MiniLM*", "Gemma*", ".cache")
+        shutil.copytree(REPOSITORY / part, folder / part, ignore=left)
     shutil.copytree(REPOSITORY / "original_data" / "sample", folder / "original_data" / "sample")
     save_base(folder / "base")
     return folder

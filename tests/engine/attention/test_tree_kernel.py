@@ -1,5 +1,6 @@
 """The C++ operator of tree attention against the Python one: answers, gradients, a whole model; and how it is built."""
 
+import ctypes
 import os
 import subprocess
 from pathlib import Path
@@ -101,14 +102,24 @@ def test_a_wrong_operator_is_not_used(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "does without its C++ operator, which is " in capsys.readouterr().err
 
 
-def test_it_is_built_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that is compiled at once: how the operator is put on the disk is the same for any."""
+    source = tmp_path / "short.cpp"
+    source.write_text('extern "C" int one() { return 1; }\n')
+    monkeypatch.setattr(tree_kernel, "SOURCE", source)
+
+
+def test_it_is_built_once_and_whole(short_source: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = tree_kernel.build(tmp_path / "a")
     assert [path.name for path in (tmp_path / "a").iterdir()] == [built.name]
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
-    assert tree_kernel.build(tmp_path / "a") == built
+    assert tree_kernel.build(tmp_path / "a") == built and ctypes.CDLL(str(built)).one() == 1
 
 
-def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_on_the_disk_before_it_has_its_name(
+    short_source: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     happened: list[str] = []
     sync, rename = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda at: (happened.append(os.readlink(f"/proc/self/fd/{at}")), sync(at)))
