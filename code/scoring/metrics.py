@@ -1,7 +1,6 @@
-"""Predictions -> weighted F1 and the rest, in percent, unrounded: to the last bit what scikit-learn says.
+"""Predictions -> weighted F1 and the rest, in percent, unrounded; scikit-learn does the arithmetic.
 
-All follow from one table of counts; scikit-learn would check and count the answers anew for each score. An answer that
-holds no label is a named outcome, "invalid": it counts as wrong and is never dropped.
+An answer that holds no label is a named outcome, "invalid": it counts as wrong and is never dropped.
 """
 
 import math
@@ -10,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from basics.errors import UserError
 from data_utils.labels import (
@@ -23,9 +21,6 @@ from data_utils.labels import (
     DatasetSpec,
 )
 from data_utils.row_files import SPEAKER, Example
-
-if TYPE_CHECKING:
-    import numpy as np
 
 METRICS = (WEIGHTED_F1, MICRO_F1_WITHOUT_NEUTRAL)
 
@@ -247,23 +242,27 @@ def _check_row(row: Prediction, labels: Labels) -> None:
 
 def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels, metric: str) -> EvalResult:
     """Score checked answers. Labels become their index and None the index after the last."""
+    from sklearn.metrics import accuracy_score, confusion_matrix
+
     index: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
     if len(index) != len(labels):
         raise ValueError(f"a label stands twice in {list(labels)}")
-    index[None] = len(labels)
+    numbers = list(index.values())
+    index[None] = len(numbers)
     truth = [index[target] for target in targets]
-    counts = _count(truth, [index[answer] for answer in answers], labels)
+    said = [index[answer] for answer in answers]
     result = EvalResult(
         labels=tuple(labels),
         metric=metric,
         rows=len(truth),
-        invalid=int(counts[:, -1].sum()),
-        weighted_f1=_f1_percent(counts, range(len(labels)), "weighted"),
-        accuracy=PERCENT * float(counts.trace() / len(truth)),
-        macro_f1=_f1_percent(counts, sorted(set(truth)), "macro"),
-        micro_f1_without_neutral=_micro_f1_without_neutral(counts, labels, metric),
-        per_label=dict(zip(labels, _per_label(counts), strict=True)),
-        confusion=tuple(map(tuple, counts.tolist())),
+        invalid=said.count(index[None]),
+        weighted_f1=_f1_percent(truth, said, numbers, "weighted"),
+        accuracy=100.0 * float(accuracy_score(truth, said)),
+        macro_f1=_f1_percent(truth, said, sorted(set(truth)), "macro"),
+        micro_f1_without_neutral=_micro_f1_without_neutral(truth, said, labels, metric),
+        per_label=dict(zip(labels, _per_label(truth, said, numbers), strict=True)),
+        # No target is None, so the last row of the square is empty.
+        confusion=tuple(map(tuple, confusion_matrix(truth, said, labels=[*index.values()])[:-1].tolist())),
     )
     possible = [name for name in METRICS if getattr(result, name) is not None]
     if field_of(metric) not in possible:
@@ -273,55 +272,32 @@ def _score(targets: Sequence[str], answers: Sequence[str | None], labels: Labels
 
 def score_numbers(truth: Sequence[int], said: Sequence[int], labels: Labels, metric: str) -> float:
     """The headline score alone, in percent; fast, for searches. truth, said: positions among the labels."""
-    counts = _count(truth, said, labels)
+    numbers = range(len(labels))
     if metric == WEIGHTED_F1:
-        return _f1_percent(counts, range(len(labels)), "weighted")
-    return _micro_f1_without_neutral(counts, labels, metric)
+        return _f1_percent(truth, said, numbers, "weighted")
+    return _micro_f1_without_neutral(truth, said, labels, metric)
 
 
-def _count(truth: Sequence[int], said: Sequence[int], labels: Labels) -> "np.ndarray":
-    """(labels, labels + 1) how often each target got each answer; the last column is of answers without a label."""
-    import numpy as np  # late: who only names a metric does without
+def _per_label(truth: Sequence[int], said: Sequence[int], numbers: Sequence[int]) -> list[LabelScores]:
+    from sklearn.metrics import precision_recall_fscore_support
 
-    width = len(labels) + 1
-    places = np.asarray(truth) * width + np.asarray(said)
-    return np.bincount(places, minlength=len(labels) * width).reshape(-1, width)
-
-
-def _sum_up(counts: "np.ndarray") -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-    """(labels,) how often each is the target, is the answer, is both."""
-    return counts.sum(axis=1), counts[:, :-1].sum(axis=0), counts.diagonal()
+    columns = precision_recall_fscore_support(truth, said, labels=numbers, zero_division=0.0)
+    return [
+        LabelScores(*(100.0 * float(share) for share in shares), support=int(support))
+        for *shares, support in zip(*columns, strict=True)
+    ]
 
 
-def _divide(numerator: "np.ndarray", denominator: "np.ndarray") -> "np.ndarray":
-    """0 where the denominator is."""
-    import numpy as np
+def _f1_percent(truth: Sequence[int], said: Sequence[int], kept: Sequence[int], average: str) -> float:
+    from sklearn.metrics import f1_score  # slow to import, and not needed by prediction
 
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
-
-
-def _per_label(counts: "np.ndarray") -> list[LabelScores]:
-    gold, said, hits = _sum_up(counts)
-    columns = _divide(hits, said), _divide(hits, gold), _divide(2 * hits, gold + said)
-    shares = zip(*((PERCENT * column).tolist() for column in columns), strict=True)
-    return [LabelScores(*of, support) for of, support in zip(shares, gold.tolist(), strict=True)]
+    return 100.0 * float(f1_score(truth, said, labels=kept, average=average, zero_division=0.0))
 
 
-def _f1_percent(counts: "np.ndarray", kept: Sequence[int], average: str) -> float:
-    """F1 over the labels of these numbers. average: as scikit-learn calls it, weighted, macro or micro."""
-    import numpy as np
-
-    gold, said, hits = (of[list(kept)] for of in _sum_up(counts))
-    if average == "micro":
-        gold, said, hits = (of.sum(keepdims=True) for of in (gold, said, hits))
-    f1 = _divide(2 * hits, gold + said)
-    return PERCENT * float(np.average(f1, weights=gold if average == "weighted" else None))
-
-
-def _micro_f1_without_neutral(counts: "np.ndarray", labels: Labels, metric: str) -> float | None:
+def _micro_f1_without_neutral(truth: Sequence[int], said: Sequence[int], labels: Labels, metric: str) -> float | None:
     neutral = find_neutral(labels, metric)
     kept = [number for number, label in enumerate(labels) if label != neutral]
-    return _f1_percent(counts, kept, "micro") if 0 < len(kept) < len(labels) else None
+    return _f1_percent(truth, said, kept, "micro") if 0 < len(kept) < len(labels) else None
 
 
 def evaluate_by_dataset(

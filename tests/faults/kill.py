@@ -104,6 +104,7 @@ def import_all(asked: frozenset[str]) -> None:
     if "deepspeed" in asked:
         import deepspeed  # noqa: F401
     import peft.tuners.lora  # noqa: F401
+    import sklearn.metrics  # noqa: F401
     import transformers.models.glm.modeling_glm  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
     import transformers.optimization  # noqa: F401

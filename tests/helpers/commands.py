@@ -22,7 +22,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 PROGRAM = ("main_new", "results.card", "results.summary", "training.as_trained", "training.stages")
-LIBRARIES = ("peft.tuners.lora", "torch.utils.tensorboard", "transformers.optimization")
+LIBRARIES = ("peft.tuners.lora", "sklearn.metrics", "torch.utils.tensorboard", "transformers.optimization")
 LIBRARIES += ("transformers.models.llama.modeling_llama",)
 
 

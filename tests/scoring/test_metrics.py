@@ -6,7 +6,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, classification_report, f1_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, classification_report, f1_score
 
 from basics.errors import UserError
 from data_utils.labels import DATASETS, MICRO_F1_WITHOUT_NEUTRAL, WEIGHTED_F1
@@ -18,7 +18,6 @@ from scoring.metrics import (
     evaluate_seen,
     evaluate_unseen,
     name_metric,
-    score_numbers,
     short_name,
     short_names,
     unique_predictions,
@@ -101,25 +100,6 @@ def test_agrees_with_scikit_learn_on_strings(pairs):
         )
     assert sum(map(sum, result.confusion)) == len(pairs)
     assert result.invalid == said.count("no label")
-
-
-@pytest.mark.parametrize("count", [2, 7, 8, 23])
-def test_to_the_last_bit_what_scikit_learn_says(count: int) -> None:
-    """Whatever the number of labels: of eight and more numpy adds up in another order."""
-    draws, numbers = random.Random(count), range(count)
-    labels = [f"label {number}" for number in numbers]
-    truth = draws.choices(numbers[1:], k=500)
-    said = [number if draws.random() < 0.6 else draws.randrange(count + 1) for number in truth]  # the last is no label
-    answers = zip(truth, said, strict=True)
-    rows = [Prediction(str(row), TASK, labels[t], (*labels, None)[s]) for row, (t, s) in enumerate(answers)]
-    found, options = evaluate_predictions(rows, labels), {"zero_division": 0.0}
-    weighted = 100.0 * f1_score(truth, said, labels=numbers, average="weighted", **options)
-    assert found.weighted_f1 == score_numbers(truth, said, labels, WEIGHTED_F1) == weighted
-    assert found.macro_f1 == 100.0 * f1_score(truth, said, labels=sorted(set(truth)), average="macro", **options)
-    assert found.accuracy == 100.0 * accuracy_score(truth, said)
-    columns = precision_recall_fscore_support(truth, said, labels=numbers, **options)
-    told = [(100.0 * of[0], 100.0 * of[1], 100.0 * of[2], of[3]) for of in zip(*columns, strict=True)]
-    assert [(of.precision, of.recall, of.f1, of.support) for of in found.per_label.values()] == told
 
 
 @pytest.mark.parametrize(("dataset", "expected"), [("iemocap", 9.05), ("meld", 31.27), ("EmoryNLP", 13.25)])
