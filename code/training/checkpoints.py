@@ -67,15 +67,12 @@ def save_model(
 ) -> None:
     """Writes adapter or model and tokenizer in the PEFT or transformers format, and further files.
 
-    base: recorded as the adapter's base. texts: folder with the weights in it -> {name: content} of further files, of
-    which README.md is one.
+    base: recorded as the adapter's base. texts: folder with the weights in it -> {name: content} of further files.
     weights: the state dict to write, where the model does not hold all of its weights (`gather_weights`).
     """
     with disk_named(folder), replaced_folder(folder) as new:
         if hasattr(model, "peft_config"):
             model.peft_config["default"].base_model_name_or_path = base
-            # PEFT's own page, made of a template, would be written first, and ours over it.
-            model.create_or_update_model_card = lambda folder: None
             # False: the check whether embeddings were resized asks the hub for the base's configuration.
             model.save_pretrained(new, save_embedding_layers=False, state_dict=weights)
         else:
