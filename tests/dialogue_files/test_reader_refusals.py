@@ -47,7 +47,7 @@ REFUSED = [
     ),
     ("google_chat", '{"messages": [\n{"creator": {}, "text": 5}]}', "line 2: a message has no creator, or a text that"),
     ("google_chat", '{"messages": ["a"]}', "line 1: a message has no creator, or a text that is none"),
-    ("line", "2024/05/01(Wed)\n10:01\tAnn\tHi\n10:02 Ben Ho\n2024/05/02(Thu)\n10:01 Ann Hi", "line 5: no tab ends the"),
+    ("line", "2024/05/01(Wed)\n10:01 Ann Hi\n10:02 Ben Ho", "line 2: no tab ends the name, allowed is what LINE saves"),
     ("whisper", '{"segments": [\n{"speaker": "A"}]}', "line 2: a segment has no text, allowed is what Whisper writes"),
     ("convokit", "[1]", "line 1: an utterance is 1, allowed is an object with speaker and text"),
     ("convokit", '{"text": "a", "user": "A"}', "line 1: an utterance has no conversation_id, speaker or text, allow"),

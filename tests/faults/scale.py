@@ -128,7 +128,7 @@ FORMS: Mapping[str, Layout] = {
         ".txt", lambda one: "2024/05/01(Wed)\n" * one.is_first + f"{one.clock[:5]}\t{one.speaker}\t{one.text}\n"
     ),
     "kakao": Layout(
-        ".txt", lambda one: f"{RULE} Wednesday {RULE}\n" * one.is_first + f"[{one.speaker}] [10:01 AM] {one.text}\n"
+        ".txt", lambda one: f"{RULE} May 1, 2024 {RULE}\n" * one.is_first + f"[{one.speaker}] [10:01 AM] {one.text}\n"
     ),
     "headings": Layout(".txt", lambda one: f"{one.speaker} Hale  {one.clock}\n{one.text}\n\n"),
     "screenplay": Layout(".txt", lambda one: f"{one.speaker.upper()}\n{one.text}\n\n", "INT. KITCHEN - NIGHT\n\n"),

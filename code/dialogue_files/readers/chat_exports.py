@@ -226,7 +226,8 @@ def read_discord(stream: BinaryIO) -> Iterator[Read]:
 
 def is_google_chat(outline: Outline) -> bool:
     """Whether a file is a conversation of Google Chat that Google Takeout has saved."""
-    return outline.under == "messages" and isinstance(outline.first.get("creator"), dict)
+    is_one = isinstance(outline.first.get("creator"), dict) or {"message_state", "created_date"} <= outline.first.keys()
+    return outline.under == "messages" and is_one
 
 
 def read_google_chat(stream: BinaryIO) -> Iterator[Read]:
@@ -237,16 +238,17 @@ def read_google_chat(stream: BinaryIO) -> Iterator[Read]:
         message, line = element.value, element.line
         creator = message.get("creator") if isinstance(message, dict) else None
         text = message.get("text", "") if isinstance(message, dict) else None
+        if isinstance(message, dict) and message.get("message_state") == "DELETED":
+            yield LeftOut(DELETED, line)
+            continue
         if not isinstance(creator, dict) or not isinstance(text, str):
             raise LineError(line, "a message has no creator, or a text that is none, allowed is what Takeout writes")
-        if message.get("message_state") == "DELETED":
-            yield LeftOut(DELETED, line)
-        elif creator.get("user_type") == "Bot":
+        if creator.get("user_type") == "Bot":
             yield LeftOut(BOTS, line)
         elif not text.strip():
             yield LeftOut(ATTACHMENTS, line)
         else:
-            yield ReadTurn(0, None, str(creator.get("name") or creator.get("email")), text, line)
+            yield ReadTurn(0, None, str(creator.get("name") or creator.get("email") or "unknown"), text, line)
 
 
 def is_whisper(outline: Outline) -> bool:

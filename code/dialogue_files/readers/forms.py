@@ -82,7 +82,7 @@ FORMATS: Mapping[str, Form] = MappingProxyType(
         ),
         "line": Form(
             TEXT,
-            "LINE on phones, in its languages",
+            "LINE on phones, in many languages",
             "messages, those of several lines too; notices, calls, stickers and attachments are left out",
             "a line of day, below it 'time, tab, name, tab, text'",
             line.read_line,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from basics.files import find_repository
 from corpora import one_hot
 
-KAKAO = b"----- a -----\n[A] [10:01 AM] Hi\n"
+KAKAO = b"----- May 1, 2024 -----\n[A] [10:01 AM] Hi\n"
 BLANKS = b" " * 20_000
 MARKS = "\u0316\u0300".encode() * 20_000
 NESTED = b"[" * 5_000
