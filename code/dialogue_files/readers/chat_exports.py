@@ -235,15 +235,13 @@ def read_google_chat(stream: BinaryIO) -> Iterator[Read]:
     for element in stream_json(stream, {"messages"}):
         if not element.listed:
             continue
-        message, line = element.value, element.line
-        creator = message.get("creator") if isinstance(message, dict) else None
-        text = message.get("text", "") if isinstance(message, dict) else None
-        if isinstance(message, dict) and message.get("message_state") == "DELETED":
+        message, line = element.value if isinstance(element.value, dict) else {}, element.line
+        creator, text = message.get("creator"), message.get("text", "")
+        if message.get("message_state") == "DELETED":
             yield LeftOut(DELETED, line)
-            continue
-        if not isinstance(creator, dict) or not isinstance(text, str):
+        elif not isinstance(creator, dict) or not isinstance(text, str):
             raise LineError(line, "a message has no creator, or a text that is none, allowed is what Takeout writes")
-        if creator.get("user_type") == "Bot":
+        elif creator.get("user_type") == "Bot":
             yield LeftOut(BOTS, line)
         elif not text.strip():
             yield LeftOut(ATTACHMENTS, line)

@@ -34,13 +34,13 @@ def is_line(lines: Sequence[str]) -> bool:
     """Whether a line of day stands above a message and somebody is named, or above what is refused."""
     days = [at for at, line in enumerate(lines[:-1]) if _DAY.fullmatch(unmarked(line))]
     if any(_HEAD.fullmatch(lines[at + 1]) for at in days):
-        return any(map(_named, lines))
+        return any(_name_in(_HEAD.fullmatch(line)) for line in lines)
     return bool(days) and _lacks_tabs(lines[days[0] :])
 
 
-def _named(line: str) -> bool:
-    head = _HEAD.fullmatch(line)
-    return head is not None and bool((head["name"] or "").strip())
+def _name_in(head: re.Match[str] | None) -> str:
+    """Who writes; empty: LINE itself, or it is no head."""
+    return (head["name"] or "").strip() if head else ""
 
 
 def _lacks_tabs(lines: Sequence[str]) -> bool:
@@ -59,12 +59,13 @@ def read_line(stream: BinaryIO) -> Iterator[Read]:
     for number, line in read_lines(stream):
         line = line.rstrip("\r\n")
         head = _HEAD.fullmatch(line)
+        name = _name_in(head)
         is_open = message is not None and _is_open(message.text)
-        if (_named(line) or not is_open) and (head or _DAY.fullmatch(unmarked(line))):
+        if (name or not is_open) and (head or _DAY.fullmatch(unmarked(line))):
             if message is not None:
                 yield _item(message)
-            name = head and head["name"] and head["name"].strip()
-            message, has_tabs = Message(name or None, head["text"], number) if head else None, has_tabs or bool(head)
+            message = Message(name or None, head["text"], number) if head else None
+            has_tabs = has_tabs or head is not None
         elif message is not None:
             message.add(line, number)
         elif _WITHOUT_TABS.fullmatch(line) and not has_tabs:
